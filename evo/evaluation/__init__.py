@@ -1,0 +1,1 @@
+"""The sealed evaluation: sandboxed training runs, and scores taken by someone else."""

@@ -1,0 +1,1 @@
+"""What could be tried: operators turn parents into one proposed child."""

@@ -1,0 +1,101 @@
+"""What an operator is: one method that turns parents into one proposed child."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+
+from population.variant import Cost, Estimate
+
+
+class Kin(StrEnum):
+    """Which parents an operator asks for."""
+
+    ONE = "one"  # a single parent
+    PAIR = "pair"  # two parents, neither descending from the other, and their lowest common ancestor
+
+
+@dataclass(frozen=True, slots=True)
+class ParentView:
+    """A parent as an operator sees it: its source and what is believed of it, by metric name."""
+
+    variant_id: str
+    role: str  # "parent", "first", "second" or "ancestor"
+    source: str
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    idea: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One child already made near here, for an LLM operator's memory."""
+
+    idea: str
+    operator: str
+    status: str
+    effect: float | None  # child minus parent in the first objective; None without a score
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What an LLM operator may be told beside the parents. Text from variants is data, not instruction."""
+
+    brief: str = ""
+    objectives: tuple[str, ...] = ()
+    noise_sd: float | None = None  # run-to-run sd of the first objective, when measured
+    rung: str = ""  # the proxy rung in words
+    tried: tuple[Tried, ...] = ()
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of an operator. All randomness comes through `rng`."""
+
+    number: int  # the proposal's
+    parents: tuple[ParentView, ...]  # for PAIR: first, second, ancestor
+    rng: np.random.Generator
+    scene: Scene = Scene()
+
+    def parent(self, role: str) -> ParentView:
+        """The parent in this role. Raises KeyError when there is none."""
+        for view in self.parents:
+            if view.role == role:
+                return view
+        raise KeyError(role)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A proposed child: its source, the idea in words, who wrote it, and what it cost."""
+
+    source: str
+    idea: str
+    author: str = "evotrain"
+    model: str = ""
+    cost: Cost = Cost()
+
+
+class ProposalFailed(Exception):
+    """The operator gave no child. `reason` is one sentence for a person; `cost` was spent all the same."""
+
+    def __init__(self, reason: str, cost: Cost | None = None, model: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.cost = cost or Cost()
+        self.model = model
+
+
+class Operator(Protocol):
+    """Turns parents into one proposed child."""
+
+    name: str
+    kin: Kin
+
+    def propose(self, request: Request) -> Draft:
+        """The child, or ProposalFailed. May block (LLM); is called from several threads."""
+        ...

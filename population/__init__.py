@@ -1,0 +1,1 @@
+"""What is known: variants, measurements, the store, statistics, the archive, selection and lineage."""

@@ -1,0 +1,201 @@
+"""The words of the project as values: what crosses from one package to another.
+
+Every record here is a frozen dataclass and carries its units in its names. Nothing in this file does anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """How one run ended. Only `ok` carries a score; every other status carries a reason."""
+
+    OK = "ok"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    REJECTED = "rejected"
+    CHEATED = "cheated"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+class Purpose(StrEnum):
+    """Why a run was made."""
+
+    SCREEN = "screen"
+    REMEASURE = "remeasure"
+    REFERENCE = "reference"
+    CALIBRATE = "calibrate"
+    RACE = "race"
+    POST = "post"
+    FINAL = "final"
+    GRADUATE = "graduate"
+
+
+class Outcome(StrEnum):
+    """What became of one proposal."""
+
+    VARIANT = "variant"  # a new variant, waiting to be measured
+    DUPLICATE = "duplicate"  # its fingerprint is already known
+    INVALID = "invalid"  # it does not parse, or a static check turned it away
+    FAILED = "failed"  # the operator gave no source (server down, reply not an edit, ...)
+
+
+class Clock(StrEnum):
+    """What a rung's budget is counted in."""
+
+    SECONDS = "seconds"
+    CPU_SECONDS = "cpu_seconds"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A scale to train at. `budget` is in the unit of `clock`; `rows` hidden chunks are scored."""
+
+    name: str
+    depth: int
+    budget: float
+    clock: Clock
+    context: int
+    rows: int
+    startup_seconds: float  # CPU or wall seconds (as the clock counts) before the budget starts; 0 for tokens
+    grace_seconds: float  # beyond budget x 1.02, for saving
+    memory_mb: int  # cap of the whole process tree
+    wall_seconds: float  # hard limit of the train role, whatever the clock says
+
+
+def variant_id(source: str) -> str:
+    """The identity of a variant: the sha256 of its source, 64 hex digits."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One source of train.py. `fingerprint` is the same for sources that differ only in form."""
+
+    id: str
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """One parent of a proposal. Roles: `parent` (one), `first`/`second` (merge, crossover), `ancestor`."""
+
+    variant_id: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a proposal cost: wall seconds of the operator, tokens, and dollars (None: price unknown)."""
+
+    seconds: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    dollars: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One attempt to make a child, whatever became of it. `seen` is the last measurement id it was shown."""
+
+    number: int
+    operator: str
+    parents: tuple[Parent, ...]
+    outcome: Outcome
+    reason: str = ""
+    variant: Variant | None = None
+    idea: str = ""
+    author: str = "evotrain"
+    model: str = ""
+    cost: Cost = Cost()
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One run to make: the key of the measurement that will show what it did."""
+
+    variant_id: str
+    rung: str
+    block: int
+    repeat: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a training curve as the variant told it: progress 0..1, loss in nats, tokens so far."""
+
+    progress: float
+    loss: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScore:
+    """What one hidden document cost the model: bits over `bytes` scored bytes."""
+
+    document: str
+    bits: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one run showed. `metrics` holds finite numbers only; it is empty unless status is ok.
+
+    Metrics: val_bpb (bits per byte), parameters, added_nodes, peak_memory_mb, serve_tokens_per_second,
+    epochs, tokens_per_parameter. `facts` are the sandbox's. Self-reported values say so in their names.
+    """
+
+    order: Order
+    status: Status
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    documents: tuple[DocumentScore, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    slot: str = ""
+    host: str = ""
+    device: str = ""
+    started_at: float = 0.0  # seconds since the epoch
+    wall_seconds: float = 0.0  # the slot's, from taking the order to the last process gone
+    cpu_seconds: float = 0.0  # the supervisor's reading of the train role's process tree
+    train_wall_seconds: float = 0.0  # progress 0 to finish
+    self_reported_steps: int = 0
+    self_reported_tokens: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)
+    log_tail: str = ""  # the last lines of the train role; never anything from a serving role
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What we believe of one metric of a variant at a rung; sd is of the mean, NaN while n is 1."""
+
+    mean: float
+    sd: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCall:
+    """One request to a model and what came back. No key is ever in `prompt` or `reply`."""
+
+    endpoint: str
+    model: str
+    prompt: str
+    reply: str
+    tokens_in: int
+    tokens_out: int
+    dollars: float | None
+    seconds: float
+    outcome: str  # "ok", or what went wrong
+    proposal_number: int = 0

@@ -1,0 +1,287 @@
+"""The companion of train.py: data, clock, and the hand-over of the trained model.
+
+Read-only, on the untrusted side of the wall: nothing here is believed by whoever scores the model.
+
+    import harness
+    run = harness.start()          # seed, device, depth, context, vocab
+    while run.progress() < 1:      # 0 .. 1 of the budget; drive schedules with it
+        x, y = run.batch(rows)     # int64 [rows, context] twice: tokens and their successors
+        ...
+        run.report(loss, tokens)   # loss in nats per token (float or 0-d tensor), tokens of this step
+    run.finish(model)              # model(tokens [B, t <= context]) -> logits [B, t, vocab]; never returns
+
+The same file runs in three roles. `train` trains and saves. `serve` finds progress() at 1 at once, loads the
+saved weights in finish() and answers logits. Started by hand (`python train.py`) it trains on the embedded
+corpus (DEPTH, SECONDS, CONTEXT and SEED in the environment), scores itself and prints a summary.
+"""
+
+import json
+import lzma
+import math
+import os
+import struct
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+RECORD = struct.Struct("<4sdddqq")  # kind, progress, wall seconds since exec, loss, tokens, steps
+REQUEST = struct.Struct("<4sIII")  # b"ASK\0", request number, rows, length; then uint16 tokens
+REPLY = struct.Struct("<4sIIII")  # b"ANS\0", request number, rows, length, vocab; float32 in shared memory
+WEIGHTS = "weights.safetensors"
+CURVE_STEP = 1 / 64  # a loss is read off the device this often, so that the loop itself never waits
+
+
+def start():
+    """The run this process was started for; seeds every random generator that is loaded."""
+    spec = os.environ.get("EVOTRAIN_RUN")
+    run = Run(json.loads(spec) if spec else _standalone_spec())
+    np.random.seed(run.seed % 2**32)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(run.seed)
+        if run.spec["threads"]:
+            torch.set_num_threads(run.spec["threads"])
+    return run
+
+
+class Run:
+    """One run of train.py: what it may know, and the four calls it makes."""
+
+    def __init__(self, spec):
+        self.spec = spec
+        self.seed = spec["seed"]  # of initialisation and data order; changes from block to block
+        self.device = spec["device"]  # "cpu" or "cuda"
+        self.depth = spec["depth"]  # the one dial of size
+        self.context = spec["context"]  # tokens a row
+        self.vocab = spec["vocab"]
+        self.tokens = 0
+        self.steps = 0
+        self._first = None  # the clock when progress() was first asked
+        self._next_record = 0.0
+        self._rng = np.random.default_rng([self.seed, 1])
+        self._pieces = None
+
+    # -- clock ---------------------------------------------------------------------------------------------
+
+    def progress(self):
+        """How much of the budget is used, 0 to 1: 0 at the first call, 1 when the clock has run out."""
+        if self.spec["role"] == "serve":
+            return 1.0
+        if self.spec["clock"] == "tokens":
+            self._first = 0.0 if self._first is None else self._first
+            done = self.tokens / self.spec["budget"]
+        else:
+            now = self._clock()
+            end = self.spec["startup_seconds"] + self.spec["budget"]
+            if self._first is None:
+                self._first = now
+                self._send(b"INIT", 0.0, math.nan)
+            done = (now - self._first) / max(end - self._first, 1e-9)
+        return min(max(done, 0.0), 1.0)
+
+    def _clock(self):
+        if self.spec["clock"] == "cpu_seconds":
+            used = os.times()
+            return used.user + used.system + used.children_user + used.children_system
+        return time.monotonic() - self.spec["exec_monotonic"]
+
+    # -- data ----------------------------------------------------------------------------------------------
+
+    def data(self):
+        """The training text as read-only token arrays, one a piece (groups of whole documents)."""
+        if self._pieces is None:
+            dtype = np.dtype(self.spec["token_type"])
+            pieces = [np.memmap(path, dtype=dtype, mode="r") for path in self.spec["data"]]
+            self._pieces = [piece for piece in pieces if len(piece) > self.context + 1]
+            self._ends = np.cumsum([len(piece) - self.context - 1 for piece in self._pieces])
+        return self._pieces
+
+    def batch(self, rows):
+        """Random chunks of the training text: (x, y), int64 [rows, context] each, on the device."""
+        import torch
+
+        pieces = self.data()
+        picks = self._rng.integers(0, self._ends[-1], rows)
+        out = np.empty((rows, self.context + 1), dtype=np.int64)
+        for row, pick in enumerate(picks):
+            index = int(np.searchsorted(self._ends, pick, side="right"))
+            at = int(pick) - (int(self._ends[index - 1]) if index else 0)
+            out[row] = pieces[index][at : at + self.context + 1]
+        tokens = torch.from_numpy(out)
+        if self.device != "cpu":
+            tokens = tokens.pin_memory().to(self.device, non_blocking=True)
+        return tokens[:, :-1], tokens[:, 1:]
+
+    # -- what the run says ---------------------------------------------------------------------------------
+
+    def report(self, loss, tokens):
+        """Tell the loss (nats per token) and the tokens of one step; cheap, it rarely reads the loss."""
+        self.tokens += int(tokens)
+        self.steps += 1
+        done = self.progress()
+        if done >= self._next_record:
+            value = float(loss)
+            self._send(b"STEP", done, value)
+            self._next_record = (math.floor(done / CURVE_STEP) + 1) * CURVE_STEP
+            if not math.isfinite(value):
+                sys.exit(f"the loss is {value} at step {self.steps}")
+
+    def _send(self, kind, done, loss):
+        fd = self.spec["progress_fd"]
+        if fd is None:
+            if kind == b"STEP":
+                print(f"{done:5.0%}  step {self.steps:5d}  loss {loss:.4f}", flush=True)
+            return
+        elapsed = time.monotonic() - self.spec["exec_monotonic"]
+        os.write(fd, RECORD.pack(kind, done, elapsed, loss, self.tokens, self.steps))
+
+    # -- the hand-over -------------------------------------------------------------------------------------
+
+    def finish(self, model):
+        """Save the weights, or load and serve them, by role. Does not return.
+
+        What does not survive a save and a strict load is not part of the model.
+        """
+        model = getattr(model, "_orig_mod", model)  # a compiled model keeps the real one here
+        if self.spec["role"] == "serve":
+            _load(model, Path(self.spec["weights"]))
+        else:
+            self._send(b"DONE", 1.0, math.nan)
+            _save(model, Path(WEIGHTS))
+            _load(model, Path(WEIGHTS))
+            self._send(b"SAVE", 1.0, math.nan)
+        if self.spec["role"] == "alone":
+            _summary(self, model)
+        elif self.spec["role"] == "serve" or self.spec["serve_after"]:
+            self.serve(_answerer(model, self.device))
+        _leave()
+
+    def serve(self, answer):
+        """Answer every request until the evaluator hangs up. `answer`: int64 [B, t] -> float32 [B, t, vocab]."""
+        ask, reply, shared = (self.spec[key] for key in ("ask_fd", "reply_fd", "shared_fd"))
+        self._send(b"REDY", 1.0, math.nan)
+        while header := _read(ask, REQUEST.size):
+            _, number, rows, length = REQUEST.unpack(header)
+            tokens = np.frombuffer(_read(ask, rows * length * 2), dtype="<u2").astype(np.int64)
+            logits = np.ascontiguousarray(answer(tokens.reshape(rows, length)), dtype="<f4")
+            if logits.shape != (rows, length, self.vocab):
+                sys.exit(f"the model answered shape {logits.shape}, not {(rows, length, self.vocab)}")
+            _write_at(shared, logits)
+            os.write(reply, REPLY.pack(b"ANS\0", number, *logits.shape))
+        _leave()
+
+
+def _save(model, path):
+    from safetensors.torch import save_model
+
+    save_model(model, str(path))
+
+
+def _load(model, path):
+    from safetensors.torch import load_model
+
+    load_model(model, str(path), strict=True)
+    model.eval()
+
+
+def _answerer(model, device):
+    import torch
+
+    @torch.inference_mode()
+    def answer(tokens):
+        logits = model(torch.from_numpy(tokens).to(device))
+        return logits.float().cpu().numpy()
+
+    return answer
+
+
+def _read(fd, size):
+    """Exactly `size` bytes from a pipe; empty when the other end hung up."""
+    parts, missing = [], size
+    while missing:
+        part = os.read(fd, min(missing, 1 << 20))
+        if not part:
+            return b""
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _write_at(fd, array):
+    """The whole array into shared memory, from its start."""
+    view, at = memoryview(array).cast("B"), 0
+    while at < len(view):
+        at += os.pwrite(fd, view[at:], at)
+
+
+def _leave():
+    """Leave without the interpreter's tidying up, which costs time and can run code again."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+# -- started by hand ---------------------------------------------------------------------------------------
+
+
+def _standalone_spec():
+    """A run on the embedded corpus without a supervisor: one block, wall clock, scores itself."""
+    exec_monotonic = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="train-"))
+    documents = _corpus_documents(Path(__file__).parent / "corpus")
+    for split, keep in {"train": lambda i: i % 10 not in (4, 9), "val": lambda i: i % 10 == 4}.items():
+        chosen = [text for index, text in enumerate(documents) if keep(index)]
+        (folder / f"{split}.bin").write_bytes(b"".join(chosen))
+    os.chdir(folder)
+    torch = sys.modules.get("torch")
+    number = lambda name, default: float(os.environ.get(name, default))  # noqa: E731
+    return {
+        "role": "alone",
+        "seed": int(number("SEED", 0)),
+        "depth": int(number("DEPTH", 2)),
+        "context": int(number("CONTEXT", 128)),
+        "budget": number("BUDGET_SECONDS", 20),
+        "clock": "seconds",
+        "startup_seconds": 0.0,
+        "exec_monotonic": exec_monotonic,
+        "device": "cuda" if torch and torch.cuda.is_available() else "cpu",
+        "threads": 0,
+        "vocab": 256,
+        "token_type": "uint8",
+        "data": ["train.bin"],
+        "progress_fd": None,
+    }
+
+
+def _corpus_documents(corpus):
+    """The documents of the embedded corpus in the order of their index, as bytes."""
+    index = json.loads((corpus / "sotu.json").read_text())
+    text = lzma.decompress((corpus / "sotu.txt.xz").read_bytes())
+    ends = np.cumsum([document["bytes"] for document in index["documents"]])
+    return [text[end - document["bytes"] : end] for document, end in zip(index["documents"], ends, strict=True)]
+
+
+def _summary(run, model):
+    """Score the model on the validation documents of a run started by hand, and say how it went."""
+    text = np.fromfile("val.bin", dtype=np.uint8)
+    chunks = len(text) // (run.context + 1)
+    every = max(chunks // 256, 1)
+    rows = text[: chunks * (run.context + 1)].reshape(chunks, -1)[::every].astype(np.int64)
+    answer, nats = _answerer(model, run.device), 0.0
+    for at in range(0, len(rows), 32):
+        x, y = rows[at : at + 32, :-1], rows[at : at + 32, 1:]
+        logits = answer(x).astype(np.float64)
+        logits -= logits.max(-1, keepdims=True)
+        logp = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        nats -= np.take_along_axis(logp, y[..., None], -1).sum()
+    seconds = time.monotonic() - run.spec["exec_monotonic"]
+    print("---")
+    print(f"val_bpb:          {nats / math.log(2) / (rows.shape[0] * run.context):.6f}")
+    print(f"training_seconds: {run.spec['budget']:.1f}")
+    print(f"total_seconds:    {seconds:.1f}")
+    print(f"total_tokens:     {run.tokens}")
+    print(f"num_steps:        {run.steps}")
+    print(f"num_params:       {sum(p.numel() for p in model.parameters())}")
+    print(f"depth:            {run.depth}")
