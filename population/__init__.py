@@ -1,1 +1,1 @@
-"""What is known: variants, measurements, the store, statistics, the archive, selection and lineage."""
+"""What is known: variants, measurements, store, statistics, archive, selection, lineage."""

@@ -1,6 +1,7 @@
 """The words of the project as values: what crosses from one package to another.
 
-Every record here is a frozen dataclass and carries its units in its names. Nothing in this file does anything.
+Every record here is a frozen dataclass and carries its units in its names. Nothing in this file
+does anything.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Rung:
     clock: Clock
     context: int
     rows: int
-    startup_seconds: float  # CPU or wall seconds (as the clock counts) before the budget starts; 0 for tokens
+    startup_seconds: (
+        float  # CPU or wall seconds (as the clock counts) before the budget starts; 0 for tokens
+    )
     grace_seconds: float  # beyond budget x 1.02, for saving
     memory_mb: int  # cap of the whole process tree
     wall_seconds: float  # hard limit of the train role, whatever the clock says
@@ -87,7 +90,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """One parent of a proposal. Roles: `parent` (one), `first`/`second` (merge, crossover), `ancestor`."""
+    """One parent of a proposal.
+
+    Roles: `parent` (one), `first` and `second` (merge, crossover), `ancestor`.
+    """
 
     variant_id: str
     role: str
@@ -95,7 +101,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a proposal cost: wall seconds of the operator, tokens, and dollars (None: price unknown)."""
+    """What a proposal cost: the operator's wall seconds, tokens, dollars (None: price unknown)."""
 
     seconds: float = 0.0
     tokens_in: int = 0
@@ -105,7 +111,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One attempt to make a child, whatever became of it. `seen` is the last measurement id it was shown."""
+    """One attempt to make a child, whatever became of it.
+
+    `seen` is the id of the last measurement it was shown.
+    """
 
     number: int
     operator: str
@@ -133,7 +142,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One point of a training curve as the variant told it: progress 0..1, loss in nats, tokens so far."""
+    """One point of a training curve as the variant told it: progress 0..1, loss in nats, tokens."""
 
     progress: float
     loss: float
@@ -153,8 +162,9 @@ class DocumentScore:
 class Measurement:
     """What one run showed. `metrics` holds finite numbers only; it is empty unless status is ok.
 
-    Metrics: val_bpb (bits per byte), parameters, added_nodes, peak_memory_mb, serve_tokens_per_second,
-    epochs, tokens_per_parameter. `facts` are the sandbox's. Self-reported values say so in their names.
+    Metrics: val_bpb (bits per byte), parameters, added_nodes, peak_memory_mb, epochs,
+    serve_tokens_per_second, tokens_per_parameter. `facts` are the sandbox's. Self-reported values
+    say so in their names.
     """
 
     order: Order
