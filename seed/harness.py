@@ -12,7 +12,7 @@ Read-only, on the untrusted side of the wall: nothing here is believed by whoeve
 
 The same file runs in three roles. `train` trains and saves. `serve` finds progress() at 1 at once, loads the
 saved weights in finish() and answers logits. Started by hand (`python train.py`) it trains on the embedded
-corpus (DEPTH, SECONDS, CONTEXT and SEED in the environment), scores itself and prints a summary.
+corpus (DEPTH, BUDGET_SECONDS, CONTEXT, CLOCK and SEED in the environment), scores itself and prints a summary.
 """
 
 import json
@@ -56,6 +56,8 @@ class Run:
         self.depth = spec["depth"]  # the one dial of size
         self.context = spec["context"]  # tokens a row
         self.vocab = spec["vocab"]
+        self.clock = spec["clock"]  # "seconds", "cpu_seconds" or "tokens"
+        self.budget = spec["budget"]  # the horizon, in the clock's unit
         self.tokens = 0
         self.steps = 0
         self._first = None  # the clock when progress() was first asked
@@ -74,10 +76,11 @@ class Run:
             done = self.tokens / self.spec["budget"]
         else:
             now = self._clock()
-            end = self.spec["startup_seconds"] + self.spec["budget"]
             if self._first is None:
                 self._first = now
                 self._send(b"INIT", 0.0, math.nan)
+            startup = self.spec["startup_seconds"]  # None: as long as it took
+            end = (self._first if startup is None else startup) + self.spec["budget"]
             done = (now - self._first) / max(end - self._first, 1e-9)
         return min(max(done, 0.0), 1.0)
 
@@ -93,7 +96,7 @@ class Run:
         """The training text as read-only token arrays, one a piece (groups of whole documents)."""
         if self._pieces is None:
             dtype = np.dtype(self.spec["token_type"])
-            pieces = [np.memmap(path, dtype=dtype, mode="r") for path in self.spec["data"]]
+            pieces = [np.asarray(np.memmap(path, dtype=dtype, mode="r")) for path in self.spec["data"]]
             self._pieces = [piece for piece in pieces if len(piece) > self.context + 1]
             self._ends = np.cumsum([len(piece) - self.context - 1 for piece in self._pieces])
         return self._pieces
@@ -243,8 +246,8 @@ def _standalone_spec():
         "depth": int(number("DEPTH", 2)),
         "context": int(number("CONTEXT", 128)),
         "budget": number("BUDGET_SECONDS", 20),
-        "clock": "seconds",
-        "startup_seconds": 0.0,
+        "clock": os.environ.get("CLOCK", "seconds"),
+        "startup_seconds": None,
         "exec_monotonic": exec_monotonic,
         "device": "cuda" if torch and torch.cuda.is_available() else "cpu",
         "threads": 0,

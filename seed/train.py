@@ -1,0 +1,316 @@
+"""A small modern decoder language model, trained for a fixed budget.
+
+Run by hand:  python train.py        (DEPTH, CONTEXT, BUDGET_SECONDS and SEED in the environment)
+
+Everything here may be changed except the four calls into the harness: `progress`, `batch`, `report`
+and `finish`. The score is bits per byte on text this process never sees, measured by someone else from
+the model handed to `finish`: model(tokens int64 [B, t <= context]) -> logits [B, t, vocab], causal, in
+eval mode. What is not in its state_dict after a save and a strict load does not exist.
+An UPPER-case literal with a `# knob:` remark is a constant that an optimiser may turn.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import harness
+
+# ==========================================================================================================
+# Knobs
+# ==========================================================================================================
+
+# Shape
+WIDTH_PER_DEPTH = 64  # knob: int 24 128
+HEAD_DIM = 32  # knob: choice 16 32 64 128
+MLP_RATIO = 4  # knob: int 1 8
+ACTIVATION = "relu2"  # knob: choice relu2 gelu silu
+ROTARY_BASE = 1000.0  # knob: log 30 100000
+TIE_EMBEDDINGS = False  # knob: choice False True
+INIT_SCALE = 1.0  # knob: log 0.1 4
+LOGIT_CAP = 15.0  # knob: log 4 100
+
+# Optimiser
+OPTIMISER = "muon"  # knob: choice muon adamw
+MATRIX_LR = 0.02  # knob: log 1e-3 2e-1
+EMBED_LR = 0.02  # knob: log 1e-3 3e-1
+HEAD_LR = 0.005  # knob: log 3e-4 1e-1
+MOMENTUM = 0.9  # knob: float 0.5 0.99
+BETA1 = 0.8  # knob: float 0.5 0.95
+BETA2 = 0.95  # knob: float 0.8 0.999
+WEIGHT_DECAY = 0.1  # knob: float 0.0 2.0
+NEWTON_SCHULZ_STEPS = 5  # knob: int 1 8
+
+# Schedule
+BATCH_TOKENS = 2048  # knob: log 512 16384
+WARMUP = 0.02  # knob: float 0.0 0.2
+WARMDOWN = 0.6  # knob: float 0.0 1.0
+FINAL_LR = 0.05  # knob: float 0.0 0.5
+
+# ==========================================================================================================
+# Scale: how everything else follows from depth and horizon
+# ==========================================================================================================
+# Knobs are stated at the reference scale: depth 2, so width 2 x WIDTH_PER_DEPTH, and a run of REFERENCE_FLOPS.
+# width, heads    grow with depth: width = depth x WIDTH_PER_DEPTH, rounded to whole heads of HEAD_DIM
+# Muon's rate     stays: an orthogonal step turns activations equally far at every width
+# AdamW's rates   matrices and head 1 / width, embedding unchanged (muP)
+# weight decay    is stated per run and paid out by progress, so it follows the horizon by itself
+# batch           grows with the cube root of the run's compute, in tokens
+
+REFERENCE_DEPTH = 2
+REFERENCE_FLOPS = 4e11  # 8 seconds of one CPU core
+FLOPS_PER_SECOND = {"cpu": 5e10, "cuda": 2e14}
+
+
+class Scale:
+    """Sizes and rates of this run."""
+
+    def __init__(self, run):
+        heads = max(1, round(run.depth * WIDTH_PER_DEPTH / HEAD_DIM))
+        self.depth, self.heads, self.width = run.depth, heads, heads * HEAD_DIM
+        self.relative_width = self.width / (REFERENCE_DEPTH * WIDTH_PER_DEPTH)
+        self.rows = max(1, round(self.batch_tokens(run) / run.context))
+
+    def batch_tokens(self, run):
+        """Tokens a step; the horizon is the budget in seconds times the device's speed, or the tokens."""
+        if run.clock == "tokens":
+            flops = run.budget * 6 * 12 * self.depth * self.width**2
+        else:
+            flops = run.budget * FLOPS_PER_SECOND[run.device]
+        return BATCH_TOKENS * (flops / REFERENCE_FLOPS) ** (1 / 3)
+
+
+# ==========================================================================================================
+# Model
+# ==========================================================================================================
+
+
+def rms_norm(x):
+    """x over its root mean square; no gain. Written with vector_norm: half the CPU time of F.rms_norm."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x * (math.sqrt(x.shape[-1]) / (norm + 1e-6))
+
+
+def rotary_table(context, head_dim):
+    """cos and sin [context, 1, head_dim / 2] of the rotary embedding."""
+    frequency = ROTARY_BASE ** -(torch.arange(0, head_dim, 2) / head_dim)
+    angle = torch.outer(torch.arange(context), frequency)[:, None, :]
+    return angle.cos(), angle.sin()
+
+
+def rotate(x, cos, sin):
+    """Rotary embedding of x [B, t, heads, head_dim]."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+def activate(x):
+    """The nonlinearity between the two matrices of the MLP."""
+    if ACTIVATION == "relu2":
+        return F.relu(x).square()
+    return F.gelu(x) if ACTIVATION == "gelu" else F.silu(x)
+
+
+def matrix(*shape):
+    """A weight [..., out, in] whose product keeps the size of its input."""
+    return nn.Parameter(torch.randn(*shape) * (INIT_SCALE / math.sqrt(shape[-1])))
+
+
+class Attention(nn.Module):
+    """Causal self-attention with QK-norm and rotary positions; starts as zero."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.heads = scale.heads
+        self.qkv = matrix(3, scale.width, scale.width)  # three matrices, one product
+        self.out = nn.Parameter(torch.zeros(scale.width, scale.width))
+
+    def forward(self, x, cos, sin):
+        rows, length, width = x.shape
+        qkv = F.linear(x, self.qkv.flatten(0, 1)).view(rows, length, 3 * self.heads, -1)
+        qk, v = qkv.split((2 * self.heads, self.heads), dim=2)
+        qk = rotate(rms_norm(qk), cos, sin)
+        q, k = qk.transpose(1, 2).chunk(2, dim=1)
+        y = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=True)
+        return F.linear(y.transpose(1, 2).reshape(rows, length, width), self.out)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each on the normalised residual stream."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.attention = Attention(scale)
+        self.up = matrix(MLP_RATIO * scale.width, scale.width)
+        self.down = nn.Parameter(torch.zeros(scale.width, MLP_RATIO * scale.width))
+
+    def forward(self, x, cos, sin):
+        x = x + self.attention(rms_norm(x), cos, sin)
+        return x + F.linear(activate(F.linear(rms_norm(x), self.up)), self.down)
+
+
+class Model(nn.Module):
+    """tokens int64 [B, t] -> logits [B, t, vocab]."""
+
+    def __init__(self, scale, vocab, context):
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(vocab, scale.width))
+        self.blocks = nn.ModuleList(Block(scale) for _ in range(scale.depth))
+        self.head = None if TIE_EMBEDDINGS else nn.Parameter(torch.zeros(vocab, scale.width))
+        self.head_scale = 1 / math.sqrt(scale.width) if TIE_EMBEDDINGS else 1.0
+        cos, sin = rotary_table(context, HEAD_DIM)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, tokens):
+        cos, sin = self.cos[: tokens.shape[1]], self.sin[: tokens.shape[1]]
+        x = rms_norm(F.embedding(tokens, self.embedding))
+        for block in self.blocks:
+            x = block(x, cos, sin)
+        logits = F.linear(rms_norm(x) * self.head_scale, self.embedding if TIE_EMBEDDINGS else self.head)
+        return LOGIT_CAP * torch.tanh(logits.float() / LOGIT_CAP)
+
+
+# ==========================================================================================================
+# Optimiser: Muon for matrices, AdamW for the rest
+# ==========================================================================================================
+# Written out, not torch.optim: building one of those imports torch's compiler, a CPU second before step 1.
+
+
+def orthogonalise(x, steps):
+    """The nearest orthogonal matrices to x [n, rows, cols], by Newton-Schulz (Muon, K. Jordan 2024)."""
+    wide = x.shape[-2] <= x.shape[-1]
+    x = x if wide else x.mT
+    x = x.bfloat16() if x.is_cuda else x
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return (x if wide else x.mT).float()
+
+
+class Muon:
+    """Nesterov momentum, orthogonalised; all matrices of one shape in one batch."""
+
+    def __init__(self, parameters, rate):
+        self.rate, self.groups = rate, {}
+        for p in parameters:
+            self.groups.setdefault(p.shape[-2:], []).append(p)
+        self.momenta = {
+            shape: torch.zeros(sum(p.numel() for p in group) // shape.numel(), *shape, device=group[0].device)
+            for shape, group in self.groups.items()
+        }
+
+    def step(self, schedule, decay):
+        """One update; `schedule` multiplies the rate, `decay` is the share of the weights to take off."""
+        for shape, group in self.groups.items():
+            gradient = torch.cat([p.grad.view(-1, *shape) for p in group])
+            momentum = self.momenta[shape]
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            update = orthogonalise(gradient.lerp_(momentum, MOMENTUM), NEWTON_SCHULZ_STEPS)
+            size = -self.rate * schedule * math.sqrt(max(1.0, shape[0] / shape[1]))
+            parts = update.split([p.numel() // shape.numel() for p in group])
+            weights = [p.view(-1, *shape) for p in group]
+            torch._foreach_mul_(weights, 1 - decay)
+            torch._foreach_add_(weights, parts, alpha=size)
+
+
+class AdamW:
+    """Adam with decoupled weight decay; one rate for its parameters."""
+
+    def __init__(self, parameters, rate, beta1):
+        self.parameters, self.rate, self.beta1, self.steps = list(parameters), rate, beta1, 0
+        self.mean = [torch.zeros_like(p) for p in self.parameters]
+        self.square = [torch.zeros_like(p) for p in self.parameters]
+
+    def step(self, schedule, decay):
+        """One update; `schedule` multiplies the rate, `decay` is the share of the weights to take off."""
+        self.steps += 1
+        gradients = [p.grad for p in self.parameters]
+        torch._foreach_lerp_(self.mean, gradients, 1 - self.beta1)
+        torch._foreach_mul_(self.square, BETA2)
+        torch._foreach_addcmul_(self.square, gradients, gradients, 1 - BETA2)
+        size = torch._foreach_sqrt(self.square)
+        torch._foreach_div_(size, math.sqrt(1 - BETA2**self.steps))
+        torch._foreach_add_(size, 1e-10)
+        torch._foreach_mul_(self.parameters, 1 - decay)
+        rate = self.rate * schedule / (1 - self.beta1**self.steps)
+        torch._foreach_addcdiv_(self.parameters, self.mean, size, -rate)
+
+
+def optimisers(model, scale):
+    """One optimiser a group: matrices, embedding, head."""
+    matrices = list(model.blocks.parameters())
+    if OPTIMISER == "muon":
+        chosen = [Muon(matrices, MATRIX_LR)]
+    else:  # an orthogonal matrix has entries of about 1 / sqrt(width): the same rate means the same step
+        rate = MATRIX_LR / math.sqrt(REFERENCE_DEPTH * WIDTH_PER_DEPTH) / scale.relative_width
+        chosen = [AdamW(matrices, rate, MOMENTUM)]
+    chosen.append(AdamW([model.embedding], EMBED_LR, BETA1))
+    if model.head is not None:
+        chosen.append(AdamW([model.head], HEAD_LR / scale.relative_width, BETA1))
+    return chosen
+
+
+# ==========================================================================================================
+# Schedule
+# ==========================================================================================================
+
+
+def learning_rate(progress):
+    """The multiplier of every rate: linear warm-up, constant, linear warm-down to FINAL_LR."""
+    if progress < WARMUP:
+        return max(progress, 1e-3) / WARMUP
+    if progress > 1 - WARMDOWN:
+        return FINAL_LR + (1 - FINAL_LR) * (1 - progress) / WARMDOWN
+    return 1.0
+
+
+# ==========================================================================================================
+# Training
+# ==========================================================================================================
+
+run = harness.start()
+scale = Scale(run)
+model = Model(scale, run.vocab, run.context).to(run.device)
+
+# CUDA (not measured yet): bf16 autocast, compiled, micro-batches of at most DEVICE_TOKENS; nothing in the
+# loop waits for the device except the harness, which reads a loss 64 times a run.
+DEVICE_TOKENS = 65536
+cuda = run.device == "cuda"
+pieces = max(1, math.ceil(scale.rows * run.context / DEVICE_TOKENS)) if cuda else 1
+rows = math.ceil(scale.rows / pieces)
+if cuda:
+    torch.set_float32_matmul_precision("high")
+forward = torch.compile(model, dynamic=False) if cuda and run.progress() < 1 else model
+
+
+def loss_of(x, y):
+    """Mean nats a token."""
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=cuda):
+        logits = forward(x)
+    return F.cross_entropy(logits.flatten(0, 1), y.flatten())
+
+
+def train():
+    """Steps until the budget is used up."""
+    chosen, before = optimisers(model, scale), 0.0
+    while (progress := run.progress()) < 1:
+        total = 0.0
+        for _ in range(pieces):
+            loss = loss_of(*run.batch(rows)) / pieces
+            loss.backward()
+            total = total + loss.detach()
+        with torch.no_grad():
+            schedule = learning_rate(progress)
+            for optimiser in chosen:
+                optimiser.step(schedule, WEIGHT_DECAY * (progress - before) * schedule)
+        for p in model.parameters():
+            p.grad = None
+        before = progress
+        run.report(total, pieces * rows * run.context)
+
+
+train()
+run.finish(model)
