@@ -1,0 +1,68 @@
+"""The records a store gives back: rows as values, with the ids and times that recording added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from population.variant import Cost, Measurement, Order, Outcome, Parent
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measurement with its place in the order of recording."""
+
+    id: int
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A proposal as recorded, with the id of its variant instead of the source."""
+
+    number: int
+    operator: str
+    parents: tuple[Parent, ...]
+    outcome: Outcome
+    reason: str
+    variant_id: str | None
+    idea: str
+    author: str
+    model: str
+    cost: Cost
+    seen: int
+    created_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run in flight. pid is None until the slot has started its process."""
+
+    order: Order
+    slot: str
+    pid: int | None
+    pid_started_at: float | None
+    started_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in plain words; `created_at` in seconds since the epoch."""
+
+    id: int
+    kind: str
+    text: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a campaign has used up. `dollars` leaves out proposals and calls of unknown price."""
+
+    proposals: int
+    variants: int
+    measurements: int
+    tokens_in: int
+    tokens_out: int
+    dollars: float
+    price_unknown: int  # proposals and calls whose price is not known
+    slot_seconds: float

@@ -1,0 +1,335 @@
+"""The store: one SQLite file that holds everything a campaign knows. Opening and writing.
+
+Every write is one transaction; `with store.transaction():` groups several into one. The reads are
+in `population.reading`. A store may be used from several threads; they take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlite_utils import Database
+
+from population.migrations import APPLICATION_ID, MIGRATIONS, migrate, schema_version
+from population.variant import CurvePoint, LlmCall, Measurement, Order, Outcome, Proposal
+
+BUSY_SECONDS = 30.0
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written; the message says why in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What another process asked of the campaign; `created_at` in seconds since the epoch."""
+
+    id: int
+    kind: str
+    detail: Any
+    author: str
+    created_at: float
+
+
+class Store:
+    """One open campaign store. Use as a context manager, or call `close`."""
+
+    def __init__(self, db: Database, path: Path) -> None:
+        self.path = path
+        self._db = db
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, path: Path | str) -> Self:
+        """A new store at `path`. StoreError when a file is already there or cannot be made."""
+        path = Path(path)
+        if path.exists():
+            raise StoreError(f"{path} exists already")
+        with _explained(path):
+            db = _connect(path, "rwc")
+            db.execute("PRAGMA journal_mode = WAL")
+            migrate(db)
+        return cls(db, path)
+
+    @classmethod
+    def open(cls, path: Path | str, read_only: bool = False) -> Self:
+        """The store at `path`. StoreError when missing, not a store, damaged or too new."""
+        path = Path(path)
+        if not path.is_file():
+            raise StoreError(f"no campaign store at {path}")
+        with _explained(path):
+            db = _connect(path, "ro" if read_only else "rw")
+            try:
+                _check(db, path, read_only)
+            except BaseException:
+                db.close()
+                raise
+        return cls(db, path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing can be read or written afterwards."""
+        with self._lock:
+            self._db.close()
+
+    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """The rows of one SELECT."""
+        with self._lock, _explained(self.path):
+            return self._db.execute(sql, values).fetchall()  # also reading a row can fail
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside become durable together or, on an exception, not at all."""
+        with self._lock:
+            if self._db.conn.in_transaction:
+                with self._db.atomic():
+                    yield
+                return
+            # not a plain BEGIN: a read that turns into a write would not wait for other writers
+            self._execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                self._db.rollback()
+                raise
+
+    def add_proposal(self, proposal: Proposal) -> None:
+        """Record an attempt with its parents, and its variant when that is new."""
+        if proposal.outcome is Outcome.VARIANT and proposal.variant is None:
+            raise StoreError(f"proposal {proposal.number} has no variant to record")
+        cost, now, variant = proposal.cost, time.time(), proposal.variant
+        with self.transaction():
+            if variant is not None and not self.query(
+                "SELECT 1 FROM variants WHERE id = ?", [variant.id]
+            ):
+                row = {"id": variant.id, "fingerprint": variant.fingerprint, "created": now}
+                self._insert("variants", {**row, "source": variant.source})
+            self._insert(
+                "proposals",
+                {
+                    "number": proposal.number,
+                    "operator": proposal.operator,
+                    "author": proposal.author,
+                    "model": proposal.model,
+                    "idea": proposal.idea,
+                    "outcome": proposal.outcome.value,
+                    "reason": proposal.reason,
+                    "variant_id": None if variant is None else variant.id,
+                    "seconds": cost.seconds,
+                    "tokens_in": cost.tokens_in,
+                    "tokens_out": cost.tokens_out,
+                    "dollars": cost.dollars,
+                    "seen": proposal.seen,
+                    "created": now,
+                },
+            )
+            for position, parent in enumerate(proposal.parents):
+                row = {"proposal_number": proposal.number, "variant_id": parent.variant_id}
+                self._insert("parents", {**row, "role": parent.role, "position": position})
+
+    def add_measurement(self, measurement: Measurement) -> int:
+        """Record what a run showed and end its row in `runs`. The id of the measurement."""
+        with self.transaction():
+            self.close_run(measurement.order)
+            new = self._insert("measurements", _measurement_row(measurement))
+            for name, value in measurement.metrics.items():
+                self._insert("scores", {"measurement_id": new, "name": name, "value": float(value)})
+            for score in measurement.documents:
+                row = {"measurement_id": new, "document": score.document}
+                self._insert("document_scores", {**row, "bits": score.bits, "bytes": score.bytes})
+        return new
+
+    def void(self, measurement_id: int, reason: str) -> None:
+        """Take a measurement out of every view, with the reason; its row stays."""
+        row = {"measurement_id": measurement_id, "reason": reason, "created": time.time()}
+        self._insert("voids", row)
+
+    def open_run(self, order: Order, slot: str) -> None:
+        """Record that a slot has taken this order."""
+        row = {**_key(order), "purpose": order.purpose.value, "slot": slot}
+        self._insert("runs", {**row, "started": time.time()})
+
+    def note_run_process(self, order: Order, pid: int, pid_started_at: float) -> None:
+        """Record the outermost process of a run, so that a later campaign can end it."""
+        self._change(
+            f"UPDATE runs SET pid = ?, pid_started_at = ? WHERE {_KEY}",
+            [pid, pid_started_at, *_key(order).values()],
+        )
+
+    def close_run(self, order: Order) -> None:
+        """Forget a run in flight; nothing happens when there is none."""
+        self._change(f"DELETE FROM runs WHERE {_KEY}", [*_key(order).values()])
+
+    def add_llm_call(self, call: LlmCall) -> int:
+        """Record one request to a model; its id."""
+        row = {name: getattr(call, name) for name in LlmCall.__slots__}
+        return self._insert("llm_calls", {**row, "created": time.time()})
+
+    def add_decision(
+        self, kind: str, variant_id: str | None, detail: Mapping[str, object] | None = None
+    ) -> int:
+        """Record what was decided about a variant (or about none), with its evidence; its id."""
+        row = {"kind": kind, "variant_id": variant_id, "detail": _json(dict(detail or {}))}
+        return self._insert("decisions", {**row, "created": time.time()})
+
+    def add_event(self, kind: str, text: str) -> int:
+        """Record what happened in plain words; its id."""
+        return self._insert("events", {"kind": kind, "text": text, "created": time.time()})
+
+    def add_idea(self, text: str, author: str) -> int:
+        """Record an idea in words; its id."""
+        return self._insert("ideas", {"text": text, "author": author, "created": time.time()})
+
+    def add_request(self, kind: str, detail: object = None, author: str = "user") -> int:
+        """Ask something of the running campaign, from any process; the id of the request."""
+        row = {"kind": kind, "detail": _json(detail), "author": author}
+        return self._insert("requests", {**row, "created": time.time()})
+
+    def take_requests(self) -> list[Asked]:
+        """The requests not taken yet, oldest first; each is given out once."""
+        waiting = "FROM requests WHERE done IS NULL"
+        if not self.query(f"SELECT 1 {waiting} LIMIT 1"):
+            return []  # asked often: must not take the write lock for nothing
+        with self.transaction():
+            rows = self.query(f"SELECT id, kind, detail, author, created {waiting} ORDER BY id")
+            self._change("UPDATE requests SET done = ? WHERE done IS NULL", [time.time()])
+        return [Asked(id, kind, json.loads(text), *rest) for id, kind, text, *rest in rows]
+
+    def set_setting(self, key: str, value: object) -> None:
+        """Keep a JSON value under a name."""
+        text = _json(value)
+        self._change("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", [key, text])
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """The value kept under a name, or `default`."""
+        rows = self.query("SELECT value FROM settings WHERE key = ?", [key])
+        return json.loads(rows[0][0]) if rows else default
+
+    def set_front(self, rung: str, standings: Mapping[str, str]) -> None:
+        """Replace the front of a rung by these variants and their standings."""
+        with self.transaction():
+            self._change("DELETE FROM front WHERE rung = ?", [rung])
+            for variant_id, standing in standings.items():
+                row = {"rung": rung, "variant_id": variant_id, "standing": str(standing)}
+                self._insert("front", row)
+
+    def _insert(self, table: str, row: Mapping[str, object]) -> int:
+        for name, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise StoreError(f"{table}.{name} is {value}; only finite numbers are recorded")
+        marks = ", ".join("?" * len(row))
+        sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"
+        return self._change(sql, list(row.values()))
+
+    def _change(self, sql: str, values: Sequence[object]) -> int:
+        with self.transaction():
+            return self._execute(sql, values).lastrowid or 0
+
+    def _execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        with _explained(self.path):
+            return self._db.execute(sql, values)
+
+
+_KEY = "variant_id = ? AND rung = ? AND block = ? AND repeat = ?"
+
+
+def _key(order: Order) -> dict[str, object]:
+    return {
+        "variant_id": order.variant_id,
+        "rung": order.rung,
+        "block": order.block,
+        "repeat": order.repeat,
+    }
+
+
+def _measurement_row(measurement: Measurement) -> dict[str, object]:
+    plain = (
+        "reason slot host device started_at wall_seconds cpu_seconds train_wall_seconds "
+        "self_reported_steps self_reported_tokens log_tail"
+    )
+    return {
+        **_key(measurement.order),
+        "purpose": measurement.order.purpose.value,
+        "status": measurement.status.value,
+        **{name: getattr(measurement, name) for name in plain.split()},
+        "facts": _json(dict(measurement.facts)),
+        "curve": _json([_point(point) for point in measurement.curve]),
+        "recorded": time.time(),
+    }
+
+
+def _point(point: CurvePoint) -> list[float | int | None]:
+    """A curve is the variant's own word: what is not finite there is kept as null."""
+    numbers = (point.progress, point.loss)
+    return [*(x if math.isfinite(x) else None for x in numbers), point.tokens]
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"not to be kept as JSON: {error}") from error
+
+
+def _connect(path: Path, mode: str) -> Database:
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        check_same_thread=False,  # our own lock makes the threads take turns
+    )
+    db = Database(connection, execute_plugins=False)
+    try:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = FULL")  # a committed measurement outlives a power cut
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check(db: Database, path: Path, read_only: bool) -> None:
+    version = schema_version(db)
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreError(f"{path} is not a campaign store")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} was written by a newer evotrain (schema {version}, this one knows "
+            f"{len(MIGRATIONS)}); upgrade evotrain to open it"
+        )
+    if version < len(MIGRATIONS):
+        if read_only:
+            raise StoreError(f"{path} has an older schema; `evo resume` brings it up to date")
+        migrate(db)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and its Python binding raise into a StoreError."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise StoreError(f"text that is not valid Unicode: {error}") from error
+    except (sqlite3.Error, OverflowError) as error:
+        raise StoreError(f"{path}: {error}") from error
