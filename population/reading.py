@@ -152,9 +152,14 @@ def measurements(
             chosen.append(value)
     where = " AND ".join(conditions)
     metrics: dict[int, dict[str, float]] = {}
-    ids = f"SELECT id FROM measurements WHERE {where}"
-    sql = f"SELECT measurement_id, name, value FROM scores WHERE measurement_id IN ({ids})"
-    for id, name, value in store.query(sql, chosen):
+    sql = "SELECT measurement_id, name, value FROM scores WHERE measurement_id "
+    if (
+        variant_id is None
+    ):  # nearly all of them: reading a range is twice as fast as asking for each
+        scores = store.query(f"{sql} > ? AND measurement_id <= ?", [after, upto or 2**62])
+    else:
+        scores = store.query(f"{sql} IN (SELECT id FROM measurements WHERE {where})", chosen)
+    for id, name, value in scores:
         metrics.setdefault(id, {})[name] = value
     rows = store.query(f"SELECT {_HEAD} FROM measurements WHERE {where} ORDER BY id", chosen)
     return [_measured(row, metrics.get(row[0], {})) for row in rows]
@@ -248,6 +253,16 @@ def first_proposal(store: Store, variant_id: str) -> Proposed | None:
         WHERE variant_id = ? AND outcome = 'variant')"""
     found = _proposed(store, where, variant_id)
     return found[0] if found else None
+
+
+def children_of(store: Store, variant_id: str) -> list[Proposed]:
+    """The first proposals of the variants this one is a parent of, in order."""
+    where = """number IN (SELECT proposal_number FROM parents
+            WHERE variant_id = ? AND role != 'ancestor')
+        AND outcome = 'variant' AND NOT EXISTS (SELECT 1 FROM proposals AS earlier
+            WHERE earlier.variant_id = proposals.variant_id AND earlier.outcome = 'variant'
+            AND earlier.number < proposals.number)"""
+    return _proposed(store, where, variant_id)
 
 
 def proposal(store: Store, number: int) -> Proposal:

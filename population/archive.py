@@ -1,0 +1,170 @@
+"""The archive: which variants form the Pareto front, under objectives and constraints."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from population.variant import Estimate
+
+REPLICATED_BLOCKS = 4
+_RELATIVE = re.compile(r"seed\s*[x*]\s*(\d+(?:\.\d*)?|\.\d+)")
+
+Found = Mapping[str, Estimate]  # what is believed of one variant, by metric
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    MINIMISE = "minimise"
+    MAXIMISE = "maximise"
+
+
+class Standing(StrEnum):
+    """How well a front member's place is established."""
+
+    CANDIDATE = "candidate"
+    REPLICATED = "replicated"  # measured on at least four blocks
+
+
+class Objective(BaseModel):
+    """One thing to improve. Beyond `worst` a variant is neither parent nor front member."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="metric, e.g. val_bpb")
+    direction: Direction = Direction.MINIMISE
+    box: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="counts as different")
+    worst: float | str | None = Field(
+        default=None, description="worst value allowed: a number or `seed x FACTOR`"
+    )
+
+    @field_validator("worst")
+    @classmethod
+    def _readable(cls, worst: float | str | None) -> float | str | None:
+        if isinstance(worst, str) and not _RELATIVE.fullmatch(worst.strip()):
+            raise ValueError(f"{worst!r} is neither a number nor of the form 'seed x 1.02'")
+        if isinstance(worst, float) and not math.isfinite(worst):
+            raise ValueError("must be a finite number")
+        return worst
+
+    def to_minimise(self, found: Found) -> float:
+        """The believed value, with its sign turned when more is better. KeyError without one."""
+        return self._turned(found[self.name].mean)
+
+    def admits(self, found: Found, seed: Found) -> bool:
+        """Whether a finite value is known and it is not beyond `worst`."""
+        if self.name not in found or not math.isfinite(found[self.name].mean):
+            return False
+        if self.worst is None:
+            return True
+        limit = self.worst
+        if isinstance(limit, str):
+            relative = _RELATIVE.fullmatch(limit.strip())
+            assert relative, "checked when the settings were read"
+            limit = seed[self.name].mean * float(relative[1])
+        return self.to_minimise(found) <= self._turned(limit)
+
+    def _turned(self, value: float) -> float:
+        return value if self.direction is Direction.MINIMISE else -value
+
+
+class Constraint(BaseModel):
+    """A range a metric has to stay in, absolute or as multiples of the seed's value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
+    relative_to_seed: bool = False
+
+    @model_validator(mode="after")
+    def _a_range(self) -> Self:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError(f"the constraint on {self.name} needs at_least or at_most")
+        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
+            raise ValueError(f"the constraint on {self.name} leaves no room")
+        return self
+
+    def excess(self, found: Found, seed: Found) -> float:
+        """How far outside, as a share of the bound; 0 inside, infinite without the metric."""
+        if self.name not in found or not math.isfinite(found[self.name].mean):
+            return math.inf
+        value = found[self.name].mean
+        unit = seed[self.name].mean if self.relative_to_seed else 1.0
+        over = 0.0
+        for bound, sign in ((self.at_least, -1.0), (self.at_most, 1.0)):
+            if bound is not None:
+                limit = bound * unit
+                over = max(over, sign * (value - limit) / (abs(limit) or 1.0))
+        return over
+
+
+VAL_BPB = Objective(name="val_bpb", box=0.001, worst="seed x 1.02")
+DEFAULT_OBJECTIVES = (VAL_BPB, Objective(name="parameters"), Objective(name="added_nodes"))
+
+
+def admissible(found: Found, objectives: Sequence[Objective], seed: Found) -> bool:
+    """Whether every objective has a finite value, none beyond its `worst`."""
+    return all(objective.admits(found, seed) for objective in objectives)
+
+
+def violation(found: Found, constraints: Sequence[Constraint], seed: Found) -> float:
+    """How far a variant breaks the constraints: the sum of their excesses, 0 when feasible."""
+    return sum(constraint.excess(found, seed) for constraint in constraints)
+
+
+def pareto_front(
+    estimates: Mapping[str, Found],
+    objectives: Sequence[Objective],
+    seed_estimates: Found,
+    constraints: Sequence[Constraint] = (),
+) -> list[str]:
+    """The ids of the front, best first objective first; whatever the order they come in.
+
+    Values are compared by boxes (Laumanns et al. 2002, epsilon-Pareto archives): of several in
+    one box on all objectives the one with the better first objective stays. Feasible beats
+    infeasible; when nothing is feasible, the least violation wins.
+    """
+    allowed = {
+        id: violation(found, constraints, seed_estimates)
+        for id, found in estimates.items()
+        if admissible(found, objectives, seed_estimates)
+    }
+    least = min(allowed.values(), default=0.0)
+    values = {
+        id: tuple(objective.to_minimise(estimates[id]) for objective in objectives)
+        for id, broken in allowed.items()
+        if broken == least
+    }
+    best_in_box: dict[tuple[float, ...], str] = {}
+    for id in sorted(values, key=lambda one: (values[one], one)):
+        best_in_box.setdefault(_box(values[id], objectives), id)
+    if not best_in_box:
+        return []
+    import moocore  # here, because settings are read by commands that compute no front
+
+    stays = moocore.is_nondominated(np.array(list(best_in_box), dtype=float))
+    return [id for id, keep in zip(best_in_box.values(), stays, strict=True) if keep]
+
+
+def standings(front: Sequence[str], n_blocks: Mapping[str, int]) -> dict[str, Standing]:
+    """Each front member's standing by the number of blocks it was measured on."""
+    return {
+        id: Standing.REPLICATED if n_blocks.get(id, 0) >= REPLICATED_BLOCKS else Standing.CANDIDATE
+        for id in front
+    }
+
+
+def _box(values: tuple[float, ...], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    return tuple(
+        float(np.floor(value / objective.box)) if objective.box else value
+        for value, objective in zip(values, objectives, strict=True)
+    )

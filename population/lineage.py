@@ -1,0 +1,107 @@
+"""Who descends from whom. Lineage hangs on a variant's first proposal only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from population.reading import proposals
+from population.store import Store
+from population.variant import Outcome, Parent
+
+ANCESTOR = "ancestor"  # the role of a merge's base: not a parent, it is reached through the parents
+
+
+class Lineage:
+    """The family of all variants, in memory; ancestors are bit sets, so every answer is quick."""
+
+    def __init__(self) -> None:
+        self._order: list[str] = []  # in the order of their first proposals
+        self._place: dict[str, int] = {}
+        self._parents: dict[str, tuple[str, ...]] = {}
+        self._children: dict[str, list[str]] = {}
+        self._ancestors: dict[str, int] = {}  # bit k: descends from variant k
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """The family as the store knows it."""
+        family = cls()
+        for proposal in proposals(store):
+            if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
+                family.add(proposal.variant_id, proposal.parents)
+        return family
+
+    def __contains__(self, variant_id: str) -> bool:
+        return variant_id in self._place
+
+    def add(self, variant_id: str, parents: Sequence[Parent]) -> None:
+        """Take in a variant after its parents; a variant already known keeps its first parents."""
+        if variant_id in self._place:
+            return
+        wanted = (one.variant_id for one in parents if one.role != ANCESTOR)
+        ids = tuple(dict.fromkeys(wanted))
+        ancestors = 0
+        for parent in ids:
+            ancestors |= self._ancestors[parent] | self._bit(parent)
+        self._ancestors[variant_id] = ancestors
+        self._parents[variant_id] = ids
+        self._children[variant_id] = []
+        self._place[variant_id] = len(self._order)
+        self._order.append(variant_id)
+        for parent in ids:
+            self._children[parent].append(variant_id)
+
+    def parents_of(self, variant_id: str) -> tuple[str, ...]:
+        """Its parents, the first one first. KeyError for an unknown variant."""
+        return self._parents[variant_id]
+
+    def children_of(self, variant_id: str) -> tuple[str, ...]:
+        """Its children, oldest first. KeyError for an unknown variant."""
+        return tuple(self._children[variant_id])
+
+    def descends(self, child: str, ancestor: str) -> bool:
+        """Whether `child` comes from `ancestor` through any parents; nobody is its own child."""
+        return bool(self._ancestors[child] & self._bit(ancestor))
+
+    def lowest_common_ancestor(self, first: str, second: str) -> str | None:
+        """The latest variant both come from (or are); None when their families never meet."""
+        common = (self._ancestors[first] | self._bit(first)) & (
+            self._ancestors[second] | self._bit(second)
+        )
+        return self._order[common.bit_length() - 1] if common else None
+
+    def lineage_root(self, variant_id: str) -> str:
+        """The child of the seed it comes from along first parents; the seed's is the seed."""
+        root = variant_id
+        while (parents := self._parents[root]) and self._parents[parents[0]]:
+            root = parents[0]
+        return root
+
+    def _bit(self, variant_id: str) -> int:
+        return 1 << self._place[variant_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A variant in the family tree, under its first parent, with what made it."""
+
+    variant_id: str
+    operator: str
+    idea: str
+    children: tuple[Branch, ...] = ()
+
+
+def tree(store: Store) -> list[Branch]:
+    """The family tree along first parents: one branch for each variant without a parent."""
+    firsts = {}
+    for proposal in proposals(store):
+        if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
+            firsts.setdefault(proposal.variant_id, proposal)
+    waiting: dict[str | None, list[Branch]] = {}
+    for variant_id, proposal in reversed(firsts.items()):  # children come after their parents
+        below = tuple(reversed(waiting.pop(variant_id, [])))
+        branch = Branch(variant_id, proposal.operator, proposal.idea, below)
+        parent = proposal.parents[0].variant_id if proposal.parents else None
+        waiting.setdefault(parent, []).append(branch)
+    return list(reversed(waiting.get(None, [])))

@@ -1,0 +1,140 @@
+"""Who becomes a parent: binary tournaments on feasibility, non-domination rank and crowding."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+_GLOBAL_RANDOM = threading.Lock()  # DEAP draws from the module `random`, which threads share
+
+
+class SelectionSettings(BaseModel):
+    """Who may become a parent: the front and the last `population` variants measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    population: int = Field(
+        default=20, ge=1, description="last variants measured, beside the front"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A variant that may become a parent. `values` are to be minimised; feasible: violation 0."""
+
+    variant_id: str
+    values: tuple[float, ...]
+    on_front: bool = False
+    violation: float = 0.0
+
+    def __post_init__(self) -> None:
+        """A failed variant has no values and cannot be a candidate: ValueError."""
+        if not self.values or not all(math.isfinite(value) for value in self.values):
+            raise ValueError(f"{self.variant_id} has no finite values: {self.values}")
+
+
+@dataclass(slots=True)
+class _Fitness:
+    """What DEAP reads and writes of a fitness; `wvalues` are to be maximised."""
+
+    values: tuple[float, ...]
+    wvalues: tuple[float, ...]
+    crowding_dist: float = 0.0
+
+
+@dataclass(slots=True)
+class _Entrant:
+    """A candidate in DEAP's eyes; of two entrants the greater `preference` wins."""
+
+    candidate: Candidate
+    fitness: _Fitness
+    preference: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))
+
+
+def population(candidates: Sequence[Candidate], settings: SelectionSettings) -> list[Candidate]:
+    """The front and the last P, of candidates in the order they were first measured."""
+    first_of_last = len(candidates) - settings.population
+    return [one for at, one in enumerate(candidates) if one.on_front or at >= first_of_last]
+
+
+def choose_parents(
+    candidates: Sequence[Candidate], how_many: int, rng: np.random.Generator
+) -> list[Candidate]:
+    """So many winners of binary tournaments, repeats possible. ValueError without candidates."""
+    if not candidates:
+        raise ValueError("nobody to choose from")
+    return _tournament(_ranked(candidates), how_many, rng)
+
+
+def choose_pair(
+    candidates: Sequence[Candidate],
+    eligible: Callable[[Candidate, Candidate], bool],
+    rng: np.random.Generator,
+) -> tuple[Candidate, Candidate] | None:
+    """Two different parents that are eligible together; None when no two are."""
+    entrants = _ranked(candidates)
+    firsts = entrants
+    while firsts:
+        (first,) = _tournament(firsts, 1, rng)
+        partners = [
+            one
+            for one in entrants
+            if one.candidate.variant_id != first.variant_id and eligible(first, one.candidate)
+        ]
+        if partners:
+            (second,) = _tournament(partners, 1, rng)
+            return first, second
+        firsts = [one for one in firsts if one.candidate.variant_id != first.variant_id]
+    return None
+
+
+def _ranked(candidates: Sequence[Candidate]) -> list[_Entrant]:
+    """Entrants with their preference: feasible first, then low rank, then much room around.
+
+    Non-dominated sorting and crowding distance after Deb et al. 2002 (NSGA-II), constraint
+    domination likewise; the sort is Fortin et al. 2013.
+    """
+    if not candidates:
+        return []
+    from deap import tools  # here, because settings are read by commands that select nobody
+
+    entrants = [
+        _Entrant(one, _Fitness(one.values, tuple(-value for value in one.values)))
+        for one in candidates
+    ]
+    fronts = tools.sortLogNondominated(entrants, len(entrants))
+    for rank, front in enumerate(fronts):
+        tools.emo.assignCrowdingDist(front)
+        for entrant in front:
+            room = entrant.fitness.crowding_dist
+            entrant.preference = (-entrant.candidate.violation, -float(rank), room)
+    return entrants
+
+
+def _tournament(
+    entrants: Sequence[_Entrant], how_many: int, rng: np.random.Generator
+) -> list[Candidate]:
+    from deap import tools
+
+    with _seeded(rng):
+        won = tools.selTournament(entrants, how_many, tournsize=2, fit_attr="preference")
+    return [entrant.candidate for entrant in won]
+
+
+@contextmanager
+def _seeded(rng: np.random.Generator) -> Iterator[None]:
+    """Python's global random, seeded from `rng` for one thread; its state is restored."""
+    with _GLOBAL_RANDOM:
+        state = random.getstate()
+        random.seed(int(rng.integers(2**63)))
+        try:
+            yield
+        finally:
+            random.setstate(state)
