@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from population.reading import proposals
+from population.reading import Proposed, proposals
 from population.store import Store
 from population.variant import Outcome, Parent
 
@@ -94,7 +94,7 @@ class Branch:
 
 def tree(store: Store) -> list[Branch]:
     """The family tree along first parents: one branch for each variant without a parent."""
-    firsts = {}
+    firsts: dict[str, Proposed] = {}
     for proposal in proposals(store):
         if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
             firsts.setdefault(proposal.variant_id, proposal)

@@ -153,10 +153,10 @@ def measurements(
     where = " AND ".join(conditions)
     metrics: dict[int, dict[str, float]] = {}
     sql = "SELECT measurement_id, name, value FROM scores WHERE measurement_id "
-    if (
-        variant_id is None
-    ):  # nearly all of them: reading a range is twice as fast as asking for each
-        scores = store.query(f"{sql} > ? AND measurement_id <= ?", [after, upto or 2**62])
+    if variant_id is None:  # nearly all: reading a range is twice as fast as asking for each
+        scores = store.query(
+            f"{sql} > ? AND measurement_id <= ?", [after, 2**62 if upto is None else upto]
+        )
     else:
         scores = store.query(f"{sql} IN (SELECT id FROM measurements WHERE {where})", chosen)
     for id, name, value in scores:

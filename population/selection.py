@@ -20,9 +20,7 @@ class SelectionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    population: int = Field(
-        default=20, ge=1, description="last variants measured, beside the front"
-    )
+    population: int = Field(default=20, ge=1, description="last measured, beside the front")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +103,7 @@ def _ranked(candidates: Sequence[Candidate]) -> list[_Entrant]:
         return []
     from deap import tools  # here, because settings are read by commands that select nobody
 
-    entrants = [
-        _Entrant(one, _Fitness(one.values, tuple(-value for value in one.values)))
-        for one in candidates
-    ]
+    entrants = [_Entrant(one, _Fitness(one.values, _maximised(one.values))) for one in candidates]
     fronts = tools.sortLogNondominated(entrants, len(entrants))
     for rank, front in enumerate(fronts):
         tools.emo.assignCrowdingDist(front)
@@ -116,6 +111,11 @@ def _ranked(candidates: Sequence[Candidate]) -> list[_Entrant]:
             room = entrant.fitness.crowding_dist
             entrant.preference = (-entrant.candidate.violation, -float(rank), room)
     return entrants
+
+
+def _maximised(values: tuple[float, ...]) -> tuple[float, ...]:
+    turned = tuple(-value for value in values)
+    return turned if len(turned) > 1 else turned * 2  # DEAP's sort fails on a single objective
 
 
 def _tournament(
