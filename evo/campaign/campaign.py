@@ -1,0 +1,103 @@
+"""One campaign: the proposal lane, the evaluation lane and the record lane, to a budget.
+
+The parts are handed in, so that tests use fakes. The store is the only truth: a campaign that was killed
+at any moment goes on from its rows.
+"""
+
+from __future__ import annotations
+
+import time
+
+from evo.campaign.evaluation_lane import EvaluationLane
+from evo.campaign.parts import Ending, LoopSettings, Parts, Shared, Stop
+from evo.campaign.proposal_lane import ProposalLane
+from population.store import Asked
+from population.variant import Purpose
+
+POLL_SECONDS = 0.5
+PHASES = (
+    (Purpose.GRADUATE, "graduating"),
+    (Purpose.FINAL, "comparing leader and seed"),
+    (Purpose.SCREEN, "searching"),
+    (Purpose.REMEASURE, "searching"),
+    (Purpose.CALIBRATE, "measuring the seed"),
+)
+
+
+class Campaign:
+    """Runs the lanes until the budget is spent and everything is measured, or someone stops it."""
+
+    def __init__(self, parts: Parts, settings: LoopSettings) -> None:
+        if settings.exact and len(parts.slots) != 1:
+            raise ValueError("an exact campaign runs on one slot")
+        self.parts = parts
+        self.shared = Shared(parts.recorder, parts.board)
+        self._proposals = ProposalLane(parts, settings, self.shared)
+        self._evaluations = EvaluationLane(parts, settings, self.shared, self._proposals)
+
+    def stop(self, now: bool = False) -> None:
+        """End cleanly (runs under way finish); asked twice or with `now`, at once. Safe in a signal handler."""
+        self.shared.stop = Stop.NOW if now or self.shared.stop is not Stop.NO else Stop.CLEANLY
+        self.parts.stopping.set()
+
+    def run(self) -> Ending:
+        """Run to the end; why it ended."""
+        self.shared.recorder.start()
+        try:
+            with self.parts.open_store() as store:
+                self._proposals.take_up(store)
+                self._evaluations.approved = set(store.setting("approved", []))
+            self._evaluations.start()
+            self._coordinate()
+            ending = self._ending()
+            self.shared.say("end", ending.reason)
+            return ending
+        finally:
+            now = self.shared.stop is Stop.NOW
+            self._proposals.shut_down(wait=not now)
+            self.shared.recorder.close(give_up=now)
+            self.parts.board.set_phase("ended")
+
+    def _coordinate(self) -> None:
+        next_poll = 0.0
+        while self._evaluations.working:
+            with self.shared.changed:
+                self._proposals.top_up()
+                self.shared.changed.notify_all()
+                self._name_phase()
+                self.shared.changed.wait(POLL_SECONDS)
+            if time.monotonic() >= next_poll:
+                next_poll = time.monotonic() + POLL_SECONDS
+                for asked in self.shared.recorder.write(lambda store: store.take_requests()):
+                    self._answer(asked)
+
+    def _answer(self, asked: Asked) -> None:
+        """Do what another process asked for."""
+        detail = asked.detail or {}
+        if asked.kind == "stop":
+            self.stop(now=bool(detail.get("now")))
+            self.shared.say("request", f"{asked.author} asked to stop")
+        elif asked.kind == "approve":
+            with self.shared.changed:
+                self._evaluations.approved.add(str(detail["variant_id"]))
+                approved = sorted(self._evaluations.approved)
+            self.shared.recorder.write(lambda store: store.set_setting("approved", approved))
+            self.shared.say("request", f"{asked.author} approved {detail['variant_id'][:8]}")
+        else:
+            self.shared.say(
+                "request", f"{asked.author} asked for {asked.kind}, which is not known here"
+            )
+
+    def _name_phase(self) -> None:
+        purposes = self._evaluations.purposes()
+        phase = next((name for purpose, name in PHASES if purpose in purposes), "between runs")
+        self.parts.board.set_phase("stopping" if self.shared.stop is not Stop.NO else phase)
+
+    def _ending(self) -> Ending:
+        if self.shared.stop is not Stop.NO:
+            return Ending("stopped; `evo resume` goes on from here", complete=False)
+        waiting = self.parts.graduation.waiting(self._evaluations.approved)
+        if waiting:
+            ids = ", ".join(sorted({pick.variant_id[:8] for pick in waiting}))
+            return Ending(f"waiting for your word on {ids}: `evo approve ID`", complete=False)
+        return Ending(self._proposals.closed or "done", complete=True)

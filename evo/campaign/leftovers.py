@@ -1,0 +1,39 @@
+"""Ending what a killed campaign left running, known by process id and start time."""
+
+from __future__ import annotations
+
+import contextlib
+
+import psutil
+
+from population.reading import open_runs
+from population.store import Store
+
+START_TOLERANCE_SECONDS = 1.0  # a pid whose process started at another time is someone else's
+GONE_SECONDS = 5.0
+
+
+def end_leftovers(store: Store) -> int:
+    """Kill the processes of runs that were in flight when a campaign died and forget those runs.
+
+    The runs themselves are made again, since no measurement of theirs was committed. Returns how many there
+    were.
+    """
+    runs = open_runs(store)
+    for run in runs:
+        if run.pid is not None:
+            _end_tree(run.pid, run.pid_started_at)
+        store.close_run(run.order)
+    return len(runs)
+
+
+def _end_tree(pid: int, started_at: float | None) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        if started_at is None or abs(root.create_time() - started_at) > START_TOLERANCE_SECONDS:
+            return
+        tree = [root, *root.children(recursive=True)]
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(tree, timeout=GONE_SECONDS)

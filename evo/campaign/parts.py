@@ -1,0 +1,134 @@
+"""What a campaign is made of: the parts it is handed, how it runs, and what its lanes share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from evo.campaign.board import Board
+from evo.campaign.budget import Budget
+from evo.campaign.graduation import Graduation
+from evo.campaign.policy import Policy
+from evo.campaign.recording import Recorder
+from evo.campaign.tally import Tally
+from population.lineage import Lineage
+from population.store import Store
+from population.variant import CurvePoint, Measurement, Order, Proposal
+
+
+class Watch(Protocol):
+    """How a running evaluation speaks to the campaign."""
+
+    def started(self, pid: int, started_at: float) -> None:
+        """A sandbox's outer process exists; `started_at` in seconds since the epoch."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """The run told a loss."""
+
+    def stopping(self) -> bool:
+        """Whether the run must end now."""
+        ...
+
+
+class NamedSlot(Protocol):
+    """One GPU or one core."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as recorded."""
+        ...
+
+
+class Evaluates(Protocol):
+    """Measures one variant; a failing child is a Status, never an exception."""
+
+    def evaluate(self, order: Order, source: str, slot: NamedSlot, watch: Watch) -> Measurement:
+        """What the run showed."""
+        ...
+
+
+class Proposes(Protocol):
+    """Makes proposal `number` from measurements with ids up to `upto` (None: all)."""
+
+    def propose(self, number: int, upto: int | None) -> Proposal:
+        """The proposal, whatever became of it."""
+        ...
+
+
+class Repeats(StrEnum):
+    """What becomes of a child whose fingerprint is already known."""
+
+    REJECT = "reject"
+    ALLOW = "allow"
+
+
+class Stop(Enum):
+    """How a campaign was told to stop."""
+
+    NO = 0
+    CLEANLY = 1  # runs under way finish
+    NOW = 2  # runs under way are killed; nothing that was measured is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a campaign is made of; `proxy` is the first rung's name."""
+
+    open_store: Callable[[], Store]
+    evaluator: Evaluates
+    proposer: Proposes
+    slots: Sequence[NamedSlot]
+    tally: Tally
+    lineage: Lineage
+    policy: Policy
+    graduation: Graduation
+    budget: Budget
+    board: Board
+    recorder: Recorder
+    stopping: (
+        threading.Event
+    )  # set once someone asked the campaign to stop: nobody waits or retries then
+    proxy: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """How the loop runs.
+
+    queue: children ready or in the making beyond one a slot; exact: same rows again, whatever the timing;
+    search, finish: whether there is a search, and whether final comparison and graduation follow it.
+    """
+
+    exact: bool = False
+    repeats: Repeats = Repeats.REJECT
+    queue: int = 1
+    search: bool = True
+    finish: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a campaign ended, in words, and whether nothing is left for `evo resume`."""
+
+    reason: str
+    complete: bool
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the lanes share: one lock with its condition, the record lane, the board, and the stop sign."""
+
+    recorder: Recorder
+    board: Board
+    changed: threading.Condition = field(
+        default_factory=lambda: threading.Condition(threading.RLock())
+    )
+    stop: Stop = Stop.NO
+
+    def say(self, kind: str, text: str) -> None:
+        """Show an event and record it."""
+        event = self.board.tell(kind, text)
+        self.recorder.submit(lambda store: store.add_event(event.kind, event.text))

@@ -1,0 +1,113 @@
+"""What a free slot does next: one explicit policy, duty after duty, first match wins.
+
+calibrate   the seed on its first blocks, so that everything after has something to stand on
+screen      a new child on block 0 ...
+remeasure   ... unless the front has members thin in n and their share of the runs is not used up
+final       after the search: leader and seed side by side on blocks that chose nobody
+graduate    the picks and the seed at the next rungs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from evo.campaign.tally import SEARCH, Key, Tally, key_of
+from population.variant import Order, Purpose
+
+Taken = Callable[[Key], bool]
+
+MOST_ATTEMPTS = 3  # a run that our own machine lost this often is given up
+
+
+class PolicySettings(BaseModel):
+    """Shares of the evaluation slots."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed_blocks: int = Field(default=4, ge=1, description="blocks the seed is measured on first")
+    remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
+    most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
+    final_blocks: int = Field(
+        default=3, ge=0, description="fresh blocks for leader and seed at the end"
+    )
+
+
+class Policy:
+    """The duties of a free slot at the proxy rung; `taken` says which runs are recorded or under way."""
+
+    def __init__(self, settings: PolicySettings, tally: Tally, rung: str) -> None:
+        self._settings = settings
+        self._tally = tally
+        self._rung = rung
+
+    def calibrate(self, taken: Taken) -> Order | None:
+        """The seed's next calibration run."""
+        return self._first_free(self._calibrations(), taken)
+
+    def calibrated(self) -> bool:
+        """Whether every calibration run is recorded or given up."""
+        keys = [key_of(order) for order in self._calibrations()]
+        return all(self._tally.measured(key) or given_up(self._tally, key) for key in keys)
+
+    def _calibrations(self) -> list[Order]:
+        blocks = range(self._settings.seed_blocks)
+        seed_id = self._tally.seed_id
+        return [Order(seed_id, self._rung, block, 0, Purpose.CALIBRATE) for block in blocks]
+
+    def search(self, ready: Sequence[str], taken: Taken) -> Order | None:
+        """Re-measure the front while that is behind its share, else screen the oldest waiting child."""
+        screens = self._tally.count(self._rung, Purpose.SCREEN)
+        remeasures = self._tally.count(self._rung, Purpose.REMEASURE)
+        share = self._settings.remeasure_share
+        if remeasures + 1 <= share * (screens + remeasures + 1):
+            order = self.remeasure(taken)
+            if order is not None:
+                return order
+        for variant_id in ready:
+            order = Order(variant_id, self._rung, 0, 0, Purpose.SCREEN)
+            if not taken(key_of(order)):
+                return order
+        return None
+
+    def remeasure(self, taken: Taken) -> Order | None:
+        """The front member with the fewest blocks, on its next one; ties go to the better score."""
+        thin = []
+        for place, variant_id in enumerate(self._tally.front(self._rung)):
+            blocks = set(self._tally.blocks(variant_id, self._rung))
+            block = next(b for b in range(len(blocks) + 1) if b not in blocks)
+            order = Order(variant_id, self._rung, block, 0, Purpose.REMEASURE)
+            if len(blocks) < self._settings.most_blocks and not taken(key_of(order)):
+                thin.append((len(blocks), place, order))
+        return min(thin, key=lambda item: item[:2])[2] if thin else None
+
+    def leader(self) -> str | None:
+        """The search's best variant by the first objective, the seed excepted."""
+        front = self._tally.front(self._rung)
+        return next((member for member in front if member != self._tally.seed_id), None)
+
+    def final_orders(self) -> list[Order]:
+        """Leader and seed in turn (A B B A ...) on blocks new to both; empty without a leader."""
+        leader, seed_id = self.leader(), self._tally.seed_id
+        if leader is None:
+            return []
+        used = [self._tally.blocks(one, self._rung, SEARCH) for one in (leader, seed_id)]
+        first = max(max(blocks, default=-1) for blocks in used) + 1
+        orders = []
+        for place in range(self._settings.final_blocks):
+            pair = (seed_id, leader) if place % 2 == 0 else (leader, seed_id)
+            orders += [Order(one, self._rung, first + place, 0, Purpose.FINAL) for one in pair]
+        return orders
+
+    def final(self, taken: Taken) -> Order | None:
+        """The next run of the final comparison."""
+        return self._first_free(self.final_orders(), taken)
+
+    def _first_free(self, orders: Sequence[Order], taken: Taken) -> Order | None:
+        return next((order for order in orders if not taken(key_of(order))), None)
+
+
+def given_up(tally: Tally, key: Key) -> bool:
+    """Whether a run was lost so often that it is not tried again."""
+    return tally.attempts(key) >= MOST_ATTEMPTS

@@ -1,0 +1,171 @@
+"""The proposal lane: children are made ahead of need, in threads, so that no slot waits for an operator."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from evo.campaign.parts import LoopSettings, Parts, Repeats, Shared, Stop
+from population.reading import proposals, unmeasured, variant_by_fingerprint
+from population.store import Store
+from population.variant import Outcome, Proposal, Purpose
+
+FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
+MOST_PROPOSERS = 32
+
+
+class ProposalLane:
+    """The ready queue and what fills it. Its fields are guarded by `shared.changed`."""
+
+    def __init__(self, parts: Parts, settings: LoopSettings, shared: Shared) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._shared = shared
+        self._threads = ThreadPoolExecutor(MOST_PROPOSERS, thread_name_prefix="propose")
+        self._next_number = 1
+        self._making: dict[int, Future[None]] = {}
+        self._settled: dict[
+            int, int
+        ] = {}  # proposal -> the measurement that settled it, 0 for no child
+        self._number_of: dict[str, int] = {}  # a waiting child's proposal
+        self._fruitless = 0
+        self._seconds = RunningMean(0.1)
+        self.evaluation_seconds = RunningMean(10.0)
+        self.ready: deque[str] = deque()
+        self.closed = "" if settings.search else "no search was asked for"
+
+    def take_up(self, store: Store) -> None:
+        """Continue where the rows end: committed children that were never measured are ready again."""
+        proxy = self._parts.proxy
+        self.ready.extend(unmeasured(store, proxy))
+        rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
+        screens = {row.measurement.order.variant_id: row.id for row in rows}
+        for made in proposals(store):
+            number = made.number
+            child = made.variant_id if made.outcome is Outcome.VARIANT else None
+            self._next_number = max(self._next_number, number + 1)
+            if child is None or child in screens:
+                self._settled[number] = screens.get(child or "", 0)
+            else:
+                self._number_of[child] = number
+
+    def top_up(self) -> None:
+        """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""
+        self._close_when_spent()
+        while not self.closed and self._shared.stop is Stop.NO and self._is_wanted():
+            upto = self._visible_to(self._next_number) if self._settings.exact else None
+            if self._settings.exact and upto is None:
+                return
+            if not self._parts.budget.take_variant():
+                return
+            number, self._next_number = self._next_number, self._next_number + 1
+            self._making[number] = self._threads.submit(self._propose, number, upto)
+
+    def close(self, reason: str) -> None:
+        """No more children."""
+        if not self.closed:
+            self.closed = reason
+            self._shared.say("budget", f"the search closes: {reason}")
+
+    @property
+    def idle(self) -> bool:
+        """Whether no child is in the making."""
+        return not self._making
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether even the waiting children are not to be measured."""
+        limit = self._parts.budget.limits.seconds
+        return limit is not None and self._parts.budget.spent().seconds >= limit
+
+    def settle(self, variant_id: str, measurement_id: int) -> None:
+        """A child was screened."""
+        number = self._number_of.pop(variant_id, None)
+        if number is not None:
+            self._settled[number] = measurement_id
+
+    def shut_down(self, wait: bool) -> None:
+        """End the threads; proposals not begun are dropped."""
+        self._threads.shutdown(wait=wait, cancel_futures=True)
+
+    def _close_when_spent(self) -> None:
+        spent = self._parts.budget.exhausted(in_the_making=len(self._making))
+        if spent:
+            self.close(f"budget spent, {spent}")
+        elif self._fruitless >= FAILURES_IN_A_ROW and self.idle:
+            self.close(f"{self._fruitless} proposals in a row gave no new child")
+
+    def _is_wanted(self) -> bool:
+        if self._settings.exact:
+            return not self._making
+        slots = len(self._parts.slots)
+        meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
+        wanted = min(slots + self._settings.queue + meanwhile, MOST_PROPOSERS)
+        return len(self.ready) + len(self._making) < wanted
+
+    def _visible_to(self, number: int) -> int | None:
+        """Exact campaigns: the last measurement proposal `number` may see; None while that is not known."""
+        if not self._parts.policy.calibrated():
+            return None
+        rows = self._parts.tally.rows(self._parts.proxy, purposes={Purpose.CALIBRATE})
+        seen = max(row.id for row in rows)
+        for earlier in range(1, number - self._settings.queue):
+            if earlier not in self._settled:
+                return None
+            seen = max(seen, self._settled[earlier])
+        return seen
+
+    def _propose(self, number: int, upto: int | None) -> None:
+        started = time.monotonic()
+        try:
+            proposal = self._parts.proposer.propose(number, upto)
+        except Exception as error:  # noqa: BLE001 - border of the lane: a faulty operator is a failed proposal
+            self._shared.say("error", f"proposal {number} broke: {traceback.format_exc(limit=-3)}")
+            reason = f"{type(error).__name__}: {error}"[:400]
+            proposal = Proposal(number, "unknown", (), Outcome.FAILED, reason)
+        proposal = self._shared.recorder.write(lambda store: self._commit(store, proposal))
+        with self._shared.changed:
+            self._seconds.add(time.monotonic() - started)
+            del self._making[number]
+            self._take_in(proposal)
+            self._shared.changed.notify_all()
+
+    def _commit(self, store: Store, proposal: Proposal) -> Proposal:
+        """Record a proposal; in the record lane, so that two equal children cannot both be new."""
+        variant = proposal.variant
+        if proposal.outcome is Outcome.VARIANT and variant is not None:
+            known = variant_by_fingerprint(store, variant.fingerprint)
+            if known == variant.id or (known and self._settings.repeats is Repeats.REJECT):
+                proposal = replace(
+                    proposal, outcome=Outcome.DUPLICATE, reason=f"repeats {known[:8]}", variant=None
+                )
+        store.add_proposal(proposal)
+        return proposal
+
+    def _take_in(self, proposal: Proposal) -> None:
+        if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
+            child = proposal.variant.id
+            self._fruitless = 0
+            self._parts.lineage.add(child, proposal.parents)
+            self._number_of[child] = proposal.number
+            self.ready.append(child)
+            return
+        self._fruitless += 1
+        self._settled[proposal.number] = 0
+        self._parts.budget.return_variant()
+        outcome = f"{proposal.operator} gave no child ({proposal.outcome}): {proposal.reason}"
+        self._shared.say("proposal", outcome)
+
+
+class RunningMean:
+    """A mean that forgets: each new value weighs a fifth."""
+
+    def __init__(self, first: float) -> None:
+        self.value = first
+
+    def add(self, value: float) -> None:
+        """Take in one more value."""
+        self.value += 0.2 * (value - self.value)

@@ -1,0 +1,90 @@
+"""The record lane: one thread through which every write of a campaign goes, in order."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from population.store import Store, StoreError
+
+Result = TypeVar("Result")
+Write = Callable[[Store], Any]
+
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 5.0
+
+
+class Recorder:
+    """Runs writes one after another on its own connection.
+
+    A write that fails because the disk is full or someone else holds the database is tried again until it
+    succeeds: a finished measurement is never dropped. `complain` hears of the waiting, once a cause.
+    """
+
+    def __init__(self, open_store: Callable[[], Store], complain: Callable[[str], None]) -> None:
+        self._open_store = open_store
+        self._complain = complain
+        self._writes: queue.Queue[tuple[Write, Future[Any]] | None] = queue.Queue()
+        self._giving_up = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="record", daemon=True)
+
+    def start(self) -> None:
+        """Start the lane."""
+        self._thread.start()
+
+    def submit(self, write: Callable[[Store], Result]) -> Future[Result]:
+        """Queue one write; the future holds its result or its error (RuntimeError once the lane is closed)."""
+        future: Future[Result] = Future()
+        if self._closed.is_set():
+            future.set_exception(RuntimeError("the campaign has ended; this write came too late"))
+            return future
+        self._writes.put((write, future))
+        return future
+
+    def write(self, write: Callable[[Store], Result]) -> Result:
+        """Queue one write and wait until it is committed."""
+        return self.submit(write).result()
+
+    def close(self, give_up: bool = False) -> None:
+        """Finish what is queued and stop; with `give_up`, do not wait for a disk that stays full."""
+        if give_up:
+            self._giving_up.set()
+        self._closed.set()
+        self._writes.put(None)
+        self._thread.join()
+
+    def _loop(self) -> None:
+        with self._open_store() as store:
+            while (item := self._writes.get()) is not None:
+                write, future = item
+                try:
+                    future.set_result(self._persist(store, write))
+                except Exception as error:  # noqa: BLE001 - border: the caller gets it, the lane goes on
+                    future.set_exception(error)
+
+    def _persist(self, store: Store, write: Write) -> Any:
+        wait, complained = FIRST_WAIT_SECONDS, False
+        while True:
+            try:
+                return write(store)
+            except StoreError as error:
+                if self._giving_up.is_set() or not _passes(error):
+                    raise
+                if not complained:
+                    complained = True
+                    self._complain(
+                        f"waiting to write: {error}; nothing is lost, free the disk or lock"
+                    )
+                time.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+
+def _passes(error: StoreError) -> bool:
+    """Whether waiting can help: a lock held by another process, or a disk that is full or failing."""
+    text = str(error).lower()
+    return any(word in text for word in ("locked", "busy", "full", "disk i/o", "unable to open"))

@@ -1,0 +1,213 @@
+"""The campaign file: YAML in, a checked frozen Config out; a mistake names the file, the key and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.graduation import GraduationSettings
+from evo.campaign.parts import Repeats
+from evo.campaign.policy import PolicySettings
+from evo.evaluation.data import DataSettings
+from evo.evaluation.sandbox import SandboxSettings
+from operators.llm.settings import LlmSettings
+from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
+from population.selection import SelectionSettings
+from population.variant import Clock, Rung
+
+SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and configs/
+GRACE_SHARE = 0.02  # of the budget, for saving
+WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
+
+
+class ConfigError(Exception):
+    """The campaign file cannot be used; the message names the file, the key and the fix."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RungSettings(_Settings):
+    """One scale to train at."""
+
+    depth: int = Field(ge=1)
+    budget: float = Field(gt=0, description="seconds, CPU seconds or tokens, as `clock` says")
+    context: int = Field(default=128, ge=8)
+    rows: int = Field(default=256, ge=1, description="hidden chunks that are scored")
+    clock: Clock | None = Field(default=None, description="default: the campaign's")
+    startup_seconds: float | Literal["auto"] = "auto"
+    grace_seconds: float | None = Field(default=None, ge=0)
+    wall_seconds: float | None = Field(default=None, gt=0)
+    memory_mb: int = Field(default=4096, ge=64)
+
+
+class Config(_Settings):
+    """One campaign: where to start, how to measure, what to try, and what it may cost."""
+
+    name: str = Field(default="campaign", pattern=r"^[A-Za-z0-9_.-]+$")
+    seed: int = Field(default=0, ge=0, description="of every random choice of the campaign")
+    train: Path = SHIPPED / "seed" / "train.py"
+    brief: Path = SHIPPED / "configs" / "brief.md"
+    data: DataSettings = DataSettings()
+    allow_repeats: bool = Field(
+        default=False, description="let a rung see its text more than twice"
+    )
+    clock: Clock | Literal["auto"] = "auto"
+    rungs: dict[str, RungSettings] = Field(min_length=1)
+    slots: int | Literal["auto"] = "auto"
+    sandbox: SandboxSettings = SandboxSettings()
+    objectives: tuple[Objective, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
+    constraints: tuple[Constraint, ...] = ()
+    operators: dict[str, float] = Field(default={"nudge": 2.0, "merge": 1.0}, min_length=1)
+    llm: LlmSettings | None = None
+    selection: SelectionSettings = SelectionSettings()
+    policy: PolicySettings = PolicySettings()
+    graduation: GraduationSettings = GraduationSettings()
+    budget: BudgetSettings = BudgetSettings()
+    repeats: Repeats = Repeats.REJECT
+    queue: int = Field(
+        default=1, ge=0, description="children waiting or in the making beyond one a slot"
+    )
+    exact: bool = Field(
+        default=False, description="same rows again; needs clock: tokens and slots: 1"
+    )
+
+    @field_validator("sandbox", mode="before")
+    @classmethod
+    def _mode_alone(cls, given: Any) -> Any:
+        return {"mode": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Config:
+        if self.exact and (
+            self.slots != 1 or any(r.clock is not Clock.TOKENS for r in self.rung_settings())
+        ):
+            raise ValueError("exact: true needs clock: tokens and slots: 1")
+        if not self.budget.model_dump(exclude_none=True):
+            raise ValueError(
+                "budget: give at least one of variants, seconds, llm_tokens, llm_dollars"
+            )
+        weights = self.operators.values()
+        if min(weights) < 0 or not sum(weights):
+            raise ValueError("operators: weights must not be negative, and one must be above 0")
+        return self
+
+    def rung_settings(self) -> list[RungSettings]:
+        """The rungs in order, each with its clock filled in where the campaign states one."""
+        if self.clock == "auto":
+            return list(self.rungs.values())
+        return [
+            rung if rung.clock else rung.model_copy(update={"clock": self.clock})
+            for rung in self.rungs.values()
+        ]
+
+
+def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: float) -> Rung:
+    """A rung with every default filled in."""
+    timed = clock is not Clock.TOKENS
+    total = startup_seconds + settings.budget if timed else 600.0
+    factor = 1.1 if clock is Clock.SECONDS else WALL_FACTOR
+    grace = settings.grace_seconds
+    return Rung(
+        name=name,
+        depth=settings.depth,
+        budget=settings.budget,
+        clock=clock,
+        context=settings.context,
+        rows=settings.rows,
+        startup_seconds=startup_seconds if timed else 0.0,
+        grace_seconds=max(0.5, GRACE_SHARE * settings.budget)
+        if grace is None and timed
+        else grace or 0.0,
+        memory_mb=settings.memory_mb,
+        wall_seconds=settings.wall_seconds or total * factor + 30.0,
+    )
+
+
+def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
+    """The config in a YAML file, `changes` like `budget.variants=40` applied. ConfigError when it is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(raw).__name__}")
+    for change in changes:
+        _apply(raw, change, path)
+    return checked(raw, path)
+
+
+def checked(raw: Mapping[str, Any], path: Path) -> Config:
+    """A Config from plain values; relative paths are taken from the file's folder."""
+    values = dict(raw)
+    for key in ("train", "brief"):
+        if isinstance(values.get(key), str):
+            values[key] = (path.parent / values[key]).resolve()
+    if isinstance(values.get("data"), dict):
+        values["data"] = {**values["data"], "base": str(path.parent.resolve())}
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(path, one) for one in error.errors())) from error
+    for key in ("train", "brief"):
+        if not getattr(config, key).is_file():
+            raise ConfigError(f"{path}: {key}: no file {getattr(config, key)}")
+    return config
+
+
+def _apply(raw: dict[str, Any], change: str, path: Path) -> None:
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {change}: write it as key=value, for example budget.variants=40")
+    at, *rest = key.split(".")
+    here: Any = raw
+    for part in rest:
+        here = here.setdefault(at, {})
+        if not isinstance(here, dict):
+            raise ConfigError(f"{path}: --set {change}: {at} holds no keys")
+        at = part
+    here[at] = yaml.safe_load(value)
+
+
+def _explain(path: Path, error: Any) -> str:
+    """One validation error for a person: file, key, what is wrong, and the nearest valid key."""
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        given = error.get("input")
+        shown = f" (given: {given!r})" if not isinstance(given, dict | BaseModel) else ""
+        return f"{path}: {where or 'config'}: {error['msg'].removeprefix('Value error, ')}{shown}"
+    known = _keys_at(error["loc"][:-1])
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(known))}"
+    return f"{path}: {where}: unknown key; {hint}"
+
+
+def _keys_at(location: Sequence[int | str]) -> list[str]:
+    """The valid keys of the settings group at this place in the file."""
+    group: Any = Config
+    for part in location:
+        fields = getattr(group, "model_fields", {})
+        annotation = fields[part].annotation if part in fields else group
+        group = _group_in(annotation) or group
+    return list(getattr(group, "model_fields", {}))
+
+
+def _group_in(annotation: Any) -> type[BaseModel] | None:
+    """The settings class inside an annotation such as dict[str, RungSettings]."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _group_in(inner):
+            return found
+    return None
