@@ -1,0 +1,218 @@
+"""The house keeps its shape: storeys, floors, doors, sizes and names. Imports in functions count."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STOREYS = {"population": 0, "operators": 1, "evo": 2}
+# the floors of evo: an arrow goes down or stays on its floor
+FLOORS = {
+    "evaluation": 0,
+    "analysis": 0,
+    "terminal": 0,
+    "campaign": 1,
+    "graduation": 1,
+    "web": 1,
+    "config": 2,
+    "build": 3,
+    "benchmark": 4,
+    "cli": 5,
+    "__main__": 6,
+}
+EVERYWHERE = {"numpy", "pydantic", "scipy"}
+DOORS = {
+    "sqlite_utils": ("population.store", "population.migrations"),
+    "deap": ("population.selection", "population.archive"),
+    "moocore": ("population.selection", "population.archive"),
+    "openai": ("operators.llm.client",),
+    "httpx": ("operators.llm.client",),  # the openai client's own transport: its time-outs
+    "tenacity": ("operators.llm",),
+    "yaml": ("evo.config", "evo.build", "evo.cli"),
+    "psutil": ("evo.evaluation", "evo.campaign", "evo.cli"),
+    "pynvml": ("evo.evaluation",),
+    "typer": ("evo.cli",),
+    "rich": ("evo.cli", "evo.terminal"),
+    "joblib": ("evo.benchmark",),
+}
+LONGEST_FILE = 400
+LONGEST_SEED = 450  # it has to stay one file
+FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "core", "manager", "misc"}
+
+Imports = dict[str, set[str]]
+
+
+def read_imports(root: Path) -> Imports:
+    """What each module of our packages imports anywhere in its source, as absolute names."""
+    files = {
+        module_name(path, root): path
+        for package in STOREYS
+        for path in sorted((root / package).rglob("*.py"))
+    }
+    return {
+        name: imported_by(path.read_text(), name, path.name == "__init__.py", set(files))
+        for name, path in files.items()
+    }
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_by(source: str, name: str, is_package: bool, known: set[str]) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = name.split(".")[: len(name.split(".")) - node.level + is_package]
+                base = ".".join([*up, base]) if base else ".".join(up)
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                found.add(whole if whole in known else base)
+    return found
+
+
+def within(module: str, prefixes: tuple[str, ...]) -> bool:
+    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def storey_breaks(imports: Imports) -> list[str]:
+    return [
+        f"{name} imports {target}"
+        for name, targets in imports.items()
+        for target in targets
+        if STOREYS.get(target.split(".")[0], -1) > STOREYS[name.split(".")[0]]
+    ]
+
+
+def floor_breaks(imports: Imports) -> list[str]:
+    breaks = []
+    for name, targets in imports.items():
+        if not name.startswith("evo."):
+            continue
+        here = name.split(".")[1]
+        if here not in FLOORS:
+            breaks.append(f"{name} has no floor in this test")
+            continue
+        for target in targets:
+            there = target.split(".")[1] if target.startswith("evo.") else here
+            if FLOORS.get(there, -1) > FLOORS[here]:
+                breaks.append(f"{name} imports {target}")
+            if there == "terminal" and here not in ("terminal", "cli"):
+                breaks.append(f"{name} imports {target}: only the cli may")
+    return breaks
+
+
+def door_breaks(imports: Imports) -> list[str]:
+    ours = {*STOREYS, *sys.stdlib_module_names, *EVERYWHERE}
+    return [
+        f"{name} imports {target}"
+        for name, targets in imports.items()
+        for target in targets
+        if (package := target.split(".")[0]) not in ours
+        and not within(name, DOORS.get(package, ()))
+    ]
+
+
+def circle(imports: Imports) -> list[str]:
+    graph = {name: {t for t in targets if t in imports} for name, targets in imports.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(name) for name in error.args[1]]
+    return []
+
+
+@pytest.fixture(scope="module")
+def imports() -> Imports:
+    return read_imports(ROOT)
+
+
+def test_arrows_fall_from_evo_to_operators_to_population(imports: Imports) -> None:
+    assert not storey_breaks(imports)
+
+
+def test_arrows_inside_evo_never_rise(imports: Imports) -> None:
+    assert not floor_breaks(imports)
+
+
+def test_no_modules_import_each_other_in_a_circle(imports: Imports) -> None:
+    assert not circle(imports)
+
+
+def test_every_third_party_package_has_one_door(imports: Imports) -> None:
+    assert not door_breaks(imports)
+
+
+def test_the_seed_is_data_and_imported_by_nobody(imports: Imports) -> None:
+    of_seed = {"seed", "harness", "train"}
+    assert not [
+        name for name, found in imports.items() if {t.split(".")[0] for t in found} & of_seed
+    ]
+
+
+def test_files_stay_short() -> None:
+    folders = ("evo", "operators", "population", "seed", "tests", "benchmarks")
+    lines = {
+        path.relative_to(ROOT): len(path.read_text().splitlines())
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    longest = {path: LONGEST_SEED if path.parts[0] == "seed" else LONGEST_FILE for path in lines}
+    assert not {path: count for path, count in lines.items() if count > longest[path]}
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    folders = (*STOREYS, "seed", "tests", "benchmarks")
+    names = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    assert not [path for path in names if path.stem.lower() in FORBIDDEN_NAMES]
+
+
+# --- the test of the test ---------------------------------------------------------------------
+
+
+def house(root: Path, files: dict[str, str]) -> Imports:
+    for name, source in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    return read_imports(root)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "check"),
+    [
+        ("population/a.py", "def f():\n    import operators.nudge", storey_breaks),
+        ("operators/a.py", "from evo import build", storey_breaks),
+        ("evo/evaluation/a.py", "from ..campaign import board", floor_breaks),
+        ("evo/campaign/a.py", "class A:\n    from evo import cli", floor_breaks),
+        ("evo/build.py", "from evo.terminal.live import Live", floor_breaks),
+        ("evo/somewhere.py", "", floor_breaks),
+        ("operators/a.py", "async def f():\n    from openai import OpenAI", door_breaks),
+        ("population/store.py", "import deap.tools", door_breaks),
+        ("evo/analysis/a.py", "import pandas", door_breaks),
+        ("operators/nudge.py", "from . import nudge", circle),
+    ],
+)
+def test_a_wrong_arrow_is_seen(tmp_path: Path, path: str, source: str, check: object) -> None:
+    fine = {
+        "population/__init__.py": "import sqlite3\n",
+        "population/store.py": "import sqlite_utils, numpy\n",
+        "operators/nudge.py": "from population import store\n",
+        "evo/campaign/board.py": "from operators.nudge import x\n",
+        "evo/build.py": "import evo.campaign.board\n",
+        "evo/terminal/live.py": "import rich.live\n",
+        "evo/cli.py": "from evo import build\nfrom evo.terminal.live import Live\n",
+    }
+    assert callable(check)
+    assert not check(house(tmp_path, fine))
+    assert check(house(tmp_path, {**fine, path: source}))
