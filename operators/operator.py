@@ -16,7 +16,7 @@ class Kin(StrEnum):
     """Which parents an operator asks for."""
 
     ONE = "one"  # a single parent
-    PAIR = "pair"  # two parents, neither descending from the other, and their lowest common ancestor
+    PAIR = "pair"  # two parents on separate lines of descent, and their lowest common ancestor
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""What a model is told: the prompts in prompts/*.md filled from a request.
+
+Whatever a variant, a run or another model wrote is quoted as data, delimited and capped in length.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from functools import cache
+from importlib import resources
+from string import Template
+
+from operators.llm.answer import Message, one_line
+from operators.operator import ParentView, ProposalFailed, Request, Scene, Tried
+from population.variant import Estimate
+
+MAX_SOURCE_CHARS = 80_000
+MAX_DIFF_CHARS = 20_000
+MAX_IDEA_CHARS = 300
+MAX_LOG_CHARS = 2_000
+MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
+MOST_TRIED = 20
+
+
+def mutate_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for one focused change to one parent."""
+    parent, scene = request.parent("parent"), request.scene
+    user = fill(
+        "mutate.md",
+        numbers=_numbers(parent),
+        source=_source(parent, "train.py"),
+        setting=_setting(scene),
+        tried=_tried(scene),
+        log=_log(scene),
+    )
+    return (_system(scene), Message("user", user))
+
+
+def crossover_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for joining two parents; the reply edits the first."""
+    first, second, ancestor = (request.parent(role) for role in ("first", "second", "ancestor"))
+    user = fill(
+        "crossover.md",
+        numbers_first=_numbers(first),
+        numbers_second=_numbers(second),
+        numbers_ancestor=_numbers(ancestor),
+        source=_source(first, "first"),
+        diff_first=_diff(ancestor, first),
+        diff_second=_diff(ancestor, second),
+        setting=_setting(request.scene),
+        tried=_tried(request.scene),
+    )
+    return (_system(request.scene), Message("user", user))
+
+
+def again_messages(messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
+    """The same conversation, going on with a reply that could not be used and why."""
+    answer = Message("assistant", reply[:MAX_REPLY_CHARS])
+    asked = Message("user", fill("again.md", reason=one_line(reason, MAX_IDEA_CHARS)))
+    return (*messages, answer, asked)
+
+
+def fill(prompt: str, **parts: str) -> str:
+    """A prompt file with its parts put in. Raises KeyError when a part is missing."""
+    return Template(_prompt(prompt)).substitute(parts)
+
+
+def quoted(name: str, text: str) -> str:
+    """A text as delimited data: its end mark carries its own hash, so that no text can hold it."""
+    code = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
+    return f"<data {name} {code}>\n{text}\n</data {code}>"
+
+
+@cache
+def _prompt(name: str) -> str:
+    return resources.files("operators").joinpath("prompts", name).read_text(encoding="utf-8")
+
+
+def _system(scene: Scene) -> Message:
+    brief = scene.brief.strip() or "Lower the first objective."
+    return Message("system", fill("system.md", brief=brief))
+
+
+# -- parts -------------------------------------------------------------------------------------------
+
+
+def _source(view: ParentView, name: str) -> str:
+    if len(view.source) > MAX_SOURCE_CHARS:
+        raise ProposalFailed(
+            f"the parent has {len(view.source)} characters, more than fit a prompt ({MAX_SOURCE_CHARS})"
+        )
+    return quoted(name, view.source)
+
+
+def _diff(old: ParentView, new: ParentView) -> str:
+    lines = difflib.unified_diff(
+        old.source.splitlines(), new.source.splitlines(), "ancestor", new.role, lineterm="", n=2
+    )
+    text = "\n".join(lines)
+    if len(text) > MAX_DIFF_CHARS:
+        text = text[:MAX_DIFF_CHARS] + "\n(the rest is left out)"
+    return quoted(f"diff-{new.role}", text) if text else "Nothing."
+
+
+def _numbers(view: ParentView) -> str:
+    """Each metric with its uncertainty, and the idea the parent came from."""
+    parts = [f"{name} {_estimate(value)}" for name, value in view.estimates.items()]
+    text = "; ".join(parts) or "not measured yet"
+    if view.idea:
+        text += "\n\nThe idea it came from:\n" + quoted("idea", one_line(view.idea, MAX_IDEA_CHARS))
+    return text
+
+
+def _estimate(value: Estimate) -> str:
+    if math.isnan(value.sd):
+        return f"{value.mean:.6g} (n = {value.n}, spread unknown)"
+    return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
+
+
+def _setting(scene: Scene) -> str:
+    lines = []
+    if scene.objectives:
+        lines.append("Objectives, the most important first: " + "; ".join(scene.objectives) + ".")
+    if scene.rung:
+        lines.append(f"Rung: {scene.rung}.")
+    lines.append(noise_sentence(scene.noise_sd))
+    return "\n".join(lines)
+
+
+def noise_sentence(noise_sd: float | None) -> str:
+    """The noise floor in words; two single runs differ with sd sqrt(2) x the run-to-run sd."""
+    if noise_sd is None:
+        return "The run-to-run noise is not measured yet: trust no small difference."
+    floor = 2 * math.sqrt(2) * noise_sd
+    return (
+        f"Run-to-run sd of the first objective: {noise_sd:.2g}. "
+        f"Differences between two single runs below {floor:.2g} are noise."
+    )
+
+
+def _tried(scene: Scene) -> str:
+    if not scene.tried:
+        return ""
+    lines = "\n".join(_tried_line(one) for one in scene.tried[-MOST_TRIED:])
+    head = "# Already tried near here (child minus parent in the first objective, single runs)"
+    return f"{head}\n\n{quoted('tried', lines)}\n\n"
+
+
+def _tried_line(one: Tried) -> str:
+    effect = "no score" if one.effect is None else f"{one.effect:+.4g}"
+    return f"- {one.operator}, {one.status}, {effect}: {one_line(one.idea, MAX_IDEA_CHARS)}"
+
+
+def _log(scene: Scene) -> str:
+    if not scene.log_tail.strip():
+        return ""
+    lines = [one_line(line, 200) for line in scene.log_tail[-MAX_LOG_CHARS:].splitlines()]
+    return f"# The last lines of its log\n\n{quoted('log', chr(10).join(lines))}\n\n"

@@ -1,0 +1,1 @@
+"""Talking to language models: settings, the budget's door, and the one client."""

@@ -1,0 +1,148 @@
+"""What passes between us and a model: messages, replies, failures, and how an answer is read."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from operators.llm.settings import PLACEHOLDER_KEY
+from population.variant import Cost
+
+MAX_BODY_BYTES = 4_000_000
+_MOST_TOKENS = 10**8  # a usage beyond it is not believed
+_BYTES_PER_TOKEN = 3  # code has 3 to 4: an estimate on the high side
+_KEY_LIKE = re.compile(r"\bsk-[\w*.-]{6,}")
+_SHORTEST_SECRET = 8  # "x" or "dummy" is no secret, and would blot out half a prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn: role is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole, unrefused answer, and what all attempts at it cost."""
+
+    text: str
+    endpoint: str
+    model: str
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request; `tokens_in` includes what a server had cached."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class CallFailed(Exception):
+    """One request gave no answer. `again`: another attempt may; `wait`: seconds the server asks for."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        again: bool = False,
+        wait: float | None = None,
+        usage: Usage | None = None,
+        unknown: bool = False,
+        reply: str = "",
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.again, self.wait, self.reply = reason, again, wait, reply
+        self.usage = usage or Usage()
+        self.unknown = unknown  # the server may have billed it all the same: book what was held
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has, rather too many than too few."""
+    return math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN)
+
+
+def prompt_text(messages: Sequence[Message]) -> str:
+    """The messages as one readable text: the form in which a call is stored."""
+    return "\n\n".join(f"## {message.role}\n\n{message.content}" for message in messages)
+
+
+def scrub(text: str, keys: Iterable[str]) -> str:
+    """The text without keys, and without what cannot be stored as UTF-8."""
+    for key in keys:
+        if len(key) >= _SHORTEST_SECRET and key != PLACEHOLDER_KEY:
+            text = text.replace(key, "[key]")
+    return _KEY_LIKE.sub("[key]", text).encode(errors="replace").decode()
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text as one line of at most `limit` characters, without control characters."""
+    line = "".join(mark if mark.isprintable() else " " for mark in text)
+    line = " ".join(line.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def read_answer(body: bytes, content_type: str, prompt: str, max_tokens: int) -> tuple[str, Usage]:
+    """The text of a chat completion and its tokens. Raises CallFailed with one clear reason."""
+    shown = body[:2000].decode(errors="replace")
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        kind = content_type.split(";")[0] or "something"
+        reason = f"the server answered {kind} that is not JSON (does base_url end in /v1?)"
+        raise CallFailed(reason, reply=shown) from None
+    data = data if isinstance(data, dict) else {}
+    usage = _usage(data.get("usage"), prompt, body)
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        said = error_message(data)
+        reason = f"the server says: {said}" if said else "the answer has no choices"
+        raise CallFailed(reason, usage=usage, reply=shown)
+    text, reason = _text(choices[0], max_tokens)
+    if reason:
+        raise CallFailed(reason, usage=usage, reply=text or shown)
+    return text, usage
+
+
+def _text(choice: dict[str, object], max_tokens: int) -> tuple[str, str]:
+    """The text of a choice, and why it is no answer ("" when it is)."""
+    message, finish = choice.get("message"), choice.get("finish_reason")
+    message = message if isinstance(message, dict) else {}
+    content, refusal = message.get("content"), message.get("refusal")
+    text = content if isinstance(content, str) else ""
+    if refusal:
+        return text, f"the model refused: {one_line(str(refusal), 200)}"
+    if finish == "content_filter":
+        return text, "the server's content filter stopped the answer"
+    if finish == "length":
+        return text, f"the answer was cut off at max_tokens = {max_tokens}"
+    return text, "" if text.strip() else "the model answered nothing"
+
+
+def _usage(usage: object, prompt: str, body: bytes) -> Usage:
+    """The tokens a server tells, or estimates where it tells none or nonsense."""
+    told = usage if isinstance(usage, dict) else {}
+    guesses = (estimate_tokens(prompt), math.ceil(len(body) / _BYTES_PER_TOKEN))
+    values = [
+        count if type(count) is int and 0 <= count <= _MOST_TOKENS else guess
+        for count, guess in zip(
+            (told.get("prompt_tokens"), told.get("completion_tokens")), guesses, strict=True
+        )
+    ]
+    return Usage(*values)
+
+
+def error_message(body: object) -> str:
+    """The message in an error body of the usual shapes, as one short line; "" when there is none."""
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        body = inner.get("message") if isinstance(inner, dict) else inner
+    if not isinstance(body, str) or "<html" in body.lower():
+        return ""
+    return one_line(body, 200)

@@ -1,0 +1,306 @@
+"""The one door to language models: bounded retries, hard budgets, every request on record."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import numpy as np
+import openai
+import tenacity
+
+from operators.llm.answer import (
+    MAX_BODY_BYTES,
+    CallFailed,
+    Message,
+    Reply,
+    Usage,
+    error_message,
+    estimate_tokens,
+    one_line,
+    prompt_text,
+    read_answer,
+    scrub,
+)
+from operators.llm.purse import Hold, Purse
+from operators.llm.settings import Endpoint, LlmSettings
+from operators.operator import ProposalFailed
+from population.variant import Cost, LlmCall
+
+_POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
+_CONNECT_SECONDS = 20.0
+_STOPPING = "the campaign is stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request to be made, the same for all its attempts."""
+
+    endpoint: Endpoint
+    messages: tuple[Message, ...]
+    prompt: str
+    hold: Hold
+    proposal_number: int
+
+
+class LlmClient:
+    """Asks models; safe to share between threads."""
+
+    def __init__(
+        self,
+        settings: LlmSettings,
+        purse: Purse,
+        record: Callable[[LlmCall], None],
+        stopping: Callable[[], bool] = lambda: False,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings, self._purse, self._record = settings, purse, record
+        self._stopping = stopping
+        self._environ = os.environ if environ is None else environ
+        self._clients: dict[tuple[str, str], openai.OpenAI] = {}
+        self._lock = threading.Lock()
+
+    def ask(
+        self,
+        messages: Sequence[Message],
+        rng: np.random.Generator,
+        proposal_number: int = 0,
+        endpoint: str = "",
+    ) -> Reply:
+        """The answer of the named endpoint, or of one drawn by weight.
+
+        Raises ProposalFailed with a reason and the cost of all attempts.
+        """
+        chosen = self._pick(rng, endpoint)
+        begun, spent = time.monotonic(), list[LlmCall]()
+        prompt = prompt_text(messages)
+        tokens_in = estimate_tokens(prompt)
+        hold = Hold(tokens_in + chosen.max_tokens, chosen.dollars(tokens_in, chosen.max_tokens))
+        call = _Call(chosen, tuple(messages), prompt, hold, proposal_number)
+        try:
+            text = self._retrying(rng)(self._attempt, call, spent)
+        except CallFailed as failed:
+            reason = f"{chosen.name}: {failed.reason}"
+            reason = self._clean(reason + (f" ({len(spent)} attempts)" if len(spent) > 1 else ""))
+            cost = _cost(spent, time.monotonic() - begun)
+            raise ProposalFailed(reason, cost, chosen.model) from None
+        return Reply(text, chosen.name, chosen.model, _cost(spent, time.monotonic() - begun))
+
+    def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
+        endpoints = self._settings.endpoints
+        named = [one for one in endpoints if one.name == name]
+        if named:
+            return named[0]
+        weights = np.array([one.weight for one in endpoints])
+        return endpoints[int(rng.choice(len(endpoints), p=weights / weights.sum()))]
+
+    # -- attempts ------------------------------------------------------------------------------------
+
+    def _retrying(self, rng: np.random.Generator) -> tenacity.Retrying:
+        """Attempts bounded in number, waits bounded in length and jittered."""
+        settings = self._settings
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.wait if isinstance(error, CallFailed) else None
+            usual = settings.first_wait_seconds * 2.0 ** (state.attempt_number - 1)
+            jittered = min(usual, settings.longest_wait_seconds) * (0.5 + 0.5 * float(rng.random()))
+            return max(jittered, asked or 0.0)
+
+        def again(error: BaseException) -> bool:
+            if not isinstance(error, CallFailed) or not error.again:
+                return False
+            return (error.wait or 0) <= settings.longest_wait_seconds
+
+        return tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(settings.attempts),
+            wait=wait,
+            retry=tenacity.retry_if_exception(again),
+            sleep=self._sleep,
+            reraise=True,
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._stopping():
+                raise CallFailed(_STOPPING)
+            time.sleep(min(left, _POLL_SECONDS))
+
+    def _attempt(self, call: _Call, spent: list[LlmCall]) -> str:
+        """One request, granted by the purse, settled and recorded whatever comes."""
+        key = call.endpoint.key(self._environ)
+        if self._stopping():
+            raise CallFailed(_STOPPING)
+        if key is None:
+            raise CallFailed(f"the environment variable {call.endpoint.key_env} holds no key")
+        if not self._purse.reserve(call.hold):
+            raise CallFailed("the budget for language models is used up")
+        begun, outcome, text = time.monotonic(), "interrupted", ""
+        usage = Usage(call.hold.tokens - call.endpoint.max_tokens, call.endpoint.max_tokens)
+        try:
+            text, usage = self._wait_for(lambda: self._request(call, key), call.endpoint)
+            outcome = "ok"
+            return self._clean(text)
+        except CallFailed as failed:
+            usage = usage if failed.unknown else failed.usage
+            outcome, text = failed.reason, failed.reply
+            raise
+        finally:
+            done = self._call(call, usage, time.monotonic() - begun, outcome, text)
+            spent.append(done)
+            self._purse.settle(call.hold, done.tokens_in + done.tokens_out, done.dollars)
+            self._record(done)
+
+    def _call(self, call: _Call, usage: Usage, seconds: float, outcome: str, reply: str) -> LlmCall:
+        used = usage.tokens_in or usage.tokens_out
+        return LlmCall(
+            endpoint=call.endpoint.name,
+            model=call.endpoint.model,
+            prompt=self._clean(call.prompt),
+            reply=self._clean(reply),
+            tokens_in=usage.tokens_in,
+            tokens_out=usage.tokens_out,
+            dollars=call.endpoint.dollars(usage.tokens_in, usage.tokens_out) if used else 0.0,
+            seconds=seconds,
+            outcome=self._clean(outcome),
+            proposal_number=call.proposal_number,
+        )
+
+    def _clean(self, text: str) -> str:
+        keys = (one.key(self._environ) for one in self._settings.endpoints)
+        return scrub(text, [key for key in keys if key])
+
+    # -- one request ---------------------------------------------------------------------------------
+
+    def _wait_for(
+        self, work: Callable[[], tuple[str, Usage]], endpoint: Endpoint
+    ) -> tuple[str, Usage]:
+        """The result of a request made in its own thread, which is left behind at the deadline."""
+        done: queue.SimpleQueue[tuple[str, Usage] | CallFailed] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                done.put(work())
+            except CallFailed as failed:
+                done.put(failed)
+            except Exception as error:  # noqa: BLE001 - the thread's border: any fault is a failed call
+                done.put(CallFailed(f"the connection broke ({type(error).__name__})", again=True))
+
+        threading.Thread(target=run, name=f"llm-{endpoint.name}", daemon=True).start()
+        deadline = time.monotonic() + endpoint.timeout_seconds
+        while True:
+            try:
+                result = done.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                if self._stopping():
+                    raise CallFailed(_STOPPING, unknown=True) from None
+                if time.monotonic() > deadline:
+                    raise _timed_out(endpoint) from None
+                continue
+            if isinstance(result, CallFailed):
+                raise result
+            return result
+
+    def _request(self, call: _Call, key: str) -> tuple[str, Usage]:
+        """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
+        endpoint = call.endpoint
+        deadline = time.monotonic() + endpoint.timeout_seconds
+        completions = self._client(endpoint, key).chat.completions.with_streaming_response
+        messages = [{"role": one.role, "content": one.content} for one in call.messages]
+        extra: dict[str, object] = {endpoint.max_tokens_field: endpoint.max_tokens}
+        if endpoint.temperature is not None:
+            extra["temperature"] = endpoint.temperature
+        try:
+            with completions.create(
+                model=endpoint.model,
+                messages=messages,  # type: ignore[arg-type]  # plain dicts of that shape
+                extra_body=extra,
+            ) as response:
+                body = _read(response.iter_bytes(), endpoint, deadline)
+                kind = response.headers.get("content-type", "")
+        except openai.APITimeoutError:
+            raise _timed_out(endpoint) from None
+        except openai.APIStatusError as error:
+            raise _refused(error) from None
+        except openai.APIConnectionError:
+            raise CallFailed("the server cannot be reached", again=True) from None
+        return read_answer(body, kind, call.prompt, endpoint.max_tokens)
+
+    def _client(self, endpoint: Endpoint, key: str) -> openai.OpenAI:
+        with self._lock:
+            found = self._clients.get((endpoint.name, key))
+            if found is None:
+                seconds = endpoint.timeout_seconds
+                found = openai.OpenAI(
+                    api_key=key,
+                    base_url=endpoint.address(self._environ),
+                    max_retries=0,
+                    timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
+                )
+                self._clients[endpoint.name, key] = found
+            return found
+
+
+def _read(chunks: Iterable[bytes], endpoint: Endpoint, deadline: float) -> bytes:
+    """The whole body, bounded in size and time."""
+    body = bytearray()
+    for chunk in chunks:
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            reason = f"the answer is larger than {MAX_BODY_BYTES // 1_000_000} MB"
+            raise CallFailed(
+                reason, unknown=True, reply=bytes(body[:2000]).decode(errors="replace")
+            )
+        if time.monotonic() > deadline:
+            raise _timed_out(endpoint)
+    return bytes(body)
+
+
+def _timed_out(endpoint: Endpoint) -> CallFailed:
+    reason = f"no whole answer within {endpoint.timeout_seconds:g} s"
+    return CallFailed(reason, again=True, unknown=True)
+
+
+def _refused(error: openai.APIStatusError) -> CallFailed:
+    """An HTTP error status as a failed call: 408, 429 and 5xx may pass, others do not."""
+    status, said = error.status_code, error_message(error.body)
+    passing = status in (408, 429) or status >= 500
+    if getattr(error, "code", None) == "insufficient_quota":
+        passing = False
+    reason = f"HTTP {status}" + (f": {said}" if said else "")
+    wait = _retry_after(error.response.headers)
+    if passing and wait:
+        reason += f" (asks to wait {wait:.0f} s)"
+    return CallFailed(reason, again=passing, wait=wait, reply=one_line(said, 500))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds a server asks to wait (`retry-after-ms`, `Retry-After` as seconds or a date)."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
+        value = headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _cost(calls: Sequence[LlmCall], seconds: float) -> Cost:
+    prices = [one.dollars for one in calls]
+    known = [price for price in prices if price is not None]
+    dollars = sum(known) if len(known) == len(prices) else None
+    tokens_in, tokens_out = (
+        sum(one.tokens_in for one in calls),
+        sum(one.tokens_out for one in calls),
+    )
+    return Cost(seconds, tokens_in, tokens_out, dollars)

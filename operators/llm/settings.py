@@ -1,0 +1,71 @@
+"""What a campaign file says about language models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+PLACEHOLDER_KEY = "no-key"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoint(_Frozen):
+    """One model behind one OpenAI-compatible server."""
+
+    name: str = Field(min_length=1)
+    model: str = Field(min_length=1)
+    base_url: str | None = None  # None: OPENAI_BASE_URL, else OpenAI itself
+    key_env: str = (
+        "OPENAI_API_KEY"  # the environment variable with the key; "": the server asks none
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: the server's own
+    max_tokens: int = Field(default=8192, ge=16)  # of one answer
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    price_in: float | None = Field(default=None, ge=0)  # dollars per million tokens; None: unknown
+    price_out: float | None = Field(default=None, ge=0)
+    timeout_seconds: float = Field(default=300, gt=0)  # for one whole answer
+    weight: float = Field(default=1, gt=0)  # how often it is asked, relative to the others
+
+    def address(self, environ: Mapping[str, str]) -> str | None:
+        """The server's base URL; None means the client library's own default."""
+        return self.base_url or environ.get("OPENAI_BASE_URL") or None
+
+    def key(self, environ: Mapping[str, str]) -> str | None:
+        """The key to send; None when the variable that should hold it is empty."""
+        if not self.key_env:
+            return PLACEHOLDER_KEY
+        return environ.get(self.key_env, "").strip() or None
+
+    def dollars(self, tokens_in: int, tokens_out: int) -> float | None:
+        """The price of a call; None while one of the two prices is unknown."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+
+
+class LlmSettings(_Frozen):
+    """The models to ask and how patiently. Unknown keys are errors."""
+
+    endpoints: tuple[Endpoint, ...] = Field(min_length=1)
+    attempts: int = Field(default=4, ge=1, le=10)  # of one request, the first included
+    first_wait_seconds: float = Field(default=1, ge=0)  # doubles from attempt to attempt, jittered
+    longest_wait_seconds: float = Field(default=60, ge=0)  # a Retry-After beyond it gives up
+
+    @field_validator("endpoints")
+    @classmethod
+    def _names_differ(cls, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        names = [endpoint.name for endpoint in endpoints]
+        if len(set(names)) != len(names):
+            raise ValueError("two endpoints have the same name")
+        return endpoints
+
+
+def missing_keys(settings: LlmSettings, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The environment variables that should hold a key and do not."""
+    wanted = [one.key_env for one in settings.endpoints if one.key(environ) is None]
+    return tuple(dict.fromkeys(wanted))

@@ -1,0 +1,112 @@
+"""Operators that ask a model: `llm_mutate` (one parent) and `llm_crossover` (two)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from operators.briefing import (
+    MAX_IDEA_CHARS,
+    again_messages,
+    crossover_messages,
+    mutate_messages,
+)
+from operators.llm.answer import Message, Reply, one_line
+from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.source.edits import EditError, apply_reply
+from population.variant import Cost
+
+ASKS = 2  # the first answer, and one more with the reason why it could not be used
+_IDEA = re.compile(r"^[\s#*_>`-]*IDEA[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE)
+
+
+class Ask(Protocol):
+    """Asks a model; `endpoint` names one, else it is drawn. Raises ProposalFailed."""
+
+    def ask(
+        self,
+        messages: Sequence[Message],
+        rng: np.random.Generator,
+        proposal_number: int = 0,
+        endpoint: str = "",
+    ) -> Reply:
+        """One whole answer."""
+        ...
+
+
+class LlmOperator:
+    """Asks for an edit of one source, and once more when the answer is none."""
+
+    def __init__(
+        self,
+        name: str,
+        kin: Kin,
+        edited: str,
+        brief: Callable[[Request], tuple[Message, ...]],
+        llm: Ask,
+    ) -> None:
+        self.name, self.kin = name, kin
+        self._edited, self._brief, self._llm = edited, brief, llm
+
+    def propose(self, request: Request) -> Draft:
+        """The edited parent. Raises ProposalFailed with the cost of all that was asked."""
+        begun, cost, model, endpoint, reason = time.monotonic(), Cost(), "", "", ""
+        messages = self._brief(request)
+        for _ in range(ASKS):
+            try:
+                reply = self._llm.ask(messages, request.rng, request.number, endpoint)
+            except ProposalFailed as failed:
+                cost = replace(add(cost, failed.cost), seconds=time.monotonic() - begun)
+                raise ProposalFailed(failed.reason, cost, failed.model) from None
+            cost = replace(add(cost, reply.cost), seconds=time.monotonic() - begun)
+            model, endpoint = reply.model, reply.endpoint
+            try:
+                source = self._edit(request, reply.text)
+            except EditError as error:
+                reason = str(error)
+                messages = again_messages(messages, reply.text, reason)
+                continue
+            idea = read_idea(reply.text) or f"{self.name} without a stated idea"
+            return Draft(source, idea, endpoint, model, cost)
+        raise ProposalFailed(f"no usable edit in {ASKS} answers: {reason}", cost, model)
+
+    def _edit(self, request: Request, reply: str) -> str:
+        source = apply_reply(request.parent(self._edited).source, reply)
+        for view in request.parents:
+            if source == view.source:
+                raise EditError(f"the result is the same text as the {view.role}")
+        return source
+
+
+class LlmMutate(LlmOperator):
+    """One focused change to one parent."""
+
+    def __init__(self, llm: Ask) -> None:
+        super().__init__("llm_mutate", Kin.ONE, "parent", mutate_messages, llm)
+
+
+class LlmCrossover(LlmOperator):
+    """What is good in the second parent, carried into the first."""
+
+    def __init__(self, llm: Ask) -> None:
+        super().__init__("llm_crossover", Kin.PAIR, "first", crossover_messages, llm)
+
+
+def read_idea(reply: str) -> str:
+    """The hypothesis a reply states in its IDEA line, as one capped line; "" without one."""
+    found = _IDEA.search(reply)
+    return one_line(found[1].strip("*_` "), MAX_IDEA_CHARS) if found else ""
+
+
+def add(a: Cost, b: Cost) -> Cost:
+    """Two costs together; dollars are unknown when one of them is."""
+    known = a.dollars is not None and b.dollars is not None
+    dollars = (a.dollars or 0.0) + (b.dollars or 0.0) if known else None
+    return Cost(
+        a.seconds + b.seconds, a.tokens_in + b.tokens_in, a.tokens_out + b.tokens_out, dollars
+    )

@@ -1,0 +1,78 @@
+"""All operators by name: a new one is one file and one line here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from operators.llm.purse import Purse
+from operators.llm.settings import LlmSettings
+from operators.llm_operators import Ask, LlmCrossover, LlmMutate
+from operators.merge import Merge
+from operators.nudge import Nudge
+from operators.operator import Operator
+from population.variant import LlmCall
+
+CLASSICAL: dict[str, Callable[[], Operator]] = {
+    "nudge": Nudge,
+    "merge": Merge,
+}
+WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
+    "llm_mutate": LlmMutate,
+    "llm_crossover": LlmCrossover,
+}
+
+
+class UnknownOperator(ValueError):
+    """A name that no operator has; the message names the nearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlmContext:
+    """What operators with a model need: settings, budget, where calls are written, when to stop."""
+
+    settings: LlmSettings
+    purse: Purse
+    record: Callable[
+        [LlmCall], None
+    ]  # called from several threads, once a request, failed ones too
+    stopping: Callable[[], bool] = lambda: False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+def check_names(names: Mapping[str, float]) -> None:
+    """Raises UnknownOperator for a name that no operator has."""
+    known = [*CLASSICAL, *WITH_LLM]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.0)
+            raise UnknownOperator(
+                f"there is no operator {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}"
+            )
+
+
+def names_with_llm(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """The operators among these that ask a model."""
+    return tuple(name for name, weight in weights.items() if name in WITH_LLM and weight > 0)
+
+
+def build_operators(
+    weights: Mapping[str, float], llm: LlmContext | None = None
+) -> tuple[Operator, ...]:
+    """The operators with a weight above 0; those that ask a model are left out while `llm` is None.
+
+    Raises UnknownOperator. The client library is imported only when a model is asked.
+    """
+    check_names(weights)
+    built: list[Operator] = [
+        CLASSICAL[name]() for name, weight in weights.items() if name in CLASSICAL and weight > 0
+    ]
+    asking = names_with_llm(weights)
+    if llm is None or not asking:
+        return tuple(built)
+    from operators.llm.client import LlmClient
+
+    client = LlmClient(llm.settings, llm.purse, llm.record, llm.stopping, llm.environ)
+    return (*built, *(WITH_LLM[name](client) for name in asking))

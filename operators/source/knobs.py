@@ -1,0 +1,253 @@
+"""Knobs: the constants of a source that say by a remark how they may be turned.
+
+MATRIX_LR = 0.02  # knob: log 1e-3 1e-1
+DEPTH_SCALE = 3  # knob: int 1 8; what follows a semicolon is for people
+ACTIVATION = "relu2"  # knob: choice relu2 gelu silu
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from operators.source.parse import Offsets, SourceError, parse
+
+Value = bool | int | float | str
+LARGEST = 1e15  # numbers beyond it are no knobs: whole numbers stay exact, ranges finite
+_REMARK = re.compile(r"\s*#\s*knob:(.*)$", re.IGNORECASE)
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+
+
+class KnobKind(StrEnum):
+    """How a knob's values are spread."""
+
+    LOG = "log"
+    INT = "int"
+    FLOAT = "float"
+    CHOICE = "choice"
+
+
+class KnobError(ValueError):
+    """A knob remark or value that cannot be; the message names the line and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One knob: its value, its range (low, high) or its choices, and where its literal stands."""
+
+    name: str
+    kind: KnobKind
+    value: Value
+    text: str  # the literal as written
+    low: float = 0.0
+    high: float = 0.0
+    choices: tuple[Value, ...] = ()
+    whole: bool = False  # `int`, or `log` with value and range written as whole numbers
+    line: int = 0  # from 1
+    start: int = 0  # character offsets of the literal in the source
+    end: int = 0
+
+    def holds(self, value: Value) -> bool:
+        """Whether the value is of this knob's type and inside its range."""
+        if self.kind is KnobKind.CHOICE:
+            return any(_same(value, choice) for choice in self.choices)
+        if isinstance(value, bool | str) or not math.isfinite(value):
+            return False
+        return self.low <= value <= self.high and not (self.whole and value != int(value))
+
+
+def read_knobs(source: str) -> tuple[Knob, ...]:
+    """The knobs in the order of the source. Raises KnobError at the first malformed remark."""
+    knobs, errors = _scan(source)
+    if errors:
+        raise errors[0]
+    return knobs
+
+
+def sound_knobs(source: str) -> tuple[Knob, ...]:
+    """The well-formed knobs only: a remark that someone spoilt must not stop the others."""
+    return _scan(source)[0]
+
+
+def with_knobs(source: str, values: Mapping[str, Value]) -> str:
+    """The source with these knob values; nothing but the literals changes. Raises KnobError."""
+    knobs = {knob.name: knob for knob in sound_knobs(source)}
+    texts: dict[str, str] = {}
+    for name, value in values.items():
+        if name not in knobs:
+            known = ", ".join(knobs) or "none"
+            raise KnobError(f"there is no knob {name}; the knobs are: {known}")
+        knob, plain = knobs[name], _plain(value)
+        if not knob.holds(plain):
+            raise KnobError(f"line {knob.line}: {name} = {plain!r} is not in {range_text(knob)}")
+        texts[name] = knob.text if _same(plain, knob.value) else _literal(plain, knob)
+    return with_literals(source, {knobs[name]: text for name, text in texts.items()})
+
+
+def with_literals(source: str, texts: Mapping[Knob, str]) -> str:
+    """The source with each knob's literal replaced by a text, unchecked."""
+    for knob in sorted(texts, key=lambda knob: knob.start, reverse=True):
+        source = source[: knob.start] + texts[knob] + source[knob.end :]
+    return source
+
+
+def range_text(knob: Knob) -> str:
+    """A knob's range in words, as in its remark."""
+    if knob.kind is KnobKind.CHOICE:
+        return "choice " + " ".join(str(choice) for choice in knob.choices)
+    return f"{knob.kind} {knob.low:g} {knob.high:g}"
+
+
+def _scan(source: str) -> tuple[tuple[Knob, ...], list[KnobError]]:
+    try:
+        tree = parse(source)
+    except SourceError as error:
+        raise KnobError(f"the source does not parse: {error}") from None
+    offsets, knobs, errors = Offsets(source), {}, []
+    top = {id(statement) for statement in tree.body}
+    for statement in _statements(tree):
+        lineno, column = statement.end_lineno or 0, statement.end_col_offset or 0
+        remark = _REMARK.match(offsets.rest_of_line(lineno, column))
+        if not remark:
+            continue
+        try:
+            knob = _knob(statement, id(statement) in top, remark[1], source, offsets)
+            if knob.name in knobs:
+                raise KnobError(f"line {knob.line}: {knob.name} is a knob twice; keep one of them")
+            knobs[knob.name] = knob
+        except KnobError as error:
+            errors.append(error)
+    return tuple(knobs.values()), errors
+
+
+def _statements(tree: ast.Module) -> list[ast.stmt]:
+    """All statements without a body: where a remark at the end of a line can belong."""
+    plain = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    return [node for node in plain if not hasattr(node, "body")]
+
+
+def _knob(statement: ast.stmt, top: bool, remark: str, source: str, offsets: Offsets) -> Knob:
+    line = statement.lineno
+    name, literal = _binding(statement)
+    if not top or not _NAME.match(name) or literal is None:
+        raise KnobError(
+            f"line {line}: a knob remark belongs on a top-level `NAME = literal` line, "
+            "NAME in UPPER case and the literal one number, string or truth value"
+        )
+    start = offsets.at(literal.lineno, literal.col_offset)
+    end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
+    value = ast.literal_eval(literal)
+    words = remark.split(";")[0].split()
+    text = source[start:end]
+    try:
+        kind = KnobKind(words[0].lower() if words else "")
+    except ValueError:
+        raise KnobError(
+            f"line {line}: {name}: write `# knob:` and then `log a b`, `int a b`, `float a b` "
+            "or `choice a b c`"
+        ) from None
+    if kind is KnobKind.CHOICE:
+        choices = _choices(line, name, value, words[1:])
+        return Knob(name, kind, value, text, choices=choices, line=line, start=start, end=end)
+    low, high, whole = _range(line, name, kind, value, words[1:])
+    return Knob(name, kind, value, text, low, high, (), whole, line, start, end)
+
+
+def _binding(statement: ast.stmt) -> tuple[str, ast.expr | None]:
+    """The one name a statement binds and its literal (None: not one literal)."""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target, value = statement.targets[0], statement.value
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        target, value = statement.target, statement.value
+    else:
+        return "", None
+    name = target.id if isinstance(target, ast.Name) else ""
+    minus = isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub)
+    inner = value.operand if isinstance(value, ast.UnaryOp) and minus else value
+    content = inner.value if isinstance(inner, ast.Constant) else None
+    fits = isinstance(content, bool | str) or (
+        isinstance(content, int | float) and abs(content) <= LARGEST
+    )
+    if not fits or (minus and isinstance(content, bool | str)):
+        return name, None
+    return name, value
+
+
+def _range(
+    line: int, name: str, kind: KnobKind, value: Value, words: list[str]
+) -> tuple[float, float, bool]:
+    numbers = [number for word in words if (number := _number(word)) is not None]
+    low, high = numbers if len(numbers) == len(words) == 2 else (0, 0)
+    if not low < high:
+        raise KnobError(f"line {line}: {name}: `{kind}` needs two numbers, the smaller one first")
+    if isinstance(value, bool | str) or not math.isfinite(value):
+        raise KnobError(
+            f"line {line}: {name}: `{kind}` needs a number, not {value!r}; use `choice`"
+        )
+    if kind is KnobKind.LOG and (low <= 0 or value <= 0):
+        raise KnobError(f"line {line}: {name}: `log` needs numbers above 0; use `float`")
+    integers = all(isinstance(number, int) for number in (low, high, value))
+    if kind is KnobKind.INT and not integers:
+        raise KnobError(f"line {line}: {name}: `int` needs whole numbers; use `float`")
+    return low, high, integers and kind is not KnobKind.FLOAT
+
+
+def _choices(line: int, name: str, value: Value, words: list[str]) -> tuple[Value, ...]:
+    read = _word if not isinstance(value, str) else (lambda word: word.strip("\"'"))
+    choices = tuple(dict.fromkeys(read(word.rstrip(",")) for word in words))
+    if len(choices) < 2:
+        raise KnobError(f"line {line}: {name}: `choice` needs at least two different words")
+    if any(_sort(choice) is not _sort(value) for choice in choices):
+        raise KnobError(
+            f"line {line}: {name}: the choices must be of the type of its value {value!r}"
+        )
+    return choices
+
+
+def _number(word: str) -> int | float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    if not abs(number) <= LARGEST:
+        return None
+    return int(word) if re.fullmatch(r"[+-]?\d+", word, re.ASCII) else number
+
+
+def _word(word: str) -> Value:
+    try:
+        value = ast.literal_eval(word)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return word
+    return value if isinstance(value, bool | int | float | str) else word
+
+
+def _plain(value: object) -> Value:
+    """A Python value, also from a numpy scalar."""
+    plain = value.item() if hasattr(value, "item") else value
+    if not isinstance(plain, bool | int | float | str):
+        raise KnobError(f"{plain!r} is not a number, string or truth value")
+    return plain
+
+
+def _same(a: Value, b: Value) -> bool:
+    """Equal and of one sort: True is not 1, though 1 is 1.0."""
+    return a == b and _sort(a) is _sort(b)
+
+
+def _sort(value: Value) -> type:
+    return float if type(value) is int else type(value)
+
+
+def _literal(value: Value, knob: Knob) -> str:
+    if isinstance(value, str):
+        text = repr(value)
+        plain = "\\" not in text and '"' not in text
+        return f'"{value}"' if plain and knob.text.endswith('"') else text
+    if isinstance(value, bool) or knob.kind is KnobKind.CHOICE:
+        return repr(value)
+    return str(int(value)) if knob.whole else repr(float(value))

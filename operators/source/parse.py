@@ -1,0 +1,60 @@
+"""Parse a variant's source, one clear reason when it does not parse; lines as Python counts."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from population.fingerprint import parse as parse_tree
+
+MAX_SOURCE_CHARS = 400_000
+_LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
+
+
+class SourceError(ValueError):
+    """The source does not parse; the message is one sentence that names the line."""
+
+
+def parse(source: str) -> ast.Module:
+    """The syntax tree of a source. Raises SourceError; runs nothing."""
+    if len(source) > MAX_SOURCE_CHARS:
+        raise SourceError(f"the source has {len(source)} characters, more than {MAX_SOURCE_CHARS}")
+    try:
+        return parse_tree(source)
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        raise SourceError(f"{where}{error.msg}") from None
+
+
+def split_lines(source: str) -> list[str]:
+    """Lines with their ends, split where Python's own line numbers count (never at a form feed)."""
+    return [line for line in _LINE_END.split(source) if line]
+
+
+def line_end_of(source: str) -> str:
+    """The line end most lines of this source use: CR LF or LF."""
+    return "\r\n" if source.count("\r\n") * 2 > source.count("\n") else "\n"
+
+
+def unify_lines(source: str) -> str:
+    """The source with LF line ends only."""
+    return source.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class Offsets:
+    """Turns a syntax node's line (from 1) and UTF-8 column (from 0) into places of the source."""
+
+    def __init__(self, source: str) -> None:
+        self._lines = split_lines(source)
+        self._starts = [0]
+        for line in self._lines:
+            self._starts.append(self._starts[-1] + len(line))
+
+    def at(self, lineno: int, byte_column: int) -> int:
+        """The character offset of a place."""
+        line = self._lines[lineno - 1].encode()
+        return self._starts[lineno - 1] + len(line[:byte_column].decode())
+
+    def rest_of_line(self, lineno: int, byte_column: int) -> str:
+        """What stands after a place in its line, without the line end."""
+        return self._lines[lineno - 1].encode()[byte_column:].decode().rstrip("\r\n")
