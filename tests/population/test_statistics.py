@@ -1,0 +1,50 @@
+"""Means over blocks and pooled noise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from population_records import rows, scored
+
+from population.statistics import estimates, noise_sd, pooled_sd
+from population.variant import Estimate, Status
+
+
+def test_the_pooled_sd_is_the_textbook_one() -> None:
+    groups = [[1.0, 2.0, 4.0], [10.0], [5.0, 5.5]]
+    squares = 2 * np.var(groups[0], ddof=1) + np.var(groups[2], ddof=1)
+    assert pooled_sd(groups) == pytest.approx(math.sqrt(squares / 3))
+    assert math.isnan(pooled_sd([[1.0], [2.0], []]))
+
+
+def test_the_pooled_sd_recovers_the_noise_of_many_small_groups() -> None:
+    rng = np.random.default_rng(1)
+    groups = rng.normal(rng.normal(0, 5, (2000, 1)), 0.3, (2000, 2))
+    assert pooled_sd(groups.tolist()) == pytest.approx(0.3, rel=0.05)
+
+
+def test_repeats_count_once_a_block_and_failures_not_at_all() -> None:
+    made = rows(
+        scored("a", 0, 0, val_bpb=1.0),
+        scored("a", 0, 1, val_bpb=2.0),
+        scored("a", 1, 0, val_bpb=2.5),
+        scored("b", 0, val_bpb=4.0, parameters=7.0),
+        scored("c", 0, status=Status.CRASHED),
+    )
+    found = estimates(made)
+    sd = math.sqrt(((1.5 - 2) ** 2 + (2.5 - 2) ** 2) / 1)
+    assert list(found) == ["a", "b"]
+    assert found["a"]["val_bpb"] == Estimate(2.0, sd / math.sqrt(2), 2)
+    assert found["b"]["val_bpb"] == Estimate(4.0, sd, 1)
+    assert math.isnan(found["b"]["parameters"].sd)
+    assert noise_sd(made, "val_bpb") == pytest.approx(sd)
+    assert noise_sd(made, "parameters") is None
+    assert estimates([]) == {}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_is_an_error(value: float) -> None:
+    with pytest.raises(ValueError, match="measurement 1 has val_bpb"):
+        estimates(rows(scored("a", val_bpb=value)))
