@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -21,19 +21,20 @@ from evo.campaign.leftovers import end_leftovers
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy
 from evo.campaign.proposing import Proposer, Surroundings
+from evo.campaign.recording import Recorder
 from evo.campaign.tally import Tally
-from evo.config import SHIPPED, Config, ConfigError, checked, read_config, rung_of
+from evo.config import SHIPPED, Config, ConfigError, RungSettings, read_config, rung_of
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.probe import open_sandbox
 from evo.evaluation.slots import Slot, find_slots
 from evo.evaluation.source_check import check_source
-from operators.llm.client import LlmContext
+from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
-from operators.registry import build_operators, without_llm
+from operators.registry import LlmContext, build_operators, names_with_llm
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.reading import Measured, measurements, proposals, seed, spent
+from population.reading import measurements, seed, spent
 from population.store import Store
 from population.variant import Clock, Outcome, Proposal, Rung, Status, Variant, variant_id
 
@@ -83,7 +84,7 @@ def create_campaign(config: Config, path: Path) -> Folder:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
     root = Variant(variant_id(source), source, fingerprint(source))
     with Store.create(folder.database) as store, store.transaction():
-        store.add_proposal(Proposal(0, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
+        store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
     return folder
 
@@ -131,31 +132,45 @@ class Bench:
     dataset: Dataset
 
 
-def open_bench(config: Config, work: Path, seed_source: str, startup: dict[str, float]) -> Bench:
-    """The evaluator of a config. `startup`: seconds by rung where known; what is missing is measured now."""
+def open_bench(
+    config: Config,
+    work: Path,
+    startup: dict[str, float],
+    say: Callable[[str], None] = lambda text: None,
+) -> Bench:
+    """The evaluator of a config, working in a folder.
+
+    `startup` holds the start-up seconds by rung where they are known; what is missing is measured on the
+    seed now and added.
+    """
     slots = find_slots(config.slots)
     dataset = prepare(config.data, work / "data")
-    sandbox = Sandbox.choose(config.sandbox)
-    rungs = [_draft_rung(name, one, slots[0]) for name, one in zip(config.rungs, config.rung_settings(), strict=True)]
+    sandbox = open_sandbox(config.sandbox)
+    seed_source = config.train.read_text(encoding="utf-8")
+    harness = SHIPPED / "seed" / "harness.py"
 
     def evaluator(known: list[Rung]) -> Evaluator:
         every = {rung.name: rung for one in known for rung in (one, build_rung(one))}
-        return Evaluator(dataset, every, sandbox, work / "runs", seed_source, SHIPPED / "seed" / "harness.py")
+        return Evaluator(dataset, every, sandbox, work / "runs", seed_source, harness)
 
-    measuring = evaluator(rungs)
-    for place, (name, settings) in enumerate(zip(config.rungs, config.rung_settings(), strict=True)):
-        clock = rungs[place].clock
-        if clock is Clock.TOKENS:
-            continue
-        if settings.startup_seconds != "auto":
-            startup[name] = settings.startup_seconds
-        if name not in startup:
-            startup[name] = measuring.measure_startup(rungs[place], slots[0])
-        rungs[place] = rung_of(name, settings, clock, startup[name])
+    drafts = [
+        _draft_rung(name, one, slots[0])
+        for name, one in zip(config.rungs, config.rung_settings(), strict=True)
+    ]
+    measuring, rungs = evaluator(drafts), []
+    for draft, settings in zip(drafts, config.rung_settings(), strict=True):
+        if draft.clock is Clock.TOKENS:
+            startup[draft.name] = 0.0
+        elif settings.startup_seconds != "auto":
+            startup[draft.name] = settings.startup_seconds
+        elif draft.name not in startup:
+            say(f"measuring what starting costs at rung {draft.name}")
+            startup[draft.name] = measuring.measure_startup(draft, slots[0])
+        rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
     return Bench(evaluator(rungs), slots, rungs, dataset)
 
 
-def _draft_rung(name: str, settings: Any, slot: Slot) -> Rung:
+def _draft_rung(name: str, settings: RungSettings, slot: Slot) -> Rung:
     clock = settings.clock or (Clock.SECONDS if slot.device != "cpu" else Clock.CPU_SECONDS)
     return rung_of(name, settings, clock, startup_seconds=30.0)
 
@@ -164,47 +179,88 @@ def build_campaign(
     folder: Folder, config: Config, loop: LoopSettings, say: Callable[[str], None] = lambda text: None
 ) -> Campaign:
     """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs."""
-    source = (folder.path / "train.py").read_text(encoding="utf-8")
     with folder.open_store() as store:
         left = end_leftovers(store)
         if left:
-            say(f"ended {left} runs that an earlier process left behind; they are measured again")
+            say(f"an earlier process left {left} runs unfinished; they are measured again")
         startup = dict(store.setting("startup_seconds", {}))
-        bench = open_bench(config, folder.path, source, startup)
+        bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)
-        seed_id = seed(store)
-        assert seed_id is not None, "create_campaign() records the seed"
-        tally, lineage = _known(store, config, seed_id)
+        tally, lineage = _known(store, config), Lineage.of(store)
         used = spent(store)
-        budget = Budget(
-            config.budget,
-            Spent(used.variants, store.setting("seconds_spent", 0.0), used.tokens, used.dollars),
-        )
-    policy = Policy(config.policy, tally, bench.rungs[0].name)
-    graduation = Graduation(config.graduation, tally, bench.rungs, lineage.root)
-    board = Board([slot.name for slot in bench.slots])
+        seconds = float(store.setting("seconds_spent", 0.0))
+    children = used.variants - 1  # the seed is a variant too, but nobody's child
+    so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
+    budget, board = Budget(config.budget, so_far), Board([slot.name for slot in bench.slots])
+    recorder = Recorder(folder.open_store, lambda text: _ignore(board.tell("waiting", text)))
+    stopping = threading.Event()
+    proxy = bench.rungs[0]
     parts = Parts(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
-        proposer=None,  # type: ignore[arg-type]  # set below: its LLM client records through the campaign
+        proposer=Proposer(
+            build_portfolio(config, budget, recorder, stopping, say),
+            tally,
+            lineage,
+            config.selection,
+            folder.open_store,
+            check_source,
+            Surroundings(config.seed, config.brief.read_text("utf-8"), proxy.name, in_words(proxy)),
+        ),
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
-        policy=policy,
-        graduation=graduation,
+        policy=Policy(config.policy, tally, proxy.name),
+        graduation=Graduation(config.graduation, tally, bench.rungs, lineage.lineage_root),
         budget=budget,
         board=board,
-        proxy=bench.rungs[0].name,
+        recorder=recorder,
+        stopping=stopping,
+        proxy=proxy.name,
     )
     return Campaign(parts, loop)
 
 
-def _known(store: Store, config: Config, seed_id: str) -> tuple[Tally, Lineage]:
-    """Everything recorded so far, in memory."""
-    tally, lineage = Tally(config.objectives, seed_id), Lineage()
+def build_portfolio(
+    config: Config,
+    budget: Budget,
+    recorder: Recorder,
+    stopping: threading.Event,
+    say: Callable[[str], None],
+) -> Portfolio:
+    """The operators of a config. Without a key for any endpoint, those that need no model."""
+    asking = names_with_llm(config.operators)
+    context, wanting = None, missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",)
+    if asking and config.llm and len(wanting) < len(config.llm.endpoints):
+        context = LlmContext(
+            config.llm,
+            budget,
+            lambda call: _ignore(recorder.submit(lambda store: store.add_llm_call(call))),
+            stopping.is_set,
+        )
+    elif asking:
+        say(f"no language model ({', '.join(wanting)} not set): running on the operators that need none")
+    operators = build_operators(config.operators, context)
+    if not operators:
+        raise ConfigError(f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set")
+    return Portfolio(operators, config.operators)
+
+
+def in_words(rung: Rung) -> str:
+    """A rung as a sentence for people and models."""
+    unit = {Clock.SECONDS: "seconds", Clock.CPU_SECONDS: "CPU seconds", Clock.TOKENS: "tokens"}[rung.clock]
+    return f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {unit} of training"
+
+
+def _known(store: Store, config: Config) -> Tally:
+    """Everything measured so far, in memory."""
+    seed_id = seed(store)
+    assert seed_id is not None, "create_campaign() records the seed"
+    tally = Tally(config.objectives, seed_id, config.constraints)
     for row in measurements(store, statuses=list(Status)):
         tally.add(row)
-    for made in proposals(store):
-        if made.outcome is Outcome.VARIANT and made.variant_id:
-            lineage.add(made.variant_id, made.parents)
-    return tally, lineage
+    return tally
+
+
+def _ignore(result: object) -> None:
+    """For callbacks whose result nobody wants."""

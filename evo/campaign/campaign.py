@@ -47,6 +47,7 @@ class Campaign:
             with self.parts.open_store() as store:
                 self._proposals.take_up(store)
                 self._evaluations.approved = set(store.setting("approved", []))
+            self._answer_requests()  # what was asked while nothing ran
             self._evaluations.start()
             self._coordinate()
             ending = self._ending()
@@ -68,8 +69,11 @@ class Campaign:
                 self.shared.changed.wait(POLL_SECONDS)
             if time.monotonic() >= next_poll:
                 next_poll = time.monotonic() + POLL_SECONDS
-                for asked in self.shared.recorder.write(lambda store: store.take_requests()):
-                    self._answer(asked)
+                self._answer_requests()
+
+    def _answer_requests(self) -> None:
+        for asked in self.shared.recorder.write(lambda store: store.take_requests()):
+            self._answer(asked)
 
     def _answer(self, asked: Asked) -> None:
         """Do what another process asked for."""

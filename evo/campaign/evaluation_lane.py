@@ -144,7 +144,8 @@ class EvaluationLane:
             tally.add(Measured(row_id, shortened(measurement)))
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
-            if order.purpose is Purpose.CALIBRATE and measurement.status is not Status.OK:
+            failed = measurement.status not in (Status.OK, Status.LOST)
+            if order.purpose is Purpose.CALIBRATE and failed:
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
         standings = tally.standings(order.rung)
         recorder.submit(lambda store: store.set_front(order.rung, standings))

@@ -15,6 +15,8 @@ from population.variant import Outcome, Proposal, Purpose
 
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
 MOST_PROPOSERS = 32
+FIRST_WAIT_SECONDS = 0.01
+LONGEST_WAIT_SECONDS = 10.0
 
 
 class ProposalLane:
@@ -32,6 +34,7 @@ class ProposalLane:
         ] = {}  # proposal -> the measurement that settled it, 0 for no child
         self._number_of: dict[str, int] = {}  # a waiting child's proposal
         self._fruitless = 0
+        self._not_before = 0.0  # a server that is down is not asked again at once
         self._seconds = RunningMean(0.1)
         self.evaluation_seconds = RunningMean(10.0)
         self.ready: deque[str] = deque()
@@ -40,7 +43,8 @@ class ProposalLane:
     def take_up(self, store: Store) -> None:
         """Continue where the rows end: committed children that were never measured are ready again."""
         proxy = self._parts.proxy
-        self.ready.extend(unmeasured(store, proxy))
+        seed_id = self._parts.tally.seed_id  # measured first of all, by the policy
+        self.ready.extend(one for one in unmeasured(store, proxy) if one != seed_id)
         rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
         screens = {row.measurement.order.variant_id: row.id for row in rows}
         for made in proposals(store):
@@ -99,6 +103,10 @@ class ProposalLane:
             self.close(f"{self._fruitless} proposals in a row gave no new child")
 
     def _is_wanted(self) -> bool:
+        if self._fruitless + len(self._making) >= FAILURES_IN_A_ROW:
+            return False
+        if time.monotonic() < self._not_before:
+            return False
         if self._settings.exact:
             return not self._making
         slots = len(self._parts.slots)
@@ -112,7 +120,7 @@ class ProposalLane:
             return None
         rows = self._parts.tally.rows(self._parts.proxy, purposes={Purpose.CALIBRATE})
         seen = max(row.id for row in rows)
-        for earlier in range(1, number - self._settings.queue):
+        for earlier in range(2, number - self._settings.queue):  # 1 is the seed
             if earlier not in self._settled:
                 return None
             seen = max(seen, self._settled[earlier])
@@ -154,6 +162,9 @@ class ProposalLane:
             self.ready.append(child)
             return
         self._fruitless += 1
+        if proposal.outcome is Outcome.FAILED:
+            wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), LONGEST_WAIT_SECONDS)
+            self._not_before = time.monotonic() + wait
         self._settled[proposal.number] = 0
         self._parts.budget.return_variant()
         outcome = f"{proposal.operator} gave no child ({proposal.outcome}): {proposal.reason}"

@@ -1,0 +1,156 @@
+"""Fakes for the loop: an evaluator that sleeps instead of training, and operators without a source tree."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from evo.campaign.board import Board
+from evo.campaign.budget import Budget, BudgetSettings, Spent
+from evo.campaign.campaign import Campaign
+from evo.campaign.graduation import Graduation, GraduationSettings, Promotion
+from evo.campaign.parts import LoopSettings, NamedSlot, Parts, Watch
+from evo.campaign.policy import Policy, PolicySettings
+from evo.campaign.proposing import Proposer, Surroundings
+from evo.campaign.recording import Recorder
+from evo.campaign.tally import Tally
+from operators.operator import Draft, Kin, Operator, Request
+from operators.portfolio import Portfolio
+from population.archive import DEFAULT_OBJECTIVES
+from population.fingerprint import fingerprint
+from population.lineage import Lineage
+from population.reading import measurements, spent
+from population.selection import SelectionSettings
+from population.store import Store
+from population.variant import (
+    Clock,
+    CurvePoint,
+    Measurement,
+    Order,
+    Outcome,
+    Proposal,
+    Rung,
+    Status,
+    Variant,
+    variant_id,
+)
+
+SEED = "LR = 0.5\nDEPTH = 2\n"
+PROXY = Rung("proxy", 2, 8, Clock.CPU_SECONDS, 128, 16, 1.0, 0.5, 512, 60)
+LARGER = replace(PROXY, name="larger", depth=4, budget=24)
+
+
+@dataclass(frozen=True)
+class FakeSlot:
+    name: str
+
+
+@dataclass
+class FakeEvaluator:
+    """Scores by the source's own LR, plus noise by block; `seconds` of sleep stand for the training."""
+
+    seconds: float = 0.0
+    fails: Callable[[Order, str], Status | None] = lambda order, source: None
+    evaluated: list[Order] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def evaluate(self, order: Order, source: str, slot: NamedSlot, watch: Watch) -> Measurement:
+        started, started_at = time.monotonic(), time.time()
+        with self.lock:
+            self.evaluated.append(order)
+        watch.progress(CurvePoint(0.5, 2.0, 100))
+        while time.monotonic() - started < self.seconds:
+            if watch.stopping():
+                return Measurement(order, Status.LOST, "stopped", slot=slot.name)
+            time.sleep(min(0.02, self.seconds))
+        wall = time.monotonic() - started
+        status = self.fails(order, source)
+        common = {"slot": slot.name, "started_at": started_at, "wall_seconds": wall}
+        if status is not None:
+            return Measurement(order, status, "made to fail", **common)
+        values: dict[str, object] = {}
+        exec(source, values)
+        digest = hashlib.sha256(f"{source}{order.rung}{order.block}".encode()).digest()
+        noise = digest[0] / 255 * 0.01
+        score = 2.0 + (float(values["LR"]) - 0.1) ** 2 + noise
+        metrics = {"val_bpb": score, "parameters": 1000.0 * float(values["DEPTH"]), "added_nodes": 0.0}
+        return Measurement(order, Status.OK, metrics=metrics, **common)
+
+
+@dataclass
+class FakeOperator:
+    """Writes a new LR below the seed; `seconds` stand for a slow model."""
+
+    name: str = "fake"
+    kin: Kin = Kin.ONE
+    seconds: float = 0.0
+    lines: Sequence[str] = ()
+    counter: itertools.count = field(default_factory=itertools.count)
+
+    def propose(self, request: Request) -> Draft:
+        time.sleep(self.seconds)
+        rate = float(request.rng.uniform(0.01, 0.9))
+        return Draft(f"LR = {rate:.9f}\nDEPTH = 2\n", f"LR {rate:.3f}")
+
+
+def make_store(path: Path, seed_source: str = SEED) -> Callable[[], Store]:
+    """A new store that knows the seed, and how to open it."""
+    root = Variant(variant_id(seed_source), seed_source, fingerprint(seed_source))
+    with Store.create(path) as store:
+        store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root))
+    return lambda: Store.open(path)
+
+
+def make_campaign(
+    open_store: Callable[[], Store],
+    *,
+    evaluator: FakeEvaluator | None = None,
+    operators: Sequence[Operator] | None = None,
+    slots: int = 2,
+    budget: BudgetSettings = BudgetSettings(variants=10),
+    policy: PolicySettings = PolicySettings(seed_blocks=2, final_blocks=0),
+    loop: LoopSettings = LoopSettings(),
+    promotion: Promotion = Promotion.AUTO,
+    rungs: Sequence[Rung] = (PROXY,),
+    campaign_seed: int = 0,
+) -> Campaign:
+    """A campaign over a real store with everything real but the training."""
+    chosen = [FakeOperator()] if operators is None else list(operators)
+    with open_store() as store:
+        seed_id = store.query("SELECT variant_id FROM proposals WHERE number = 1")[0][0]
+        tally, lineage = Tally(DEFAULT_OBJECTIVES, seed_id), Lineage.of(store)
+        for row in measurements(store, statuses=list(Status)):
+            tally.add(row)
+        used = spent(store)
+    board = Board([f"slot{k}" for k in range(slots)])
+    recorder = Recorder(open_store, lambda text: None)
+    proposer = Proposer(
+        Portfolio(chosen, {one.name: 1.0 for one in chosen}),
+        tally,
+        lineage,
+        SelectionSettings(),
+        open_store,
+        lambda source: None,
+        Surroundings(campaign_seed, "", rungs[0].name, "a fake rung"),
+    )
+    parts = Parts(
+        open_store=open_store,
+        evaluator=evaluator or FakeEvaluator(),
+        proposer=proposer,
+        slots=[FakeSlot(f"slot{k}") for k in range(slots)],
+        tally=tally,
+        lineage=lineage,
+        policy=Policy(policy, tally, rungs[0].name),
+        graduation=Graduation(GraduationSettings(promotion=promotion), tally, rungs, lineage.lineage_root),
+        budget=Budget(budget, Spent(variants=used.variants - 1)),
+        board=board,
+        recorder=recorder,
+        stopping=threading.Event(),
+        proxy=rungs[0].name,
+    )
+    return Campaign(parts, loop)

@@ -1,0 +1,248 @@
+"""The loop over a real store, with an evaluator that sleeps instead of training."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.graduation import Promotion
+from evo.campaign.parts import LoopSettings
+from evo.campaign.policy import PolicySettings
+from population.reading import counts_by_status, events, front, measurements, proposals
+from population.variant import Outcome, Purpose, Status
+from tests.campaign.fakes import LARGER, PROXY, SEED, FakeEvaluator, FakeOperator, make_campaign, make_store
+
+
+def purposes_in(store):
+    return Counter(row.measurement.order.purpose for row in measurements(store))
+
+
+def test_a_campaign_measures_the_seed_then_as_many_children_as_its_budget_says(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    ending = make_campaign(open_store).run()
+    with open_store() as store:
+        counted = purposes_in(store)
+        assert counted[Purpose.CALIBRATE] == 2
+        assert counted[Purpose.SCREEN] == 10
+        assert counted[Purpose.REMEASURE] >= 1
+        assert front(store, "proxy")
+    assert ending.complete and "variants" in ending.reason
+
+
+def test_slots_stay_busy_while_a_model_takes_half_as_long_as_a_run(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(
+        open_store,
+        evaluator=FakeEvaluator(seconds=0.4),
+        operators=[FakeOperator(seconds=0.2)],
+        budget=BudgetSettings(variants=30),
+    )
+    campaign.run()
+    with open_store() as store:
+        rows = [row.measurement for row in measurements(store)]
+    first, last = min(r.started_at for r in rows), max(r.started_at for r in rows)
+    busy = sum(max(0.0, min(r.started_at + r.wall_seconds, last) - r.started_at) for r in rows)
+    assert busy / (2 * (last - first)) >= 0.93
+
+
+def test_a_failing_child_is_a_row_and_the_campaign_goes_on(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+
+    def fails(order, source):
+        return Status.CRASHED if order.purpose is Purpose.SCREEN and source < "LR = 0.5" else None
+
+    make_campaign(open_store, evaluator=FakeEvaluator(fails=fails)).run()
+    with open_store() as store:
+        counts = counts_by_status(store)
+        assert counts[Status.CRASHED] > 0 and counts[Status.OK] > 2
+        on_front = front(store, "proxy")
+        failed = {
+            r.measurement.order.variant_id for r in measurements(store) if r.measurement.status is not Status.OK
+        }
+        assert not failed & set(on_front)
+
+
+def test_a_broken_operator_is_a_failed_proposal_and_others_go_on(tmp_path):
+    class FakeBroken(FakeOperator):
+        def propose(self, request):
+            raise RuntimeError("boom")
+
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, operators=[FakeBroken(name="broken"), FakeOperator()])
+    campaign.run()
+    with open_store() as store:
+        assert purposes_in(store)[Purpose.SCREEN] == 10
+        assert any(p.outcome is Outcome.FAILED and "boom" in p.reason for p in proposals(store))
+
+
+def test_a_search_without_new_children_closes_instead_of_spinning(tmp_path):
+    class FakeRepeater(FakeOperator):
+        def propose(self, request):
+            draft = super().propose(request)
+            return type(draft)(SEED, "nothing new")
+
+    open_store = make_store(tmp_path / "campaign.db")
+    ending = make_campaign(open_store, operators=[FakeRepeater()]).run()
+    assert "no new child" in ending.reason
+    with open_store() as store:
+        assert purposes_in(store)[Purpose.SCREEN] == 0
+        assert {p.outcome for p in proposals(store, after=1)} == {Outcome.DUPLICATE}
+
+
+def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    evaluator = FakeEvaluator(fails=lambda order, source: Status.CRASHED)
+    ending = make_campaign(open_store, evaluator=evaluator).run()
+    assert "the seed crashed" in ending.reason
+
+
+def test_a_lost_run_is_made_again_and_counted_once(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    lost = set()
+
+    def fails(order, source):
+        if order not in lost:
+            lost.add(order)
+            return Status.LOST
+        return None
+
+    make_campaign(open_store, evaluator=FakeEvaluator(fails=fails)).run()
+    with open_store() as store:
+        assert purposes_in(store)[Purpose.SCREEN] == 10
+        assert counts_by_status(store)[Status.LOST] == len(lost)
+
+
+def test_stopping_finishes_what_runs_and_resuming_repeats_nothing(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, evaluator=FakeEvaluator(seconds=0.1))
+    threading.Timer(0.5, campaign.stop).start()
+    ending = campaign.run()
+    assert not ending.complete
+    with open_store() as store:
+        before = {row.id: row.measurement.order for row in measurements(store)}
+        assert not store.query("SELECT * FROM runs")
+    assert 0 < len(before) < 12
+    second = FakeEvaluator()
+    make_campaign(open_store, evaluator=second).run()
+    assert not set(before.values()) & set(second.evaluated)
+    with open_store() as store:
+        assert purposes_in(store)[Purpose.SCREEN] == 10
+
+
+def test_stopping_now_ends_runs_under_way_without_a_row(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, evaluator=FakeEvaluator(seconds=30))
+    threading.Timer(0.3, campaign.stop, kwargs={"now": True}).start()
+    started = time.monotonic()
+    campaign.run()
+    assert time.monotonic() - started < 5
+    with open_store() as store:
+        assert measurements(store) == [] and not store.query("SELECT * FROM runs")
+
+
+def test_another_process_can_ask_for_a_stop(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, evaluator=FakeEvaluator(seconds=0.2), budget=BudgetSettings(variants=500))
+
+    def ask():
+        with open_store() as store:
+            store.add_request("stop", {}, "someone")
+
+    threading.Timer(0.5, ask).start()
+    assert "stopped" in campaign.run().reason
+    with open_store() as store:
+        assert any("someone asked to stop" in event.text for event in events(store))
+
+
+def test_the_seconds_budget_ends_a_campaign_without_measuring_what_waits(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(
+        open_store, evaluator=FakeEvaluator(seconds=0.1), budget=BudgetSettings(seconds=1.0)
+    )
+    started = time.monotonic()
+    ending = campaign.run()
+    assert "seconds" in ending.reason and time.monotonic() - started < 3
+
+
+def test_leader_and_seed_meet_on_blocks_that_chose_nobody(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(open_store, policy=PolicySettings(seed_blocks=2, final_blocks=3)).run()
+    with open_store() as store:
+        rows = [row.measurement.order for row in measurements(store)]
+    final = [order for order in rows if order.purpose is Purpose.FINAL]
+    searched = {(o.variant_id, o.block) for o in rows if o.purpose is not Purpose.FINAL}
+    assert len(final) == 6 and len({order.variant_id for order in final}) == 2
+    assert not {(order.variant_id, order.block) for order in final} & searched
+
+
+def test_the_best_graduates_beside_the_seed_after_a_one_step_check(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(open_store, rungs=(PROXY, LARGER)).run()
+    with open_store() as store:
+        built = [r.measurement.order.variant_id for r in measurements(store, rung="larger/one-step")]
+        ran = [r.measurement.order.variant_id for r in measurements(store, rung="larger")]
+    assert len(set(built)) == 2 and set(ran) == set(built)
+
+
+def test_a_variant_that_does_not_scale_stays_below(tmp_path):
+    class FakeBloated(FakeEvaluator):
+        def evaluate(self, order, source, slot, watch):
+            found = super().evaluate(order, source, slot, watch)
+            if order.rung.endswith("one-step") and source != SEED:
+                found.metrics["parameters"] = 1e6
+            return found
+
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(open_store, evaluator=FakeBloated(), rungs=(PROXY, LARGER)).run()
+    with open_store() as store:
+        assert measurements(store, rung="larger") == []
+
+
+def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL)
+    ending = campaign.run()
+    assert "evo approve" in ending.reason and not ending.complete
+    with open_store() as store:
+        assert measurements(store, rung="larger") == []
+        (pick,) = campaign.parts.graduation.picks("larger")
+        store.add_request("approve", {"variant_id": pick}, "someone")
+    ending = make_campaign(
+        open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL, loop=LoopSettings(search=False)
+    ).run()
+    assert ending.complete
+    with open_store() as store:
+        assert {r.measurement.order.variant_id for r in measurements(store, rung="larger")} >= {pick}
+
+
+@pytest.mark.parametrize("cut", [None, 0.15, 0.4])
+def test_an_exact_campaign_gives_the_same_rows_again_also_across_an_interruption(tmp_path, cut):
+    def rows_of(path, interrupt):
+        open_store = make_store(path)
+
+        def campaign():
+            return make_campaign(
+                open_store,
+                slots=1,
+                loop=LoopSettings(exact=True),
+                evaluator=FakeEvaluator(seconds=0.02),
+                operators=[FakeOperator(seconds=0.01), FakeOperator(name="second")],
+                campaign_seed=7,
+            )
+
+        first = campaign()
+        if interrupt:
+            threading.Timer(interrupt, first.stop, kwargs={"now": True}).start()
+        first.run()
+        if interrupt:
+            campaign().run()
+        with open_store() as store:
+            return [
+                (r.measurement.order, r.measurement.metrics["val_bpb"]) for r in measurements(store)
+            ], [(p.number, p.variant_id, p.parents) for p in proposals(store)]
+
+    assert rows_of(tmp_path / "a.db", None) == rows_of(tmp_path / "b.db", cut)
