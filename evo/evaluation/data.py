@@ -1,0 +1,198 @@
+"""The splits: training text in pieces that a block leaves out, and hidden text that only we see."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo.evaluation.documents import DataError, DataSettings, Document, Text, read_text
+
+__all__ = ["DataError", "DataSettings", "Dataset", "Hidden", "prepare"]
+
+Split = Literal["train", "val", "test"]
+MOST_PIECES = 40
+FEWEST_PIECES = 10
+MOST_HIDDEN_TOKENS = 64 << 10
+LEFT_OUT = 0.1  # of the pieces, by block
+_BLOCK, _SAMPLE = 0xB10C, 0x5A3B1E  # keep the two uses of seeds apart
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A fixed sample of a hidden split. `tokens` uint16 [rows, context + 1]; `bytes` of the targets."""
+
+    tokens: NDArray[np.uint16] = field(repr=False)
+    documents: tuple[str, ...]
+    bytes: NDArray[np.float64] = field(repr=False)
+
+
+def split_of(index: int) -> Split:
+    """The split of the document at this position: stratified by whatever the order means (era)."""
+    return {4: "val", 9: "test"}.get(index % 10, "train")  # type: ignore[return-value]
+
+
+def prepare(settings: DataSettings, cache: Path) -> Dataset:
+    """The dataset, its training pieces written under `cache` (nothing hidden is). Raises DataError."""
+    text = read_text(settings)
+    splits: dict[str, list[Document]] = defaultdict(list)
+    for index, document in enumerate(text.documents):
+        splits[split_of(index)].append(document)
+    if len(splits["train"]) < FEWEST_PIECES or not splits["val"] or not splits["test"]:
+        raise DataError(
+            f"data: {len(text.documents)} documents are too few to hide some and to leave some out "
+            f"(at least {FEWEST_PIECES} for training, one each for validation and test); add text"
+        )
+    name = text.digest()
+    pieces = _write_pieces(splits["train"], text.token_type, cache / name)
+    return Dataset(name, text, dict(splits), pieces)
+
+
+class Dataset:
+    """Training pieces on disk, hidden text in memory. `sources` must never be seen in a sandbox."""
+
+    def __init__(
+        self, name: str, text: Text, splits: dict[str, list[Document]], pieces: tuple[Path, ...]
+    ) -> None:
+        self.id = name
+        self.vocab = text.vocab
+        self.token_type = text.token_type
+        self.sources = text.files
+        self._bytes_of = text.bytes_of
+        self._splits = splits
+        self._pieces = pieces
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.id}, vocab {self.vocab}, {len(self._pieces)} pieces)"
+
+    def documents(self, split: Split) -> tuple[str, ...]:
+        """The names of a split's documents, in order."""
+        return tuple(document.name for document in self._splits[split])
+
+    def left_out(self, block: int) -> frozenset[int]:
+        """The piece numbers that a block does not see: a tenth of them, the same for everyone."""
+        rng = np.random.default_rng(np.random.SeedSequence([block, _BLOCK]))
+        count = max(1, round(len(self._pieces) * LEFT_OUT))
+        return frozenset(map(int, rng.choice(len(self._pieces), count, replace=False)))
+
+    def pieces(self, block: int) -> tuple[Path, ...]:
+        """The block's training files, all in one folder that holds nothing else."""
+        folder = self._pieces[0].parent.parent / f"block-{block}"
+        out = self.left_out(block)
+        kept = [path for number, path in enumerate(self._pieces) if number not in out]
+        if not folder.is_dir():
+            _publish(folder, lambda draft: _link_all(kept, draft))
+        return tuple(folder / path.name for path in kept)
+
+    def tokens(self, block: int) -> int:
+        """Training tokens that a block sees: one epoch."""
+        size = np.dtype(self.token_type).itemsize
+        return sum(path.stat().st_size for path in self.pieces(block)) // size
+
+    def epochs(self, block: int, tokens: int) -> float:
+        """How often a run over so many tokens sees the block's text."""
+        return tokens / self.tokens(block)
+
+    def training_text(self) -> NDArray[np.uint16]:
+        """The beginning of the training text (up to 256 Ki tokens), for probes that hide nothing."""
+        return np.fromfile(self._pieces[0], dtype=self.token_type, count=256 << 10).astype(
+            np.uint16
+        )
+
+    def hidden(self, split: Split, context: int, rows: int) -> Hidden:
+        """The fixed sample of `rows` chunks over all documents of a split. Raises DataError."""
+        if split == "train":
+            raise DataError("the training split is not hidden")
+        if context < 2 or rows < 1 or rows * context > MOST_HIDDEN_TOKENS:
+            raise DataError(
+                f"rung: {rows} rows of {context} tokens are {rows * context:,}; score between 1 row "
+                f"and {MOST_HIDDEN_TOKENS:,} tokens, with a context of 2 or more"
+            )
+        documents = self._splits[split]
+        chunks = np.array([(len(d.tokens) - 1) // context for d in documents])
+        if chunks.sum() < rows:
+            raise DataError(
+                f"data: the {split} documents hold {chunks.sum()} chunks of {context} tokens, fewer than "
+                f"the {rows} rows to score; lower the rung's rows or context, or add text"
+            )
+        tokens, names = [], []
+        for number, (document, share) in enumerate(
+            zip(documents, _allot(chunks, rows), strict=True)
+        ):
+            rng = np.random.default_rng(np.random.SeedSequence([context, rows, number, _SAMPLE]))
+            for chunk in _spread(int(chunks[number]), int(share), rng):
+                tokens.append(document.tokens[chunk * context : (chunk + 1) * context + 1])
+                names.append(document.name)
+        table = np.stack(tokens).astype(np.uint16)
+        return Hidden(table, tuple(names), self._bytes_of[table[:, 1:]].sum(axis=1))
+
+
+def _allot(chunks: NDArray[Any], rows: int) -> NDArray[np.int64]:
+    """How many rows each document gives: in proportion, one at least while there are enough."""
+    share = rows * chunks / chunks.sum()
+    given: NDArray[np.int64] = np.minimum(
+        np.maximum(np.floor(share).astype(np.int64), chunks > 0), chunks
+    )
+    order = np.argsort(given - share, kind="stable")  # the most short-changed first
+    while given.sum() < rows:
+        for index in order:
+            if given.sum() < rows and given[index] < chunks[index]:
+                given[index] += 1
+    while given.sum() > rows:
+        given[int(np.argmax(np.where(given > 0, given - share, -np.inf)))] -= 1
+    return given
+
+
+def _spread(chunks: int, rows: int, rng: np.random.Generator) -> list[int]:
+    """`rows` different chunk numbers, one at random from each of as many equal stretches."""
+    bounds = [chunks * i // rows for i in range(rows + 1)] if rows else []
+    return [int(rng.integers(a, b)) for a, b in pairwise(bounds)]
+
+
+def _write_pieces(documents: list[Document], token_type: str, folder: Path) -> tuple[Path, ...]:
+    count = min(MOST_PIECES, len(documents))
+    names = [f"{number:02d}.bin" for number in range(count)]
+
+    def write(draft: Path) -> None:
+        for number, name in enumerate(names):
+            with (draft / name).open("wb") as file:
+                for document in documents[number::count]:
+                    np.ascontiguousarray(document.tokens, dtype=token_type).tofile(file)
+            (draft / name).chmod(0o444)
+
+    pieces = folder / "pieces"
+    if not pieces.is_dir():
+        _publish(pieces, write)
+    return tuple(pieces / name for name in names)
+
+
+def _publish(folder: Path, write: Callable[[Path], None]) -> None:
+    """Make a folder whole or not at all, whoever else is making it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    try:
+        write(draft)
+        draft.chmod(0o755)
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was first, with the same content
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _link_all(files: list[Path], folder: Path) -> None:
+    for file in files:
+        try:
+            os.link(file, folder / file.name)
+        except OSError:  # a file system without hard links
+            shutil.copy2(file, folder / file.name)

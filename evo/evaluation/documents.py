@@ -1,0 +1,235 @@
+"""Where the text comes from: the embedded corpus, a user's files, or token shards, as documents."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import lzma
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+EMBEDDED = Path(__file__).parents[2] / "seed" / "corpus"
+FEWEST_DOCUMENTS = 20  # below, files are cut into passages
+PASSAGES = 100
+MOST_VOCAB = 65_536
+
+
+class DataError(Exception):
+    """The data cannot be used. The message names the file or key, and the fix."""
+
+
+class DataSettings(BaseModel):
+    """What to train on and to score with: one of `corpus`, `path`, `shards`.
+
+    `path` takes files or globs, read as bytes; `shards` are files of uint16 tokens and need
+    `bytes_per_token` (a .npy table of `vocab` numbers).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    corpus: Literal["sotu"] | None = None
+    path: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()
+    bytes_per_token: str | None = None
+    vocab: int | None = Field(default=None, ge=2, le=MOST_VOCAB)
+
+    @field_validator("path", "shards", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataSettings:
+        if sum(map(bool, (self.corpus, self.path, self.shards))) > 1:
+            raise ValueError("give one of corpus, path and shards")
+        if self.shards and (self.vocab is None or self.bytes_per_token is None):
+            raise ValueError("shards need vocab and bytes_per_token")
+        if not self.shards and (self.vocab not in (None, 256) or self.bytes_per_token is not None):
+            raise ValueError(
+                "vocab and bytes_per_token go with shards; text is read as bytes (256)"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as tokens (uint8 or uint16), under a name."""
+
+    name: str
+    tokens: NDArray[Any]
+
+    def __repr__(self) -> str:
+        return f"Document({self.name!r}, {len(self.tokens)} tokens)"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """All documents in their order, what they are counted in, and the files they came from."""
+
+    documents: tuple[Document, ...]
+    vocab: int
+    bytes_of: NDArray[np.float64]  # bytes that each token stands for
+    files: tuple[Path, ...]
+
+    @property
+    def token_type(self) -> str:
+        """The type of a stored token."""
+        return "uint8" if self.vocab <= 256 else "uint16"
+
+    def digest(self) -> str:
+        """16 hex digits that change with any document."""
+        said = hashlib.sha256(f"{self.vocab} {len(self.documents)}".encode())
+        said.update(self.bytes_of.tobytes())
+        for document in self.documents:
+            said.update(f"{document.name} {len(document.tokens)}".encode())
+            said.update(np.ascontiguousarray(document.tokens).data)
+        return said.hexdigest()[:16]
+
+
+def read_text(settings: DataSettings) -> Text:
+    """The documents that `settings` ask for. Raises DataError."""
+    if settings.shards:
+        return _shards(settings)
+    if settings.path:
+        return _files(settings.path)
+    return _embedded(EMBEDDED)
+
+
+def _embedded(folder: Path) -> Text:
+    index_file, packed = folder / "sotu.json", folder / "sotu.txt.xz"
+    try:
+        index = json.loads(index_file.read_text())
+        text = lzma.decompress(packed.read_bytes())
+    except (OSError, ValueError, lzma.LZMAError) as error:
+        raise DataError(
+            f"{packed}: the embedded corpus cannot be read ({error}); reinstall"
+        ) from error
+    if hashlib.sha256(text).hexdigest() != index["sha256"]:
+        raise DataError(f"{packed}: its sha256 is not the one in {index_file.name}; reinstall")
+    whole = np.frombuffer(text, dtype=np.uint8)
+    documents, at = [], 0
+    for entry in index["documents"]:
+        documents.append(Document(entry["name"], whole[at : at + entry["bytes"]]))
+        at += entry["bytes"]
+    return Text(tuple(documents), 256, np.ones(256), (folder,))
+
+
+def _files(patterns: Sequence[str]) -> Text:
+    files = _found("path", patterns)
+    documents = [Document(_name(file, files), _bytes(file)) for file in files]
+    return Text(_enough(documents, _at_line_end), 256, np.ones(256), files)
+
+
+def _shards(settings: DataSettings) -> Text:
+    assert settings.vocab is not None and settings.bytes_per_token is not None  # validated
+    files = _found("shards", settings.shards)
+    table = Path(settings.bytes_per_token).expanduser()
+    sizes = _byte_table(table, settings.vocab)
+    documents = [Document(_name(file, files), _tokens(file, settings.vocab)) for file in files]
+    return Text(_enough(documents, lambda _, at: at), settings.vocab, sizes, (*files, table))
+
+
+def _found(key: str, patterns: Sequence[str]) -> tuple[Path, ...]:
+    files: list[Path] = []
+    for pattern in patterns:
+        wide = str(Path(pattern).expanduser())
+        named = (
+            [Path(wide)]
+            if Path(wide).exists()
+            else map(Path, sorted(glob.glob(wide, recursive=True)))
+        )
+        matched = [path.resolve() for path in named]
+        if not matched:
+            raise DataError(f"data.{key}: {pattern}: no such file; give files or globs that exist")
+        for path in matched:
+            if path.is_dir():
+                raise DataError(
+                    f"data.{key}: {pattern}: is a folder; give its files, like {pattern}/*"
+                )
+        files += matched
+    return tuple(dict.fromkeys(files))
+
+
+def _name(file: Path, files: Iterable[Path]) -> str:
+    same = sum(other.name == file.name for other in files)
+    return file.name if same == 1 else str(file)
+
+
+def _bytes(file: Path) -> NDArray[np.uint8]:
+    try:
+        return np.frombuffer(file.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _tokens(file: Path, vocab: int) -> NDArray[np.uint16]:
+    try:
+        size = file.stat().st_size
+        if size % 2 or not size:
+            raise DataError(
+                f"{file}: {size} bytes are no uint16 tokens; write shards as plain uint16"
+            )
+        tokens: NDArray[np.uint16] = np.memmap(file, dtype="<u2", mode="r")
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    if size > 1024 and int(tokens[:2].view("<u4")[0]) == 20240520:
+        raise DataError(f"{file}: starts with a 1,024-byte header; strip it (tail -c +1025)")
+    highest = int(tokens.max())
+    if highest >= vocab:
+        raise DataError(
+            f"{file}: holds token {highest}, but data.vocab is {vocab}; set data.vocab right"
+        )
+    return tokens
+
+
+def _byte_table(file: Path, vocab: int) -> NDArray[np.float64]:
+    try:
+        table = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"data.bytes_per_token: {file}: not a .npy table ({error})") from error
+    if table.shape != (vocab,) or table.dtype.kind not in "iuf":
+        raise DataError(
+            f"data.bytes_per_token: {file}: holds {table.dtype} {table.shape}, not {vocab} numbers "
+            "(bytes per token, one for each of data.vocab)"
+        )
+    if not np.isfinite(table).all() or (table < 0).any() or not table.any():
+        raise DataError(f"data.bytes_per_token: {file}: every entry must be a number, 0 or more")
+    sizes: NDArray[np.float64] = table.astype(np.float64)
+    return sizes
+
+
+def _enough(
+    documents: list[Document], cut_at: Callable[[NDArray[Any], int], int]
+) -> tuple[Document, ...]:
+    """The documents; when they are few, the passages they are cut into, of about equal length."""
+    documents = [document for document in documents if len(document.tokens)]
+    total = sum(len(document.tokens) for document in documents)
+    if len(documents) >= FEWEST_DOCUMENTS or not total:
+        return tuple(documents)
+    passages: list[Document] = []
+    for document in documents:
+        tokens = document.tokens
+        count = max(
+            round(PASSAGES * len(tokens) / total), math.ceil(FEWEST_DOCUMENTS / len(documents))
+        )
+        wanted = [len(tokens) * i // count for i in range(1, count)]
+        ends = [cut_at(tokens, at) for at in wanted]
+        bounds = sorted({0, *ends, len(tokens)})
+        for number, (start, end) in enumerate(pairwise(bounds), 1):
+            passages.append(Document(f"{document.name}#{number}", tokens[start:end]))
+    return tuple(passages)
+
+
+def _at_line_end(tokens: NDArray[np.uint8], at: int) -> int:
+    """The next place after a newline, within 4,096 bytes; `at` itself where there is none."""
+    ends = np.flatnonzero(tokens[at : at + 4096] == 10)
+    return at + int(ends[0]) + 1 if len(ends) else at

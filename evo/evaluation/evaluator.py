@@ -1,0 +1,242 @@
+"""Measures one variant: trains it in a sandbox, scores it in secret, and says what was seen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from evo.evaluation.data import Dataset, Split
+from evo.evaluation.gpu import GpuMemory
+from evo.evaluation.process import Ended, Heard, Watch
+from evo.evaluation.roles import Run, Setting, startup_rung
+from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.scoring import (
+    EXACT,
+    REDUCED,
+    Floats,
+    bits_by_document,
+    bits_per_byte,
+)
+from evo.evaluation.serving import Server, probe_rows, same_answers, sealed_costs
+from evo.evaluation.slots import Slot
+from evo.evaluation.static_check import check_source
+from evo.evaluation.wires import DONE, INIT, SAVE
+from population.fingerprint import count_nodes
+from population.variant import (
+    Clock,
+    CurvePoint,
+    DocumentScore,
+    Measurement,
+    Order,
+    Purpose,
+    Rung,
+    Status,
+)
+
+HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
+LOG_CHARACTERS = 4096
+STARTUP_MARGIN = 1.1
+_SEES_TEST = (Purpose.FINAL, Purpose.GRADUATE)
+
+
+class Unwatched:
+    """A Watch that listens to nothing and never stops a run."""
+
+    def started(self, pid: int, started_at: float) -> None:
+        """Nothing."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """Nothing."""
+
+    def stopping(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a run showed so far."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    documents: tuple[DocumentScore, ...] = ()
+    log_tail: str = ""
+    heard: Heard = field(default_factory=Heard)
+    cpu_seconds: float = 0.0
+
+
+class Evaluator:
+    """Turns an order and a source into a measurement. One instance serves all slots' threads.
+
+    Raises DataError at once when a rung asks more hidden rows than the data holds. `fresh_roles`: on a
+    CPU, too, score with two new processes instead of letting the training process go on as one.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        rungs: Mapping[str, Rung],
+        sandbox: Sandbox,
+        workspaces: Path,
+        seed_source: str,
+        harness: Path = HARNESS,
+        fresh_roles: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self.rungs = dict(rungs)
+        self.sandbox = sandbox
+        self.workspaces = workspaces
+        self.seed_source = seed_source
+        self.harness = harness
+        self.fresh_roles = fresh_roles
+        self._seed_nodes = count_nodes(seed_source)
+        self._host = socket.gethostname()
+        self._text = dataset.training_text()
+        splits: tuple[Split, ...] = ("val", "test")
+        self._hidden = {
+            (rung.name, split): dataset.hidden(split, rung.context, rung.rows)
+            for rung in self.rungs.values()
+            for split in splits
+        }
+
+    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+        """Train and score one variant. Whatever the child does is data; our own fault is `lost`.
+
+        Call it in a thread that outlives the run: the sandbox dies with the thread that started it.
+        """
+        began, started_at = time.monotonic(), time.time()
+        found, status, reason = _Found(), Status.OK, ""
+        try:
+            self._measure(order, source, slot, watch, found)
+        except Ended as end:
+            status, reason = end.status, end.reason
+        except OSError as error:  # a full disk, no more processes: not the variant's doing
+            status, reason = Status.LOST, f"{type(error).__name__}: {error}"
+        arrived = found.heard.arrived
+        trained = arrived.get(DONE, 0.0) - arrived.get(INIT, 0.0) if len(arrived) > 1 else 0.0
+        return Measurement(
+            order=order,
+            status=status,
+            reason=reason,
+            metrics=found.metrics if status is Status.OK else {},
+            documents=found.documents if status is Status.OK else (),
+            curve=tuple(found.heard.curve),
+            slot=slot.name,
+            host=self._host,
+            device=slot.device,
+            started_at=started_at,
+            wall_seconds=time.monotonic() - began,
+            cpu_seconds=found.cpu_seconds,
+            train_wall_seconds=max(trained, 0.0),
+            self_reported_steps=found.heard.steps,
+            self_reported_tokens=found.heard.tokens,
+            facts=dict(self.sandbox.facts),
+            log_tail=found.log_tail,
+        )
+
+    def measure_startup(self, rung: str, slot: Slot) -> float:
+        """Seconds of the rung's clock from exec to the seed's first progress(): median of 2, x 1.1.
+
+        Raises Ended when the seed does not get that far.
+        """
+        if self.rungs[rung].clock is Clock.TOKENS:
+            return 0.0
+        return STARTUP_MARGIN * statistics.median(self._startup(rung, slot) for _ in range(2))
+
+    def _startup(self, rung: str, slot: Slot) -> float:
+        measured = startup_rung(self.rungs[rung])
+        with self._run(measured, 0, self.seed_source, slot, Unwatched()) as run:
+            trainer = run.start_training()
+            trainer.until(INIT)
+            if measured.clock is Clock.CPU_SECONDS:
+                return trainer.heard.readings[INIT].cpu_seconds
+            return trainer.heard.arrived[INIT] - trainer.began
+
+    def _measure(self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found) -> None:
+        if problem := check_source(source):
+            raise Ended(Status.REJECTED, problem)
+        rung = self.rungs[order.rung]
+        memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
+        with self._run(rung, order.block, source, slot, watch, memory) as run:
+            try:
+                trained = run.train()
+                servers = run.serve()
+                self._score(order, servers, found)
+            finally:
+                self._note(run, found)
+        tokens, metrics = found.heard.tokens, found.metrics
+        peak = memory.peak_bytes if memory else trained.peak_bytes
+        metrics["parameters"] = float(trained.parameters)
+        metrics["added_nodes"] = float(max(count_nodes(source) - self._seed_nodes, 0))
+        metrics["peak_memory_mb"] = peak / 2**20
+        metrics["epochs"] = self.dataset.epochs(order.block, tokens)
+        metrics["tokens_per_parameter"] = tokens / max(trained.parameters, 1)
+
+    def _score(self, order: Order, servers: tuple[Server, Server], found: _Found) -> None:
+        a, b = servers
+        tolerance = EXACT if a.process.device == "cpu" else REDUCED
+        rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
+        same_answers(a, b, probe_rows(self._text, a.shape, rng), tolerance)
+        for server in servers:
+            server.process.close_log()  # from here on they know hidden text
+            server.start_measuring()
+
+        def costs(split: Split) -> Floats:
+            return sealed_costs(a, b, self._hidden[order.rung, split], rng, tolerance)
+
+        found.documents = bits_by_document(costs("val"), self._hidden[order.rung, "val"])
+        found.metrics["val_bpb"] = bits_per_byte(found.documents)
+        found.metrics["serve_tokens_per_second"] = a.tokens_per_second()
+        if order.purpose in _SEES_TEST:
+            documents = bits_by_document(costs("test"), self._hidden[order.rung, "test"])
+            found.metrics["test_bpb"] = bits_per_byte(documents)
+
+    def _note(self, run: Run, found: _Found) -> None:
+        if run.trainer is None:
+            return
+        found.heard = run.trainer.heard
+        saved = found.heard.readings.get(SAVE)
+        found.cpu_seconds = saved.cpu_seconds if saved else run.trainer.cpu_seconds()
+        found.log_tail = run.trainer.log_tail(LOG_CHARACTERS)
+
+    @contextmanager
+    def _run(
+        self,
+        rung: Rung,
+        block: int,
+        source: str,
+        slot: Slot,
+        watch: Watch,
+        memory: GpuMemory | None = None,
+    ) -> Iterator[Run]:
+        """A run in a workspace of its own; both are gone afterwards."""
+        self.workspaces.mkdir(parents=True, exist_ok=True)
+        workspace = Path(tempfile.mkdtemp(prefix="run-", dir=self.workspaces)).resolve()
+        setting = Setting(
+            sandbox=self.sandbox,
+            dataset=self.dataset,
+            rung=rung,
+            block=block,
+            slot=slot,
+            harness=self.harness,
+            workspace=workspace,
+            fresh_roles=self.fresh_roles or slot.device != "cpu",
+            gauge=memory.sample if memory else None,
+        )
+        try:
+            run = Run(setting, source, watch)
+            try:
+                yield run
+            finally:
+                run.close()
+        finally:
+            shutil.rmtree(workspace, ignore_errors=True)

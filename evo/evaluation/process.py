@@ -1,0 +1,372 @@
+"""One role of a variant under supervision: clock, memory, count, output and progress, and its end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import select
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from evo.evaluation.sandbox import Launch
+from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
+from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain
+from population.variant import Clock, CurvePoint, Status
+
+POLL_SECONDS = 0.05
+TAIL_BYTES = 64 << 10
+READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from looking at the clock
+MARK = "EVOTRAIN_MARK"
+CURVE_POINTS = 64
+OUT_OF_MEMORY = re.compile(
+    r"MemoryError|OutOfMemoryError|out of memory|can't allocate memory|Cannot allocate memory"
+)
+CONTROL = re.compile(r"[^\n\t\x20-\x7e\u00a0-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class Watch(Protocol):
+    """How an evaluation speaks to whoever ordered it."""
+
+    def started(self, pid: int, started_at: float) -> None:
+        """A role's outer process exists; `started_at` in seconds since the epoch."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """The training role told a loss."""
+
+    def stopping(self) -> bool:
+        """Whether the run must end now."""
+        ...
+
+
+class Ended(Exception):
+    """A run is over without a score: its status, and the reason in one line."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a role may use. `clock_seconds` is by our own reading of `clock`, until it has saved."""
+
+    wall_seconds: float
+    memory_bytes: int
+    processes: int
+    clock: Clock = Clock.SECONDS
+    clock_seconds: float = math.inf
+    output_bytes: int = 16 << 20
+    records: int = 20_000
+
+
+@dataclass(slots=True)
+class Heard:
+    """What a role told so far, and our own readings when its marks arrived."""
+
+    curve: list[CurvePoint] = field(default_factory=list)
+    tokens: int = 0
+    steps: int = 0
+    arrived: dict[bytes, float] = field(default_factory=dict)  # kind -> our monotonic seconds
+    readings: dict[bytes, Reading] = field(default_factory=dict)
+
+
+class RoleProcess:
+    """A started role. `tick` and `until` raise Ended when it breaks a limit or is gone."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        spec: Mapping[str, object],
+        limits: Limits,
+        watch: Watch,
+        cpus: Iterable[int] = (),
+        shared_bytes: int = 0,
+        gauge: Callable[[], None] | None = None,
+    ) -> None:
+        self.limits = limits
+        self.device = str(spec.get("device", "cpu"))
+        self.gauge = gauge
+        self.watch = watch
+        self.heard = Heard()
+        self.replies = bytearray()
+        self.exit_code: int | None = None
+        self._mark = uuid.uuid4().hex
+        self._tail = bytearray()
+        self._keeps_log = True
+        self._written = self._records = 0
+        self._partial = b""
+        self._boxed = bool(launch.status_flag)
+        self._started = not self._boxed  # else the sandbox says so
+        self._saved = False
+        self._wires = Wires(shared_bytes)
+        try:
+            self._popen = self._start(launch, spec, cpus)
+        except OSError:
+            self._wires.close()
+            raise
+        self._tree = ProcessTree(self._popen.pid)
+        self._reading = Reading(0.0, 0, 1)
+        self._looked = 0.0
+        self._deadline = self.began + limits.wall_seconds
+        self._wires.hand_over()
+        self._poll = select.poll()
+        for fd in self._inputs():
+            self._poll.register(fd, select.POLLIN)
+        watch.started(self._popen.pid, started_at(self._popen.pid))
+
+    def _start(
+        self, launch: Launch, spec: Mapping[str, object], cpus: Iterable[int]
+    ) -> subprocess.Popen[bytes]:
+        argv = list(launch.argv)
+        if launch.status_flag:
+            argv[1:1] = [launch.status_flag, str(self._wires.setup_end)]
+        ours = os.sched_getaffinity(0)
+        wanted = set(cpus) & ours
+        self.began = time.monotonic()
+        full = {**spec, **self._wires.spec, "exec_monotonic": self.began}
+        if wanted:
+            os.sched_setaffinity(0, wanted)  # of this thread; the child inherits it
+        try:
+            return subprocess.Popen(
+                argv,
+                env={**launch.env, MARK: self._mark, "EVOTRAIN_RUN": json.dumps(full)},
+                cwd=launch.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=self._wires.log_end,
+                stderr=self._wires.log_end,
+                pass_fds=self._wires.inherited,
+                start_new_session=True,
+            )
+        finally:
+            if wanted:
+                os.sched_setaffinity(0, ours)
+
+    def _inputs(self) -> list[int]:
+        wires = self._wires
+        return [fd for fd in (wires.log, wires.progress, wires.setup, wires.reply) if fd >= 0]
+
+    # -- watching ------------------------------------------------------------------------------------
+
+    def tick(self, timeout_seconds: float = 0.0) -> None:
+        """Read what the role says, waiting at most so long for it, and look at its limits."""
+        ready = self._poll.poll(max(timeout_seconds, 0.0) * 1000)
+        gone = self.exit_code is None and self._popen.poll() is not None
+        for fd in self._inputs() if gone else [fd for fd, _ in ready]:
+            self._read(fd)
+        if gone:
+            self.exit_code = self._popen.returncode
+        self._inspect()
+
+    def until(self, kind: bytes, others: Iterable[RoleProcess] = ()) -> None:
+        """Wait for a mark of the role, watching others too. Raises Ended, if only for its wall limit."""
+        while kind not in self.heard.arrived:
+            for other in others:
+                other.tick()
+                other.must_live()
+            self.must_live()
+            self.tick(POLL_SECONDS)
+
+    def must_live(self) -> None:
+        """Raises Ended with what can be said of its end when the role is gone."""
+        if self.exit_code is None:
+            return
+        if not self._started:
+            raise Ended(Status.LOST, f"the sandbox did not start: {self.last_line()}")
+        if OUT_OF_MEMORY.search(self._text()):
+            raise Ended(Status.OUT_OF_MEMORY, self.last_line())
+        if self.exit_code == 0:
+            raise Ended(Status.REJECTED, "the script ended without run.finish(model)")
+        said = self.last_line() or f"ended with exit code {self.exit_code}"
+        raise Ended(Status.CRASHED, said)
+
+    def clock(self) -> float:
+        """What the role used so far by our own reading, in the clock's seconds (0 for tokens)."""
+        if self.limits.clock is Clock.SECONDS:
+            return time.monotonic() - self.began
+        return self._reading.cpu_seconds if self.limits.clock is Clock.CPU_SECONDS else 0.0
+
+    def allow(self, wall_seconds: float) -> None:
+        """A new wall limit from now on: training is over, serving begins."""
+        self._deadline = time.monotonic() + wall_seconds
+
+    def _inspect(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < POLL_SECONDS:
+            return
+        self._looked = now
+        self._look()
+        if self.gauge:
+            self.gauge()
+        if self._reading.processes > self.limits.processes:
+            raise Ended(Status.CRASHED, f"more than {self.limits.processes} processes")
+        if self._reading.rss_bytes > self.limits.memory_bytes:
+            used = self._tree.shared_once_bytes() if self._reading.processes > 3 else 1 << 62
+            if used > self.limits.memory_bytes:
+                cap = self.limits.memory_bytes >> 20
+                raise Ended(Status.OUT_OF_MEMORY, f"more than {cap} MB of memory")
+        if now > self._deadline:
+            raise Ended(Status.TIMED_OUT, f"still running after {now - self.began:.0f} s")
+        if self.watch.stopping():
+            raise Ended(Status.LOST, "stopped on request")
+
+    def _look(self) -> None:
+        self._reading = self._tree.read(self.limits.processes)
+        if not self._saved and self.clock() > self.limits.clock_seconds:
+            raise Ended(
+                Status.TIMED_OUT,
+                f"used {self.clock():.1f} s ({self.limits.clock}) of at most "
+                f"{self.limits.clock_seconds:.1f}, start-up and saving included",
+            )
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def _read(self, fd: int) -> None:
+        got = drain(fd, READ_BYTES)
+        if got is None:
+            self._unregister(fd)
+        elif fd == self._wires.log:
+            self._hear_log(got)
+        elif fd == self._wires.progress:
+            self._hear_records(got)
+        elif fd == self._wires.setup:
+            self._started |= b"child-pid" in got
+        else:
+            self.replies += got
+            if len(self.replies) > 1 << 16:
+                raise Ended(Status.REJECTED, "it flooded the reply pipe")
+
+    def _unregister(self, fd: int) -> None:
+        try:
+            self._poll.unregister(fd)
+        except KeyError:
+            return
+
+    def _hear_log(self, got: bytes) -> None:
+        self._written += len(got)
+        if self._keeps_log:
+            self._tail += got
+            del self._tail[:-TAIL_BYTES]
+        if self._written > self.limits.output_bytes:
+            raise Ended(Status.CRASHED, f"more than {self.limits.output_bytes >> 20} MB of output")
+
+    def _hear_records(self, got: bytes) -> None:
+        data = self._partial + got
+        whole = len(data) - len(data) % RECORD.size
+        self._partial = data[whole:]
+        self._records += whole // RECORD.size
+        if self._records > self.limits.records:
+            raise Ended(Status.REJECTED, "it flooded the progress pipe")
+        for fields in RECORD.iter_unpack(data[:whole]):
+            self._hear(Record(*fields))
+
+    def _hear(self, record: Record) -> None:
+        heard = self.heard
+        if self._saved and record.kind != READY:
+            return  # nothing that comes after saving is about training
+        heard.tokens, heard.steps = max(record.tokens, 0), max(record.steps, 0)
+        if record.kind == STEP:
+            if not math.isfinite(record.loss):
+                raise Ended(Status.DIVERGED, f"the loss is {record.loss} at step {record.steps}")
+            self._add_point(record)
+        elif record.kind not in heard.arrived:
+            self._look()
+            heard.arrived[record.kind] = time.monotonic()
+            heard.readings[record.kind] = self._reading
+            self._saved |= record.kind == SAVE
+
+    def _add_point(self, record: Record) -> None:
+        curve = self.heard.curve
+        progress = min(max(record.progress, 0.0), 1.0) if math.isfinite(record.progress) else 0.0
+        last = int(curve[-1].progress * CURVE_POINTS) if curve else -1
+        if int(progress * CURVE_POINTS) > last and len(curve) < CURVE_POINTS:
+            point = CurvePoint(progress, record.loss, self.heard.tokens)
+            curve.append(point)
+            self.watch.progress(point)
+
+    # -- the log, and the end ------------------------------------------------------------------------
+
+    def close_log(self) -> None:
+        """Forget nothing, but keep nothing more: from here on the role knows hidden text."""
+        if self._wires.log in self._inputs():
+            self._read(self._wires.log)
+        self._keeps_log = False
+
+    def log_tail(self, most_bytes: int) -> str:
+        """The last lines of output, without control characters."""
+        return self._text()[-most_bytes:]
+
+    def last_line(self) -> str:
+        """The last line of output, at most 300 characters."""
+        lines = self._text().strip().splitlines()
+        return lines[-1].strip()[:300] if lines else ""
+
+    def _text(self) -> str:
+        return CONTROL.sub("", self._tail.decode(errors="replace"))
+
+    def peak_bytes(self) -> int:
+        """The peak memory of the whole tree so far, in bytes."""
+        self._tree.read(self.limits.processes)
+        return self._tree.note_peak()
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds of the whole tree by the last reading."""
+        return self._reading.cpu_seconds
+
+    def close(self) -> None:
+        """Kill all of it, wait for its end, and close every descriptor. Nothing survives."""
+        self._tree.kill()
+        try:
+            self._popen.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        if not self._boxed:
+            while sweep(self._mark):
+                time.sleep(0.01)
+        self._wires.close()
+
+    # -- serving -------------------------------------------------------------------------------------
+
+    def send(self, data: bytes, seconds: float) -> None:
+        """Write a whole request; Ended when the role does not take it in time."""
+        view, end = memoryview(data), time.monotonic() + seconds
+        while view:
+            try:
+                view = view[os.write(self._wires.ask, view) :]
+            except BlockingIOError:
+                self.tick(POLL_SECONDS / 10)
+                if time.monotonic() > end:
+                    raise Ended(Status.TIMED_OUT, "it takes no requests") from None
+            except BrokenPipeError:
+                raise Ended(Status.REJECTED, "it stopped answering") from None
+
+    def receive(self, size: int, seconds: float) -> bytes:
+        """Exactly `size` bytes of replies; Ended when they do not come in time or the role is gone."""
+        end = time.monotonic() + seconds
+        while len(self.replies) < size:
+            if self.exit_code is not None:
+                said = (
+                    f": {self.last_line()}" if self._keeps_log else ""
+                )  # else it may hold hidden text
+                raise Ended(Status.REJECTED, f"it stopped answering{said}")
+            if time.monotonic() > end:
+                raise Ended(Status.TIMED_OUT, f"no answer within {seconds:.0f} s")
+            self.tick(POLL_SECONDS)
+        answer = bytes(self.replies[:size])
+        del self.replies[:size]
+        return answer
+
+    def shared(self, size: int) -> bytearray:
+        """The first `size` bytes of the shared buffer, copied: the role may go on writing."""
+        buffer = bytearray(size)
+        got = os.preadv(self._wires.shared, [buffer], 0)
+        if got != size:
+            raise Ended(Status.REJECTED, "it tampered with the shared memory")
+        return buffer

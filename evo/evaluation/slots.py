@@ -1,0 +1,66 @@
+"""Where runs happen: one slot per visible GPU, else one per core that we may use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One GPU or one core. `gpu` is the index of its device node; `cpus` are core numbers."""
+
+    name: str
+    device: str  # "cpu" or "cuda"
+    cpus: tuple[int, ...]
+    gpu: int | None = None
+    gpu_uuid: str = ""
+
+
+def find_slots(wanted: int | Literal["auto"] = "auto") -> tuple[Slot, ...]:
+    """The slots of this machine, the first `wanted` of them. More than there are: ValueError."""
+    if wanted != "auto" and wanted < 1:
+        raise ValueError(f"slots: {wanted} is less than one")
+    cores = sorted(os.sched_getaffinity(0))
+    slots = _gpu_slots(cores) or tuple(Slot(f"cpu{core}", "cpu", (core,)) for core in cores)
+    if wanted == "auto":
+        return slots
+    if wanted > len(slots):
+        kind = "GPUs" if slots[0].device == "cuda" else "cores"
+        raise ValueError(f"slots: {wanted} asked, but {len(slots)} {kind} can be used")
+    return slots[:wanted]
+
+
+def _gpu_slots(cores: list[int]) -> tuple[Slot, ...]:
+    """One slot per GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows, cores shared out."""
+    found = _gpus()
+    share = max(len(cores) // max(len(found), 1), 1)
+    return tuple(
+        Slot(
+            name=f"gpu{index}",
+            device="cuda",
+            cpus=tuple(cores[(n * share) % len(cores) :][:share]),
+            gpu=index,
+            gpu_uuid=uuid,
+        )
+        for n, (index, uuid) in enumerate(found)
+    )
+
+
+def _gpus() -> list[tuple[int, str]]:
+    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [line.split(",") for line in listed.splitlines() if "," in line]
+    gpus = [(int(index), uuid.strip()) for index, uuid in rows]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    names = {name.strip() for name in visible.split(",")}
+    return [gpu for gpu in gpus if str(gpu[0]) in names or gpu[1] in names]

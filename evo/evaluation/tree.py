@@ -1,0 +1,172 @@
+"""A process and everything it started: CPU time, memory, count, and the end of all of them (Linux)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    """One line of /proc: times in seconds, memory in bytes, `start` in ticks since boot."""
+
+    pid: int
+    state: str
+    start: int
+    own_seconds: float
+    reaped_seconds: float  # of children that ended and were waited for
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a tree used so far. CPU seconds include processes that ended; memory is of those alive."""
+
+    cpu_seconds: float
+    rss_bytes: int
+    processes: int
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """The process as it is now, or None when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    field = text[text.rindex(b")") + 2 :].split()
+    return ProcessStat(
+        pid=pid,
+        state=field[0].decode(),
+        start=int(field[19]),
+        own_seconds=(int(field[11]) + int(field[12])) / TICK,
+        reaped_seconds=(int(field[13]) + int(field[14])) / TICK,
+        rss_bytes=int(field[21]) * PAGE,
+    )
+
+
+def started_at(pid: int) -> float:
+    """When a process started, in seconds since the epoch (to about a tick); 0.0 when it is gone."""
+    stat = read_stat(pid)
+    if stat is None:
+        return 0.0
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + stat.start / TICK
+
+
+class ProcessTree:
+    """The tree under `pid`. Remembers whom it saw, so that nobody leaves by losing its parent."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.peak_bytes = 0
+        root = read_stat(pid)
+        self._own: dict[tuple[int, int], float] = {}  # CPU seconds last seen, by (pid, start)
+        self._seen = {(pid, root.start)} if root else set()  # those that may still be alive
+        self._alive: list[ProcessStat] = []
+        self._cpu_seconds = 0.0
+
+    def read(self, most: int) -> Reading:
+        """The tree now; stops counting beyond `most` processes."""
+        self._alive = list(self._walk(most))
+        for stat in self._alive:
+            self._own[stat.pid, stat.start] = stat.own_seconds
+        self._seen = {(stat.pid, stat.start) for stat in self._alive}
+        # A child that ended is in its parent's reaped time, or, if nobody waited for it, only in our ledger.
+        reaped = sum(stat.own_seconds + stat.reaped_seconds for stat in self._alive)
+        self._cpu_seconds = max(self._cpu_seconds, reaped, sum(self._own.values()))
+        rss = sum(stat.rss_bytes for stat in self._alive)
+        self.peak_bytes = max(self.peak_bytes, rss)
+        return Reading(self._cpu_seconds, rss, len(self._alive))
+
+    def note_peak(self) -> int:
+        """The peak memory in bytes: of the whole tree when read, at least the largest high-water mark."""
+        for stat in self._alive:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                status = Path(f"/proc/{stat.pid}/status").read_text()
+                mark = status.split("VmHWM:", 1)[1].split(None, 1)[0]
+                self.peak_bytes = max(self.peak_bytes, int(mark) * 1024)
+        return self.peak_bytes
+
+    def shared_once_bytes(self) -> int:
+        """Memory with pages that several processes share counted once: slow, for the verdict only."""
+        total = 0
+        for stat in self._alive:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                rollup = Path(f"/proc/{stat.pid}/smaps_rollup").read_text()
+                total += int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
+        return total
+
+    def kill(self, deadline_seconds: float = 10.0) -> bool:
+        """SIGKILL all of it, the root last so that it can reap its own; whether everything is gone."""
+        end = time.monotonic() + deadline_seconds
+        pause = 0.001
+        while True:
+            # The first process inside a sandbox takes its whole pid namespace with it.
+            self._seen |= {(stat.pid, stat.start) for stat in self._walk(1 << 20)}
+            self._seen = {(pid, start) for pid, start in self._seen if _lives(pid, start)}
+            roots = {(pid, start) for pid, start in self._seen if pid == self.pid}
+            below = self._seen - roots
+            late = time.monotonic() > end
+            for pid, _ in self._seen if late else below or roots:
+                _kill(pid)
+            if late or not below:
+                return not below
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def _walk(self, most: int) -> Iterator[ProcessStat]:
+        waiting = [pid for pid, start in self._seen if _lives(pid, start)]
+        met: set[int] = set()
+        while waiting and len(met) <= most:
+            pid = waiting.pop()
+            if pid in met:
+                continue
+            met.add(pid)
+            if stat := read_stat(pid):
+                yield stat
+                waiting.extend(_children(pid))
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                listed = Path(f"/proc/{pid}/task/{thread}/children").read_bytes()
+                found.extend(map(int, listed.split()))
+    except OSError:
+        return []
+    return found
+
+
+def _lives(pid: int, start: int) -> bool:
+    stat = read_stat(pid)
+    return stat is not None and stat.start == start and stat.state not in "ZX"
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def sweep(mark: str) -> int:
+    """Kill every process whose environment holds `mark` (for runs without a sandbox); how many there were."""
+    wanted, found = mark.encode(), 0
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            environment = Path(f"/proc/{name}/environ").read_bytes()
+        except OSError:
+            continue
+        if wanted in environment:
+            _kill(int(name))
+            found += 1
+    return found
