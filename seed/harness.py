@@ -19,6 +19,7 @@ import json
 import lzma
 import math
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -29,7 +30,9 @@ import numpy as np
 
 RECORD = struct.Struct("<4sdddqq")  # kind, progress, wall seconds since exec, loss, tokens, steps
 REQUEST = struct.Struct("<4sIII")  # b"ASK\0", request number, rows, length; then uint16 tokens
-REPLY = struct.Struct("<4sIIII")  # b"ANS\0", request number, rows, length, vocab; float32 in shared memory
+REPLY = struct.Struct(
+    "<4sIIII"
+)  # b"ANS\0", request number, rows, length, vocab; float32 in shared memory
 WEIGHTS = "weights.safetensors"
 CURVE_STEP = 1 / 64  # a loss is read off the device this often, so that the loop itself never waits
 
@@ -72,7 +75,9 @@ class Run:
         if self.spec["role"] == "serve":
             return 1.0
         if self.spec["clock"] == "tokens":
-            self._first = 0.0 if self._first is None else self._first
+            if self._first is None:
+                self._first = 0.0
+                self._send(b"INIT", 0.0, math.nan)
             done = self.tokens / self.spec["budget"]
         else:
             now = self._clock()
@@ -96,7 +101,9 @@ class Run:
         """The training text as read-only token arrays, one a piece (groups of whole documents)."""
         if self._pieces is None:
             dtype = np.dtype(self.spec["token_type"])
-            pieces = [np.asarray(np.memmap(path, dtype=dtype, mode="r")) for path in self.spec["data"]]
+            pieces = [
+                np.asarray(np.memmap(path, dtype=dtype, mode="r")) for path in self.spec["data"]
+            ]
             self._pieces = [piece for piece in pieces if len(piece) > self.context + 1]
             self._ends = np.cumsum([len(piece) - self.context - 1 for piece in self._pieces])
         return self._pieces
@@ -145,7 +152,8 @@ class Run:
     def finish(self, model):
         """Save the weights, or load and serve them, by role. Does not return.
 
-        What does not survive a save and a strict load is not part of the model.
+        What does not survive a save and a strict load is not part of the model. A model that is not a
+        torch module brings save(path), load(path) and answer(int64 [B, t]) -> logits [B, t, vocab].
         """
         model = getattr(model, "_orig_mod", model)  # a compiled model keeps the real one here
         if self.spec["role"] == "serve":
@@ -154,6 +162,8 @@ class Run:
             self._send(b"DONE", 1.0, math.nan)
             _save(model, Path(WEIGHTS))
             _load(model, Path(WEIGHTS))
+            if self.spec["role"] == "train":  # a file that stands: it can be written, not replaced
+                shutil.copyfile(WEIGHTS, self.spec["weights"])
             self._send(b"SAVE", 1.0, math.nan)
         if self.spec["role"] == "alone":
             _summary(self, model)
@@ -170,19 +180,33 @@ class Run:
             tokens = np.frombuffer(_read(ask, rows * length * 2), dtype="<u2").astype(np.int64)
             logits = np.ascontiguousarray(answer(tokens.reshape(rows, length)), dtype="<f4")
             if logits.shape != (rows, length, self.vocab):
-                sys.exit(f"the model answered shape {logits.shape}, not {(rows, length, self.vocab)}")
+                sys.exit(
+                    f"the model answered shape {logits.shape}, not {(rows, length, self.vocab)}"
+                )
             _write_at(shared, logits)
             os.write(reply, REPLY.pack(b"ANS\0", number, *logits.shape))
         _leave()
 
 
+def _is_torch(model):
+    """A model of another kind brings its own save(path), load(path) and answer(tokens)."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
 def _save(model, path):
+    if not _is_torch(model):
+        model.save(path)
+        return
     from safetensors.torch import save_model
 
     save_model(model, str(path))
 
 
 def _load(model, path):
+    if not _is_torch(model):
+        model.load(path)
+        return
     from safetensors.torch import load_model
 
     load_model(model, str(path), strict=True)
@@ -190,6 +214,8 @@ def _load(model, path):
 
 
 def _answerer(model, device):
+    if not _is_torch(model):
+        return model.answer
     import torch
 
     @torch.inference_mode()
@@ -234,7 +260,10 @@ def _standalone_spec():
     exec_monotonic = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="train-"))
     documents = _corpus_documents(Path(__file__).parent / "corpus")
-    for split, keep in {"train": lambda i: i % 10 not in (4, 9), "val": lambda i: i % 10 == 4}.items():
+    for split, keep in {
+        "train": lambda i: i % 10 not in (4, 9),
+        "val": lambda i: i % 10 == 4,
+    }.items():
         chosen = [text for index, text in enumerate(documents) if keep(index)]
         (folder / f"{split}.bin").write_bytes(b"".join(chosen))
     os.chdir(folder)
@@ -263,7 +292,10 @@ def _corpus_documents(corpus):
     index = json.loads((corpus / "sotu.json").read_text())
     text = lzma.decompress((corpus / "sotu.txt.xz").read_bytes())
     ends = np.cumsum([document["bytes"] for document in index["documents"]])
-    return [text[end - document["bytes"] : end] for document, end in zip(index["documents"], ends, strict=True)]
+    return [
+        text[end - document["bytes"] : end]
+        for document, end in zip(index["documents"], ends, strict=True)
+    ]
 
 
 def _summary(run, model):
