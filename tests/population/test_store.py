@@ -1,4 +1,4 @@
-"""What is written comes back, whole or not at all, and a file that is no store is refused clearly."""
+"""What is written comes back, whole or not at all, also with other writers about."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from population_records import (
 )
 
 from population import reading
-from population.migrations import DESCRIPTIONS, MIGRATIONS
 from population.store import Store, StoreError
 from population.variant import (
     Cost,
@@ -255,6 +254,21 @@ def test_a_writer_waits_for_another_one(store: Store) -> None:
     assert [event.text for event in reading.events(store)] == ["waited"]
 
 
+def test_a_read_that_turns_into_a_write_cannot_be_overtaken(store: Store) -> None:
+    def write() -> None:
+        with Store.open(store.path) as other:
+            other.add_event("kind", "second")
+
+    overtaking = threading.Thread(target=write)
+    with store.transaction():
+        assert reading.events(store) == []
+        overtaking.start()
+        overtaking.join(0.3)
+        store.add_event("kind", "first")
+    overtaking.join()
+    assert [event.text for event in reading.events(store)] == ["first", "second"]
+
+
 def test_threads_take_turns(store: Store) -> None:
     def write(name: str) -> None:
         for number in range(20):
@@ -292,115 +306,3 @@ def test_dollars_of_unknown_price_stay_unknown(store: Store) -> None:
     # the call of proposal 1 is in that proposal's cost already
     assert (spent.tokens_in, spent.tokens_out) == (10 + 6, 20 + 8)
     assert (spent.dollars, spent.price_unknown) == (0.25, 2)
-
-
-# --- files that are no store ------------------------------------------------------------------
-
-
-def test_a_missing_file_and_an_existing_one_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no campaign store at"):
-        Store.open(tmp_path / "none.db")
-    with pytest.raises(StoreError, match="unable to open"):
-        Store.create(tmp_path / "no folder" / "campaign.db")
-    path = tmp_path / "odd name #1?%20.db"
-    Store.create(path).close()
-    with pytest.raises(StoreError, match="exists already"):
-        Store.create(path)
-    Store.open(path).close()
-    assert path.is_file()
-
-
-@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to be one" * 50])
-def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "campaign.db"
-    path.write_bytes(content)
-    for read_only in (True, False):
-        with pytest.raises(StoreError, match="not a "):
-            Store.open(path, read_only)
-    assert path.read_bytes() == content
-
-
-def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "other.db"
-    other = sqlite3.connect(path)
-    other.execute("CREATE TABLE theirs (a)")
-    other.commit()
-    other.close()
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match="not a campaign store"):
-        Store.open(path)
-    assert path.read_bytes() == before
-
-
-def test_a_truncated_store_is_refused_or_fails_in_words(tmp_path: Path) -> None:
-    path = tmp_path / "campaign.db"
-    with Store.create(path) as store:
-        for number in range(1, 40):
-            add_variant(store, number, f"{number}" * 500)
-    path.write_bytes(path.read_bytes()[: 3 * 4096])
-    with pytest.raises(StoreError, match=r"campaign\.db"), Store.open(path) as store:
-        reading.proposals(store)
-
-
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "campaign.db"
-    Store.create(path).close()
-    raw = sqlite3.connect(path)
-    raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    raw.close()
-    with pytest.raises(StoreError, match="newer evotrain"):
-        Store.open(path)
-
-
-def test_an_older_schema_is_brought_up_to_date_by_a_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "campaign.db"
-    Store.create(path).close()
-    newer = (*MIGRATIONS, ("CREATE TABLE later (a)", "INSERT INTO later VALUES (7)"))
-    for module in ("migrations", "store"):
-        monkeypatch.setattr(f"population.{module}.MIGRATIONS", newer)
-    with pytest.raises(StoreError, match="older schema"):
-        Store.open(path, read_only=True)
-    with Store.open(path) as store:
-        assert store.query("SELECT a FROM later") == [(7,)]
-    Store.open(path, read_only=True).close()
-
-
-def test_a_migration_that_fails_leaves_the_file_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "campaign.db"
-    Store.create(path).close()
-    broken = (*MIGRATIONS, ("CREATE TABLE later (a)", "INSERT INTO nowhere VALUES (7)"))
-    with monkeypatch.context() as patch:
-        for module in ("migrations", "store"):
-            patch.setattr(f"population.{module}.MIGRATIONS", broken)
-        with pytest.raises(StoreError, match="nowhere"):
-            Store.open(path)
-    with Store.open(path) as store:
-        assert store.query("SELECT count(*) FROM sqlite_master WHERE name = 'later'") == [(0,)]
-
-
-def test_a_reader_cannot_write(store: Store) -> None:
-    with (
-        Store.open(store.path, read_only=True) as reader,
-        pytest.raises(StoreError, match="readonly"),
-    ):
-        reader.add_event("kind", "text")
-
-
-def test_every_table_and_view_is_documented_in_code_and_file(store: Store) -> None:
-    sql = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
-    names = {name for (name,) in store.query(sql) if not name.startswith("sqlite_")}
-    assert names == set(DESCRIPTIONS)
-    assert dict(store.query("SELECT name, description FROM about")) == DESCRIPTIONS
-
-
-def test_any_sqlite_tool_reads_the_views(store: Store) -> None:
-    seed = add_variant(store, 1, "seed")
-    store.add_measurement(scored(seed, val_bpb=1.5, parameters=10.0))
-    raw = sqlite3.connect(f"{store.path.as_uri()}?mode=ro", uri=True)
-    for view in (name for name in DESCRIPTIONS if name.startswith("v_")):
-        raw.execute(f"SELECT * FROM {view}").fetchall()
-    raw.close()
