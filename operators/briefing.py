@@ -45,7 +45,7 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
         "crossover.md",
         numbers_first=_numbers(first),
         numbers_second=_numbers(second),
-        numbers_ancestor=_numbers(ancestor),
+        numbers_ancestor=_metrics(ancestor),
         source=_source(first, "first"),
         diff_first=_diff(ancestor, first),
         diff_second=_diff(ancestor, second),
@@ -106,11 +106,15 @@ def _diff(old: ParentView, new: ParentView) -> str:
 
 def _numbers(view: ParentView) -> str:
     """Each metric with its uncertainty, and the idea the parent came from."""
-    parts = [f"{name} {_estimate(value)}" for name, value in view.estimates.items()]
-    text = "; ".join(parts) or "not measured yet"
+    text = _metrics(view)
     if view.idea:
         text += "\n\nThe idea it came from:\n" + quoted("idea", one_line(view.idea, MAX_IDEA_CHARS))
     return text
+
+
+def _metrics(view: ParentView) -> str:
+    parts = [f"{name} {_estimate(value)}" for name, value in view.estimates.items()]
+    return "; ".join(parts) or "not measured yet"
 
 
 def _estimate(value: Estimate) -> str:

@@ -22,6 +22,7 @@ from operators.source.edits import EditError, apply_reply
 from population.variant import Cost
 
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
 _IDEA = re.compile(r"^[\s#*_>`-]*IDEA[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -65,13 +66,14 @@ class LlmOperator:
                 raise ProposalFailed(failed.reason, cost, failed.model) from None
             cost = replace(add(cost, reply.cost), seconds=time.monotonic() - begun)
             model, endpoint = reply.model, reply.endpoint
+            text = _THOUGHT.sub("", reply.text)
             try:
-                source = self._edit(request, reply.text)
+                source = self._edit(request, text)
             except EditError as error:
                 reason = str(error)
-                messages = again_messages(messages, reply.text, reason)
+                messages = again_messages(messages, text, reason)
                 continue
-            idea = read_idea(reply.text) or f"{self.name} without a stated idea"
+            idea = read_idea(text) or f"{self.name} without a stated idea"
             return Draft(source, idea, endpoint, model, cost)
         raise ProposalFailed(f"no usable edit in {ASKS} answers: {reason}", cost, model)
 
@@ -100,7 +102,7 @@ class LlmCrossover(LlmOperator):
 def read_idea(reply: str) -> str:
     """The hypothesis a reply states in its IDEA line, as one capped line; "" without one."""
     found = _IDEA.search(reply)
-    return one_line(found[1].strip("*_` "), MAX_IDEA_CHARS) if found else ""
+    return one_line(found[1].strip("*_ "), MAX_IDEA_CHARS) if found else ""
 
 
 def add(a: Cost, b: Cost) -> Cost:

@@ -298,7 +298,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def _cost(calls: Sequence[LlmCall], seconds: float) -> Cost:
     prices = [one.dollars for one in calls]
     known = [price for price in prices if price is not None]
-    dollars = sum(known) if len(known) == len(prices) else None
+    dollars = sum(known, 0.0) if len(known) == len(prices) else None
     tokens_in, tokens_out = (
         sum(one.tokens_in for one in calls),
         sum(one.tokens_out for one in calls),

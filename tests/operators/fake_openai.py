@@ -1,0 +1,143 @@
+"""A scripted OpenAI-compatible server on loopback, with every fault a real one has.
+
+with FakeOpenAI(["IDEA: ...", Answer(status=500), Answer(text="...", delay=1)]) as server:
+    ... server.base_url ... server.requests ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of the server. `body` is sent as it is instead of a completion."""
+
+    text: str | None = ""
+    status: int = 200
+    delay: float = 0.0  # seconds before it answers
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str = "application/json"
+    finish_reason: str = "stop"
+    refusal: str | None = None
+    usage: dict[str, Any] | None = field(
+        default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 20}
+    )
+    hang_up: bool = False  # close the connection without an answer
+    drip_seconds: float = 0.0  # send the body one byte at a time, this far apart
+
+    def payload(self, model: str) -> bytes:
+        if self.body is not None:
+            return self.body
+        if self.status >= 400:
+            return json.dumps({"error": {"message": self.text or "scripted fault"}}).encode()
+        message = {"role": "assistant", "content": self.text, "refusal": self.refusal}
+        choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
+        whole = {"id": "x", "object": "chat.completion", "created": 0, "model": model}
+        return json.dumps({**whole, "choices": [choice], "usage": self.usage}).encode()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request the server got."""
+
+    body: dict[str, Any]
+    headers: dict[str, str]  # names in lower case
+    at: float  # monotonic seconds
+
+    @property
+    def prompt(self) -> str:
+        return "\n".join(message["content"] for message in self.body["messages"])
+
+
+Script = Sequence[str | Answer] | Callable[[Asked], str | Answer]
+
+
+class FakeOpenAI:
+    """Answers by script: a function of the request, or a list whose last entry is repeated."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._lock = threading.Lock()
+        self.requests: list[Asked] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def __enter__(self) -> FakeOpenAI:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, asked: Asked) -> Answer:
+        with self._lock:
+            self.requests.append(asked)
+            number = len(self.requests) - 1
+        if callable(self._script):
+            found = self._script(asked)
+        else:
+            found = self._script[min(number, len(self._script) - 1)]
+        return Answer(found) if isinstance(found, str) else found
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self.reply(200, b'{"object": "list", "data": []}', "application/json", {}, 0.0)
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                asked = Asked(
+                    body, {k.lower(): v for k, v in self.headers.items()}, time.monotonic()
+                )
+                answer = fake.answer(asked)
+                time.sleep(answer.delay)
+                if answer.hang_up:
+                    self.close_connection = True
+                    return
+                payload = answer.payload(str(body.get("model")))
+                kind, drip = answer.content_type, answer.drip_seconds
+                with contextlib.suppress(OSError):  # the client has gone
+                    self.reply(answer.status, payload, kind, answer.headers, drip)
+
+            def reply(
+                self, status: int, body: bytes, kind: str, headers: dict[str, str], drip: float
+            ) -> None:
+                self.send_response(status)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(body)))
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if not drip:
+                    self.wfile.write(body)
+                for at in range(len(body) if drip else 0):
+                    self.wfile.write(body[at : at + 1])
+                    self.wfile.flush()
+                    time.sleep(drip)
+
+        return Handler

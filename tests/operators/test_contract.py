@@ -1,0 +1,190 @@
+"""What every operator of the registry keeps to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from operators.llm.settings import Endpoint, LlmSettings
+from operators.operator import Kin, Operator, ProposalFailed, Request
+from operators.registry import (
+    CLASSICAL,
+    WITH_LLM,
+    LlmContext,
+    UnknownOperator,
+    build_operators,
+    names_with_llm,
+)
+from operators.source.knobs import with_knobs
+from population.fingerprint import fingerprint
+from population.variant import LlmCall
+from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.purses import FakePurse
+from tests.operators.samples import SEED, request
+
+EVERY = [*CLASSICAL, *WITH_LLM]
+FIRST = with_knobs(SEED, {"MATRIX_LR": 0.03, "HEAD_DIM": 64})
+SECOND = with_knobs(SEED, {"EMBED_LR": 0.05, "ACTIVATION": "gelu"})
+EDIT = """IDEA: a warmer start
+<<<<<<< SEARCH
+WARMUP = 0.02  # knob: float 0.0 0.2
+=======
+WARMUP = 0.05  # knob: float 0.0 0.2
+>>>>>>> REPLACE"""
+
+
+def context(server: FakeOpenAI, calls: list[LlmCall], purse: FakePurse | None = None) -> LlmContext:
+    endpoint = Endpoint(name="local", model="tiny", base_url=server.base_url, key_env="")
+    settings = LlmSettings(endpoints=(endpoint,), attempts=2, first_wait_seconds=0.01)
+    return LlmContext(settings, purse or FakePurse(), calls.append, environ={})
+
+
+@pytest.fixture
+def server() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI([EDIT]) as running:
+        yield running
+
+
+@pytest.fixture(params=EVERY)
+def operator(request: pytest.FixtureRequest, server: FakeOpenAI) -> Operator:
+    (built,) = build_operators({request.param: 1.0}, context(server, []))
+    return built
+
+
+def asked_of(operator: Operator, seed: int = 0) -> Request:
+    if operator.kin is Kin.ONE:
+        return request(SEED, seed=seed)
+    return request(FIRST, SECOND, SEED, seed=seed)
+
+
+def test_its_child_parses_and_differs_from_all_parents(operator: Operator) -> None:
+    asked = asked_of(operator)
+    draft = operator.propose(asked)
+    compile(draft.source, "child", "exec")
+    forms = {fingerprint(view.source) for view in asked.parents}
+    assert fingerprint(draft.source) not in forms
+
+
+def test_it_states_an_idea_in_one_line_and_what_it_cost(operator: Operator) -> None:
+    draft = operator.propose(asked_of(operator))
+    assert draft.idea.strip() and "\n" not in draft.idea and len(draft.idea) <= 1000
+    assert draft.cost.seconds >= 0
+    assert bool(draft.model) == (operator.name in WITH_LLM) == bool(draft.cost.tokens_in)
+
+
+def test_the_same_generator_gives_the_same_child(operator: Operator) -> None:
+    drafts = [operator.propose(asked_of(operator, seed=3)) for _ in range(2)]
+    assert drafts[0].source == drafts[1].source
+    assert drafts[0].idea == drafts[1].idea
+
+
+def test_it_keeps_the_text_it_does_not_change(operator: Operator) -> None:
+    asked = asked_of(operator)
+    known = {line for view in asked.parents for line in view.source.split("\n")}
+    new = [line for line in operator.propose(asked).source.split("\n") if line not in known]
+    assert len(new) <= 3
+
+
+@pytest.mark.parametrize("source", ["", "x = 1\n", "def (:\n", "\x00", "é" * 90_000])
+def test_it_fails_with_a_reason_when_the_parents_give_nothing(
+    operator: Operator, source: str
+) -> None:
+    sources = (source,) if operator.kin is Kin.ONE else (source,) * 3
+    with pytest.raises(ProposalFailed) as caught:
+        operator.propose(request(*sources))
+    assert caught.value.reason and len(caught.value.reason) < 500
+
+
+def test_its_name_and_kin_are_those_of_the_registry(operator: Operator) -> None:
+    assert operator.name in EVERY
+    assert isinstance(operator.kin, Kin)
+
+
+# -- operators that ask a model ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WITH_LLM)
+def test_a_reply_that_is_no_edit_is_asked_again_once_with_the_reason(name: str) -> None:
+    calls: list[LlmCall] = []
+    with FakeOpenAI(["IDEA: nothing", EDIT]) as server:
+        (operator,) = build_operators({name: 1}, context(server, calls))
+        draft = operator.propose(asked_of(operator))
+    assert draft.idea == "a warmer start"
+    assert draft.cost.tokens_in == 200 and len(calls) == 2
+    roles = [message["role"] for message in server.requests[1].body["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert "no SEARCH/REPLACE block" in server.requests[1].prompt
+
+
+@pytest.mark.parametrize("name", WITH_LLM)
+def test_two_replies_that_are_no_edit_are_enough(name: str) -> None:
+    calls: list[LlmCall] = []
+    with FakeOpenAI(["nothing"]) as server:
+        (operator,) = build_operators({name: 1}, context(server, calls))
+        with pytest.raises(
+            ProposalFailed, match="no usable edit in 2 answers: no SEARCH"
+        ) as caught:
+            operator.propose(asked_of(operator))
+    assert len(calls) == 2 and caught.value.cost.tokens_out == 40
+    assert caught.value.model == "tiny"
+
+
+@pytest.mark.parametrize("name", WITH_LLM)
+def test_a_fault_of_the_server_is_a_failed_proposal_with_all_costs(name: str) -> None:
+    with FakeOpenAI(["nothing", Answer(status=400)]) as server:
+        (operator,) = build_operators({name: 1}, context(server, []))
+        with pytest.raises(ProposalFailed, match="HTTP 400") as caught:
+            operator.propose(asked_of(operator))
+    assert caught.value.cost.tokens_in == 100
+
+
+def test_what_a_model_thought_aloud_is_no_part_of_its_answer() -> None:
+    thought = f"<think>IDEA: a colder start\n{EDIT.replace('0.05', '0.01')}</think>\n"
+    with FakeOpenAI([thought + EDIT]) as server:
+        (operator,) = build_operators({"llm_mutate": 1}, context(server, []))
+        draft = operator.propose(asked_of(operator))
+    assert draft.idea == "a warmer start" and "WARMUP = 0.05" in draft.source
+
+
+def test_a_crossover_that_gives_back_a_parent_is_asked_again() -> None:
+    calls: list[LlmCall] = []
+
+    def back(asked: Asked) -> str:
+        return f"IDEA: the second\n```python\n{SECOND}```" if len(calls) == 0 else EDIT
+
+    with FakeOpenAI(back) as server:
+        (operator,) = build_operators({"llm_crossover": 1}, context(server, calls))
+        draft = operator.propose(asked_of(operator))
+    assert "WARMUP = 0.05" in draft.source and "MATRIX_LR = 0.03" in draft.source
+
+
+# -- the registry ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_operator_is_named_with_the_nearest() -> None:
+    with pytest.raises(UnknownOperator, match="'nudgee'; did you mean 'nudge'"):
+        build_operators({"nudgee": 1.0})
+
+
+def test_without_a_model_the_operators_that_ask_one_are_left_out(server: FakeOpenAI) -> None:
+    weights = {"nudge": 1.0, "merge": 0.0, "llm_mutate": 2.0}
+    assert [one.name for one in build_operators(weights)] == ["nudge"]
+    assert names_with_llm(weights) == ("llm_mutate",)
+    built = build_operators(weights, context(server, []))
+    assert [one.name for one in built] == ["nudge", "llm_mutate"]
+
+
+def test_operators_share_one_budget(server: FakeOpenAI) -> None:
+    purse = FakePurse(tokens=0)
+    built = build_operators({"llm_mutate": 1, "llm_crossover": 1}, context(server, [], purse))
+    for operator in built:
+        with pytest.raises(ProposalFailed, match="budget"):
+            operator.propose(asked_of(operator))
+    assert not server.requests
+
+
+def test_a_request_without_the_role_asked_for_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        Request(1, (), np.random.default_rng(0)).parent("first")

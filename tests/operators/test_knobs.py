@@ -1,0 +1,155 @@
+"""Knobs are read from remarks and changed without touching anything else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.nudge import MOST_KNOBS, Nudge, moved
+from operators.operator import ProposalFailed
+from operators.source.knobs import KnobError, KnobKind, read_knobs, sound_knobs, with_knobs
+from tests.operators.samples import SEED, SMALL, request
+
+
+def test_every_kind_of_knob_is_read() -> None:
+    knobs = {knob.name: knob for knob in read_knobs(SMALL)}
+    assert knobs["MATRIX_LR"].kind is KnobKind.LOG
+    assert (knobs["MATRIX_LR"].low, knobs["MATRIX_LR"].high) == (1e-3, 1e-1)
+    assert knobs["ACTIVATION"].choices == ("relu2", "gelu", "silu")
+    assert knobs["TIED"].choices == (False, True)
+    assert knobs["LAYERS"].whole and knobs["BATCH"].whole and not knobs["EMBED_LR"].whole
+    assert knobs["WARMUP"].line == 8
+
+
+def test_the_seed_has_at_least_fourteen_knobs_all_in_their_ranges() -> None:
+    knobs = read_knobs(SEED)
+    assert len(knobs) >= 14
+    assert all(knob.holds(knob.value) for knob in knobs)
+
+
+def test_only_the_literal_changes() -> None:
+    child = with_knobs(SMALL, {"MATRIX_LR": 0.03, "ACTIVATION": "gelu", "TIED": False, "BATCH": 64})
+    expected = (
+        SMALL.replace("0.02  # knob", "0.03  # knob")
+        .replace('"relu2"  #', '"gelu"  #')
+        .replace("TIED = True", "TIED = False")
+        .replace("BATCH = 32", "BATCH = 64")
+    )
+    assert child == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "LR = 1e-3  # knob: log 1e-4 1e-1\r\nWIDTH = 4 # KNOB: int 1 8\r\n",
+        "µ = 'é'; LR = 1e-3  # knob: log 1e-4 1e-1; what it is for\nWIDTH: int = (4)  # knob: int 1 8",
+        "\x0cLR = 1e-3  # knob: log 1e-4 1e-1\n\x0c\nWIDTH = 4  # knob: int 1 8\n",
+    ],
+)
+def test_odd_layouts_are_kept(source: str) -> None:
+    child = with_knobs(source, {"LR": 0.01, "WIDTH": 5})
+    assert child == source.replace("1e-3 ", "0.01 ").replace("4)", "5)").replace("= 4", "= 5")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("lr = 0.1  # knob: log 1e-3 1", "UPPER case"),
+        ("LR = 1 / 10  # knob: log 1e-3 1", "one number"),
+        ("LR = 0.1  # knob: lin 1e-3 1", "log a b"),
+        ("LR = 0.1  # knob:", "log a b"),
+        ("LR = 0.1  # knob: log 1e-3", "two numbers"),
+        ("LR = 0.1  # knob: log 1 1e-3", "smaller one first"),
+        ("LR = 0.1  # knob: float 0 inf", "two numbers"),
+        ("LR = 0.1  # knob: log 0 1", "above 0"),
+        ("LR = 0.1  # knob: int 0 1", "whole numbers"),
+        ("LR = 'a'  # knob: float 0 1", "needs a number"),
+        ("LR = 'a'  # knob: choice a", "two different"),
+        ("LR = 1  # knob: choice a b", "type of its value"),
+        ("if 1:\n    LR = 1  # knob: int 0 3", "top-level"),
+        ("LR = 1  # knob: int 0 3\nLR = 2  # knob: int 0 3", "twice"),
+    ],
+)
+def test_a_malformed_remark_is_named_with_its_line_and_the_others_still_work(
+    line: str, words: str
+) -> None:
+    source = f"GOOD = 1  # knob: int 0 3\n{line}\n"
+    with pytest.raises(KnobError, match=rf"line [23]: .*{words}"):
+        read_knobs(source)
+    assert "GOOD" in [knob.name for knob in sound_knobs(source)]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"NONE": 1}, "no knob NONE; the knobs are: MATRIX_LR"),
+        ({"MATRIX_LR": 1.0}, "line 6: MATRIX_LR = 1.0 is not in log 0.001 0.1"),
+        ({"LAYERS": 2.5}, "is not in int"),
+        ({"TIED": 1}, "is not in choice"),
+        ({"MATRIX_LR": math.nan}, "is not in log"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(values: dict[str, float], words: str) -> None:
+    with pytest.raises(KnobError, match=words):
+        with_knobs(SMALL, values)
+
+
+@given(st.text(max_size=200))
+def test_any_text_reads_as_knobs_or_says_why_not(text: str) -> None:
+    try:
+        knobs = sound_knobs(text)
+    except KnobError:
+        return
+    assert with_knobs(text, {knob.name: knob.value for knob in knobs}) == text
+
+
+_remarks = st.text(alphabet="0123456789.e+- abcdefghijlnotf;,'\"_٣", max_size=30)
+_literals = st.one_of(st.integers(), st.floats(), st.text(max_size=5), st.booleans()).map(repr)
+
+
+@given(_literals, _remarks, st.integers(0, 2**32))
+def test_any_remark_is_a_knob_that_can_be_turned_or_a_clear_error(
+    literal: str, remark: str, seed: int
+) -> None:
+    source = f"X = {literal}  # knob: {remark}\n"
+    try:
+        (knob,) = read_knobs(source) or (None,)
+    except KnobError as error:
+        assert str(error).startswith("line 1: ")
+        return
+    if knob is None:
+        return
+    value = moved(knob, np.random.default_rng(seed))
+    if value is not None:
+        (again,) = read_knobs(with_knobs(source, {"X": value}))
+        assert again.value == value != knob.value
+        assert again.holds(value)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32))
+def test_a_nudge_changes_one_to_three_knobs_within_their_ranges(seed: int) -> None:
+    draft = Nudge().propose(request(SEED, seed=seed))
+    old, new = ({k.name: k for k in read_knobs(source)} for source in (SEED, draft.source))
+    changed = [name for name in old if old[name].value != new[name].value]
+    assert 1 <= len(changed) <= MOST_KNOBS
+    assert all(new[name].holds(new[name].value) for name in changed)
+    assert all(f"{name} {old[name].value} -> {new[name].value}" in draft.idea for name in changed)
+
+
+@given(st.integers(0, 2**32))
+def test_a_knob_out_of_its_range_or_at_its_end_is_brought_back(seed: int) -> None:
+    for value in ("5.0", "0.1", "0.001"):
+        draft = Nudge().propose(request(f"LR = {value}  # knob: log 1e-3 1e-1\n", seed=seed))
+        (knob,) = read_knobs(draft.source)
+        assert knob.holds(knob.value) and knob.value != float(value)
+
+
+def test_a_nudge_without_a_knob_to_turn_fails_with_a_reason() -> None:
+    for source in ("x = 1\n", "def (:\n"):
+        with pytest.raises(ProposalFailed, match=r"no knob that can move|does not parse"):
+            Nudge().propose(request(source))
