@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.probe import open_sandbox
 from evo.evaluation.slots import Slot, find_slots
-from evo.evaluation.source_check import check_source
+from evo.evaluation.static_check import check_source
 from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
 from operators.registry import LlmContext, build_operators, names_with_llm
@@ -72,11 +72,16 @@ def create_campaign(config: Config, path: Path) -> Folder:
     """A new campaign folder: config as run, seed, brief and an empty store. CampaignError when one is there."""
     folder = Folder(path)
     if folder.database.exists():
-        raise CampaignError(f"{path} holds a campaign already: `evo resume --dir {path}` continues it")
+        raise CampaignError(
+            f"{path} holds a campaign already: `evo resume --dir {path}` continues it"
+        )
     path.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(config.train, path / "train.py")
     shutil.copyfile(config.brief, path / "brief.md")
-    values = config.model_dump(mode="json", exclude_defaults=True) | {"train": "train.py", "brief": "brief.md"}
+    values = config.model_dump(mode="json", exclude_defaults=True) | {
+        "train": "train.py",
+        "brief": "brief.md",
+    }
     folder.config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     source = (path / "train.py").read_text(encoding="utf-8")
     objection = check_source(source)
@@ -113,7 +118,11 @@ def config_of(folder: Folder) -> Config:
     with folder.open_store() as store:
         before = store.setting("config")
         now = config.model_dump(mode="json")
-        changed = {key for key in now if before and now[key] != before.get(key) and key not in {"train", "brief"}}
+        changed = {
+            key
+            for key in now
+            if before and now[key] != before.get(key) and key not in {"train", "brief"}
+        }
         if frozen := sorted(changed - CHANGEABLE - {"data"}):
             raise CampaignError(
                 f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
@@ -127,7 +136,7 @@ class Bench:
     """What measures: the evaluator with its slots and rungs."""
 
     evaluator: Evaluator
-    slots: list[Slot]
+    slots: Sequence[Slot]
     rungs: list[Rung]
     dataset: Dataset
 
@@ -145,7 +154,7 @@ def open_bench(
     """
     slots = find_slots(config.slots)
     dataset = prepare(config.data, work / "data")
-    sandbox = open_sandbox(config.sandbox)
+    sandbox = open_sandbox(config.sandbox, hide=dataset.sources)
     seed_source = config.train.read_text(encoding="utf-8")
     harness = SHIPPED / "seed" / "harness.py"
 
@@ -165,7 +174,7 @@ def open_bench(
             startup[draft.name] = settings.startup_seconds
         elif draft.name not in startup:
             say(f"measuring what starting costs at rung {draft.name}")
-            startup[draft.name] = measuring.measure_startup(draft, slots[0])
+            startup[draft.name] = measuring.measure_startup(draft.name, slots[0])
         rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
     return Bench(evaluator(rungs), slots, rungs, dataset)
 
@@ -176,7 +185,10 @@ def _draft_rung(name: str, settings: RungSettings, slot: Slot) -> Rung:
 
 
 def build_campaign(
-    folder: Folder, config: Config, loop: LoopSettings, say: Callable[[str], None] = lambda text: None
+    folder: Folder,
+    config: Config,
+    loop: LoopSettings,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Campaign:
     """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs."""
     with folder.open_store() as store:
@@ -230,7 +242,10 @@ def build_portfolio(
 ) -> Portfolio:
     """The operators of a config. Without a key for any endpoint, those that need no model."""
     asking = names_with_llm(config.operators)
-    context, wanting = None, missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",)
+    context, wanting = (
+        None,
+        missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",),
+    )
     if asking and config.llm and len(wanting) < len(config.llm.endpoints):
         context = LlmContext(
             config.llm,
@@ -239,16 +254,22 @@ def build_portfolio(
             stopping.is_set,
         )
     elif asking:
-        say(f"no language model ({', '.join(wanting)} not set): running on the operators that need none")
+        say(
+            f"no language model ({', '.join(wanting)} not set): running on the operators that need none"
+        )
     operators = build_operators(config.operators, context)
     if not operators:
-        raise ConfigError(f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set")
+        raise ConfigError(
+            f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"
+        )
     return Portfolio(operators, config.operators)
 
 
 def in_words(rung: Rung) -> str:
     """A rung as a sentence for people and models."""
-    unit = {Clock.SECONDS: "seconds", Clock.CPU_SECONDS: "CPU seconds", Clock.TOKENS: "tokens"}[rung.clock]
+    unit = {Clock.SECONDS: "seconds", Clock.CPU_SECONDS: "CPU seconds", Clock.TOKENS: "tokens"}[
+        rung.clock
+    ]
     return f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {unit} of training"
 
 

@@ -155,7 +155,9 @@ def checked(raw: Mapping[str, Any], path: Path) -> Config:
         if isinstance(values.get(key), str):
             values[key] = (path.parent / values[key]).resolve()
     if isinstance(values.get("data"), dict):
-        values["data"] = {**values["data"], "base": str(path.parent.resolve())}
+        values["data"] = {
+            key: _from(path.parent, key, value) for key, value in values["data"].items()
+        }
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -164,6 +166,15 @@ def checked(raw: Mapping[str, Any], path: Path) -> Config:
         if not getattr(config, key).is_file():
             raise ConfigError(f"{path}: {key}: no file {getattr(config, key)}")
     return config
+
+
+def _from(folder: Path, key: str, value: Any) -> Any:
+    """A file name or glob of the data group, or a list of them, taken from the config's folder."""
+    if key not in {"path", "shards", "bytes_per_token"}:
+        return value
+    if isinstance(value, list):
+        return [_from(folder, key, one) for one in value]
+    return str(folder.resolve() / value) if isinstance(value, str) else value
 
 
 def _apply(raw: dict[str, Any], change: str, path: Path) -> None:

@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from evo.campaign.parts import LoopSettings, NamedSlot, Parts, Shared, Stop
+from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
 from evo.campaign.tally import SEARCH, Key, Tally, key_of
+from evo.evaluation.slots import Slot
 from population.reading import source_of
 from population.records import Measured
 from population.variant import CurvePoint, Measurement, Order, Purpose, Status
@@ -52,7 +53,7 @@ class EvaluationLane:
 
     # -- what to do next -----------------------------------------------------------------------------------
 
-    def _work(self, slot: NamedSlot) -> None:
+    def _work(self, slot: Slot) -> None:
         while (order := self._next_order()) is not None:
             self._measure(slot, order)
 
@@ -108,7 +109,7 @@ class EvaluationLane:
 
     # -- one run -------------------------------------------------------------------------------------------
 
-    def _measure(self, slot: NamedSlot, order: Order) -> None:
+    def _measure(self, slot: Slot, order: Order) -> None:
         started, recorder = time.monotonic(), self._shared.recorder
         self._shared.board.slot_takes(slot.name, order)
         recorder.submit(lambda store: store.open_run(order, slot.name))
@@ -125,7 +126,7 @@ class EvaluationLane:
             self._shared.board.slot_leaves(slot.name)
             self._shared.changed.notify_all()
 
-    def _evaluate(self, slot: NamedSlot, order: Order) -> Measurement:
+    def _evaluate(self, slot: Slot, order: Order) -> Measurement:
         try:
             with self._parts.open_store() as store:
                 source = source_of(store, order.variant_id)

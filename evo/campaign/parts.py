@@ -14,38 +14,17 @@ from evo.campaign.graduation import Graduation
 from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
 from evo.campaign.tally import Tally
+from evo.evaluation.process import Watch
+from evo.evaluation.slots import Slot
 from population.lineage import Lineage
 from population.store import Store
-from population.variant import CurvePoint, Measurement, Order, Proposal
-
-
-class Watch(Protocol):
-    """How a running evaluation speaks to the campaign."""
-
-    def started(self, pid: int, started_at: float) -> None:
-        """A sandbox's outer process exists; `started_at` in seconds since the epoch."""
-
-    def progress(self, point: CurvePoint) -> None:
-        """The run told a loss."""
-
-    def stopping(self) -> bool:
-        """Whether the run must end now."""
-        ...
-
-
-class NamedSlot(Protocol):
-    """One GPU or one core."""
-
-    @property
-    def name(self) -> str:
-        """Its name, as recorded."""
-        ...
+from population.variant import Measurement, Order, Proposal
 
 
 class Evaluates(Protocol):
     """Measures one variant; a failing child is a Status, never an exception."""
 
-    def evaluate(self, order: Order, source: str, slot: NamedSlot, watch: Watch) -> Measurement:
+    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
         """What the run showed."""
         ...
 
@@ -80,7 +59,7 @@ class Parts:
     open_store: Callable[[], Store]
     evaluator: Evaluates
     proposer: Proposes
-    slots: Sequence[NamedSlot]
+    slots: Sequence[Slot]
     tally: Tally
     lineage: Lineage
     policy: Policy

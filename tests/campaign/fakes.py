@@ -14,11 +14,13 @@ from evo.campaign.board import Board
 from evo.campaign.budget import Budget, BudgetSettings, Spent
 from evo.campaign.campaign import Campaign
 from evo.campaign.graduation import Graduation, GraduationSettings, Promotion
-from evo.campaign.parts import LoopSettings, NamedSlot, Parts, Watch
+from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy, PolicySettings
 from evo.campaign.proposing import Proposer, Surroundings
 from evo.campaign.recording import Recorder
 from evo.campaign.tally import Tally
+from evo.evaluation.process import Watch
+from evo.evaluation.slots import Slot
 from operators.operator import Draft, Kin, Operator, Request
 from operators.portfolio import Portfolio
 from population.archive import DEFAULT_OBJECTIVES
@@ -45,11 +47,6 @@ PROXY = Rung("proxy", 2, 8, Clock.CPU_SECONDS, 128, 16, 1.0, 0.5, 512, 60)
 LARGER = replace(PROXY, name="larger", depth=4, budget=24)
 
 
-@dataclass(frozen=True)
-class FakeSlot:
-    name: str
-
-
 @dataclass
 class FakeEvaluator:
     """Scores by the source's own LR, plus noise by block; `seconds` of sleep stand for the training."""
@@ -59,7 +56,7 @@ class FakeEvaluator:
     evaluated: list[Order] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def evaluate(self, order: Order, source: str, slot: NamedSlot, watch: Watch) -> Measurement:
+    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
         started, started_at = time.monotonic(), time.time()
         with self.lock:
             self.evaluated.append(order)
@@ -78,7 +75,11 @@ class FakeEvaluator:
         digest = hashlib.sha256(f"{source}{order.rung}{order.block}".encode()).digest()
         noise = digest[0] / 255 * 0.01
         score = 2.0 + (float(values["LR"]) - 0.1) ** 2 + noise
-        metrics = {"val_bpb": score, "parameters": 1000.0 * float(values["DEPTH"]), "added_nodes": 0.0}
+        metrics = {
+            "val_bpb": score,
+            "parameters": 1000.0 * float(values["DEPTH"]),
+            "added_nodes": 0.0,
+        }
         return Measurement(order, Status.OK, metrics=metrics, **common)
 
 
@@ -142,11 +143,13 @@ def make_campaign(
         open_store=open_store,
         evaluator=evaluator or FakeEvaluator(),
         proposer=proposer,
-        slots=[FakeSlot(f"slot{k}") for k in range(slots)],
+        slots=[Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)],
         tally=tally,
         lineage=lineage,
         policy=Policy(policy, tally, rungs[0].name),
-        graduation=Graduation(GraduationSettings(promotion=promotion), tally, rungs, lineage.lineage_root),
+        graduation=Graduation(
+            GraduationSettings(promotion=promotion), tally, rungs, lineage.lineage_root
+        ),
         budget=Budget(budget, Spent(variants=used.variants - 1)),
         board=board,
         recorder=recorder,

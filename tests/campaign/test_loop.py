@@ -14,7 +14,15 @@ from evo.campaign.parts import LoopSettings
 from evo.campaign.policy import PolicySettings
 from population.reading import counts_by_status, events, front, measurements, proposals
 from population.variant import Outcome, Purpose, Status
-from tests.campaign.fakes import LARGER, PROXY, SEED, FakeEvaluator, FakeOperator, make_campaign, make_store
+from tests.campaign.fakes import (
+    LARGER,
+    PROXY,
+    SEED,
+    FakeEvaluator,
+    FakeOperator,
+    make_campaign,
+    make_store,
+)
 
 
 def purposes_in(store):
@@ -61,7 +69,9 @@ def test_a_failing_child_is_a_row_and_the_campaign_goes_on(tmp_path):
         assert counts[Status.CRASHED] > 0 and counts[Status.OK] > 2
         on_front = front(store, "proxy")
         failed = {
-            r.measurement.order.variant_id for r in measurements(store) if r.measurement.status is not Status.OK
+            r.measurement.order.variant_id
+            for r in measurements(store)
+            if r.measurement.status is not Status.OK
         }
         assert not failed & set(on_front)
 
@@ -146,7 +156,9 @@ def test_stopping_now_ends_runs_under_way_without_a_row(tmp_path):
 
 def test_another_process_can_ask_for_a_stop(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
-    campaign = make_campaign(open_store, evaluator=FakeEvaluator(seconds=0.2), budget=BudgetSettings(variants=500))
+    campaign = make_campaign(
+        open_store, evaluator=FakeEvaluator(seconds=0.2), budget=BudgetSettings(variants=500)
+    )
 
     def ask():
         with open_store() as store:
@@ -183,7 +195,9 @@ def test_the_best_graduates_beside_the_seed_after_a_one_step_check(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     make_campaign(open_store, rungs=(PROXY, LARGER)).run()
     with open_store() as store:
-        built = [r.measurement.order.variant_id for r in measurements(store, rung="larger/one-step")]
+        built = [
+            r.measurement.order.variant_id for r in measurements(store, rung="larger/one-step")
+        ]
         ran = [r.measurement.order.variant_id for r in measurements(store, rung="larger")]
     assert len(set(built)) == 2 and set(ran) == set(built)
 
@@ -212,11 +226,16 @@ def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):
         (pick,) = campaign.parts.graduation.picks("larger")
         store.add_request("approve", {"variant_id": pick}, "someone")
     ending = make_campaign(
-        open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL, loop=LoopSettings(search=False)
+        open_store,
+        rungs=(PROXY, LARGER),
+        promotion=Promotion.MANUAL,
+        loop=LoopSettings(search=False),
     ).run()
     assert ending.complete
     with open_store() as store:
-        assert {r.measurement.order.variant_id for r in measurements(store, rung="larger")} >= {pick}
+        assert {r.measurement.order.variant_id for r in measurements(store, rung="larger")} >= {
+            pick
+        }
 
 
 @pytest.mark.parametrize("cut", [None, 0.15, 0.4])
