@@ -1,0 +1,160 @@
+"""Paired comparisons: a variant beside a reference on the blocks that both were run on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean, stdev
+
+from evo.analysis.student import t_quantile
+from population.archive import Objective
+from population.records import Measured
+from population.statistics import pooled_sd
+from population.variant import Purpose, Status
+
+CONFIDENCE = 0.95
+POWER = 0.8
+MOST_BLOCKS = 500  # beyond it, "how many blocks" is answered by "more than is sensible"
+
+ByBlock = dict[int, float]
+
+
+class Verdict(StrEnum):
+    """What an interval says about a difference."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNCLEAR = "unclear"  # the interval holds 0
+    TOO_FEW = "too few runs to say"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Variant minus reference in one metric, mean over n common blocks, with a t interval.
+
+    `sd` (of one difference), `low` and `high` are None below two blocks.
+    """
+
+    variant_id: str
+    reference_id: str
+    metric: str
+    rung: str
+    blocks: tuple[int, ...]
+    variant_mean: float
+    reference_mean: float
+    difference: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    verdict: Verdict
+
+    @property
+    def n(self) -> int:
+        """Common blocks."""
+        return len(self.blocks)
+
+
+def block_values(
+    rows: Iterable[Measured],
+    rung: str,
+    metric: str,
+    purposes: Collection[Purpose] | None = None,
+) -> dict[str, ByBlock]:
+    """The mean of each variant's `ok` runs on each block, blocks ascending; one pass over the rows."""
+    values: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        run, order = row.measurement, row.measurement.order
+        wanted = order.rung == rung and run.status is Status.OK and metric in run.metrics
+        if wanted and (purposes is None or order.purpose in purposes):
+            blocks = values.setdefault(order.variant_id, {})
+            blocks.setdefault(order.block, []).append(run.metrics[metric])
+    return {
+        variant_id: {block: fmean(found) for block, found in sorted(blocks.items())}
+        for variant_id, blocks in values.items()
+    }
+
+
+def compare(
+    rows: Sequence[Measured],
+    variant_id: str,
+    reference_id: str,
+    rung: str,
+    objective: Objective,
+    purposes: Collection[Purpose] | None = None,
+) -> Comparison | None:
+    """The two side by side on their common blocks; None when there is none."""
+    values = block_values(rows, rung, objective.name, purposes)
+    mine, theirs = values.get(variant_id, {}), values.get(reference_id, {})
+    blocks = tuple(block for block in mine if block in theirs)
+    if not blocks:
+        return None
+    differences = [mine[block] - theirs[block] for block in blocks]
+    mean = fmean(differences)
+    sd = stdev(differences) if len(blocks) > 1 else None
+    half = half_width(sd, len(blocks)) if sd is not None else None
+    low, high = (None, None) if half is None else (mean - half, mean + half)
+    return Comparison(
+        variant_id=variant_id,
+        reference_id=reference_id,
+        metric=objective.name,
+        rung=rung,
+        blocks=blocks,
+        variant_mean=fmean(mine[block] for block in blocks),
+        reference_mean=fmean(theirs[block] for block in blocks),
+        difference=mean,
+        sd=sd,
+        low=low,
+        high=high,
+        confidence=CONFIDENCE,
+        verdict=_verdict(low, high, objective.direction == "minimise"),
+    )
+
+
+def _verdict(low: float | None, high: float | None, less_is_better: bool) -> Verdict:
+    if low is None or high is None:
+        return Verdict.TOO_FEW
+    if low <= 0 <= high:
+        return Verdict.UNCLEAR
+    return Verdict.BETTER if (high < 0) == less_is_better else Verdict.WORSE
+
+
+def half_width(sd: float, n: int, confidence: float = CONFIDENCE) -> float:
+    """Half the t interval of a mean of n values with this sd (n - 1 degrees of freedom)."""
+    return t_quantile(confidence, n - 1) * sd / math.sqrt(n)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The sd of one run from block to block, pooled over variants; `freedom` says how sure that is."""
+
+    sd: float
+    freedom: int
+    variants: int
+
+
+def noise(rows: Sequence[Measured], rung: str, metric: str) -> Noise | None:
+    """Run-to-run noise at a rung; None while no variant was run on two blocks."""
+    values = block_values(rows, rung, metric).values()
+    groups = [list(blocks.values()) for blocks in values if len(blocks) > 1]
+    if not groups:
+        return None
+    return Noise(pooled_sd(groups), sum(len(group) - 1 for group in groups), len(groups))
+
+
+def visible_difference(sd: float, n: int) -> float:
+    """The difference that n paired blocks show four times out of five, sd known from as many blocks.
+
+    (t(97.5 %) + t(80 %)) x sd / sqrt(n), both at n - 1 degrees of freedom: the usual approximation.
+    """
+    return half_width(sd, n) + half_width(sd, n, 2 * POWER - 1)
+
+
+def blocks_to_show(difference: float, sd: float) -> int | None:
+    """The fewest paired blocks that show this difference four times out of five; None: too many."""
+    for n in range(2, MOST_BLOCKS + 1):
+        if visible_difference(sd, n) <= abs(difference):
+            return n
+    return None

@@ -1,0 +1,214 @@
+"""What a campaign found and how sure that is: the figures behind the closing screen and `status`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evo.analysis.comparison import (
+    Comparison,
+    Noise,
+    blocks_to_show,
+    compare,
+    noise,
+    visible_difference,
+)
+from evo.analysis.progress import ONE_STEP, Failures, by_status, failures
+from evo.analysis.ranking import SEARCH, Ranked, ranking
+from evo.analysis.record import Record
+from operators.source.knobs import sound_knobs
+from population.variant import Purpose, Status
+
+
+@dataclass(frozen=True, slots=True)
+class KnobChange:
+    """One knob that differs between two sources; None where it does not exist."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way from the seed to the leader."""
+
+    variant_id: str
+    operator: str
+    idea: str
+    other_parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graduate:
+    """A variant at a larger rung: beside the seed there, or what it was built to and went no further.
+
+    `scale` is its parameters over the seed's there (None: not built).
+    """
+
+    variant_id: str
+    rung: str
+    comparison: Comparison | None
+    outcome: str  # "ok", a status with its reason, or "" when it never ran there
+    scale: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What more runs could show. `blocks`: enough for the observed difference, None when too many."""
+
+    sd: float  # of one paired difference
+    n: int
+    visible: float  # what n pairs show four times out of five
+    blocks: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """A campaign's result at its proxy rung and above.
+
+    best: the front's best by the first objective, the seed included; leader: the same without the
+    seed. search: leader and seed on the blocks that chose the leader, so optimistic. final: on blocks
+    that chose nobody.
+    """
+
+    objective: str
+    minimise: bool
+    rung: str
+    seed_id: str
+    best_id: str | None
+    leader_id: str | None
+    search: Comparison | None
+    final: Comparison | None
+    noise: Noise | None
+    needs: Needs | None
+    chain: tuple[Step, ...]
+    knobs: tuple[KnobChange, ...]
+    lines_changed: int  # beside the knobs' lines
+    front: tuple[Ranked, ...]
+    graduates: tuple[Graduate, ...]
+    statuses: dict[str, int]
+    failures: tuple[Failures, ...]
+
+
+def find(record: Record, source_of: Callable[[str], str]) -> Findings:
+    """The findings of what is recorded so far, from the first measurement on."""
+    front = [one for one in ranking(record) if one.standing]
+    best = front[0].variant_id if front else None
+    leader = next((one.variant_id for one in front if one.variant_id != record.seed_id), None)
+    search = final = None
+    knobs: list[KnobChange] = []
+    lines = 0
+    if leader is not None:
+        pair = (record.rows, leader, record.seed_id, record.proxy, record.objective)
+        search, final = compare(*pair, SEARCH), compare(*pair, {Purpose.FINAL})
+        sources = source_of(record.seed_id), source_of(leader)
+        knobs, lines = changed_knobs(*sources), changed_lines(*sources)
+    level = noise(record.rows, record.proxy, record.objective.name)
+    return Findings(
+        objective=record.objective.name,
+        minimise=record.objective.direction == "minimise",
+        rung=record.proxy,
+        seed_id=record.seed_id,
+        best_id=best,
+        leader_id=leader,
+        search=search,
+        final=final,
+        noise=level,
+        needs=_needs(final or search, level),
+        chain=_chain(record, leader),
+        knobs=tuple(knobs),
+        lines_changed=lines,
+        front=tuple(front),
+        graduates=tuple(_graduates(record)),
+        statuses=by_status(record.runs()),
+        failures=tuple(failures(record.runs())),
+    )
+
+
+def _chain(record: Record, leader: str | None) -> tuple[Step, ...]:
+    if leader is None:
+        return ()
+    return tuple(
+        Step(
+            str(made.variant_id),
+            made.operator,
+            made.idea,
+            tuple(one.variant_id for one in made.parents[1:] if one.role != "ancestor"),
+        )
+        for made in record.chain(leader)
+        if made.variant_id != record.seed_id
+    )
+
+
+def _needs(observed: Comparison | None, level: Noise | None) -> Needs | None:
+    """From the pairs' own sd, else from the noise of one run (a difference has twice its variance)."""
+    if observed is None:
+        return None
+    sd = observed.sd
+    if not sd:
+        sd = None if level is None else math.sqrt(2) * level.sd
+    if not sd:
+        return None
+    n = max(observed.n, 2)
+    return Needs(sd, n, visible_difference(sd, n), blocks_to_show(observed.difference, sd))
+
+
+def _graduates(record: Record) -> list[Graduate]:
+    return [one for rung in record.rungs[1:] for one in _graduates_at(record, rung)]
+
+
+def _graduates_at(record: Record, rung: str) -> list[Graduate]:
+    outcomes: dict[str, str] = {}
+    parameters: dict[str, float] = {}
+    for row in record.rows:
+        run, order = row.measurement, row.measurement.order
+        if order.rung not in (rung, rung + ONE_STEP) or order.purpose is not Purpose.GRADUATE:
+            continue
+        ok = run.status is Status.OK
+        if ok and "parameters" in run.metrics:
+            parameters[order.variant_id] = run.metrics["parameters"]
+        outcome = "ok" if ok else f"{run.status}: {run.reason}"
+        if order.rung == rung:
+            outcomes[order.variant_id] = outcome
+        else:
+            outcomes.setdefault(order.variant_id, "" if ok else f"does not build there, {outcome}")
+    seed = parameters.get(record.seed_id)
+    pair = (record.seed_id, rung, record.objective, {Purpose.GRADUATE})
+    return [
+        Graduate(
+            variant_id,
+            rung,
+            compare(record.rows, variant_id, *pair),
+            outcome,
+            parameters[variant_id] / seed if seed and variant_id in parameters else None,
+        )
+        for variant_id, outcome in outcomes.items()
+        if variant_id != record.seed_id
+    ]
+
+
+def changed_knobs(before: str, after: str) -> list[KnobChange]:
+    """The knobs whose literals differ, in the order of the later source, lost ones last."""
+    old = {knob.name: knob.text for knob in sound_knobs(before)}
+    new = {knob.name: knob.text for knob in sound_knobs(after)}
+    names = dict.fromkeys([*new, *old])
+    return [
+        KnobChange(name, old.get(name), new.get(name))
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def changed_lines(before: str, after: str) -> int:
+    """How many lines were added, removed or changed, lines of knobs left out."""
+    old, new = _without_knobs(before), _without_knobs(after)
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return sum(max(b - a, d - c) for kind, a, b, c, d in blocks if kind != "equal")
+
+
+def _without_knobs(source: str) -> list[str]:
+    lines = {knob.line for knob in sound_knobs(source)}
+    return [text for number, text in enumerate(source.splitlines(), 1) if number not in lines]

@@ -1,0 +1,135 @@
+"""What a campaign will take, before it starts: from its budgets, or from its own runs once it has some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+OVERHEAD_SECONDS = (
+    5.0  # two serving processes, scoring and the audit beside training, on a CPU core
+)
+STARTUP_SECONDS = 3.0  # importing torch and building a small model, before it is measured
+STORE_MB_A_RUN = 0.06  # curve, bits per document, scores and the child's source
+DATA_MB = 40.0  # the prepared text and one workspace a slot
+
+
+@dataclass(frozen=True, slots=True)
+class RungPlan:
+    """One rung: seconds of training a run (None where the clock counts tokens and nothing is measured).
+
+    `measured_seconds`: the mean slot seconds of a run here, once there are any.
+    """
+
+    name: str
+    train_seconds: float | None
+    startup_seconds: float | None = None
+    measured_seconds: float | None = None
+
+    @property
+    def run_seconds(self) -> float | None:
+        """Slot seconds of one run."""
+        if self.measured_seconds is not None:
+            return self.measured_seconds
+        if self.train_seconds is None:
+            return None
+        startup = STARTUP_SECONDS if self.startup_seconds is None else self.startup_seconds
+        return startup + self.train_seconds + OVERHEAD_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign is about to do; None means no limit."""
+
+    slots: int
+    rungs: Sequence[RungPlan]
+    seed_blocks: int
+    remeasure_share: float
+    final_blocks: int
+    graduates: int
+    graduate_blocks: int
+    variants: int | None
+    seconds: float | None
+    llm_operators: Sequence[str] = ()
+    llm_tokens: int | None = None
+    llm_dollars: float | None = None
+    measured_variants: int = 0  # already done, when a campaign goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The answer; None where it cannot be known yet. `ends_by` names the limit that ends the search."""
+
+    slots: int
+    seconds_a_run: float | None
+    children_an_hour: float | None
+    children: int | None
+    runs: int | None
+    seconds: float | None
+    ends_by: str
+    disk_mb: float | None
+    llm_operators: tuple[str, ...]
+    llm_tokens: int | None
+    llm_dollars: float | None
+    measured: bool  # whether the seconds come from runs of this campaign
+    by_rung: Mapping[str, float | None]
+
+
+def forecast(plan: Plan) -> Forecast:
+    """What `plan` takes. Slots are taken to be always busy and children never to be turned away."""
+    run = plan.rungs[0].run_seconds
+    an_hour = None if run is None else plan.slots * 3600 / run * (1 - plan.remeasure_share)
+    children, search, ends_by = _search(plan, an_hour)
+    runs = None if children is None else _runs(plan, children)
+    seconds = None
+    if search is not None and run is not None and runs is not None:
+        first = (
+            run * math.ceil(plan.seed_blocks / plan.slots) if not plan.measured_variants else 0.0
+        )
+        seconds = first + search + _closing(plan, run)
+    return Forecast(
+        slots=plan.slots,
+        seconds_a_run=run,
+        children_an_hour=an_hour,
+        children=children,
+        runs=runs,
+        seconds=seconds,
+        ends_by=ends_by,
+        disk_mb=None if runs is None else DATA_MB + STORE_MB_A_RUN * runs,
+        llm_operators=tuple(plan.llm_operators),
+        llm_tokens=plan.llm_tokens if plan.llm_operators else 0,
+        llm_dollars=plan.llm_dollars if plan.llm_operators else 0.0,
+        measured=plan.rungs[0].measured_seconds is not None,
+        by_rung={rung.name: rung.run_seconds for rung in plan.rungs},
+    )
+
+
+def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None, str]:
+    """Children still to come, seconds of search, and which limit ends it."""
+    left = None if plan.variants is None else max(0, plan.variants - plan.measured_variants)
+    by_variants = None if left is None or an_hour is None else 3600 * left / an_hour
+    if plan.seconds is not None and (by_variants is None or plan.seconds < by_variants):
+        children = left if an_hour is None else int(an_hour * plan.seconds / 3600)
+        return children, plan.seconds, "seconds"
+    if left is not None:
+        return left, by_variants, "variants"
+    return None, None, "llm budget"
+
+
+def _runs(plan: Plan, children: int) -> int:
+    search = plan.seed_blocks + math.ceil(children / (1 - plan.remeasure_share))
+    upper = len(plan.rungs) - 1
+    return (
+        search + 2 * plan.final_blocks + upper * (plan.graduates + 1) * (1 + plan.graduate_blocks)
+    )
+
+
+def _closing(plan: Plan, run: float) -> float:
+    """Final comparison and graduation; the one-step builds cost start-up and overhead only."""
+    seconds = run * math.ceil(2 * plan.final_blocks / plan.slots)
+    for rung in plan.rungs[1:]:
+        at = rung.run_seconds or 0.0
+        build = STARTUP_SECONDS + OVERHEAD_SECONDS
+        seconds += build * math.ceil((plan.graduates + 1) / plan.slots)
+        seconds += at * math.ceil((plan.graduates + 1) * plan.graduate_blocks / plan.slots)
+    return seconds

@@ -1,0 +1,116 @@
+"""Variants in order of merit, and what each operator has earned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evo.analysis.comparison import block_values
+from evo.analysis.record import Record
+from population.statistics import estimates
+from population.variant import Estimate, Outcome, Purpose
+
+SEARCH = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One variant with what the search believes of it; `standing` is "" off the front."""
+
+    variant_id: str
+    estimates: Mapping[str, Estimate]
+    standing: str
+    operator: str
+    idea: str
+
+
+def ranking(record: Record) -> list[Ranked]:
+    """Every variant with a score at the proxy, best first objective first.
+
+    The estimates are from the search's own runs: final comparison and graduation are kept apart.
+    """
+    rows = [
+        row
+        for row in record.rows
+        if row.measurement.order.rung == record.proxy and row.measurement.order.purpose in SEARCH
+    ]
+    births, objective = record.births(), record.objective
+    found = [
+        Ranked(
+            variant_id,
+            metrics,
+            record.front.get(variant_id, ""),
+            births[variant_id].operator if variant_id in births else "",
+            births[variant_id].idea if variant_id in births else "",
+        )
+        for variant_id, metrics in estimates(rows).items()
+        if objective.name in metrics
+    ]
+    return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Earning:
+    """What one operator did.
+
+    `better` counts children whose run beat their first parent's on a common block: single runs, so
+    luck included. `dollars` leaves out calls of unknown price.
+    """
+
+    operator: str
+    proposals: int
+    children: int
+    measured: int
+    better: int
+    on_front: int
+    slot_seconds: float
+    tokens: int
+    dollars: float
+    price_unknown: int
+
+
+def earnings(record: Record) -> list[Earning]:
+    """Each operator's earnings, most proposals first; the seed's own row is left out."""
+    names = dict.fromkeys(made.operator for made in record.proposals if made.parents)
+    births = record.births()
+    slot_seconds: dict[str, float] = {}
+    for row in record.attempts:
+        order = row.measurement.order
+        if order.purpose is Purpose.SCREEN:
+            slot_seconds[order.variant_id] = (
+                slot_seconds.get(order.variant_id, 0.0) + row.measurement.wall_seconds
+            )
+    gains = _gains(record)
+    result = []
+    for name in names:
+        made = [one for one in record.proposals if one.operator == name]
+        children = [v for v, one in births.items() if one.operator == name]
+        result.append(
+            Earning(
+                operator=name,
+                proposals=len(made),
+                children=sum(one.outcome is Outcome.VARIANT for one in made),
+                measured=sum(child in slot_seconds for child in children),
+                better=sum(gains.get(child, 0.0) > 0 for child in children),
+                on_front=sum(child in record.front for child in children),
+                slot_seconds=sum(slot_seconds.get(child, 0.0) for child in children),
+                tokens=sum(one.cost.tokens_in + one.cost.tokens_out for one in made),
+                dollars=sum(one.cost.dollars or 0.0 for one in made),
+                price_unknown=sum(one.cost.dollars is None for one in made),
+            )
+        )
+    return sorted(result, key=lambda one: -one.proposals)
+
+
+def _gains(record: Record) -> dict[str, float]:
+    """By how much each child beat its first parent on their first common block (positive: better)."""
+    objective, gains = record.objective, {}
+    values = block_values(record.rows, record.proxy, objective.name, SEARCH)
+    for child, made in record.births().items():
+        mine = values.get(child, {})
+        parent = values.get(made.parents[0].variant_id, {}) if made.parents else {}
+        block = next((block for block in mine if block in parent), None)
+        if block is not None:
+            difference = mine[block] - parent[block]
+            gains[child] = -difference if objective.direction == "minimise" else difference
+    return gains

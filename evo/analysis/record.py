@@ -1,0 +1,103 @@
+"""What a store says about its campaign, read once and handed to every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from evo.analysis.progress import ONE_STEP
+from population.archive import DEFAULT_OBJECTIVES, Objective
+from population.reading import events, front, measurements, proposals, seed, spent
+from population.records import Event, Measured, Proposed, Spent
+from population.store import Store
+from population.variant import Measurement, Outcome, Status
+
+START = "start"  # the kind of the event that a process writes when it takes a campaign up
+EVENTS_READ = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One campaign's rows. `rows` are without lost runs, `attempts` with them, both in order."""
+
+    config: Mapping[str, Any]
+    objectives: tuple[Objective, ...]
+    rungs: tuple[str, ...]  # the ladder, the proxy first
+    seed_id: str
+    rows: list[Measured]
+    attempts: list[Measured]
+    proposals: list[Proposed]
+    front: Mapping[str, str]  # at the proxy: member to standing
+    spent: Spent
+    seconds_spent: float
+    events: list[Event]
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """Everything the figures need. LookupError for a store without a seed."""
+        config = store.setting("config", {})
+        attempts = measurements(store, statuses=list(Status))
+        rungs = tuple(config.get("rungs", {})) or _rungs_in(attempts)
+        seed_id = seed(store)
+        if seed_id is None:
+            raise LookupError(f"{store.path} holds no seed; it was never a campaign")
+        return cls(
+            config=config,
+            objectives=tuple(map(Objective.model_validate, config.get("objectives", ())))
+            or DEFAULT_OBJECTIVES,
+            rungs=rungs,
+            seed_id=seed_id,
+            rows=[row for row in attempts if row.measurement.status is not Status.LOST],
+            attempts=attempts,
+            proposals=proposals(store),
+            front=front(store, rungs[0]) if rungs else {},
+            spent=spent(store),
+            seconds_spent=float(store.setting("seconds_spent", 0.0)),
+            events=events(store, limit=EVENTS_READ),
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective: what `best` means."""
+        return self.objectives[0]
+
+    @property
+    def proxy(self) -> str:
+        """The first rung's name; "" before anything is known."""
+        return self.rungs[0] if self.rungs else ""
+
+    def runs(self) -> list[Measurement]:
+        """The measurements alone, lost ones left out."""
+        return [row.measurement for row in self.rows]
+
+    def slots(self) -> int:
+        """How many slots have measured something."""
+        return len({(row.measurement.host, row.measurement.slot) for row in self.attempts})
+
+    def starts(self) -> list[float]:
+        """When a process took the campaign up, seconds since the epoch."""
+        return [event.created_at for event in self.events if event.kind == START]
+
+    def births(self) -> dict[str, Proposed]:
+        """Each variant's first proposal, in order: lineage hangs on it."""
+        first: dict[str, Proposed] = {}
+        for made in self.proposals:
+            if made.outcome is Outcome.VARIANT and made.variant_id is not None:
+                first.setdefault(made.variant_id, made)
+        return first
+
+    def chain(self, variant_id: str) -> list[Proposed]:
+        """The proposals from the seed to a variant along first parents, the seed's own first."""
+        births = self.births()
+        chain: list[Proposed] = []
+        here: str | None = variant_id
+        while here is not None and here in births:
+            chain.append(births[here])
+            here = births[here].parents[0].variant_id if births[here].parents else None
+        return chain[::-1]
+
+
+def _rungs_in(rows: list[Measured]) -> tuple[str, ...]:
+    names = dict.fromkeys(row.measurement.order.rung for row in rows)
+    return tuple(name for name in names if not name.endswith(ONE_STEP))

@@ -1,0 +1,87 @@
+"""The closing screen: what was found, how sure that is, what more would need, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.findings import Findings
+from evo.terminal import sentences
+from evo.terminal.tables import FAINT, ranking_table
+from evo.terminal.text import plain, short, words
+
+STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
+
+
+def closing_screen(
+    name: str, reason: str, findings: Findings, objectives: Sequence[str], commands: Sequence[str]
+) -> RenderableType:
+    """Everything a person wants to know at the end of a campaign."""
+    parts: list[RenderableType] = [
+        Text(),
+        Rule(
+            Text.assemble((plain(name), "bold"), (f"  {plain(reason)}", FAINT)),
+            style=FAINT,
+            align="left",
+        ),
+    ]
+    parts += _section("What was found", [_coloured(findings), *_way(findings)])
+    parts += _section("How sure that is", _lines(sentences.certainty(findings)))
+    if findings.front:
+        table = ranking_table(findings.front, objectives, findings.seed_id)
+        parts += _section(f"Pareto front at {plain(findings.rung)}", [table])
+    if findings.graduates:
+        told = [sentences.graduation(one, findings.minimise) for one in findings.graduates]
+        parts += _section("At the larger rung", _lines(told))
+    if findings.search is not None:
+        parts += _section("What a longer run would need", _lines(sentences.needs(findings)))
+    if findings.failures:
+        parts += _section("What failed", _lines(sentences.failed(findings.failures)))
+    parts += _section("Next", [Text(command, "cyan") for command in commands])
+    return Group(*parts)
+
+
+def _section(title: str, body: Sequence[RenderableType]) -> list[RenderableType]:
+    return [Text(), Text(title, "bold"), *(Padding(one, (0, 0, 0, 2)) for one in body)]
+
+
+def _lines(lines: Sequence[str]) -> list[RenderableType]:
+    return [words(line) for line in lines]
+
+
+def _coloured(findings: Findings) -> RenderableType:
+    lines = sentences.found(findings)
+    shown: Comparison | None = findings.final
+    style = STYLES.get(shown.verdict, "") if shown is not None else ""
+    return Group(*(words(line, style if place == 0 else "") for place, line in enumerate(lines)))
+
+
+def _way(findings: Findings) -> list[RenderableType]:
+    """The steps from the seed to the leader, and what differs in the end."""
+    if not findings.chain:
+        return []
+    grid = Table.grid(padding=(0, 2))
+    for wide in (False, False, False, True):
+        grid.add_column(no_wrap=not wide, overflow="fold")
+    for place, step in enumerate(findings.chain, 1):
+        idea = plain(step.idea)
+        if step.other_parents:
+            idea += f" (with {', '.join(map(short, step.other_parents))})"
+        grid.add_row(
+            Text(f"{place}", FAINT),
+            Text(short(step.variant_id), "bold"),
+            Text(plain(step.operator), FAINT),
+            Text(idea),
+        )
+    differs = sentences.knobs(findings.knobs, findings.lines_changed)
+    return [
+        Text("The way from the seed:", FAINT),
+        grid,
+        Text.assemble(("Differs from the seed in: ", FAINT), differs),
+    ]

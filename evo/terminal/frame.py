@@ -1,0 +1,80 @@
+"""One moment of a running campaign, as values: what the live view draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One budget: what is used of it. `text` says both in words."""
+
+    name: str
+    used: float
+    limit: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFrame:
+    """What one slot does; `who` is "" while it is free. `losses` in nats, as the variant told them."""
+
+    name: str
+    who: str = ""
+    rung: str = ""
+    block: int = 0
+    purpose: str = ""
+    seconds: float = 0.0
+    progress: float = 0.0
+    losses: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What is believed of one variant in the first objective; `sd` of the mean."""
+
+    who: str
+    metric: str
+    mean: float
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventFrame:
+    """One line of what happened; `at` in seconds since the epoch."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFrame:
+    """What an operator did: children measured, how many beat their parent in one run, on the front."""
+
+    name: str
+    children: int
+    failed: int
+    better: int
+    on_front: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One moment. `notice` is one line that wants attention, "" for none."""
+
+    name: str
+    phase: str
+    seconds: float
+    limits: Sequence[Limit]
+    slots: Sequence[SlotFrame]
+    best: Score | None
+    seed: Score | None
+    minimise: bool
+    front_size: int
+    waiting: int
+    events: Sequence[EventFrame]
+    operators: Sequence[OperatorFrame]
+    notice: str = ""

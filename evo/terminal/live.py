@@ -1,0 +1,140 @@
+"""The live view: one calm screen, drawn from a Frame."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame
+from evo.terminal.numbers import bar, clock, count, signed, sparkline, value
+from evo.terminal.text import plain, words
+
+ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
+BAR_WIDTH, CURVE_WIDTH, EVENTS = 22, 20, 6
+LOUD = {"error": BAD, "waiting": "yellow", "request": ACCENT, "budget": ACCENT, "end": ACCENT}
+
+
+def draw(frame: Frame) -> RenderableType:
+    """The whole screen."""
+    parts: list[RenderableType] = [
+        _headline(frame),
+        Text(),
+        _limits(frame.limits),
+        Text(),
+        _slots(frame.slots),
+        Text(),
+        _standing(frame),
+    ]
+    if frame.operators:
+        parts += [Text(), _operators(frame.operators)]
+    if frame.events:
+        parts += [Text(), Rule(style=FAINT), _events(frame.events[-EVENTS:])]
+    if frame.notice:
+        parts.append(words(frame.notice, "yellow"))
+    return Group(*parts)
+
+
+def _grid(*widths: int | None) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for width in widths:
+        grid.add_column(width=width, no_wrap=True, overflow="ellipsis")
+    return grid
+
+
+def _headline(frame: Frame) -> Text:
+    return Text.assemble(
+        (plain(frame.name), "bold"),
+        "  ",
+        (frame.phase, ACCENT),
+        "  ",
+        (clock(frame.seconds), FAINT),
+    )
+
+
+def _limits(limits: Sequence[Limit]) -> RenderableType:
+    grid = _grid(10, BAR_WIDTH, None)
+    for limit in limits:
+        part = limit.used / limit.limit if limit.limit else 1.0
+        grid.add_row(Text(limit.name, FAINT), _meter(part), Text(limit.text))
+    return grid
+
+
+def _meter(part: float, width: int = BAR_WIDTH, style: str = ACCENT) -> Text:
+    return Text(bar(part, width), style=f"{style} on grey15")
+
+
+def _slots(slots: Sequence[SlotFrame]) -> RenderableType:
+    grid = _grid(10, 10, 20, BAR_WIDTH // 2, 5, CURVE_WIDTH, 6)
+    for slot in slots:
+        grid.add_row(*_slot(slot))
+    return grid
+
+
+def _slot(slot: SlotFrame) -> tuple[RenderableType, ...]:
+    if not slot.who:
+        return Text(plain(slot.name), FAINT), Text("free", FAINT)
+    finite = [loss for loss in slot.losses if math.isfinite(loss)]
+    return (
+        Text(plain(slot.name), FAINT),
+        Text(plain(slot.who), "bold"),
+        Text(f"{slot.purpose} {slot.rung}·{slot.block}"),
+        _meter(slot.progress, BAR_WIDTH // 2),
+        Text(clock(slot.seconds), FAINT, justify="right"),
+        Text(sparkline(slot.losses, CURVE_WIDTH), ACCENT),
+        Text(f"{finite[-1]:.3f}" if finite else "", justify="right"),
+    )
+
+
+def _standing(frame: Frame) -> RenderableType:
+    grid = _grid(10, 10, None)
+    if frame.seed is not None:
+        grid.add_row(Text("seed", FAINT), Text(""), _score(frame.seed))
+    if frame.best is not None:
+        line = _score(frame.best)
+        if frame.seed is not None and frame.best.who != frame.seed.who:
+            gap = frame.best.mean - frame.seed.mean
+            good = (gap < 0) == frame.minimise
+            line.append(f"   {signed(frame.best.metric, gap)}", GOOD if good else FAINT)
+            line.append(" to the seed, not yet proven", FAINT)
+        grid.add_row(Text("best so far", FAINT), Text(plain(frame.best.who), "bold"), line)
+    front = (
+        f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"
+    )
+    grid.add_row(Text("front", FAINT), Text(""), Text(front))
+    return grid
+
+
+def _score(score: Score) -> Text:
+    text = Text(f"{score.metric} {value(score.metric, score.mean)}")
+    if score.sd is not None and math.isfinite(score.sd):
+        text.append(f" ± {value(score.metric, score.sd)}")
+    return text.append(f"  n={score.n}", FAINT)
+
+
+def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:
+    grid = _grid(14, 12, 10, 16, 10)
+    for one in operators:
+        grid.add_row(
+            Text(plain(one.name), FAINT),
+            Text(count(one.children, "child", "children")),
+            Text(f"{one.failed} failed" if one.failed else "", FAINT),
+            Text(f"{one.better} beat a parent"),
+            Text(f"{one.on_front} on front", GOOD if one.on_front else FAINT),
+        )
+    return grid
+
+
+def _events(events: Sequence[EventFrame]) -> RenderableType:
+    lines = []
+    for event in events:
+        at = time.strftime("%H:%M:%S", time.localtime(event.at))
+        line = Text.assemble((at, FAINT), "  ", (plain(event.text), LOUD.get(event.kind, "")))
+        line.no_wrap, line.overflow = True, "ellipsis"
+        lines.append(line)
+    return Group(*lines)

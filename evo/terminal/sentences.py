@@ -1,0 +1,147 @@
+"""Findings in plain words. No claim without its n and, from two runs on, its interval."""
+
+from __future__ import annotations
+
+from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.findings import Findings, Graduate, KnobChange
+from evo.analysis.progress import Failures
+from evo.terminal.numbers import count, signed, value
+from evo.terminal.text import clip, plain, short
+
+MOST_KNOBS = 8
+
+
+def found(findings: Findings) -> list[str]:
+    """What was found: leader beside seed."""
+    leader = findings.leader_id
+    if not findings.statuses:
+        return ["Nothing was measured."]
+    if findings.search is None or leader is None:
+        return ["No child is on the front: nothing better than the seed was found."]
+    name = short(leader)
+    if findings.final is not None:
+        return [_final(name, findings.final, findings.minimise)]
+    lines = [_difference(name, findings.search, findings.minimise)]
+    lines.append(
+        "These runs also chose it, so the figure flatters; a comparison on fresh blocks is still to come."
+    )
+    return lines
+
+
+def _final(name: str, final: Comparison, minimise: bool) -> str:
+    where = f"On {count(final.n, 'block')} that played no part in choosing it, "
+    return where + _difference(name, final, minimise)
+
+
+def _difference(name: str, one: Comparison, minimise: bool) -> str:
+    size = value(one.metric, abs(one.difference))
+    way = "lower" if one.difference < 0 else "higher"
+    side = f"{size} {way} than" if one.difference else "equal to"
+    against = (
+        f"{value(one.metric, one.variant_mean)} against {value(one.metric, one.reference_mean)}"
+    )
+    means = {
+        Verdict.BETTER: "better than the seed",
+        Verdict.WORSE: "worse than the seed",
+        Verdict.UNCLEAR: "not distinguishable from the seed",
+        Verdict.TOO_FEW: "too few runs to say which is better",
+    }[one.verdict]
+    return f"{name}'s {one.metric} is {side} the seed's ({against}, n={one.n}): {means}."
+
+
+def certainty(findings: Findings) -> list[str]:
+    """How sure that is: the interval, what the choosing runs showed, and the noise."""
+    lines = []
+    if findings.final is not None:
+        lines.append(interval(findings.final))
+        if findings.search is not None:
+            lines.append(
+                f"On the {count(findings.search.n, 'block')} that helped to choose it the difference was "
+                f"{signed(findings.objective, findings.search.difference)}; believe the fresh figure."
+            )
+    elif findings.search is not None:
+        lines.append(interval(findings.search))
+    if findings.noise is not None:
+        level = findings.noise
+        lines.append(
+            f"Noise: one run of the same variant varies by {value(findings.objective, level.sd)} from block "
+            f"to block (sd, {count(level.freedom, 'degree')} of freedom, {count(level.variants, 'variant')})."
+        )
+    elif findings.statuses:
+        lines.append("Noise: unknown, no variant was measured on two blocks.")
+    return lines
+
+
+def interval(one: Comparison) -> str:
+    """The interval of a paired difference, or plainly that there are too few runs."""
+    if one.low is None or one.high is None:
+        return f"{count(one.n, 'pair')} of runs: too few runs to say how sure that is."
+    holds = (
+        "it holds 0, so chance alone could do this"
+        if one.low <= 0 <= one.high
+        else "0 lies outside"
+    )
+    return (
+        f"{100 * one.confidence:.0f} % interval of the difference: {signed(one.metric, one.low)} to "
+        f"{signed(one.metric, one.high)} (n={one.n} pairs, t with {one.n - 1} degrees of freedom); {holds}."
+    )
+
+
+def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
+    """What differs from the seed, in one line."""
+    parts = [
+        f"{plain(one.name)} {clip(one.before or 'none', 24)} → {clip(one.after or 'none', 24)}"
+        for one in changes[:MOST_KNOBS]
+    ]
+    if len(changes) > MOST_KNOBS:
+        parts.append(f"and {count(len(changes) - MOST_KNOBS, 'more knob')}")
+    if lines:
+        parts.append(
+            f"{count(lines, 'other line')} changed" if parts else f"{count(lines, 'line')} changed"
+        )
+    return ", ".join(parts) if parts else "nothing but form"
+
+
+def graduation(one: Graduate, minimise: bool) -> str:
+    """One variant at a larger rung, beside the seed there."""
+    name, rung = short(one.variant_id), plain(one.rung)
+    if one.comparison is not None:
+        line = f"At {rung}: {_difference(name, one.comparison, minimise)}"
+        return line if one.comparison.low is None else f"{line} {interval(one.comparison)}"
+    if one.outcome not in ("", "ok"):
+        return f"At {rung}: {name} gave no score ({clip(one.outcome, 120)})."
+    if one.scale is not None:
+        return f"At {rung}: {name} was built with {one.scale:.2f} times the seed's parameters and did not run."
+    return f"At {rung}: {name} was built and did not run."
+
+
+def needs(findings: Findings) -> list[str]:
+    """What a longer run would need."""
+    need, seen = findings.needs, findings.final or findings.search
+    if need is None or seen is None:
+        return ["More runs: without two paired runs nothing can be said about what it takes."]
+    metric = findings.objective
+    lines = [
+        f"{count(need.n, 'pair')} of runs show a difference of {value(metric, need.visible)} four times out of "
+        f"five (sd of one difference {value(metric, need.sd)})."
+    ]
+    observed = value(metric, abs(seen.difference))
+    if need.blocks is None:
+        lines.append(
+            f"A difference of {observed} drowns in this noise: no sensible number of pairs shows it."
+        )
+    elif need.blocks > seen.n:
+        lines.append(
+            f"If the true difference is the {observed} seen here, about {need.blocks} pairs show it: "
+            f"policy.final_blocks={need.blocks}."
+        )
+    return lines
+
+
+def failed(kinds: tuple[Failures, ...]) -> list[str]:
+    """Failures by kind, with the last reason of each."""
+    return [
+        f"{one.count} {one.kind.replace('_', ' ')}, the last ({short(one.variant_id)}): "
+        f"{clip(one.example, 110) or 'no reason given'}"
+        for one in kinds
+    ]
