@@ -42,9 +42,10 @@ def test_a_line_named_without_its_remark_keeps_the_remark() -> None:
     assert apply_reply(SMALL, reply) == SMALL.replace("0.02", "0.05")
 
 
-def test_part_of_a_number_is_not_a_match() -> None:
+@pytest.mark.parametrize("line", ["LR = 0.025", "MY_LR = 0.02", "my.LR = 0.02"])
+def test_part_of_a_number_or_name_is_not_a_match(line: str) -> None:
     with pytest.raises(EditError, match="is not in the file"):
-        apply_reply("import harness\nLR = 0.025\n", block("LR = 0.02", "LR = 0.03"))
+        apply_reply(f"import harness\n{line}\n", block("LR = 0.02", "LR = 0.03"))
 
 
 def test_blank_lines_around_a_search_text_do_not_matter() -> None:
