@@ -1,0 +1,133 @@
+"""A dataset, boxes, and one call that evaluates a source and checks that nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from evo.evaluation.data import Dataset, DataSettings, prepare
+from evo.evaluation.evaluator import Evaluator
+from evo.evaluation.probe import open_sandbox, probe
+from evo.evaluation.sandbox import Sandbox, SandboxSettings
+from evo.evaluation.slots import Slot, find_slots
+from population.variant import Clock, CurvePoint, Measurement, Order, Purpose, Rung, variant_id
+
+STANDINS = Path(__file__).parent.parent / "standins"
+RUNG = Rung(
+    name="proxy",
+    depth=1,
+    budget=0.15,
+    clock=Clock.CPU_SECONDS,
+    context=64,
+    rows=64,
+    startup_seconds=0.2,
+    grace_seconds=1.0,
+    memory_mb=2000,
+    wall_seconds=30.0,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a sandbox only where a probe proves that it is denied."""
+    if not any("sandbox" in item.keywords for item in items):
+        return
+    if denied := probe().denied:
+        for item in items:
+            if "sandbox" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=denied))
+
+
+@dataclass
+class FakeWatch:
+    """A watch that takes notes, and stops a run once it was told so often."""
+
+    stop_after_points: int | None = None
+    processes: list[tuple[int, float]] = field(default_factory=list)
+    points: list[CurvePoint] = field(default_factory=list)
+
+    def started(self, pid: int, started_at: float) -> None:
+        self.processes.append((pid, started_at))
+
+    def progress(self, point: CurvePoint) -> None:
+        self.points.append(point)
+
+    def stopping(self) -> bool:
+        return self.stop_after_points is not None and len(self.points) >= self.stop_after_points
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return prepare(DataSettings(), tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def slot() -> Slot:
+    return find_slots()[-1]
+
+
+@pytest.fixture(scope="session")
+def quick() -> str:
+    """The source of the stand-in trainer."""
+    return (STANDINS / "quick.py").read_text()
+
+
+@pytest.fixture
+def box(dataset: Dataset) -> Sandbox:
+    return open_sandbox(SandboxSettings(mode="auto", scratch_mb=32), dataset.sources)
+
+
+@pytest.fixture
+def no_box() -> Sandbox:
+    return open_sandbox(SandboxSettings(mode="none"))
+
+
+Evaluate = Callable[..., Measurement]
+
+
+@pytest.fixture
+def evaluate(dataset: Dataset, slot: Slot, quick: str, tmp_path: Path) -> Iterator[Evaluate]:
+    """evaluate(source, sandbox, fresh_roles=..., watch=..., block=..., purpose=..., **rung fields)."""
+    workspaces = tmp_path / "workspaces"
+
+    def run(
+        source: str,
+        sandbox: Sandbox,
+        fresh_roles: bool = False,
+        watch: FakeWatch | None = None,
+        block: int = 0,
+        purpose: Purpose = Purpose.SCREEN,
+        **changes: object,
+    ) -> Measurement:
+        rung = replace(RUNG, **changes)  # type: ignore[arg-type]
+        evaluator = Evaluator(
+            dataset, {"proxy": rung}, sandbox, workspaces, quick, fresh_roles=fresh_roles
+        )
+        watch = watch or FakeWatch()
+        before = len(os.listdir("/proc/self/fd"))
+        order = Order(variant_id(source), "proxy", block, 0, purpose)
+        measurement = evaluator.evaluate(order, source, slot, watch)
+        assert len(os.listdir("/proc/self/fd")) == before, "a descriptor is left open"
+        for pid, _ in watch.processes:
+            assert not Path(f"/proc/{pid}").exists(), "a process is left"
+        return measurement
+
+    yield run
+    assert not workspaces.exists() or not list(workspaces.iterdir()), "a workspace is left"
+
+
+def alive(word: str) -> list[int]:
+    """The processes of this machine whose command line holds a word."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                line = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if word.encode() in line:
+                found.append(int(name))
+    return found

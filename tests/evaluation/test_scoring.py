@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo.evaluation.data import Hidden
+from evo.evaluation.scoring import (
+    EXACT,
+    REDUCED,
+    NonFinite,
+    audit,
+    bits_by_document,
+    bits_per_byte,
+    nats,
+)
+
+RNG = np.random.default_rng(5)
+
+
+def test_costs_are_those_of_a_plain_softmax() -> None:
+    logits = RNG.normal(size=(3, 4, 10)).astype(np.float32)
+    targets = RNG.integers(0, 10, (3, 4)).astype(np.uint16)
+    exact = logits.astype(np.float64)
+    p = np.exp(exact) / np.exp(exact).sum(-1, keepdims=True)
+    wanted = [[-math.log(p[i, j, targets[i, j]]) for j in range(4)] for i in range(3)]
+    np.testing.assert_allclose(nats(logits, targets), wanted, rtol=1e-6)
+
+
+@given(st.floats(-1e30, 1e30), st.integers(0, 4))
+def test_adding_a_number_to_all_logits_changes_nothing(shift: float, target: int) -> None:
+    logits = np.full((1, 1, 5), np.float32(shift))
+    cost = nats(logits, np.array([[target]], dtype=np.uint16))
+    assert cost[0, 0] == pytest.approx(math.log(5), rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_logit_that_is_no_number_is_refused(bad: float) -> None:
+    logits = np.zeros((1, 2, 4), dtype=np.float32)
+    logits[0, 1, 3] = bad
+    with pytest.raises(NonFinite):
+        nats(logits, np.zeros((1, 2), dtype=np.uint16))
+
+
+def test_logits_so_far_apart_that_they_overflow_are_refused() -> None:
+    logits = np.array([[[3e38, -3e38]]], dtype=np.float32)
+    with pytest.raises(NonFinite):
+        nats(logits, np.array([[1]], dtype=np.uint16))
+
+
+def test_a_difference_before_the_cut_is_flagged_and_one_after_it_is_not() -> None:
+    a = RNG.exponential(size=(4, 8))
+    cuts = np.array([3, 3, 3, 3])
+    b = a.copy()
+    b[:, 3:] += 1.0
+    assert audit(a, b, cuts).flagged == 0
+    b[2, 2] += 0.002
+    found = audit(a, b, cuts)
+    assert (found.flagged, found.rows) == (1, 4)
+    assert found.largest == pytest.approx(0.002)
+
+
+def test_an_audit_of_exact_arithmetic_allows_rounding() -> None:
+    a = RNG.exponential(size=(4, 8))
+    assert audit(a, a + 9e-4, np.full(4, 8), EXACT).flagged == 0
+
+
+def test_an_audit_of_reduced_arithmetic_allows_noise_and_sees_a_peek() -> None:
+    a = RNG.exponential(size=(256, 512))
+    cuts = RNG.integers(1, 512, 256)
+    noisy = a + RNG.normal(scale=0.01, size=a.shape)
+    assert audit(a, noisy, cuts, REDUCED).flagged == 0
+    edge = np.arange(0, 256, 20)  # one row in twenty: the last place before the cut was predicted
+    noisy[edge, cuts[edge] - 1] += 2.0
+    assert audit(a, noisy, cuts, REDUCED).flagged == len(edge)
+
+
+def test_bits_are_summed_by_document_over_its_bytes() -> None:
+    hidden = Hidden(
+        np.zeros((3, 3), dtype=np.uint16), ("a", "b", "a"), np.array([2.0, 4.0, 6.0])
+    )
+    cost = np.log(2) * np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    documents = bits_by_document(cost, hidden)
+    assert [(d.document, d.bits, d.bytes) for d in documents] == [
+        ("a", pytest.approx(8.0), 8),
+        ("b", pytest.approx(4.0), 4),
+    ]
+    assert bits_per_byte(documents) == pytest.approx(1.0)

@@ -1,0 +1,199 @@
+"""Nothing that a variant does may raise its score."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from evo.evaluation.data import Dataset
+from evo.evaluation.sandbox import Sandbox
+from population.variant import Clock, Purpose, Status
+
+from .conftest import RUNG, Evaluate, FakeWatch
+from .variants import (
+    HONEST,
+    LEAKS_ACROSS_ROWS,
+    LEARNS_WHILE_SERVED,
+    LOOKS_AHEAD,
+    REMEMBERS_PREFIXES,
+    STATE_OUTSIDE_WEIGHTS,
+    variant,
+)
+
+pytestmark = pytest.mark.sandbox
+
+
+def honest_score(dataset: Dataset, split: str = "val") -> float:
+    """The table's bits per byte, computed here."""
+    a, b = np.arange(256)[:, None], np.arange(256)[None, :]
+    text = np.where((b >= 97) & (b < 123), 3.0, np.where(b == 32, 4.0, 0.0))
+    logits = (text + np.sin(a * 0.37 + b * 1.91)).astype(np.float32).astype(np.float64)
+    logp = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    rows = dataset.hidden(split, RUNG.context, RUNG.rows).tokens  # type: ignore[arg-type]
+    return float(-logp[rows[:, :-1], rows[:, 1:]].mean() / math.log(2))
+
+
+@pytest.mark.parametrize("fresh_roles", [False, True])
+def test_an_honest_model_scores_what_a_direct_computation_says(
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset, fresh_roles: bool
+) -> None:
+    watch = FakeWatch()
+    seen = evaluate(HONEST, box, fresh_roles=fresh_roles, watch=watch)
+    assert (seen.status, seen.reason) == (Status.OK, "")
+    assert seen.metrics["val_bpb"] == pytest.approx(honest_score(dataset), rel=1e-6)
+    assert seen.metrics["parameters"] == 65536
+    assert seen.metrics["peak_memory_mb"] > 10
+    assert seen.metrics["serve_tokens_per_second"] > 0
+    assert seen.metrics["epochs"] == seen.self_reported_tokens / dataset.tokens(0)
+    assert seen.self_reported_steps == seen.self_reported_tokens / 1000 > 0
+    assert {d.document for d in seen.documents} == set(dataset.documents("val"))
+    assert 0 < seen.cpu_seconds < RUNG.startup_seconds + RUNG.budget + RUNG.grace_seconds
+    assert 0 < seen.train_wall_seconds < seen.wall_seconds
+    assert seen.facts["sandbox"] == "bwrap"
+    assert 10 < len(seen.curve) <= 64 and list(seen.curve) == watch.points
+    assert len(watch.processes) == (3 if fresh_roles else 2)
+
+
+def test_scores_that_a_variant_prints_or_writes_are_not_scores(
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset
+) -> None:
+    lies = "print('val_bpb: 0.001')\nopen('results.json', 'w').write('{\"val_bpb\": 0.001}')"
+    seen = evaluate(variant(end=lies), box)
+    assert seen.metrics["val_bpb"] == pytest.approx(honest_score(dataset), rel=1e-6)
+    assert "val_bpb: 0.001" in seen.log_tail
+
+
+def test_the_test_split_is_scored_at_graduation_only(
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset
+) -> None:
+    assert "test_bpb" not in evaluate(HONEST, box).metrics
+    seen = evaluate(HONEST, box, purpose=Purpose.GRADUATE)
+    assert seen.metrics["test_bpb"] == pytest.approx(honest_score(dataset, "test"), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [LOOKS_AHEAD, REMEMBERS_PREFIXES, LEAKS_ACROSS_ROWS, LEARNS_WHILE_SERVED],
+    ids=["looks ahead", "remembers prefixes", "leaks across rows", "learns while served"],
+)
+def test_a_model_that_uses_more_than_the_tokens_before_is_caught(
+    evaluate: Evaluate, box: Sandbox, source: str
+) -> None:
+    seen = evaluate(source, box, rows=256)  # several requests
+    assert seen.status is Status.CHEATED or "state outside the weights" in seen.reason
+    assert not seen.metrics and not seen.documents
+
+
+def test_a_prefix_memory_is_caught_by_the_second_process(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(REMEMBERS_PREFIXES, box, fresh_roles=True)
+    assert seen.status is Status.CHEATED
+    assert "64 of 64 rows" in seen.reason
+
+
+def test_state_that_is_not_in_the_weights_is_rejected(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(STATE_OUTSIDE_WEIGHTS, box)
+    assert seen.status is Status.REJECTED
+    assert seen.reason.startswith("state outside the weights")
+
+
+def test_a_loss_that_is_no_number_is_diverged(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(variant(step="run.report(float('nan'), 1)"), box)
+    assert seen.status is Status.DIVERGED
+    assert "nan" in seen.reason
+
+
+ANSWER = "class Model(Model):\n    def answer(self, tokens):\n        return {}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        ("self.table[tokens] * np.nan", Status.DIVERGED, "not finite"),
+        ("self.table[tokens][:, :-1]", Status.REJECTED, "shape"),
+        ("self.missing", Status.REJECTED, "AttributeError"),
+        ("time.sleep(60)", Status.TIMED_OUT, ""),
+    ],
+    ids=["not finite", "wrong shape", "an error", "no answer"],
+)
+def test_answers_that_cannot_be_scored_end_with_a_reason(
+    evaluate: Evaluate, box: Sandbox, answer: str, status: Status, reason: str
+) -> None:
+    seen = evaluate(variant(ANSWER.format(answer)), box, wall_seconds=2.0)
+    assert seen.status is status
+    assert reason in seen.reason
+
+
+def test_nothing_that_a_serving_role_says_is_kept(evaluate: Evaluate, box: Sandbox) -> None:
+    leak = "(print('hidden:', tokens[:2], flush=True), self.table[tokens] * np.nan)[1]"
+    late = "self.table[tokens] if len(tokens) < 9 else " + leak
+    seen = evaluate(variant(ANSWER.format(late)), box)
+    assert seen.status is Status.DIVERGED
+    assert "hidden" not in seen.log_tail + seen.reason
+
+
+def test_weights_that_do_not_load_in_a_fresh_process_are_rejected(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    model = "class Model(Model):\n    def load(self, path):\n        self.table = Model.kept"
+    seen = evaluate(variant(model, step="Model.kept = table()"), box)
+    assert seen.status is Status.REJECTED
+    assert "could not load" in seen.reason and "kept" in seen.reason
+
+
+def test_more_than_the_budget_by_our_own_clock_is_timed_out(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    late = "began = time.process_time()\nwhile time.process_time() < began + 0.6: sum(range(10000))"
+    seen = evaluate(variant(end=late), box, grace_seconds=0.2)
+    assert seen.status is Status.TIMED_OUT
+    assert "cpu_seconds" in seen.reason
+
+
+def test_time_spent_in_children_is_time_spent(evaluate: Evaluate, box: Sandbox) -> None:
+    hired = (
+        "import subprocess\n"
+        "subprocess.run([sys.executable, '-S', '-c', 'import time\\nwhile time.process_time() < 0.8: pass'])"
+    )
+    seen = evaluate(variant(end=hired), box, grace_seconds=0.2)
+    assert seen.status is Status.TIMED_OUT
+
+
+def test_runs_by_tokens_give_the_same_score_again(
+    evaluate: Evaluate, box: Sandbox, quick: str
+) -> None:
+    scores = {
+        evaluate(quick, box, clock=Clock.TOKENS, budget=300_000.0).metrics["val_bpb"]
+        for _ in range(2)
+    }
+    assert len(scores) == 1
+    seen = evaluate(quick, box, clock=Clock.TOKENS, budget=300_000.0, block=1)
+    assert seen.metrics["val_bpb"] not in scores
+    assert seen.train_wall_seconds > 0
+
+
+def test_an_early_exit_without_a_model_is_rejected(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(variant(end="sys.exit()"), box)
+    assert seen.status is Status.REJECTED
+    assert "finish" in seen.reason
+
+
+def test_an_error_is_a_crash_with_its_last_line(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(variant(end="raise ValueError('\\x1b[31mno')"), box)
+    assert (seen.status, seen.reason) == (Status.CRASHED, "ValueError: [31mno")
+    assert "Traceback" in seen.log_tail and "\x1b" not in seen.log_tail
+
+
+def test_a_run_is_stopped_on_request_and_called_lost(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(HONEST, box, watch=FakeWatch(stop_after_points=3), budget=20.0)
+    assert seen.status is Status.LOST
+    assert seen.wall_seconds < 5
+
+
+def test_what_does_not_pass_the_static_check_never_runs(evaluate: Evaluate, box: Sandbox) -> None:
+    watch = FakeWatch()
+    seen = evaluate("print('hello')", box, watch=watch)
+    assert seen.status is Status.REJECTED
+    assert "harness" in seen.reason
+    assert not watch.processes
