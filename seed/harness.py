@@ -172,7 +172,7 @@ class Run:
         _leave()
 
     def serve(self, answer):
-        """Answer every request until the evaluator hangs up. `answer`: int64 [B, t] -> float32 [B, t, vocab]."""
+        """Answer requests until the evaluator hangs up. `answer`: int64 [B, t] -> float32 [B, t, vocab]."""
         ask, reply, shared = (self.spec[key] for key in ("ask_fd", "reply_fd", "shared_fd"))
         self._send(b"REDY", 1.0, math.nan)
         while header := _read(ask, REQUEST.size):

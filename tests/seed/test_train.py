@@ -1,0 +1,182 @@
+"""The seed as it is: run by hand, in the roles of the contract, and at other scales."""
+
+import json
+import math
+import mmap
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_model, save_model
+
+SEED = Path(__file__).parents[2] / "seed"
+KNOB = re.compile(r"^([A-Z][A-Z0-9_]*) = (\S+)  # knob: (log|int|float|choice)((?: \S+)+)$", re.M)
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def spec_of(folder, role="train", **changes):
+    """A run of 12 steps on text that repeats itself, as a supervisor would order it."""
+    data = Path(folder) / "train.bin"
+    vocab = changes.get("vocab", 256)
+    tokens = np.random.default_rng(0).integers(0, min(vocab, 4), 20_000)
+    tokens = tokens + np.arange(20_000) % 7 * (vocab // 8)
+    tokens.astype("<u2").tofile(data)
+    return {
+        "role": role, "seed": 1, "device": "cpu", "depth": 2, "context": 32, "vocab": vocab,
+        "budget": 12 * 256, "clock": "tokens", "startup_seconds": 0.0, "exec_monotonic": 0.0,
+        "threads": 1, "token_type": "<u2", "data": [str(data)], "progress_fd": None,
+        "serve_after": False,
+    } | changes  # fmt: skip
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    """Executes train.py here under a spec and returns the model that it handed to finish."""
+
+    def run(**changes):
+        handed = []
+        monkeypatch.syspath_prepend(str(SEED))
+        monkeypatch.setenv("EVOTRAIN_RUN", json.dumps(spec_of(tmp_path, **changes)))
+        monkeypatch.setattr("harness.Run.finish", lambda self, model: handed.append(model))
+        runpy.run_path(str(SEED / "train.py"))
+        return handed[0].eval()
+
+    yield run
+    torch.set_flush_denormal(False)
+
+
+def random_tokens(vocab, rows=3, length=32):
+    return torch.from_numpy(np.random.default_rng(5).integers(0, vocab, (rows, length)))
+
+
+def parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_run_by_hand_it_trains_and_prints_a_finite_score():
+    done = subprocess.run(
+        [sys.executable, str(SEED / "train.py")],
+        env=os.environ | ONE_THREAD | {"CLOCK": "cpu_seconds", "BUDGET_SECONDS": "1.5"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = dict(re.findall(r"^(\w+): +(\S+)$", done.stdout.split("---")[1], re.M))
+    assert 1 < float(summary["val_bpb"]) < 6  # a uniform guess costs 8 bits a byte
+    assert int(summary["num_steps"]) > 10
+
+
+def test_at_least_fourteen_knobs_carry_a_remark_and_lie_in_their_range():
+    knobs = KNOB.findall((SEED / "train.py").read_text())
+    assert len(knobs) >= 14
+    for name, literal, kind, arguments in knobs:
+        value = literal.strip('"')
+        if kind == "choice":
+            assert value in arguments.split(), name
+        else:
+            low, high = map(float, arguments.split())
+            assert low <= float(value) <= high, name
+            assert kind != "log" or low > 0, name
+
+
+def test_every_line_with_a_knob_remark_is_a_knob():
+    text = (SEED / "train.py").read_text()
+    assert len(KNOB.findall(text)) == len(re.findall(r"(?m)^[A-Z]\w* = .*# knob:", text))
+
+
+def test_changing_the_future_leaves_earlier_logits_unchanged(build):
+    model, tokens = build(), random_tokens(256)
+    changed = tokens.clone()
+    changed[:, 20:] = (changed[:, 20:] + 77) % 256
+    with torch.no_grad():
+        before, after = model(tokens), model(changed)
+    assert torch.allclose(before[:, :20], after[:, :20], atol=1e-4)
+    assert not torch.allclose(before[:, 20:], after[:, 20:], atol=1e-2)
+
+
+def test_other_rows_and_a_shorter_row_give_the_same_logits(build):
+    model, tokens = build(), random_tokens(256)
+    with torch.no_grad():
+        assert torch.allclose(model(tokens)[1:2, :9], model(tokens[1:2, :9]), atol=1e-4)
+
+
+def test_a_save_and_a_strict_load_give_the_same_logits(build, tmp_path):
+    trained, tokens = build(), random_tokens(256)
+    save_model(trained, str(tmp_path / "w.safetensors"))
+    fresh = build(role="serve")
+    with torch.no_grad():
+        before = fresh(tokens)
+        load_model(fresh, str(tmp_path / "w.safetensors"), strict=True)
+        assert not torch.equal(before, trained(tokens))
+        assert torch.equal(fresh(tokens), trained(tokens))
+
+
+def test_a_vocabulary_of_a_thousand_tokens_is_learned(build):
+    model, tokens = build(vocab=1000, budget=60 * 256), random_tokens(1000)
+    with torch.no_grad():
+        assert model(tokens).shape == (3, 32, 1000)
+        pattern = torch.arange(32)[None] % 7 * 125
+        loss = torch.nn.functional.cross_entropy(model(pattern)[0, :-1], pattern[0, 1:])
+    assert loss < 0.8 * math.log(1000)
+
+
+def test_depth_is_the_dial_of_size(build):
+    sizes = [parameters(build(role="serve", depth=depth)) for depth in (1, 2, 4)]
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert sizes[2] > 4 * sizes[1]
+
+
+def test_the_seed_of_the_run_changes_the_weights(build):
+    one, two = build(role="serve", seed=1), build(role="serve", seed=2)
+    assert not torch.equal(next(one.parameters()), next(two.parameters()))
+
+
+def execute(folder, spec, **options):
+    shutil.copy(SEED / "train.py", folder)
+    shutil.copy(SEED / "harness.py", folder)
+    return subprocess.Popen(
+        [sys.executable, "train.py"],
+        cwd=folder,
+        env=os.environ | ONE_THREAD | {"EVOTRAIN_RUN": json.dumps(spec)},
+        stdout=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def test_what_one_process_trained_another_serves_over_the_wire(tmp_path, build):
+    weights = tmp_path / "handed.safetensors"
+    assert execute(tmp_path, spec_of(tmp_path, weights=str(weights))).wait(60) == 0
+    ask_read, ask = os.pipe()
+    reply, reply_write = os.pipe()
+    shared = os.memfd_create("logits")
+    os.ftruncate(shared, 3 * 32 * 256 * 4)
+    tokens = random_tokens(256)
+    spec = spec_of(
+        tmp_path, role="serve", weights=str(weights),
+        ask_fd=ask_read, reply_fd=reply_write, shared_fd=shared,
+    )  # fmt: skip
+    server = execute(tmp_path, spec, pass_fds=(ask_read, reply_write, shared))
+    os.write(ask, b"ASK\0" + np.array([7, 3, 32], "<u4").tobytes())
+    os.write(ask, tokens.numpy().astype("<u2").tobytes())
+    answer = os.read(reply, 20)
+    assert answer[:4] == b"ANS\0"
+    assert np.frombuffer(answer[4:], "<u4").tolist() == [7, 3, 32, 256]
+    with mmap.mmap(shared, 0, prot=mmap.PROT_READ) as view:
+        logits = np.frombuffer(bytes(view), "<f4").reshape(3, 32, 256)
+    os.close(ask)
+    os.close(ask_read)
+    assert server.wait(30) == 0
+    here = build(role="serve")
+    load_model(here, str(weights), strict=True)
+    with torch.no_grad():
+        assert np.allclose(here(tokens).numpy(), logits, atol=1e-4)
+    for fd in (reply, reply_write, shared):
+        os.close(fd)
