@@ -17,6 +17,7 @@ from evo.campaign.policy import PolicySettings
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
 from operators.llm.settings import LlmSettings
+from operators.registry import check_names
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.selection import SelectionSettings
 from population.variant import Clock, Rung
@@ -93,6 +94,12 @@ class Config(_Settings):
         if not self.budget.model_dump(exclude_none=True):
             raise ValueError(
                 "budget: give at least one of variants, seconds, llm_tokens, llm_dollars"
+            )
+        check_names(self.operators)
+        unpriced = [one.name for one in self.llm.endpoints if one.dollars(1, 1) is None] if self.llm else []
+        if self.budget.llm_dollars is not None and unpriced:
+            raise ValueError(
+                f"budget.llm_dollars cannot be kept: give price_in and price_out of {', '.join(unpriced)}"
             )
         weights = self.operators.values()
         if min(weights) < 0 or not sum(weights):

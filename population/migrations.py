@@ -120,7 +120,11 @@ _TABLES = (
     )""",
     """CREATE TABLE front (
         rung TEXT NOT NULL, variant_id TEXT NOT NULL REFERENCES variants (id),
-        standing TEXT NOT NULL, PRIMARY KEY (rung, variant_id)
+        place INTEGER NOT NULL, -- 0 is the best by the first objective
+        standing TEXT NOT NULL,
+        estimate REAL NOT NULL, -- of the first objective, free of block effects
+        estimate_sd REAL, -- of that mean; null while no noise is known
+        PRIMARY KEY (rung, variant_id)
     )""",
 )
 
@@ -160,10 +164,12 @@ _VIEWS = (
             avg(added_nodes) AS added_nodes, avg(peak_memory_mb) AS peak_memory_mb
         FROM by_block GROUP BY variant, rung""",
     """CREATE VIEW v_front AS
-        SELECT f.variant_id AS variant, f.rung, f.standing, e.blocks, e.measurements, e.val_bpb,
+        SELECT f.variant_id AS variant, f.rung, f.place, f.standing, f.estimate,
+            f.estimate_sd, e.blocks, e.measurements, e.val_bpb,
             e.val_bpb_lowest, e.val_bpb_highest, e.parameters, e.added_nodes, e.peak_memory_mb
         FROM front AS f
-        LEFT JOIN v_estimates AS e ON e.variant = f.variant_id AND e.rung = f.rung""",
+        LEFT JOIN v_estimates AS e ON e.variant = f.variant_id AND e.rung = f.rung
+        ORDER BY f.rung, f.place""",
     """CREATE VIEW v_lineage AS
         SELECT p.variant_id AS child, parents.variant_id AS parent, parents.role, p.operator,
             p.idea, p.author, p.number AS proposal

@@ -60,8 +60,8 @@ def variant_by_fingerprint(store: Store, fingerprint: str) -> str | None:
 def resolve(store: Store, text: str) -> str:
     """The full id for an id, a unique prefix (4 digits or more) or a name of NAMES.
 
-    `best` is the front member (without a front: the variant) of lowest mean val_bpb at the first
-    rung, `last` the one measured last. UnknownVariant otherwise.
+    `best` is the front's best by the first objective at the first rung, `last` the one measured
+    last. UnknownVariant otherwise.
     """
     if text in NAMES:
         return _named(store, text)
@@ -101,10 +101,12 @@ def seed(store: Store) -> str | None:
 
 
 def best(store: Store) -> str | None:
-    """The front member of lowest mean val_bpb at the first rung; without a front, the variant."""
+    """The front's best by the first objective at the first rung; without a front, the variant of
+    lowest mean val_bpb.
+    """
     rung = _text(store, "SELECT rung FROM v_measurements WHERE status = 'ok' ORDER BY id LIMIT 1")
+    on_front = _text(store, "SELECT variant_id FROM front WHERE rung = ? AND place = 0", [rung])
     order = "WHERE rung = ? AND val_bpb IS NOT NULL ORDER BY val_bpb, variant LIMIT 1"
-    on_front = _text(store, f"SELECT variant FROM v_front {order}", [rung])
     return on_front or _text(store, f"SELECT variant FROM v_estimates {order}", [rung])
 
 
@@ -331,8 +333,8 @@ def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:
 
 
 def front(store: Store, rung: str) -> dict[str, str]:
-    """The front of a rung as it stands: variant id to standing."""
-    sql = "SELECT variant_id, standing FROM front WHERE rung = ? ORDER BY variant_id"
+    """The front of a rung as it stands: variant id to standing, the best first."""
+    sql = "SELECT variant_id, standing FROM front WHERE rung = ? ORDER BY place"
     return dict(store.query(sql, [rung]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from population.variant import Cost, Measurement, Order, Outcome, Parent
+from population.variant import Cost, Estimate, Measurement, Order, Outcome, Parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,12 @@ class Spent:
     dollars: float
     price_unknown: int  # proposals and calls whose price is not known
     slot_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMember:
+    """A variant on the front: its standing and what is believed of it in the first objective."""
+
+    variant_id: str
+    standing: str
+    estimate: Estimate

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from population.records import Measured
 from population.variant import Estimate, Status
 
-BlockMeans = dict[str, dict[str, list[float]]]  # variant -> metric -> one mean a block
+BlockMeans = dict[str, dict[str, dict[int, float]]]  # variant -> metric -> block -> mean of repeats
 
 
 def pooled_sd(groups: Iterable[Sequence[float]]) -> float:
@@ -27,31 +27,34 @@ def pooled_sd(groups: Iterable[Sequence[float]]) -> float:
     return math.sqrt(squares / freedom) if freedom else math.nan
 
 
-def estimates(rows: Iterable[Measured]) -> dict[str, dict[str, Estimate]]:
+def estimates(
+    rows: Iterable[Measured], reference: str | None = None
+) -> dict[str, dict[str, Estimate]]:
     """What `ok` rows of one rung say of each variant, by metric, in order of first measurement.
 
-    Repeats are averaged within their block first; mean and n are over blocks. The sd of the mean is
-    s / sqrt(n), s pooled over all variants measured on two blocks or more (NaN when none is).
-    ValueError for a number that is not finite.
+    Repeats are averaged within their block first; mean and n are over blocks. A block moves every
+    variant's score alike, so what it did to the `reference` variant is taken off (common random
+    numbers, Law, Simulation Modeling and Analysis, ch. 11): variants measured on different blocks
+    become comparable. The sd of the mean is s / sqrt(n), s pooled over all variants measured on two
+    blocks or more (NaN when none is). ValueError for a number that is not finite.
     """
-    means = block_means(rows)
-    metrics = {metric for found in means.values() for metric in found}
-    noise = {
-        metric: pooled_sd(found[metric] for found in means.values() if metric in found)
-        for metric in metrics
-    }
-    return {
-        variant_id: {
-            metric: Estimate(fmean(values), noise[metric] / math.sqrt(len(values)), len(values))
-            for metric, values in found.items()
-        }
-        for variant_id, found in means.items()
-    }
+    raw = block_means(rows)
+    adjusted = _without_block_effects(raw, raw.get(reference or "", {}))
+    found: dict[str, dict[str, Estimate]] = {variant_id: {} for variant_id in raw}
+    for metric in dict.fromkeys(metric for metrics in raw.values() for metric in metrics):
+        noise = _run_sd(raw, adjusted, metric, reference)
+        for variant_id, metrics in adjusted.items():
+            if metric in metrics:
+                values = metrics[metric].values()
+                sd = noise / math.sqrt(len(values))
+                found[variant_id][metric] = Estimate(fmean(values), sd, len(values))
+    return found
 
 
 def noise_sd(rows: Iterable[Measured], metric: str) -> float | None:
     """The sd of one run of a variant from block to block; None while no variant has two blocks."""
-    sd = pooled_sd(found[metric] for found in block_means(rows).values() if metric in found)
+    means = block_means(rows)
+    sd = pooled_sd(list(found[metric].values()) for found in means.values() if metric in found)
     return None if math.isnan(sd) else sd
 
 
@@ -69,8 +72,42 @@ def block_means(rows: Iterable[Measured]) -> BlockMeans:
             by_metric.setdefault(metric, {}).setdefault(order.block, []).append(value)
     return {
         variant_id: {
-            metric: [fmean(values) for values in blocks.values()]
+            metric: {block: fmean(values) for block, values in blocks.items()}
             for metric, blocks in by_metric.items()
         }
         for variant_id, by_metric in runs.items()
     }
+
+
+def _without_block_effects(
+    means: BlockMeans, reference: Mapping[str, Mapping[int, float]]
+) -> BlockMeans:
+    """Each block mean less what its block did to the reference; as it is where that is unknown."""
+    centre = {metric: fmean(blocks.values()) for metric, blocks in reference.items()}
+
+    def effect(metric: str, block: int) -> float:
+        known = reference.get(metric, {})
+        return known[block] - centre[metric] if block in known else 0.0
+
+    return {
+        variant_id: {
+            metric: {block: value - effect(metric, block) for block, value in blocks.items()}
+            for metric, blocks in metrics.items()
+        }
+        for variant_id, metrics in means.items()
+    }
+
+
+def _run_sd(raw: BlockMeans, adjusted: BlockMeans, metric: str, reference: str | None) -> float:
+    """The sd of one adjusted run. The reference itself says nothing about it (its effects are taken
+    off exactly), but while nobody else has two blocks, its raw spread is the best there is.
+    """
+    others = [
+        list(metrics[metric].values())
+        for variant_id, metrics in adjusted.items()
+        if variant_id != reference and metric in metrics
+    ]
+    sd = pooled_sd(others)
+    if math.isnan(sd) and reference in raw and metric in raw[reference]:
+        return pooled_sd([list(raw[reference][metric].values())])
+    return sd

@@ -21,6 +21,7 @@ from typing import Any, Self
 from sqlite_utils import Database
 
 from population.migrations import APPLICATION_ID, MIGRATIONS, migrate, schema_version
+from population.records import FrontMember
 from population.variant import CurvePoint, LlmCall, Measurement, Order, Outcome, Proposal
 
 BUSY_SECONDS = 30.0
@@ -226,13 +227,15 @@ class Store:
         rows = self.query("SELECT value FROM settings WHERE key = ?", [key])
         return json.loads(rows[0][0]) if rows else default
 
-    def set_front(self, rung: str, standings: Mapping[str, str]) -> None:
-        """Replace the front of a rung by these variants and their standings."""
+    def set_front(self, rung: str, members: Sequence[FrontMember]) -> None:
+        """Replace the front of a rung by these variants, the best first."""
         with self.transaction():
             self._change("DELETE FROM front WHERE rung = ?", [rung])
-            for variant_id, standing in standings.items():
-                row = {"rung": rung, "variant_id": variant_id, "standing": str(standing)}
-                self._insert("front", row)
+            for place, one in enumerate(members):
+                sd = one.estimate.sd if math.isfinite(one.estimate.sd) else None
+                row = {"rung": rung, "variant_id": one.variant_id, "place": place}
+                row |= {"standing": str(one.standing), "estimate": one.estimate.mean}
+                self._insert("front", {**row, "estimate_sd": sd})
 
     def _insert(self, table: str, row: Mapping[str, object]) -> int:
         for name, value in row.items():

@@ -148,8 +148,9 @@ class EvaluationLane:
             failed = measurement.status not in (Status.OK, Status.LOST)
             if order.purpose is Purpose.CALIBRATE and failed:
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
-        standings = tally.standings(order.rung)
-        recorder.submit(lambda store: store.set_front(order.rung, standings))
+        purposes = SEARCH if order.rung == self._parts.proxy else {Purpose.GRADUATE}
+        members = tally.members(order.rung, purposes)
+        recorder.submit(lambda store: store.set_front(order.rung, members))
         seconds = self._parts.budget.spent().seconds
         recorder.submit(lambda store: store.set_setting("seconds_spent", seconds))
         self._shared.say("measured", describe(measurement, tally))

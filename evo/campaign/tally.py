@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from population.archive import Constraint, Objective, admissible, pareto_front, standings, violation
-from population.records import Measured
+from population.records import FrontMember, Measured
 from population.selection import Candidate
 from population.statistics import estimates
 from population.variant import Estimate, Order, Purpose, Status
@@ -118,7 +118,7 @@ class Tally:
         wanted = (rung, upto, frozenset(purposes))
         with self._lock:
             if wanted not in self._cache:
-                self._cache[wanted] = estimates(self.rows(rung, upto, purposes))
+                self._cache[wanted] = estimates(self.rows(rung, upto, purposes), self.seed_id)
             return self._cache[wanted]
 
     def front(
@@ -130,10 +130,12 @@ class Tally:
             return []
         return pareto_front(beliefs, self.objectives, beliefs[self.seed_id], self.constraints)
 
-    def standings(self, rung: str) -> Mapping[str, str]:
-        """Each front member's standing."""
-        front = self.front(rung)
-        return standings(front, {member: len(self.blocks(member, rung)) for member in front})
+    def members(self, rung: str, purposes: Collection[Purpose] = SEARCH) -> list[FrontMember]:
+        """The front with each member's standing and its estimate of the first objective."""
+        front, beliefs = self.front(rung, None, purposes), self.beliefs(rung, None, purposes)
+        standing = standings(front, {one: len(self.blocks(one, rung)) for one in front})
+        first = self.objectives[0].name
+        return [FrontMember(one, standing[one], beliefs[one][first]) for one in front]
 
     def candidates(self, rung: str, upto: int | None = None) -> list[Candidate]:
         """Every variant that may be a parent, in the order of first measurement."""

@@ -6,12 +6,13 @@ import hashlib
 
 from hypothesis import strategies as st
 
-from population.records import Measured
+from population.records import FrontMember, Measured
 from population.store import Store
 from population.variant import (
     Cost,
     CurvePoint,
     DocumentScore,
+    Estimate,
     LlmCall,
     Measurement,
     Order,
@@ -134,3 +135,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
+
+
+def members(*ids: str, standing: str = "candidate") -> list[FrontMember]:
+    """A front of these variants, the best first."""
+    return [FrontMember(one, standing, Estimate(2.0 + k, 0.1, 1)) for k, one in enumerate(ids)]

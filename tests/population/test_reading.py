@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from population_records import add_variant, make_variant, scored
+from population_records import add_variant, make_variant, members, scored
 
 from population import reading
 from population.reading import UnknownVariant
@@ -50,9 +50,9 @@ def test_best_is_a_front_member_when_there_is_a_front(store: Store) -> None:
     bad, good = (add_variant(store, n, name) for n, name in ((1, "seed"), (2, "good")))
     store.add_measurement(scored(bad, val_bpb=2.0))
     store.add_measurement(scored(good, val_bpb=1.0))
-    store.set_front("proxy", {bad: "candidate"})
+    store.set_front("proxy", members(bad))
     assert reading.resolve(store, "best") == bad
-    store.set_front("proxy", {})
+    store.set_front("proxy", [])
     assert reading.resolve(store, "best") == good
 
 
@@ -125,7 +125,7 @@ def test_the_views_leave_out_voided_and_lost_ones(store: Store) -> None:
     store.add_measurement(scored(a, block=3, status=Status.LOST))
     store.add_measurement(scored(a, block=4, status=Status.CRASHED))
     store.void(gone, "drift")
-    store.set_front("proxy", {a: "candidate"})
+    store.set_front("proxy", members(a))
     assert store.query("SELECT block, repeat, status, val_bpb FROM v_measurements") == [
         (0, 0, "ok", 1.0),
         (0, 1, "ok", 2.0),
@@ -213,7 +213,7 @@ def grown(store: Store, size: int) -> list[str]:
 
 def test_reads_stay_quick_at_three_thousand_variants(store: Store) -> None:
     ids = grown(store, 3000)
-    store.set_front("proxy", dict.fromkeys(ids[:30], "candidate"))
+    store.set_front("proxy", members(*ids[:30]))
     middle = ids[1500]
     yardstick = quickest(lambda: sum(k * k for k in range(300_000)))  # some 20 ms when idle
     keyed = {

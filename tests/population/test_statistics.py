@@ -48,3 +48,30 @@ def test_repeats_count_once_a_block_and_failures_not_at_all() -> None:
 def test_a_number_that_is_not_finite_is_an_error(value: float) -> None:
     with pytest.raises(ValueError, match="measurement 1 has val_bpb"):
         estimates(rows(scored("a", val_bpb=value)))
+
+
+def test_variants_on_different_blocks_are_compared_free_of_the_blocks_effects() -> None:
+    rng = np.random.default_rng(5)
+    effects = rng.normal(0, 0.02, 6)
+    truth = {"seed": 2.2, "better": 2.19, "worse": 2.21}
+    blocks = {"seed": range(6), "better": [0, 3], "worse": [1]}
+    made = []
+    for name, seen in blocks.items():
+        for block in seen:
+            made.append(scored(name, block, val_bpb=truth[name] + effects[block]))
+    found = estimates(rows(*made), reference="seed")
+    gap = found["worse"]["val_bpb"].mean - found["better"]["val_bpb"].mean
+    assert gap == pytest.approx(0.02, abs=1e-9)
+    assert found["seed"]["val_bpb"].mean == pytest.approx(2.2 + effects.mean())
+
+
+def test_the_sd_of_adjusted_scores_is_that_of_what_blocks_do_not_explain() -> None:
+    rng = np.random.default_rng(6)
+    effects, made = rng.normal(0, 0.05, 4), []
+    for variant in ["seed", *(f"v{k}" for k in range(40))]:
+        for block in range(4):
+            value = 2.0 + effects[block] + rng.normal(0, 0.01)
+            made.append(scored(variant, block, val_bpb=value))
+    adjusted = estimates(rows(*made), reference="seed")["v0"]["val_bpb"].sd * 2
+    plain = estimates(rows(*made))["v0"]["val_bpb"].sd * 2
+    assert 0.008 < adjusted < 0.02 < plain

@@ -20,6 +20,7 @@ from population_records import (
     TEXT,
     add_variant,
     make_variant,
+    members,
     scored,
 )
 
@@ -290,9 +291,9 @@ def test_threads_take_turns(store: Store) -> None:
 
 def test_the_front_is_replaced_whole(store: Store) -> None:
     ids = [add_variant(store, n, f"v{n}") for n in (1, 2, 3)]
-    store.set_front("proxy", {ids[0]: "candidate", ids[1]: "replicated"})
-    store.set_front("mid", {ids[2]: "candidate"})
-    store.set_front("proxy", {ids[2]: "candidate"})
+    store.set_front("proxy", members(ids[0], ids[1]))
+    store.set_front("mid", members(ids[2]))
+    store.set_front("proxy", members(ids[2]))
     assert reading.front(store, "proxy") == reading.front(store, "mid") == {ids[2]: "candidate"}
 
 
