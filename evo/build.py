@@ -78,11 +78,7 @@ def create_campaign(config: Config, path: Path) -> Folder:
     path.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(config.train, path / "train.py")
     shutil.copyfile(config.brief, path / "brief.md")
-    values = config.model_dump(mode="json", exclude_defaults=True) | {
-        "train": "train.py",
-        "brief": "brief.md",
-    }
-    folder.config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    _write_config(folder, config)
     source = (path / "train.py").read_text(encoding="utf-8")
     objection = check_source(source)
     if objection:
@@ -114,20 +110,32 @@ def locked(folder: Folder) -> Iterator[None]:
 
 def config_of(folder: Folder) -> Config:
     """The folder's config; refuses changes that would make its measurements incomparable."""
-    config = read_config(folder.config)
+    return _comparable(folder, read_config(folder.config))
+
+
+def change_config(folder: Folder, changes: Sequence[str]) -> Config:
+    """Write changes like `budget.variants=40` into the folder's config; refuses as config_of."""
+    config = _comparable(folder, read_config(folder.config, changes))
+    _write_config(folder, config)
+    return config
+
+
+def _write_config(folder: Folder, config: Config) -> None:
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    values |= {"train": "train.py", "brief": "brief.md"}
+    folder.config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
+def _comparable(folder: Folder, config: Config) -> Config:
     with folder.open_store() as store:
         before = store.setting("config")
-        now = config.model_dump(mode="json")
-        changed = {
-            key
-            for key in now
-            if before and now[key] != before.get(key) and key not in {"train", "brief"}
-        }
-        if frozen := sorted(changed - CHANGEABLE - {"data"}):
-            raise CampaignError(
-                f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
-                "would not be comparable; undo the change, or start a new campaign with it"
-            )
+    now = config.model_dump(mode="json")
+    changed = {key for key in now if before and now[key] != before.get(key)} - {"train", "brief"}
+    if frozen := sorted(changed - CHANGEABLE - {"data"}):
+        raise CampaignError(
+            f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
+            "would not be comparable; undo the change, or start a new campaign with it"
+        )
     return config
 
 

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from evo.analysis.progress import ONE_STEP
 from population.archive import DEFAULT_OBJECTIVES, Objective
-from population.reading import events, front, measurements, proposals, seed, spent
-from population.records import Event, Measured, Proposed, Spent
-from population.store import Store
+from population.reading import events, front, measurements, open_runs, proposals, seed, spent
+from population.records import Event, Measured, OpenRun, Proposed, Spent
+from population.store import Store, StoreError
 from population.variant import Measurement, Outcome, Status
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
@@ -32,16 +32,17 @@ class Record:
     spent: Spent
     seconds_spent: float
     events: list[Event]
+    in_flight: list[OpenRun]
 
     @classmethod
     def of(cls, store: Store) -> Self:
-        """Everything the figures need. LookupError for a store without a seed."""
+        """Everything the figures need. StoreError for a store without a seed."""
         config = store.setting("config", {})
         attempts = measurements(store, statuses=list(Status))
         rungs = tuple(config.get("rungs", {})) or _rungs_in(attempts)
         seed_id = seed(store)
         if seed_id is None:
-            raise LookupError(f"{store.path} holds no seed; it was never a campaign")
+            raise StoreError(f"{store.path} holds no seed; it was never a campaign")
         return cls(
             config=config,
             objectives=tuple(map(Objective.model_validate, config.get("objectives", ())))
@@ -55,6 +56,7 @@ class Record:
             spent=spent(store),
             seconds_spent=float(store.setting("seconds_spent", 0.0)),
             events=events(store, limit=EVENTS_READ),
+            in_flight=open_runs(store),
         )
 
     @property

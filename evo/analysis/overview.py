@@ -1,0 +1,106 @@
+"""Where a campaign stands, in one value: what `evo status` shows and its JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evo.analysis.findings import Findings
+from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
+from evo.analysis.ranking import Earning, Ranked, earnings, ranking
+from evo.analysis.record import Record
+from population.records import Spent
+from population.variant import Purpose
+
+PHASES = {
+    Purpose.CALIBRATE: "measuring the seed",
+    Purpose.SCREEN: "searching",
+    Purpose.REMEASURE: "searching",
+    Purpose.FINAL: "comparing leader and seed",
+    Purpose.GRADUATE: "graduating",
+}
+LAST_EVENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """One budget: what is used and what is allowed (None: no limit)."""
+
+    used: float
+    limit: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One campaign at a glance. `running` is the process that runs it, None for none."""
+
+    folder: str
+    name: str
+    running: int | None
+    phase: str
+    budget: Mapping[str, Used]
+    measurements: Mapping[str, int]  # by status, lost ones too
+    proposals: Mapping[str, int]  # by outcome
+    seed: Ranked | None
+    best: Ranked | None
+    front_size: int
+    findings: Findings
+    operators: list[Earning]
+    slots: int
+    slot_busy_share: float | None
+    overhead_seconds_median: float | None
+    spent: Spent
+    seconds_spent: float
+    events: list[str]
+
+
+def overview(
+    record: Record,
+    findings: Findings,
+    folder: str,
+    running: int | None,
+    limits: Mapping[str, float | None],
+) -> Overview:
+    """Everything at a glance; `limits` are the budgets in force, by name."""
+    attempts = [row.measurement for row in record.attempts]
+    ranked = ranking(record)
+    spent = record.spent
+    used = {
+        "variants": spent.variants - 1,  # the seed is nobody's child
+        "seconds": record.seconds_spent,
+        "llm_tokens": spent.tokens_in + spent.tokens_out,
+        "llm_dollars": spent.dollars,
+    }
+    return Overview(
+        folder=folder,
+        name=str(record.config.get("name", "campaign")),
+        running=running,
+        phase=_phase(record, running),
+        budget={name: Used(used[name], limits.get(name)) for name in used},
+        measurements=by_status(attempts),
+        proposals=dict(Counter(made.outcome.value for made in record.proposals if made.parents)),
+        seed=next((one for one in ranked if one.variant_id == record.seed_id), None),
+        best=next((one for one in ranked if one.standing), None),
+        front_size=len(record.front),
+        findings=findings,
+        operators=earnings(record),
+        slots=record.slots(),
+        slot_busy_share=slot_busy_share(attempts, record.slots(), record.starts()),
+        overhead_seconds_median=overhead_seconds_median(attempts),
+        spent=spent,
+        seconds_spent=record.seconds_spent,
+        events=[event.text for event in record.events[-LAST_EVENTS:]],
+    )
+
+
+def _phase(record: Record, running: int | None) -> str:
+    if running is not None:
+        purposes = [run.order.purpose for run in record.in_flight]
+        return PHASES.get(purposes[-1], "running") if purposes else "between runs"
+    ends = [event.text for event in record.events if event.kind == "end"]
+    starts = record.starts()
+    last_end = max((e.created_at for e in record.events if e.kind == "end"), default=0.0)
+    if starts and starts[-1] > last_end:
+        return "interrupted; `evo resume` goes on from here"
+    return ends[-1] if ends else "not started"

@@ -1,0 +1,98 @@
+"""The command line's frame: the app, what every command shares, and how errors are told."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+
+app = typer.Typer(
+    name="evo",
+    help="Evolve a population of train.py variants: measured by someone else, certified or called noise.",
+    epilog="Start here: `evo init mine`, edit mine/campaign.yaml, `evo run mine/campaign.yaml`.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        help="The campaign's folder; by default the newest one under ./campaigns.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+
+ERRORS = {  # told in one line; looked up by name, because importing them would make `evo status` slow
+    "evo.config": "ConfigError",
+    "evo.build": "CampaignError",
+    "evo.cli.folder": "NoCampaign",
+    "evo.evaluation.documents": "DataError",
+    "evo.evaluation.sandbox": "SandboxUnavailable",
+    "operators.registry": "UnknownOperator",
+    "population.reading": "UnknownVariant",
+    "population.store": "StoreError",
+}
+FAILED, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """The entry point `evo`: one clear line on stderr and exit code 2 for every foreseen mistake."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone (`evo tree | head`)
+        sys.exit(0)
+    except known_errors() as error:
+        complain(str(error))
+        sys.exit(FAILED)
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """The classes of foreseen errors that this process has loaded."""
+    loaded = ((sys.modules.get(module), name) for module, name in ERRORS.items())
+    return tuple(getattr(module, name) for module, name in loaded if hasattr(module, name))
+
+
+def complain(text: str) -> None:
+    """One clear message on stderr."""
+    from evo.terminal.text import printable
+
+    print(f"evo: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to stdout as rich renderables; colours only on a terminal."""
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+
+
+def show_json(value: object) -> None:
+    """Print one JSON document; what is not a finite number is null."""
+    print(json.dumps(as_json(value), indent=2))
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses, mappings and sequences as plain JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: as_json(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

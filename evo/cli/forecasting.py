@@ -1,0 +1,65 @@
+"""From a config to the plan that a forecast is made of."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evo.analysis.forecast import Plan, RungPlan
+    from evo.analysis.record import Record
+    from evo.config import Config, RungSettings
+
+
+def plan_of(config: Config, record: Record | None = None) -> Plan:
+    """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
+    from evo.analysis.forecast import Plan
+    from evo.config import ConfigError
+    from evo.evaluation.slots import find_slots
+
+    try:
+        slots = find_slots(config.slots)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    rungs = zip(config.rungs, config.rung_settings(), strict=True)
+    return Plan(
+        slots=len(slots),
+        rungs=[_rung_plan(name, settings, record) for name, settings in rungs],
+        seed_blocks=config.policy.seed_blocks,
+        remeasure_share=config.policy.remeasure_share,
+        final_blocks=config.policy.final_blocks,
+        graduates=config.graduation.graduates,
+        graduate_blocks=config.graduation.blocks,
+        variants=config.budget.variants,
+        seconds=config.budget.seconds,
+        llm_operators=asking(config),
+        llm_tokens=config.budget.llm_tokens,
+        llm_dollars=config.budget.llm_dollars,
+        measured_variants=record.spent.variants - 1 if record is not None else 0,
+    )
+
+
+def _rung_plan(name: str, settings: RungSettings, record: Record | None) -> RungPlan:
+    from evo.analysis.forecast import RungPlan
+    from evo.analysis.progress import run_seconds
+
+    timed = settings.clock is None or settings.clock.value != "tokens"
+    return RungPlan(
+        name=name,
+        train_seconds=settings.budget if timed else None,
+        startup_seconds=None if settings.startup_seconds == "auto" else settings.startup_seconds,
+        measured_seconds=run_seconds(record.runs(), name) if record is not None else None,
+    )
+
+
+def asking(config: Config) -> tuple[str, ...]:
+    """The operators that will really ask a model: none while no endpoint has its key."""
+    from operators.llm.settings import missing_keys
+    from operators.registry import names_with_llm
+
+    llm = config.llm
+    if llm is None or len(missing_keys(llm, os.environ)) >= len(
+        {one.key_env for one in llm.endpoints}
+    ):
+        return ()
+    return names_with_llm(config.operators)

@@ -1,0 +1,238 @@
+"""The commands that run a campaign or speak to one that runs: run, resume, graduate, stop, approve."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import INTERRUPTED, DirOption, JsonOption, app, known_errors, show, show_json
+from evo.cli.folder import DATABASE, campaign_folder, fresh_folder, newest, resolve, running_process
+
+if TYPE_CHECKING:
+    from evo.analysis.findings import Findings
+    from evo.build import Folder
+    from evo.campaign.parts import Ending
+    from evo.config import Config
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A campaign file (YAML).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key, e.g. budget.variants=40. Repeatable."
+    ),
+]
+PlainOption = Annotated[
+    bool, typer.Option("--plain", help="One line an event, also on a terminal.")
+]
+
+
+@app.command(epilog="Example: evo run configs/quickstart.yaml --set budget.variants=40")
+def run(
+    config_file: ConfigArgument,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="The new campaign's folder; by default campaigns/<name>-<n>."),
+    ] = None,
+    changes: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the forecast and stop there.")
+    ] = False,
+    plain: PlainOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a campaign: a forecast, the live view, and a closing screen in plain words.
+
+    Ctrl-C once finishes the runs under way, twice ends now; `evo resume` goes on in either case.
+    """
+    from evo.analysis.forecast import forecast
+    from evo.build import config_of, create_campaign
+    from evo.cli.forecasting import plan_of
+    from evo.config import read_config
+    from evo.terminal.forecast import forecast_screen
+
+    config = read_config(config_file, changes or ())
+    where = directory or fresh_folder(Path.cwd(), config.name)
+    expected = forecast(plan_of(config))
+    if dry_run and as_json:
+        show_json(expected)
+        return
+    if not as_json:
+        show(forecast_screen(config.name, str(where), expected, time.time()))
+    if dry_run:
+        return
+    was_there = where.exists()
+    try:
+        folder = create_campaign(config, where)
+        _follow(folder, lambda: config_of(folder), True, plain, as_json)
+    except known_errors():
+        if not was_there and where.exists() and not _measured(where):
+            shutil.rmtree(where)  # it never began: leave no folder that looks like a campaign
+        raise
+
+
+@app.command(epilog="Example: evo resume --set budget.variants=100")
+def resume(
+    directory: DirOption = None,
+    changes: SetOption = None,
+    plain: PlainOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a campaign that was stopped, killed, or given a larger budget with --set.
+
+    --set writes into the folder's config.yaml; what would make measurements incomparable is refused.
+    """
+    from evo.build import Folder, change_config, config_of
+
+    folder = Folder(campaign_folder(directory))
+    _follow(
+        folder,
+        lambda: change_config(folder, changes) if changes else config_of(folder),
+        True,
+        plain,
+        as_json,
+    )
+
+
+@app.command(epilog="Example: evo graduate --dir campaigns/quickstart-1")
+def graduate(
+    directory: DirOption = None, plain: PlainOption = False, as_json: JsonOption = False
+) -> None:
+    """Final comparison and graduation of a campaign, without any further search."""
+    from evo.build import Folder, config_of
+
+    folder = Folder(campaign_folder(directory))
+    _follow(folder, lambda: config_of(folder), False, plain, as_json)
+
+
+@app.command(epilog="Example: evo stop --now")
+def stop(
+    directory: DirOption = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="End the runs under way instead of finishing.")
+    ] = False,
+) -> None:
+    """Ask the process that runs a campaign to stop."""
+    folder = campaign_folder(directory)
+    process = running_process(folder)
+    if process is None:
+        print(f"{folder} is not running")
+        return
+    _ask(folder, "stop", {"now": now})
+    print(
+        f"asked process {process} to stop"
+        + (" now" if now else "; the runs under way finish first")
+    )
+
+
+@app.command(epilog="Example: evo approve best")
+def approve(
+    variant: Annotated[
+        str, typer.Argument(metavar="ID", help="An id, prefix, or seed, best, last.")
+    ],
+    directory: DirOption = None,
+) -> None:
+    """Let a variant go up to the next rung (for campaigns with `promotion: manual`)."""
+    from population.store import Store
+
+    folder = campaign_folder(directory)
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        variant_id = resolve(store, variant)
+    _ask(folder, "approve", {"variant_id": variant_id})
+    when = (
+        "now"
+        if running_process(folder) is not None
+        else "with the next `evo graduate` or `evo resume`"
+    )
+    print(f"approved {variant_id[:8]}; it takes effect {when}")
+
+
+def _ask(folder: Path, kind: str, detail: dict[str, object]) -> None:
+    import getpass
+
+    from population.store import Store
+
+    try:
+        author = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in some containers
+        author = "user"
+    with Store.open(folder / DATABASE) as store:
+        store.add_request(kind, detail, author=author)
+
+
+def _follow(
+    folder: Folder, configure: Callable[[], Config], search: bool, plain: bool, as_json: bool
+) -> None:
+    """Hold the folder, run its campaign in view, and close with what was found."""
+    from evo.analysis.record import START
+    from evo.build import build_campaign, locked
+    from evo.campaign.parts import LoopSettings
+    from evo.cli.following import Follower, leave, say_line
+
+    with locked(folder):
+        config = configure()
+        loop = LoopSettings(config.exact, config.repeats, config.queue, search=search)
+        campaign = build_campaign(folder, config, loop, lambda text: say_line(text, as_json))
+        slots = len(campaign.parts.slots)
+        with folder.open_store() as store:
+            store.add_event(START, f"taken up with {slots} slots")
+        live = sys.stdout.isatty() and not plain and not as_json
+        follower = Follower(campaign, config.name, live, to_stderr=as_json)
+        ending = follower.run()
+        _close(folder, config, ending, as_json)
+        if follower.asked > 1 or (not ending.complete and campaign.parts.stopping.is_set()):
+            leave(INTERRUPTED if follower.asked > 1 else 0)
+
+
+def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> None:
+    from evo.analysis.record import Record
+    from evo.cli.folder import findings_of, overview_of
+    from evo.terminal.closing import closing_screen
+
+    with folder.open_store() as store:
+        if as_json:
+            found = overview_of(folder.path, store)
+            show_json({"ending": ending.reason, "complete": ending.complete, "overview": found})
+            return
+        record = Record.of(store)
+        findings = findings_of(store, record)
+    names = [one.name for one in record.objectives]
+    commands = _next(folder, findings, ending, config.budget.variants)
+    show(closing_screen(config.name, ending.reason, findings, names, commands))
+
+
+def _next(
+    folder: Folder, findings: Findings, ending: Ending, variants: int | None
+) -> Sequence[str]:
+    """Which commands to type next; the folder is left out where it is the default."""
+    here = newest(Path.cwd())
+    newest_one = here is not None and here.resolve() == folder.path.resolve()
+    at = "" if newest_one else f" --dir {folder.path}"
+    commands = []
+    leader = findings.leader_id
+    if "approve" in ending.reason and leader is not None:
+        commands += [f"evo approve ID{at}", f"evo graduate{at}"]
+    elif not ending.complete:
+        commands.append(f"evo resume{at}")
+    if leader is not None:
+        short = leader[:8]
+        commands += [f"evo show {short}{at}", f"evo diff seed {short}{at}", f"evo tree{at}"]
+        commands.append(f"evo export {short} -o train.py{at}")
+    if ending.complete and variants is not None:
+        commands.append(f"evo resume{at} --set budget.variants={max(2 * variants, 1)}")
+    return commands or [f"evo status{at}"]
+
+
+def _measured(folder: Path) -> bool:
+    from population.reading import last_measurement_id
+    from population.store import Store
+
+    if not (folder / DATABASE).exists():
+        return False
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        return last_measurement_id(store) > 0

@@ -1,0 +1,95 @@
+"""Where a campaign stands, on one screen; and everything about one variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evo.analysis.overview import Overview, Used
+from evo.analysis.ranking import Ranked
+from evo.terminal import sentences
+from evo.terminal.numbers import bar, count, duration, plus_minus, share
+from evo.terminal.tables import FAINT, earnings_table, pairs
+from evo.terminal.text import plain, short, words
+
+METER = 20
+
+
+def status_screen(one: Overview, command: str) -> RenderableType:
+    """The whole status, and the next useful command."""
+    running = f"run by process {one.running}" if one.running is not None else "not running"
+    head = Text.assemble(
+        (plain(one.name), "bold"), ("  " + plain(one.phase), "cyan"), (f"  {running}", FAINT)
+    )
+    parts: list[RenderableType] = [head, Text(), pairs(_budget(one) + _rows(one))]
+    told = sentences.found(one.findings) + sentences.certainty(one.findings)
+    parts += [Text(), *(words(line) for line in told)]
+    if one.operators:
+        parts += [Text(), earnings_table(one.operators)]
+    parts += [Text(), Text.assemble(("next  ", FAINT), (command, "cyan"))]
+    return Group(*parts)
+
+
+def _budget(one: Overview) -> list[tuple[str, Text | str]]:
+    return [
+        (name.replace("llm_", "LLM ").replace("_", " "), _meter(name, used))
+        for name, used in one.budget.items()
+        if used.limit is not None
+    ]
+
+
+def _meter(name: str, used: Used) -> Text:
+    limit = used.limit or 0.0
+    text = Text(bar(used.used / limit if limit else 1.0, METER), style="cyan on grey15")
+    text = Text.assemble(text, "  ")
+    if name == "seconds":
+        return text.append(f"{duration(used.used)} of {duration(limit)}")
+    digits = ".2f" if name == "llm_dollars" else ",.0f"
+    return text.append(f"{used.used:{digits}} of {limit:{digits}}")
+
+
+def _rows(one: Overview) -> list[tuple[str, Text | str]]:
+    metric = one.findings.objective
+    spent = f"{duration(one.spent.slot_seconds)} of slot time"
+    if one.spent.tokens_in or one.spent.tokens_out:
+        spent += f", {one.spent.tokens_in + one.spent.tokens_out:,} tokens, {one.spent.dollars:.2f} dollars"
+        if one.spent.price_unknown:
+            spent += f" and {count(one.spent.price_unknown, 'call')} of unknown price"
+    return [
+        ("runs", _counts(one.measurements)),
+        ("proposals", _counts(one.proposals)),
+        ("seed", _believed(one.seed, metric)),
+        ("best", _believed(one.best, metric)),
+        ("front", count(one.front_size, "variant")),
+        ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
+        ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
+        ("spent", spent),
+        ("folder", plain(one.folder)),
+    ]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items()) or "none yet"
+
+
+def _believed(one: Ranked | None, metric: str) -> Text | str:
+    if one is None:
+        return "–"
+    mean = one.estimates[metric]
+    text = Text(f"{metric} {plus_minus(metric, mean.mean, mean.sd, mean.n)}")
+    return text.append(f"  {short(one.variant_id)}  {one.standing}", FAINT)
+
+
+def variant_screen(
+    rows: Sequence[tuple[str, str]], runs: Sequence[Sequence[str]]
+) -> RenderableType:
+    """One variant: what is known of it, and its runs one a line."""
+    table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("rung", "block", "purpose", "status", "score", "seconds", "what happened"):
+        table.add_column(name, no_wrap=name != "what happened", overflow="fold")
+    for run in runs:
+        table.add_row(*(words(cell) for cell in run))
+    return Group(pairs([(name, words(text)) for name, text in rows]), Text(), table)
