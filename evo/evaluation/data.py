@@ -148,7 +148,8 @@ def _allot(chunks: NDArray[Any], rows: int) -> NDArray[np.int64]:
             if given.sum() < rows and given[index] < chunks[index]:
                 given[index] += 1
     while given.sum() > rows:
-        given[int(np.argmax(np.where(given > 0, given - share, -np.inf)))] -= 1
+        spare = given > (1 if (given > 1).any() else 0)  # a document's only row goes last
+        given[int(np.argmax(np.where(spare, given - share, -np.inf)))] -= 1
     return given
 
 

@@ -321,7 +321,7 @@ class RoleProcess:
 
     def close(self) -> None:
         """Kill all of it, wait for its end, and close every descriptor. Nothing survives."""
-        self._tree.kill()
+        self._tree.kill(root_last=self._boxed)
         try:
             self._popen.wait(5.0)
         except subprocess.TimeoutExpired:

@@ -103,8 +103,8 @@ class ProcessTree:
                 total += int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
         return total
 
-    def kill(self, deadline_seconds: float = 10.0) -> bool:
-        """SIGKILL all of it, the root last so that it can reap its own; whether everything is gone."""
+    def kill(self, root_last: bool, deadline_seconds: float = 10.0) -> bool:
+        """SIGKILL all of it, the root last if it is to reap its own; whether everything is gone."""
         end = time.monotonic() + deadline_seconds
         pause = 0.001
         while True:
@@ -114,7 +114,7 @@ class ProcessTree:
             roots = {(pid, start) for pid, start in self._seen if pid == self.pid}
             below = self._seen - roots
             late = time.monotonic() > end
-            for pid, _ in self._seen if late else below or roots:
+            for pid, _ in (below or roots) if root_last and not late else self._seen:
                 _kill(pid)
             if late or not below:
                 return not below

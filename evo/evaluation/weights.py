@@ -23,10 +23,11 @@ def take_weights(source: Path, target: Path, most_bytes: int) -> int:
         fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise _refused(f"cannot be taken ({error.strerror})") from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(fd)
+        raise _refused("is not a plain file")
     with open(fd, "rb") as saved:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise _refused("is not a plain file")
         if found.st_size > most_bytes:
             raise _refused(f"is larger than {most_bytes >> 20} MB")
         with target.open("xb") as copy:

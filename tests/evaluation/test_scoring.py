@@ -79,9 +79,7 @@ def test_an_audit_of_reduced_arithmetic_allows_noise_and_sees_a_peek() -> None:
 
 
 def test_bits_are_summed_by_document_over_its_bytes() -> None:
-    hidden = Hidden(
-        np.zeros((3, 3), dtype=np.uint16), ("a", "b", "a"), np.array([2.0, 4.0, 6.0])
-    )
+    hidden = Hidden(np.zeros((3, 3), dtype=np.uint16), ("a", "b", "a"), np.array([2.0, 4.0, 6.0]))
     cost = np.log(2) * np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
     documents = bits_by_document(cost, hidden)
     assert [(d.document, d.bits, d.bytes) for d in documents] == [

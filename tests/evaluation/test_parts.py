@@ -1,0 +1,115 @@
+"""Slots, process trees and wires."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo.evaluation.serving import corrupted, shape_for
+from evo.evaluation.slots import find_slots
+from evo.evaluation.tree import ProcessTree
+from evo.evaluation.wires import Wires, drain
+
+
+def test_without_a_gpu_there_is_a_slot_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    slots = find_slots()
+    assert [slot.cpus for slot in slots] == [(core,) for core in sorted(os.sched_getaffinity(0))]
+    assert len({slot.name for slot in slots}) == len(slots)
+    assert find_slots(1) == slots[:1]
+    with pytest.raises(ValueError, match="cores"):
+        find_slots(len(slots) + 1)
+    with pytest.raises(ValueError, match="less than one"):
+        find_slots(0)
+
+
+def test_with_gpus_there_is_a_slot_for_each_visible_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho '0, GPU-aa'\necho '1, GPU-bb'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [(s.gpu, s.gpu_uuid, s.device) for s in find_slots()] == [
+        (0, "GPU-aa", "cuda"),
+        (1, "GPU-bb", "cuda"),
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-bb")
+    assert [slot.name for slot in find_slots()] == ["gpu1"]
+
+
+BURN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+
+
+def test_a_tree_counts_children_that_ended_and_were_not_waited_for() -> None:
+    source = (
+        "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "if os.fork() == 0:\n"
+        + "".join(f"    {line}\n" for line in BURN.format(0.4).splitlines())
+        + "    os._exit(0)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-S", "-c", source]) as started:
+        tree = ProcessTree(started.pid)
+        try:
+            deadline = time.monotonic() + 20
+            while tree.read(64).processes != 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            while (seen := tree.read(64)).processes == 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert 0.3 < seen.cpu_seconds < 0.6
+            assert seen.processes == 1
+            assert tree.note_peak() >= seen.rss_bytes > 0
+        finally:
+            assert tree.kill(root_last=False)
+    assert started.returncode == -9
+
+
+def test_shared_memory_cannot_be_resized_by_its_other_user() -> None:
+    wires = Wires(4096)
+    try:
+        for size in (0, 8192):
+            with pytest.raises(PermissionError):
+                os.ftruncate(wires.shared, size)
+    finally:
+        wires.close()
+
+
+def test_a_pipe_is_drained_in_rounds_and_its_end_is_seen() -> None:
+    wires = Wires(0)
+    try:
+        assert drain(wires.log, 100) == b""
+        os.write(wires.log_end, b"x" * 150)
+        assert drain(wires.log, 100) == b"x" * 100
+        wires.hand_over()
+        assert drain(wires.log, 100) == b"x" * 50
+        assert drain(wires.log, 100) is None
+    finally:
+        wires.close()
+
+
+@given(st.integers(2, 70000 % 65536), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_corruption_keeps_what_is_before_the_cut_and_nothing_after(
+    vocab: int, length: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, vocab, (5, length)).astype(np.uint16)
+    cuts = rng.integers(1, length, 5) if length > 1 else np.ones(5, dtype=np.int64)
+    other = corrupted(rows, cuts, vocab, rng)
+    before = np.arange(length) < cuts[:, None]
+    assert ((other == rows) == before).all()
+    assert (other < vocab).all()
+
+
+def test_answers_stay_small_however_large_the_vocabulary() -> None:
+    assert shape_for(128, 256).rows == 64
+    assert shape_for(1024, 65536).rows == 1
+    assert shape_for(512, 1024).reply_bytes <= 32 << 20

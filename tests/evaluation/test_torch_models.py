@@ -1,0 +1,87 @@
+"""Real models in torch: the seed itself, and small ones that are honest or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evo.evaluation.data import Dataset
+from evo.evaluation.evaluator import Evaluator
+from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.slots import Slot
+from population.variant import Clock, Status
+
+from .conftest import RUNG, Evaluate
+
+pytestmark = pytest.mark.sandbox
+SEED = (Path(__file__).parents[2] / "seed" / "train.py").read_text()
+
+ATTENTION = '''
+import harness
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+run = harness.start()
+
+
+class Model(nn.Module):
+    """One block of attention with dropout; `shadow` is an average of the embedding."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.embed = nn.Embedding(run.vocab, width)
+        self.mix = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, run.vocab)
+        self.drop = nn.Dropout(0.1)
+        self.register_buffer("shadow", torch.zeros(run.vocab, width))
+
+    def forward(self, tokens):
+        q, k, v = self.mix(self.drop(self.embed(tokens))).chunk(3, -1)
+        return self.out(self.drop(F.scaled_dot_product_attention(q, k, v, is_causal=CAUSAL)))
+
+
+model = Model()
+optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+while run.progress() < 1:
+    x, y = run.batch(8)
+    loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    model.shadow.lerp_(model.embed.weight.detach(), 0.1)
+    run.report(loss.detach(), x.numel())
+model.embed.weight.data.copy_(model.shadow)
+run.finish(model)
+'''
+TOKENS = {"clock": Clock.TOKENS, "budget": 20_000.0}
+
+
+def test_the_seed_is_measured_in_full(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(SEED, box, budget=30_000.0, clock=Clock.TOKENS)
+    assert (seen.status, seen.reason) == (Status.OK, "")
+    assert 1.0 < seen.metrics["val_bpb"] < 8.0
+    assert seen.metrics["parameters"] > 10_000
+    assert seen.metrics["tokens_per_parameter"] > 0
+
+
+def test_an_honest_attention_with_dropout_and_averaged_weights_passes(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    seen = evaluate(ATTENTION.replace("CAUSAL", "True"), box, **TOKENS)
+    assert (seen.status, seen.reason) == (Status.OK, "")
+    assert seen.metrics["parameters"] == 2 * 256 * 32 + 33 * 96 + 33 * 256
+
+
+def test_attention_that_sees_the_future_is_caught(evaluate: Evaluate, box: Sandbox) -> None:
+    seen = evaluate(ATTENTION.replace("CAUSAL", "False"), box, **TOKENS)
+    assert seen.status is Status.CHEATED
+
+
+def test_start_up_is_measured_to_the_first_look_at_the_clock(
+    dataset: Dataset, slot: Slot, box: Sandbox, quick: str, tmp_path: Path
+) -> None:
+    evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "w", quick)
+    assert 0.03 < evaluator.measure_startup("proxy", slot) < 3.0
+    assert not list((tmp_path / "w").iterdir())
