@@ -19,7 +19,10 @@ from evo.analysis.progress import ONE_STEP, Failures, by_status, failures
 from evo.analysis.ranking import SEARCH, Ranked, ranking
 from evo.analysis.record import Record
 from operators.source.knobs import sound_knobs
+from population.archive import Objective
 from population.variant import Purpose, Status
+
+TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Findings:
 
     best: the front's best by the first objective, the seed included; leader: the same without the
     seed. search: leader and seed on the blocks that chose the leader, so optimistic. final: on blocks
-    that chose nobody.
+    that chose nobody; test: the same runs scored on the test text.
     """
 
     objective: str
@@ -82,6 +85,7 @@ class Findings:
     leader_id: str | None
     search: Comparison | None
     final: Comparison | None
+    test: Comparison | None
     noise: Noise | None
     needs: Needs | None
     chain: tuple[Step, ...]
@@ -98,12 +102,13 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
     front = [one for one in ranking(record) if one.standing]
     best = front[0].variant_id if front else None
     leader = next((one.variant_id for one in front if one.variant_id != record.seed_id), None)
-    search = final = None
+    search = final = test = None
     knobs: list[KnobChange] = []
     lines = 0
     if leader is not None:
         pair = (record.rows, leader, record.seed_id, record.proxy, record.objective)
         search, final = compare(*pair, SEARCH), compare(*pair, {Purpose.FINAL})
+        test = compare(*pair[:-1], TEST, {Purpose.FINAL})
         sources = source_of(record.seed_id), source_of(leader)
         knobs, lines = changed_knobs(*sources), changed_lines(*sources)
     level = noise(record.rows, record.proxy, record.objective.name)
@@ -116,6 +121,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         leader_id=leader,
         search=search,
         final=final,
+        test=test,
         noise=level,
         needs=_needs(final or search, level),
         chain=_chain(record, leader),

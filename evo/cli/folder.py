@@ -138,18 +138,23 @@ def resolve(store: Store, text: str) -> str:
     return reading.resolve(store, text)
 
 
+def at(folder: Path) -> str:
+    """ " --dir FOLDER" for a command to type, "" where the folder is the default anyway."""
+    default = newest(Path.cwd())
+    same = default is not None and default.resolve() == folder.resolve()
+    return "" if same else f" --dir {folder}"
+
+
 def next_command(one: Overview) -> str:
     """The next useful command for a campaign in this state."""
-    at = f"--dir {one.folder}"
+    where = at(Path(one.folder))
     if one.running is not None:
-        return f"evo top {at}"
+        return f"evo top{where}"
     if "approve" in one.phase:
-        return f"evo approve ID {at}"
-    limit = one.budget["variants"].limit
-    if one.findings.final is None and one.findings.leader_id is None:
-        return f"evo resume {at}"
-    if one.phase.startswith(("interrupted", "stopped", "not started")):
-        return f"evo resume {at}"
-    if limit is not None and one.budget["variants"].used >= limit:
-        return f"evo resume {at} --set budget.variants={int(2 * limit)}"
-    return f"evo show best {at}"
+        return f"evo approve {one.findings.leader_id or 'ID':.8}{where}"
+    if (
+        one.phase.startswith(("interrupted", "stopped", "not started"))
+        or one.findings.leader_id is None
+    ):
+        return f"evo resume{where}"
+    return f"evo show best{where}"

@@ -48,7 +48,7 @@ class _Standing:
     best: Score | None = None
     seed: Score | None = None
     front_size: int = 0
-    waiting: int = 0
+    waiting: frozenset[str] = frozenset()
     operators: tuple[OperatorFrame, ...] = ()
 
 
@@ -72,17 +72,19 @@ class Frames:
                 self._seen = tally.last_id()
                 self._standing = self._stand()
             standing = self._standing
+        views = board.slots()
+        taken = {view.order.variant_id for view in views if view.order is not None}
         return Frame(
             name=self._name,
             phase=board.phase,
             seconds=self._parts.budget.spent().seconds,
             limits=self._limits(),
-            slots=[self._slot(view) for view in board.slots()],
+            slots=[self._slot(view) for view in views],
             best=standing.best,
             seed=standing.seed,
             minimise=tally.objectives[0].direction == "minimise",
             front_size=standing.front_size,
-            waiting=standing.waiting,
+            waiting=len(standing.waiting - taken),
             events=[EventFrame(one.at, one.kind, one.text) for one in board.events(EVENTS)],
             operators=standing.operators,
             notice=self.notice,
@@ -141,7 +143,7 @@ class Frames:
             best=self._score(front[0], beliefs) if front else None,
             seed=self._score(tally.seed_id, beliefs),
             front_size=len(front),
-            waiting=sum(one not in screened for one in self._family.births),
+            waiting=frozenset(self._family.births.keys() - screened),
             operators=tuple(self._operators(front)),
         )
 

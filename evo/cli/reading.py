@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,7 +102,7 @@ def show_variant(
     from evo.terminal.status import variant_screen
     from evo.terminal.text import printable, short
 
-    rows = [("variant", variant_id), ("children", str(len(children)))]
+    rows = [("variant", variant_id), ("children", str(len(children))), *_last_metrics(runs)]
     if made is not None:
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
         rows[1:1] = [("made by", f"{made.operator}, {made.author} {made.model}".strip())]
@@ -127,17 +126,29 @@ def _run_cells(row: Measured) -> list[str]:
     from evo.terminal.numbers import duration, value
 
     run, order = row.measurement, row.measurement.order
-    metrics = dict(run.metrics)
-    score = next(iter(m for m in ("val_bpb", *metrics) if m in metrics), None)
-    other = ", ".join(f"{name} {value(name, metrics[name])}" for name in metrics if name != score)
+    score = next((name for name in ("val_bpb", *run.metrics) if name in run.metrics), None)
     return [
         order.rung,
         str(order.block),
         order.purpose.value,
-        run.status.value,
-        "" if score is None else f"{score} {value(score, metrics.get(score, math.nan))}",
+        run.status.value.replace("_", " "),
+        "" if score is None else f"{score} {value(score, run.metrics[score])}",
         duration(run.wall_seconds),
-        run.reason or other,
+        run.reason,
+    ]
+
+
+def _last_metrics(runs: list[Measured]) -> list[tuple[str, str]]:
+    """The metrics of the last run that has any, scores left out: those stand with each run."""
+    from evo.terminal.numbers import value
+
+    metrics = next(
+        (run.measurement.metrics for run in reversed(runs) if run.measurement.metrics), {}
+    )
+    return [
+        (name.replace("_", " "), value(name, number))
+        for name, number in metrics.items()
+        if not name.endswith("_bpb")
     ]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import INTERRUPTED, DirOption, JsonOption, app, known_errors, show, show_json
-from evo.cli.folder import DATABASE, campaign_folder, fresh_folder, newest, resolve, running_process
+from evo.cli.folder import DATABASE, at, campaign_folder, fresh_folder, resolve, running_process
 
 if TYPE_CHECKING:
     from evo.analysis.findings import Findings
@@ -210,22 +210,24 @@ def _next(
     folder: Folder, findings: Findings, ending: Ending, variants: int | None
 ) -> Sequence[str]:
     """Which commands to type next; the folder is left out where it is the default."""
-    here = newest(Path.cwd())
-    newest_one = here is not None and here.resolve() == folder.path.resolve()
-    at = "" if newest_one else f" --dir {folder.path}"
+    where = at(folder.path)
     commands = []
     leader = findings.leader_id
     if "approve" in ending.reason and leader is not None:
-        commands += [f"evo approve ID{at}", f"evo graduate{at}"]
+        commands += [f"evo approve {leader[:8]}{where}", f"evo graduate{where}"]
     elif not ending.complete:
-        commands.append(f"evo resume{at}")
+        commands.append(f"evo resume{where}")
     if leader is not None:
         short = leader[:8]
-        commands += [f"evo show {short}{at}", f"evo diff seed {short}{at}", f"evo tree{at}"]
-        commands.append(f"evo export {short} -o train.py{at}")
+        commands += [
+            f"evo show {short}{where}",
+            f"evo diff seed {short}{where}",
+            f"evo tree{where}",
+        ]
+        commands.append(f"evo export {short} -o train.py{where}")
     if ending.complete and variants is not None:
-        commands.append(f"evo resume{at} --set budget.variants={max(2 * variants, 1)}")
-    return commands or [f"evo status{at}"]
+        commands.append(f"evo resume{where} --set budget.variants={max(2 * variants, 1)}")
+    return commands or [f"evo status{where}"]
 
 
 def _measured(folder: Path) -> bool:

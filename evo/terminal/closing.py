@@ -37,7 +37,7 @@ def closing_screen(
         table = ranking_table(findings.front, objectives, findings.seed_id)
         parts += _section(f"Pareto front at {plain(findings.rung)}", [table])
     if findings.graduates:
-        told = [sentences.graduation(one, findings.minimise) for one in findings.graduates]
+        told = [sentences.graduation(one) for one in findings.graduates]
         parts += _section("At the larger rung", _lines(told))
     if findings.search is not None:
         parts += _section("What a longer run would need", _lines(sentences.needs(findings)))

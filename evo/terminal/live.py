@@ -58,7 +58,7 @@ def _headline(frame: Frame) -> Text:
 
 
 def _limits(limits: Sequence[Limit]) -> RenderableType:
-    grid = _grid(10, BAR_WIDTH, None)
+    grid = _grid(12, BAR_WIDTH, None)
     for limit in limits:
         part = limit.used / limit.limit if limit.limit else 1.0
         grid.add_row(Text(limit.name, FAINT), _meter(part), Text(limit.text))
@@ -70,7 +70,7 @@ def _meter(part: float, width: int = BAR_WIDTH, style: str = ACCENT) -> Text:
 
 
 def _slots(slots: Sequence[SlotFrame]) -> RenderableType:
-    grid = _grid(10, 10, 20, BAR_WIDTH // 2, 5, CURVE_WIDTH, 6)
+    grid = _grid(12, 8, 20, BAR_WIDTH // 2, 5, CURVE_WIDTH, 6)
     for slot in slots:
         grid.add_row(*_slot(slot))
     return grid
@@ -92,7 +92,7 @@ def _slot(slot: SlotFrame) -> tuple[RenderableType, ...]:
 
 
 def _standing(frame: Frame) -> RenderableType:
-    grid = _grid(10, 10, None)
+    grid = _grid(12, 8, None)
     if frame.seed is not None:
         grid.add_row(Text("seed", FAINT), Text(""), _score(frame.seed))
     if frame.best is not None:
@@ -118,7 +118,7 @@ def _score(score: Score) -> Text:
 
 
 def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:
-    grid = _grid(14, 12, 10, 16, 10)
+    grid = _grid(12, 12, 10, 16, 10)
     for one in operators:
         grid.add_row(
             Text(plain(one.name), FAINT),

@@ -37,7 +37,7 @@ def value(metric: str, number: float | None) -> str:
     if number is None or not math.isfinite(number):
         return "–"
     if metric.endswith("bpb"):
-        return f"{number:.4f}"
+        return f"{number:.5f}" if 0 < abs(number) < 0.001 else f"{number:.4f}"
     if abs(number - round(number)) < 1e-9 or abs(number) >= 1000:
         return f"{number:,.0f}"
     return f"{number:.4g}"
@@ -51,10 +51,10 @@ def signed(metric: str, number: float | None) -> str:
 
 
 def plus_minus(metric: str, mean: float, sd: float | None, n: int) -> str:
-    """mean ± sd of the mean (n); without an sd only what is known."""
+    """mean ± sd of the mean, and n; without an sd only what is known."""
     if sd is None or not math.isfinite(sd):
-        return f"{value(metric, mean)} (n={n})"
-    return f"{value(metric, mean)} ± {value(metric, sd)} (n={n})"
+        return f"{value(metric, mean)}  n={n}"
+    return f"{value(metric, mean)} ± {value(metric, sd)}  n={n}"
 
 
 def share(number: float | None) -> str:
@@ -75,11 +75,14 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The last part of a curve in `width` characters; what is not finite leaves a gap."""
-    finite = [one for one in values if math.isfinite(one)]
+    """A curve in at most `width` characters; what is not finite leaves a gap.
+
+    The highest tenth is drawn alike: a loss falls steeply at first, and what comes then must be seen.
+    """
+    finite = sorted(one for one in values if math.isfinite(one))
     if not finite or width < 1:
         return ""
-    low, high = min(finite), max(finite)
+    low, high = finite[0], finite[int(0.9 * (len(finite) - 1))]
     step = max(1.0, len(values) / width)
     places = [int(place * step) for place in range(min(width, len(values)))]
     return "".join(_bar(values[place], low, high) for place in places)

@@ -9,6 +9,12 @@ from evo.terminal.numbers import count, signed, value
 from evo.terminal.text import clip, plain, short
 
 MOST_KNOBS = 8
+MEANS = {
+    Verdict.BETTER: "better than the seed",
+    Verdict.WORSE: "worse than the seed",
+    Verdict.UNCLEAR: "not distinguishable from the seed",
+    Verdict.TOO_FEW: "too few runs to say which is better",
+}
 
 
 def found(findings: Findings) -> list[str]:
@@ -20,33 +26,22 @@ def found(findings: Findings) -> list[str]:
         return ["No child is on the front: nothing better than the seed was found."]
     name = short(leader)
     if findings.final is not None:
-        return [_final(name, findings.final, findings.minimise)]
-    lines = [_difference(name, findings.search, findings.minimise)]
-    lines.append(
-        "These runs also chose it, so the figure flatters; a comparison on fresh blocks is still to come."
-    )
-    return lines
+        where = f"On {count(findings.final.n, 'block')} that played no part in choosing it, "
+        return [where + _difference(name, findings.final) + f": {MEANS[findings.final.verdict]}."]
+    return [
+        f"{_difference(name, findings.search)}. These runs also chose it, so the figure flatters; "
+        "a comparison on fresh blocks is still to come."
+    ]
 
 
-def _final(name: str, final: Comparison, minimise: bool) -> str:
-    where = f"On {count(final.n, 'block')} that played no part in choosing it, "
-    return where + _difference(name, final, minimise)
-
-
-def _difference(name: str, one: Comparison, minimise: bool) -> str:
-    size = value(one.metric, abs(one.difference))
+def _difference(name: str, one: Comparison) -> str:
+    """The difference alone, with its n: what it means is said beside its interval only."""
     way = "lower" if one.difference < 0 else "higher"
-    side = f"{size} {way} than" if one.difference else "equal to"
+    side = f"{value(one.metric, abs(one.difference))} {way} than" if one.difference else "equal to"
     against = (
         f"{value(one.metric, one.variant_mean)} against {value(one.metric, one.reference_mean)}"
     )
-    means = {
-        Verdict.BETTER: "better than the seed",
-        Verdict.WORSE: "worse than the seed",
-        Verdict.UNCLEAR: "not distinguishable from the seed",
-        Verdict.TOO_FEW: "too few runs to say which is better",
-    }[one.verdict]
-    return f"{name}'s {one.metric} is {side} the seed's ({against}, n={one.n}): {means}."
+    return f"{name}'s {one.metric} is {side} the seed's ({against}, n={one.n})"
 
 
 def certainty(findings: Findings) -> list[str]:
@@ -60,7 +55,9 @@ def certainty(findings: Findings) -> list[str]:
                 f"{signed(findings.objective, findings.search.difference)}; believe the fresh figure."
             )
     elif findings.search is not None:
-        lines.append(interval(findings.search))
+        lines.append("Not known yet: the only runs that compare it with the seed also chose it.")
+    if findings.test is not None:
+        lines.append(f"On text that nobody searched on: {_test(findings.test)}")
     if findings.noise is not None:
         level = findings.noise
         lines.append(
@@ -72,6 +69,14 @@ def certainty(findings: Findings) -> list[str]:
     return lines
 
 
+def _test(one: Comparison) -> str:
+    gap = f"{one.metric} {signed(one.metric, one.difference)} to the seed"
+    if one.low is None:
+        return f"{gap} (n={one.n}): too few runs to say."
+    ends = f"{signed(one.metric, one.low)} to {signed(one.metric, one.high)}"
+    return f"{gap} ({100 * one.confidence:.0f} % interval {ends}, n={one.n})."
+
+
 def interval(one: Comparison) -> str:
     """The interval of a paired difference, or plainly that there are too few runs."""
     if one.low is None or one.high is None:
@@ -81,10 +86,9 @@ def interval(one: Comparison) -> str:
         if one.low <= 0 <= one.high
         else "0 lies outside"
     )
-    return (
-        f"{100 * one.confidence:.0f} % interval of the difference: {signed(one.metric, one.low)} to "
-        f"{signed(one.metric, one.high)} (n={one.n} pairs, t with {one.n - 1} degrees of freedom); {holds}."
-    )
+    ends = f"{signed(one.metric, one.low)} to {signed(one.metric, one.high)}"
+    how = f"n={one.n} pairs, t with {count(one.n - 1, 'degree')} of freedom"
+    return f"{100 * one.confidence:.0f} % interval of the difference: {ends} ({how}); {holds}."
 
 
 def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
@@ -102,12 +106,13 @@ def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
     return ", ".join(parts) if parts else "nothing but form"
 
 
-def graduation(one: Graduate, minimise: bool) -> str:
+def graduation(one: Graduate) -> str:
     """One variant at a larger rung, beside the seed there."""
     name, rung = short(one.variant_id), plain(one.rung)
     if one.comparison is not None:
-        line = f"At {rung}: {_difference(name, one.comparison, minimise)}"
-        return line if one.comparison.low is None else f"{line} {interval(one.comparison)}"
+        beside = one.comparison
+        line = f"At {rung}: {_difference(name, beside)}: {MEANS[beside.verdict]}."
+        return line if beside.low is None else f"{line} {interval(beside)}"
     if one.outcome not in ("", "ok"):
         return f"At {rung}: {name} gave no score ({clip(one.outcome, 120)})."
     if one.scale is not None:
@@ -133,7 +138,7 @@ def needs(findings: Findings) -> list[str]:
     elif need.blocks > seen.n:
         lines.append(
             f"If the true difference is the {observed} seen here, about {need.blocks} pairs show it: "
-            f"policy.final_blocks={need.blocks}."
+            f"`evo resume --set policy.final_blocks={need.blocks}`."
         )
     return lines
 

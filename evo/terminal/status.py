@@ -88,7 +88,7 @@ def variant_screen(
 ) -> RenderableType:
     """One variant: what is known of it, and its runs one a line."""
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("rung", "block", "purpose", "status", "score", "seconds", "what happened"):
+    for name in ("rung", "block", "purpose", "status", "score", "slot time", "what happened"):
         table.add_column(name, no_wrap=name != "what happened", overflow="fold")
     for run in runs:
         table.add_row(*(words(cell) for cell in run))

@@ -27,16 +27,20 @@ def pairs(rows: Sequence[tuple[str, Text | str]]) -> Table:
 def _table(*columns: tuple[str, str]) -> Table:
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
     for name, side in columns:
-        wide = name == "idea"
+        title = Text(name.replace("_", "\n"), FAINT)
         table.add_column(
-            name,
+            title,
             justify="right" if side == "right" else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if wide else None,
-            min_width=10 if wide else None,
+            no_wrap=name != "idea",
+            vertical="bottom",
         )
     return table
+
+
+def one_line(text: Text) -> Text:
+    """The same text, cut off where its column ends."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: str) -> Table:
@@ -44,25 +48,22 @@ def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: st
     first, *others = objectives
     table = _table(
         ("variant", "left"),
-        ("standing", "left"),
-        (first, "left"),
+        (first.replace("_", " "), "left"),
         *((name, "right") for name in others),
-        ("operator", "left"),
+        ("standing", "left"),
         ("idea", "left"),
     )
     for one in rows:
         mean = one.estimates[first]
-        is_seed = one.variant_id == seed_id
         table.add_row(
             Text(short(one.variant_id), "bold"),
-            Text(one.standing or "off the front", "" if one.standing else FAINT),
             Text(plus_minus(first, mean.mean, mean.sd, mean.n)),
             *(
                 Text(value(name, one.estimates[name].mean if name in one.estimates else None))
                 for name in others
             ),
-            Text("" if is_seed else plain(one.operator), FAINT),
-            words("the seed" if is_seed else one.idea),
+            Text(one.standing, "green"),
+            one_line(words("the seed" if one.variant_id == seed_id else one.idea)),
         )
     return table
 
@@ -73,9 +74,9 @@ def earnings_table(rows: Sequence[Earning]) -> Table:
         ("operator", "left"),
         ("proposals", "right"),
         ("children", "right"),
-        ("beat a parent", "right"),
-        ("on front", "right"),
-        ("slot time", "right"),
+        ("beat_a parent", "right"),
+        ("on_front", "right"),
+        ("slot_time", "right"),
         ("tokens", "right"),
         ("dollars", "right"),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.text import Text
 from rich.tree import Tree
 
-from evo.terminal.tables import FAINT
+from evo.terminal.tables import FAINT, one_line
 from evo.terminal.text import clip, plain, short
 from population.lineage import Branch
 
@@ -47,11 +47,9 @@ def descendants(branch: Branch) -> int:
 
 def _label(branch: Branch, remarks: Mapping[str, str], marked: Mapping[str, str]) -> Text:
     standing = marked.get(branch.variant_id, "")
-    label = Text.assemble((short(branch.variant_id), "bold green" if standing else "bold"))
+    label = Text.assemble((short(branch.variant_id), "bold"))
     label.append(f"  {remarks.get(branch.variant_id, 'not measured')}")
-    label.append(f"  {plain(branch.operator)}", FAINT)
-    if idea := clip(branch.idea, IDEA_CHARACTERS):
-        label.append(f"  {idea}")
     if standing:
         label.append(f"  {standing}", "green")
-    return label
+    label.append(f"  {plain(branch.operator)}", FAINT)
+    return one_line(label.append(f"  {clip(branch.idea, IDEA_CHARACTERS)}"))
