@@ -160,6 +160,7 @@ def open_bench(
     `startup` holds the start-up seconds by rung where they are known; what is missing is measured on the
     seed now and added.
     """
+    work = work.resolve()  # a sandbox has another working directory
     slots = find_slots(config.slots)
     dataset = prepare(config.data, work / "data")
     sandbox = open_sandbox(config.sandbox, hide=dataset.sources)

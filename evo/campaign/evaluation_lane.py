@@ -36,6 +36,8 @@ class EvaluationLane:
 
     def start(self) -> None:
         """Start one thread a slot."""
+        for rung in self._parts.tally.rungs():
+            self._publish_front(rung)  # a kill may have come between a measurement and its front
         for slot in self._parts.slots:
             thread = threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True)
             self._threads.append(thread)
@@ -148,12 +150,15 @@ class EvaluationLane:
             failed = measurement.status not in (Status.OK, Status.LOST)
             if order.purpose is Purpose.CALIBRATE and failed:
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
-        purposes = SEARCH if order.rung == self._parts.proxy else {Purpose.GRADUATE}
-        members = tally.members(order.rung, purposes)
-        recorder.submit(lambda store: store.set_front(order.rung, members))
+        self._publish_front(order.rung)
         seconds = self._parts.budget.spent().seconds
         recorder.submit(lambda store: store.set_setting("seconds_spent", seconds))
         self._shared.say("measured", describe(measurement, tally))
+
+    def _publish_front(self, rung: str) -> None:
+        purposes = SEARCH if rung == self._parts.proxy else {Purpose.GRADUATE}
+        members = self._parts.tally.members(rung, purposes)
+        self._shared.recorder.submit(lambda store: store.set_front(rung, members))
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,11 @@ class Tally:
             self._purposes[order.rung, order.purpose] += 1
             self._cache.clear()
 
+    def rungs(self) -> list[str]:
+        """The rungs that something was measured at."""
+        with self._lock:
+            return list(self._rows)
+
     def last_id(self) -> int:
         """The id of the newest row, 0 when there is none."""
         with self._lock:

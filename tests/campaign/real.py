@@ -1,0 +1,56 @@
+"""Campaigns with every part real: sandbox, stand-in trainer, store; driven in this process or in another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evo.build import Folder, build_campaign, config_of, create_campaign, locked
+from evo.campaign.parts import Ending, LoopSettings
+from evo.config import read_config
+
+ROOT = Path(__file__).parents[2]
+STANDIN = ROOT / "tests" / "standins" / "quick.py"
+
+
+def write_config(folder: Path, **changes: Any) -> Path:
+    """A campaign file for the stand-in trainer: a tenth of a CPU second a run."""
+    rung = {"depth": 1, "context": 64, "budget": 0.1, "rows": 64, "memory_mb": 1024}
+    values: dict[str, Any] = {
+        "name": "standin",
+        "train": str(STANDIN),
+        "brief": str(ROOT / "configs" / "brief.md"),
+        "clock": "cpu_seconds",
+        "rungs": {"proxy": rung | {"startup_seconds": 0.3}},
+        "operators": {"nudge": 3, "merge": 1},
+        "policy": {"seed_blocks": 2, "final_blocks": 0},
+        "budget": {"variants": 10},
+    }
+    path = folder / "campaign.yaml"
+    path.write_text(yaml.safe_dump(values | changes))
+    return path
+
+
+def run_here(config: Path, path: Path) -> Ending:
+    """Create or continue a campaign in this process and run it to its end."""
+    folder = Folder(path)
+    if not folder.database.exists():
+        create_campaign(read_config(config), path)
+    with locked(folder):
+        chosen = config_of(folder)
+        loop = LoopSettings(exact=chosen.exact, repeats=chosen.repeats, queue=chosen.queue)
+        return build_campaign(folder, chosen, loop).run()
+
+
+def start_evo(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """The command line in a process of its own, its output in `evo.log`."""
+    command = [sys.executable, "-c", "from evo.cli import main; main()", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    with (cwd / "evo.log").open("ab") as log:
+        return subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=log)
