@@ -11,7 +11,7 @@ import pytest
 
 from evo.evaluation.data import Dataset, DataSettings, prepare
 from evo.evaluation.evaluator import Evaluator
-from evo.evaluation.probe import open_sandbox, probe
+from evo.evaluation.probe import open_sandbox
 from evo.evaluation.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot, find_slots
 from population.variant import Clock, CurvePoint, Measurement, Order, Purpose, Rung, variant_id
@@ -29,16 +29,6 @@ RUNG = Rung(
     memory_mb=2000,
     wall_seconds=30.0,
 )
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a sandbox only where a probe proves that it is denied."""
-    if not any("sandbox" in item.keywords for item in items):
-        return
-    if denied := probe().denied:
-        for item in items:
-            if "sandbox" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason=denied))
 
 
 @dataclass
