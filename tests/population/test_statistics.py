@@ -53,8 +53,9 @@ def test_a_number_that_is_not_finite_is_an_error(value: float) -> None:
 def test_variants_on_different_blocks_are_compared_free_of_the_blocks_effects() -> None:
     rng = np.random.default_rng(5)
     effects = rng.normal(0, 0.02, 6)
-    truth = {"seed": 2.2, "better": 2.19, "worse": 2.21}
+    truth = {"seed": 2.2, "better": 2.19, "worse": 2.21, "other": 2.3, "another": 2.25}
     blocks = {"seed": range(6), "better": [0, 3], "worse": [1]}
+    blocks |= {"other": range(3), "another": [1, 4, 5]}  # by which the blocks' effects are known
     made = []
     for name, seen in blocks.items():
         for block in seen:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from population.records import Measured
+from population.statistics.control import control, without_block_effects
 from population.variant import Estimate, Status
 
 BlockMeans = dict[str, dict[str, dict[int, float]]]  # variant -> metric -> block -> mean of repeats
@@ -32,14 +33,14 @@ def estimates(
 ) -> dict[str, dict[str, Estimate]]:
     """What `ok` rows of one rung say of each variant, by metric, in order of first measurement.
 
-    Repeats are averaged within their block first; mean and n are over blocks. A block moves every
-    variant's score alike, so what it did to the `reference` variant is taken off (common random
-    numbers, Law, Simulation Modeling and Analysis, ch. 11): variants measured on different blocks
-    become comparable. The sd of the mean is s / sqrt(n), s pooled over all variants measured on two
-    blocks or more (NaN when none is). ValueError for a number that is not finite.
+    Repeats are averaged within their block first; mean and n are over blocks. What a block did to
+    the `reference` variant is taken off with an estimated coefficient (see `control`), 0 while no
+    correlation is established: variants measured on different blocks become comparable. The sd of
+    the mean is s / sqrt(n), s pooled over all variants measured on two blocks or more (NaN when
+    none is). ValueError for a number that is not finite.
     """
     raw = block_means(rows)
-    adjusted = _without_block_effects(raw, raw.get(reference or "", {}))
+    adjusted = _without_block_effects(raw, reference)
     found: dict[str, dict[str, Estimate]] = {variant_id: {} for variant_id in raw}
     for metric in dict.fromkeys(metric for metrics in raw.values() for metric in metrics):
         noise = _run_sd(raw, adjusted, metric, reference)
@@ -79,19 +80,20 @@ def block_means(rows: Iterable[Measured]) -> BlockMeans:
     }
 
 
-def _without_block_effects(
-    means: BlockMeans, reference: Mapping[str, Mapping[int, float]]
-) -> BlockMeans:
-    """Each block mean less what its block did to the reference; as it is where that is unknown."""
-    centre = {metric: fmean(blocks.values()) for metric, blocks in reference.items()}
-
-    def effect(metric: str, block: int) -> float:
-        known = reference.get(metric, {})
-        return known[block] - centre[metric] if block in known else 0.0
-
+def _without_block_effects(means: BlockMeans, reference: str | None) -> BlockMeans:
+    """Each block mean less what its block is established to do to everyone, by metric."""
+    known = means.get(reference or "", {})
+    coefficients = {
+        metric: control(
+            blocks, (found.get(metric, {}) for id, found in means.items() if id != reference)
+        ).coefficient
+        for metric, blocks in known.items()
+    }
     return {
         variant_id: {
-            metric: {block: value - effect(metric, block) for block, value in blocks.items()}
+            metric: without_block_effects(
+                blocks, known.get(metric, {}), coefficients.get(metric, 0.0)
+            )
             for metric, blocks in metrics.items()
         }
         for variant_id, metrics in means.items()
@@ -99,15 +101,14 @@ def _without_block_effects(
 
 
 def _run_sd(raw: BlockMeans, adjusted: BlockMeans, metric: str, reference: str | None) -> float:
-    """The sd of one adjusted run. The reference itself says nothing about it (its effects are taken
-    off exactly), but while nobody else has two blocks, its raw spread is the best there is.
+    """The sd of one adjusted run, pooled. Where block effects were taken off, the reference says
+    nothing about what they leave.
     """
-    others = [
-        list(metrics[metric].values())
-        for variant_id, metrics in adjusted.items()
-        if variant_id != reference and metric in metrics
-    ]
-    sd = pooled_sd(others)
-    if math.isnan(sd) and reference in raw and metric in raw[reference]:
-        return pooled_sd([list(raw[reference][metric].values())])
-    return sd
+    touched = reference in raw and raw[reference].get(metric) != adjusted[reference].get(metric)
+    return pooled_sd(
+        [
+            list(metrics[metric].values())
+            for variant_id, metrics in adjusted.items()
+            if metric in metrics and not (touched and variant_id == reference)
+        ]
+    )

@@ -1,0 +1,183 @@
+"""What a child does to its parent: a mixture prior fitted to measured pairs, and each child's posterior.
+
+Effects are gains: above 0 the child is better. Three parts: exactly nothing (weight `nothing`), a
+gain |N(0, gain_sd^2)|, a harm -|N(0, harm_sd^2)|. Halves of a normal rather than whole ones, because
+then a part has a sign, the parts cannot swap names, and P(gain) is simply the weight of one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+ROUNDS = 500  # EM steps at most
+TOLERANCE = 1e-5  # relative change of every parameter that ends EM
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The prior of a child's effect; weights sum to 1, sds in the metric's unit."""
+
+    nothing: float
+    gain: float
+    harm: float
+    gain_sd: float
+    harm_sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Measured pairs: child minus parent gains with their variances, and the bounds of the unmeasured.
+
+    A variance holds everything between the difference and the true effect: the child's noise and
+    the uncertainty of what it is centred on. `harm_beyond[k]` >= 0: that child, stopped or failed,
+    is known only to be worse than its parent by more.
+    """
+
+    gains: Floats
+    variances: Floats
+    harm_beyond: Floats
+
+    @classmethod
+    def of(
+        cls,
+        gains: npt.ArrayLike,
+        variances: npt.ArrayLike,
+        harm_beyond: Iterable[float] = (),
+    ) -> Observations:
+        """Checked: finite, variances above 0. ValueError otherwise."""
+        y = np.atleast_1d(np.asarray(gains, dtype=np.float64))
+        v = np.broadcast_to(np.asarray(variances, dtype=np.float64), y.shape)
+        bounds = np.asarray(list(harm_beyond), dtype=np.float64)
+        if not (np.isfinite(y).all() and np.isfinite(v).all() and np.isfinite(bounds).all()):
+            raise ValueError("gains, variances and bounds must be finite")
+        if (v <= 0).any() or (bounds < 0).any():
+            raise ValueError("variances must be above 0 and bounds not below")
+        return cls(y, v, bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """Posteriors of children, an element each: mean and sd of the gain over their parents, P(gain > 0)."""
+
+    mean: Floats
+    sd: Floats
+    p_gain: Floats
+
+
+def weak_prior(run_sd: float) -> Effects:
+    """What is assumed before any child was measured: few gain, by about a run's sd; most do harm."""
+    return Effects(nothing=0.4, gain=0.1, harm=0.5, gain_sd=run_sd, harm_sd=4 * run_sd)
+
+
+def fit(seen: Observations, prior: Effects, rows: float = 10.0) -> Effects:
+    """The most probable mixture, by EM; the prior weighs as much as `rows` children.
+
+    Dirichlet(1 + rows x prior weight) on the weights and, on the variance of each part, the inverse
+    gamma that its prior sd had been seen on `rows` x weight children (Gelman et al., Bayesian Data
+    Analysis, 3.2; EM: Dempster, Laird and Rubin 1977). Fit all operators together first, then each
+    with that fit as its prior: an operator with few children stays close to the rest.
+    """
+    base = np.array([prior.nothing, prior.gain, prior.harm])
+    weights, sds = base.copy(), np.array([prior.gain_sd, prior.harm_sd])
+    counts = rows * base
+    for _ in range(ROUNDS):
+        shares, squares = _expect(seen, weights, sds)
+        new_weights = (shares + counts) / (shares.sum() + rows)
+        pseudo = np.maximum(counts[1:], 1.0)
+        old = np.array([prior.gain_sd, prior.harm_sd])
+        new_sds = np.sqrt((squares + pseudo * old**2) / (shares[1:] + pseudo))
+        moved = max(np.abs(new_weights - weights).max(), np.abs(new_sds / sds - 1).max())
+        weights, sds = new_weights, new_sds
+        if moved < TOLERANCE:
+            break
+    nothing, gain, harm = (float(one) for one in weights)
+    return Effects(nothing, gain, harm, float(sds[0]), float(sds[1]))
+
+
+def posterior(gains: npt.ArrayLike, variances: npt.ArrayLike, prior: Effects) -> Belief:
+    """What to believe of the true effects behind measured differences (arrays broadcast)."""
+    y = np.asarray(gains, dtype=np.float64)
+    shares, means, squares = _parts(y, np.asarray(variances, dtype=np.float64), prior)
+    mean = (shares * means).sum(axis=0)
+    spread = (shares * squares).sum(axis=0) - mean**2
+    return Belief(mean, np.sqrt(np.maximum(spread, 0.0)), shares[1])
+
+
+def child_value(
+    measured_gain: npt.ArrayLike,
+    own_variance: npt.ArrayLike,
+    centre_variance: npt.ArrayLike,
+    prior: Effects,
+) -> Belief:
+    """A child's true level above the *believed* level of its parent, the parent's own error integrated.
+
+    The difference is effect + the parent's error (variance `centre_variance`) + the child's noise
+    (`own_variance`); given the effect, both errors are normal and share what is left in proportion
+    to their variances. `p_gain` is of the effect: that the child is better than its parent truly is.
+    """
+    y = np.asarray(measured_gain, dtype=np.float64)
+    own, centre = np.asarray(own_variance, np.float64), np.asarray(centre_variance, np.float64)
+    effect = posterior(y, own + centre, prior)
+    to_centre = centre / (own + centre)
+    mean = (1 - to_centre) * effect.mean + to_centre * y
+    variance = (1 - to_centre) ** 2 * effect.sd**2 + to_centre * own
+    return Belief(mean, np.sqrt(variance), effect.p_gain)
+
+
+def merge_centre(
+    first: tuple[float, float], second: tuple[float, float], ancestor: tuple[float, float]
+) -> tuple[float, float]:
+    """Mean and variance a merge is centred on, of (mean, variance) each: a + b - ancestor.
+
+    Both edits keep their effect (no interaction); the three beliefs are taken as independent.
+    """
+    return first[0] + second[0] - ancestor[0], first[1] + second[1] + ancestor[1]
+
+
+def _parts(y: Floats, variance: Floats, prior: Effects) -> tuple[Floats, Floats, Floats]:
+    """Share, mean and mean square of the effect in each part [nothing, gain, harm], each [3, ...].
+
+    A half-normal effect seen through normal noise has a truncated normal posterior; its density is
+    2 N(y; 0, s^2 + v) Phi(m / u) with m = y s^2 / (s^2 + v), u^2 = s^2 v / (s^2 + v) (Azzalini 1985).
+    """
+    from scipy.special import log_ndtr
+
+    y, variance = np.broadcast_arrays(y, variance)
+    with np.errstate(divide="ignore"):
+        logs = np.log([prior.nothing, prior.gain, prior.harm])
+    densities = [logs[0] - 0.5 * (np.log(variance) + y**2 / variance)]
+    means, squares = [np.zeros_like(y)], [np.zeros_like(y)]
+    for sign, sd, log_weight in ((1, prior.gain_sd, logs[1]), (-1, prior.harm_sd, logs[2])):
+        total = variance + sd**2
+        centre, spread = sign * y * sd**2 / total, sd * np.sqrt(variance / total)
+        above = log_ndtr(centre / spread)
+        density = np.log(2.0) - 0.5 * (np.log(total) + y**2 / total) + above
+        densities.append(log_weight + density)
+        hazard = np.exp(-0.5 * (centre / spread) ** 2 - 0.5 * np.log(2 * np.pi) - above)
+        mean = np.maximum(centre + spread * hazard, 0.0)
+        means.append(sign * mean)
+        squares.append(np.maximum(spread**2 + centre * mean, mean**2))
+    log_shares = np.stack(densities)
+    shares = np.exp(log_shares - log_shares.max(axis=0))
+    return shares / shares.sum(axis=0), np.stack(means), np.stack(squares)
+
+
+def _expect(seen: Observations, weights: Floats, sds: Floats) -> tuple[Floats, Floats]:
+    """Expected children in each part [3]; the sum of squared effects in gain and harm [2]."""
+    from scipy.special import log_ndtr
+
+    now = Effects(*(float(one) for one in (*weights, *sds)))
+    shares, _, squares = _parts(seen.gains, seen.variances, now)
+    counts, sums = shares.sum(axis=1), (shares * squares).sum(axis=1)[1:]
+    if len(seen.harm_beyond):  # only the harm part reaches beyond a bound above 0
+        scaled = seen.harm_beyond / now.harm_sd
+        hazard = np.exp(-0.5 * scaled**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-scaled))
+        counts[2] += len(scaled)
+        sums[1] += float((now.harm_sd**2 * (1 + scaled * hazard)).sum())
+    return counts, sums

@@ -1,0 +1,152 @@
+"""How noisy a run is: within and across blocks, what blocks buy, drift, and what greedy makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from population.statistics.certification import Rule
+from population.statistics.intervals import CONFIDENCE, Interval
+from population.statistics.power import Smallest, smallest_gain
+
+EWMA_WEIGHT = 0.2
+EWMA_WIDTH = 3.0  # standard errors
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A standard deviation with its interval; `freedom` degrees of freedom."""
+
+    sd: float
+    low: float
+    high: float
+    freedom: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """An EWMA chart of reference runs: the smoothed values, their limits, the first run outside (or None)."""
+
+    smoothed: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    first_outside: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GreedyKeeps:
+    """What "keep whatever scored lower once" does to children that are all no better than the seed.
+
+    `keeps` and `claimed_gain` are means over simulated campaigns; the true gain is 0.
+    """
+
+    children: int
+    keeps: float
+    claimed_gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the seed's runs say of this campaign. Sds and gains are in the metric's unit.
+
+    `correlation` is what blocks can buy at most: the share of a run's variance that its block
+    explains; its interval holds 0 while nothing is established. `pair_sd`: of a difference on one
+    block. `smallest` None: no gain can be certified with these pairs and attempts.
+    """
+
+    across: Spread
+    within: Spread
+    correlation: Interval
+    pair_sd: float
+    rule: Rule
+    smallest: Smallest | None
+    greedy: GreedyKeeps
+
+
+def calibrate(
+    across: Sequence[float],
+    within: Sequence[float],
+    rule: Rule,
+    children: int,
+    rng: np.random.Generator,
+    power: float = 0.8,
+) -> Calibration:
+    """From the seed once on each of k blocks and k times on one: at least two runs each.
+
+    `rule` is the procedure in force, `children` how many the campaign can afford. The pair sd is
+    sqrt(2 (1 - r)) x the across sd, r the lower bound of the correlation: only what is established.
+    """
+    a, w = spread(across), spread(within)
+    bought = block_correlation(a, w)
+    established = max(bought.low, 0.0)
+    pair_sd = math.sqrt(2 * (1 - established)) * a.sd if a.sd else math.sqrt(2) * w.sd
+    found = smallest_gain(rule, pair_sd, rng, power) if pair_sd else None
+    return Calibration(a, w, bought, pair_sd, rule, found, greedy_keeps(children, w.sd, rng))
+
+
+def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
+    """The sd of normal values with its chi-squared interval. ValueError below two values."""
+    from scipy.special import chdtri
+
+    if len(values) < 2:
+        raise ValueError("an sd needs two values or more")
+    freedom, sd = len(values) - 1, float(np.std(np.asarray(values), ddof=1))
+    tail = (1 - confidence) / 2
+    low, high = (sd * math.sqrt(freedom / float(chdtri(freedom, p))) for p in (tail, 1 - tail))
+    return Spread(sd, low, high, freedom)
+
+
+def block_correlation(across: Spread, within: Spread, confidence: float = CONFIDENCE) -> Interval:
+    """1 - (within / across)^2 with its interval from the F distribution of the variance ratio.
+
+    The intraclass correlation of one run a block (Shrout and Fleiss 1979, ICC(1,1), with the two
+    variances from separate runs). Below 0 only by chance; it is not cut there.
+    """
+    from scipy.special import fdtri
+
+    if across.sd == 0:
+        return Interval(0.0, 0.0, 0.0)
+    ratio = (within.sd / across.sd) ** 2
+    tail = (1 - confidence) / 2
+    low, high = (float(fdtri(across.freedom, within.freedom, p)) for p in (tail, 1 - tail))
+    return Interval(1 - ratio, 1 - ratio * high, 1 - ratio * low)
+
+
+def drift(
+    values: Sequence[float],
+    centre: float,
+    sd: float,
+    centre_runs: int,
+    weight: float = EWMA_WEIGHT,
+    width: float = EWMA_WIDTH,
+) -> Drift:
+    """Reference runs of the seed after calibration, on an EWMA chart (Roberts 1959).
+
+    Limits: centre -+ width x sd sqrt(weight / (2 - weight) (1 - (1 - weight)^2t) + 1 / centre_runs):
+    the last term because the centre itself is a mean of that many runs. What is outside asks for a look
+    at throughput and clocks; it never voids a measurement by itself.
+    """
+    smoothed, low, high, now, first = [], [], [], centre, None
+    for t, value in enumerate(values, start=1):
+        now += weight * (value - now)
+        variance = weight / (2 - weight) * (1 - (1 - weight) ** (2 * t)) + 1 / centre_runs
+        half = width * sd * math.sqrt(variance)
+        smoothed.append(now)
+        low.append(centre - half)
+        high.append(centre + half)
+        if first is None and abs(now - centre) > half:
+            first = t - 1
+    return Drift(tuple(smoothed), tuple(low), tuple(high), first)
+
+
+def greedy_keeps(
+    children: int, sd: float, rng: np.random.Generator, campaigns: int = 2000
+) -> GreedyKeeps:
+    """One run each, keep what beats the best so far, children as good as the seed: all keeps are false."""
+    scores = rng.normal(0.0, sd, (campaigns, children + 1))
+    best = np.minimum.accumulate(scores, axis=1)
+    keeps = (scores[:, 1:] < best[:, :-1]).sum(axis=1)
+    return GreedyKeeps(children, float(keeps.mean()), float((scores[:, 0] - best[:, -1]).mean()))

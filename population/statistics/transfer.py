@@ -1,0 +1,135 @@
+"""Does what is better at the proxy stay better at the target? Said with n, interval and chance level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from population.statistics.intervals import (
+    Interval,
+    quantile_interval,
+    ratio_interval,
+    share_interval,
+)
+
+LEAST_VARIANTS = 10  # below it no rank statistic is given
+DRAWS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class RankAgreement:
+    """Kendall's tau-b with its bootstrap interval over n variants; uninformative when it holds 0."""
+
+    n: int
+    tau: Interval
+
+    @property
+    def informative(self) -> bool:
+        """Whether the proxy says anything about the target at this n."""
+        return not self.tau.holds(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class TopOverlap:
+    """How many of the proxy's best k are among the target's best k, beside chance.
+
+    `expected` by chance is k^2 / n; `p_chance`: of an overlap at least as large.
+    """
+
+    k: int
+    n: int
+    overlap: int
+    expected: float
+    p_chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promotions:
+    """Of `tried` graduates that beat the seed at the proxy, `held` beat it at the target; beside controls.
+
+    `p_above_controls`: the probability that graduates do so more often than controls (NaN without).
+    """
+
+    held: int
+    tried: int
+    rate: Interval
+    controls_held: int
+    controls_tried: int
+    controls_rate: Interval
+    p_above_controls: float
+
+
+def kendall_tau(
+    proxy: npt.ArrayLike, target: npt.ArrayLike, rng: np.random.Generator, draws: int = DRAWS
+) -> RankAgreement | None:
+    """Tau-b (Kendall 1945) of two scores with a percentile bootstrap over variants; None below 10."""
+    x, y = np.asarray(proxy, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    n = len(x)
+    if n != len(y):
+        raise ValueError("as many proxy scores as target scores are needed")
+    if n < LEAST_VARIANTS:
+        return None
+    first, second = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
+    chosen = rng.integers(0, n, (draws, n))
+    taus = np.array([_tau(first[np.ix_(i, i)], second[np.ix_(i, i)]) for i in chosen])
+    return RankAgreement(n, quantile_interval(_tau(first, second), taus))
+
+
+def top_overlap(proxy: npt.ArrayLike, target: npt.ArrayLike, k: int) -> TopOverlap | None:
+    """The overlap of the best k (least scores) with its hypergeometric chance level; None below 10."""
+    from scipy.stats import hypergeom
+
+    x, y = np.asarray(proxy, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    n = len(x)
+    if n < LEAST_VARIANTS or not 0 < k < n:
+        return None
+    best = [set(np.argsort(one, kind="stable")[:k].tolist()) for one in (x, y)]
+    overlap = len(best[0] & best[1])
+    chance = float(hypergeom.sf(overlap - 1, n, k, k))
+    return TopOverlap(k, n, overlap, k * k / n, chance)
+
+
+def promotions(held: int, tried: int, controls_held: int, controls_tried: int) -> Promotions:
+    """Both rates as beta-binomial posteriors (prior Beta(1/2, 1/2)) and how they compare."""
+    above = float("nan")
+    if tried and controls_tried:
+        above = _p_greater(held, tried, controls_held, controls_tried)
+    rates = share_interval(held, tried), share_interval(controls_held, controls_tried)
+    return Promotions(held, tried, rates[0], controls_held, controls_tried, rates[1], above)
+
+
+def transfer_ratio(target_gains: Sequence[float], proxy_gains: Sequence[float]) -> Interval | None:
+    """Gain at the target per gain at the proxy, each by fresh block, by Fieller's theorem.
+
+    None while the interval of the proxy's gain holds 0: then nothing is there to transfer.
+    """
+    return ratio_interval(target_gains, proxy_gains)
+
+
+def regret_at_k(proxy: Mapping[str, float], target: Mapping[str, float], k: int) -> float:
+    """What choosing the proxy's best k costs at the target: the best of these less the best known.
+
+    Scores, less is better, of the variants that have both; 0 when the best is among them.
+    """
+    both = sorted((id for id in proxy if id in target), key=lambda id: (proxy[id], id))
+    if not both or k < 1:
+        raise ValueError("needs a variant with both scores and k >= 1")
+    return min(target[id] for id in both[:k]) - min(target[id] for id in both)
+
+
+def _tau(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    """Tau-b of two matrices of signs of differences; 0 where everything is tied."""
+    scale = float(np.abs(first).sum() * np.abs(second).sum())
+    return float((first * second).sum()) / scale**0.5 if scale else 0.0
+
+
+def _p_greater(hits: int, tries: int, other_hits: int, other_tries: int) -> float:
+    """P(p > q) of two Beta posteriors: the mean of q's distribution function over p's quantiles."""
+    from scipy.special import betainc, betaincinv
+
+    middles = (np.arange(2000) + 0.5) / 2000
+    p = betaincinv(hits + 0.5, tries - hits + 0.5, middles)
+    return float(np.mean(betainc(other_hits + 0.5, other_tries - other_hits + 0.5, p)))
