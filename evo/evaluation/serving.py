@@ -111,7 +111,7 @@ def sealed_costs(
     """Costs of the hidden rows by A, in their order; Ended (cheated) when B shows that A peeked."""
     rows, vocab = hidden.tokens, a.shape.vocab
     count, length = len(rows), rows.shape[1] - 1
-    cuts = rng.integers(1, length, count)
+    cuts = secret_cuts(count, length, rng)
     corrupt = corrupted(rows[:, :-1], cuts, vocab, rng)
     cost_a = _shuffled(lambda order: a.costs(rows[order, :-1], rows[order, 1:]), count, rng)
     cost_b = _shuffled(lambda order: b.costs(corrupt[order], rows[order, 1:]), count, rng)
@@ -123,6 +123,16 @@ def sealed_costs(
             "them, or the other rows, changed",
         )
     return cost_a
+
+
+def secret_cuts(count: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Where each row's truth ends for B, 1 .. length - 1. A position is only checked in rows cut after
+    it, so half the cuts are uniform and half crowd the end, log-uniform in their distance from it:
+    without them, peeking in the last few positions would be seen in one row of `length`.
+    """
+    uniform = rng.integers(1, length, count)
+    late = length - np.floor(np.exp(rng.uniform(0, np.log(length), count))).astype(np.int64)
+    return np.where(rng.random(count) < 0.5, uniform, np.clip(late, 1, length - 1))
 
 
 def corrupted(
