@@ -27,6 +27,7 @@ from evo.config import SHIPPED, Config, ConfigError, RungSettings, read_config, 
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.probe import open_sandbox
+from evo.evaluation.process import Ended
 from evo.evaluation.slots import Slot, find_slots
 from evo.evaluation.static_check import check_source
 from operators.llm.settings import missing_keys
@@ -183,9 +184,18 @@ def open_bench(
             startup[draft.name] = settings.startup_seconds
         elif draft.name not in startup:
             say(f"measuring what starting costs at rung {draft.name}")
-            startup[draft.name] = measuring.measure_startup(draft.name, slots[0])
+            startup[draft.name] = _startup_of(measuring, draft.name, slots[0], config.train)
         rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
     return Bench(evaluator(rungs), slots, rungs, dataset)
+
+
+def _startup_of(evaluator: Evaluator, rung: str, slot: Slot, seed_file: Path) -> float:
+    try:
+        return evaluator.measure_startup(rung, slot)
+    except Ended as end:
+        raise ConfigError(
+            f"{seed_file}: the seed fails at rung {rung}: {end.status}, {end.reason}"
+        ) from end
 
 
 def _draft_rung(name: str, settings: RungSettings, slot: Slot) -> Rung:

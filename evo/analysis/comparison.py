@@ -11,8 +11,8 @@ from statistics import fmean, stdev
 from evo.analysis.student import t_quantile
 from population.archive import Objective
 from population.records import Measured
-from population.statistics import pooled_sd
-from population.variant import Purpose, Status
+from population.statistics import block_means, pooled_sd
+from population.variant import Purpose
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -63,17 +63,16 @@ def block_values(
     metric: str,
     purposes: Collection[Purpose] | None = None,
 ) -> dict[str, ByBlock]:
-    """The mean of each variant's `ok` runs on each block, blocks ascending; one pass over the rows."""
-    values: dict[str, dict[int, list[float]]] = {}
-    for row in rows:
-        run, order = row.measurement, row.measurement.order
-        wanted = order.rung == rung and run.status is Status.OK and metric in run.metrics
-        if wanted and (purposes is None or order.purpose in purposes):
-            blocks = values.setdefault(order.variant_id, {})
-            blocks.setdefault(order.block, []).append(run.metrics[metric])
+    """The mean of each variant's `ok` runs on each block, by variant; one pass over the rows."""
+    chosen = [
+        row
+        for row in rows
+        if row.measurement.order.rung == rung
+        and (purposes is None or row.measurement.order.purpose in purposes)
+    ]
+    found = block_means(chosen)
     return {
-        variant_id: {block: fmean(found) for block, found in sorted(blocks.items())}
-        for variant_id, blocks in values.items()
+        variant_id: metrics[metric] for variant_id, metrics in found.items() if metric in metrics
     }
 
 
@@ -88,7 +87,7 @@ def compare(
     """The two side by side on their common blocks; None when there is none."""
     values = block_values(rows, rung, objective.name, purposes)
     mine, theirs = values.get(variant_id, {}), values.get(reference_id, {})
-    blocks = tuple(block for block in mine if block in theirs)
+    blocks = tuple(sorted(mine.keys() & theirs.keys()))
     if not blocks:
         return None
     differences = [mine[block] - theirs[block] for block in blocks]

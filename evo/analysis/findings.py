@@ -16,7 +16,7 @@ from evo.analysis.comparison import (
     visible_difference,
 )
 from evo.analysis.progress import ONE_STEP, Failures, by_status, failures
-from evo.analysis.ranking import SEARCH, Ranked, ranking
+from evo.analysis.ranking import SEARCH, Ranked, front_of, ranking
 from evo.analysis.record import Record
 from operators.source.knobs import sound_knobs
 from population.archive import Objective
@@ -99,7 +99,7 @@ class Findings:
 
 def find(record: Record, source_of: Callable[[str], str]) -> Findings:
     """The findings of what is recorded so far, from the first measurement on."""
-    front = [one for one in ranking(record) if one.standing]
+    front = front_of(record, ranking(record))
     best = front[0].variant_id if front else None
     leader = next((one.variant_id for one in front if one.variant_id != record.seed_id), None)
     search = final = test = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evo.analysis.findings import Findings
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
-from evo.analysis.ranking import Earning, Ranked, earnings, ranking
+from evo.analysis.ranking import Earning, Ranked, earnings, front_of, ranking
 from evo.analysis.record import Record
 from population.records import Spent
 from population.variant import Purpose
@@ -81,7 +81,7 @@ def overview(
         measurements=by_status(attempts),
         proposals=dict(Counter(made.outcome.value for made in record.proposals if made.parents)),
         seed=next((one for one in ranked if one.variant_id == record.seed_id), None),
-        best=next((one for one in ranked if one.standing), None),
+        best=next(iter(front_of(record, ranked)), None),
         front_size=len(record.front),
         findings=findings,
         operators=earnings(record),

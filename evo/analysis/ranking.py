@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evo.analysis.comparison import block_values
@@ -27,7 +27,8 @@ class Ranked:
 def ranking(record: Record) -> list[Ranked]:
     """Every variant with a score at the proxy, best first objective first.
 
-    The estimates are from the search's own runs: final comparison and graduation are kept apart.
+    The estimates are from the search's own runs, with the blocks' effects on the seed taken off: final
+    comparison and graduation are kept apart.
     """
     rows = [
         row
@@ -43,10 +44,16 @@ def ranking(record: Record) -> list[Ranked]:
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
         )
-        for variant_id, metrics in estimates(rows).items()
+        for variant_id, metrics in estimates(rows, record.seed_id).items()
         if objective.name in metrics
     ]
     return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+
+
+def front_of(record: Record, ranked: Sequence[Ranked]) -> list[Ranked]:
+    """The front's members as the campaign ordered them, best first objective first."""
+    by_id = {one.variant_id: one for one in ranked}
+    return [by_id[member] for member in record.front if member in by_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ def _gains(record: Record) -> dict[str, float]:
     for child, made in record.births().items():
         mine = values.get(child, {})
         parent = values.get(made.parents[0].variant_id, {}) if made.parents else {}
-        block = next((block for block in mine if block in parent), None)
+        block = min(mine.keys() & parent.keys(), default=None)
         if block is not None:
             difference = mine[block] - parent[block]
             gains[child] = -difference if objective.direction == "minimise" else difference

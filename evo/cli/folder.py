@@ -121,23 +121,6 @@ def overview_of(folder: Path, store: Store) -> Overview:
     )
 
 
-def resolve(store: Store, text: str) -> str:
-    """The full id for an id, a unique prefix, or seed, best, last. UnknownVariant otherwise.
-
-    `best` is the front's best by the first objective, as everywhere on our screens.
-    """
-    from population import reading
-
-    if text == "best":
-        from evo.analysis.ranking import ranking
-        from evo.analysis.record import Record
-
-        front = [one.variant_id for one in ranking(Record.of(store)) if one.standing]
-        if front:
-            return front[0]
-    return reading.resolve(store, text)
-
-
 def at(folder: Path) -> str:
     """ " --dir FOLDER" for a command to type, "" where the folder is the default anyway."""
     default = newest(Path.cwd())

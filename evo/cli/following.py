@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from evo.terminal.plainlines import write_line
 
 if TYPE_CHECKING:
+    from evo.campaign.board import Event
     from evo.campaign.campaign import Campaign
     from evo.campaign.parts import Ending
     from evo.cli.frames import Frames
@@ -43,7 +44,10 @@ class Follower:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {one: signal.signal(one, self._stop) for one in wanted}
+        heeded = [
+            one for one in wanted if signal.getsignal(one) is not signal.SIG_IGN
+        ]  # nohup stays in force
+        before = {one: signal.signal(one, self._stop) for one in heeded}
         try:
             yield
         finally:
@@ -67,9 +71,9 @@ class Follower:
     def _plain_lines(self) -> Iterator[None]:
         listeners, lock = self._campaign.parts.board.listeners, threading.Lock()
 
-        def tell(event: object) -> None:
+        def tell(event: Event) -> None:
             with lock:
-                write_line(self._out, event.at, event.text)  # type: ignore[attr-defined]
+                write_line(self._out, event.at, event.text)
 
         listeners.append(tell)
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import newest, next_command, opened, overview_of, resolve
+from evo.cli.folder import newest, next_command, opened, overview_of
 
 if TYPE_CHECKING:
     from population.lineage import Branch
@@ -58,13 +58,13 @@ def top(
     as_json: JsonOption = False,
 ) -> None:
     """The Pareto front, then the best of the others by the first objective, with n and sd of the mean."""
-    from evo.analysis.ranking import ranking
+    from evo.analysis.ranking import front_of, ranking
     from evo.analysis.record import Record
 
     with opened(directory) as (_, store):
         record = Record.of(store)
     ranked = ranking(record)
-    front = [one for one in ranked if one.standing]
+    front = front_of(record, ranked)
     rows = front + [one for one in ranked if not one.standing][: max(0, most - len(front))]
     if as_json:
         show_json(rows)
@@ -85,7 +85,7 @@ def show_variant(
     as_json: JsonOption = False,
 ) -> None:
     """Everything known of one variant: where it comes from, every run, every failure's reason."""
-    from population.reading import children_of, first_proposal, measurements, source_of
+    from population.reading import children_of, first_proposal, measurements, resolve, source_of
     from population.variant import Status
 
     with opened(directory) as (_, store):
@@ -163,7 +163,7 @@ def diff(
     import difflib
 
     from evo.terminal.text import printable, short
-    from population.reading import source_of
+    from population.reading import resolve, source_of
 
     with opened(directory) as (_, store):
         ids = resolve(store, before), resolve(store, after)
@@ -204,6 +204,7 @@ def tree(
     from evo.analysis.ranking import ranking
     from evo.analysis.record import Record
     from population.lineage import tree as family
+    from population.reading import resolve
 
     with opened(directory) as (_, store):
         record = Record.of(store)
@@ -270,7 +271,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Write a variant's train.py to a file, exactly as it was measured."""
-    from population.reading import source_of
+    from population.reading import resolve, source_of
 
     with opened(directory) as (_, store):
         variant_id = resolve(store, variant)

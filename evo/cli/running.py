@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import INTERRUPTED, DirOption, JsonOption, app, known_errors, show, show_json
-from evo.cli.folder import DATABASE, at, campaign_folder, fresh_folder, resolve, running_process
+from evo.cli.folder import DATABASE, at, campaign_folder, fresh_folder, running_process
 
 if TYPE_CHECKING:
     from evo.analysis.findings import Findings
@@ -138,6 +138,7 @@ def approve(
     directory: DirOption = None,
 ) -> None:
     """Let a variant go up to the next rung (for campaigns with `promotion: manual`)."""
+    from population.reading import resolve
     from population.store import Store
 
     folder = campaign_folder(directory)

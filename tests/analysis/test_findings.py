@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evo.analysis.comparison import (
+    Verdict,
+    blocks_to_show,
+    compare,
+    half_width,
+    noise,
+    visible_difference,
+)
+from evo.analysis.findings import Findings, changed_knobs, changed_lines, find
+from evo.analysis.ranking import earnings, ranking
+from evo.analysis.record import Record
+from evo.analysis.student import central_probability, t_quantile
+from population.archive import VAL_BPB
+from population.reading import source_of
+from population.variant import Purpose, Status
+
+from .built import SEED, Built, finished
+
+
+def findings(built: Built) -> Findings:
+    return find(Record.of(built.store), lambda one: source_of(built.store, one))
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 10, 29, 100])
+def test_our_t_is_the_t_of_the_tables(freedom: int) -> None:
+    assert t_quantile(0.95, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
+    expected = stats.t.cdf(1.7, freedom) - stats.t.cdf(-1.7, freedom)
+    assert central_probability(1.7, freedom) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_the_paired_interval_holds_the_truth_as_often_as_it_says(n: int) -> None:
+    rng = np.random.default_rng(11)
+    draws = rng.normal(0.3, 2.0, (4000, n))
+    half = [half_width(one.std(ddof=1), n) for one in draws]
+    covered = np.mean(np.abs(draws.mean(axis=1) - 0.3) <= half)
+    assert covered == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("n", [4, 8, 16])
+def test_the_visible_difference_is_seen_about_four_times_out_of_five(n: int) -> None:
+    rng = np.random.default_rng(5)
+    draws = rng.normal(visible_difference(1.0, n), 1.0, (4000, n))
+    seen = [
+        mean > half_width(sd, n)
+        for mean, sd in zip(draws.mean(1), draws.std(1, ddof=1), strict=True)
+    ]
+    assert np.mean(seen) == pytest.approx(0.8, abs=0.06)
+
+
+def test_the_blocks_to_show_a_difference_are_the_fewest_that_do() -> None:
+    n = blocks_to_show(1.0, 1.0)
+    assert n is not None
+    assert visible_difference(1.0, n) <= 1.0 < visible_difference(1.0, n - 1)
+    assert blocks_to_show(1e-6, 1.0) is None
+
+
+def test_only_blocks_that_both_ran_on_are_compared(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    child = built.child(SEED + "\nx = 1\n", built.seed)
+    built.runs(built.seed, [2.0, 2.2, 9.0], Purpose.CALIBRATE)
+    built.runs(child, [1.9, 2.1], Purpose.SCREEN)
+    one = compare(Record.of(built.store).rows, child, built.seed, "proxy", VAL_BPB)
+    assert one is not None
+    assert (one.n, one.blocks) == (2, (0, 1))
+    assert one.difference == pytest.approx(-0.1)
+    assert one.low == pytest.approx(-0.1, abs=1e-6)
+
+
+def test_one_pair_is_too_few_to_say(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    child = built.child(SEED + "\nx = 1\n", built.seed)
+    built.run(built.seed, 2.0)
+    built.run(child, 1.0)
+    one = compare(Record.of(built.store).rows, child, built.seed, "proxy", VAL_BPB)
+    assert one is not None
+    assert (one.verdict, one.low, one.high, one.sd) == (Verdict.TOO_FEW, None, None, None)
+
+
+def test_an_interval_that_holds_zero_is_unclear_and_a_worse_child_is_worse(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    equal, worse = (built.child(SEED + f"\nx = {n}\n", built.seed) for n in (1, 2))
+    built.runs(built.seed, [2.0, 2.2, 2.1], Purpose.CALIBRATE)
+    built.runs(equal, [2.1, 2.1, 2.11], Purpose.SCREEN)
+    built.runs(worse, [2.5, 2.71, 2.6], Purpose.SCREEN)
+    rows = Record.of(built.store).rows
+    verdicts = [compare(rows, one, built.seed, "proxy", VAL_BPB) for one in (equal, worse)]
+    assert [one.verdict for one in verdicts if one] == [Verdict.UNCLEAR, Verdict.WORSE]
+
+
+def test_noise_is_pooled_over_variants_and_says_its_degrees_of_freedom(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    child, single = (built.child(SEED + f"\nx = {n}\n", built.seed) for n in (1, 2))
+    built.runs(built.seed, [2.0, 2.2], Purpose.CALIBRATE)
+    built.runs(child, [1.0, 1.2, 1.1], Purpose.SCREEN)
+    built.run(single, 7.0)
+    level = noise(Record.of(built.store).rows, "proxy", "val_bpb")
+    assert level is not None
+    assert (level.freedom, level.variants) == (3, 2)
+    assert level.sd == pytest.approx(((0.02 + 0.02) / 3) ** 0.5)
+
+
+def test_the_final_comparison_uses_fresh_blocks_and_the_search_its_own(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path)
+    found = findings(built)
+    assert found.leader_id == found.best_id == leader
+    assert found.final is not None and found.search is not None
+    assert found.final.blocks == (5, 6, 7)
+    assert found.search.blocks == (0,)
+    assert found.final.difference == pytest.approx(-0.1)
+    assert found.search.difference == pytest.approx(-0.12)
+    assert found.final.verdict is Verdict.BETTER
+
+
+def test_the_chain_leads_from_the_seed_to_the_leader_with_its_ideas(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path)
+    found = findings(built)
+    assert [step.idea for step in found.chain] == ["LR 0.1 -> 0.2", "LR 0.2 -> 0.3"]
+    assert found.chain[-1].variant_id == leader
+    assert [(one.name, one.before, one.after) for one in found.knobs] == [("LR", "0.1", "0.3")]
+    assert found.lines_changed == 0
+
+
+def test_graduates_stand_beside_the_seed_and_one_block_is_too_few(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path)
+    (one,) = findings(built).graduates
+    assert (one.variant_id, one.rung, one.outcome) == (leader, "larger", "ok")
+    assert one.comparison is not None and one.comparison.verdict is Verdict.TOO_FEW
+    assert one.scale == pytest.approx(1.0)
+
+
+def test_a_graduate_that_fails_says_why(tmp_path: Path) -> None:
+    built, _, crashed = finished(tmp_path)
+    built.run(crashed, None, 0, Purpose.GRADUATE, "larger/one-step", Status.OUT_OF_MEMORY, "4 GB")
+    (one,) = [one for one in findings(built).graduates if one.variant_id == crashed]
+    assert one.comparison is None
+    assert one.outcome == "does not build there, out_of_memory: 4 GB"
+
+
+def test_a_campaign_that_only_began_has_findings_too(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    found = findings(built)
+    assert (found.leader_id, found.final, found.needs, found.noise) == (None, None, None, None)
+
+
+def test_final_runs_do_not_move_the_ranking_that_they_judge(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path)
+    first = ranking(Record.of(built.store))[0]
+    assert first.variant_id == leader
+    assert first.estimates["val_bpb"].n == 1
+    assert first.estimates["val_bpb"].mean == pytest.approx(2.385, abs=0.006)  # final: 2.41
+
+
+def test_an_operator_earns_by_children_that_beat_their_parents(tmp_path: Path) -> None:
+    built, _, _ = finished(tmp_path)
+    nudge, llm = earnings(Record.of(built.store))
+    assert (nudge.operator, nudge.measured, nudge.better, nudge.on_front) == ("nudge", 2, 2, 1)
+    assert (llm.operator, llm.measured, llm.better, llm.on_front) == ("llm_mutate", 1, 0, 0)
+    assert nudge.slot_seconds == pytest.approx(20.0)
+
+
+def test_knobs_that_come_and_go_are_told_apart_from_other_lines() -> None:
+    after = SEED.replace("0.1", "0.2").replace(
+        "WIDTH = 32  # knob: int 8 64\n", "DEPTH = 3  # knob: int 1 9\n"
+    )
+    changes = [(one.name, one.before, one.after) for one in changed_knobs(SEED, after)]
+    assert changes == [("LR", "0.1", "0.2"), ("DEPTH", None, "3"), ("WIDTH", "32", None)]
+    assert changed_lines(SEED, after + "print()\n") == 1

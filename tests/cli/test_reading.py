@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evo.cli.folder import fresh_folder, newest
+from population.variant import Purpose
+from tests.analysis.built import SEED, Built, finished
+
+from .driving import MAIN, Evo
+
+HEAVY = {"torch", "deap", "scipy", "openai", "moocore", "evo.config", "evo.build"}
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> tuple[Built, str, str]:
+    return finished(tmp_path / "campaigns" / "built-1")
+
+
+@pytest.mark.parametrize(
+    "command", ["", "--help", "status", "top", "show best", "diff seed best", "tree"]
+)
+def test_reading_commands_import_nothing_heavy(command: str, tmp_path: Path) -> None:
+    finished(tmp_path / "campaigns" / "built-1")
+    told = (
+        f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {MAIN}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told, *command.split()],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_without_a_campaign_it_says_how_to_start(evo: Evo) -> None:
+    said = evo()
+    assert said.code == 0
+    assert "evo init mine" in said.out and "evo run mine/campaign.yaml" in said.out
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "top", "tree", "show best", "stop", "resume", "graduate"]
+)
+def test_a_command_without_a_campaign_ends_in_one_clear_line(evo: Evo, command: str) -> None:
+    said = evo(*command.split())
+    assert said.code == 2
+    assert said.err.strip() == (
+        "evo: there is no campaign here; `evo run CONFIG` starts one, `evo init DIR` writes a config"
+    )
+
+
+def test_the_newest_campaign_is_the_one_written_last(tmp_path: Path) -> None:
+    assert newest(tmp_path) is None
+    for place, name in enumerate(("b-1", "a-1", "c-1")):
+        built = Built(tmp_path / "campaigns" / name)
+        built.store.close()
+        os.utime(built.folder / "campaign.db", (1000 + place % 2, 1000 + place % 2))
+    assert newest(tmp_path) == tmp_path / "campaigns" / "a-1"
+    assert fresh_folder(tmp_path, "a") == tmp_path / "campaigns" / "a-2"
+
+
+def test_status_says_where_the_campaign_stands(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    said = evo("status")
+    for part in (
+        "budget spent, variants (3)",
+        "not running",
+        "3 of 10",
+        "1 crashed",
+        "slots busy",
+        "overhead",
+    ):
+        assert part in said.out, part
+    assert "next  evo show best" in said.out
+
+
+def test_evo_alone_is_the_status(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    assert evo().out == evo("status").out
+
+
+def test_status_as_json_carries_busy_share_and_overhead(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    one = evo("status", "--json").json()
+    assert one["slot_busy_share"] == pytest.approx(1.0)
+    assert one["overhead_seconds_median"] == pytest.approx(2.0)
+    assert one["budget"]["variants"] == {"used": 3, "limit": 10}
+    assert one["measurements"] == {"ok": 15, "crashed": 1}
+    assert one["findings"]["final"]["verdict"] == "better"
+    assert one["running"] is None
+    assert one["best"]["variant_id"] == campaign[1]
+
+
+def test_every_reading_command_gives_one_json_document(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    assert [row["standing"] for row in evo("top", "--json").json()] == ["candidate", "", ""]
+    assert evo("show", "best", "--json").json()["variant_id"] == campaign[1]
+    assert evo("diff", "seed", "best", "--json").json()["knobs"][0]["name"] == "LR"
+    generations = [row["generation"] for row in evo("tree", "--json").json()]
+    assert generations == [0, 1, 2, 2]
+
+
+def test_what_is_not_a_number_is_null_in_json(evo: Evo, tmp_path: Path) -> None:
+    built = Built(tmp_path / "campaigns" / "built-1")
+    built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE)
+    (row,) = evo("top", "--json").json()
+    assert row["estimates"]["val_bpb"]["sd"] is None
+
+
+def test_top_shows_the_front_first_with_n(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    lines = [line for line in evo("top").out.splitlines() if "n=" in line]
+    assert lines[0].startswith(campaign[1][:8]) and "candidate" in lines[0]
+    assert any("the seed" in line and "n=3" in line for line in lines)
+
+
+def test_show_tells_lineage_runs_and_reasons(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    said = evo("show", campaign[2][:6], "--source")
+    for part in ("llm_mutate", "a bold idea", "crashed", "NameError: boom", "LR = 0.1"):
+        assert part in said.out, part
+
+
+def test_diff_is_unified_and_plain_where_nobody_looks(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    said = evo("diff", "seed", "best")
+    assert "--- a/train.py" in said.out
+    assert "-LR = 0.1  # knob: log 1e-3 1" in said.out
+    assert "+LR = 0.3  # knob: log 1e-3 1" in said.out
+    assert "\x1b" not in said.out
+
+
+def test_tree_can_start_anywhere_and_end_early(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    assert evo("tree").out.count("n=1") == 2
+    assert "a bold idea" not in evo("tree", "--of", "best").out
+    assert "… 3 more" in evo("tree", "--depth", 0).out
+
+
+def test_an_unknown_id_is_one_line_that_names_near_ones(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    said = evo("show", "zzzzzz")
+    assert said.code == 2
+    assert said.err.startswith("evo: no variant 'zzzzzz'") and said.err.count("\n") == 1
+
+
+def test_export_writes_the_source_as_it_was_and_spares_what_is_there(
+    evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
+) -> None:
+    assert evo("export", "seed", "-o", "out.py").code == 0
+    assert (tmp_path / "out.py").read_text() == SEED
+    assert evo("export", "best", "-o", "out.py").code == 2
+    assert (tmp_path / "out.py").read_text() == SEED
+    assert evo("export", "seed", "-o", "-").out == SEED
+
+
+def test_a_file_that_is_no_store_is_told_in_one_line(evo: Evo, tmp_path: Path) -> None:
+    folder = tmp_path / "campaigns" / "broken-1"
+    folder.mkdir(parents=True)
+    (folder / "campaign.db").write_text("not a database")
+    said = evo("status")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+
+
+def test_help_teaches_with_an_example_for_every_command(evo: Evo) -> None:
+    listed = evo("--help").out
+    for command in (
+        *("run", "resume", "stop", "status", "top", "show", "diff", "tree", "export", "graduate"),
+        *("approve", "evaluate", "init", "doctor"),
+    ):
+        assert command in listed
+        assert "Example: evo" in evo(command, "--help").out, command
+
+
+def test_approval_waits_in_the_store_for_the_next_run(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    said = evo("approve", "best")
+    assert "takes effect with the next" in said.out
+    (asked,) = campaign[0].store.take_requests()
+    assert (asked.kind, asked.detail) == ("approve", {"variant_id": campaign[1]})
+
+
+def test_stop_asks_nobody_when_nobody_runs(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    assert "is not running" in evo("stop").out
+    assert campaign[0].store.take_requests() == []
+
+
+def test_status_stays_quick_with_two_thousand_variants(evo: Evo, tmp_path: Path) -> None:
+    built = Built(tmp_path / "campaigns" / "large-1")
+    built.runs(built.seed, [2.5, 2.51], Purpose.CALIBRATE)
+    with built.store.transaction():
+        parent = built.seed
+        for place in range(2000):
+            child = built.child(f"x = {place}\n", parent)
+            built.run(child, 2.5 - place * 1e-4)
+            parent = child if place % 3 == 0 else parent
+    evo("status")
+    began = time.process_time()
+    assert json.loads(evo("status", "--json").out)["measurements"]["ok"] == 2002
+    assert time.process_time() - began < 1.0

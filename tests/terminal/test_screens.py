@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+from evo.analysis.findings import Findings, find
+from evo.analysis.forecast import Plan, RungPlan, forecast
+from evo.analysis.record import Record
+from evo.terminal import sentences
+from evo.terminal.closing import closing_screen
+from evo.terminal.forecast import forecast_screen
+from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame
+from evo.terminal.live import draw
+from evo.terminal.numbers import bar, duration, sparkline, value
+from evo.terminal.plainlines import write_line
+from evo.terminal.text import plain, printable
+from evo.terminal.tree import family_tree
+from population.lineage import Branch, tree
+from population.reading import source_of
+from population.variant import Purpose
+from tests.analysis.built import SEED, Built, finished
+
+HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold red]loud[/] [link=http://x]y[/link] \u202eevil\r\n\x9b2Jend"
+
+
+def shown(*screens: RenderableType, width: int = 110, colour: bool = False) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=colour, highlight=False, markup=False)
+    for screen in screens:
+        console.print(screen)
+    return out.getvalue()
+
+
+def unwrapped(text: str) -> str:
+    return " ".join(text.split())
+
+
+def findings(built: Built) -> Findings:
+    return find(Record.of(built.store), lambda one: source_of(built.store, one))
+
+
+def closing(built: Built) -> str:
+    screen = closing_screen(
+        "built", "budget spent", findings(built), ["val_bpb", "parameters"], ["evo tree"]
+    )
+    return unwrapped(shown(screen))
+
+
+def test_a_hostile_idea_prints_literally() -> None:
+    line = plain(HOSTILE)
+    assert line == "red [bold red]loud[/] [link=http://x]y[/link] evil end"
+
+
+@given(st.text())
+def test_no_text_can_steer_a_terminal(text: str) -> None:
+    assert all(letter.isprintable() for letter in plain(text))
+    assert all(letter.isprintable() or letter in "\n\t" for letter in printable(text))
+
+
+def test_a_hostile_idea_steers_no_screen(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.5, 2.5], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed, "llm_mutate", HOSTILE)
+    built.runs(child, [2.4, 2.4], Purpose.SCREEN)
+    built.front({child: "candidate"})
+    text = closing(built) + shown(family_tree(tree(built.store)[0], {}, {}, None))
+    assert "[bold red]loud[/]" in text
+    assert not set(text) & set("\x1b\x07\x9b\u202e\r")
+
+
+def test_a_hostile_event_stays_on_its_line() -> None:
+    out = io.StringIO()
+    write_line(out, 0.0, "idea: " + HOSTILE)
+    assert out.getvalue().count("\n") == 1
+    assert "\x1b" not in out.getvalue()
+
+
+def test_the_closing_screen_says_what_how_sure_and_what_next(tmp_path: Path) -> None:
+    built, leader, crashed = finished(tmp_path)
+    text = closing(built)
+    assert (
+        f"On 3 blocks that played no part in choosing it, {leader[:8]}'s val_bpb is 0.1000 lower than "
+        "the seed's (2.4100 against 2.5100, n=3): better than the seed." in text
+    )
+    assert (
+        "interval of the difference: −0.1248 to −0.0752 (n=3 pairs, t with 2 degrees of freedom)"
+        in text
+    )
+    assert "LR 0.1 → 0.3" in text
+    assert (
+        f"At larger: {leader[:8]}'s val_bpb is 0.1000 lower than the seed's (2.1000 against 2.2000, n=1): "
+        in text
+    )
+    assert "too few runs to say which is better" in text
+    assert f"1 crashed, the last ({crashed[:8]}): NameError: boom" in text
+    assert text.endswith("Next evo tree")
+
+
+def test_nothing_is_claimed_from_the_runs_that_chose_the_leader(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.5, 2.51, 2.52], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.runs(child, [2.3, 2.31, 2.32], Purpose.SCREEN)
+    built.front({child: "candidate"})
+    text = closing(built)
+    assert "These runs also chose it, so the figure flatters" in text
+    assert "better than the seed" not in text
+    assert "Not known yet" in text
+
+
+def test_without_a_leader_the_screen_says_so(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.5, 2.51], Purpose.CALIBRATE)
+    built.front({built.seed: "candidate"})
+    assert "nothing better than the seed was found" in closing(built)
+
+
+def test_a_difference_inside_the_noise_is_not_called_better(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.5, 2.51], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.run(child, 2.4)
+    built.front({child: "candidate"})
+    built.runs(built.seed, [2.50, 2.40, 2.60], Purpose.FINAL, first=5)
+    built.runs(child, [2.45, 2.45, 2.55], Purpose.FINAL, first=5)
+    text = closing(built)
+    assert "not distinguishable from the seed" in text
+    assert "it holds 0, so chance alone could do this" in text
+    found = findings(built)
+    assert found.needs is not None and found.needs.blocks is not None
+    assert f"about {found.needs.blocks} pairs show it" in text
+
+
+def test_every_sentence_about_a_difference_carries_its_n(tmp_path: Path) -> None:
+    built, _, _ = finished(tmp_path)
+    found = findings(built)
+    told = sentences.found(found) + [sentences.graduation(one) for one in found.graduates]
+    assert all("n=" in line for line in told)
+
+
+FRAME = Frame(
+    name="night",
+    phase="searching",
+    seconds=75,
+    limits=[Limit("variants", 5, 20, "5 of 20")],
+    slots=[
+        SlotFrame("cpu0", "abcd1234", "proxy", 2, "screen", 12.0, 0.5, [5.0, 3.0, math.nan, 2.0]),
+        SlotFrame("cpu1"),
+    ],
+    best=Score("abcd1234", "val_bpb", 2.4, 0.004, 2),
+    seed=Score("seed", "val_bpb", 2.5, math.nan, 4),
+    minimise=True,
+    front_size=3,
+    waiting=1,
+    events=[EventFrame(0.0, "measured", "screen \x1b[2Jabcd1234 [red]x[/red]")],
+    operators=[OperatorFrame("nudge", 4, 1, 2, 1)],
+    notice="",
+)
+
+
+def test_the_live_view_shows_slots_best_front_events_and_operators() -> None:
+    text = shown(draw(FRAME))
+    for part in (
+        "5 of 20",
+        "abcd1234",
+        "screen proxy·2",
+        "2.000",
+        "free",
+        "−0.1000 to the seed",
+        "3 variants",
+    ):
+        assert part in text, part
+    assert "not yet proven" in text
+    assert "2 beat a parent" in text and "1 on front" in text
+    assert "[red]x[/red]" in text and "\x1b" not in text
+
+
+def test_the_live_view_bears_a_campaign_that_has_nothing_yet() -> None:
+    empty = replace(FRAME, best=None, seed=None, events=[], operators=[], limits=[], slots=[])
+    assert "searching" in shown(draw(empty))
+
+
+def test_a_notice_is_seen() -> None:
+    assert "stopping: wait" in shown(draw(replace(FRAME, notice="stopping: wait")))
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_of_the_live_view_is_wider_than_the_terminal(width: int) -> None:
+    assert all(len(line) <= width for line in shown(draw(FRAME), width=width).splitlines())
+
+
+def test_a_lineage_deeper_than_the_stack_can_be_drawn_to_a_depth() -> None:
+    branch = Branch("f" * 64, "nudge", "")
+    for _ in range(5000):
+        branch = Branch("e" * 64, "nudge", "", (branch,))
+    text = shown(family_tree(branch, {}, {}, 2))
+    assert "… 4998 more" in text
+
+
+def test_the_forecast_names_every_figure_of_a_start() -> None:
+    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 1, 1, variants=20, seconds=None)
+    text = unwrapped(shown(forecast_screen("night", "campaigns/night-1", forecast(plan), 0.0)))
+    for part in (
+        "slots 2",
+        "seconds a child 15 s",
+        "children an hour 384",
+        "children 20",
+        "disk about",
+    ):
+        assert part in text, part
+    assert "0 tokens, 0 dollars" in text and "expected end in about" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (4.21, "4.2 s"),
+        (45, "45 s"),
+        (600, "10 min"),
+        (12000, "3 h 20 min"),
+        (187200, "2 d 4 h"),
+        (None, "–"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_numbers_keep_the_digits_that_say_something() -> None:
+    assert value("val_bpb", 2.51234) == "2.5123"
+    assert value("val_bpb", 0.000312) == "0.00031"
+    assert value("parameters", 65536.0) == "65,536"
+    assert value("val_bpb", math.nan) == "–"
+
+
+@given(st.lists(st.floats(width=32)), st.integers(min_value=1, max_value=30))
+def test_a_curve_never_outgrows_its_place(values: list[float], width: int) -> None:
+    assert len(sparkline(values, width)) <= width
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(min_value=1, max_value=40))
+def test_a_bar_always_has_its_width(part: float, width: int) -> None:
+    assert len(bar(part, width)) == width
