@@ -103,7 +103,7 @@ def log_e_path(differences: npt.ArrayLike, rule: Rule) -> Floats:
     d = np.asarray(differences, dtype=np.float64)
     if not np.isfinite(d).all():
         raise ValueError("differences must be finite")
-    shifted, floor, _ = _in_one_unit(d - rule.min_gain, rule.sd_floor)
+    shifted, floor = _in_one_unit(d - rule.min_gain, rule.sd_floor)
     total, squares, n = _running_sums(shifted, floor)
     moved = np.logical_or.accumulate(d != 0, axis=-1)
     return np.where(moved, log_e_from_sums(total, squares, n), 0.0)
@@ -116,7 +116,7 @@ def futile_path(differences: npt.ArrayLike, rule: Rule) -> npt.NDArray[np.bool_]
     (stochastic curtailment, Lan, Simon and Halperin 1982). Giving up early can only lower type I.
     """
     d = np.asarray(differences, dtype=np.float64)
-    shifted, floor, _ = _in_one_unit(d - rule.min_gain, rule.sd_floor)
+    shifted, floor = _in_one_unit(d - rule.min_gain, rule.sd_floor)
     total, squares, n = _running_sums(shifted, floor)
     mean, variance = total / n, (squares - total**2 / n) / np.maximum(n - 1, 1)
     sd = np.sqrt(np.maximum(variance, 0.0))
@@ -142,10 +142,11 @@ def decide(differences: Sequence[float], rule: Rule) -> Attempt:
     return Attempt(len(d), float(log_e[-1]), Verdict.OPEN)
 
 
-def _in_one_unit(values: Floats, floor: float) -> tuple[Floats, float, float]:
-    """Values and floor divided by the largest size among them, so that squares stay in range."""
+def _in_one_unit(values: Floats, floor: float) -> tuple[Floats, float]:
+    """Values and floor over a power of 2 near the largest: squares stay in range, no digit changes."""
     unit = max(float(np.abs(values).max(initial=0.0)), floor)
-    return (values, floor, 1.0) if unit == 0 else (values / unit, floor / unit, unit)
+    power = int(np.frexp(unit)[1])
+    return np.ldexp(values, -power), float(np.ldexp(floor, -power))
 
 
 def _running_sums(values: Floats, floor: float) -> tuple[Floats, Floats, Floats]:
