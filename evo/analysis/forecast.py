@@ -10,8 +10,8 @@ OVERHEAD_SECONDS = (
     5.0  # two serving processes, scoring and the audit beside training, on a CPU core
 )
 STARTUP_SECONDS = 3.0  # importing torch and building a small model, before it is measured
-STORE_MB_A_RUN = 0.06  # curve, bits per document, scores and the child's source
-DATA_MB = 40.0  # the prepared text and one workspace a slot
+STORE_MB_A_RUN = 0.03  # curve, bits per document, scores and the child's source
+DATA_MB = 15.0  # the prepared text and one workspace a slot
 
 
 @dataclass(frozen=True, slots=True)

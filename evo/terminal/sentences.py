@@ -51,7 +51,7 @@ def certainty(findings: Findings) -> list[str]:
         lines.append(interval(findings.final))
         if findings.search is not None:
             lines.append(
-                f"On the {count(findings.search.n, 'block')} that helped to choose it the difference was "
+                f"On {count(findings.search.n, 'block')} that helped to choose it the difference was "
                 f"{signed(findings.objective, findings.search.difference)}; believe the fresh figure."
             )
     elif findings.search is not None:
