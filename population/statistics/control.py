@@ -3,7 +3,7 @@
 A control variate with an estimated coefficient (Law, Simulation Modeling and Analysis, 11.4;
 Lavenberg and Welch 1981): coefficient 1 is a plain difference and adds the reference's own noise where
 blocks move nobody; 0 leaves scores as they are. Which rule for small n decides best was settled by
-simulation (`benchmarks/simulate_policies.py --controls`): the estimate, clipped to [0, 1], once it
+simulation (`benchmarks/simulate_estimates.py`): the estimate, clipped to [0, 1], once it
 is above 0 at one-sided 80 % with 3 degrees of freedom or more, and 0 before.
 """
 
