@@ -21,10 +21,6 @@ SEED = Path(__file__).parent.parent / "seed"
 CONTESTANTS = {"seed": SEED / "train.py", "yardstick": Path(__file__).parent / "yardstick.py"}
 
 
-class _Stop(Exception):
-    """Raised where the seed asks for its model's weights: we only wanted its shape."""
-
-
 def seed_shape(arguments):
     """Width, heads and rows of the seed at this scale, read off the seed itself."""
     run = types.SimpleNamespace(

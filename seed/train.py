@@ -49,16 +49,16 @@ FINAL_LR = 0.05  # knob: float 0.0 0.5
 # ==================================================================================================
 # Scale: how everything else follows from depth and horizon
 # ==================================================================================================
-# Knobs are stated at the reference scale: depth 2 and a run of REFERENCE_FLOPS.
+# Knobs are stated at the reference scale: depth 2 and a run of REFERENCE_TOKENS.
 # width, heads   width = depth x WIDTH_PER_DEPTH, rounded to whole heads of HEAD_DIM
 # Muon's rate    stays: an orthogonal step turns activations equally far at every width
 # AdamW's rates  matrices and head ~ 1 / width, embedding stays (muP)
 # weight decay   is stated per run and paid out by progress: it follows the horizon by itself
-# batch          grows with the cube root of the run's compute, in tokens
+# batch          grows with the square root of the tokens that the horizon allows
 
 REFERENCE_DEPTH = 2
-REFERENCE_FLOPS = 2.4e11  # 8 seconds of one CPU core
-FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 2e14}
+REFERENCE_TOKENS = 4e5  # 8 seconds of one CPU core
+FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 1e14}  # sustained; CPU measured, CUDA assumed
 
 
 class Scale:
@@ -71,12 +71,13 @@ class Scale:
         self.rows = max(1, round(self.batch_tokens(run) / run.context))
 
     def batch_tokens(self, run):
-        """Tokens a step. The horizon is the budget: in seconds of the device, or in tokens."""
+        """Tokens a step. The horizon is the budget: in tokens, or in seconds of the device."""
+        flops_per_token = 6 * 12 * self.depth * self.width**2
         if run.clock == "tokens":
-            flops = run.budget * 6 * 12 * self.depth * self.width**2
+            horizon = run.budget
         else:
-            flops = run.budget * FLOPS_PER_SECOND[run.device]
-        return BATCH_TOKENS * (flops / REFERENCE_FLOPS) ** (1 / 3)
+            horizon = run.budget * FLOPS_PER_SECOND[run.device] / flops_per_token
+        return BATCH_TOKENS * math.sqrt(horizon / REFERENCE_TOKENS)
 
 
 # ==================================================================================================
