@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from population.statistics.blocks import BlockEffects, block_effects
 from population.statistics.certification import Rule, Verdict, decide
-from population.statistics.control import control, without_block_effects
 from population.statistics.effects import Effects, Observations, child_value, fit, weak_prior
 from population.statistics.intervals import mean_interval
 
@@ -156,7 +156,8 @@ class Ours:
         self.runs: list[dict[int, float]] = [{b: self.world.run(0, b) for b in range(4)}]
         self.parents = [0]
         self.mean, self.sd = [float(np.mean(list(self.runs[0].values())))], [0.5]
-        self.coefficient, self.champion, self.attempts, self.fresh = 0.0, 0, 0, FRESH
+        self.champion, self.attempts, self.fresh = 0, 0, FRESH
+        self.blocks, self.run_sd = BlockEffects(), 1.0
         self.promotions: list[Promotion] = []
 
     def result(self) -> Result:
@@ -210,25 +211,26 @@ class Ours:
         """The posterior of a variant, centred on what is believed of its parent."""
         if variant == 0:
             self.mean[0] = self.level(0)
-            self.sd[0] = 1 / math.sqrt(len(self.runs[0]))
+            self.sd[0] = self.run_sd / math.sqrt(len(self.runs[0]))
             return
         parent, n = self.parents[variant], len(self.runs[variant])
         gain = self.level(variant) - self.mean[parent]
-        found = child_value(gain, 1 / n, self.sd[parent] ** 2, self.prior)
+        found = child_value(gain, self.run_sd**2 / n, self.sd[parent] ** 2, self.prior)
         self.mean[variant] = self.mean[parent] + float(found.mean)
         self.sd[variant] = float(found.sd)
 
     def level(self, variant: int) -> float:
         """The mean of a variant's runs without what blocks are established to do."""
-        scores = without_block_effects(self.runs[variant], self.runs[0], self.coefficient)
-        return float(np.mean(list(scores.values())))
+        return float(np.mean(list(self.blocks.taken_off(self.runs[variant]).values())))
 
     def learn(self) -> None:
-        """Fit the coefficient and the prior to all there is, and believe again from the seed down."""
-        self.coefficient = control(self.runs[0], self.runs[1:]).coefficient
+        """Fit blocks and prior to all there is, and believe again from the seed down."""
+        self.blocks = block_effects(self.runs).centred_on(self.runs[0])
+        self.run_sd = self.blocks.rest_sd if self.blocks.established else 1.0
         children = range(1, len(self.runs))
         gains = [self.level(v) - self.mean[self.parents[v]] for v in children]
-        variances = [1 / len(self.runs[v]) + self.sd[self.parents[v]] ** 2 for v in children]
+        noise = self.run_sd**2
+        variances = [noise / len(self.runs[v]) + self.sd[self.parents[v]] ** 2 for v in children]
         self.prior = fit(Observations.of(gains, variances), weak_prior(1.0))
         for variant in range(len(self.runs)):
             self.believe(variant)

@@ -96,7 +96,11 @@ class Config(_Settings):
                 "budget: give at least one of variants, seconds, llm_tokens, llm_dollars"
             )
         check_names(self.operators)
-        unpriced = [one.name for one in self.llm.endpoints if one.dollars(1, 1) is None] if self.llm else []
+        unpriced = (
+            [one.name for one in self.llm.endpoints if one.dollars(1, 1) is None]
+            if self.llm
+            else []
+        )
         if self.budget.llm_dollars is not None and unpriced:
             raise ValueError(
                 f"budget.llm_dollars cannot be kept: give price_in and price_out of {', '.join(unpriced)}"

@@ -74,6 +74,9 @@ class Rung:
     wall_seconds: float  # hard limit of the train role, whatever the clock says
 
 
+ONE_STEP = "/one-step"  # ends the name of a rung at which a variant is only built
+
+
 def variant_id(source: str) -> str:
     """The identity of a variant: the sha256 of its source, 64 hex digits."""
     return hashlib.sha256(source.encode()).hexdigest()

@@ -15,12 +15,12 @@ from evo.analysis.comparison import (
     noise,
     visible_difference,
 )
-from evo.analysis.progress import ONE_STEP, Failures, by_status, failures
+from evo.analysis.progress import Failures, by_status, failures
 from evo.analysis.ranking import SEARCH, Ranked, front_of, ranking
 from evo.analysis.record import Record
 from operators.source.knobs import sound_knobs
 from population.archive import Objective
-from population.variant import Purpose, Status
+from population.variant import ONE_STEP, Purpose, Status
 
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
 

@@ -9,9 +9,7 @@ from statistics import fmean, median
 
 from population.archive import Objective
 from population.records import Measured
-from population.variant import Measurement, Status
-
-ONE_STEP = "/one-step"  # ends the name of a rung at which a variant is only built
+from population.variant import ONE_STEP, Measurement, Status
 
 
 def slot_busy_share(

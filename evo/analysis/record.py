@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from evo.analysis.progress import ONE_STEP
 from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.reading import events, front, measurements, open_runs, proposals, seed, spent
 from population.records import Event, Measured, OpenRun, Proposed, Spent
 from population.store import Store, StoreError
-from population.variant import Measurement, Outcome, Status
+from population.variant import ONE_STEP, Measurement, Outcome, Status
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
 EVENTS_READ = 1000

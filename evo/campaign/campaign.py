@@ -47,7 +47,7 @@ class Campaign:
             with self.parts.open_store() as store:
                 self._proposals.take_up(store)
                 self._evaluations.approved = set(store.setting("approved", []))
-            self._answer_requests()  # what was asked while nothing ran
+            self._answer_requests(before_start=True)
             self._evaluations.start()
             self._coordinate()
             ending = self._ending()
@@ -71,9 +71,11 @@ class Campaign:
                 next_poll = time.monotonic() + POLL_SECONDS
                 self._answer_requests()
 
-    def _answer_requests(self) -> None:
+    def _answer_requests(self, before_start: bool = False) -> None:
+        """Do what was asked; a stop that was meant for an earlier process is not meant for this one."""
         for asked in self.shared.recorder.write(lambda store: store.take_requests()):
-            self._answer(asked)
+            if not (before_start and asked.kind == "stop"):
+                self._answer(asked)
 
     def _answer(self, asked: Asked) -> None:
         """Do what another process asked for."""

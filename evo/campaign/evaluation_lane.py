@@ -15,7 +15,7 @@ from evo.campaign.tally import SEARCH, Key, Tally, key_of
 from evo.evaluation.slots import Slot
 from population.reading import source_of
 from population.records import Measured
-from population.variant import CurvePoint, Measurement, Order, Purpose, Status
+from population.variant import ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
 
 POLL_SECONDS = 0.5
 
@@ -190,6 +190,9 @@ def describe(measurement: Measurement, tally: Tally) -> str:
     where = f"{order.purpose} {who} on {order.rung} block {order.block}"
     if measurement.status is not Status.OK:
         return f"{where}: {measurement.status}, {measurement.reason}"
+    if order.rung.endswith(ONE_STEP):
+        parameters = measurement.metrics.get("parameters", 0.0)
+        return f"built {who} at {order.rung.removesuffix(ONE_STEP)}: {parameters:,.0f} parameters"
     objective = tally.objectives[0].name
     score = measurement.metrics.get(objective, float("nan"))
     return f"{where}: {objective} {score:.4f} ({measurement.wall_seconds:.0f} s)"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.campaign.tally import SEARCH, Tally, key_of
-from population.variant import Clock, Order, Purpose, Rung, Status
+from population.variant import ONE_STEP, Clock, Order, Purpose, Rung, Status
 
 SCALES_FROM, SCALES_TO = 0.5, 2.0  # parameters relative to the seed's at the same rung
 AFTER_SEARCH = SEARCH | {Purpose.FINAL}
@@ -50,7 +50,7 @@ def build_rung(rung: Rung) -> Rung:
     """The same scale for a single step: shows whether a variant can be built there, and its parameters."""
     return replace(
         rung,
-        name=f"{rung.name}/one-step",
+        name=rung.name + ONE_STEP,
         clock=Clock.TOKENS,
         budget=1,
         rows=min(rung.rows, 4),
@@ -123,7 +123,7 @@ class Graduation:
         """Why a variant cannot run at a rung's scale; "" when it can or was not built there yet."""
         built = {
             row.measurement.order.variant_id: row.measurement
-            for row in self._tally.rows(f"{rung}/one-step")
+            for row in self._tally.rows(rung + ONE_STEP)
         }
         mine, seed = built.get(variant_id), built.get(self._tally.seed_id)
         if mine is None or seed is None or seed.status is not Status.OK:
@@ -138,7 +138,7 @@ class Graduation:
     def _build_orders(self, rung: str) -> list[Order]:
         picks = self.picks(rung)
         everyone = [self._tally.seed_id, *picks] if picks else []
-        return [Order(one, f"{rung}/one-step", 0, 0, Purpose.GRADUATE) for one in everyone]
+        return [Order(one, rung + ONE_STEP, 0, 0, Purpose.GRADUATE) for one in everyone]
 
     def _run_orders(self, rung: str, cleared: Sequence[str]) -> list[Order]:
         everyone = [self._tally.seed_id, *cleared] if cleared else []

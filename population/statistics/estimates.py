@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from population.records import Measured
-from population.statistics.control import control, without_block_effects
+from population.statistics.blocks import BlockEffects, block_effects
 from population.variant import Estimate, Status
 
 BlockMeans = dict[str, dict[str, dict[int, float]]]  # variant -> metric -> block -> mean of repeats
@@ -33,23 +33,28 @@ def estimates(
 ) -> dict[str, dict[str, Estimate]]:
     """What `ok` rows of one rung say of each variant, by metric, in order of first measurement.
 
-    Repeats are averaged within their block first; mean and n are over blocks. What a block did to
-    the `reference` variant is taken off with an estimated coefficient (see `control`), 0 while no
-    correlation is established: variants measured on different blocks become comparable. The sd of
-    the mean is s / sqrt(n), s pooled over all variants measured on two blocks or more (NaN when
-    none is). ValueError for a number that is not finite.
+    Repeats are averaged within their block first; mean and n are over blocks. With a `reference`
+    what blocks are established to do to everyone is taken off (see `blocks`), so that variants
+    on different blocks are compared as if all had run on the reference's. The sd of the mean is
+    s / sqrt(n), s of one run, pooled over all variants measured on two blocks or more (NaN
+    when none is). ValueError for a number that is not finite.
     """
-    raw = block_means(rows)
-    adjusted = _without_block_effects(raw, reference)
-    found: dict[str, dict[str, Estimate]] = {variant_id: {} for variant_id in raw}
-    for metric in dict.fromkeys(metric for metrics in raw.values() for metric in metrics):
-        noise = _run_sd(raw, adjusted, metric, reference)
-        for variant_id, metrics in adjusted.items():
-            if metric in metrics:
-                values = metrics[metric].values()
-                sd = noise / math.sqrt(len(values))
-                found[variant_id][metric] = Estimate(fmean(values), sd, len(values))
+    means = block_means(rows)
+    found: dict[str, dict[str, Estimate]] = {variant_id: {} for variant_id in means}
+    for metric in dict.fromkeys(metric for metrics in means.values() for metric in metrics):
+        scores = {id: metrics[metric] for id, metrics in means.items() if metric in metrics}
+        effects = BlockEffects() if reference is None else block_effects(scores.values())
+        effects = effects.centred_on(scores.get(reference or "", {}))
+        noise = effects.rest_sd if effects.established else pooled_sd(_values(scores))
+        for variant_id, by_block in scores.items():
+            values = effects.taken_off(by_block).values()
+            sd = noise / math.sqrt(len(values))
+            found[variant_id][metric] = Estimate(fmean(values), sd, len(values))
     return found
+
+
+def _values(scores: dict[str, dict[int, float]]) -> list[list[float]]:
+    return [list(by_block.values()) for by_block in scores.values()]
 
 
 def noise_sd(rows: Iterable[Measured], metric: str) -> float | None:
@@ -78,37 +83,3 @@ def block_means(rows: Iterable[Measured]) -> BlockMeans:
         }
         for variant_id, by_metric in runs.items()
     }
-
-
-def _without_block_effects(means: BlockMeans, reference: str | None) -> BlockMeans:
-    """Each block mean less what its block is established to do to everyone, by metric."""
-    known = means.get(reference or "", {})
-    coefficients = {
-        metric: control(
-            blocks, (found.get(metric, {}) for id, found in means.items() if id != reference)
-        ).coefficient
-        for metric, blocks in known.items()
-    }
-    return {
-        variant_id: {
-            metric: without_block_effects(
-                blocks, known.get(metric, {}), coefficients.get(metric, 0.0)
-            )
-            for metric, blocks in metrics.items()
-        }
-        for variant_id, metrics in means.items()
-    }
-
-
-def _run_sd(raw: BlockMeans, adjusted: BlockMeans, metric: str, reference: str | None) -> float:
-    """The sd of one adjusted run, pooled. Where block effects were taken off, the reference says
-    nothing about what they leave.
-    """
-    touched = reference in raw and raw[reference].get(metric) != adjusted[reference].get(metric)
-    return pooled_sd(
-        [
-            list(metrics[metric].values())
-            for variant_id, metrics in adjusted.items()
-            if metric in metrics and not (touched and variant_id == reference)
-        ]
-    )
