@@ -37,7 +37,17 @@ from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import measurements, seed, spent
 from population.store import Store
-from population.variant import Clock, Outcome, Proposal, Rung, Status, Variant, variant_id
+from population.variant import (
+    Clock,
+    Order,
+    Outcome,
+    Proposal,
+    Purpose,
+    Rung,
+    Status,
+    Variant,
+    variant_id,
+)
 
 DATABASE = "campaign.db"
 CONFIG = "config.yaml"
@@ -208,8 +218,12 @@ def build_campaign(
     config: Config,
     loop: LoopSettings,
     say: Callable[[str], None] = lambda text: None,
+    everywhere: bool = False,
 ) -> Campaign:
-    """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs."""
+    """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs.
+
+    `everywhere`: calibrate the seed once at every rung instead of on several blocks of the first.
+    """
     with folder.open_store() as store:
         left = end_leftovers(store)
         if left:
@@ -226,6 +240,9 @@ def build_campaign(
     recorder = Recorder(folder.open_store, lambda text: _ignore(board.tell("waiting", text)))
     stopping = threading.Event()
     proxy = bench.rungs[0]
+    calibrations = [
+        Order(tally.seed_id, rung.name, 0, 0, Purpose.CALIBRATE) for rung in bench.rungs
+    ]
     parts = Parts(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
@@ -241,7 +258,7 @@ def build_campaign(
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
-        policy=Policy(config.policy, tally, proxy.name),
+        policy=Policy(config.policy, tally, proxy.name, calibrations if everywhere else None),
         graduation=Graduation(config.graduation, tally, bench.rungs, lineage.lineage_root),
         budget=budget,
         board=board,

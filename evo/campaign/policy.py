@@ -27,6 +27,7 @@ class PolicySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed_blocks: int = Field(default=4, ge=1, description="blocks the seed is measured on first")
+    seed_repeats: int = Field(default=2, ge=0, description="further runs of the seed on block 0")
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
     most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
     final_blocks: int = Field(
@@ -37,24 +38,33 @@ class PolicySettings(BaseModel):
 class Policy:
     """The duties of a free slot at the proxy rung; `taken` says which runs are recorded or under way."""
 
-    def __init__(self, settings: PolicySettings, tally: Tally, rung: str) -> None:
+    def __init__(
+        self,
+        settings: PolicySettings,
+        tally: Tally,
+        rung: str,
+        calibrations: Sequence[Order] | None = None,
+    ) -> None:
         self._settings = settings
         self._tally = tally
         self._rung = rung
+        self._calibrations = self._default_calibrations() if calibrations is None else calibrations
 
     def calibrate(self, taken: Taken) -> Order | None:
         """The seed's next calibration run."""
-        return self._first_free(self._calibrations(), taken)
+        return self._first_free(self._calibrations, taken)
 
     def calibrated(self) -> bool:
         """Whether every calibration run is recorded or given up."""
-        keys = [key_of(order) for order in self._calibrations()]
+        keys = [key_of(order) for order in self._calibrations]
         return all(self._tally.measured(key) or given_up(self._tally, key) for key in keys)
 
-    def _calibrations(self) -> list[Order]:
-        blocks = range(self._settings.seed_blocks)
+    def _default_calibrations(self) -> list[Order]:
+        """The seed once on each of its blocks, then again on the first: noise across and within."""
+        keys = [(block, 0) for block in range(self._settings.seed_blocks)]
+        keys += [(0, 1 + again) for again in range(self._settings.seed_repeats)]
         seed_id = self._tally.seed_id
-        return [Order(seed_id, self._rung, block, 0, Purpose.CALIBRATE) for block in blocks]
+        return [Order(seed_id, self._rung, *key, Purpose.CALIBRATE) for key in keys]
 
     def search(self, ready: Sequence[str], taken: Taken) -> Order | None:
         """Re-measure the front while that is behind its share, else screen the oldest waiting child."""

@@ -1,0 +1,87 @@
+"""`evo calibrate`: how noisy a run is here, before anything is searched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import JsonOption, app, show, show_json
+from evo.cli.folder import fresh_folder
+from evo.cli.running import ConfigArgument, SetOption
+
+if TYPE_CHECKING:
+    from evo.config import Config
+
+ATTEMPTS = 10  # certifications a campaign of the usual length has runs for
+
+
+@app.command(epilog="Example: evo calibrate configs/quickstart.yaml --blocks 6 --repeats 6")
+def calibrate(
+    config_file: ConfigArgument,
+    blocks: Annotated[int, typer.Option(min=2, help="Runs of the seed, one a block.")] = 6,
+    repeats: Annotated[int, typer.Option(min=1, help="Further runs on the first block.")] = 5,
+    rungs: Annotated[
+        bool, typer.Option("--rungs", help="The seed at 3 depths x 3 budgets instead.")
+    ] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="The calibration's folder.")
+    ] = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the seed against itself: the noise, the smallest gain that can be certified, the rungs.
+
+    The runs are kept in a folder of their own, which `evo status --dir` and the other commands read.
+    """
+    from evo.analysis.calibration import ladder_of, noise_of
+    from evo.analysis.record import Record
+    from evo.build import build_campaign, create_campaign, locked
+    from evo.campaign.parts import LoopSettings
+    from evo.cli.following import Follower, say_line
+    from evo.config import read_config
+    from evo.terminal.calibration import ladder_sentences, noise_sentences
+
+    config = _only_the_seed(read_config(config_file, changes or ()), blocks, repeats, rungs)
+    folder = create_campaign(config, directory or fresh_folder(Path.cwd(), config.name))
+    with locked(folder):
+        loop = LoopSettings(search=False, finish=False)
+        say = lambda text: say_line(text, as_json)  # noqa: E731
+        campaign = build_campaign(folder, config, loop, say, everywhere=rungs)
+        Follower(campaign, config.name, live=False, to_stderr=as_json).run()
+    with folder.open_store() as store:
+        record = Record.of(store)
+    metric, children = record.objective.name, config.budget.variants or 100
+    found = ladder_of(record) if rungs else noise_of(record, children, ATTEMPTS)
+    if as_json:
+        show_json(found)
+    elif found is None:
+        show(
+            "too few runs ended well to say anything; see `evo status --dir "
+            + str(folder.path)
+            + "`"
+        )
+    else:
+        lines = ladder_sentences(found, metric) if rungs else noise_sentences(found, metric)  # type: ignore[arg-type]
+        show("", *lines)
+
+
+def _only_the_seed(config: Config, blocks: int, repeats: int, grid: bool) -> Config:
+    """The same measuring, with nothing searched; with `grid`, three depths by three budgets."""
+    from evo.config import RungSettings
+
+    policy = config.policy.model_copy(update={"seed_blocks": blocks, "seed_repeats": repeats})
+    rungs = config.rungs
+    if grid:
+        proxy: RungSettings = next(iter(config.rungs.values()))
+        depths = (proxy.depth, max(1, proxy.depth - 1), proxy.depth + 1)
+        rungs = {
+            f"d{depth}-b{budget:g}": proxy.model_copy(update={"depth": depth, "budget": budget})
+            for depth in dict.fromkeys(depths)
+            for budget in (proxy.budget, proxy.budget / 2, proxy.budget * 2)
+        }
+    name = f"{config.name}-calibration"
+    return config.model_copy(
+        update={"policy": policy, "rungs": rungs, "name": name, "exact": False}
+    )
