@@ -43,7 +43,7 @@ class Plan:
 
     slots: int
     rungs: Sequence[RungPlan]
-    seed_blocks: int
+    seed_runs: int
     remeasure_share: float
     final_blocks: int
     graduates: int
@@ -84,7 +84,7 @@ def forecast(plan: Plan) -> Forecast:
     seconds = None
     if search is not None and run is not None and runs is not None:
         first = (
-            run * math.ceil(plan.seed_blocks / plan.slots) if not plan.measured_variants else 0.0
+            run * math.ceil(plan.seed_runs / plan.slots) if not plan.measured_variants else 0.0
         )
         seconds = first + search + _closing(plan, run)
     return Forecast(
@@ -117,7 +117,7 @@ def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None
 
 
 def _runs(plan: Plan, children: int) -> int:
-    search = plan.seed_blocks + math.ceil(children / (1 - plan.remeasure_share))
+    search = plan.seed_runs + math.ceil(children / (1 - plan.remeasure_share))
     upper = len(plan.rungs) - 1
     return (
         search + 2 * plan.final_blocks + upper * (plan.graduates + 1) * (1 + plan.graduate_blocks)

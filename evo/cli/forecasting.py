@@ -25,7 +25,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     return Plan(
         slots=len(slots),
         rungs=[_rung_plan(name, settings, record) for name, settings in rungs],
-        seed_blocks=config.policy.seed_blocks,
+        seed_runs=config.policy.seed_blocks + config.policy.seed_repeats,
         remeasure_share=config.policy.remeasure_share,
         final_blocks=config.policy.final_blocks,
         graduates=config.graduation.graduates,

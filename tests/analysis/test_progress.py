@@ -87,7 +87,7 @@ def test_failures_are_counted_by_kind_with_the_last_reason() -> None:
 PLAN = Plan(
     slots=2,
     rungs=(RungPlan("proxy", 8.0, startup_seconds=2.0), RungPlan("larger", 24.0, 2.0)),
-    seed_blocks=4,
+    seed_runs=4,
     remeasure_share=0.2,
     final_blocks=3,
     graduates=1,

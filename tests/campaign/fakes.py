@@ -114,7 +114,7 @@ def make_campaign(
     operators: Sequence[Operator] | None = None,
     slots: int = 2,
     budget: BudgetSettings = BudgetSettings(variants=10),
-    policy: PolicySettings = PolicySettings(seed_blocks=2, final_blocks=0),
+    policy: PolicySettings = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=0),
     loop: LoopSettings = LoopSettings(),
     promotion: Promotion = Promotion.AUTO,
     rungs: Sequence[Rung] = (PROXY,),

@@ -29,7 +29,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
         "clock": "cpu_seconds",
         "rungs": {"proxy": rung | {"startup_seconds": 0.3}},
         "operators": {"nudge": 3, "merge": 1},
-        "policy": {"seed_blocks": 2, "final_blocks": 0},
+        "policy": {"seed_blocks": 2, "seed_repeats": 0, "final_blocks": 0},
         "budget": {"variants": 10},
     }
     path = folder / "campaign.yaml"

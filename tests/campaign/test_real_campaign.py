@@ -59,7 +59,7 @@ def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(tm
             operators={"llm_mutate": 1},
             llm={"endpoints": [endpoint]},
             budget={"variants": 52},
-            policy={"seed_blocks": 2, "final_blocks": 0, "remeasure_share": 0.1},
+            policy={"seed_blocks": 2, "seed_repeats": 0, "final_blocks": 0, "remeasure_share": 0.1},
         )
         run_here(config, tmp_path / "c")
     with Folder(tmp_path / "c").open_store() as store:

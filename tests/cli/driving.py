@@ -25,7 +25,7 @@ sandbox: {{mode: none}}
 rungs:
   proxy: {{depth: 2, context: 64, budget: 0.1, rows: 64, startup_seconds: 1.0}}
   larger: {{depth: 3, context: 64, budget: 0.2, rows: 64, startup_seconds: 1.0}}
-policy: {{seed_blocks: 2, remeasure_share: 0.2, final_blocks: 1}}
+policy: {{seed_blocks: 2, seed_repeats: 0, remeasure_share: 0.2, final_blocks: 1}}
 graduation: {{promotion: auto}}
 budget: {{variants: 3}}
 """
