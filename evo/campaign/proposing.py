@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evo.campaign.tally import Beliefs, Tally
+from evo.campaign.tally import Tally
 from operators.operator import (
     Draft,
     Kin,
@@ -30,7 +30,6 @@ from population.selection import (
     choose_parents,
     population,
 )
-from population.statistics import noise_sd
 from population.store import Store
 from population.variant import Cost, Outcome, Parent, Proposal, Variant, variant_id
 
@@ -96,7 +95,9 @@ class Proposer:
         return self._judge(number, operator, parents, draft, seen, started)
 
     def _population(self, upto: int | None) -> list[Candidate]:
-        return population(self._tally.candidates(self._at.rung, upto), self._selection)
+        newest = self._selection.population
+        known = self._tally.candidates(self._at.rung, upto, newest)
+        return population(known, self._selection)
 
     def _can(self, operator: Operator, people: list[Candidate]) -> bool:
         if operator.kin is Kin.ONE:
@@ -126,36 +127,42 @@ class Proposer:
     def _views(
         self, store: Store, parents: tuple[Parent, ...], upto: int | None
     ) -> tuple[ParentView, ...]:
-        beliefs = self._tally.beliefs(self._at.rung, upto)
         return tuple(
             ParentView(
                 parent.variant_id,
                 parent.role,
                 source_of(store, parent.variant_id),
-                beliefs.get(parent.variant_id, {}),
+                self._tally.believed(parent.variant_id, self._at.rung, upto),
             )
             for parent in parents
         )
 
     def _scene(self, store: Store, parents: tuple[Parent, ...], upto: int | None) -> Scene:
         objective = self._tally.objectives[0].name
-        beliefs = self._tally.beliefs(self._at.rung, upto)
-        rows = self._tally.rows(self._at.rung, upto)
-        statuses = {row.measurement.order.variant_id: row.measurement.status for row in rows}
         tried = []
         for parent in parents:
             for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
                 made = first_proposal(store, child)
-                if made is not None and child in statuses:
-                    effect = _effect(beliefs, child, parent.variant_id, objective)
-                    tried.append(Tried(made.idea, made.operator, statuses[child].value, effect))
+                rows = self._tally.rows(self._at.rung, upto, variant_id=child)
+                if made is not None and rows:
+                    effect = self._effect(child, parent.variant_id, objective, upto)
+                    status = rows[-1].measurement.status
+                    tried.append(Tried(made.idea, made.operator, status.value, effect))
         return Scene(
             brief=self._at.brief,
             objectives=tuple(one.name for one in self._tally.objectives),
-            noise_sd=noise_sd(rows, objective),
+            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
         )
+
+    def _effect(self, child: str, parent: str, objective: str, upto: int | None) -> float | None:
+        """Child minus parent in an objective; None without both."""
+        rung = self._at.rung
+        mine, theirs = (
+            self._tally.believed(one, rung, upto).get(objective) for one in (child, parent)
+        )
+        return None if mine is None or theirs is None else mine.mean - theirs.mean
 
     def _judge(
         self,
@@ -192,12 +199,6 @@ def one_line(text: str, most: int = IDEA_CHARACTERS) -> str:
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(printable.split())
     return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def _effect(beliefs: Beliefs, child: str, parent: str, objective: str) -> float | None:
-    """Child minus parent in an objective; None without both."""
-    mine, theirs = (beliefs.get(one, {}).get(objective) for one in (child, parent))
-    return None if mine is None or theirs is None else mine.mean - theirs.mean
 
 
 def _timed(cost: Cost, started: float) -> Cost:

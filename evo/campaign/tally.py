@@ -7,14 +7,15 @@ costs no query; the store stays the only truth.
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from population.archive import Constraint, Objective, admissible, pareto_front, standings, violation
+from evo.campaign.beliefs import RungBeliefs
+from population.archive import Constraint, Objective, admissible, standings, violation
 from population.records import FrontMember, Measured
 from population.selection import Candidate
-from population.statistics import estimates
 from population.variant import Estimate, Order, Purpose, Status
 
 SEARCH = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})
@@ -52,7 +53,9 @@ class Tally:
         self._keys: dict[Key, Status] = {}
         self._lost: Counter[Key] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
-        self._cache: dict[tuple[str, int | None, frozenset[Purpose]], Beliefs] = {}
+        self._of_variant: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+        # grown row by row: one for what is known now, one for what an exact campaign may see
+        self._beliefs: dict[tuple[str, frozenset[Purpose], bool], RungBeliefs] = {}
 
     def add(self, row: Measured) -> None:
         """Take in one recorded measurement; a lost one only counts as an attempt."""
@@ -62,10 +65,13 @@ class Tally:
                 self._lost[key_of(order)] += 1
                 return
             self._last_id = max(self._last_id, row.id)
-            self._rows[order.rung].append(row)
+            rows = self._rows[order.rung]
+            if rows and rows[-1].id > row.id:  # two slots ended at once
+                self._beliefs.clear()
+            insort(rows, row, key=lambda one: one.id)
+            insort(self._of_variant[order.rung, order.variant_id], row, key=lambda one: one.id)
             self._keys[key_of(order)] = row.measurement.status
             self._purposes[order.rung, order.purpose] += 1
-            self._cache.clear()
 
     def rungs(self) -> list[str]:
         """The rungs that something was measured at."""
@@ -101,12 +107,12 @@ class Tally:
     ) -> list[Measured]:
         """Rows of a rung in order, none with an id above `upto`."""
         with self._lock:
+            known = self._rows[rung] if variant_id is None else self._of_variant[rung, variant_id]
             return [
                 row
-                for row in self._rows[rung]
+                for row in known
                 if (upto is None or row.id <= upto)
                 and (purposes is None or row.measurement.order.purpose in purposes)
-                and (variant_id is None or row.measurement.order.variant_id == variant_id)
             ]
 
     def blocks(
@@ -120,41 +126,87 @@ class Tally:
         self, rung: str, upto: int | None = None, purposes: Collection[Purpose] = SEARCH
     ) -> Beliefs:
         """Estimates by variant and metric from the runs made for these purposes."""
-        wanted = (rung, upto, frozenset(purposes))
         with self._lock:
-            if wanted not in self._cache:
-                self._cache[wanted] = estimates(self.rows(rung, upto, purposes), self.seed_id)
-            return self._cache[wanted]
+            known = self._known(rung, upto, purposes)
+            return {variant_id: dict(known.found(variant_id)) for variant_id in known}
+
+    def believed(
+        self,
+        variant_id: str,
+        rung: str,
+        upto: int | None = None,
+        purposes: Collection[Purpose] = SEARCH,
+    ) -> dict[str, Estimate]:
+        """Estimates of one variant by metric; empty without an `ok` run."""
+        with self._lock:
+            known = self._known(rung, upto, purposes)
+            return dict(known.found(variant_id)) if variant_id in known else {}
+
+    def noise_sd(self, rung: str, metric: str, upto: int | None = None) -> float | None:
+        """The sd of one run of a variant from block to block; None while it is not known."""
+        with self._lock:
+            return self._known(rung, upto, SEARCH).noise_sd(metric)
 
     def front(
         self, rung: str, upto: int | None = None, purposes: Collection[Purpose] = SEARCH
     ) -> list[str]:
         """The Pareto front at a rung, best first objective first; empty before the seed has a score."""
-        beliefs = self.beliefs(rung, upto, purposes)
-        if self.seed_id not in beliefs:
-            return []
-        return pareto_front(beliefs, self.objectives, beliefs[self.seed_id], self.constraints)
+        with self._lock:
+            return self._known(rung, upto, purposes).front()
+
+    def _known(self, rung: str, upto: int | None, purposes: Collection[Purpose]) -> RungBeliefs:
+        """The beliefs of a rung, brought up to `upto`."""
+        wanted = (rung, frozenset(purposes), upto is None)
+        known = self._beliefs.get(wanted)
+        if known is None or (upto is not None and known.last_id > upto):
+            known = RungBeliefs(self.seed_id, self.objectives, self.constraints)
+            self._beliefs[wanted] = known
+        rows = self._rows[rung]
+        while known.taken < len(rows) and (upto is None or rows[known.taken].id <= upto):
+            row = rows[known.taken]
+            known.taken, known.last_id = known.taken + 1, row.id
+            if row.measurement.order.purpose in purposes:
+                known.add(row)
+        return known
 
     def members(self, rung: str, purposes: Collection[Purpose] = SEARCH) -> list[FrontMember]:
         """The front with each member's standing and its estimate of the first objective."""
-        front, beliefs = self.front(rung, None, purposes), self.beliefs(rung, None, purposes)
-        standing = standings(front, {one: len(self.blocks(one, rung)) for one in front})
-        first = self.objectives[0].name
-        return [FrontMember(one, standing[one], beliefs[one][first]) for one in front]
+        with self._lock:
+            known, first = self._known(rung, None, purposes), self.objectives[0].name
+            front = known.front()
+            standing = standings(front, {one: len(self.blocks(one, rung)) for one in front})
+            return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
 
-    def candidates(self, rung: str, upto: int | None = None) -> list[Candidate]:
-        """Every variant that may be a parent, in the order of first measurement."""
-        beliefs = self.beliefs(rung, upto)
-        if self.seed_id not in beliefs:
-            return []
-        seed, front = beliefs[self.seed_id], set(self.front(rung, upto))
-        return [
-            Candidate(
-                variant_id=variant_id,
-                values=tuple(objective.to_minimise(found) for objective in self.objectives),
-                on_front=variant_id in front,
-                violation=violation(found, self.constraints, seed),
-            )
-            for variant_id, found in beliefs.items()
-            if admissible(found, self.objectives, seed)
-        ]
+    def candidates(
+        self, rung: str, upto: int | None = None, newest: int | None = None
+    ) -> list[Candidate]:
+        """The front and the `newest` last measured (None: all) of those that may be parents.
+
+        In the order of first measurement.
+        """
+        with self._lock:
+            known = self._known(rung, upto, SEARCH)
+            front = set(known.front())
+            if self.seed_id not in known:
+                return []
+            seed, chosen, left = known.found(self.seed_id), list[Candidate](), newest
+            waiting = set(front)
+            for variant_id in reversed(known):
+                if left == 0 and not waiting:
+                    break
+                if left == 0 and variant_id not in waiting:
+                    continue
+                waiting.discard(variant_id)
+                found = known.found(variant_id)
+                if not admissible(found, self.objectives, seed):
+                    continue
+                left = left if not left else left - 1
+                chosen.append(
+                    Candidate(
+                        variant_id=variant_id,
+                        values=tuple(one.to_minimise(found) for one in self.objectives),
+                        on_front=variant_id in front,
+                        violation=violation(found, self.constraints, seed),
+                    )
+                )
+            return chosen[::-1]
