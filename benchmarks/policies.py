@@ -144,10 +144,11 @@ class Ours:
 
     world: World
     rule: Rule
-    power: Callable[[float], float]  # of an attempt at a true gain
+    power: Callable[[float], float] | None  # of an attempt at a true gain
     remeasure_share: float = 0.2
     most_blocks: int = 6
-    every: int = 30  # search runs between attempts at least
+    every: int = 100  # search runs between attempts at least
+    chance: float = 0.9  # of passing, that an attempt before the end needs
     post_pairs: int = 6
     fitted_every: int = 60
 
@@ -236,14 +237,15 @@ class Ours:
             self.believe(variant)
 
     def likely(self, challenger: int) -> bool:
-        """Whether an attempt is likelier to pass than not, given what is believed of both."""
+        """Whether an attempt is likely enough to pass, given what is believed of both."""
         if challenger == self.champion:
             return False
         gain = self.mean[challenger] - self.mean[self.champion]
         sd = math.hypot(self.sd[challenger], self.sd[self.champion])
         points = np.sqrt(3) * np.array([-1.0, 0.0, 1.0])  # Gauss-Hermite, three points
+        assert self.power
         chances = [self.power(gain + sd * float(x)) for x in points]
-        return float(np.dot(chances, [1 / 6, 2 / 3, 1 / 6])) > 0.5
+        return float(np.dot(chances, [1 / 6, 2 / 3, 1 / 6])) > self.chance
 
     def certify(self, challenger: int) -> None:
         """One attempt, and after a success the runs that get published."""

@@ -1,0 +1,103 @@
+"""Block effects: taken off where blocks move everyone, left alone where they do not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from population.statistics.blocks import BlockEffects, block_effects
+
+SEED_AND_FRONT = (4, 6, 4, 3)  # blocks that the seed and the front members have
+DRAWS = 800
+
+Scores = dict[int, float]
+
+
+def a_small_campaign(
+    rng: np.random.Generator, shared: float, front: tuple[int, ...] = SEED_AND_FRONT
+) -> tuple[list[Scores], Scores]:
+    """Runs of sd 1, of which blocks explain the share `shared` of the variance; and those of one more."""
+    blocks = rng.normal(0, math.sqrt(shared), 6)
+    levels = [0.0, *rng.normal(0, 1, len(front) - 1), 0.0]
+    own = rng.normal(0, math.sqrt(1 - shared), (len(levels), 6))
+    runs = [dict(enumerate((lv + blocks + o).tolist())) for lv, o in zip(levels, own, strict=True)]
+    return [{b: runs[k][b] for b in range(n)} for k, n in enumerate(front)], {0: runs[-1][0]}
+
+
+def test_exact_effects_are_found_to_the_digit() -> None:
+    effects = {0: 0.3, 1: -0.2, 2: 0.1, 5: -0.2}
+    variants = [{b: level + effects[b] for b in effects} for level in (1.0, 2.0, 3.0)]
+    found = block_effects(variants).centred_on(effects.keys())
+    assert found.effects == pytest.approx(effects)
+    assert found.taken_off({0: 1.3, 9: 4.0}) == pytest.approx({0: 1.0, 9: 4.0})
+    assert found.correlation == pytest.approx(1.0)
+
+
+def test_variances_are_recovered_from_variants_of_unequal_n() -> None:
+    rng = np.random.default_rng(1)
+    found = [block_effects(a_small_campaign(rng, 0.4)[0]) for _ in range(DRAWS)]
+    assert np.mean([one.rest_sd**2 for one in found]) == pytest.approx(0.6, abs=0.04)
+    assert np.mean([one.block_sd**2 for one in found]) == pytest.approx(0.4, abs=0.08)
+
+
+def test_blocks_that_move_nobody_are_seldom_established() -> None:
+    rng = np.random.default_rng(2)
+    none = [block_effects(a_small_campaign(rng, 0.0)[0]).established for _ in range(DRAWS)]
+    strong = [block_effects(a_small_campaign(rng, 0.9)[0]).established for _ in range(DRAWS)]
+    assert np.mean(none) == pytest.approx(0.1, abs=0.03)
+    assert np.mean(strong) > 0.95
+
+
+@pytest.mark.parametrize(("shared", "most"), [(0.0, 1.05), (0.5, 0.92), (0.9, 0.55)])
+def test_it_costs_little_and_saves_much_beside_leaving_scores_alone(
+    shared: float, most: float
+) -> None:
+    """The error of one run on block 0 beside the seed's mean, at the size of a small campaign."""
+    rng = np.random.default_rng(3)
+    ours, plain, paired = [], [], []
+    for _ in range(DRAWS):
+        variants, child = a_small_campaign(rng, shared)
+        seed = variants[0]
+        effects = block_effects(variants).centred_on(seed.keys())
+        centre = np.mean(list(seed.values()))
+        ours.append(effects.taken_off(child)[0] - centre)
+        plain.append(child[0] - centre)
+        paired.append(child[0] - seed[0])  # a plain difference adds the seed's own noise
+    assert np.std(ours) < most * np.std(plain)
+    assert np.std(ours) < 0.95 * np.std(paired)
+
+
+def test_taking_effects_off_leaves_the_references_mean_alone() -> None:
+    variants, _ = a_small_campaign(np.random.default_rng(4), 0.9)
+    found = block_effects(variants).centred_on(variants[0].keys())
+    before, after = (list(one.values()) for one in (variants[0], found.taken_off(variants[0])))
+    assert found.established
+    assert np.mean(after) == pytest.approx(np.mean(before))
+    assert np.std(after) < np.std(before)
+
+
+@pytest.mark.parametrize(
+    "variants",
+    [[], [{0: 1.0}, {1: 2.0}], [{0: 1.0, 1: 2.0}], [{0: 3.0, 1: 3.0, 2: 3.0}] * 9],
+)
+def test_without_anything_to_compare_nothing_is_established(variants: list[Scores]) -> None:
+    found = block_effects(variants)
+    assert not found.established
+    assert found.taken_off({0: 1.0}) == {0: 1.0}
+    assert found.centred_on([0]) == found
+
+
+def test_groups_that_share_no_block_are_solved_side_by_side() -> None:
+    rng = np.random.default_rng(5)
+    left = [{b: 1.0 + b + 1e-6 * rng.normal() for b in (0, 1, 2)} for _ in range(3)]
+    right = [{b: 5.0 - b + 1e-6 * rng.normal() for b in (7, 8)} for _ in range(3)]
+    found = block_effects([*left, *right])
+    assert found.effects[2] - found.effects[0] == pytest.approx(2.0, abs=1e-4)
+    assert found.effects[8] - found.effects[7] == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_a_correlation_is_never_more_than_all() -> None:
+    assert BlockEffects(0.0, 0.0).correlation == 0.0
+    assert BlockEffects(3.0, 4.0).correlation == pytest.approx(0.36)
