@@ -15,12 +15,12 @@ from population.variant import Measurement, Order, Purpose, Status
 SEED = "seed"
 CONSTRAINTS = (Constraint(name="parameters", at_most=2.5),)
 run = st.tuples(
-    st.sampled_from([SEED, *"abcdefgh"]),
+    st.sampled_from([SEED, *"abcde"]),
     st.integers(0, 4),
     st.integers(0, 1),
     st.sampled_from([Purpose.SCREEN, Purpose.REMEASURE, Purpose.FINAL]),
     st.sampled_from([Status.OK, Status.OK, Status.OK, Status.CRASHED]),
-    st.floats(2.0, 2.1),
+    st.floats(2.0, 2.03),
     st.integers(1, 3),
 )
 
@@ -32,7 +32,7 @@ def row(id: int, made: tuple[str, int, int, Purpose, Status, float, int]) -> Mea
     return Measured(id, Measurement(order, status, metrics=metrics if status is Status.OK else {}))
 
 
-@settings(max_examples=120)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(run, max_size=40, unique_by=lambda one: one[:3]), st.integers(0, 3), st.randoms())
 def test_beliefs_grown_row_by_row_are_those_of_all_rows_at_once(runs, swapped, chance):
     rows = [row(number, made) for number, made in enumerate(runs, start=1)]
