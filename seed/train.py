@@ -284,23 +284,21 @@ class AdamW:
     """Adam with decoupled weight decay; one rate for its parameters."""
 
     def __init__(self, parameters, rate, beta1):
-        self.parameters, self.rate, self.beta1, self.steps = list(parameters), rate, beta1, 0
+        self.parameters, self.rate, self.beta1 = list(parameters), rate, beta1
         self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.square = [torch.zeros_like(p) for p in self.parameters]
+        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
     def step(self, schedule, decay):
         """One update: `schedule` multiplies the rate, `decay` is the share of weight to take."""
-        self.steps += 1
         gradients = [p.grad for p in self.parameters]
-        torch._foreach_lerp_(self.mean, gradients, 1 - self.beta1)
-        torch._foreach_mul_(self.square, BETA2)
-        torch._foreach_addcmul_(self.square, gradients, gradients, 1 - BETA2)
-        size = torch._foreach_sqrt(self.square)
-        torch._foreach_div_(size, math.sqrt(1 - BETA2**self.steps))
-        torch._foreach_add_(size, 1e-10)
         torch._foreach_mul_(self.parameters, 1 - decay)
-        rate = self.rate * schedule / (1 - self.beta1**self.steps)
-        torch._foreach_addcdiv_(self.parameters, self.mean, size, -rate)
+        torch._foreach_add_(self.steps, 1)
+        torch._fused_adamw_(
+            self.parameters, gradients, self.mean, self.square, [], self.steps,
+            lr=self.rate * schedule, beta1=self.beta1, beta2=BETA2, weight_decay=0.0, eps=1e-10,
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
 
 
 def optimisers(model, scale):
