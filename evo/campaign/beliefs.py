@@ -50,8 +50,7 @@ class Belief:
         """Make up for the rows since the last time; the number of changes so far."""
         if self._stale:
             self._stale = False
-            ordered = sorted(self._several, key=self._several.__getitem__)
-            several = [self._scores[one] for one in ordered]
+            several = self._on_several_blocks()
             effects = block_effects(several).centred_on(self._scores.get(self._reference, {}))
             pooled = pooled_sd(list(one.values()) for one in several)
             noise = effects.rest_sd if effects.established else pooled
@@ -63,8 +62,13 @@ class Belief:
 
     def pooled_noise(self) -> float | None:
         """The sd of one run of a variant from block to block; None while no variant has two."""
-        sd = pooled_sd(list(self._scores[one].values()) for one in self._several)
+        sd = pooled_sd(list(one.values()) for one in self._on_several_blocks())
         return None if math.isnan(sd) else sd
+
+    def _on_several_blocks(self) -> list[dict[int, float]]:
+        """In order of first run: sums of floats depend on their order."""
+        ordered = sorted(self._several, key=self._several.__getitem__)
+        return [self._scores[one] for one in ordered]
 
     def estimate(self, variant_id: str) -> Estimate | None:
         """What is believed of one variant; None without a run."""
