@@ -70,8 +70,9 @@ def block_effects(variants: Iterable[ByBlock]) -> BlockEffects:
     design = np.zeros((len(blocks), len(blocks)))  # what is left of the blocks after the variants
     sums, squares, freedom = np.zeros(len(blocks)), 0.0, 0
     for scores in several:
-        at = [place[block] for block in scores]
-        values = np.fromiter(scores.values(), dtype=np.float64)
+        order = sorted(scores)  # sums of floats depend on their order: not on who came first
+        at = [place[block] for block in order]
+        values = np.array([scores[block] for block in order])
         deviations = values - values.mean()
         design[at, at] += 1.0
         design[np.ix_(at, at)] -= 1.0 / len(at)

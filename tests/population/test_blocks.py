@@ -69,6 +69,21 @@ def test_it_costs_little_and_saves_much_beside_leaving_scores_alone(
     assert np.std(ours) < 0.95 * np.std(paired)
 
 
+def test_effects_are_shrunk_by_how_much_of_them_is_noise() -> None:
+    variants, _ = a_small_campaign(np.random.default_rng(6), 0.6, (4, 4, 4))
+    found = block_effects(variants)
+    raw = [np.mean([v[b] - np.mean(list(v.values())) for v in variants]) for b in range(4)]
+    shrink = 3 * found.block_sd**2 / (3 * found.block_sd**2 + found.rest_sd**2)
+    assert 0.3 < shrink < 0.97
+    assert list(found.effects.values()) == pytest.approx([shrink * one for one in raw])
+
+
+def test_the_order_of_arrival_does_not_change_a_digit() -> None:
+    variants, _ = a_small_campaign(np.random.default_rng(7), 0.9)
+    turned = [dict(reversed(one.items())) for one in variants]
+    assert block_effects(turned) == block_effects(variants)
+
+
 def test_taking_effects_off_leaves_the_references_mean_alone() -> None:
     variants, _ = a_small_campaign(np.random.default_rng(4), 0.9)
     found = block_effects(variants).centred_on(variants[0].keys())

@@ -15,6 +15,7 @@ def test_a_claim_that_fails_alone_is_carried_by_the_others() -> None:
     assert e_bh(logs, alpha=0.1) == set()
     assert e_bh(logs | {"a": math.log(41)}, alpha=0.1) == {"a"}
     assert e_bh(logs | {"c": math.log(14)}, alpha=0.1) == {"a", "b", "c"}
+    assert e_bh(logs | {"a": math.log(41), "c": math.log(14)}, alpha=0.1) == {"a", "b", "c"}
     assert e_bh({}) == frozenset()
 
 
