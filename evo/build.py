@@ -21,7 +21,7 @@ from evo.campaign.leftovers import end_leftovers
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy
 from evo.campaign.proposing import Proposer, Surroundings
-from evo.campaign.recording import Recorder
+from evo.campaign.recording import Recorder, StoredCalls
 from evo.campaign.tally import Tally
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, read_config, rung_of
 from evo.evaluation.data import Dataset, prepare
@@ -239,6 +239,11 @@ def build_campaign(
     budget, board = Budget(config.budget, so_far), Board([slot.name for slot in bench.slots])
     recorder = Recorder(folder.open_store, lambda text: _ignore(board.tell("waiting", text)))
     stopping = threading.Event()
+
+    def tell(text: str) -> None:
+        event = board.tell("model", text)
+        recorder.submit(lambda store: store.add_event(event.kind, event.text))
+
     proxy = bench.rungs[0]
     calibrations = [
         Order(tally.seed_id, rung.name, 0, 0, Purpose.CALIBRATE) for rung in bench.rungs
@@ -247,7 +252,7 @@ def build_campaign(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
         proposer=Proposer(
-            build_portfolio(config, budget, recorder, stopping, say),
+            build_portfolio(config, budget, recorder, stopping, say, tell),
             tally,
             lineage,
             config.selection,
@@ -275,19 +280,24 @@ def build_portfolio(
     recorder: Recorder,
     stopping: threading.Event,
     say: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> Portfolio:
-    """The operators of a config. Without a key for any endpoint, those that need no model."""
+    """The operators of a config. Without a key for any endpoint, those that need no model.
+
+    `say` hears of it now, `tell` of models that rest and come back while the campaign runs.
+    """
     asking = names_with_llm(config.operators)
     context, wanting = (
         None,
         missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",),
     )
-    if asking and config.llm and len(wanting) < len(config.llm.endpoints):
+    if asking and config.llm and any(one.key(os.environ) for one in config.llm.endpoints):
         context = LlmContext(
             config.llm,
             budget,
-            lambda call: _ignore(recorder.submit(lambda store: store.add_llm_call(call))),
+            StoredCalls(recorder),
             stopping.is_set,
+            say=tell,
         )
     elif asking:
         say(

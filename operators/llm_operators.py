@@ -39,6 +39,10 @@ class Ask(Protocol):
         """One whole answer."""
         ...
 
+    def rests(self) -> bool:
+        """Whether no model is to be asked now."""
+        ...
+
 
 class LlmOperator:
     """Asks for an edit of one source, and once more when the answer is none."""
@@ -53,6 +57,10 @@ class LlmOperator:
     ) -> None:
         self.name, self.kin = name, kin
         self._edited, self._brief, self._llm = edited, brief, llm
+
+    def rests(self) -> bool:
+        """Whether its model does not answer, so that another operator should go."""
+        return self._llm.rests()
 
     def propose(self, request: Request) -> Draft:
         """The edited parent. Raises ProposalFailed with the cost of all that was asked."""

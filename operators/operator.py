@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -98,4 +98,13 @@ class Operator(Protocol):
 
     def propose(self, request: Request) -> Draft:
         """The child, or ProposalFailed. May block (LLM); is called from several threads."""
+        ...
+
+
+@runtime_checkable
+class MayRest(Protocol):
+    """An operator that cannot always work, such as one whose model does not answer."""
+
+    def rests(self) -> bool:
+        """Whether another operator should go now."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from operators.operator import Operator
+from operators.operator import MayRest, Operator
 
 
 class Portfolio:
@@ -22,8 +22,16 @@ class Portfolio:
         self, rng: np.random.Generator, can: Callable[[Operator], bool] = lambda operator: True
     ) -> Operator | None:
         """An operator among those that can go now (their parents exist); None when none can."""
-        able = [one for one in self.operators if self.weights[one.name] > 0 and can(one)]
+        able = [one for one in self._awake() if can(one)]
         if not able:
             return None
         shares = np.array([self.weights[one.name] for one in able])
         return able[int(rng.choice(len(able), p=shares / shares.sum()))]
+
+    def rests(self) -> bool:
+        """Whether every operator waits for its model."""
+        return not self._awake()
+
+    def _awake(self) -> list[Operator]:
+        wanted = [one for one in self.operators if self.weights[one.name] > 0]
+        return [one for one in wanted if not (isinstance(one, MayRest) and one.rests())]

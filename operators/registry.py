@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from operators.llm.ledger import Ledger
 from operators.llm.purse import Purse
 from operators.llm.settings import LlmSettings
 from operators.llm_operators import Ask, LlmCrossover, LlmMutate
 from operators.merge import Merge
 from operators.nudge import Nudge
 from operators.operator import Operator
-from population.variant import LlmCall
 
 CLASSICAL: dict[str, Callable[[], Operator]] = {
     "nudge": Nudge,
@@ -31,15 +31,17 @@ class UnknownOperator(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LlmContext:
-    """What operators with a model need: settings, budget, where calls are written, when to stop."""
+    """What operators with a model need: settings, budget, where calls are written, when to stop.
+
+    `say` hears when an endpoint begins to rest and when it is back.
+    """
 
     settings: LlmSettings
     purse: Purse
-    record: Callable[
-        [LlmCall], None
-    ]  # called from several threads, once a request, failed ones too
+    ledger: Ledger
     stopping: Callable[[], bool] = lambda: False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    say: Callable[[str], None] = lambda text: None
 
 
 def check_names(names: Mapping[str, float]) -> None:
@@ -74,5 +76,5 @@ def build_operators(
         return tuple(built)
     from operators.llm.client import LlmClient
 
-    client = LlmClient(llm.settings, llm.purse, llm.record, llm.stopping, llm.environ)
+    client = LlmClient(llm.settings, llm.purse, llm.ledger, llm.stopping, llm.environ, llm.say)
     return (*built, *(WITH_LLM[name](client) for name in asking))

@@ -344,18 +344,27 @@ def last_measurement_id(store: Store) -> int:
 
 
 def spent(store: Store) -> Spent:
-    """What the campaign has used up; calls to a model count through their proposal when it has
-    one on record, else by themselves (notes, and proposals cut off by a kill).
+    """What the campaign has used up. A proposal costs what it says or, if that is more, what the
+    calls under its number cost: a kill leaves calls, also in flight, whose number is used again.
     """
-    ((proposed, variants, p_in, p_out, p_dollars, p_unknown),) = store.query(
-        """SELECT count(*), count(DISTINCT CASE WHEN outcome = 'variant' THEN variant_id END),
-        coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0), total(dollars),
-        coalesce(sum(dollars IS NULL), 0) FROM proposals"""
+    ((proposed, variants),) = store.query(
+        """SELECT count(*), count(DISTINCT CASE WHEN outcome = 'variant' THEN variant_id END)
+        FROM proposals"""
     )
-    ((c_in, c_out, c_dollars, c_unknown),) = store.query(
-        """SELECT coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0), total(dollars),
-        coalesce(sum(dollars IS NULL), 0) FROM llm_calls
-        WHERE proposal_number NOT IN (SELECT number FROM proposals)"""
+    ((tokens_in, tokens_out, dollars, unknown),) = store.query(
+        """WITH calls AS (
+            SELECT proposal_number AS number, sum(tokens_in) AS tokens_in,
+                sum(tokens_out) AS tokens_out, total(dollars) AS dollars,
+                sum(dollars IS NULL) AS unknown
+            FROM llm_calls GROUP BY proposal_number
+        )
+        SELECT coalesce(sum(max(coalesce(p.tokens_in, 0), coalesce(c.tokens_in, 0))), 0),
+            coalesce(sum(max(coalesce(p.tokens_out, 0), coalesce(c.tokens_out, 0))), 0),
+            total(max(coalesce(p.dollars, 0), coalesce(c.dollars, 0))),
+            coalesce(sum(CASE WHEN p.number IS NULL THEN c.unknown ELSE p.dollars IS NULL END), 0)
+        FROM (SELECT number FROM proposals UNION SELECT number FROM calls) AS n
+        LEFT JOIN proposals AS p ON p.number = n.number
+        LEFT JOIN calls AS c ON c.number = n.number"""
     )
     ((measured, slot_seconds),) = store.query(
         "SELECT count(*), total(wall_seconds) FROM measurements"
@@ -364,10 +373,10 @@ def spent(store: Store) -> Spent:
         proposals=proposed,
         variants=variants,
         measurements=measured,
-        tokens_in=p_in + c_in,
-        tokens_out=p_out + c_out,
-        dollars=p_dollars + c_dollars,
-        price_unknown=p_unknown + c_unknown,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        dollars=dollars,
+        price_unknown=unknown,
         slot_seconds=slot_seconds,
     )
 

@@ -184,8 +184,17 @@ class Store:
 
     def add_llm_call(self, call: LlmCall) -> int:
         """Record one request to a model; its id."""
-        row = {name: getattr(call, name) for name in LlmCall.__slots__}
-        return self._insert("llm_calls", {**row, "created": time.time()})
+        return self._insert("llm_calls", {**_call_row(call), "created": time.time()})
+
+    def finish_llm_call(self, id: int, call: LlmCall) -> None:
+        """Replace a request in flight by how it ended."""
+        row = _call_row(call)
+        sets = ", ".join(f"{name} = ?" for name in row)
+        self._change(f"UPDATE llm_calls SET {sets} WHERE id = ?", [*row.values(), id])
+
+    def end_llm_calls(self, outcome: str) -> None:
+        """Give this outcome to every request that a killed process left in flight; it keeps its ceiling."""
+        self._change("UPDATE llm_calls SET outcome = ? WHERE outcome = 'asked'", [outcome])
 
     def add_decision(
         self, kind: str, variant_id: str | None, detail: Mapping[str, object] | None = None
@@ -264,6 +273,14 @@ def _key(order: Order) -> dict[str, object]:
         "block": order.block,
         "repeat": order.repeat,
     }
+
+
+def _call_row(call: LlmCall) -> dict[str, object]:
+    row = {name: getattr(call, name) for name in LlmCall.__slots__}
+    for name, value in row.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise StoreError(f"llm_calls.{name} is {value}; only finite numbers are recorded")
+    return row
 
 
 def _measurement_row(measurement: Measurement) -> dict[str, object]:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from evo.campaign.certifying import Decision, in_a_line
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
@@ -18,6 +19,7 @@ from population.records import Measured
 from population.variant import ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
 
 POLL_SECONDS = 0.5
+SEARCHING = SEARCH | {Purpose.RACE, Purpose.REFERENCE}
 
 
 class EvaluationLane:
@@ -56,46 +58,76 @@ class EvaluationLane:
     # -- what to do next -----------------------------------------------------------------------------------
 
     def _work(self, slot: Slot) -> None:
-        while (order := self._next_order()) is not None:
-            self._measure(slot, order)
+        while orders := self._next_orders():
+            for order in orders:
+                self._measure(slot, order)
 
-    def _next_order(self) -> Order | None:
-        """The slot's next run; waits while one may come. None: nothing is left, or it must stop."""
+    def _next_orders(self) -> tuple[Order, ...]:
+        """The slot's next run, or a pair of them; waits while one may come. Empty: nothing is left."""
         changed = self._shared.changed
         with changed:
             while self._shared.stop is Stop.NO:
-                order = self._choose()
-                if order is not None:
+                orders = self._choose()
+                for order in orders:
                     self._under_way[key_of(order)] = order
                     if order.purpose is Purpose.SCREEN:
                         self._children.ready.remove(order.variant_id)
+                if orders:
                     changed.notify_all()
-                    return order
+                    return orders
                 if self._search_is_over() and not self._under_way:
-                    return None
+                    return ()
                 changed.wait(POLL_SECONDS)
-        return None
+        return ()
 
-    def _choose(self) -> Order | None:
+    def _choose(self) -> tuple[Order, ...]:
         """The policy's duties in order; a later phase waits until the earlier one is recorded."""
         policy, taken = self._parts.policy, self._is_taken
         order = policy.calibrate(taken)
         if order is not None:
-            return order
+            return (order,)
         if not self._search_is_over():
             return self._choose_search()
-        if not self._settings.finish or self._is_under_way(SEARCH):
-            return None
-        order = policy.final(taken)
-        if order is not None or self._is_under_way({Purpose.FINAL}):
-            return order
-        return self._parts.graduation.next_order(taken, self.approved)
+        if not self._settings.finish or self._is_under_way(SEARCHING - {Purpose.RACE}):
+            return ()
+        pair = self._race(at_end=self._settings.search)
+        if pair or self._is_under_way({Purpose.RACE}):
+            return pair
+        order = policy.final(taken, self._parts.certification.champion)
+        if order is None and not self._is_under_way({Purpose.FINAL}):
+            order = self._parts.graduation.next_order(taken, self.approved)
+        return (order,) if order is not None else ()
 
-    def _choose_search(self) -> Order | None:
+    def _choose_search(self) -> tuple[Order, ...]:
+        policy, exact = self._parts.policy, self._settings.exact
         # An exact campaign decides only once the next child is known, so that timing decides nothing.
-        if self._settings.exact and (self._is_under_way(SEARCH) or not self._children.ready):
-            return None
-        return self._parts.policy.search(self._children.ready, self._is_taken)
+        if exact and (self._is_under_way(SEARCHING) or not self._children.ready):
+            return ()
+        order = policy.reference(self._is_taken)
+        if order is not None:
+            return (order,)
+        if not self._is_under_way({Purpose.RACE}):  # one pair at a time: children go on
+            pair = self._race(at_end=False)
+            if pair:
+                return pair
+        order = policy.search(self._children.ready, self._is_taken)
+        return (order,) if order is not None else ()
+
+    def _race(self, at_end: bool) -> tuple[Order, ...]:
+        """The next pair of the race under way, or of one that begins now."""
+        certification = self._parts.certification
+        self._decide(certification.begin(at_end))
+        pair = certification.next_pair(self._is_taken)
+        if not pair and not self._is_under_way({Purpose.RACE}):
+            self._decide(certification.settle(idle=True))
+        return pair
+
+    def _decide(self, decision: Decision | None) -> None:
+        """Record a decision and say it."""
+        if decision is not None:
+            kind, variant_id, detail = decision.kind, decision.variant_id, decision.detail
+            self._shared.recorder.submit(lambda store: store.add_decision(kind, variant_id, detail))
+            self._shared.say("decision", in_a_line(decision, self._parts.tally.seed_id))
 
     def _search_is_over(self) -> bool:
         children = self._children
@@ -147,6 +179,8 @@ class EvaluationLane:
             tally.add(Measured(row_id, shortened(measurement)))
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
+            if order.purpose is Purpose.RACE:
+                self._decide(self._parts.certification.settle(idle=False))
             failed = measurement.status not in (Status.OK, Status.LOST)
             if order.purpose is Purpose.CALIBRATE and failed:
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")

@@ -17,8 +17,9 @@ def end_leftovers(store: Store) -> int:
     """Kill the processes of runs that were in flight when a campaign died and forget those runs.
 
     The runs themselves are made again, since no measurement of theirs was committed. Returns how many there
-    were.
+    were. Requests to models that were in flight keep their ceiling as their cost.
     """
+    store.end_llm_calls("cut off: the campaign was killed")
     runs = open_runs(store)
     for run in runs:
         if run.pid is not None:

@@ -36,6 +36,10 @@ class Proposes(Protocol):
         """The proposal, whatever became of it."""
         ...
 
+    def rests(self) -> bool:
+        """Whether nothing can be proposed now, because every operator waits for its model."""
+        ...
+
 
 class Repeats(StrEnum):
     """What becomes of a child whose fingerprint is already known."""

@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evo.campaign.tally import SEARCH, Key, Tally, key_of
+from evo.campaign.tally import Key, Tally, key_of
 from population.variant import Order, Purpose
 
 Taken = Callable[[Key], bool]
 
+BEFORE_FINAL = frozenset(Purpose) - {Purpose.FINAL, Purpose.GRADUATE}
+SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
+FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
 MOST_ATTEMPTS = 3  # a run that our own machine lost this often is given up
 
 
@@ -30,6 +33,7 @@ class PolicySettings(BaseModel):
     seed_repeats: int = Field(default=2, ge=0, description="further runs of the seed on block 0")
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
     most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
+    reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
     final_blocks: int = Field(
         default=3, ge=0, description="fresh blocks for leader and seed at the end"
     )
@@ -66,6 +70,17 @@ class Policy:
         seed_id = self._tally.seed_id
         return [Order(seed_id, self._rung, *key, Purpose.CALIBRATE) for key in keys]
 
+    def reference(self, taken: Taken) -> Order | None:
+        """The seed on block 0 once more when enough runs were made since the last time."""
+        every = self._settings.reference_every
+        made = sum(self._tally.count(self._rung, one) for one in SEARCHED)
+        due = made // every if every else 0
+        orders = [
+            Order(self._tally.seed_id, self._rung, 0, FIRST_REFERENCE + k, Purpose.REFERENCE)
+            for k in range(due)
+        ]
+        return self._first_free(orders[-1:], taken)
+
     def search(self, ready: Sequence[str], taken: Taken) -> Order | None:
         """Re-measure the front while that is behind its share, else screen the oldest waiting child."""
         screens = self._tally.count(self._rung, Purpose.SCREEN)
@@ -97,12 +112,13 @@ class Policy:
         front = self._tally.front(self._rung)
         return next((member for member in front if member != self._tally.seed_id), None)
 
-    def final_orders(self) -> list[Order]:
-        """Leader and seed in turn (A B B A ...) on blocks new to both; empty without a leader."""
-        leader, seed_id = self.leader(), self._tally.seed_id
+    def final_orders(self, champion: str | None = None) -> list[Order]:
+        """The champion (else the leader) and the seed in turn (A B B A ...) on blocks new to both."""
+        seed_id = self._tally.seed_id
+        leader = champion if champion not in (None, seed_id) else self.leader()
         if leader is None:
             return []
-        used = [self._tally.blocks(one, self._rung, SEARCH) for one in (leader, seed_id)]
+        used = [self._tally.blocks(one, self._rung, BEFORE_FINAL) for one in (leader, seed_id)]
         first = max(max(blocks, default=-1) for blocks in used) + 1
         orders = []
         for place in range(self._settings.final_blocks):
@@ -110,9 +126,9 @@ class Policy:
             orders += [Order(one, self._rung, first + place, 0, Purpose.FINAL) for one in pair]
         return orders
 
-    def final(self, taken: Taken) -> Order | None:
+    def final(self, taken: Taken, champion: str | None = None) -> Order | None:
         """The next run of the final comparison."""
-        return self._first_free(self.final_orders(), taken)
+        return self._first_free(self.final_orders(champion), taken)
 
     def _first_free(self, orders: Sequence[Order], taken: Taken) -> Order | None:
         return next((order for order in orders if not taken(key_of(order))), None)

@@ -15,6 +15,8 @@ from population.variant import Outcome, Proposal, Purpose
 
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
 MOST_PROPOSERS = 32
+LATE = 3.0  # times the usual seconds of a proposal: who takes longer is not waited for
+LEAST_LATE_SECONDS = 5.0
 FIRST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 10.0
 
@@ -29,6 +31,7 @@ class ProposalLane:
         self._threads = ThreadPoolExecutor(MOST_PROPOSERS, thread_name_prefix="propose")
         self._next_number = 1
         self._making: dict[int, Future[None]] = {}
+        self._since: dict[int, float] = {}  # when each of them was begun
         self._settled: dict[
             int, int
         ] = {}  # proposal -> the measurement that settled it, 0 for no child
@@ -66,6 +69,7 @@ class ProposalLane:
             if not self._parts.budget.take_variant():
                 return
             number, self._next_number = self._next_number, self._next_number + 1
+            self._since[number] = time.monotonic()
             self._making[number] = self._threads.submit(self._propose, number, upto)
 
     def close(self, reason: str) -> None:
@@ -105,14 +109,21 @@ class ProposalLane:
     def _is_wanted(self) -> bool:
         if self._fruitless + len(self._making) >= FAILURES_IN_A_ROW:
             return False
-        if time.monotonic() < self._not_before:
+        if time.monotonic() < self._not_before or self._parts.proposer.rests():
             return False
         if self._settings.exact:
             return not self._making
         slots = len(self._parts.slots)
         meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
         wanted = min(slots + self._settings.queue + meanwhile, MOST_PROPOSERS)
-        return len(self.ready) + len(self._making) < wanted
+        if len(self._making) >= MOST_PROPOSERS:
+            return False
+        return len(self.ready) + self._expected() < wanted
+
+    def _expected(self) -> int:
+        """Proposals in the making, without those that hang on a model: no slot is to wait for them."""
+        late = time.monotonic() - max(LATE * self._seconds.value, LEAST_LATE_SECONDS)
+        return sum(since > late for since in self._since.values())
 
     def _visible_to(self, number: int) -> int | None:
         """Exact campaigns: the last measurement proposal `number` may see; None while that is not known."""
@@ -137,7 +148,7 @@ class ProposalLane:
         proposal = self._shared.recorder.write(lambda store: self._commit(store, proposal))
         with self._shared.changed:
             self._seconds.add(time.monotonic() - started)
-            del self._making[number]
+            del self._making[number], self._since[number]
             self._take_in(proposal)
             self._shared.changed.notify_all()
 

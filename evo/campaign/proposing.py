@@ -68,6 +68,10 @@ class Proposer:
         self._check_source = check_source
         self._at = surroundings
 
+    def rests(self) -> bool:
+        """Whether every operator waits for its model."""
+        return self._portfolio.rests()
+
     def propose(self, number: int, upto: int | None) -> Proposal:
         """Proposal `number`, made from the measurements with ids up to `upto` (None: all)."""
         started = time.monotonic()

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from population.store import Store, StoreError
+from population.variant import LlmCall
 
 Result = TypeVar("Result")
 Write = Callable[[Store], Any]
@@ -82,6 +83,21 @@ class Recorder:
                     )
                 time.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+
+class StoredCalls:
+    """The ledger of a campaign's requests to models, kept in its store."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def asked(self, call: LlmCall) -> int:
+        """Written before the request is sent: a kill in the middle must not forget what it may cost."""
+        return self._recorder.write(lambda store: store.add_llm_call(call))
+
+    def answered(self, number: int, call: LlmCall) -> None:
+        """Queued: the record lane keeps the order, so it is there before the proposal's own row."""
+        self._recorder.submit(lambda store: store.finish_llm_call(number, call))
 
 
 def _passes(error: StoreError) -> bool:

@@ -56,10 +56,12 @@ class CallFailed(Exception):
         usage: Usage | None = None,
         unknown: bool = False,
         reply: str = "",
+        ours: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason, self.again, self.wait, self.reply = reason, again, wait, reply
         self.usage = usage or Usage()
+        self.ours = ours  # not the endpoint's doing
         self.unknown = unknown  # the server may have billed it all the same: book what was held
 
 

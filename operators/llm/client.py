@@ -27,6 +27,8 @@ from operators.llm.answer import (
     read_answer,
     scrub,
 )
+from operators.llm.breaker import Breaker, Patience
+from operators.llm.ledger import ASKED, Ledger
 from operators.llm.purse import Hold, Purse
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
@@ -55,15 +57,33 @@ class LlmClient:
         self,
         settings: LlmSettings,
         purse: Purse,
-        record: Callable[[LlmCall], None],
+        ledger: Ledger,
         stopping: Callable[[], bool] = lambda: False,
         environ: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._settings, self._purse, self._record = settings, purse, record
-        self._stopping = stopping
+        self._settings, self._purse, self._ledger = settings, purse, ledger
+        self._stopping, self._say = stopping, say
         self._environ = os.environ if environ is None else environ
         self._clients: dict[tuple[str, str], openai.OpenAI] = {}
         self._lock = threading.Lock()
+        rests = settings.first_rest_seconds, settings.longest_rest_seconds
+        self._breakers = {
+            one.name: Breaker(Patience(settings.rest_after, *rests, one.timeout_seconds))
+            for one in settings.endpoints
+        }
+
+    def rests(self) -> bool:
+        """Whether no endpoint is to be asked now, so that other operators should go first."""
+        return not self._ready()
+
+    def _ready(self) -> list[Endpoint]:
+        """The endpoints that have their key and do not rest."""
+        return [
+            one
+            for one in self._settings.endpoints
+            if one.key(self._environ) is not None and not self._breakers[one.name].rests()
+        ]
 
     def ask(
         self,
@@ -83,7 +103,7 @@ class LlmClient:
         hold = Hold(tokens_in + chosen.max_tokens, chosen.dollars(tokens_in, chosen.max_tokens))
         call = _Call(chosen, tuple(messages), prompt, hold, proposal_number)
         try:
-            text = self._retrying(rng)(self._attempt, call, spent)
+            text = self._retrying(rng)(self._attempt, call, spent, rng)
         except CallFailed as failed:
             reason = f"{chosen.name}: {failed.reason}"
             reason = self._clean(reason + (f" ({len(spent)} attempts)" if len(spent) > 1 else ""))
@@ -92,10 +112,11 @@ class LlmClient:
         return Reply(text, chosen.name, chosen.model, _cost(spent, time.monotonic() - begun))
 
     def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
-        endpoints = self._settings.endpoints
-        named = [one for one in endpoints if one.name == name]
+        every = self._settings.endpoints
+        named = [one for one in every if one.name == name]
         if named:
             return named[0]
+        endpoints = self._ready() or every
         weights = np.array([one.weight for one in endpoints])
         return endpoints[int(rng.choice(len(endpoints), p=weights / weights.sum()))]
 
@@ -110,7 +131,7 @@ class LlmClient:
             asked = error.wait if isinstance(error, CallFailed) else None
             usual = settings.first_wait_seconds * 2.0 ** (state.attempt_number - 1)
             jittered = min(usual, settings.longest_wait_seconds) * (0.5 + 0.5 * float(rng.random()))
-            return max(jittered, asked or 0.0)
+            return max(jittered, (asked or 0.0) * (1.0 + 0.2 * float(rng.random())))
 
         def again(error: BaseException) -> bool:
             if not isinstance(error, CallFailed) or not error.again:
@@ -132,18 +153,53 @@ class LlmClient:
                 raise CallFailed(_STOPPING)
             time.sleep(min(left, _POLL_SECONDS))
 
-    def _attempt(self, call: _Call, spent: list[LlmCall]) -> str:
-        """One request, granted by the purse, settled and recorded whatever comes."""
+    def _attempt(self, call: _Call, spent: list[LlmCall], rng: np.random.Generator) -> str:
+        """One request, let through by the endpoint's breaker, which hears how it ended."""
         key = call.endpoint.key(self._environ)
         if self._stopping():
             raise CallFailed(_STOPPING)
         if key is None:
             raise CallFailed(f"the environment variable {call.endpoint.key_env} holds no key")
+        breaker = self._breakers[call.endpoint.name]
+        ticket = breaker.enter()
+        if ticket is None:
+            raise CallFailed("it rests after failures in a row")
+        try:
+            text = self._paid(call, key, spent)
+        except CallFailed as failed:
+            if failed.ours:
+                breaker.abandon(ticket)
+                raise
+            seconds = breaker.failed(ticket, float(rng.random()), failed.wait or 0.0)
+            if seconds is not None:
+                self._tell_rest(call.endpoint, failed, seconds)
+            failed.again = failed.again and not breaker.rests()
+            raise
+        except BaseException:
+            breaker.abandon(ticket)
+            raise
+        if breaker.answered(ticket):
+            self._say(f"the model {call.endpoint.name} answers again")
+        return text
+
+    def _tell_rest(self, endpoint: Endpoint, failed: CallFailed, seconds: float) -> None:
+        times = self._settings.rest_after
+        self._say(
+            f"the model {endpoint.name} rests after {times} failures in a row "
+            f"({self._clean(failed.reason)}); asked again in {seconds:.0f} s, then ever more rarely; "
+            "other operators go on"
+        )
+
+    def _paid(self, call: _Call, key: str, spent: list[LlmCall]) -> str:
+        """One request, granted by the purse, settled and recorded whatever comes."""
         if not self._purse.reserve(call.hold):
-            raise CallFailed("the budget for language models is used up")
+            raise CallFailed("the budget for language models is used up", ours=True)
         begun, outcome, text = time.monotonic(), "interrupted", ""
         usage = Usage(call.hold.tokens - call.endpoint.max_tokens, call.endpoint.max_tokens)
+        done = self._call(call, usage, 0.0, ASKED, "")
+        number: int | None = None
         try:
+            number = self._ledger.asked(done)
             text, usage = self._wait_for(lambda: self._request(call, key), call.endpoint)
             outcome = "ok"
             return self._clean(text)
@@ -152,10 +208,13 @@ class LlmClient:
             outcome, text = failed.reason, failed.reply
             raise
         finally:
-            done = self._call(call, usage, time.monotonic() - begun, outcome, text)
-            spent.append(done)
-            self._purse.settle(call.hold, done.tokens_in + done.tokens_out, done.dollars)
-            self._record(done)
+            if number is None:  # nothing was sent
+                self._purse.settle(call.hold, 0, 0.0)
+            else:
+                done = self._call(call, usage, time.monotonic() - begun, outcome, text)
+                spent.append(done)
+                self._purse.settle(call.hold, done.tokens_in + done.tokens_out, done.dollars)
+                self._ledger.answered(number, done)
 
     def _call(self, call: _Call, usage: Usage, seconds: float, outcome: str, reply: str) -> LlmCall:
         used = usage.tokens_in or usage.tokens_out
@@ -199,7 +258,7 @@ class LlmClient:
                 result = done.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if self._stopping():
-                    raise CallFailed(_STOPPING, unknown=True) from None
+                    raise CallFailed(_STOPPING, unknown=True, ours=True) from None
                 if time.monotonic() > deadline:
                     raise _timed_out(endpoint) from None
                 continue

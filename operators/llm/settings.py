@@ -55,6 +55,9 @@ class LlmSettings(_Frozen):
     attempts: int = Field(default=4, ge=1, le=10)  # of one request, the first included
     first_wait_seconds: float = Field(default=1, ge=0)  # doubles from attempt to attempt, jittered
     longest_wait_seconds: float = Field(default=60, ge=0)  # a Retry-After beyond it gives up
+    rest_after: int = Field(default=5, ge=1)  # failed requests in a row, then an endpoint rests
+    first_rest_seconds: float = Field(default=15, gt=0)  # doubles from probe to probe, jittered
+    longest_rest_seconds: float = Field(default=600, gt=0)
 
     @field_validator("endpoints")
     @classmethod

@@ -1,10 +1,12 @@
-"""A purse to test with."""
+"""A purse and a ledger to test with."""
 
 from __future__ import annotations
 
 import threading
 
+from operators.llm.ledger import ASKED
 from operators.llm.purse import Hold
+from population.variant import LlmCall
 
 
 class FakePurse:
@@ -30,3 +32,26 @@ class FakePurse:
             self.left -= tokens
             self.spent_tokens += tokens
             self.spent_dollars.append(dollars)
+
+
+class FakeLedger:
+    """Keeps finished calls in a list, and checks that every request is opened before it ends."""
+
+    def __init__(self, calls: list[LlmCall]) -> None:
+        self.calls = calls
+        self.in_flight: dict[int, LlmCall] = {}
+        self._asked = 0
+        self._lock = threading.Lock()
+
+    def asked(self, call: LlmCall) -> int:
+        assert call.outcome == ASKED
+        with self._lock:
+            self._asked += 1
+            self.in_flight[self._asked] = call
+            return self._asked
+
+    def answered(self, number: int, call: LlmCall) -> None:
+        with self._lock:
+            ceiling = self.in_flight.pop(number)
+            assert call.prompt == ceiling.prompt
+            self.calls.append(call)

@@ -21,7 +21,7 @@ from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.variant import LlmCall
 from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
-from tests.operators.purses import FakePurse
+from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SEED, request
 
 EVERY = [*CLASSICAL, *WITH_LLM]
@@ -38,7 +38,7 @@ WARMUP = 0.05  # knob: float 0.0 0.2
 def context(server: FakeOpenAI, calls: list[LlmCall], purse: FakePurse | None = None) -> LlmContext:
     endpoint = Endpoint(name="local", model="tiny", base_url=server.base_url, key_env="")
     settings = LlmSettings(endpoints=(endpoint,), attempts=2, first_wait_seconds=0.01)
-    return LlmContext(settings, purse or FakePurse(), calls.append, environ={})
+    return LlmContext(settings, purse or FakePurse(), FakeLedger(calls), environ={})
 
 
 @pytest.fixture

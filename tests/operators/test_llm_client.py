@@ -17,11 +17,12 @@ from pydantic import ValidationError
 
 from operators.llm.answer import Message, Reply, estimate_tokens, one_line, scrub
 from operators.llm.client import LlmClient
+from operators.llm.ledger import NoLedger
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
 from tests.operators.fake_openai import Answer, FakeOpenAI, Script
-from tests.operators.purses import FakePurse
+from tests.operators.purses import FakeLedger, FakePurse
 
 KEY = "secret-key-0123456789"
 MESSAGES = (Message("system", "be brief"), Message("user", "improve this"))
@@ -47,10 +48,11 @@ class Bench:
             attempts=attempts,
             first_wait_seconds=0.02,
             longest_wait_seconds=0.5,
+            rest_after=50,
         )
         self.purse, self.calls = purse or FakePurse(), list[LlmCall]()
         environ = {"OPENAI_API_KEY": KEY} if environ is None else environ
-        self.client = LlmClient(settings, self.purse, self.calls.append, stopping, environ)
+        self.client = LlmClient(settings, self.purse, FakeLedger(self.calls), stopping, environ)
 
     def ask(self) -> Reply:
         return self.client.ask(MESSAGES, np.random.default_rng(0), 7)
@@ -239,7 +241,7 @@ def test_the_base_url_comes_from_the_environment_when_the_endpoint_names_none() 
     with FakeOpenAI(["hello"]) as server:
         environ = {"OPENAI_API_KEY": f"{KEY}\n", "OPENAI_BASE_URL": server.base_url}
         settings = LlmSettings(endpoints=(Endpoint(name="a", model="b"),))
-        client = LlmClient(settings, FakePurse(), lambda call: None, environ=environ)
+        client = LlmClient(settings, FakePurse(), NoLedger(), environ=environ)
         assert client.ask(MESSAGES, np.random.default_rng(0)).text == "hello"
     assert missing_keys(settings, {}) == ("OPENAI_API_KEY",)
     assert missing_keys(settings, environ) == ()
@@ -254,7 +256,7 @@ def test_endpoints_are_drawn_by_weight_or_named() -> None:
         )
         environ = {"OPENAI_API_KEY": KEY}
         settings = LlmSettings(endpoints=endpoints)
-        client = LlmClient(settings, FakePurse(), lambda call: None, environ=environ)
+        client = LlmClient(settings, FakePurse(), NoLedger(), environ=environ)
         rng = np.random.default_rng(0)
         drawn = [client.ask(MESSAGES, rng).text for _ in range(40)]
         assert client.ask(MESSAGES, rng, endpoint="rare").text == "rare"

@@ -304,6 +304,35 @@ def test_dollars_of_unknown_price_stay_unknown(store: Store) -> None:
     for number, dollars in ((1, 5.0), (7, 0.25), (0, None)):
         store.add_llm_call(LlmCall("e", "m", "p", "r", 3, 4, dollars, 1.0, "ok", number))
     spent = reading.spent(store)
-    # the call of proposal 1 is in that proposal's cost already
+    # the call of proposal 1 is in that proposal's tokens already; its dollars are what is known of them
     assert (spent.tokens_in, spent.tokens_out) == (10 + 6, 20 + 8)
-    assert (spent.dollars, spent.price_unknown) == (0.25, 2)
+    assert (spent.dollars, spent.price_unknown) == (5.25, 2)
+
+
+def test_a_call_in_flight_counts_at_its_ceiling_until_it_is_finished(store: Store) -> None:
+    asked = LlmCall("e", "m", "p", "", 100, 1000, 2.0, 0.0, "asked", 2)
+    first = store.add_llm_call(asked)
+    assert reading.spent(store).tokens_out == 1000
+    store.finish_llm_call(
+        first, dataclasses.replace(asked, reply="r", tokens_out=30, dollars=0.5, outcome="ok")
+    )
+    spent = reading.spent(store)
+    assert (spent.tokens_in, spent.tokens_out, spent.dollars) == (100, 30, 0.5)
+
+
+def test_calls_that_a_kill_cut_off_count_beside_those_of_the_next_process_with_their_number(
+    store: Store,
+) -> None:
+    call = LlmCall("e", "m", "p", "", 100, 1000, 2.0, 0.0, "asked", 2)
+    store.add_llm_call(call)
+    store.end_llm_calls("cut off")
+    again = store.add_llm_call(call)
+    store.finish_llm_call(
+        again, dataclasses.replace(call, tokens_out=30, dollars=0.5, outcome="ok")
+    )
+    cost = Cost(1.0, 100, 30, 0.5)
+    store.add_proposal(Proposal(2, "llm", (), Outcome.FAILED, cost=cost))
+    spent = reading.spent(store)
+    assert (spent.tokens_in, spent.tokens_out, spent.dollars) == (200, 1030, 2.5)
+    outcomes = [row[0] for row in store.query("SELECT outcome FROM llm_calls ORDER BY id")]
+    assert outcomes == ["cut off", "ok"]

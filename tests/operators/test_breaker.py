@@ -1,0 +1,211 @@
+"""An endpoint that keeps failing rests, is probed ever more rarely, and comes back."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from operators.llm.answer import Message
+from operators.llm.breaker import Breaker, Patience
+from operators.llm.client import LlmClient
+from operators.llm.ledger import NoLedger
+from operators.llm.purse import OpenPurse
+from operators.llm.settings import Endpoint, LlmSettings
+from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.portfolio import Portfolio
+from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+
+PATIENCE = Patience(3, 10.0, 100.0, timeout_seconds=50.0)
+MESSAGES = (Message("user", "improve this"),)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def fail(breaker: Breaker, draw: float = 0.0, wait: float = 0.0) -> float | None:
+    ticket = breaker.enter()
+    assert ticket is not None
+    return breaker.failed(ticket, draw, wait)
+
+
+def test_it_rests_after_failures_in_a_row_and_an_answer_in_between_starts_the_count_anew() -> None:
+    breaker = Breaker(PATIENCE, Clock())
+    assert fail(breaker) is None and fail(breaker) is None
+    ticket = breaker.enter()
+    assert ticket is not None and breaker.answered(ticket) is False
+    assert fail(breaker) is None and fail(breaker) is None and not breaker.rests()
+    assert fail(breaker) == 10.0
+    assert breaker.rests() and breaker.enter() is None
+
+
+def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> None:
+    clock = Clock()
+    breaker = Breaker(PATIENCE, clock)
+    for _ in range(3):
+        fail(breaker)
+    clock.now = 10.0
+    assert not breaker.rests()
+    probe = breaker.enter()
+    assert probe is not None and breaker.rests() and breaker.enter() is None
+    assert breaker.answered(probe) is True
+    assert breaker.enter() is not None and not breaker.rests()
+
+
+def test_a_probe_that_was_never_sent_leaves_room_for_the_next() -> None:
+    clock = Clock()
+    breaker = Breaker(PATIENCE, clock)
+    for _ in range(3):
+        fail(breaker)
+    clock.now = 10.0
+    probe = breaker.enter()
+    assert probe is not None
+    breaker.abandon(probe)
+    assert breaker.enter() is not None
+
+
+def test_rests_double_up_to_the_longest_and_only_the_first_is_told() -> None:
+    clock = Clock()
+    breaker = Breaker(PATIENCE, clock)
+    told = [fail(breaker) for _ in range(3)]
+    rests = []
+    for _ in range(5):
+        begun = clock.now
+        while breaker.rests():
+            clock.now += 0.5
+        rests.append(clock.now - begun)
+        told.append(fail(breaker))
+    assert rests == [10.0, 20.0, 40.0, 80.0, 100.0]
+    assert [one for one in told if one is not None] == [10.0]
+
+
+def test_rests_are_jittered_and_a_wait_asked_for_is_kept_up_to_the_longest() -> None:
+    def rest(draw: float, wait: float = 0.0) -> float:
+        breaker = Breaker(PATIENCE, Clock())
+        fail(breaker), fail(breaker)
+        return fail(breaker, draw, wait) or 0.0
+
+    assert rest(0.0) == 10.0 and rest(0.999) == pytest.approx(5.0, abs=0.01)
+    assert rest(0.0, wait=60.0) == 60.0 and rest(0.9, wait=60.0) > 60.0
+    assert rest(0.0, wait=3600.0) == 100.0
+
+
+def test_an_endpoint_that_leaves_callers_waiting_rests_before_it_has_failed() -> None:
+    clock = Clock()
+    breaker = Breaker(PATIENCE, clock)
+    tickets = [breaker.enter() for _ in range(3)]
+    clock.now = 9.0  # a fifth of its time-out is not over
+    assert not breaker.rests()
+    clock.now = 11.0
+    assert breaker.rests() and breaker.enter() is None
+    assert tickets[0] is not None
+    breaker.answered(tickets[0])
+    assert not breaker.rests()
+
+
+# -- over a real connection --------------------------------------------------------------------------
+
+
+def client(said: list[str], **endpoints: str) -> LlmClient:
+    every = tuple(
+        Endpoint(name=name, model=name, base_url=url, key_env="", timeout_seconds=5)
+        for name, url in endpoints.items()
+    )
+    settings = LlmSettings(
+        endpoints=every,
+        attempts=3,
+        first_wait_seconds=0.01,
+        longest_wait_seconds=0.05,
+        rest_after=4,
+        first_rest_seconds=0.4,
+        longest_rest_seconds=1.0,
+    )
+    return LlmClient(settings, OpenPurse(), NoLedger(), environ={}, say=said.append)
+
+
+def tries(one: LlmClient, times: int = 1) -> list[str]:
+    rng, replies = np.random.default_rng(0), []
+    for _ in range(times):
+        try:
+            replies.append(one.ask(MESSAGES, rng).text)
+        except ProposalFailed as failed:
+            replies.append(failed.reason)
+    return replies
+
+
+@pytest.mark.parametrize("status", [500, 429, 401, 404])
+def test_a_server_that_fails_is_left_alone_and_taken_up_again_when_it_is_back(status: int) -> None:
+    well: list[bool] = []
+
+    def script(asked: Asked) -> Answer:
+        return Answer("hello") if well else Answer("down", status=status)
+
+    said: list[str] = []
+    with FakeOpenAI(script) as server:
+        one = client(said, a=server.base_url)
+        begun = time.monotonic()
+        replies = tries(one, 60)
+        lasted = time.monotonic() - begun
+        assert one.rests() and len(server.requests) <= 4 + lasted / 0.2
+        assert "a: it rests after failures in a row" in replies
+        well.append(True)
+        deadline = time.monotonic() + 5
+        while one.rests() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert tries(one, 3) == ["hello"] * 3
+    assert len(said) == 2, said
+    assert said[0].startswith("the model a rests after 4 failures in a row (HTTP")
+    assert said[1] == "the model a answers again"
+
+
+def test_while_one_endpoint_rests_the_other_is_asked() -> None:
+    with FakeOpenAI([Answer(status=500)]) as bad, FakeOpenAI(["hello"]) as good:
+        one = client([], bad=bad.base_url, good=good.base_url)
+        replies = tries(one, 60)
+        assert not one.rests()
+    assert replies[-20:] == ["hello"] * 20 or len(bad.requests) < 12
+    assert replies.count("hello") >= 55
+
+
+def test_many_threads_at_once_open_it_once() -> None:
+    said: list[str] = []
+    with FakeOpenAI([Answer(status=503, delay=0.05)]) as server:
+        one = client(said, a=server.base_url)
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda _: tries(one), range(16)))
+        assert len(server.requests) <= 16 + 2
+    assert len(said) == 1
+
+
+def test_the_portfolio_passes_over_operators_that_rest() -> None:
+    class FakeResting:
+        name, kin = "resting", Kin.ONE
+        asleep = True
+
+        def rests(self) -> bool:
+            return self.asleep
+
+        def propose(self, request: Request) -> Draft:
+            raise AssertionError
+
+    class FakeAwake:
+        name, kin = "awake", Kin.ONE
+
+        def propose(self, request: Request) -> Draft:
+            raise AssertionError
+
+    resting, awake = FakeResting(), FakeAwake()
+    both = Portfolio([resting, awake], {"resting": 1.0, "awake": 1.0})
+    rng = np.random.default_rng(0)
+    assert {one.name for _ in range(20) if (one := both.choose(rng))} == {"awake"}
+    alone = Portfolio([resting], {"resting": 1.0})
+    assert not both.rests() and alone.rests() and alone.choose(rng) is None
+    resting.asleep = False
+    assert {one.name for _ in range(40) if (one := both.choose(rng))} == {"awake", "resting"}
