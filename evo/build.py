@@ -16,6 +16,7 @@ import yaml
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget, Spent
 from evo.campaign.campaign import Campaign
+from evo.campaign.certifying import Certification, decided_before
 from evo.campaign.graduation import Graduation, build_rung
 from evo.campaign.leftovers import end_leftovers
 from evo.campaign.parts import LoopSettings, Parts
@@ -51,7 +52,18 @@ from population.variant import (
 
 DATABASE = "campaign.db"
 CONFIG = "config.yaml"
-CHANGEABLE = {"budget", "operators", "llm", "policy", "graduation", "slots", "queue", "name"}
+RUNS = "runs"  # workspaces of runs under way
+CHANGEABLE = {
+    "budget",
+    "certification",
+    "operators",
+    "llm",
+    "policy",
+    "graduation",
+    "slots",
+    "queue",
+    "name",
+}
 
 
 class CampaignError(Exception):
@@ -95,9 +107,13 @@ def create_campaign(config: Config, path: Path) -> Folder:
     if objection:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
     root = Variant(variant_id(source), source, fingerprint(source))
-    with Store.create(folder.database) as store, store.transaction():
+    draft = folder.database.with_suffix(".new")  # a kill in between leaves no store without a seed
+    for stale in path.glob(f"{draft.name}*"):
+        stale.unlink()
+    with Store.create(draft) as store, store.transaction():
         store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
+    os.replace(draft, folder.database)
     return folder
 
 
@@ -180,7 +196,7 @@ def open_bench(
 
     def evaluator(known: list[Rung]) -> Evaluator:
         every = {rung.name: rung for one in known for rung in (one, build_rung(one))}
-        return Evaluator(dataset, every, sandbox, work / "runs", seed_source, harness)
+        return Evaluator(dataset, every, sandbox, work / RUNS, seed_source, harness)
 
     drafts = [
         _draft_rung(name, one, slots[0])
@@ -228,11 +244,13 @@ def build_campaign(
         left = end_leftovers(store)
         if left:
             say(f"an earlier process left {left} runs unfinished; they are measured again")
+        shutil.rmtree(folder.path / RUNS, ignore_errors=True)  # workspaces that a kill left behind
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)
         tally, lineage = _known(store, config), Lineage.of(store)
         used = spent(store)
+        decided = decided_before(store)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
@@ -264,6 +282,7 @@ def build_campaign(
         tally=tally,
         lineage=lineage,
         policy=Policy(config.policy, tally, proxy.name, calibrations if everywhere else None),
+        certification=Certification(config.certification, tally, proxy.name, decided),
         graduation=Graduation(config.graduation, tally, bench.rungs, lineage.lineage_root),
         budget=budget,
         board=board,

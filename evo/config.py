@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evo.campaign.budget import BudgetSettings
+from evo.campaign.certifying import CertificationSettings
 from evo.campaign.graduation import GraduationSettings
 from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
@@ -70,6 +71,7 @@ class Config(_Settings):
     llm: LlmSettings | None = None
     selection: SelectionSettings = SelectionSettings()
     policy: PolicySettings = PolicySettings()
+    certification: CertificationSettings = CertificationSettings()
     graduation: GraduationSettings = GraduationSettings()
     budget: BudgetSettings = BudgetSettings()
     repeats: Repeats = Repeats.REJECT

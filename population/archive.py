@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Self
 
@@ -31,6 +31,7 @@ class Standing(StrEnum):
 
     CANDIDATE = "candidate"
     REPLICATED = "replicated"  # measured on at least four blocks
+    CERTIFIED = "certified"  # proven better than the champion before it on fresh blocks
 
 
 class Objective(BaseModel):
@@ -155,12 +156,18 @@ def pareto_front(
     return [id for id, keep in zip(best_in_box.values(), stays, strict=True) if keep]
 
 
-def standings(front: Sequence[str], n_blocks: Mapping[str, int]) -> dict[str, Standing]:
-    """Each front member's standing by the number of blocks it was measured on."""
-    return {
-        id: Standing.REPLICATED if n_blocks.get(id, 0) >= REPLICATED_BLOCKS else Standing.CANDIDATE
-        for id in front
-    }
+def standings(
+    front: Sequence[str], n_blocks: Mapping[str, int], certified: Collection[str] = ()
+) -> dict[str, Standing]:
+    """Each front member's standing: proven, else by the number of blocks it was measured on."""
+
+    def standing(id: str) -> Standing:
+        if id in certified:
+            return Standing.CERTIFIED
+        many = n_blocks.get(id, 0) >= REPLICATED_BLOCKS
+        return Standing.REPLICATED if many else Standing.CANDIDATE
+
+    return {id: standing(id) for id in front}
 
 
 def _box(values: tuple[float, ...], objectives: Sequence[Objective]) -> tuple[float, ...]:

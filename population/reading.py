@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from population.records import Decided as Decided
 from population.records import Event as Event
 from population.records import Measured as Measured
 from population.records import OpenRun as OpenRun
@@ -330,6 +331,14 @@ def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:
     """The last `limit` events with an id above `after`, oldest first."""
     sql = "SELECT id, kind, text, created FROM events WHERE id > ? ORDER BY id DESC LIMIT ?"
     return [Event(*row) for row in reversed(store.query(sql, [after, limit]))]
+
+
+def decisions(store: Store, kinds: Collection[str]) -> list[Decided]:
+    """The decisions of these kinds, oldest first."""
+    marks = ", ".join("?" * len(kinds))
+    sql = f"SELECT id, kind, variant_id, detail, created FROM decisions WHERE kind IN ({marks}) ORDER BY id"
+    rows = store.query(sql, list(kinds))
+    return [Decided(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
 
 
 def front(store: Store, rung: str) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from population.variant import Cost, Estimate, Measurement, Order, Outcome, Parent
 
@@ -42,6 +44,17 @@ class OpenRun:
     pid: int | None
     pid_started_at: float | None
     started_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the campaign decided about a variant, with its evidence; `created_at` since the epoch."""
+
+    id: int
+    kind: str
+    variant_id: str | None
+    detail: Mapping[str, Any]
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,9 @@ class Needs:
 class Findings:
     """A campaign's result at its proxy rung and above.
 
-    best: the front's best by the first objective, the seed included; leader: the same without the
-    seed. search: leader and seed on the blocks that chose the leader, so optimistic. final: on blocks
-    that chose nobody; test: the same runs scored on the test text.
+    best: the front's best by the first objective, the seed included; leader: whom the final comparison was
+    made for, else the front's best without the seed. search: leader and seed on the blocks that chose the
+    leader, so optimistic. final: on blocks that chose nobody; test: the same runs scored on the test text.
     """
 
     objective: str
@@ -101,7 +101,9 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
     """The findings of what is recorded so far, from the first measurement on."""
     front = front_of(record, ranking(record))
     best = front[0].variant_id if front else None
-    leader = next((one.variant_id for one in front if one.variant_id != record.seed_id), None)
+    leader = _compared(record) or next(
+        (one.variant_id for one in front if one.variant_id != record.seed_id), None
+    )
     search = final = test = None
     knobs: list[KnobChange] = []
     lines = 0
@@ -132,6 +134,14 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         statuses=by_status(record.runs()),
         failures=tuple(failures(record.runs())),
     )
+
+
+def _compared(record: Record) -> str | None:
+    """The variant that the final comparison was made for: the champion where there is one."""
+    for run in record.runs():
+        if run.order.purpose is Purpose.FINAL and run.order.variant_id != record.seed_id:
+            return run.order.variant_id
+    return None
 
 
 def _chain(record: Record, leader: str | None) -> tuple[Step, ...]:

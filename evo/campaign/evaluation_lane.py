@@ -191,7 +191,8 @@ class EvaluationLane:
 
     def _publish_front(self, rung: str) -> None:
         purposes = SEARCH if rung == self._parts.proxy else {Purpose.GRADUATE}
-        members = self._parts.tally.members(rung, purposes)
+        certified = self._parts.certification.certified
+        members = self._parts.tally.members(rung, purposes, certified)
         self._shared.recorder.submit(lambda store: store.set_front(rung, members))
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget
+from evo.campaign.certifying import Certification
 from evo.campaign.graduation import Graduation
 from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
@@ -67,6 +68,7 @@ class Parts:
     tally: Tally
     lineage: Lineage
     policy: Policy
+    certification: Certification
     graduation: Graduation
     budget: Budget
     board: Board

@@ -169,12 +169,18 @@ class Tally:
                 known.add(row)
         return known
 
-    def members(self, rung: str, purposes: Collection[Purpose] = SEARCH) -> list[FrontMember]:
+    def members(
+        self,
+        rung: str,
+        purposes: Collection[Purpose] = SEARCH,
+        certified: Collection[str] = (),
+    ) -> list[FrontMember]:
         """The front with each member's standing and its estimate of the first objective."""
         with self._lock:
             known, first = self._known(rung, None, purposes), self.objectives[0].name
             front = known.front()
-            standing = standings(front, {one: len(self.blocks(one, rung)) for one in front})
+            blocks = {one: len(self.blocks(one, rung)) for one in front}
+            standing = standings(front, blocks, certified)
             return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
 
     def candidates(

@@ -55,6 +55,9 @@ def status(directory: DirOption = None, as_json: JsonOption = False) -> None:
 def top(
     directory: DirOption = None,
     most: Annotated[int, typer.Option("-n", min=1, help="How many variants to show.")] = 10,
+    certified: Annotated[
+        bool, typer.Option("--certified", help="Only what was proven on fresh blocks.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The Pareto front, then the best of the others by the first objective, with n and sd of the mean."""
@@ -66,13 +69,15 @@ def top(
     ranked = ranking(record)
     front = front_of(record, ranked)
     rows = front + [one for one in ranked if not one.standing][: max(0, most - len(front))]
+    if certified:
+        rows = [one for one in front if one.standing == "certified"]
     if as_json:
         show_json(rows)
         return
     from evo.terminal.tables import ranking_table
 
     if not rows:
-        print("Nothing has a score yet.")
+        print("Nothing is certified." if certified else "Nothing has a score yet.")
         return
     show(ranking_table(rows, [one.name for one in record.objectives], record.seed_id))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget, BudgetSettings, Spent
 from evo.campaign.campaign import Campaign
+from evo.campaign.certifying import Certification, CertificationSettings, decided_before
 from evo.campaign.graduation import Graduation, GraduationSettings, Promotion
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy, PolicySettings
@@ -118,6 +119,7 @@ def make_campaign(
     loop: LoopSettings = LoopSettings(),
     promotion: Promotion = Promotion.AUTO,
     rungs: Sequence[Rung] = (PROXY,),
+    certification: CertificationSettings = CertificationSettings(attempts=0),
     campaign_seed: int = 0,
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
@@ -128,6 +130,7 @@ def make_campaign(
         for row in measurements(store, statuses=list(Status)):
             tally.add(row)
         used = spent(store)
+        decided = decided_before(store)
     board = Board([f"slot{k}" for k in range(slots)])
     recorder = Recorder(open_store, lambda text: None)
     proposer = Proposer(
@@ -147,6 +150,7 @@ def make_campaign(
         tally=tally,
         lineage=lineage,
         policy=Policy(policy, tally, rungs[0].name),
+        certification=Certification(certification, tally, rungs[0].name, decided),
         graduation=Graduation(
             GraduationSettings(promotion=promotion), tally, rungs, lineage.lineage_root
         ),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from evo.build import Folder, build_campaign, config_of, create_campaign, locked
 from evo.campaign.parts import Ending, LoopSettings
 from evo.config import read_config
+from tests.operators.fake_openai import Answer, Asked
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests" / "standins" / "quick.py"
@@ -48,9 +52,34 @@ def run_here(config: Path, path: Path) -> Ending:
         return build_campaign(folder, chosen, loop).run()
 
 
-def start_evo(*words: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start_evo(
+    *words: str, cwd: Path, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """The command line in a process of its own, its output in `evo.log`."""
     command = [sys.executable, "-c", "from evo.cli import main; main()", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     with (cwd / "evo.log").open("ab") as log:
         return subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=log)
+
+
+def lone_edits(delay: float = 1.0) -> Callable[[Asked], Answer]:
+    """A model that sets the stand-in's SMOOTHING to ever new values."""
+    values = itertools.count(1)
+
+    def answer(asked: Asked) -> Answer:
+        value = 0.3 + next(values) / 1000
+        was = re.search(r"^SMOOTHING = \S+", asked.prompt, re.MULTILINE)
+        assert was, asked.prompt
+        edit = f"<<<<<<< SEARCH\n{was[0]}\n=======\nSMOOTHING = {value}\n>>>>>>> REPLACE"
+        return Answer(f"IDEA: smooth by {value}\n{edit}", delay=delay)
+
+    return answer
+
+
+def leftovers(word: str) -> list[int]:
+    """Processes whose command line names `word`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if word in " ".join(process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found

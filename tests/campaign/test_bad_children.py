@@ -40,15 +40,23 @@ NOT_CHILDREN = {
     "breaks the contract": (whole(SOURCE.replace("run.finish(model)", "pass")), Outcome.INVALID),
 }
 CHILDREN = {
-    "NaN loss": (whole(SOURCE.replace("run.report(*", "run.report(float('nan'), *")), Status.CRASHED),
+    "NaN loss": (
+        whole(SOURCE.replace("run.report(*", "run.report(float('nan'), *")),
+        Status.CRASHED,
+    ),
     "diverges": (
-        whole(SOURCE.replace(LOOP, "while run.progress() < 1:\n    run.report(float('nan'), 64)\n")),
+        whole(
+            SOURCE.replace(LOOP, "while run.progress() < 1:\n    run.report(float('nan'), 64)\n")
+        ),
         Status.DIVERGED,
     ),
     "memory": (loop("hog = [bytearray(1 << 26) for _ in range(100)]"), Status.OUT_OF_MEMORY),
     "hangs": (loop("import time\ntime.sleep(1000)"), Status.TIMED_OUT),
     "spins": (loop("while True:\n    pass"), Status.TIMED_OUT),
-    "prints a gigabyte": (loop("for _ in range(1 << 14):\n    print('x' * (1 << 16))"), Status.CRASHED),
+    "prints a gigabyte": (
+        loop("for _ in range(1 << 14):\n    print('x' * (1 << 16))"),
+        Status.CRASHED,
+    ),
     "raises": (loop("raise ValueError('a \\x1b[31mred\\x1b[0m reason')"), Status.CRASHED),
 }
 
@@ -58,7 +66,7 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
 ):
     replies = [text for text, _ in (*NOT_CHILDREN.values(), *CHILDREN.values())]
     good = (whole(f"{SOURCE}\nNEW_{n} = 1\n") for n in itertools.count())
-    asked = iter([text for text in replies])
+    asked = iter(replies)
     again = {"not an edit", "does not apply", "does not parse"}
 
     def script(request: object) -> str:
@@ -71,7 +79,12 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
 
     with FakeOpenAI(script) as server:  # type: ignore[arg-type]
         monkeypatch.setenv("STANDIN_KEY", "secret")
-        endpoint = {"name": "fake", "model": "fake", "base_url": server.base_url, "key_env": "STANDIN_KEY"}
+        endpoint = {
+            "name": "fake",
+            "model": "fake",
+            "base_url": server.base_url,
+            "key_env": "STANDIN_KEY",
+        }
         rung = {"depth": 1, "context": 64, "budget": 0.1, "rows": 64, "startup_seconds": 0.3}
         config = write_config(
             tmp_path,
@@ -86,7 +99,9 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
     with Folder(tmp_path / "c").open_store() as store:
         made = proposals(store)
         screens = [
-            row.measurement for row in measurements(store) if row.measurement.order.purpose is Purpose.SCREEN
+            row.measurement
+            for row in measurements(store)
+            if row.measurement.order.purpose is Purpose.SCREEN
         ]
     outcomes = [one.outcome for one in made if one.outcome is not Outcome.VARIANT]
     for _, expected in NOT_CHILDREN.values():
@@ -97,8 +112,12 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
         assert expected in statuses, f"{name}: no {expected} in {statuses}"
         statuses.remove(expected)
     assert statuses.count(Status.OK) >= 3
-    assert all(one.reason and "\x1b" not in one.reason for one in screens if one.status is not Status.OK)
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _runs_here(pid, str(tmp_path))]
+    assert all(
+        one.reason and "\x1b" not in one.reason for one in screens if one.status is not Status.OK
+    )
+    assert not [
+        pid for pid in os.listdir("/proc") if pid.isdigit() and _runs_here(pid, str(tmp_path))
+    ]
 
 
 def _runs_here(pid: str, folder: str) -> bool:

@@ -182,7 +182,9 @@ def test_the_seconds_budget_ends_a_campaign_without_measuring_what_waits(tmp_pat
 
 def test_leader_and_seed_meet_on_blocks_that_chose_nobody(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
-    make_campaign(open_store, policy=PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=3)).run()
+    make_campaign(
+        open_store, policy=PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=3)
+    ).run()
     with open_store() as store:
         rows = [row.measurement.order for row in measurements(store)]
     final = [order for order in rows if order.purpose is Purpose.FINAL]

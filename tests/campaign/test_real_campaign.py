@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
-import re
 import signal
 import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
 from evo.analysis.progress import slot_busy_share
 from evo.build import Folder
-from population.reading import front, measurements, proposals
-from population.variant import Purpose, Status
-from tests.campaign.real import run_here, start_evo, write_config
-from tests.operators.fake_openai import Answer, FakeOpenAI
+from population.reading import measurements, proposals
+from population.variant import Status
+from tests.campaign.real import lone_edits, run_here, start_evo, write_config
+from tests.operators.fake_openai import FakeOpenAI
 
 pytestmark = pytest.mark.sandbox
 
 
-def lone_edits() -> object:
-    """A model that sets the stand-in's SMOOTHING to ever new values."""
-    values = itertools.count(1)
-
-    def answer(asked: object) -> Answer:
-        value = 0.3 + next(values) / 1000
-        was = re.search(r"^SMOOTHING = \S+", asked.prompt, re.MULTILINE)[0]  # type: ignore[attr-defined,index]
-        edit = f"<<<<<<< SEARCH\n{was}\n=======\nSMOOTHING = {value}\n>>>>>>> REPLACE"
-        return Answer(f"IDEA: smooth by {value}\n{edit}", delay=1.0)
-
-    return answer
-
-
-def leftovers(word: str) -> list[int]:
-    """Processes whose command line or folder names `word`."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if word in " ".join(process.info["cmdline"] or []):
-            found.append(process.pid)
-    return found
-
-
-def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(tmp_path, monkeypatch):
-    with FakeOpenAI(lone_edits()) as server:  # type: ignore[arg-type]
+def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(
+    tmp_path, monkeypatch
+):
+    with FakeOpenAI(lone_edits()) as server:
         monkeypatch.setenv("STANDIN_KEY", "secret")
-        endpoint = {"name": "fake", "model": "fake", "base_url": server.base_url, "key_env": "STANDIN_KEY"}
+        endpoint = {
+            "name": "fake",
+            "model": "fake",
+            "base_url": server.base_url,
+            "key_env": "STANDIN_KEY",
+        }
         rung = {"depth": 1, "context": 64, "budget": 1.6, "rows": 64, "memory_mb": 1024}
         config = write_config(
             tmp_path,
@@ -73,7 +54,12 @@ def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(tm
 
 def test_a_model_that_is_down_leaves_the_campaign_to_the_operators_that_work(tmp_path, monkeypatch):
     monkeypatch.setenv("STANDIN_KEY", "secret")
-    endpoint = {"name": "down", "model": "x", "base_url": "http://127.0.0.1:9/v1", "key_env": "STANDIN_KEY"}
+    endpoint = {
+        "name": "down",
+        "model": "x",
+        "base_url": "http://127.0.0.1:9/v1",
+        "key_env": "STANDIN_KEY",
+    }
     config = write_config(
         tmp_path,
         operators={"nudge": 1, "llm_mutate": 1},
@@ -84,35 +70,6 @@ def test_a_model_that_is_down_leaves_the_campaign_to_the_operators_that_work(tmp
     with Folder(tmp_path / "c").open_store() as store:
         by_operator = Counter((made.operator, made.outcome) for made in proposals(store))
         assert by_operator["nudge", "variant"] == 10
-
-
-@pytest.mark.parametrize("round_number", range(3))
-def test_a_campaign_killed_at_any_moment_goes_on_without_loss_or_repeats(tmp_path, round_number):
-    rng = random.Random(round_number)
-    write_config(tmp_path, budget={"variants": 12})
-    folder, committed = Folder(tmp_path / "c"), {}
-    process = start_evo("run", "campaign.yaml", "--dir", "c", "--plain", cwd=tmp_path)
-    for _ in range(3):
-        time.sleep(rng.uniform(0.8, 2.6))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if folder.database.exists():
-            with folder.open_store() as store:
-                for row in measurements(store):
-                    committed[row.id] = row.measurement.order
-            process = start_evo("resume", "--dir", "c", "--plain", cwd=tmp_path)
-        else:
-            process = start_evo("run", "campaign.yaml", "--dir", "c", "--plain", cwd=tmp_path)
-    assert process.wait(timeout=60) == 0, (tmp_path / "evo.log").read_text()
-    with folder.open_store() as store:
-        rows = measurements(store)
-        orders = {row.id: row.measurement.order for row in rows}
-        assert committed.items() <= orders.items()
-        keys = [(o.variant_id, o.rung, o.block, o.repeat) for o in orders.values()]
-        assert len(set(keys)) == len(keys)
-        assert sum(order.purpose is Purpose.SCREEN for order in orders.values()) == 12
-        assert front(store, "proxy") and not store.query("SELECT * FROM runs")
-    assert not leftovers(str(tmp_path))
 
 
 def test_a_second_run_on_one_folder_is_refused(tmp_path):
@@ -133,7 +90,13 @@ def test_a_second_run_on_one_folder_is_refused(tmp_path):
 def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_path):
     rung = {"depth": 1, "context": 64, "budget": 20_000, "rows": 32, "memory_mb": 1024}
     config = write_config(
-        tmp_path, clock="tokens", exact=True, slots=1, seed=3, rungs={"proxy": rung}, budget={"variants": 8}
+        tmp_path,
+        clock="tokens",
+        exact=True,
+        slots=1,
+        seed=3,
+        rungs={"proxy": rung},
+        budget={"variants": 8},
     )
     run_here(config, tmp_path / "whole")
     process = start_evo("run", "campaign.yaml", "--dir", "cut", "--plain", cwd=tmp_path)

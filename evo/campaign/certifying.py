@@ -1,0 +1,273 @@
+"""Certifying a champion: few attempts, late, on paired blocks that neither side has seen.
+
+The champion is the seed until a challenger is proven to gain more than `min_gain` over it. Both runs of a
+pair go to one slot back to back, in turn A B and B A, so that a drifting machine favours nobody. What an
+attempt may spend is fixed when it starts and recorded as a decision; so is how it ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from evo.campaign.tally import Key, Tally, key_of
+from population.reading import decisions
+from population.statistics.certification import Attempt as Progress
+from population.statistics.certification import Rule, Verdict, decide
+from population.store import Store
+from population.variant import Estimate, Order, Purpose, Status
+
+Taken = Callable[[Key], bool]
+Pair = tuple[Order, ...]  # both runs, or what is missing of them
+
+BEGUN, ENDED = "certification", "verdict"  # kinds of decisions
+GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
+FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
+LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
+DRAWS = 1000
+DRAWS_SEED = 7
+FEWEST_BLOCKS = 2  # of the challenger, before it is raced
+
+
+class CertificationSettings(BaseModel):
+    """What proof may cost. Alpha is spent evenly over the attempts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(default=2, ge=0, description="0: nothing is certified")
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+    most_pairs: int = Field(default=16, ge=2)
+    min_gain: float | None = Field(
+        default=None, ge=0, description="null boundary; default: a quarter of the run sd"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """One attempt: who challenges whom, on blocks from which on, under which rule."""
+
+    number: int
+    challenger: str
+    champion: str
+    first_block: int
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something to record: a race begun, or its verdict."""
+
+    kind: str
+    variant_id: str
+    detail: dict[str, Any]
+
+
+class Certification:
+    """The races of one campaign at its proxy. Its state is its decisions and the tally's rows."""
+
+    def __init__(
+        self,
+        settings: CertificationSettings,
+        tally: Tally,
+        rung: str,
+        decisions: Sequence[Decision] = (),
+    ) -> None:
+        self._settings = settings
+        self._tally = tally
+        self._rung = rung
+        self._metric = tally.objectives[0]
+        self.champion = tally.seed_id
+        self.certified: list[str] = []
+        self.race: Race | None = None
+        self._begun = 0
+        self._judged = -1
+        for decision in decisions:
+            self._replay(decision)
+
+    def begin(self, at_end: bool) -> Decision | None:
+        """Start a race when the leader is worth it: before the end only when it is likely to pass."""
+        if self.race is not None or self._begun >= self._settings.attempts:
+            return None
+        if not at_end and self._judged == self._tally.last_id():
+            return None  # nothing new since the last time
+        self._judged = self._tally.last_id()
+        last = self._begun == self._settings.attempts - 1
+        leader = self._challenger()
+        if leader is None or (last and not at_end):
+            return None
+        race = self._race_for(leader)
+        if race is None or not (at_end or self._chance(race) >= LIKELY):
+            return None
+        self.race, self._begun = race, race.number
+        detail = asdict(race) | {"metric": self._metric.name}
+        return Decision(BEGUN, leader, detail)
+
+    def next_pair(self, taken: Taken) -> Pair:
+        """The next pair of the race, for one slot, or what an interruption left of it; empty: none."""
+        if self.race is None:
+            return ()
+        for place in range(self.race.rule.most_pairs):
+            pair = self._pair(self.race, place)
+            if missing := tuple(order for order in pair if not taken(key_of(order))):
+                return missing
+        return ()
+
+    def settle(self, idle: bool) -> Decision | None:
+        """The verdict, once the recorded pairs give one; `idle`: no run of the race will come any more."""
+        if self.race is None:
+            return None
+        race, progress = self.race, self._progress(self.race)
+        if progress.verdict is Verdict.OPEN:
+            if not idle:
+                return None
+            progress = replace(progress, verdict=Verdict.EXHAUSTED)
+        self.race = None
+        detail = {"number": race.number, "champion": race.champion, **asdict(progress)}
+        decision = Decision(ENDED, race.challenger, detail)
+        self._crown(decision)
+        return decision
+
+    def gains(self, race: Race) -> list[float]:
+        """Champion minus challenger by pair in order, above 0 when the challenger is better."""
+        gains = []
+        for place in range(race.rule.most_pairs):
+            scores = [
+                self._score(one, race.first_block + place)
+                for one in (race.champion, race.challenger)
+            ]
+            if None in scores:
+                break
+            gains.append(scores[0] - scores[1])  # type: ignore[operator]
+        return gains
+
+    def _replay(self, decision: Decision) -> None:
+        if decision.kind == BEGUN:
+            detail = dict(decision.detail)
+            rule = Rule(**detail.pop("rule"))
+            detail.pop("metric", None)
+            self.race = Race(**detail, rule=rule)
+            self._begun = self.race.number
+        elif decision.kind == ENDED:
+            self.race = None
+            self._crown(decision)
+
+    def _crown(self, decision: Decision) -> None:
+        if decision.detail["verdict"] == Verdict.CERTIFIED:
+            self.champion = decision.variant_id
+            self.certified.append(decision.variant_id)
+
+    def _challenger(self) -> str | None:
+        front = self._tally.front(self._rung)
+        leader = next((one for one in front if one != self._tally.seed_id), None)
+        return leader if leader not in (None, self.champion, *self._failed()) else None
+
+    def _failed(self) -> list[str]:
+        """Challengers whose race ended without proof are not raced again."""
+        raced = {
+            row.measurement.order.variant_id
+            for row in self._tally.rows(self._rung, purposes={Purpose.RACE})
+        }
+        return [one for one in raced if one not in (self.champion, self._tally.seed_id)]
+
+    def _race_for(self, leader: str) -> Race | None:
+        run_sd = self._run_sd()
+        if run_sd is None:
+            return None
+        settings = self._settings
+        gain = GAIN_SHARE * run_sd if settings.min_gain is None else settings.min_gain
+        rule = Rule(
+            settings.attempts, gain, FLOOR_SHARE * run_sd, settings.alpha, settings.most_pairs
+        )
+        sides = (leader, self.champion)
+        used = [block for one in sides for block in self._tally.blocks(one, self._rung)]
+        return Race(self._begun + 1, leader, self.champion, max(used) + 1, rule)
+
+    def _run_sd(self) -> float | None:
+        sd = self._tally.noise_sd(self._rung, self._metric.name)
+        return sd if sd is not None and math.isfinite(sd) and sd > 0 else None
+
+    def _chance(self, race: Race) -> float:
+        """The chance that the challenger passes, averaged over what is believed of its gain."""
+        from population.statistics.effects import Observations, fit, posterior, weak_prior
+        from population.statistics.power import simulate
+
+        beliefs = self._tally.beliefs(self._rung)
+        mine = beliefs[race.challenger][self._metric.name]
+        run_sd = self._run_sd()
+        if mine.n < FEWEST_BLOCKS or run_sd is None:
+            return 0.0
+        champion = beliefs[race.champion][self._metric.name]
+        others = [
+            found[self._metric.name]
+            for found in beliefs.values()
+            if found is not beliefs[race.champion]
+        ]
+        gains = [self._gain(one, champion) for one in others]
+        variances = [one.sd**2 + champion.sd**2 for one in others]
+        prior = fit(Observations.of(gains, variances), weak_prior(run_sd))
+        belief = posterior(self._gain(mine, champion), mine.sd**2 + champion.sd**2, prior)
+        rng, pair_sd = np.random.default_rng(DRAWS_SEED), math.sqrt(2) * run_sd
+        spread = float(belief.sd) / pair_sd
+
+        def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
+            return rng.normal(size=shape) + spread * rng.normal(size=(shape[0], 1))
+
+        return simulate(race.rule, float(belief.mean), pair_sd, rng, DRAWS, noise).certified
+
+    def _gain(self, one: Estimate, champion: Estimate) -> float:
+        return self._turn * (champion.mean - one.mean)
+
+    @property
+    def _turn(self) -> float:
+        """1 when lower is better, -1 when higher is."""
+        return 1.0 if self._metric.direction == "minimise" else -1.0
+
+    def _pair(self, race: Race, place: int) -> Pair:
+        block = race.first_block + place
+        first, second = (
+            Order(one, self._rung, block, 0, Purpose.RACE)
+            for one in (race.champion, race.challenger)
+        )
+        return (first, second) if place % 2 == 0 else (second, first)
+
+    def _progress(self, race: Race) -> Progress:
+        """What the pairs say; a challenger that fails on a block has lost."""
+        blocks = range(race.first_block, race.first_block + race.rule.most_pairs)
+        rows = self._tally.rows(self._rung, purposes={Purpose.RACE})
+        for row in rows:
+            order, status = row.measurement.order, row.measurement.status
+            mine = order.variant_id in (race.challenger, race.champion) and order.block in blocks
+            if mine and status is not Status.OK:
+                return Progress(len(self.gains(race)), 0.0, Verdict.FUTILE)
+        return decide(self.gains(race), race.rule)
+
+    def _score(self, variant_id: str, block: int) -> float | None:
+        for row in self._tally.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
+            if row.measurement.order.block == block and row.measurement.status is Status.OK:
+                return self._turn * row.measurement.metrics[self._metric.name]
+        return None
+
+
+def decided_before(store: Store) -> list[Decision]:
+    """The decisions of earlier processes, to go on from."""
+    return [
+        Decision(one.kind, one.variant_id or "", dict(one.detail))
+        for one in decisions(store, (BEGUN, ENDED))
+    ]
+
+
+def in_a_line(decision: Decision, seed_id: str) -> str:
+    """A decision for a person."""
+    detail, challenger = decision.detail, decision.variant_id[:8]
+    champion = "the seed" if detail["champion"] == seed_id else str(detail["champion"])[:8]
+    if decision.kind == BEGUN:
+        return f"{challenger} challenges {champion}: up to {detail['rule']['most_pairs']} pairs on fresh blocks"
+    pairs = f"{detail['pairs']} pairs, log e {detail['log_e']:.2f}"
+    if detail["verdict"] == Verdict.CERTIFIED:
+        return f"certified: {challenger} beats {champion} ({pairs})"
+    return f"not certified: {challenger} against {champion}, {detail['verdict']} ({pairs})"
