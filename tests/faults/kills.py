@@ -1,0 +1,181 @@
+"""A real campaign that is killed again and again, and what must hold after every kill."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from evo.build import DATABASE, Folder, config_of
+from evo.campaign.tally import Tally
+from population.reading import front, measurement, measurements, proposals, seed
+from population.records import Measured
+from population.store import Store
+from population.variant import Purpose, Status
+from tests.campaign.real import leftovers, lone_edits, start_evo, write_config
+from tests.operators.fake_openai import FakeOpenAI
+
+KEY = "sk-standin-0123456789abcdef"
+GONE_SECONDS = 10.0
+LONGEST_LIFE_SECONDS = 3.0
+BEHIND = 4  # the front may be behind the rows by what two slots recorded within one write
+
+
+class KilledCampaign:
+    """Starts, kills and resumes one campaign in `home`; `kills` counts the rounds."""
+
+    def __init__(self, home: Path, rng: random.Random, server: FakeOpenAI) -> None:
+        self.home, self.folder, self.server, self._rng = home, Folder(home / "c"), server, rng
+        self.kills = Counter[str]()
+        self._rows: dict[int, Measured] = {}
+        self._born: dict[int, str | None] = {}
+        self._variants = 8
+        endpoint = {"name": "local", "model": "fake", "base_url": server.base_url}
+        write_config(
+            home,
+            budget={"variants": self._variants},
+            operators={"nudge": 1, "merge": 1, "llm_mutate": 2},
+            llm={"endpoints": [endpoint | {"key_env": "STANDIN_KEY"}]},
+        )
+
+    def round(self) -> None:
+        """Let it live for a random while, in every second round until a model is asked; kill; check."""
+        process = self._start()
+        asked, in_call = len(self.server.requests), self._rng.random() < 0.5
+        end = time.monotonic() + (6.0 if in_call else self._rng.uniform(0.1, LONGEST_LIFE_SECONDS))
+        while time.monotonic() < end and process.poll() is None:
+            if in_call and len(self.server.requests) > asked:
+                time.sleep(self._rng.uniform(0.0, 0.4))  # an answer takes 0.4 s
+                break
+            time.sleep(0.01)
+        self._kill(process)
+        self.check()
+
+    def finish(self) -> None:
+        """Let it run to its end."""
+        for _ in range(5):
+            process = self._start()
+            assert process.wait(timeout=100) == 0, (self.home / "evo.log").read_text()
+            with self.folder.open_store() as store:
+                if self._screens(store) >= self._variants:
+                    break
+        self.check(at_the_end=True)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        words = ["run", "campaign.yaml"]
+        if self.folder.database.exists():
+            words = ["resume"]
+            with self.folder.open_store() as store:
+                if self._screens(store) >= self._variants:  # it reached its end: more to do
+                    self._variants += 6
+                    words += ["--set", f"budget.variants={self._variants}"]
+        env = {"STANDIN_KEY": KEY}
+        return start_evo(*words, "--dir", "c", "--plain", cwd=self.home, env=env)
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            coordinator = psutil.Process(process.pid)
+            tree = [coordinator, *coordinator.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            tree = []
+        ended_itself = process.poll() is not None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not ended_itself or process.returncode == 0, (self.home / "evo.log").read_text()
+        self.kills["none" if ended_itself else "kill"] += 1
+        self.kills["in a run"] += len(tree) > 1
+        _, alive = psutil.wait_procs(tree, timeout=GONE_SECONDS)
+        assert not alive
+
+    # -- what must hold ------------------------------------------------------------------------------
+
+    def check(self, at_the_end: bool = False) -> None:
+        """Nothing lost, nothing twice, nobody left, and the front is that of the rows."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while leftovers(str(self.home)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not leftovers(str(self.home))
+        if not self.folder.database.exists():
+            return
+        with self.folder.open_store() as store:
+            self._check_rows(store)
+            self._check_lineage(store)
+            self._check_calls(store, at_the_end)
+            self._check_front(store, 0 if at_the_end else BEHIND)
+            if at_the_end:
+                assert not store.query("SELECT * FROM runs")
+                assert self._screens(store) == self._variants
+        self._check_no_key()
+
+    def _check_rows(self, store: Store) -> None:
+        every = {row.id: row for row in measurements(store, statuses=list(Status))}
+        for id, row in self._rows.items():
+            assert every.get(id) == row, f"measurement {id} was lost or changed"
+        for id in every.keys() - self._rows.keys():
+            whole = measurement(store, id).measurement
+            assert whole.status is not Status.OK or (whole.documents and whole.metrics)
+        self._rows = every
+        keys = Counter(
+            (one.order.variant_id, one.order.rung, one.order.block, one.order.repeat)
+            for one in (row.measurement for row in every.values())
+            if one.status is not Status.LOST
+        )
+        assert all(count == 1 for count in keys.values()), keys
+
+    def _check_lineage(self, store: Store) -> None:
+        made = {one.number: one.variant_id for one in proposals(store)}
+        assert self._born.items() <= made.items()
+        self._born = made
+        assert not store.query(
+            "SELECT variant_id FROM measurements WHERE variant_id NOT IN (SELECT id FROM variants)"
+        )
+
+    def _check_calls(self, store: Store, at_the_end: bool) -> None:
+        """Every request that the server got is on record, also the one in flight at the kill."""
+        prompts = Counter(row[0] for row in store.query("SELECT prompt FROM llm_calls"))
+        got = Counter(
+            "\n\n".join(f"## {one['role']}\n\n{one['content']}" for one in asked.body["messages"])
+            for asked in self.server.requests
+        )
+        assert not got - prompts
+        asked = store.query("SELECT count(*) FROM llm_calls WHERE outcome = 'asked'")[0][0]
+        self.kills["in a call"] += bool(asked)
+        assert not (at_the_end and asked)
+
+    def _check_front(self, store: Store, behind: int) -> None:
+        """The stored front is the one recomputed from the rows up to one of the last."""
+        rows = measurements(store)
+        config, seed_id = config_of(self.folder), seed(store)
+        assert seed_id is not None
+        fronts = []
+        for cut in range(behind + 1):
+            tally = Tally(config.objectives, seed_id, config.constraints)
+            for row in rows[: len(rows) - cut]:
+                tally.add(row)
+            fronts.append(tally.front("proxy"))
+        assert list(front(store, "proxy")) in fronts
+
+    def _check_no_key(self) -> None:
+        for path in self.home.rglob("*"):
+            assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+    @staticmethod
+    def _screens(store: Store) -> int:
+        rows = measurements(store)
+        return sum(row.measurement.order.purpose is Purpose.SCREEN for row in rows)
+
+
+def kill_again_and_again(home: Path, rounds: int, seed_number: int) -> Counter[str]:
+    """One campaign killed so often and then run to its end; how often what was hit."""
+    with FakeOpenAI(lone_edits(delay=0.4)) as server:
+        campaign = KilledCampaign(home, random.Random(seed_number), server)
+        while campaign.kills["kill"] < rounds:
+            campaign.round()
+        campaign.finish()
+    assert (home / "c" / DATABASE).exists()
+    return campaign.kills

@@ -1,0 +1,23 @@
+"""`kill -9` of the coordinator at any moment, then `evo resume`: nothing lost, nothing twice, nobody left."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.kills import kill_again_and_again
+
+pytestmark = pytest.mark.sandbox
+
+
+def test_a_campaign_killed_ten_times_at_any_moment_goes_on_without_loss_or_repeats(tmp_path):
+    hit = kill_again_and_again(tmp_path, rounds=10, seed_number=1)
+    assert hit["kill"] == 10
+    assert hit["in a run"] >= 2 and hit["in a call"] >= 1, hit
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed_number", range(2, 6))
+def test_campaigns_killed_a_hundred_times_go_on_without_loss_or_repeats(tmp_path, seed_number):
+    hit = kill_again_and_again(tmp_path, rounds=25, seed_number=seed_number)
+    print(f"kills {seed_number}: {dict(hit)}")
+    assert hit["kill"] == 25
