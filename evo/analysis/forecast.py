@@ -53,6 +53,8 @@ class Plan:
     llm_operators: Sequence[str] = ()
     llm_tokens: int | None = None
     llm_dollars: float | None = None
+    reference_every: int = 0  # runs of the search between two references; 0: none
+    race_runs: int = 0  # what certification takes at most
     measured_variants: int = 0  # already done, when a campaign goes on
 
 
@@ -67,6 +69,7 @@ class Forecast:
     runs: int | None
     seconds: float | None
     ends_by: str
+    race_runs: int
     disk_mb: float | None
     llm_operators: tuple[str, ...]
     llm_tokens: int | None
@@ -78,14 +81,12 @@ class Forecast:
 def forecast(plan: Plan) -> Forecast:
     """What `plan` takes. Slots are taken to be always busy and children never to be turned away."""
     run = plan.rungs[0].run_seconds
-    an_hour = None if run is None else plan.slots * 3600 / run * (1 - plan.remeasure_share)
+    an_hour = None if run is None else plan.slots * 3600 / run / _runs_a_child(plan)
     children, search, ends_by = _search(plan, an_hour)
     runs = None if children is None else _runs(plan, children)
     seconds = None
     if search is not None and run is not None and runs is not None:
-        first = (
-            run * math.ceil(plan.seed_runs / plan.slots) if not plan.measured_variants else 0.0
-        )
+        first = run * math.ceil(plan.seed_runs / plan.slots) if not plan.measured_variants else 0.0
         seconds = first + search + _closing(plan, run)
     return Forecast(
         slots=plan.slots,
@@ -95,6 +96,7 @@ def forecast(plan: Plan) -> Forecast:
         runs=runs,
         seconds=seconds,
         ends_by=ends_by,
+        race_runs=plan.race_runs,
         disk_mb=None if runs is None else DATA_MB + STORE_MB_A_RUN * runs,
         llm_operators=tuple(plan.llm_operators),
         llm_tokens=plan.llm_tokens if plan.llm_operators else 0,
@@ -117,11 +119,17 @@ def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None
 
 
 def _runs(plan: Plan, children: int) -> int:
-    search = plan.seed_runs + math.ceil(children / (1 - plan.remeasure_share))
+    search = plan.seed_runs + math.ceil(children * _runs_a_child(plan))
     upper = len(plan.rungs) - 1
     return (
         search + 2 * plan.final_blocks + upper * (plan.graduates + 1) * (1 + plan.graduate_blocks)
     )
+
+
+def _runs_a_child(plan: Plan) -> float:
+    """Runs of the search for each child: its own, re-measuring, references."""
+    runs = 1 / (1 - plan.remeasure_share)
+    return runs * (1 + 1 / plan.reference_every) if plan.reference_every else runs
 
 
 def _closing(plan: Plan, run: float) -> float:

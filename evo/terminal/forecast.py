@@ -24,6 +24,11 @@ def forecast_screen(name: str, where: str, one: Forecast, now: float) -> Rendera
             "–" if one.children_an_hour is None else f"{one.children_an_hour:.0f}",
         ),
         ("children", _children(one)),
+        *(
+            [("certification", f"up to {one.race_runs} runs more, as races need them")]
+            if one.race_runs
+            else []
+        ),
         ("disk", f"about {megabytes(one.disk_mb)}" if one.disk_mb is not None else "–"),
         ("language model", _model(one)),
         ("expected end", _end(one, now)),
