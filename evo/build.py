@@ -94,11 +94,18 @@ class Folder:
 def create_campaign(config: Config, path: Path) -> Folder:
     """A new campaign folder: config as run, seed, brief and an empty store. CampaignError when one is there."""
     folder = Folder(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # two that begin at once must not write over each other
+        _create(folder, config)
+    return folder
+
+
+def _create(folder: Folder, config: Config) -> None:
+    path = folder.path
     if folder.database.exists():
         raise CampaignError(
             f"{path} holds a campaign already: `evo resume --dir {path}` continues it"
         )
-    path.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(config.train, path / "train.py")
     shutil.copyfile(config.brief, path / "brief.md")
     _write_config(folder, config)
@@ -114,7 +121,6 @@ def create_campaign(config: Config, path: Path) -> Folder:
         store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
     os.replace(draft, folder.database)
-    return folder
 
 
 @contextmanager
@@ -155,13 +161,18 @@ def _write_config(folder: Folder, config: Config) -> None:
 
 def _comparable(folder: Folder, config: Config) -> Config:
     with folder.open_store() as store:
-        before = store.setting("config")
+        before, root = store.setting("config"), seed(store)
     now = config.model_dump(mode="json")
     changed = {key for key in now if before and now[key] != before.get(key)} - {"train", "brief"}
     if frozen := sorted(changed - CHANGEABLE - {"data"}):
         raise CampaignError(
             f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
             "would not be comparable; undo the change, or start a new campaign with it"
+        )
+    if root is not None and variant_id(config.train.read_text(encoding="utf-8")) != root:
+        raise CampaignError(
+            f"{config.train} is not the seed this campaign began with; put that back with "
+            f"`evo export seed -o {config.train} --dir {folder.path}`, or start a new campaign"
         )
     return config
 
@@ -248,6 +259,12 @@ def build_campaign(
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)
+        if store.setting("data", bench.dataset.id) != bench.dataset.id:
+            raise CampaignError(
+                f"{folder.config}: data: the text has changed since this campaign began, so its "
+                "measurements would not be comparable; put it back, or start a new campaign"
+            )
+        store.set_setting("data", bench.dataset.id)
         tally, lineage = _known(store, config), Lineage.of(store)
         used = spent(store)
         decided = decided_before(store)

@@ -39,6 +39,8 @@ class Campaign:
         """End cleanly (runs under way finish); asked twice or with `now`, at once. Safe in a signal handler."""
         self.shared.stop = Stop.NOW if now or self.shared.stop is not Stop.NO else Stop.CLEANLY
         self.parts.stopping.set()
+        if self.shared.stop is Stop.NOW:
+            self.shared.recorder.give_up()
 
     def run(self) -> Ending:
         """Run to the end; why it ended."""
@@ -100,6 +102,8 @@ class Campaign:
         self.parts.board.set_phase("stopping" if self.shared.stop is not Stop.NO else phase)
 
     def _ending(self) -> Ending:
+        if self.shared.failure:
+            return Ending(f"failed: {self.shared.failure}", complete=False)
         if self.shared.stop is not Stop.NO:
             return Ending("stopped; `evo resume` goes on from here", complete=False)
         waiting = self.parts.graduation.waiting(self._evaluations.approved)

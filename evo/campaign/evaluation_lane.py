@@ -58,9 +58,20 @@ class EvaluationLane:
     # -- what to do next -----------------------------------------------------------------------------------
 
     def _work(self, slot: Slot) -> None:
-        while orders := self._next_orders():
-            for order in orders:
-                self._measure(slot, order)
+        try:
+            while orders := self._next_orders():
+                for order in orders:
+                    self._measure(slot, order)
+        except Exception as error:  # noqa: BLE001 - border of the thread: a campaign never goes on maimed
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Without a slot, or a store that takes measurements, ending is all that is left."""
+        with self._shared.changed:
+            self._shared.failure = self._shared.failure or f"{type(error).__name__}: {error}"
+            self._shared.stop = Stop.NOW
+            self._parts.stopping.set()
+            self._shared.changed.notify_all()
 
     def _next_orders(self) -> tuple[Order, ...]:
         """The slot's next run, or a pair of them; waits while one may come. Empty: nothing is left."""

@@ -10,6 +10,7 @@ from population.reading import open_runs
 from population.store import Store
 
 START_TOLERANCE_SECONDS = 1.0  # a pid whose process started at another time is someone else's
+MARK = "EVOTRAIN_MARK"  # in the environment of our runs: tells them also after the clock was set
 GONE_SECONDS = 5.0
 
 
@@ -31,10 +32,21 @@ def end_leftovers(store: Store) -> int:
 def _end_tree(pid: int, started_at: float | None) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        if started_at is None or abs(root.create_time() - started_at) > START_TOLERANCE_SECONDS:
+        if not _is_ours(root, started_at):
             return
         tree = [root, *root.children(recursive=True)]
         for process in tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(tree, timeout=GONE_SECONDS)
+
+
+def _is_ours(process: psutil.Process, started_at: float | None) -> bool:
+    if started_at is None:
+        return False
+    if abs(process.create_time() - started_at) <= START_TOLERANCE_SECONDS:
+        return True
+    try:
+        return MARK in process.environ()
+    except psutil.AccessDenied:
+        return False

@@ -112,6 +112,7 @@ class Shared:
         default_factory=lambda: threading.Condition(threading.RLock())
     )
     stop: Stop = Stop.NO
+    failure: str = ""  # why the campaign cannot go on, when that is our own fault
 
     def say(self, kind: str, text: str) -> None:
         """Show an event and record it."""

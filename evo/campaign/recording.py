@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -51,10 +50,14 @@ class Recorder:
         """Queue one write and wait until it is committed."""
         return self.submit(write).result()
 
+    def give_up(self) -> None:
+        """From now on, do not wait for a disk that stays full. Safe in a signal handler."""
+        self._giving_up.set()
+
     def close(self, give_up: bool = False) -> None:
         """Finish what is queued and stop; with `give_up`, do not wait for a disk that stays full."""
         if give_up:
-            self._giving_up.set()
+            self.give_up()
         self._closed.set()
         self._writes.put(None)
         self._thread.join()
@@ -81,7 +84,7 @@ class Recorder:
                     self._complain(
                         f"waiting to write: {error}; nothing is lost, free the disk or lock"
                     )
-                time.sleep(wait)
+                self._giving_up.wait(wait)
                 wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
 

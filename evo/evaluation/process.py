@@ -14,12 +14,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from evo.evaluation.cgroups import Group, parents
 from evo.evaluation.sandbox import Launch
-from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
-from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain
+from evo.evaluation.starting import start
+from evo.evaluation.tree import ProcessTree, Reading, folder_bytes, started_at, sweep
+from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain, memory_device
 from population.variant import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
+LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
+MOST_FILES = 20_000
+THREADS_PER_PROCESS = 8
+MEMORY_SLACK_MB = 64
 TAIL_BYTES = 64 << 10
 READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from looking at the clock
 MARK = "EVOTRAIN_MARK"
@@ -63,6 +69,7 @@ class Limits:
     clock: Clock = Clock.SECONDS
     clock_seconds: float = math.inf
     output_bytes: int = 16 << 20
+    scratch_bytes: int = 1 << 62
     records: int = 20_000
 
 
@@ -102,18 +109,24 @@ class RoleProcess:
         self._keeps_log = True
         self._written = self._records = 0
         self._partial = b""
-        self._boxed = bool(launch.status_flag)
-        self._started = not self._boxed  # else the sandbox says so
+        self._launch = launch
+        self._started = False  # the sandbox says so
         self._saved = False
         self._wires = Wires(shared_bytes)
+        self._group = Group(parents(), THREADS_PER_PROCESS * limits.processes, self._most_memory())
+        self.began = time.monotonic()
+        told = {**spec, **self._wires.spec, "exec_monotonic": self.began}
+        environment = {**launch.env, MARK: self._mark, "EVOTRAIN_RUN": json.dumps(told)}
         try:
-            self._popen = self._start(launch, spec, cpus)
+            self._popen = start(launch, environment, self._wires, self._group, cpus)
         except OSError:
             self._wires.close()
+            self._group.close()
             raise
         self._tree = ProcessTree(self._popen.pid)
         self._reading = Reading(0.0, 0, 1)
         self._looked = 0.0
+        self._looks = self._unnamed_memory = 0
         self._deadline = self.began + limits.wall_seconds
         self._wires.hand_over()
         self._poll = select.poll()
@@ -121,32 +134,9 @@ class RoleProcess:
             self._poll.register(fd, select.POLLIN)
         watch.started(self._popen.pid, started_at(self._popen.pid))
 
-    def _start(
-        self, launch: Launch, spec: Mapping[str, object], cpus: Iterable[int]
-    ) -> subprocess.Popen[bytes]:
-        argv = list(launch.argv)
-        if launch.status_flag:
-            argv[1:1] = [launch.status_flag, str(self._wires.setup_end)]
-        ours = os.sched_getaffinity(0)
-        wanted = set(cpus) & ours
-        self.began = time.monotonic()
-        full = {**spec, **self._wires.spec, "exec_monotonic": self.began}
-        if wanted:
-            os.sched_setaffinity(0, wanted)  # of this thread; the child inherits it
-        try:
-            return subprocess.Popen(
-                argv,
-                env={**launch.env, MARK: self._mark, "EVOTRAIN_RUN": json.dumps(full)},
-                cwd=launch.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=self._wires.log_end,
-                stderr=self._wires.log_end,
-                pass_fds=self._wires.inherited,
-                start_new_session=True,
-            )
-        finally:
-            if wanted:
-                os.sched_setaffinity(0, ours)
+    def _most_memory(self) -> int:
+        """What the kernel ends, beyond what we end: files of the box count as memory, too."""
+        return self.limits.memory_bytes + (self._launch.tmpfs_mb + MEMORY_SLACK_MB << 20)
 
     def _inputs(self) -> list[int]:
         wires = self._wires
@@ -179,6 +169,12 @@ class RoleProcess:
             return
         if not self._started:
             raise Ended(Status.LOST, f"the sandbox did not start: {self.last_line()}")
+        if (
+            self._launch.guarded and self.exit_code < 0
+        ):  # from inside nobody can reach the box's own process
+            raise Ended(Status.LOST, f"the sandbox was killed by signal {-self.exit_code}")
+        if self._group.ran_out_of_memory():
+            raise Ended(Status.OUT_OF_MEMORY, "ended by the kernel: out of memory")
         if OUT_OF_MEMORY.search(self._text()):
             raise Ended(Status.OUT_OF_MEMORY, self.last_line())
         if self.exit_code == 0:
@@ -206,15 +202,42 @@ class RoleProcess:
             self.gauge()
         if self._reading.processes > self.limits.processes:
             raise Ended(Status.CRASHED, f"more than {self.limits.processes} processes")
-        if self._reading.rss_bytes > self.limits.memory_bytes:
-            used = self._tree.shared_once_bytes() if self._reading.processes > 3 else 1 << 62
-            if used > self.limits.memory_bytes:
-                cap = self.limits.memory_bytes >> 20
-                raise Ended(Status.OUT_OF_MEMORY, f"more than {cap} MB of memory")
+        self._looks += 1
+        if self._looks % LOOKS_PER_SCAN == 1:
+            self._scan_files()
+        self._check_memory()
         if now > self._deadline:
             raise Ended(Status.TIMED_OUT, f"still running after {now - self.began:.0f} s")
         if self.watch.stopping():
             raise Ended(Status.LOST, "stopped on request")
+
+    def _check_memory(self) -> None:
+        hidden, most = self._unnamed_memory, self.limits.memory_bytes
+        used = self._reading.rss_bytes + hidden
+        if used > most and (hidden or self._reading.processes > 3):
+            mapped = self._tree.shared_memory_bytes() if hidden else 0
+            used = self._tree.shared_once_bytes() + max(hidden - mapped, 0)
+        if used > most:
+            raise Ended(Status.OUT_OF_MEMORY, f"more than {most >> 20} MB of memory")
+
+    def _scan_files(self) -> None:
+        """Memory files that nobody maps, and a scratch folder that lies on the host's disk."""
+        unnamed = self._tree.open_unnamed()
+        memory = memory_device()
+        self._unnamed_memory = sum(
+            size
+            for (device, inode), size in unnamed.items()
+            if device == memory and inode != self._wires.shared_inode
+        )
+        folder = self._launch.on_disk
+        if folder is None:
+            return
+        used, files = folder_bytes(folder, MOST_FILES)
+        used += sum(size for (device, _), size in unnamed.items() if device != memory)
+        if used > self.limits.scratch_bytes:
+            raise Ended(Status.CRASHED, f"more than {self.limits.scratch_bytes >> 20} MB of files")
+        if files > MOST_FILES:
+            raise Ended(Status.CRASHED, f"more than {MOST_FILES} files")
 
     def _look(self) -> None:
         self._reading = self._tree.read(self.limits.processes)
@@ -302,10 +325,10 @@ class RoleProcess:
         """The last lines of output, without control characters."""
         return self._text()[-most_bytes:]
 
-    def last_line(self) -> str:
-        """The last line of output, at most 300 characters."""
+    def last_line(self, most: int = 300) -> str:
+        """The last line of output, at most so many characters."""
         lines = self._text().strip().splitlines()
-        return lines[-1].strip()[:300] if lines else ""
+        return lines[-1].strip()[:most] if lines else ""
 
     def _text(self) -> str:
         return CONTROL.sub("", self._tail.decode(errors="replace"))
@@ -321,13 +344,14 @@ class RoleProcess:
 
     def close(self) -> None:
         """Kill all of it, wait for its end, and close every descriptor. Nothing survives."""
-        self._tree.kill(root_last=self._boxed)
+        self._tree.kill(root_last=True)  # the box's own process, or the keeper, sees to the rest
         try:
             self._popen.wait(5.0)
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
-        if not self._boxed:
+        self._group.close()
+        if not self._launch.all_in_namespace:
             while sweep(self._mark):
                 time.sleep(0.01)
         self._wires.close()
