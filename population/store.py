@@ -352,4 +352,8 @@ def _explained(path: Path) -> Iterator[None]:
     except UnicodeEncodeError as error:
         raise StoreError(f"text that is not valid Unicode: {error}") from error
     except (sqlite3.Error, OverflowError) as error:
-        raise StoreError(f"{path}: {error}") from error
+        damaged = any(word in str(error) for word in ("malformed", "not a database"))
+        hint = (
+            f"; `evo salvage --dir {path.parent} -o NEW` copies what can be read" if damaged else ""
+        )
+        raise StoreError(f"{path}: {error}{hint}") from error
