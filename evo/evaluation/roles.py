@@ -61,6 +61,8 @@ class Run:
         self._running: list[RoleProcess] = []
         self._saved = setting.workspace / "saved.safetensors"  # a run writes it
         self._copy = setting.workspace / "weights.safetensors"  # and never sees this one
+        if setting.sandbox.drops:
+            setting.workspace.chmod(0o711)  # made for its owner alone
         code = setting.workspace / "code"
         code.mkdir()
         (code / "train.py").write_text(source)
@@ -159,6 +161,7 @@ class Run:
             wall_seconds=rung.wall_seconds,
             memory_bytes=rung.memory_mb << 20,
             processes=setting.sandbox.settings.processes,
+            scratch_bytes=setting.sandbox.settings.scratch_mb << 20,
             clock=rung.clock,
             clock_seconds=clock_seconds,
         )

@@ -1,6 +1,7 @@
 """The box that a variant runs in: what it may see, and the command line that makes it so.
 
-Which box works here is for the probe to say, never for what is installed.
+Which box works here is for the probe to say, never for what is installed. This one is made of
+namespaces; `landlock` holds the one for where they are denied.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,12 +18,16 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evo.evaluation.seccomp import program, supported
+
+STATUS_FD, FILTER_FD = "<status>", "<filter>"
 BOX = "/box"  # the workspace, as the variant sees it
 WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
 SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 DEV_SHM_MB = 256
 TMP_MB = 64
 DATA_LIMIT_SLACK_MB = 2048  # the watchdog is the limit; this stops what outruns it
+FIRST_USER, USERS = 61184, 4096  # where service managers, too, put users that exist for one run
 FIXES = (
     "Fixes: on Ubuntu 24.04 and later, `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` or an "
     "AppArmor profile that allows user namespaces for bwrap; in Docker or Podman, add "
@@ -40,7 +46,7 @@ class SandboxSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["auto", "bwrap", "none"] = "auto"
+    mode: Literal["auto", "bwrap", "landlock", "none"] = "auto"
     scratch_mb: int = Field(
         default=1024, ge=16, description="what a run may write beside its weights"
     )
@@ -64,14 +70,25 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How to start one role: the command, its environment, its folder, and the paths it will see."""
+    """How to start one role: the command, its environment, its folder, and the paths it will see.
+
+    Where `argv` says STATUS_FD or FILTER_FD, the number of a descriptor goes: one that hears how far the
+    sandbox came, and one that holds `filter`.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
     data: tuple[str, ...]
     weights: str
-    status_flag: str = ""  # an option that makes the sandbox tell a descriptor how far it came
+    filter: bytes = b""
+    user: int | None = None  # to be before the command starts; `owned` are given to `owner`
+    owner: int | None = None
+    owned: tuple[Path, ...] = ()
+    on_disk: Path | None = None  # the scratch folder where nothing but our watching limits it
+    tmpfs_mb: int = 0  # what the box itself may hold in memory
+    guarded: bool = True  # the role cannot reach the process that we start
+    all_in_namespace: bool = False  # whatever it starts ends with it
 
 
 class Sandbox(Protocol):
@@ -79,7 +96,7 @@ class Sandbox(Protocol):
 
     @property
     def name(self) -> str:
-        """`bwrap`, `none`."""
+        """`bwrap`, `landlock`, `none`."""
         ...
 
     @property
@@ -90,6 +107,11 @@ class Sandbox(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What it holds."""
+        ...
+
+    @property
+    def drops(self) -> bool:
+        """Whether roles run under an unprivileged user of their own; we are root, then."""
         ...
 
     def launch(self, view: View) -> Launch:
@@ -130,8 +152,22 @@ def role_environment(home: str, view: View) -> dict[str, str]:
     return env | {f"{name}_NUM_THREADS": threads for name in names}
 
 
+def user_of(view: View) -> int:
+    """The uid of a role when we are root: its own, so that no two roles share anything by it."""
+    return FIRST_USER + zlib.crc32(str(view.scratch).encode()) % USERS
+
+
+def gpu_devices(gpu: int) -> tuple[str, ...]:
+    """The device nodes that one GPU needs (by documentation and issue reports; not measured by us)."""
+    names = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps", f"nvidia{gpu}", "dxg")
+    return tuple(f"/dev/{name}" for name in names)
+
+
 def limits_prefix(view: View, processes: int | None) -> tuple[str, ...]:
-    """The `prlimit` call in front of a role's command; empty where util-linux has none in /usr/bin."""
+    """The `prlimit` call in front of a role's command; empty where util-linux has none in /usr/bin.
+
+    `processes` counts threads, too, of a user; it does not bind root.
+    """
     if not Path("/usr/bin/prlimit").exists():
         return ()
     limits = ["--core=0", f"--fsize={view.memory_mb << 20}"]
@@ -150,12 +186,16 @@ class Bubblewrap:
     settings: SandboxSettings
     facts: Mapping[str, str] = field(default_factory=dict)
     hide: tuple[Path, ...] = ()  # files and folders that must not be seen, wherever they lie
+    drops: bool = False
     name: str = "bwrap"
 
     def launch(self, view: View) -> Launch:
         """The bubblewrap command line for this view."""
+        user = user_of(view) if self.drops else None
         argv = [
             str(self.binary),
+            *("--json-status-fd", STATUS_FD),
+            *(("--seccomp", FILTER_FD) if supported() else ()),
             *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
             *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
@@ -180,7 +220,12 @@ class Bubblewrap:
             cwd=view.scratch,
             data=tuple(f"/data/{path.name}" for path in view.data),
             weights=WEIGHTS,
-            status_flag="--json-status-fd",
+            filter=program() if supported() else b"",
+            user=user,
+            owner=user,
+            owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
+            tmpfs_mb=DEV_SHM_MB + TMP_MB + self.settings.scratch_mb,
+            all_in_namespace=True,
         )
 
     def _system(self) -> list[str]:
@@ -213,42 +258,14 @@ class Bubblewrap:
         return "--bind" if view.writes_weights else "--ro-bind", str(view.weights), WEIGHTS
 
 
-@dataclass(frozen=True)
-class Unboxed:
-    """No box: own session, rebuilt environment, limits and watchdogs. Protects nothing else."""
-
-    settings: SandboxSettings
-    facts: Mapping[str, str] = field(default_factory=dict)
-    name: str = "none"
-
-    def launch(self, view: View) -> Launch:
-        """A plain command in the run's own folder."""
-        home = str(view.scratch)
-        return Launch(
-            argv=(*limits_prefix(view, None), sys.executable, "-s", str(view.code / "train.py")),
-            env=role_environment(home, view),
-            cwd=view.scratch,
-            data=tuple(map(str, view.data)),
-            weights=str(view.weights),
-        )
-
-
 def _tmpfs(path: str, megabytes: int) -> tuple[str, ...]:
     return "--size", str(megabytes << 20), "--tmpfs", path
 
 
 def _gpu_nodes(gpu: int | None) -> list[str]:
-    """The device nodes of one GPU (by documentation and issue reports; not measured on a GPU by us)."""
     if gpu is None:
         return []
     argv = ["--ro-bind", "/sys", "/sys"]  # without it CUDA does not initialise
-    for name in (
-        "nvidiactl",
-        "nvidia-uvm",
-        "nvidia-uvm-tools",
-        "nvidia-caps",
-        f"nvidia{gpu}",
-        "dxg",
-    ):
-        argv += ["--dev-bind-try", f"/dev/{name}", f"/dev/{name}"]
+    for path in gpu_devices(gpu):
+        argv += ["--dev-bind-try", path, path]
     return argv

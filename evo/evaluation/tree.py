@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -134,6 +135,45 @@ class ProcessTree:
             if stat.state not in "ZX":
                 waiting.extend((child, None) for child in _children(pid))
 
+    def open_unnamed(self) -> dict[tuple[int, int], int]:
+        """Bytes of files that are held open and have no name (memfd, deleted), by (device, inode)."""
+        found: dict[tuple[int, int], int] = {}
+        for stat in self._alive:
+            with contextlib.suppress(OSError):
+                for name in os.listdir(f"/proc/{stat.pid}/fd"):
+                    with contextlib.suppress(OSError):
+                        file = os.stat(f"/proc/{stat.pid}/fd/{name}")
+                        if file.st_nlink == 0 and S_ISREG(file.st_mode):
+                            found[file.st_dev, file.st_ino] = file.st_blocks * 512
+        return found
+
+    def shared_memory_bytes(self) -> int:
+        """Resident memory that is shared memory or tmpfs, summed over processes."""
+        total = 0
+        for stat in self._alive:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                status = Path(f"/proc/{stat.pid}/status").read_text()
+                total += int(status.split("RssShmem:", 1)[1].split(None, 1)[0]) * 1024
+        return total
+
+
+def folder_bytes(folder: Path, most_files: int) -> tuple[int, int]:
+    """Disk bytes in a folder and below, and its files; stops counting beyond `most_files`."""
+    total = files = 0
+    waiting = [str(folder)]
+    while waiting and files <= most_files:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            files += 1
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return total, files
+
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
@@ -167,7 +207,7 @@ def _kill(pid: int) -> None:
 
 
 def sweep(mark: str) -> int:
-    """Kill every process whose environment holds `mark` (for runs without a sandbox); how many there were."""
+    """Kill every process whose environment holds `mark` (where no namespace ends them); how many there were."""
     wanted, found = mark.encode(), 0
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import struct
 from dataclasses import dataclass
@@ -38,13 +39,14 @@ class Wires:
         self.log, log_end = self._pipe()
         self.progress, progress_end = self._pipe()
         self.setup, setup_end = self._pipe()
-        self.ask = self.reply = self.shared = -1
+        self.ask = self.reply = self.shared = self.shared_inode = -1
         ask_end = reply_end = -1
         if shared_bytes:
             ask_end, self.ask = os.pipe()
             self._open |= {ask_end, self.ask}
             self.reply, reply_end = self._pipe()
             self.shared = _sealed_memory(shared_bytes)
+            self.shared_inode = os.fstat(self.shared).st_ino
             self._open.add(self.shared)
             self._theirs.append(ask_end)
         self._theirs += [log_end, progress_end, setup_end, *([reply_end] if shared_bytes else [])]
@@ -108,3 +110,13 @@ def drain(fd: int, most: int) -> bytes | None:
         parts.append(part)
         most -= len(part)
     return b"".join(parts)
+
+
+@functools.cache
+def memory_device() -> int:
+    """The device number that files in memory alone (memfd) have."""
+    fd = os.memfd_create("device", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(fd).st_dev
+    finally:
+        os.close(fd)

@@ -5,65 +5,118 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
 
-from evo.evaluation import probe as probing
 from evo.evaluation.data import Dataset
 from evo.evaluation.probe import open_sandbox, probe
-from evo.evaluation.sandbox import Sandbox, SandboxSettings, SandboxUnavailable
+from evo.evaluation.sandbox import Sandbox, SandboxSettings
 from population.variant import Status
 
 from .conftest import Evaluate, FakeWatch, alive
 from .variants import ENDLESS, HONEST, variant
 
-boxed = pytest.mark.sandbox
-both = pytest.mark.parametrize("name", [pytest.param("box", marks=boxed), "no_box"])
+needs_bwrap = pytest.mark.skipif(bool(probe("bwrap").denied), reason=probe("bwrap").denied)
+needs_landlock = pytest.mark.skipif(bool(probe("landlock").denied), reason=probe("landlock").denied)
+RUNGS = [
+    pytest.param("bwrap", marks=needs_bwrap),
+    pytest.param("landlock", marks=needs_landlock),
+]
+every_box = pytest.mark.parametrize("rung", RUNGS)
+every_rung = pytest.mark.parametrize("rung", [*RUNGS, "none"])
+
+
+@pytest.fixture
+def sandbox(rung: Literal["bwrap", "landlock", "none"], dataset: Dataset) -> Sandbox:
+    return open_sandbox(SandboxSettings(mode=rung, scratch_mb=32), dataset.sources)
+
 
 TRIES = """
+import ctypes, errno, fcntl, pathlib, platform, resource, socket
+libc = ctypes.CDLL(None, use_errno=True)
+
 def tried(action):
     try:
         return repr(action())
     except OSError as error:
-        return 'denied: ' + type(error).__name__
+        return 'denied: ' + errno.errorcode.get(error.errno, str(error))
 
-import pathlib, socket
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), 'call')
+
+def connect(family, address):
+    with socket.socket(family) as one:
+        one.settimeout(1)
+        one.connect(address)
+
+def datagram():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.sendto(b'x', LOCAL)
+
 spec = json.loads(os.environ['EVOTRAIN_RUN'])
+code, home = os.path.dirname(harness.__file__), os.environ['HOME']
 print(json.dumps({
     'read': tried(lambda: open(SECRET).read()),
-    'stat': tried(lambda: os.stat(SECRET)),
     'corpus': tried(lambda: open(CORPUS, 'rb').read(1)),
-    'home': tried(lambda: os.listdir(HOME)),
+    'homes': tried(lambda: os.listdir(HOME)),
+    'environment': tried(lambda: open(f'/proc/{PARENT}/environ').read()),
+    'memory': tried(lambda: open(f'/proc/{PARENT}/mem', 'rb')),
+    'list': tried(lambda: os.listdir(os.path.dirname(SECRET))),
     'write': tried(lambda: open(SECRET, 'w')),
-    'code': tried(lambda: open('/code/train.py', 'a')),
+    'truncate': tried(lambda: os.truncate(SECRET, 0)),
+    'append code': tried(lambda: open(code + '/train.py', 'a')),
+    'new code': tried(lambda: open(code + '/more.py', 'w')),
     'data': tried(lambda: open(spec['data'][0], 'r+b')),
+    'python': tried(lambda: open(os.__file__, 'a')),
     'device': tried(lambda: open('/dev/filler', 'w')),
+    'shared': tried(lambda: open(SHARED, 'w')),
     'root': tried(lambda: open('/filler', 'w')),
-    'link': tried(lambda: os.remove(spec['weights'])),
-    'rename': tried(lambda: os.symlink('x', 'y') or os.replace('y', spec['weights'])),
-    'network': tried(lambda: socket.create_connection(('127.0.0.1', PORT), 1)),
-    'userns': tried(lambda: os.unshare(os.CLONE_NEWUSER) if hasattr(os, 'unshare') else open('/none')),
-    'parent': tried(lambda: os.kill(PARENT, 0)),
+    'device node': tried(lambda: os.mknod('node', 0o20666, os.makedev(1, 3))),
+    'link': tried(lambda: os.link(SECRET, 'linked')),
+    'remove': tried(lambda: os.remove(spec['weights'])),
+    'replace': tried(lambda: os.symlink('x', 'y') or os.replace('y', spec['weights'])),
+    'chmod': tried(lambda: os.chmod(SECRET, 0o777)),
+    'chmod code': tried(lambda: os.chmod(code + '/train.py', 0o777)),
+    'utime': tried(lambda: os.utime(SECRET)),
+    'utime data': tried(lambda: os.utime(spec['data'][0])),
+    'chown': tried(lambda: os.chown(SECRET, 1, 1)),
+    'attribute': tried(lambda: os.setxattr(code + '/train.py', 'user.x', b'1')),
+    'tcp': tried(lambda: connect(socket.AF_INET, ('127.0.0.1', PORT))),
+    'unix': tried(lambda: connect(socket.AF_UNIX, LOCAL)),
+    'datagram': tried(datagram),
+    'abstract': tried(lambda: connect(socket.AF_UNIX, chr(0) + ABSTRACT)),
+    'vsock': tried(lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
+    'netlink': tried(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
+    'signal': tried(lambda: os.kill(PARENT, 9)),
+    'limit': tried(lambda: resource.prlimit(PARENT, resource.RLIMIT_NOFILE, (16, 16))),
+    'userns': tried(lambda: call(272 if platform.machine() == 'x86_64' else 97, 0x10000000)),
+    'affinity': tried(lambda: os.sched_setaffinity(0, range(os.cpu_count()))),
+    'nice': tried(lambda: os.setpriority(os.PRIO_PROCESS, 0, 1)),
+    'ring': tried(lambda: call(425, 8, 0)),
+    'lease': tried(lambda: fcntl.fcntl(os.open(code + '/train.py', os.O_RDONLY), 1024, 0)),
+    'locks': tried(lambda: fcntl.lockf(open(code + '/train.py'), fcntl.LOCK_SH) or
+                   fcntl.fcntl(open(code + '/train.py'), fcntl.F_GETLK, bytes(32))),
 }))
-print(json.dumps({
-    'environment': sorted(os.environ),
-    'processes': len([name for name in os.listdir('/proc') if name.isdigit()]),
-    'files': sorted(os.listdir('/')),
-}))
+print(json.dumps(sorted(os.environ)))
 """
+# What a namespace answers with a thing of its own instead of an error, and why that does not matter.
+HARMLESS = {"homes"}  # an empty folder, where Python lies below a home
 
 
-@boxed
-def test_a_variant_sees_and_changes_nothing_outside(
+@every_box
+def test_a_variant_reads_changes_and_reaches_nothing_outside(
     evaluate: Evaluate,
-    box: Sandbox,
+    sandbox: Sandbox,
     dataset: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -71,38 +124,86 @@ def test_a_variant_sees_and_changes_nothing_outside(
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     secret = tmp_path / "secret"
     secret.write_text("unchanged")
-    names = {
-        "SECRET": str(secret),
-        "CORPUS": str(dataset.sources[0] / "sotu.txt.xz"),
-        "HOME": str(Path.home()),
-        "PORT": 22,
-        "PARENT": os.getpid(),
-    }
-    settings = "\n".join(f"{name} = {value!r}" for name, value in names.items())
-    seen = evaluate(variant(end=settings + TRIES), box)
-    assert seen.status is Status.OK
-    tries, view = (json.loads(line) for line in seen.log_tail.strip().splitlines()[-2:])
+    before, shared = secret.stat(), f"/dev/shm/evotrain-{uuid.uuid4().hex}"
+    with Listening(tmp_path) as listening:
+        names = {
+            "SECRET": str(secret),
+            "CORPUS": str(dataset.sources[0] / "sotu.txt.xz"),
+            "HOME": str(Path.home()),
+            "SHARED": shared,
+            "PORT": listening.port,
+            "LOCAL": str(listening.local),
+            "ABSTRACT": listening.abstract,
+            "PARENT": os.getpid(),
+        }
+        settings = "\n".join(f"{name} = {value!r}" for name, value in names.items())
+        seen = evaluate(variant(end=settings + TRIES), sandbox)
+    assert seen.status is Status.OK, seen.reason
+    tries, environment = (json.loads(line) for line in seen.log_tail.strip().splitlines()[-2:])
     through = {name: result for name, result in tries.items() if "denied" not in result}
-    assert through.keys() <= {"home"}, through
-    assert secret.read_text() == "unchanged"
-    assert ".ssh" not in tries["home"] and ".bashrc" not in tries["home"]
-    assert "OPENAI_API_KEY" not in view["environment"]
+    harmless = HARMLESS | ({"shared"} if sandbox.name == "bwrap" else set())  # its own, in memory
+    assert through.keys() <= harmless, through
+    assert ".ssh" not in tries["homes"] and ".bashrc" not in tries["homes"]
+    assert secret.read_text() == "unchanged" and not Path(shared).exists()
+    assert (secret.stat().st_mode, secret.stat().st_mtime) == (before.st_mode, before.st_mtime)
+    assert "OPENAI_API_KEY" not in environment and "SSH_AUTH_SOCK" not in environment
+
+
+class Listening:
+    """Sockets of every kind that a variant must not reach."""
+
+    def __init__(self, folder: Path) -> None:
+        self.local, self.abstract = folder / "socket", f"evotrain-{uuid.uuid4().hex}"
+        self._open = [socket.create_server(("127.0.0.1", 0))]
+        self.port = self._open[0].getsockname()[1]
+
+    def __enter__(self) -> Listening:
+        for address in (str(self.local), "\0" + self.abstract):
+            one = socket.socket(socket.AF_UNIX)
+            one.bind(address)
+            one.listen()
+            self._open.append(one)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._open:
+            one.close()
+
+
+@needs_bwrap
+def test_namespaces_show_no_process_and_no_folder_of_the_host(
+    evaluate: Evaluate, box: Sandbox, tmp_path: Path
+) -> None:
+    look = f"""
+print(json.dumps({{
+    'processes': len([name for name in os.listdir('/proc') if name.isdigit()]),
+    'files': sorted(os.listdir('/')),
+    'stat': os.path.exists({str(tmp_path)!r}),
+}}))
+"""
+    view = json.loads(evaluate(variant(end=look), box).log_tail.strip().splitlines()[-1])
     assert view["processes"] <= 4
     assert not {"home", "var", "work", "mnt"} & set(view["files"]) - set(Path(sys.prefix).parts)
+    assert not view["stat"]
 
 
-@boxed
+@every_box
 def test_hidden_text_that_lies_in_a_mounted_folder_is_covered(
-    evaluate: Evaluate, dataset: Dataset
+    evaluate: Evaluate, rung: Literal["bwrap", "landlock"]
 ) -> None:
-    inside = Path(sys.prefix) / "lib"  # mounted, for Python needs it
+    inside = Path(sys.prefix) / "lib"  # shown, for Python needs it
     file = next(path for path in sorted(inside.rglob("*.txt")) if path.stat().st_size)
-    box = open_sandbox(SandboxSettings(), (file, file.parent))
-    read = f"print('bytes:', os.path.exists({str(file)!r}))"
-    assert "bytes: False" in evaluate(variant(end=read), box).log_tail
-    box = open_sandbox(SandboxSettings(), (file,))
-    read = f"print('bytes:', len(open({str(file)!r}).read()))"
-    assert "PermissionError" in evaluate(variant(end=read), box).log_tail
+    read = f"""
+try:
+    print('bytes:', len(open({str(file)!r}).read()))
+except OSError as error:
+    print('not read', error)
+"""
+    for hidden in ((file, file.parent), (file,)):
+        box = open_sandbox(SandboxSettings(mode=rung), hidden)
+        seen = evaluate(variant(end=read), box)
+        assert seen.status is Status.OK, seen.reason
+        assert "not read" in seen.log_tail
 
 
 DAEMON = """
@@ -114,39 +215,32 @@ if os.fork() == 0:
                 os.close(fd)
             except OSError:
                 pass
-        os.execv('/usr/bin/sleep', ['WORD', '300'])
+        os.execve('/usr/bin/sleep', ['WORD', '300'], {})
     os._exit(0)
 os.wait()
 time.sleep(0.1)
 """
 
 
-@both
-def test_a_daemon_does_not_outlive_its_run(
-    evaluate: Evaluate, name: str, request: pytest.FixtureRequest
-) -> None:
+@every_rung
+def test_a_daemon_does_not_outlive_its_run(evaluate: Evaluate, sandbox: Sandbox) -> None:
     word = f"daemon-{uuid.uuid4().hex}"
-    seen = evaluate(variant(end=DAEMON.replace("WORD", word)), request.getfixturevalue(name))
+    seen = evaluate(variant(end=DAEMON.replace("WORD", word)), sandbox)
     assert seen.status is Status.OK
     assert not alive(word)
 
 
-@both
-def test_a_hang_that_ignores_signals_is_timed_out(
-    evaluate: Evaluate, name: str, request: pytest.FixtureRequest
-) -> None:
+@every_rung
+def test_a_hang_that_ignores_signals_is_timed_out(evaluate: Evaluate, sandbox: Sandbox) -> None:
     deaf = "import signal\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\ntime.sleep(300)"
-    seen = evaluate(variant(end=deaf), request.getfixturevalue(name), wall_seconds=1.5)
+    seen = evaluate(variant(end=deaf), sandbox, wall_seconds=1.5)
     assert seen.status is Status.TIMED_OUT
     assert seen.wall_seconds < 10
 
 
-@both
-def test_ignoring_the_clock_is_timed_out(
-    evaluate: Evaluate, name: str, request: pytest.FixtureRequest
-) -> None:
-    box = request.getfixturevalue(name)
-    seen = evaluate(variant(end=ENDLESS), box, grace_seconds=0.2)
+@every_rung
+def test_ignoring_the_clock_is_timed_out(evaluate: Evaluate, sandbox: Sandbox) -> None:
+    seen = evaluate(variant(end=ENDLESS), sandbox, grace_seconds=0.2)
     assert seen.status is Status.TIMED_OUT
     assert 0.5 < seen.cpu_seconds < 1.5
 
@@ -159,30 +253,26 @@ while True:
 """
 
 
-@both
-def test_a_fork_bomb_is_a_crash_and_is_cleared_away(
-    evaluate: Evaluate, name: str, request: pytest.FixtureRequest
-) -> None:
+@every_rung
+def test_a_fork_bomb_is_a_crash_and_is_cleared_away(evaluate: Evaluate, sandbox: Sandbox) -> None:
     word = uuid.uuid4().hex
-    seen = evaluate(variant(end=FORKS.replace("WORD", word)), request.getfixturevalue(name))
+    seen = evaluate(variant(end=FORKS.replace("WORD", word)), sandbox)
     assert seen.status is Status.CRASHED
     assert "processes" in seen.reason or "BlockingIOError" in seen.reason
     assert not alive(word)
 
 
-@both
-def test_a_memory_bomb_is_out_of_memory(
-    evaluate: Evaluate, name: str, request: pytest.FixtureRequest
-) -> None:
+@every_rung
+def test_a_memory_bomb_is_out_of_memory(evaluate: Evaluate, sandbox: Sandbox) -> None:
     bomb = "kept = []\nwhile True: kept.append(b'x' * (4 << 20))"
-    seen = evaluate(
-        variant(end=bomb), request.getfixturevalue(name), memory_mb=300, grace_seconds=10.0
-    )
+    seen = evaluate(variant(end=bomb), sandbox, memory_mb=300, grace_seconds=10.0)
     assert seen.status is Status.OUT_OF_MEMORY
 
 
-@boxed
-def test_memory_that_several_processes_share_counts_once(evaluate: Evaluate, box: Sandbox) -> None:
+@every_box
+def test_memory_that_several_processes_share_counts_once(
+    evaluate: Evaluate, sandbox: Sandbox
+) -> None:
     shared = """
 kept = bytearray(b'x') * (100 << 20)
 for _ in range(4):
@@ -192,31 +282,74 @@ for _ in range(4):
 for _ in range(4):
     os.wait()
 """
-    assert evaluate(variant(end=shared), box, memory_mb=300).status is Status.OK
+    assert evaluate(variant(end=shared), sandbox, memory_mb=300).status is Status.OK
 
 
-@both
-def test_a_gigabyte_of_output_is_cut_short(
-    evaluate: Evaluate, name: str, request: pytest.FixtureRequest
-) -> None:
+@every_rung
+def test_a_gigabyte_of_output_is_cut_short(evaluate: Evaluate, sandbox: Sandbox) -> None:
     loud = "line = 'x' * 65535\nfor _ in range(1 << 14): print(line)"
-    seen = evaluate(variant(end=loud), request.getfixturevalue(name), grace_seconds=10.0)
+    seen = evaluate(variant(end=loud), sandbox, grace_seconds=10.0)
     assert seen.status is Status.CRASHED
     assert "16 MB of output" in seen.reason
     assert len(seen.log_tail) <= 4096
 
 
-@boxed
+MEMORY_FILES = """
+held = []
+for number in range(400):
+    held.append(os.memfd_create('filler'))
+    os.write(held[-1], bytes(4 << 20))
+    time.sleep(0.01)
+"""
+
+
+@every_box
+def test_memory_in_files_without_a_name_counts(evaluate: Evaluate, sandbox: Sandbox) -> None:
+    seen = evaluate(variant(end=MEMORY_FILES), sandbox, memory_mb=300, grace_seconds=10.0)
+    assert seen.status is Status.OUT_OF_MEMORY, seen.reason
+
+
+FILL = """
+for number in range(4000):
+    file = open(WHERE + '/%d' % number, 'wb')
+    file.write(bytes(1 << 18))
+    file.flush()
+    GONE
+    time.sleep(0.001)
+"""
+
+
+@needs_bwrap
 @pytest.mark.parametrize("where", ["/box", "/tmp", "/dev/shm"])
 def test_the_disk_cannot_be_filled(evaluate: Evaluate, box: Sandbox, where: str) -> None:
-    fill = f"""
-for number in range(400):
-    with open({where!r} + '/%d' % number, 'wb') as file:
-        file.write(bytes(1 << 20))
-"""
+    fill = FILL.replace("WHERE", repr(where)).replace("GONE", "file.close()")
     seen = evaluate(variant(end=fill), box, grace_seconds=10.0)
     assert seen.status is Status.CRASHED
     assert "No space left" in seen.reason
+
+
+@pytest.mark.parametrize("gone", ["file.close()", "os.remove(file.name); files.append(file)"])
+@pytest.mark.parametrize("rung", [RUNGS[1], "none"])
+def test_a_run_that_fills_the_disk_is_ended(
+    evaluate: Evaluate, sandbox: Sandbox, gone: str
+) -> None:
+    fill = "files = []" + FILL.replace("WHERE", "'.'").replace("GONE", gone)
+    seen = evaluate(variant(end=fill), sandbox, grace_seconds=10.0)
+    assert seen.status is Status.CRASHED
+    assert "MB of files" in seen.reason
+
+
+@pytest.mark.parametrize("rung", [RUNGS[1]])
+def test_the_machines_other_places_for_files_are_shut(evaluate: Evaluate, sandbox: Sandbox) -> None:
+    look = "print([p for p in ('/tmp', '/dev/shm', '/var/tmp') if not denied(p)])"
+    tries = """
+def denied(folder):
+    try:
+        os.close(os.open(folder + '/evotrain-filler', os.O_CREAT | os.O_WRONLY))
+    except OSError:
+        return True
+"""
+    assert "[]" in evaluate(variant(end=tries + look), sandbox).log_tail
 
 
 def test_weights_that_became_a_link_are_refused(
@@ -241,47 +374,7 @@ def test_without_a_box_an_honest_model_is_scored_and_the_facts_say_so(
     assert seen.facts["sandbox"] == "none" and seen.facts["fs_read"] == "none"
 
 
-@boxed
-def test_the_probe_says_what_holds() -> None:
-    facts = probe().facts
-    assert set(facts) >= {"fs_write", "fs_read", "network", "signals", "pids", "orphans", "memory"}
-    assert all(facts[name].startswith("enforced") for name in ("fs_write", "network", "orphans"))
-
-
-def test_a_box_that_does_not_work_is_refused_with_the_fixes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "bwrap"
-    broken.write_text(
-        "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
-    )
-    broken.chmod(0o755)
-    monkeypatch.setattr(probing, "find_bwrap", lambda: broken)
-    probing.probe.cache_clear()
-    try:
-        with pytest.raises(SandboxUnavailable, match=r"uid map: Permission denied.*sandbox: none"):
-            open_sandbox(SandboxSettings())
-    finally:
-        probing.probe.cache_clear()
-
-
-def test_a_box_that_holds_nothing_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hollow = tmp_path / "bwrap"
-    hollow.write_text(f"#!/bin/sh\nHOME=/ exec {sys.executable} {tmp_path}/code/train.py\n")
-    hollow.chmod(0o755)
-    monkeypatch.setattr(probing, "find_bwrap", lambda: hollow)
-    monkeypatch.setattr(probing.tempfile, "mkdtemp", lambda **_: str(tmp_path))
-    monkeypatch.setattr(probing.shutil, "rmtree", lambda *_, **__: None)
-    probing.probe.cache_clear()
-    try:
-        with pytest.raises(SandboxUnavailable, match=r"does not hold .*fs_write.*network"):
-            open_sandbox(SandboxSettings())
-    finally:
-        probing.probe.cache_clear()
-
-
+@needs_bwrap
 def test_a_sandbox_that_fails_to_start_is_our_fault(
     evaluate: Evaluate, box: Sandbox, tmp_path: Path
 ) -> None:
@@ -294,9 +387,10 @@ def test_a_sandbox_that_fails_to_start_is_our_fault(
     assert "no more namespaces" in seen.reason
 
 
-@boxed
-def test_a_run_dies_with_its_supervisor(tmp_path: Path) -> None:
+@every_rung
+def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
     word = f"orphan-{uuid.uuid4().hex}"
+    orphan = DAEMON.replace("WORD", word).replace("os.wait()", "time.sleep(300)")
     script = textwrap.dedent(
         f"""
         import sys
@@ -310,8 +404,8 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path) -> None:
         from tests.evaluation.conftest import RUNG
         from tests.evaluation.variants import variant
         data = prepare(DataSettings(), Path({str(tmp_path)!r}))
-        source = variant(end="os.execv('/usr/bin/sleep', [{word!r}, '300'])")
-        box = open_sandbox(SandboxSettings(), data.sources)
+        source = variant(end={orphan!r})
+        box = open_sandbox(SandboxSettings(mode={rung!r}), data.sources)
         evaluator = Evaluator(data, {{"proxy": RUNG}}, box, Path({str(tmp_path)!r}), source)
         order = Order("0" * 64, "proxy", 0, 0, Purpose.SCREEN)
         evaluator.evaluate(order, source, find_slots()[0], Unwatched())
@@ -333,7 +427,7 @@ def wait_for(condition: object, seconds: float) -> None:
         time.sleep(0.02)
 
 
-@boxed
+@needs_bwrap
 def test_the_recorded_process_is_known_by_pid_and_start(evaluate: Evaluate, box: Sandbox) -> None:
     class Checks(FakeWatch):
         def started(self, pid: int, started_at: float) -> None:

@@ -1,0 +1,78 @@
+"""Starting a role's outermost process: descriptors, user, cores and control group in place from the first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+
+from evo.evaluation.cgroups import Group
+from evo.evaluation.sandbox import FILTER_FD, STATUS_FD, Launch
+from evo.evaluation.wires import Wires
+
+# Waits until we have put it where it belongs, so that nothing it starts is outside.
+GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" < /dev/null', "sh")
+
+
+def start(
+    launch: Launch, environment: Mapping[str, str], wires: Wires, group: Group, cpus: Iterable[int]
+) -> subprocess.Popen[bytes]:
+    """The process, running. OSError when it cannot be started; nothing is left, then."""
+    if launch.owner is not None:
+        for path in launch.owned:
+            os.chown(path, launch.owner, launch.owner)
+    with _filter_file(launch.filter) as filter_fd, _on_cores(cpus):
+        words = {STATUS_FD: str(wires.setup_end), FILTER_FD: str(filter_fd)}
+        argv = [words.get(word, word) for word in launch.argv]
+        popen = subprocess.Popen(
+            [*GATE, *argv] if group else argv,
+            env=environment,
+            cwd=launch.cwd,
+            stdin=subprocess.PIPE if group else subprocess.DEVNULL,
+            stdout=wires.log_end,
+            stderr=wires.log_end,
+            pass_fds=(*wires.inherited, *((filter_fd,) if filter_fd >= 0 else ())),
+            start_new_session=True,
+            user=launch.user,
+            group=launch.user,
+            extra_groups=None if launch.user is None else [],
+        )
+    if popen.stdin:
+        try:
+            with popen.stdin as gate:
+                group.add(popen.pid)
+                gate.write(b"go\n")
+        except OSError:
+            popen.kill()
+            popen.wait()
+            raise
+    return popen
+
+
+@contextlib.contextmanager
+def _filter_file(program: bytes) -> Iterator[int]:
+    """A descriptor that the program can be read from; -1 when there is none."""
+    if not program:
+        yield -1
+        return
+    fd = os.memfd_create("filter", os.MFD_CLOEXEC)
+    try:
+        os.pwrite(fd, program, 0)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _on_cores(cpus: Iterable[int]) -> Iterator[None]:
+    """This thread on some of its cores, for a child to inherit."""
+    ours = os.sched_getaffinity(0)
+    if not (wanted := set(cpus) & ours):
+        yield
+        return
+    os.sched_setaffinity(0, wanted)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, ours)

@@ -1,0 +1,196 @@
+"""Which box is chosen, and what is said of it: by what a break-out really achieves here."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evo.evaluation import landlock, sandbox
+from evo.evaluation import probe as probing
+from evo.evaluation.facts import NAMES
+from evo.evaluation.landlock import Landlocked, Unboxed
+from evo.evaluation.probe import open_sandbox, probe
+from evo.evaluation.sandbox import Bubblewrap, Sandbox, SandboxSettings, SandboxUnavailable, View
+from population.variant import Status
+
+from .conftest import Evaluate
+from .test_box import RUNGS, needs_bwrap, needs_landlock
+from .variants import HONEST
+
+DENIED = "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
+HOLLOW = f"""#!{sys.executable}
+import os, sys
+code = sys.argv[sys.argv.index("/code") - 1]
+os.execve(sys.executable, [sys.executable, code + "/train.py"], {{"HOME": "/"}})
+"""
+
+
+@pytest.fixture
+def fresh_probe() -> Iterator[None]:
+    """What was found before is forgotten, and what is found here, afterwards."""
+    probe.cache_clear()
+    yield
+    probe.cache_clear()
+
+
+def install(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This script in the place of bubblewrap."""
+    binary = folder / "bwrap"
+    binary.write_text(script)
+    binary.chmod(0o755)
+    monkeypatch.setattr(probing, "find_bwrap", lambda: binary)
+
+
+def deny_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that speaks no Landlock that would do."""
+    monkeypatch.setattr(probing, "Landlocked", functools.partial(Landlocked, most_abi=2))
+
+
+@needs_bwrap
+def test_auto_takes_the_strongest_box_that_works() -> None:
+    assert open_sandbox(SandboxSettings()).name == "bwrap"
+    assert "fell_back" not in probe().facts
+
+
+@needs_landlock
+@pytest.mark.usefixtures("fresh_probe")
+def test_auto_falls_back_to_landlock_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(DENIED, tmp_path, monkeypatch)
+    box = open_sandbox(SandboxSettings())
+    assert box.name == "landlock" == box.facts["sandbox"]
+    assert "uid map: Permission denied" in box.facts["fell_back"]
+
+
+@pytest.mark.usefixtures("fresh_probe")
+def test_no_working_box_is_refused_with_reasons_and_fixes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(DENIED, tmp_path, monkeypatch)
+    deny_landlock(monkeypatch)
+    with pytest.raises(SandboxUnavailable, match=r"uid map.*Landlock 2 .*sandbox: none"):
+        open_sandbox(SandboxSettings())
+
+
+@pytest.mark.usefixtures("fresh_probe")
+def test_a_box_asked_for_by_name_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(DENIED, tmp_path, monkeypatch)
+    with pytest.raises(SandboxUnavailable, match="uid map: Permission denied"):
+        open_sandbox(SandboxSettings(mode="bwrap"))
+    monkeypatch.setattr(probing, "find_bwrap", lambda: None)
+    probe.cache_clear()
+    with pytest.raises(SandboxUnavailable, match="bubblewrap was not found"):
+        open_sandbox(SandboxSettings(mode="bwrap"))
+
+
+@pytest.mark.usefixtures("fresh_probe")
+def test_a_box_that_starts_but_holds_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(HOLLOW, tmp_path, monkeypatch)
+    with pytest.raises(SandboxUnavailable, match=r"does not hold .*fs_read, fs_write.*network"):
+        open_sandbox(SandboxSettings(mode="bwrap"))
+
+
+@needs_landlock
+@pytest.mark.usefixtures("fresh_probe")
+def test_a_landlock_box_without_its_filter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landlock, "program", lambda **_: b"")
+    with pytest.raises(SandboxUnavailable, match="does not hold metadata, network"):
+        open_sandbox(SandboxSettings(mode="landlock"))
+
+
+@needs_landlock
+def test_an_older_kernel_has_signals_held_by_the_filter() -> None:
+    for abi in (3, 4, 5):
+        outcome = probing._break_out(Landlocked(SandboxSettings(), most_abi=abi))
+        assert not isinstance(outcome, str), outcome
+        assert not any(outcome[key] for key in probing.HELD), (abi, outcome)
+
+
+def test_without_a_box_the_break_out_succeeds_and_still_nothing_is_left() -> None:
+    outcome = probing._break_out(Unboxed(SandboxSettings()))
+    assert isinstance(outcome, dict)
+    assert all(outcome[key] for key in probing.HELD if key != "orphan")
+    assert not outcome["orphan"]
+
+
+@pytest.mark.parametrize("rung", [*RUNGS, "none"])
+def test_facts_name_every_promise_and_how_it_is_kept(rung: str) -> None:
+    settings = SandboxSettings.model_validate({"mode": rung})
+    facts = open_sandbox(settings).facts
+    assert facts["sandbox"] == rung
+    assert [name for name in facts if name in NAMES] == list(NAMES)
+    assert all(facts[name].split(":")[0] in ("enforced", "watched", "none") for name in NAMES)
+    held = all(facts[name].startswith("enforced") for name in ("fs_write", "fs_read", "network"))
+    assert held is (rung != "none")
+
+
+@pytest.mark.parametrize("rung", [*RUNGS, "none"])
+def test_the_environment_is_built_from_an_allow_list(
+    rung: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "secret-key")
+    view = View(tmp_path, (), tmp_path, tmp_path / "weights", True, 256, 1)
+    launch = open_sandbox(SandboxSettings.model_validate({"mode": rung})).launch(view)
+    assert not any("secret-key" in word for word in (*launch.env.values(), *launch.argv))
+    assert set(launch.env) <= set(sandbox.role_environment("/", view))
+
+
+ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+
+
+@ROOT_ONLY
+def test_root_stays_root_where_another_user_could_not_reach_the_workspace(tmp_path: Path) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    box = open_sandbox(SandboxSettings(), reach=(shut,))
+    assert not box.drops and box.facts["user"].startswith("root")
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("rung", [*RUNGS, "none"])
+def test_roles_of_root_run_under_an_unprivileged_user(
+    rung: str, public_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(public_python))
+    monkeypatch.setattr(sys, "prefix", "/usr")
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
+    settings = SandboxSettings()
+    boxes: dict[str, Sandbox] = {
+        "bwrap": Bubblewrap(probe("bwrap").binary, settings, drops=True),
+        "landlock": Landlocked(settings, drops=True),
+        "none": Unboxed(settings, drops=True),
+    }
+    outcome = probing._break_out(boxes[rung])
+    assert isinstance(outcome, dict), outcome
+    if rung == "none":  # root's files and processes are out of reach for it
+        assert not outcome["written"] and not outcome["signalled"] and not outcome["changed"]
+    else:
+        assert not any(outcome[key] for key in probing.HELD), outcome
+
+
+@pytest.fixture
+def public_python() -> Path:
+    """A Python that every user may run."""
+    python = Path("/usr/bin/python3")
+    if not python.exists():
+        pytest.skip("no Python in /usr/bin")
+    return python
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_an_honest_model_scores_alike_in_every_box(evaluate: Evaluate, rung: str) -> None:
+    seen = evaluate(HONEST, open_sandbox(SandboxSettings.model_validate({"mode": rung})))
+    plain = evaluate(HONEST, open_sandbox(SandboxSettings(mode="none")))
+    assert seen.status is Status.OK, seen.reason
+    assert seen.metrics["val_bpb"] == plain.metrics["val_bpb"]
+    assert seen.facts["sandbox"] == rung
