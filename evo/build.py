@@ -27,6 +27,7 @@ from evo.campaign.tally import Tally
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, read_config, rung_of
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
+from evo.evaluation.gpu import require_cuda
 from evo.evaluation.probe import open_sandbox
 from evo.evaluation.process import Ended
 from evo.evaluation.slots import Slot, find_slots
@@ -91,21 +92,35 @@ class Folder:
         return Store.open(self.database)
 
 
-def create_campaign(config: Config, path: Path) -> Folder:
-    """A new campaign folder: config as run, seed, brief and an empty store. CampaignError when one is there."""
+def create_campaign(config: Config, path: Path, kind: str = "campaign") -> Folder:
+    """A new campaign folder: config as run, seed, brief and an empty store. CampaignError when one is there.
+
+    `kind`: "campaign", or "calibration" for one that only measures the seed.
+    """
     folder = Folder(path)
-    path.mkdir(parents=True, exist_ok=True)
+    refuse_folder(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CampaignError(f"{path}: cannot be made: {error.strerror or error}") from error
     with locked(folder):  # two that begin at once must not write over each other
-        _create(folder, config)
+        _create(folder, config, kind)
     return folder
 
 
-def _create(folder: Folder, config: Config) -> None:
-    path = folder.path
-    if folder.database.exists():
+def refuse_folder(path: Path) -> None:
+    """CampaignError when no new campaign can be made at this path."""
+    if (path / DATABASE).exists():
         raise CampaignError(
             f"{path} holds a campaign already: `evo resume --dir {path}` continues it"
         )
+    if path.exists() and not path.is_dir():
+        raise CampaignError(f"{path} is a file; give the folder to make")
+
+
+def _create(folder: Folder, config: Config, kind: str) -> None:
+    path = folder.path
+    refuse_folder(path)
     shutil.copyfile(config.train, path / "train.py")
     shutil.copyfile(config.brief, path / "brief.md")
     _write_config(folder, config)
@@ -120,6 +135,7 @@ def _create(folder: Folder, config: Config) -> None:
     with Store.create(draft) as store, store.transaction():
         store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
+        store.set_setting("kind", kind)
     os.replace(draft, folder.database)
 
 
@@ -201,7 +217,8 @@ def open_bench(
     work = work.resolve()  # a sandbox has another working directory
     slots = find_slots(config.slots)
     dataset = prepare(config.data, work / "data")
-    sandbox = open_sandbox(config.sandbox, hide=dataset.sources)
+    sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
+    require_cuda(sandbox, slots)
     seed_source = config.train.read_text(encoding="utf-8")
     harness = SHIPPED / "seed" / "harness.py"
 
@@ -283,6 +300,7 @@ def build_campaign(
     calibrations = [
         Order(tally.seed_id, rung.name, 0, 0, Purpose.CALIBRATE) for rung in bench.rungs
     ]
+    certification = Certification(config.certification, tally, proxy.name, decided)
     parts = Parts(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
@@ -298,9 +316,17 @@ def build_campaign(
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
-        policy=Policy(config.policy, tally, proxy.name, calibrations if everywhere else None),
-        certification=Certification(config.certification, tally, proxy.name, decided),
-        graduation=Graduation(config.graduation, tally, bench.rungs, lineage.lineage_root),
+        policy=Policy(
+            config.policy, tally, proxy.name, calibrations if everywhere else None, decided
+        ),
+        certification=certification,
+        graduation=Graduation(
+            config.graduation,
+            tally,
+            bench.rungs,
+            lineage.lineage_root,
+            lambda: certification.certified,
+        ),
         budget=budget,
         board=board,
         recorder=recorder,

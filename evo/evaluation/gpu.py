@@ -1,9 +1,74 @@
-"""How much memory a GPU has in use, through NVML (not measured on a GPU by us)."""
+"""GPUs: whether CUDA is there inside the box, and how much memory is in use (not measured on a GPU by us)."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+
+from evo.evaluation.process import Ended
+from evo.evaluation.sandbox import Sandbox, SandboxUnavailable
+from evo.evaluation.slots import Slot
+from evo.evaluation.trial import run_source
+
+PREFLIGHT_SECONDS = 180.0  # the first start of CUDA on a machine can take a minute
+LOOK = """
+import json
+import torch
+
+found = {"build": torch.version.cuda or "", "available": torch.cuda.is_available()}
+if found["available"]:
+    ones = torch.ones(64, 64, device="cuda")
+    found |= {"sum": float((ones @ ones).sum()), "devices": torch.cuda.device_count()}
+print(json.dumps(found))
+"""
+LOOK_SUM = 64.0**3
+
+
+def require_cuda(sandbox: Sandbox, slots: Sequence[Slot]) -> None:
+    """Multiply on every GPU, inside the box. SandboxUnavailable when one is not there: torch would go on
+    without a word on the CPU. Does nothing where no slot is a GPU.
+    """
+    gpus = [slot for slot in slots if slot.device == "cuda"]
+    if not gpus:
+        return
+    with ThreadPoolExecutor(len(gpus)) as pool:
+        wrong = list(pool.map(lambda slot: _missing(sandbox, slot), gpus))
+    said = [f"{slot.name}: {why}" for slot, why in zip(gpus, wrong, strict=True) if why]
+    if said:
+        raise SandboxUnavailable(
+            f"CUDA does not work inside the sandbox ({sandbox.name}), so runs would go on the CPU: "
+            f"{'; '.join(said)}. Check that `python -c 'import torch; print(torch.cuda.is_available())'` "
+            "says True outside it; then try `sandbox: landlock`, or `sandbox: bwrap`, instead"
+        )
+
+
+def _missing(sandbox: Sandbox, slot: Slot) -> str:
+    """Why the GPU of a slot cannot be used inside the box; empty when it can."""
+    folder = Path(tempfile.mkdtemp(prefix="evotrain-gpu-"))
+    folder.chmod(0o711)
+    try:
+        line, code = run_source(sandbox, LOOK, folder, PREFLIGHT_SECONDS, slot)
+    except (Ended, OSError) as error:
+        return str(error)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return line or f"it ended with {code}"
+    if not found["build"]:
+        return "torch is built without CUDA"
+    if not found["available"]:
+        return "torch.cuda.is_available() is False"
+    if found["devices"] != 1 or found["sum"] != LOOK_SUM:
+        return f"{found['devices']} devices instead of one, sum {found['sum']}"
+    return ""
 
 
 class GpuMemory:

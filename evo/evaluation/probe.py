@@ -19,21 +19,19 @@ from pathlib import Path
 from evo.evaluation import breakout, launcher
 from evo.evaluation.facts import facts_of
 from evo.evaluation.landlock import Landlocked, Unboxed
-from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
+from evo.evaluation.process import Ended
 from evo.evaluation.sandbox import (
     FIXES,
     Bubblewrap,
     Sandbox,
     SandboxSettings,
     SandboxUnavailable,
-    View,
     find_bwrap,
 )
 from evo.evaluation.seccomp import supported
-from population.variant import CurvePoint
+from evo.evaluation.trial import run_source
 
 PROBE_SECONDS = 20.0
-PROBE_MB = 4096
 ORDER = ("bwrap", "landlock")  # what `auto` tries, the strongest first
 HELD = {  # a try of the probe, and the fact it proves wrong; a box must hold all of them
     "written": "fs_write",
@@ -136,20 +134,6 @@ def _open_to_all(path: Path) -> bool:
         return False
 
 
-class _Unwatched:
-    """Nobody looks on."""
-
-    def started(self, pid: int, started_at: float) -> None:
-        """Nothing."""
-
-    def progress(self, point: CurvePoint) -> None:
-        """Nothing."""
-
-    def stopping(self) -> bool:
-        """Never."""
-        return False
-
-
 def _break_out(sandbox: Sandbox) -> Outcome | str:
     """Run the tries inside `sandbox`: which got through, or why it did not start."""
     with ExitStack() as stack:
@@ -202,31 +186,17 @@ def _sockets(folder: Path) -> Iterator[tuple[dict[str, object], socket.socket]]:
 
 
 def _run_tries(sandbox: Sandbox, folder: Path, settings: dict[str, object]) -> Outcome | str:
-    for name in ("code", "scratch", "secret"):
-        (folder / name).mkdir()
-    (folder / "weights").touch()
+    (folder / "secret").mkdir()
     (folder / "secret" / "canary").write_text("secret")
     source = Path(breakout.__file__).read_text(encoding="utf-8")
     tries = source.replace("SETTINGS: dict[str, Any] = {}", f"SETTINGS = {settings!r}", 1)
-    (folder / "code" / "train.py").write_text(tries)
-    weights, scratch = folder / "weights", folder / "scratch"
-    view = View(folder / "code", (), scratch, weights, True, PROBE_MB, 1)
-    limits = Limits(PROBE_SECONDS, PROBE_MB << 20, sandbox.settings.processes)
-    core = min(os.sched_getaffinity(0))
     try:
-        role = RoleProcess(sandbox.launch(view), {}, limits, _Unwatched(), (core,))
-    except OSError as error:
+        line, code = run_source(sandbox, tries, folder, PROBE_SECONDS)
+        report: Outcome = json.loads(line)
+    except (Ended, OSError) as error:
         return str(error)
-    try:
-        while role.exit_code is None:
-            role.tick(POLL_SECONDS)
-        report: Outcome = json.loads(role.last_line(4096))
-    except Ended as end:
-        return end.reason
     except ValueError:
-        return role.last_line() or f"it ended with {role.exit_code}"
-    finally:
-        role.close()
+        return line or f"it ended with {code}"
     return report
 
 

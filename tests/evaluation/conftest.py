@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -73,6 +74,11 @@ def box(dataset: Dataset) -> Sandbox:
 @pytest.fixture
 def no_box() -> Sandbox:
     return open_sandbox(SandboxSettings(mode="none"))
+
+
+@pytest.fixture
+def sandbox(rung: Literal["bwrap", "landlock", "none"], dataset: Dataset) -> Sandbox:
+    return open_sandbox(SandboxSettings(mode=rung, scratch_mb=32), dataset.sources)
 
 
 Evaluate = Callable[..., Measurement]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -17,157 +15,13 @@ from typing import Literal
 import psutil
 import pytest
 
-from evo.evaluation.data import Dataset
-from evo.evaluation.probe import open_sandbox, probe
+from evo.evaluation.probe import open_sandbox
 from evo.evaluation.sandbox import Sandbox, SandboxSettings
 from population.variant import Status
 
+from .boxes import RUNGS, every_box, every_rung, needs_bwrap
 from .conftest import Evaluate, FakeWatch, alive
 from .variants import ENDLESS, HONEST, variant
-
-needs_bwrap = pytest.mark.skipif(bool(probe("bwrap").denied), reason=probe("bwrap").denied)
-needs_landlock = pytest.mark.skipif(bool(probe("landlock").denied), reason=probe("landlock").denied)
-RUNGS = [
-    pytest.param("bwrap", marks=needs_bwrap),
-    pytest.param("landlock", marks=needs_landlock),
-]
-every_box = pytest.mark.parametrize("rung", RUNGS)
-every_rung = pytest.mark.parametrize("rung", [*RUNGS, "none"])
-
-
-@pytest.fixture
-def sandbox(rung: Literal["bwrap", "landlock", "none"], dataset: Dataset) -> Sandbox:
-    return open_sandbox(SandboxSettings(mode=rung, scratch_mb=32), dataset.sources)
-
-
-TRIES = """
-import ctypes, errno, fcntl, pathlib, platform, resource, socket
-libc = ctypes.CDLL(None, use_errno=True)
-
-def tried(action):
-    try:
-        return repr(action())
-    except OSError as error:
-        return 'denied: ' + errno.errorcode.get(error.errno, str(error))
-
-def call(number, *arguments):
-    if libc.syscall(number, *arguments) < 0:
-        raise OSError(ctypes.get_errno(), 'call')
-
-def connect(family, address):
-    with socket.socket(family) as one:
-        one.settimeout(1)
-        one.connect(address)
-
-def datagram():
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.sendto(b'x', LOCAL)
-
-spec = json.loads(os.environ['EVOTRAIN_RUN'])
-code, home = os.path.dirname(harness.__file__), os.environ['HOME']
-print(json.dumps({
-    'read': tried(lambda: open(SECRET).read()),
-    'corpus': tried(lambda: open(CORPUS, 'rb').read(1)),
-    'homes': tried(lambda: os.listdir(HOME)),
-    'environment': tried(lambda: open(f'/proc/{PARENT}/environ').read()),
-    'memory': tried(lambda: open(f'/proc/{PARENT}/mem', 'rb')),
-    'list': tried(lambda: os.listdir(os.path.dirname(SECRET))),
-    'write': tried(lambda: open(SECRET, 'w')),
-    'truncate': tried(lambda: os.truncate(SECRET, 0)),
-    'append code': tried(lambda: open(code + '/train.py', 'a')),
-    'new code': tried(lambda: open(code + '/more.py', 'w')),
-    'data': tried(lambda: open(spec['data'][0], 'r+b')),
-    'python': tried(lambda: open(os.__file__, 'a')),
-    'device': tried(lambda: open('/dev/filler', 'w')),
-    'shared': tried(lambda: open(SHARED, 'w')),
-    'root': tried(lambda: open('/filler', 'w')),
-    'device node': tried(lambda: os.mknod('node', 0o20666, os.makedev(1, 3))),
-    'link': tried(lambda: os.link(SECRET, 'linked')),
-    'remove': tried(lambda: os.remove(spec['weights'])),
-    'replace': tried(lambda: os.symlink('x', 'y') or os.replace('y', spec['weights'])),
-    'chmod': tried(lambda: os.chmod(SECRET, 0o777)),
-    'chmod code': tried(lambda: os.chmod(code + '/train.py', 0o777)),
-    'utime': tried(lambda: os.utime(SECRET)),
-    'utime data': tried(lambda: os.utime(spec['data'][0])),
-    'chown': tried(lambda: os.chown(SECRET, 1, 1)),
-    'attribute': tried(lambda: os.setxattr(code + '/train.py', 'user.x', b'1')),
-    'tcp': tried(lambda: connect(socket.AF_INET, ('127.0.0.1', PORT))),
-    'unix': tried(lambda: connect(socket.AF_UNIX, LOCAL)),
-    'datagram': tried(datagram),
-    'abstract': tried(lambda: connect(socket.AF_UNIX, chr(0) + ABSTRACT)),
-    'vsock': tried(lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)),
-    'netlink': tried(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)),
-    'signal': tried(lambda: os.kill(PARENT, 9)),
-    'limit': tried(lambda: resource.prlimit(PARENT, resource.RLIMIT_NOFILE, (16, 16))),
-    'userns': tried(lambda: call(272 if platform.machine() == 'x86_64' else 97, 0x10000000)),
-    'affinity': tried(lambda: os.sched_setaffinity(0, range(os.cpu_count()))),
-    'nice': tried(lambda: os.setpriority(os.PRIO_PROCESS, 0, 1)),
-    'ring': tried(lambda: call(425, 8, 0)),
-    'lease': tried(lambda: fcntl.fcntl(os.open(code + '/train.py', os.O_RDONLY), 1024, 0)),
-    'locks': tried(lambda: fcntl.lockf(open(code + '/train.py'), fcntl.LOCK_SH) or
-                   fcntl.fcntl(open(code + '/train.py'), fcntl.F_GETLK, bytes(32))),
-}))
-print(json.dumps(sorted(os.environ)))
-"""
-# What a namespace answers with a thing of its own instead of an error, and why that does not matter.
-HARMLESS = {"homes"}  # an empty folder, where Python lies below a home
-
-
-@every_box
-def test_a_variant_reads_changes_and_reaches_nothing_outside(
-    evaluate: Evaluate,
-    sandbox: Sandbox,
-    dataset: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
-    secret = tmp_path / "secret"
-    secret.write_text("unchanged")
-    before, shared = secret.stat(), f"/dev/shm/evotrain-{uuid.uuid4().hex}"
-    with Listening(tmp_path) as listening:
-        names = {
-            "SECRET": str(secret),
-            "CORPUS": str(dataset.sources[0] / "sotu.txt.xz"),
-            "HOME": str(Path.home()),
-            "SHARED": shared,
-            "PORT": listening.port,
-            "LOCAL": str(listening.local),
-            "ABSTRACT": listening.abstract,
-            "PARENT": os.getpid(),
-        }
-        settings = "\n".join(f"{name} = {value!r}" for name, value in names.items())
-        seen = evaluate(variant(end=settings + TRIES), sandbox)
-    assert seen.status is Status.OK, seen.reason
-    tries, environment = (json.loads(line) for line in seen.log_tail.strip().splitlines()[-2:])
-    through = {name: result for name, result in tries.items() if "denied" not in result}
-    harmless = HARMLESS | ({"shared"} if sandbox.name == "bwrap" else set())  # its own, in memory
-    assert through.keys() <= harmless, through
-    assert ".ssh" not in tries["homes"] and ".bashrc" not in tries["homes"]
-    assert secret.read_text() == "unchanged" and not Path(shared).exists()
-    assert (secret.stat().st_mode, secret.stat().st_mtime) == (before.st_mode, before.st_mtime)
-    assert "OPENAI_API_KEY" not in environment and "SSH_AUTH_SOCK" not in environment
-
-
-class Listening:
-    """Sockets of every kind that a variant must not reach."""
-
-    def __init__(self, folder: Path) -> None:
-        self.local, self.abstract = folder / "socket", f"evotrain-{uuid.uuid4().hex}"
-        self._open = [socket.create_server(("127.0.0.1", 0))]
-        self.port = self._open[0].getsockname()[1]
-
-    def __enter__(self) -> Listening:
-        for address in (str(self.local), "\0" + self.abstract):
-            one = socket.socket(socket.AF_UNIX)
-            one.bind(address)
-            one.listen()
-            self._open.append(one)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for one in self._open:
-            one.close()
 
 
 @needs_bwrap

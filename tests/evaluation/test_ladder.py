@@ -18,8 +18,8 @@ from evo.evaluation.probe import open_sandbox, probe
 from evo.evaluation.sandbox import Bubblewrap, Sandbox, SandboxSettings, SandboxUnavailable, View
 from population.variant import Status
 
+from .boxes import RUNGS, needs_bwrap, needs_landlock
 from .conftest import Evaluate
-from .test_box import RUNGS, needs_bwrap, needs_landlock
 from .variants import HONEST
 
 DENIED = "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
