@@ -138,7 +138,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
 
 def _compared(record: Record) -> str | None:
     """The variant that the final comparison was made for: the champion where there is one."""
-    for run in record.runs():
+    for run in reversed(record.runs()):
         if run.order.purpose is Purpose.FINAL and run.order.variant_id != record.seed_id:
             return run.order.variant_id
     return None

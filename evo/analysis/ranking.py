@@ -27,14 +27,10 @@ class Ranked:
 def ranking(record: Record) -> list[Ranked]:
     """Every variant with a score at the proxy, best first objective first.
 
-    The estimates are from the search's own runs, with the blocks' effects on the seed taken off: final
-    comparison and graduation are kept apart.
+    The estimates are from every run at the proxy, whatever it was made for, with what blocks do taken off:
+    a leader that loses on fresh blocks loses its place.
     """
-    rows = [
-        row
-        for row in record.rows
-        if row.measurement.order.rung == record.proxy and row.measurement.order.purpose in SEARCH
-    ]
+    rows = [row for row in record.rows if row.measurement.order.rung == record.proxy]
     births, objective = record.births(), record.objective
     found = [
         Ranked(

@@ -110,4 +110,4 @@ class Campaign:
         if waiting:
             ids = ", ".join(sorted({pick.variant_id[:8] for pick in waiting}))
             return Ending(f"waiting for your word on {ids}: `evo approve ID`", complete=False)
-        return Ending(self._proposals.closed or "done", complete=True)
+        return Ending(self._proposals.closed or "everything asked for is measured", complete=True)

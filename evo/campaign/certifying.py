@@ -25,7 +25,7 @@ from population.variant import Estimate, Order, Purpose, Status
 Taken = Callable[[Key], bool]
 Pair = tuple[Order, ...]  # both runs, or what is missing of them
 
-BEGUN, ENDED = "certification", "verdict"  # kinds of decisions
+BEGUN, ENDED, FINAL = "certification", "verdict", "final"  # kinds of decisions
 GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
 FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
 LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
@@ -257,13 +257,17 @@ def decided_before(store: Store) -> list[Decision]:
     """The decisions of earlier processes, to go on from."""
     return [
         Decision(one.kind, one.variant_id or "", dict(one.detail))
-        for one in decisions(store, (BEGUN, ENDED))
+        for one in decisions(store, (BEGUN, ENDED, FINAL))
     ]
 
 
 def in_a_line(decision: Decision, seed_id: str) -> str:
     """A decision for a person."""
     detail, challenger = decision.detail, decision.variant_id[:8]
+    if decision.kind == FINAL:
+        return (
+            f"final comparison: {challenger} and the seed on blocks from {detail['first_block']} on"
+        )
     champion = "the seed" if detail["champion"] == seed_id else str(detail["champion"])[:8]
     if decision.kind == BEGUN:
         return f"{challenger} challenges {champion}: up to {detail['rule']['most_pairs']} pairs on fresh blocks"

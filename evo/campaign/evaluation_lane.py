@@ -12,14 +12,14 @@ from evo.campaign.certifying import Decision, in_a_line
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
-from evo.campaign.tally import SEARCH, Key, Tally, key_of
+from evo.campaign.tally import Key, Tally, key_of
 from evo.evaluation.slots import Slot
 from population.reading import source_of
 from population.records import Measured
 from population.variant import ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
 
 POLL_SECONDS = 0.5
-SEARCHING = SEARCH | {Purpose.RACE, Purpose.REFERENCE}
+SEARCHING = frozenset(Purpose) - {Purpose.FINAL, Purpose.POST, Purpose.GRADUATE}
 
 
 class EvaluationLane:
@@ -104,7 +104,8 @@ class EvaluationLane:
         pair = self._race(at_end=self._settings.search)
         if pair or self._is_under_way({Purpose.RACE}):
             return pair
-        order = policy.final(taken, self._parts.certification.champion)
+        self._decide(policy.begin_final(self._parts.certification.champion))
+        order = policy.final(taken)
         if order is None and not self._is_under_way({Purpose.FINAL}):
             order = self._parts.graduation.next_order(taken, self.approved)
         return (order,) if order is not None else ()
@@ -201,9 +202,10 @@ class EvaluationLane:
         self._shared.say("measured", describe(measurement, tally))
 
     def _publish_front(self, rung: str) -> None:
-        purposes = SEARCH if rung == self._parts.proxy else {Purpose.GRADUATE}
+        if rung.endswith(ONE_STEP):
+            return  # what was only built has no score
         certified = self._parts.certification.certified
-        members = self._parts.tally.members(rung, purposes, certified)
+        members = self._parts.tally.members(rung, certified)
         self._shared.recorder.submit(lambda store: store.set_front(rung, members))
 
 

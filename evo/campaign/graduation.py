@@ -12,11 +12,12 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evo.campaign.tally import SEARCH, Tally, key_of
+from evo.campaign.tally import Tally, key_of
+from population.archive import Standing
 from population.variant import ONE_STEP, Clock, Order, Purpose, Rung, Status
 
 SCALES_FROM, SCALES_TO = 0.5, 2.0  # parameters relative to the seed's at the same rung
-AFTER_SEARCH = SEARCH | {Purpose.FINAL}
+PROVEN = (Standing.CERTIFIED, Standing.REPLICATED, Standing.CANDIDATE)
 BUILD_WALL_SECONDS = 120.0
 
 
@@ -60,7 +61,7 @@ def build_rung(rung: Rung) -> Rung:
 
 
 class Graduation:
-    """The ladder of one campaign. `lineage_of` names the lineage a variant belongs to."""
+    """The ladder of one campaign. `lineage_of` names the lineage of a variant."""
 
     def __init__(
         self,
@@ -68,18 +69,25 @@ class Graduation:
         tally: Tally,
         rungs: Sequence[Rung],
         lineage_of: Callable[[str], str],
+        certified: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._settings = settings
         self._tally = tally
         self._rungs = [rung.name for rung in rungs]
         self._lineage_of = lineage_of
+        self._certified = certified
 
     def picks(self, rung: str) -> list[str]:
-        """The best below this rung by the first objective, one a lineage; the seed is not among them."""
+        """The best of the front below, one a lineage, without the seed: the better proven come first,
+        so that a lucky single run does not go up before what has held on fresh blocks.
+        """
         below = self._rungs[self._rungs.index(rung) - 1]
-        purposes = AFTER_SEARCH if below == self._rungs[0] else {Purpose.GRADUATE}
         chosen: dict[str, str] = {}
-        for member in self._tally.front(below, purposes=purposes):
+        members = self._tally.members(below, self._certified())
+        ranked = sorted(
+            members, key=lambda one: PROVEN.index(one.standing)
+        )  # keeps the order within
+        for member in (one.variant_id for one in ranked):
             if member != self._tally.seed_id:
                 chosen.setdefault(self._lineage_of(member), member)
         return list(chosen.values())[: self._settings.graduates]

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evo.campaign.certifying import FINAL, Decision
 from evo.campaign.tally import Key, Tally, key_of
 from population.variant import Order, Purpose
 
 Taken = Callable[[Key], bool]
 
-BEFORE_FINAL = frozenset(Purpose) - {Purpose.FINAL, Purpose.GRADUATE}
 SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
 FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
 MOST_ATTEMPTS = 3  # a run that our own machine lost this often is given up
@@ -48,10 +48,13 @@ class Policy:
         tally: Tally,
         rung: str,
         calibrations: Sequence[Order] | None = None,
+        decided: Sequence[Decision] = (),
     ) -> None:
         self._settings = settings
         self._tally = tally
         self._rung = rung
+        finals = [one for one in decided if one.kind == FINAL]
+        self._final = finals[-1] if finals else None
         self._calibrations = self._default_calibrations() if calibrations is None else calibrations
 
     def calibrate(self, taken: Taken) -> Order | None:
@@ -107,28 +110,39 @@ class Policy:
                 thin.append((len(blocks), place, order))
         return min(thin, key=lambda item: item[:2])[2] if thin else None
 
-    def leader(self) -> str | None:
-        """The search's best variant by the first objective, the seed excepted."""
-        front = self._tally.front(self._rung)
-        return next((member for member in front if member != self._tally.seed_id), None)
+    def begin_final(self, champion: str) -> Decision | None:
+        """Fix whom the final comparison is about, once the search is over: champion, else leader.
 
-    def final_orders(self, champion: str | None = None) -> list[Order]:
-        """The champion (else the leader) and the seed in turn (A B B A ...) on blocks new to both."""
-        seed_id = self._tally.seed_id
-        leader = champion if champion not in (None, seed_id) else self.leader()
-        if leader is None:
-            return []
-        used = [self._tally.blocks(one, self._rung, BEFORE_FINAL) for one in (leader, seed_id)]
-        first = max(max(blocks, default=-1) for blocks in used) + 1
-        orders = []
+        A search that went on since the last one asks for another.
+        """
+        front, seed_id = self._tally.front(self._rung), self._tally.seed_id
+        leader = next((one for one in front if one != seed_id), None)
+        subject = champion if champion != seed_id else leader
+        if subject is None or not self._settings.final_blocks or not self._is_outdated():
+            return None
+        used = [
+            block for one in (subject, seed_id) for block in self._tally.blocks(one, self._rung)
+        ]
+        detail = {"first_block": max(used) + 1, "seen": self._tally.last_id()}
+        self._final = Decision(FINAL, subject, detail)
+        return self._final
+
+    def _is_outdated(self) -> bool:
+        if self._final is None:
+            return True
+        screens = self._tally.rows(self._rung, purposes={Purpose.SCREEN})
+        return bool(screens) and screens[-1].id > self._final.detail["seen"]
+
+    def final(self, taken: Taken) -> Order | None:
+        """The next run of the final comparison, in turn (A B B A ...) on blocks new to both."""
+        if self._final is None:
+            return None
+        orders, seed_id, subject = [], self._tally.seed_id, self._final.variant_id
         for place in range(self._settings.final_blocks):
-            pair = (seed_id, leader) if place % 2 == 0 else (leader, seed_id)
-            orders += [Order(one, self._rung, first + place, 0, Purpose.FINAL) for one in pair]
-        return orders
-
-    def final(self, taken: Taken, champion: str | None = None) -> Order | None:
-        """The next run of the final comparison."""
-        return self._first_free(self.final_orders(champion), taken)
+            pair = (seed_id, subject) if place % 2 == 0 else (subject, seed_id)
+            block = self._final.detail["first_block"] + place
+            orders += [Order(one, self._rung, block, 0, Purpose.FINAL) for one in pair]
+        return self._first_free(orders, taken)
 
     def _first_free(self, orders: Sequence[Order], taken: Taken) -> Order | None:
         return next((order for order in orders if not taken(key_of(order))), None)

@@ -41,7 +41,7 @@ class ProposalLane:
         self._seconds = RunningMean(0.1)
         self.evaluation_seconds = RunningMean(10.0)
         self.ready: deque[str] = deque()
-        self.closed = "" if settings.search else "no search was asked for"
+        self.closed = "" if settings.search else "everything asked for is measured"
 
     def take_up(self, store: Store) -> None:
         """Continue where the rows end: committed children that were never measured are ready again."""

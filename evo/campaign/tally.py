@@ -18,8 +18,6 @@ from population.records import FrontMember, Measured
 from population.selection import Candidate
 from population.variant import Estimate, Order, Purpose, Status
 
-SEARCH = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})
-
 Beliefs = dict[str, dict[str, Estimate]]
 
 
@@ -55,7 +53,7 @@ class Tally:
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_variant: dict[tuple[str, str], list[Measured]] = defaultdict(list)
         # grown row by row: one for what is known now, one for what an exact campaign may see
-        self._beliefs: dict[tuple[str, frozenset[Purpose], bool], RungBeliefs] = {}
+        self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
 
     def add(self, row: Measured) -> None:
         """Take in one recorded measurement; a lost one only counts as an attempt."""
@@ -122,12 +120,10 @@ class Tally:
         rows = self.rows(rung, purposes=purposes, variant_id=variant_id)
         return sorted({row.measurement.order.block for row in rows})
 
-    def beliefs(
-        self, rung: str, upto: int | None = None, purposes: Collection[Purpose] = SEARCH
-    ) -> Beliefs:
-        """Estimates by variant and metric from the runs made for these purposes."""
+    def beliefs(self, rung: str, upto: int | None = None) -> Beliefs:
+        """Estimates by variant and metric, from every run at a rung whatever it was made for."""
         with self._lock:
-            known = self._known(rung, upto, purposes)
+            known = self._known(rung, upto)
             return {variant_id: dict(known.found(variant_id)) for variant_id in known}
 
     def believed(
@@ -135,28 +131,25 @@ class Tally:
         variant_id: str,
         rung: str,
         upto: int | None = None,
-        purposes: Collection[Purpose] = SEARCH,
     ) -> dict[str, Estimate]:
         """Estimates of one variant by metric; empty without an `ok` run."""
         with self._lock:
-            known = self._known(rung, upto, purposes)
+            known = self._known(rung, upto)
             return dict(known.found(variant_id)) if variant_id in known else {}
 
     def noise_sd(self, rung: str, metric: str, upto: int | None = None) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""
         with self._lock:
-            return self._known(rung, upto, SEARCH).noise_sd(metric)
+            return self._known(rung, upto).noise_sd(metric)
 
-    def front(
-        self, rung: str, upto: int | None = None, purposes: Collection[Purpose] = SEARCH
-    ) -> list[str]:
+    def front(self, rung: str, upto: int | None = None) -> list[str]:
         """The Pareto front at a rung, best first objective first; empty before the seed has a score."""
         with self._lock:
-            return self._known(rung, upto, purposes).front()
+            return self._known(rung, upto).front()
 
-    def _known(self, rung: str, upto: int | None, purposes: Collection[Purpose]) -> RungBeliefs:
+    def _known(self, rung: str, upto: int | None) -> RungBeliefs:
         """The beliefs of a rung, brought up to `upto`."""
-        wanted = (rung, frozenset(purposes), upto is None)
+        wanted = (rung, upto is None)
         known = self._beliefs.get(wanted)
         if known is None or (upto is not None and known.last_id > upto):
             known = RungBeliefs(self.seed_id, self.objectives, self.constraints)
@@ -165,19 +158,13 @@ class Tally:
         while known.taken < len(rows) and (upto is None or rows[known.taken].id <= upto):
             row = rows[known.taken]
             known.taken, known.last_id = known.taken + 1, row.id
-            if row.measurement.order.purpose in purposes:
-                known.add(row)
+            known.add(row)
         return known
 
-    def members(
-        self,
-        rung: str,
-        purposes: Collection[Purpose] = SEARCH,
-        certified: Collection[str] = (),
-    ) -> list[FrontMember]:
+    def members(self, rung: str, certified: Collection[str] = ()) -> list[FrontMember]:
         """The front with each member's standing and its estimate of the first objective."""
         with self._lock:
-            known, first = self._known(rung, None, purposes), self.objectives[0].name
+            known, first = self._known(rung, None), self.objectives[0].name
             front = known.front()
             blocks = {one: len(self.blocks(one, rung)) for one in front}
             standing = standings(front, blocks, certified)
@@ -191,7 +178,7 @@ class Tally:
         In the order of first measurement.
         """
         with self._lock:
-            known = self._known(rung, upto, SEARCH)
+            known = self._known(rung, upto)
             front = set(known.front())
             if self.seed_id not in known:
                 return []

@@ -149,7 +149,7 @@ def make_campaign(
         slots=[Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)],
         tally=tally,
         lineage=lineage,
-        policy=Policy(policy, tally, rungs[0].name),
+        policy=Policy(policy, tally, rungs[0].name, decided=decided),
         certification=Certification(certification, tally, rungs[0].name, decided),
         graduation=Graduation(
             GraduationSettings(promotion=promotion), tally, rungs, lineage.lineage_root
