@@ -53,6 +53,7 @@ CHILDREN = {
     "memory": (loop("hog = [bytearray(1 << 26) for _ in range(100)]"), Status.OUT_OF_MEMORY),
     "hangs": (loop("import time\ntime.sleep(1000)"), Status.TIMED_OUT),
     "spins": (loop("while True:\n    pass"), Status.TIMED_OUT),
+    "forks": (loop("import os\nwhile True:\n    os.fork()"), Status.CRASHED),
     "prints a gigabyte": (
         loop("for _ in range(1 << 14):\n    print('x' * (1 << 16))"),
         Status.CRASHED,
