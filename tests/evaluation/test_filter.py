@@ -1,0 +1,126 @@
+"""The system call filter, run here by an interpreter of its own for both kinds of machine."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from evo.evaluation import seccomp
+from evo.evaluation.seccomp import MACHINES, PID_MARK, program
+
+ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h"),
+}
+machines = pytest.mark.parametrize("machine", MACHINES)
+
+
+def answer(code: bytes, machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+    """What the kernel would do with a call (classic BPF over struct seccomp_data)."""
+    words = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("=iIQ6Q", number, arch or MACHINES[machine][1], 0, *words)
+    steps = list(struct.iter_unpack("=HBBI", code))
+    at = value = 0
+    while True:
+        kind, yes, no, constant = steps[at]
+        at += 1
+        if kind == 0x20:
+            (value,) = struct.unpack_from("=I", data, constant)
+        elif kind == 0x54:
+            value &= constant
+        elif kind == 0x06:
+            return int(constant)
+        else:
+            at += yes if (value == constant if kind == 0x15 else value >= constant) else no
+
+
+def number_of(name: str, machine: str) -> int:
+    column = MACHINES[machine][0]
+    found = {key: value for table in seccomp.TABLES for key, value in table.items()}[name][column]
+    assert found is not None
+    return found
+
+
+@machines
+def test_syscall_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
+    header = HEADERS[machine]
+    if not header.exists():
+        pytest.skip("no kernel headers")
+    known = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text()))
+    column = MACHINES[machine][0]
+    for table in seccomp.TABLES:
+        for name, numbers in table.items():
+            if name in known:
+                assert numbers[column] == int(known[name]), name
+            else:  # newer than the header, or not there on this machine
+                number = numbers[column]
+                assert number is None or number >= 424, name
+
+
+@machines
+@pytest.mark.parametrize(
+    ("name", "arguments", "boxed", "alone"),
+    [
+        ("ptrace", (), False, False),
+        ("io_uring_setup", (), False, False),
+        ("sched_setaffinity", (), False, False),
+        ("fchmod", (), True, False),
+        ("socket", (1,), True, False),
+        ("socket", (2,), True, False),
+        ("socket", (40,), False, False),  # vsock reaches the host of a virtual machine
+        ("connect", (), True, False),
+        ("socketpair", (1, 1 | 0o2000000), True, True),
+        ("socketpair", (1, 2), True, False),
+        ("clone", (0x01200011,), True, True),
+        ("clone", (0x10000011,), False, False),
+        ("clone3", (), False, False),
+        ("ioctl", (0, 0x5401), True, True),
+        ("ioctl", (0, 0x5412), False, False),
+        ("ioctl", (0, 0x1_0000_5412), False, False),  # the kernel takes the lower half
+        ("fcntl", (0, 3), True, True),
+        ("fcntl", (0, 1024), False, False),
+        ("prlimit64", (0,), True, True),
+        ("prlimit64", (1,), False, False),
+        ("kill", (1,), True, True),
+    ],
+)
+def test_the_filter_refuses_what_leaves_the_box(
+    machine: str, name: str, arguments: tuple[int, ...], boxed: bool, alone: bool
+) -> None:
+    number = number_of(name, machine)
+    for code, allowed in (
+        (program(machine=machine), boxed),
+        (program(True, False, machine), alone),
+    ):
+        got = answer(code, machine, number, *arguments)
+        assert (got == ALLOW) is allowed, (name, hex(got))
+        assert allowed or got & 0xFFFF0000 == ERRNO
+
+
+@machines
+def test_locks_on_shared_files_are_told_to_work_and_do_nothing(machine: str) -> None:
+    code = program(machine=machine)
+    assert answer(code, machine, number_of("flock", machine), 3, 2) == ERRNO
+    assert answer(code, machine, number_of("fcntl", machine), 3, 6) == ERRNO
+
+
+@machines
+def test_own_signals_reach_only_the_role_itself(machine: str) -> None:
+    code = program(alone=True, own_signals=True, machine=machine)
+    for name in ("kill", "tgkill", "rt_sigqueueinfo"):
+        number = number_of(name, machine)
+        assert answer(code, machine, number, PID_MARK, 9) == ALLOW
+        assert answer(code, machine, number, PID_MARK + 1, 9) != ALLOW
+        assert answer(code, machine, number, 2**32 - 1, 9) != ALLOW
+    assert answer(code, machine, number_of("tkill", machine), PID_MARK) != ALLOW
+
+
+@machines
+def test_calls_of_another_machine_kind_end_the_process(machine: str) -> None:
+    assert answer(program(machine=machine), machine, 0, arch=0x40000003) == KILL
+    if machine == "x86_64":
+        assert answer(program(machine=machine), machine, 0x40000000 | 41) & 0xFFFF0000 == ERRNO
