@@ -25,7 +25,7 @@ from evo.campaign.proposing import Proposer, Surroundings
 from evo.campaign.recording import Recorder, StoredCalls
 from evo.campaign.tally import Tally
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, read_config, rung_of
-from evo.evaluation.data import Dataset, prepare
+from evo.evaluation.data import Dataset, look_ahead, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
 from evo.evaluation.probe import open_sandbox
@@ -118,16 +118,22 @@ def refuse_folder(path: Path) -> None:
         raise CampaignError(f"{path} is a file; give the folder to make")
 
 
+def look_over(config: Config) -> None:
+    """What can be said of data and seed at once. ConfigError or DataError when they cannot be used."""
+    objection = check_source(config.train.read_text(encoding="utf-8"))
+    if objection:
+        raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
+    look_ahead(config.data, [(rung.context, rung.rows) for rung in config.rungs.values()])
+
+
 def _create(folder: Folder, config: Config, kind: str) -> None:
     path = folder.path
     refuse_folder(path)
+    look_over(config)
     shutil.copyfile(config.train, path / "train.py")
     shutil.copyfile(config.brief, path / "brief.md")
     _write_config(folder, config)
     source = (path / "train.py").read_text(encoding="utf-8")
-    objection = check_source(source)
-    if objection:
-        raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
     root = Variant(variant_id(source), source, fingerprint(source))
     draft = folder.database.with_suffix(".new")  # a kill in between leaves no store without a seed
     for stale in path.glob(f"{draft.name}*"):

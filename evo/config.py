@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
+from evo.mistakes import blame, in_words, nearest
 from operators.llm.settings import LlmSettings
 from operators.registry import check_names
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
@@ -26,6 +26,17 @@ from population.variant import Clock, Rung
 SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and configs/
 GRACE_SHARE = 0.02  # of the budget, for saving
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
+
+
+METRICS = (  # what every run of the search has; test_bpb is kept from it
+    "val_bpb",
+    "parameters",
+    "added_nodes",
+    "peak_memory_mb",
+    "serve_tokens_per_second",
+    "epochs",
+    "tokens_per_parameter",
+)
 
 
 class ConfigError(Exception):
@@ -97,6 +108,11 @@ class Config(_Settings):
             raise ValueError(
                 "budget: give at least one of variants, seconds, llm_tokens, llm_dollars"
             )
+        searched = [("objectives", one.name) for one in self.objectives]
+        for key, name in (*searched, *(("constraints", one.name) for one in self.constraints)):
+            if name not in METRICS:
+                hint = nearest(name, METRICS)
+                raise ValueError(f"{key}: there is no metric {name!r} to search by; {hint}")
         check_names(self.operators)
         unpriced = (
             [one.name for one in self.llm.endpoints if one.dollars(1, 1) is None]
@@ -146,22 +162,15 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
 
 def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     """The config in a YAML file, `changes` like `budget.variants=40` applied. ConfigError when it is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
-    try:
-        raw = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+    raw = _parsed(_text_of(path, str(path)), str(path)) or {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(raw).__name__}")
     for change in changes:
-        _apply(raw, change, path)
-    return checked(raw, path)
+        _apply(raw, change)
+    return checked(raw, path, changes)
 
 
-def checked(raw: Mapping[str, Any], path: Path) -> Config:
+def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> Config:
     """A Config from plain values; relative paths are taken from the file's folder."""
     values = dict(raw)
     for key in ("train", "brief"):
@@ -171,14 +180,36 @@ def checked(raw: Mapping[str, Any], path: Path) -> Config:
         values["data"] = {
             key: _from(path.parent, key, value) for key, value in values["data"].items()
         }
+    by_key = {change.partition("=")[0]: change for change in changes}
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, one) for one in error.errors())) from error
+        raise ConfigError(in_words(error.errors(), Config, values, str(path), by_key)) from error
     for key in ("train", "brief"):
-        if not getattr(config, key).is_file():
-            raise ConfigError(f"{path}: {key}: no file {getattr(config, key)}")
+        named = getattr(config, key)
+        _text_of(named, f"{blame(key, str(path), by_key)}: {key}: {named}")
     return config
+
+
+def _text_of(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{name}: no file there") from error
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
+
+
+def _parsed(text: str, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark and "\n" in text else ""
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{name}: not YAML{place}: {said}") from error
 
 
 def _from(folder: Path, key: str, value: Any) -> Any:
@@ -190,48 +221,16 @@ def _from(folder: Path, key: str, value: Any) -> Any:
     return str(folder.resolve() / value) if isinstance(value, str) else value
 
 
-def _apply(raw: dict[str, Any], change: str, path: Path) -> None:
+def _apply(raw: dict[str, Any], change: str) -> None:
     key, equals, value = change.partition("=")
-    if not equals:
+    *groups, last = key.split(".")
+    if not equals or not last or not all(groups):
         raise ConfigError(f"--set {change}: write it as key=value, for example budget.variants=40")
-    at, *rest = key.split(".")
     here: Any = raw
-    for part in rest:
-        here = here.setdefault(at, {})
+    for part in groups:
+        if here.get(part) is None:
+            here[part] = {}
+        here = here[part]
         if not isinstance(here, dict):
-            raise ConfigError(f"{path}: --set {change}: {at} holds no keys")
-        at = part
-    here[at] = yaml.safe_load(value)
-
-
-def _explain(path: Path, error: Any) -> str:
-    """One validation error for a person: file, key, what is wrong, and the nearest valid key."""
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        given = error.get("input")
-        shown = f" (given: {given!r})" if not isinstance(given, dict | BaseModel) else ""
-        return f"{path}: {where or 'config'}: {error['msg'].removeprefix('Value error, ')}{shown}"
-    known = _keys_at(error["loc"][:-1])
-    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(known))}"
-    return f"{path}: {where}: unknown key; {hint}"
-
-
-def _keys_at(location: Sequence[int | str]) -> list[str]:
-    """The valid keys of the settings group at this place in the file."""
-    group: Any = Config
-    for part in location:
-        fields = getattr(group, "model_fields", {})
-        annotation = fields[part].annotation if part in fields else group
-        group = _group_in(annotation) or group
-    return list(getattr(group, "model_fields", {}))
-
-
-def _group_in(annotation: Any) -> type[BaseModel] | None:
-    """The settings class inside an annotation such as dict[str, RungSettings]."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _group_in(inner):
-            return found
-    return None
+            raise ConfigError(f"--set {change}: {part} holds no keys; give it whole: {part}=...")
+    here[last] = _parsed(value, f"--set {change}")

@@ -58,6 +58,14 @@ def main() -> None:
     except known_errors() as error:
         complain(str(error))
         sys.exit(FAILED)
+    except (
+        OSError
+    ) as error:  # a folder that cannot be made, a full disk: the machine's word is enough
+        complain(
+            ": ".join(filter(None, (error.filename and str(error.filename), error.strerror)))
+            or str(error)
+        )
+        sys.exit(FAILED)
 
 
 def known_errors() -> tuple[type[Exception], ...]:

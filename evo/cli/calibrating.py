@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import JsonOption, app, show, show_json
-from evo.cli.folder import fresh_folder
+from evo.cli.folder import CALIBRATION, CALIBRATIONS, fresh_folder
 from evo.cli.running import ConfigArgument, SetOption
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def calibrate(
         bool, typer.Option("--rungs", help="The seed at 3 depths x 3 budgets instead.")
     ] = False,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The calibration's folder.")
+        Path | None, typer.Option("--dir", help="Its folder; by default calibrations/<name>-<n>.")
     ] = None,
     changes: SetOption = None,
     as_json: JsonOption = False,
@@ -43,8 +43,10 @@ def calibrate(
     from evo.config import read_config
     from evo.terminal.calibration import ladder_sentences, noise_sentences
 
-    config = _only_the_seed(read_config(config_file, changes or ()), blocks, repeats, rungs)
-    folder = create_campaign(config, directory or fresh_folder(Path.cwd(), config.name))
+    read = read_config(config_file, changes or ())
+    config = _only_the_seed(read, blocks, repeats, rungs)
+    where = directory or fresh_folder(Path.cwd(), read.name, CALIBRATIONS)
+    folder = create_campaign(config, where, CALIBRATION)
     with locked(folder):
         loop = LoopSettings(search=False, finish=False)
         say = lambda text: say_line(text, as_json)  # noqa: E731

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from evo.analysis.record import Record
     from population.store import Store
 
-CAMPAIGNS = "campaigns"
+CAMPAIGNS, CALIBRATIONS = "campaigns", "calibrations"
+CALIBRATION = "calibration"  # the kind of a store that only measured the seed
 DATABASE, CONFIG, LOCK = "campaign.db", "config.yaml", "lock"
+SHIPPED = Path(__file__).resolve().parents[2]  # the folder that holds seed/ and configs/
 LIMITS = ("variants", "seconds", "llm_tokens", "llm_dollars")
 
 
@@ -24,14 +26,40 @@ class NoCampaign(Exception):
 
 
 def newest(base: Path) -> Path | None:
-    """The campaign in `base` itself or the newest one under its `campaigns`; None without any."""
+    """The campaign in `base` itself or the newest one under its `campaigns`; None without any.
+
+    A calibration is no campaign, wherever it lies.
+    """
     if (base / DATABASE).is_file():
         return base
     found = sorted(
         (base / CAMPAIGNS).glob(f"*/{DATABASE}"),
         key=lambda path: (path.stat().st_mtime, path.parent.name),
     )
+    while found and is_calibration(found[-1].parent):
+        found.pop()
     return found[-1].parent if found else None
+
+
+def is_calibration(folder: Path) -> bool:
+    """Whether this folder's store says so; False for one that cannot be read: others tell why."""
+    from population.store import Store, StoreError
+
+    try:
+        with Store.open(folder / DATABASE, read_only=True) as store:
+            return bool(store.setting("kind") == CALIBRATION)
+    except StoreError:
+        return False
+
+
+def searched_folder(given: Path | None) -> Path:
+    """The folder of a campaign that can go on. NoCampaign when there is none, or for a calibration."""
+    folder = campaign_folder(given)
+    if is_calibration(folder):
+        raise NoCampaign(
+            f"{folder} is a calibration and holds no search; `evo run CONFIG` starts one"
+        )
+    return folder
 
 
 def campaign_folder(given: Path | None) -> Path:
@@ -50,12 +78,12 @@ def campaign_folder(given: Path | None) -> Path:
     return found
 
 
-def fresh_folder(base: Path, name: str) -> Path:
+def fresh_folder(base: Path, name: str, under: str = CAMPAIGNS) -> Path:
     """campaigns/<name>-<n> with the first n that is free."""
     taken = 1
-    while (base / CAMPAIGNS / f"{name}-{taken}").exists():
+    while (base / under / f"{name}-{taken}").exists():
         taken += 1
-    return base / CAMPAIGNS / f"{name}-{taken}"
+    return base / under / f"{name}-{taken}"
 
 
 @contextmanager
@@ -82,19 +110,21 @@ def running_process(folder: Path) -> int | None:
     return None
 
 
-def limits_of(folder: Path, record: Record) -> dict[str, float | None]:
-    """The budgets in force: the folder's config where it can be read, else the config as first run."""
+def config_values(folder: Path, record: Record) -> Mapping[str, object]:
+    """The config in force: the folder's where it can be read, else as first run. Without defaults."""
     import yaml
 
-    budget: object = None
     try:
         raw = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-        budget = raw.get("budget") if isinstance(raw, dict) else None
-    except (OSError, yaml.YAMLError):
-        pass  # then as it was first run
-    found: Mapping[str, object] = (
-        budget if isinstance(budget, dict) else record.config.get("budget", {})
-    )
+    except (OSError, ValueError, yaml.YAMLError):
+        raw = None
+    return raw if isinstance(raw, dict) else record.config
+
+
+def limits_of(folder: Path, record: Record) -> dict[str, float | None]:
+    """The budgets in force."""
+    budget = config_values(folder, record).get("budget")
+    found = budget if isinstance(budget, dict) else record.config.get("budget", {})
     return {
         name: value if isinstance(value := found.get(name), int | float) else None
         for name in LIMITS
@@ -131,6 +161,8 @@ def at(folder: Path) -> str:
 def next_command(one: Overview) -> str:
     """The next useful command for a campaign in this state."""
     where = at(Path(one.folder))
+    if is_calibration(Path(one.folder)):
+        return "evo run CONFIG"
     if one.running is not None:
         return f"evo top{where}"
     if "approve" in one.phase:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import newest, next_command, opened, overview_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from population.variant import Estimate
 
 VariantArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="An id, a unique prefix of it, or seed, best, last.")
+    str,
+    typer.Argument(metavar="ID", help="An id, a unique prefix of 4 or more, or seed, best, last."),
 ]
 
 
@@ -90,6 +91,7 @@ def show_variant(
     as_json: JsonOption = False,
 ) -> None:
     """Everything known of one variant: where it comes from, every run, every failure's reason."""
+    from evo.analysis.record import Record
     from population.reading import children_of, first_proposal, measurements, resolve, source_of
     from population.variant import Status
 
@@ -97,6 +99,7 @@ def show_variant(
         variant_id = resolve(store, variant)
         made = first_proposal(store, variant_id)
         runs = measurements(store, variant_id=variant_id, statuses=list(Status))
+        proxy = Record.of(store).proxy
         children = [child.variant_id for child in children_of(store, variant_id)]
         text = source_of(store, variant_id) if source else None
         log = _last_log(store, runs)
@@ -107,7 +110,7 @@ def show_variant(
     from evo.terminal.status import variant_screen
     from evo.terminal.text import printable, short
 
-    rows = [("variant", variant_id), ("children", str(len(children))), *_last_metrics(runs)]
+    rows = [("variant", variant_id), ("children", str(len(children))), *_last_metrics(runs, proxy)]
     if made is not None:
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
         rows[1:1] = [("made by", f"{made.operator}, {made.author} {made.model}".strip())]
@@ -129,9 +132,12 @@ def _last_log(store: Store, runs: list[Measured]) -> str:
 
 def _run_cells(row: Measured) -> list[str]:
     from evo.terminal.numbers import duration, value
+    from population.variant import ONE_STEP
 
     run, order = row.measurement, row.measurement.order
     score = next((name for name in ("val_bpb", *run.metrics) if name in run.metrics), None)
+    if order.rung.endswith(ONE_STEP):
+        score = None  # one step of training: it shows that it can be built there, nothing else
     return [
         order.rung,
         str(order.block),
@@ -143,13 +149,12 @@ def _run_cells(row: Measured) -> list[str]:
     ]
 
 
-def _last_metrics(runs: list[Measured]) -> list[tuple[str, str]]:
-    """The metrics of the last run that has any, scores left out: those stand with each run."""
+def _last_metrics(runs: list[Measured], proxy: str) -> list[tuple[str, str]]:
+    """The metrics of the last run at the proxy, scores left out: those stand with each run."""
     from evo.terminal.numbers import value
 
-    metrics = next(
-        (run.measurement.metrics for run in reversed(runs) if run.measurement.metrics), {}
-    )
+    scored = (run.measurement for run in reversed(runs) if run.measurement.metrics)
+    metrics = next((run.metrics for run in scored if run.order.rung == proxy), {})
     return [
         (name.replace("_", " "), value(name, number))
         for name, number in metrics.items()
@@ -159,7 +164,12 @@ def _last_metrics(runs: list[Measured]) -> list[tuple[str, str]]:
 
 @app.command(epilog="Example: evo diff seed best")
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="An id, prefix, or seed, best, last.")],
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="An id, a unique prefix of 4 or more, or seed, best, last."
+        ),
+    ],
     after: Annotated[str, typer.Argument(metavar="B", help="The same.")],
     directory: DirOption = None,
     as_json: JsonOption = False,
@@ -176,6 +186,9 @@ def diff(
     names = [f"{label}/train.py  {short(one)}" for label, one in zip("ab", ids, strict=True)]
     raw = difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm="")
     lines = [printable(line) for line in raw]
+    if not lines and not as_json:
+        print(f"{short(ids[0])} and {short(ids[1])} are equal")
+        return
     if as_json:
         from evo.analysis.findings import changed_knobs
 
@@ -274,6 +287,10 @@ def export(
     ] = Path("train.py"),
     directory: DirOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    with_harness: Annotated[
+        bool, typer.Option("--with-harness", help="Also the harness.py that it imports.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a variant's train.py to a file, exactly as it was measured."""
     from population.reading import resolve, source_of
@@ -284,8 +301,33 @@ def export(
     if str(output) == "-":
         sys.stdout.write(text)
         return
-    if output.exists() and not force:
-        complain(f"{output} exists; --force overwrites it")
-        raise typer.Exit(2)
-    output.write_bytes(text.encode())
+    beside = output.parent / "harness.py"
+    written = {output: text, **({beside: _harness()} if with_harness else {})}
+    if problem := next(filter(None, (_objection(path, force) for path in written)), None):
+        complain(problem)
+        raise typer.Exit(FAILED)
+    for path, content in written.items():
+        path.write_bytes(content.encode())
+    if as_json:
+        show_json(
+            {"variant": variant_id, "path": output, "harness": beside if with_harness else None}
+        )
+        return
     print(f"{output}: {variant_id[:8]}, {len(text.splitlines())} lines")
+    if not beside.exists():
+        print("to run it by hand it needs harness.py beside it: add --with-harness")
+
+
+def _harness() -> str:
+    from evo.cli.folder import SHIPPED
+
+    return (SHIPPED / "seed" / "harness.py").read_text(encoding="utf-8")
+
+
+def _objection(path: Path, force: bool) -> str | None:
+    """Why a file cannot be written here; None when it can."""
+    if path.is_dir():
+        return f"{path} is a folder; give the file to write, like {path / 'train.py'}"
+    if not path.parent.is_dir():
+        return f"{path.parent}: no such folder"
+    return f"{path} exists; --force overwrites it" if path.exists() and not force else None

@@ -11,14 +11,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import INTERRUPTED, DirOption, JsonOption, app, known_errors, show, show_json
-from evo.cli.folder import DATABASE, at, campaign_folder, fresh_folder, running_process
+from evo.cli.app import (
+    FAILED,
+    INTERRUPTED,
+    DirOption,
+    JsonOption,
+    app,
+    complain,
+    known_errors,
+    show,
+    show_json,
+)
+from evo.cli.folder import (
+    DATABASE,
+    at,
+    campaign_folder,
+    fresh_folder,
+    running_process,
+    searched_folder,
+)
 
 if TYPE_CHECKING:
     from evo.analysis.findings import Findings
     from evo.build import Folder
     from evo.campaign.parts import Ending
     from evo.config import Config
+    from population.store import Store
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A campaign file (YAML).")]
 SetOption = Annotated[
@@ -51,13 +69,15 @@ def run(
     Ctrl-C once finishes the runs under way, twice ends now; `evo resume` goes on in either case.
     """
     from evo.analysis.forecast import forecast
-    from evo.build import config_of, create_campaign
+    from evo.build import config_of, create_campaign, look_over, refuse_folder
     from evo.cli.forecasting import plan_of
     from evo.config import read_config
     from evo.terminal.forecast import forecast_screen
 
     config = read_config(config_file, changes or ())
     where = directory or fresh_folder(Path.cwd(), config.name)
+    refuse_folder(where)
+    look_over(config)
     expected = forecast(plan_of(config))
     if dry_run and as_json:
         show_json(expected)
@@ -89,7 +109,7 @@ def resume(
     """
     from evo.build import Folder, change_config, config_of
 
-    folder = Folder(campaign_folder(directory))
+    folder = Folder(searched_folder(directory))
     _follow(
         folder,
         lambda: change_config(folder, changes) if changes else config_of(folder),
@@ -106,7 +126,7 @@ def graduate(
     """Final comparison and graduation of a campaign, without any further search."""
     from evo.build import Folder, config_of
 
-    folder = Folder(campaign_folder(directory))
+    folder = Folder(searched_folder(directory))
     _follow(folder, lambda: config_of(folder), False, plain, as_json)
 
 
@@ -116,14 +136,19 @@ def stop(
     now: Annotated[
         bool, typer.Option("--now", help="End the runs under way instead of finishing.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask the process that runs a campaign to stop."""
     folder = campaign_folder(directory)
     process = running_process(folder)
+    if process is not None:
+        _ask(folder, "stop", {"now": now})
+    if as_json:
+        show_json({"folder": folder, "process": process, "now": now})
+        return
     if process is None:
         print(f"{folder} is not running")
         return
-    _ask(folder, "stop", {"now": now})
     print(
         f"asked process {process} to stop"
         + (" now" if now else "; the runs under way finish first")
@@ -133,24 +158,58 @@ def stop(
 @app.command(epilog="Example: evo approve best")
 def approve(
     variant: Annotated[
-        str, typer.Argument(metavar="ID", help="An id, prefix, or seed, best, last.")
+        str,
+        typer.Argument(
+            metavar="ID", help="An id, a unique prefix of 4 or more, or seed, best, last."
+        ),
     ],
     directory: DirOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a variant go up to the next rung (for campaigns with `promotion: manual`)."""
     from population.reading import resolve
     from population.store import Store
 
-    folder = campaign_folder(directory)
+    folder = searched_folder(directory)
     with Store.open(folder / DATABASE, read_only=True) as store:
         variant_id = resolve(store, variant)
+        objection = _not_to_approve(store, folder, variant_id)
+    if objection:
+        complain(objection)
+        raise typer.Exit(FAILED)
     _ask(folder, "approve", {"variant_id": variant_id})
+    if as_json:
+        show_json({"variant": variant_id, "path": folder})
+        return
     when = (
         "now"
         if running_process(folder) is not None
         else "with the next `evo graduate` or `evo resume`"
     )
-    print(f"approved {variant_id[:8]}; it takes effect {when}")
+    print(f"approved {variant_id[:8]}: it goes up if it is among the picks; takes effect {when}")
+
+
+def _not_to_approve(store: Store, folder: Path, variant_id: str) -> str | None:
+    """Why approving this variant could have no effect; None when it can."""
+    from evo.analysis.record import Record
+    from evo.cli.folder import config_values
+    from population.variant import Status
+
+    record = Record.of(store)
+    graduation = config_values(folder, record).get("graduation")
+    if isinstance(graduation, dict) and graduation.get("promotion") == "auto":
+        return "nothing waits for approval here: graduation.promotion is auto"
+    if variant_id == record.seed_id:
+        return "the seed needs no approval: it runs beside every variant that goes up"
+    if len(record.rungs) < 2:
+        return f"there is no rung above {record.proxy} to go up to"
+    ok = any(
+        run.order.variant_id == variant_id
+        and run.order.rung == record.proxy
+        and run.status is Status.OK
+        for run in record.runs()
+    )
+    return None if ok else f"{variant_id[:8]} has no score at {record.proxy}, so it cannot go up"
 
 
 def _ask(folder: Path, kind: str, detail: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,14 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.evaluation.documents import DataError, DataSettings, Document, Text, read_text
+from evo.evaluation.documents import DataError, DataSettings, Document, Text, look_at, read_text
 
-__all__ = ["DataError", "DataSettings", "Dataset", "Hidden", "prepare"]
+__all__ = ["DataError", "DataSettings", "Dataset", "Hidden", "look_ahead", "prepare"]
 
 Split = Literal["train", "val", "test"]
 MOST_PIECES = 40
 FEWEST_PIECES = 10
 MOST_HIDDEN_TOKENS = 64 << 10
+SMALL_BYTES = 64 << 20  # text up to here is read whole when looking ahead
 LEFT_OUT = 0.1  # of the pieces, by block
 _BLOCK, _SAMPLE = 0xB10C, 0x5A3B1E  # keep the two uses of seeds apart
 
@@ -44,6 +45,27 @@ def split_of(index: int) -> Split:
 def prepare(settings: DataSettings, cache: Path) -> Dataset:
     """The dataset, its training pieces written under `cache` (nothing hidden is). Raises DataError."""
     text = read_text(settings)
+    splits = _split(text)
+    name = text.digest()
+    pieces = _write_pieces(splits["train"], text.token_type, cache / name)
+    return Dataset(name, text, splits, pieces)
+
+
+def look_ahead(settings: DataSettings, samples: Iterable[tuple[int, int]]) -> None:
+    """Refuse now what `prepare` and `hidden` would refuse later; cheap. Raises DataError.
+
+    `samples`: context and rows of each rung. Files too large to read in a moment are only looked at.
+    """
+    if sum(file.stat().st_size for file in look_at(settings)) > SMALL_BYTES:
+        return
+    splits = _split(read_text(settings))
+    for context, rows in samples:
+        for split in ("val", "test"):
+            _refuse_too_many(context, rows)
+            _chunks(splits, split, context, rows)
+
+
+def _split(text: Text) -> dict[str, list[Document]]:
     splits: dict[str, list[Document]] = defaultdict(list)
     for index, document in enumerate(text.documents):
         splits[split_of(index)].append(document)
@@ -52,9 +74,28 @@ def prepare(settings: DataSettings, cache: Path) -> Dataset:
             f"data: {len(text.documents)} documents are too few to hide some and to leave some out "
             f"(at least {FEWEST_PIECES} for training, one each for validation and test); add text"
         )
-    name = text.digest()
-    pieces = _write_pieces(splits["train"], text.token_type, cache / name)
-    return Dataset(name, text, dict(splits), pieces)
+    return dict(splits)
+
+
+def _refuse_too_many(context: int, rows: int) -> None:
+    if context < 2 or rows < 1 or rows * context > MOST_HIDDEN_TOKENS:
+        raise DataError(
+            f"rung: {rows} rows of {context} tokens are {rows * context:,}; score between 1 row "
+            f"and {MOST_HIDDEN_TOKENS:,} tokens, with a context of 2 or more"
+        )
+
+
+def _chunks(
+    splits: dict[str, list[Document]], split: str, context: int, rows: int
+) -> NDArray[np.int64]:
+    """How many chunks each document of a split holds. DataError when they are too few to score."""
+    chunks = np.array([(len(d.tokens) - 1) // context for d in splits[split]])
+    if chunks.sum() < rows:
+        raise DataError(
+            f"data: the {split} documents hold {chunks.sum()} chunks of {context} tokens, fewer than "
+            f"the {rows} rows to score; lower the rung's rows or context, or add text"
+        )
+    return chunks
 
 
 class Dataset:
@@ -112,18 +153,9 @@ class Dataset:
         """The fixed sample of `rows` chunks over all documents of a split. Raises DataError."""
         if split == "train":
             raise DataError("the training split is not hidden")
-        if context < 2 or rows < 1 or rows * context > MOST_HIDDEN_TOKENS:
-            raise DataError(
-                f"rung: {rows} rows of {context} tokens are {rows * context:,}; score between 1 row "
-                f"and {MOST_HIDDEN_TOKENS:,} tokens, with a context of 2 or more"
-            )
+        _refuse_too_many(context, rows)
         documents = self._splits[split]
-        chunks = np.array([(len(d.tokens) - 1) // context for d in documents])
-        if chunks.sum() < rows:
-            raise DataError(
-                f"data: the {split} documents hold {chunks.sum()} chunks of {context} tokens, fewer than "
-                f"the {rows} rows to score; lower the rung's rows or context, or add text"
-            )
+        chunks = _chunks(self._splits, split, context, rows)
         tokens, names = [], []
         for number, (document, share) in enumerate(
             zip(documents, _allot(chunks, rows), strict=True)

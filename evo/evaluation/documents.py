@@ -21,6 +21,8 @@ EMBEDDED = Path(__file__).parents[2] / "seed" / "corpus"
 FEWEST_DOCUMENTS = 20  # below, files are cut into passages
 PASSAGES = 100
 MOST_VOCAB = 65_536
+SAMPLE_BYTES = 1 << 16  # of each file, looked at to see whether it is text
+MOST_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for text
 
 
 class DataError(Exception):
@@ -104,6 +106,23 @@ def read_text(settings: DataSettings) -> Text:
     return _embedded(EMBEDDED)
 
 
+def look_at(settings: DataSettings) -> tuple[Path, ...]:
+    """The files named, which are there and look right; without reading them whole. Raises DataError."""
+    texts = _found("path", settings.path)
+    for file in texts:
+        try:
+            with open(file, "rb") as opened:
+                _refuse_no_text(file, opened.read(SAMPLE_BYTES))
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    shards = _found("shards", settings.shards)
+    for file in shards:
+        _refuse_no_shard(file, file.stat().st_size)
+    if settings.bytes_per_token is not None and settings.vocab is not None:
+        _byte_table(Path(settings.bytes_per_token).expanduser(), settings.vocab)
+    return (*texts, *shards)
+
+
 def _embedded(folder: Path) -> Text:
     index_file, packed = folder / "sotu.json", folder / "sotu.txt.xz"
     try:
@@ -166,18 +185,30 @@ def _name(file: Path, files: Iterable[Path]) -> str:
 
 def _bytes(file: Path) -> NDArray[np.uint8]:
     try:
-        return np.frombuffer(file.read_bytes(), dtype=np.uint8)
+        raw = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    _refuse_no_text(file, raw[:SAMPLE_BYTES])
+    return np.frombuffer(raw, dtype=np.uint8)
+
+
+def _refuse_no_text(file: Path, sample: bytes) -> None:
+    """DataError for NUL bytes or mostly no UTF-8: a picture or an archive trains nothing."""
+    if b"\0" in sample:
+        raise DataError(
+            f"data.path: {file}: holds NUL bytes, so it is no UTF-8 text; give text files"
+        )
+    lost = len(sample) - len(sample.decode("utf-8", "ignore").encode())
+    if lost > MOST_INVALID * len(sample):
+        raise DataError(
+            f"data.path: {file}: {lost / len(sample):.0%} of it is no UTF-8; give text files, as UTF-8"
+        )
 
 
 def _tokens(file: Path, vocab: int) -> NDArray[np.uint16]:
     try:
         size = file.stat().st_size
-        if size % 2 or not size:
-            raise DataError(
-                f"{file}: {size} bytes are no uint16 tokens; write shards as plain uint16"
-            )
+        _refuse_no_shard(file, size)
         tokens: NDArray[np.uint16] = np.memmap(file, dtype="<u2", mode="r")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
@@ -189,6 +220,11 @@ def _tokens(file: Path, vocab: int) -> NDArray[np.uint16]:
             f"{file}: holds token {highest}, but data.vocab is {vocab}; set data.vocab right"
         )
     return tokens
+
+
+def _refuse_no_shard(file: Path, size: int) -> None:
+    if size % 2 or not size:
+        raise DataError(f"{file}: {size} bytes are no uint16 tokens; write shards as plain uint16")
 
 
 def _byte_table(file: Path, vocab: int) -> NDArray[np.float64]:

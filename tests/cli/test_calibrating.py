@@ -15,7 +15,13 @@ pytestmark = pytest.mark.sandbox
 
 
 def calibrate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from evo.cli import main; main()", "calibrate", "campaign.yaml"]
+    command = [
+        sys.executable,
+        "-c",
+        "from evo.cli import main; main()",
+        "calibrate",
+        "campaign.yaml",
+    ]
     return subprocess.run(
         [*command, "--dir", "k", *words],
         cwd=folder,
@@ -37,7 +43,11 @@ def test_calibrating_tells_the_noise_and_the_smallest_gain_that_can_be_certified
 
 
 def test_calibrating_the_rungs_compares_three_depths_at_three_budgets(tmp_path):
-    write_config(tmp_path, clock="tokens", rungs={"proxy": {"depth": 2, "context": 64, "budget": 20000, "rows": 16}})
+    write_config(
+        tmp_path,
+        clock="tokens",
+        rungs={"proxy": {"depth": 2, "context": 64, "budget": 20000, "rows": 16}},
+    )
     ended = calibrate(tmp_path, "--rungs", "--json")
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)

@@ -69,6 +69,23 @@ def test_the_newest_campaign_is_the_one_written_last(tmp_path: Path) -> None:
     assert fresh_folder(tmp_path, "a") == tmp_path / "campaigns" / "a-2"
 
 
+def test_a_calibration_is_never_the_newest_campaign_and_cannot_go_on(
+    evo: Evo, tmp_path: Path
+) -> None:
+    Built(tmp_path / "campaigns" / "a-1").store.close()
+    for folder in ("campaigns/b-1", "calibrations/c-1"):
+        built = Built(tmp_path / folder)
+        built.store.set_setting("kind", "calibration")
+        built.store.close()
+        os.utime(built.folder / "campaign.db", (2e9, 2e9))
+    assert newest(tmp_path) == tmp_path / "campaigns" / "a-1"
+    for command in ("resume", "graduate"):
+        said = evo(command, "--dir", "calibrations/c-1")
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert "is a calibration" in said.err
+    assert "evo resume" not in evo("status", "--dir", "calibrations/c-1").out
+
+
 def test_status_says_where_the_campaign_stands(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     said = evo("status")
     for part in (
@@ -120,7 +137,7 @@ def test_what_is_not_a_number_is_null_in_json(evo: Evo, tmp_path: Path) -> None:
 def test_top_shows_the_front_first_with_n(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     lines = [line for line in evo("top").out.splitlines() if "n=" in line]
     assert lines[0].startswith(campaign[1][:8]) and "candidate" in lines[0]
-    assert any("the seed" in line and "n=3" in line for line in lines)
+    assert any("the seed" in line and "n=6" in line for line in lines)
 
 
 def test_show_tells_lineage_runs_and_reasons(evo: Evo, campaign: tuple[Built, str, str]) -> None:
@@ -140,7 +157,7 @@ def test_diff_is_unified_and_plain_where_nobody_looks(
 
 
 def test_tree_can_start_anywhere_and_end_early(evo: Evo, campaign: tuple[Built, str, str]) -> None:
-    assert evo("tree").out.count("n=1") == 2
+    assert evo("tree").out.count("n=") == 3
     assert "a bold idea" not in evo("tree", "--of", "best").out
     assert "… 3 more" in evo("tree", "--depth", 0).out
 

@@ -38,6 +38,7 @@ def test_a_variant_answers_to_its_id_a_prefix_and_its_names(store: Store) -> Non
         store.add_measurement(scored(id, val_bpb=bpb))
     assert reading.resolve(store, "seed") == seed
     assert reading.resolve(store, "best") == better
+    store.add_measurement(scored(seed, val_bpb=2.0, block=1))  # measured last, but no child
     assert reading.resolve(store, "last") == worse
     for text in (better, better[:4], better[:12].upper()):
         assert reading.resolve(store, text) == better
