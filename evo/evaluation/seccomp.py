@@ -94,6 +94,9 @@ _CHANNELS = {  # what two roles of one run could whisper through, or leave behin
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
     "fanotify_init": (300, 262),
+    "mincore": (27, 232),  # and what else tells, or chooses, which pages of a file lie in memory
+    "cachestat": (451, 451),
+    "readahead": (187, 213),
 }
 _METADATA = {  # Landlock does not hold these
     "chmod": (90, None),
@@ -139,6 +142,9 @@ _FILTERED = {
     "fcntl": (72, 25),
     "flock": (73, 32),
     "prlimit64": (302, 261),
+    "fadvise64": (221, 223),
+    "madvise": (28, 233),
+    "preadv2": (327, 286),
 }
 TABLES = (_HOST, _CORES, _CHANNELS, _METADATA, _SOCKETS, _SIGNALS, _SIGNALS_OTHERWISE, _FILTERED)
 
@@ -149,6 +155,9 @@ _FAMILIES = (1, 2, 10)  # unix, and IPv4 and IPv6 where an empty network namespa
 _DATAGRAM, _TYPE_MASK = 2, 0xF
 # Typing into a terminal; flags and project of a file.
 _IOCTLS = (0x5412, 0x541C, 0x40086602, 0x40046602, 0x401C5820)
+_DROP_FILE_PAGES = 4  # POSIX_FADV_DONTNEED
+_DROP_PAGES = (20, 21)  # MADV_COLD, MADV_PAGEOUT
+_WITHOUT_WAITING = 8  # RWF_NOWAIT
 _LOCKS = (6, 7, 37, 38)  # F_SETLK, F_SETLKW and their open-file kind: told to have worked
 _FCNTLS = (5, 36, 1024, 1026)  # asking for locks, leases, being told of changes
 _OWNERS = (8, 10, 15)  # whom a descriptor signals, and with what
@@ -176,6 +185,9 @@ def program(alone: bool = False, own_signals: bool = False, machine: str | None 
     build.when("clone", _if_bits(0, _NEW_NAMESPACES))
     build.when("flock", [(_RETURN, 0, 0, _ERRNO)])  # a shared file's lock is a message
     build.when("prlimit64", _unless(0, (0,)))
+    build.when("fadvise64", _if_any(3, (_DROP_FILE_PAGES,)))
+    build.when("madvise", _if_any(2, _DROP_PAGES))
+    build.when("preadv2", _if_bits(5, _WITHOUT_WAITING))
     build.when("ioctl", _if_any(1, _IOCTLS))
     more = (*_FCNTLS, *_OWNERS) if own_signals else _FCNTLS
     build.when("fcntl", [*_if_any(1, _LOCKS, _ERRNO), *_if_any(1, more)])

@@ -86,6 +86,13 @@ def test_syscall_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
         ("prlimit64", (0,), True, True),
         ("prlimit64", (1,), False, False),
         ("kill", (1,), True, True),
+        ("mincore", (), False, False),
+        ("fadvise64", (0, 0, 0, 2), True, True),
+        ("fadvise64", (0, 0, 0, 4), False, False),
+        ("madvise", (0, 0, 4), True, True),
+        ("madvise", (0, 0, 21), False, False),
+        ("preadv2", (0, 0, 0, 0, 0, 0), True, True),
+        ("preadv2", (0, 0, 0, 0, 0, 8), False, False),
     ],
 )
 def test_the_filter_refuses_what_leaves_the_box(
