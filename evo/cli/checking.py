@@ -1,4 +1,4 @@
-"""The commands around a campaign: evaluate one file, write a folder to start from, look at the machine."""
+"""The commands around a campaign: evaluate one file, look at the machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import FAILED, JsonOption, app, complain, show, show_json
+from evo.cli.app import JsonOption, app, show, show_json
 
 if TYPE_CHECKING:
     from population.variant import Measurement
@@ -70,6 +70,7 @@ def _training(measured: Measurement) -> str:
 def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Measurement:
     from evo.build import open_bench
     from evo.config import ConfigError, read_config
+    from evo.evaluation.static_check import check_source
     from population.variant import Measurement, Order, Purpose, Status, variant_id
 
     config = read_config(config_file)
@@ -81,6 +82,9 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     except UnicodeDecodeError:
         order = Order("0" * 64, name, block, 0, Purpose.SCREEN)
         return Measurement(order, Status.REJECTED, "the file is not UTF-8 text")
+    if objection := check_source(source):
+        order = Order(variant_id(source), name, block, 0, Purpose.SCREEN)
+        return Measurement(order, Status.REJECTED, objection)
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})
     order = Order(variant_id(source), name, block, 0, Purpose.SCREEN)
     with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:
@@ -100,56 +104,6 @@ class _Unwatched:
     def stopping(self) -> bool:
         """Never."""
         return False
-
-
-@app.command(epilog="Example: evo init mine && evo run mine/campaign.yaml")
-def init(
-    folder: Annotated[
-        Path,
-        typer.Argument(metavar="DIR", help="The folder to write; nothing in it is overwritten."),
-    ],
-) -> None:
-    """Write a folder to start from: a seed, a config and a brief, all meant to be edited."""
-    from evo.config import SHIPPED
-
-    files = {
-        "seed/train.py": (SHIPPED / "seed" / "train.py").read_text(encoding="utf-8"),
-        "brief.md": (SHIPPED / "configs" / "brief.md").read_text(encoding="utf-8"),
-        "campaign.yaml": _starting_config(
-            (SHIPPED / "configs" / "quickstart.yaml").read_text("utf-8"), folder
-        ),
-    }
-    there = [name for name in files if (folder / name).exists()]
-    if there:
-        complain(f"{folder} holds {', '.join(there)} already; nothing was written")
-        raise typer.Exit(FAILED)
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    print(f"{folder / 'seed/train.py'}   the file that evolves: replace it or edit it")
-    print(f"{folder / 'brief.md'}        what every language model is told")
-    print(f"{folder / 'campaign.yaml'}   rungs, operators, budget")
-    print(f"\nnext  evo run {folder / 'campaign.yaml'} --dry-run")
-
-
-def _starting_config(shipped: str, folder: Path) -> str:
-    """The quickstart config with its paths turned to the new folder's files, remarks kept."""
-    name = "".join(
-        letter if letter.isalnum() or letter in "_.-" else "-" for letter in folder.resolve().name
-    )
-    lines = []
-    for line in shipped.splitlines():
-        key = line.split(":", 1)[0]
-        turned = {
-            "name": f"name: {name or 'campaign'}",
-            "train": "train: seed/train.py",
-            "brief": "brief: brief.md",
-        }
-        _, hash_sign, remark = line.partition("#")
-        lines.append(
-            turned[key] + (f"  # {remark.strip()}" if hash_sign else "") if key in turned else line
-        )
-    return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +168,7 @@ def _sandbox() -> list[Check]:
     if found.denied:
         return [Check("sandbox", False, found.denied)]
     facts = [
-        Check(f"  {name}", None, how) for name, how in found.facts.items() if name != "sandbox"
+        Check(f"  {name}", True, how) for name, how in found.facts.items() if name != "sandbox"
     ]
     return [Check("sandbox", True, f"in force, {found.binary}"), *facts]
 

@@ -25,8 +25,18 @@ VariantArgument = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def evo(context: typer.Context) -> None:
+def evo(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="The version, and nothing else.")
+    ] = False,
+) -> None:
     """Evolve a population of train.py variants: measured by someone else, certified or called noise."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"evotrain {version_of('evotrain')}")
+        raise typer.Exit
     if context.invoked_subcommand is not None:
         return
     if newest(Path.cwd()) is None:
@@ -288,7 +298,8 @@ def export(
     directory: DirOption = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
     with_harness: Annotated[
-        bool, typer.Option("--with-harness", help="Also the harness.py that it imports.")
+        bool,
+        typer.Option("--with-harness", help="Also harness.py and its text, to run it by hand."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -302,12 +313,17 @@ def export(
         sys.stdout.write(text)
         return
     beside = output.parent / "harness.py"
-    written = {output: text, **({beside: _harness()} if with_harness else {})}
+    written = {output: text.encode()}
+    if with_harness:
+        from evo.cli.starting import by_hand
+
+        written |= {output.parent / name: content for name, content in by_hand().items()}
     if problem := next(filter(None, (_objection(path, force) for path in written)), None):
         complain(problem)
         raise typer.Exit(FAILED)
     for path, content in written.items():
-        path.write_bytes(content.encode())
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
     if as_json:
         show_json(
             {"variant": variant_id, "path": output, "harness": beside if with_harness else None}
@@ -318,16 +334,10 @@ def export(
         print("to run it by hand it needs harness.py beside it: add --with-harness")
 
 
-def _harness() -> str:
-    from evo.cli.folder import SHIPPED
-
-    return (SHIPPED / "seed" / "harness.py").read_text(encoding="utf-8")
-
-
 def _objection(path: Path, force: bool) -> str | None:
     """Why a file cannot be written here; None when it can."""
     if path.is_dir():
         return f"{path} is a folder; give the file to write, like {path / 'train.py'}"
-    if not path.parent.is_dir():
+    if path.parent.name != "corpus" and not path.parent.is_dir():
         return f"{path.parent}: no such folder"
     return f"{path} exists; --force overwrites it" if path.exists() and not force else None
