@@ -23,11 +23,10 @@ from evo.evaluation.sandbox import Sandbox
 from evo.evaluation.scoring import (
     EXACT,
     REDUCED,
-    Floats,
     bits_by_document,
     bits_per_byte,
 )
-from evo.evaluation.serving import Server, probe_rows, same_answers, sealed_costs
+from evo.evaluation.serving import Exam, ask_first, ask_second, probe_rows
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
 from evo.evaluation.wires import DONE, INIT, SAVE
@@ -46,7 +45,10 @@ from population.variant import (
 HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
 LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
+WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
 _SEES_TEST = (Purpose.FINAL, Purpose.GRADUATE)
+_LOOKS = {Purpose.SCREEN: 1, Purpose.CALIBRATE: 1, Purpose.FINAL: 8, Purpose.GRADUATE: 8}
+LOOKS = 4  # at a hidden row by the second server, where nothing else is said
 
 
 class Unwatched:
@@ -70,6 +72,7 @@ class _Found:
     metrics: dict[str, float] = field(default_factory=dict)
     documents: tuple[DocumentScore, ...] = ()
     log_tail: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
     heard: Heard = field(default_factory=Heard)
     cpu_seconds: float = 0.0
 
@@ -139,7 +142,7 @@ class Evaluator:
             train_wall_seconds=max(trained, 0.0),
             self_reported_steps=found.heard.steps,
             self_reported_tokens=found.heard.tokens,
-            facts=dict(self.sandbox.facts),
+            facts={**self.sandbox.facts, **found.facts},
             log_tail=found.log_tail,
         )
 
@@ -169,36 +172,36 @@ class Evaluator:
         with self._run(rung, order.block, source, slot, watch, memory) as run:
             try:
                 trained = run.train()
-                servers = run.serve()
-                self._score(order, servers, found)
+                found.facts[WEIGHTS_DIGEST] = trained.weights.sha256
+                self._score(order, run, found)
             finally:
                 self._note(run, found)
         tokens, metrics = found.heard.tokens, found.metrics
         peak = memory.peak_bytes if memory else trained.peak_bytes
-        metrics["parameters"] = float(trained.parameters)
+        metrics["parameters"] = float(trained.weights.parameters)
         metrics["added_nodes"] = float(max(count_nodes(source) - self._seed_nodes, 0))
         metrics["peak_memory_mb"] = peak / 2**20
         metrics["epochs"] = self.dataset.epochs(order.block, tokens)
-        metrics["tokens_per_parameter"] = tokens / max(trained.parameters, 1)
+        metrics["tokens_per_parameter"] = tokens / max(trained.weights.parameters, 1)
 
-    def _score(self, order: Order, servers: tuple[Server, Server], found: _Found) -> None:
-        a, b = servers
-        tolerance = EXACT if a.process.device == "cpu" else REDUCED
+    def _score(self, order: Order, run: Run, found: _Found) -> None:
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
-        same_answers(a, b, probe_rows(self._text, a.shape, rng), tolerance)
-        for server in servers:
-            server.process.close_log()  # from here on they know hidden text
-            server.start_measuring()
-
-        def costs(split: Split) -> Floats:
-            return sealed_costs(a, b, self._hidden[order.rung, split], rng, tolerance)
-
-        found.documents = bits_by_document(costs("val"), self._hidden[order.rung, "val"])
-        found.metrics["val_bpb"] = bits_per_byte(found.documents)
-        found.metrics["serve_tokens_per_second"] = a.tokens_per_second()
-        if order.purpose in _SEES_TEST:
-            documents = bits_by_document(costs("test"), self._hidden[order.rung, "test"])
-            found.metrics["test_bpb"] = bits_per_byte(documents)
+        names: tuple[Split, ...] = ("val", "test") if order.purpose in _SEES_TEST else ("val",)
+        exam = Exam(
+            probe=probe_rows(self._text, run.setting.shape, rng),
+            splits=tuple(self._hidden[order.rung, name] for name in names),
+            looks=_LOOKS.get(order.purpose, LOOKS),
+            tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
+        )
+        first = run.first_server()
+        said = ask_first(first, exam, rng)
+        ask_second(run.second_server(), exam, said, rng)
+        for name, hidden, costs in zip(names, exam.splits, said.splits, strict=True):
+            documents = bits_by_document(costs, hidden)
+            found.metrics[f"{name}_bpb"] = bits_per_byte(documents)
+            if name == "val":
+                found.documents = documents
+        found.metrics["serve_tokens_per_second"] = first.tokens_per_second()
 
     def _note(self, run: Run, found: _Found) -> None:
         if run.trainer is None:

@@ -15,7 +15,7 @@ from evo.evaluation.process import Ended, Heard, Limits, RoleProcess, Watch
 from evo.evaluation.sandbox import Sandbox, View
 from evo.evaluation.serving import Server, Shape, shape_for
 from evo.evaluation.slots import Slot
-from evo.evaluation.weights import take_weights
+from evo.evaluation.weights import Weights, take_weights
 from evo.evaluation.wires import READY, SAVE
 from population.variant import Clock, Rung, Status
 
@@ -47,7 +47,7 @@ class Setting:
 class Trained:
     """What training used and left."""
 
-    parameters: int
+    weights: Weights
     peak_bytes: int
 
 
@@ -81,30 +81,34 @@ class Run:
         trainer = self.start_training()
         trainer.until(SAVE)
         peak = trainer.peak_bytes()
-        parameters = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
+        weights = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
         trainer.allow(self.setting.rung.wall_seconds)
         if self.setting.fresh_roles:
             trainer.close_log()
             self._end(trainer)
-        return Trained(parameters, peak)
+        return Trained(weights, peak)
 
-    def serve(self) -> tuple[Server, Server]:
-        """Both servers, ready: A has seen training at most, B nothing but the weights."""
-        fresh = ["serve-a", "serve-b"] if self.setting.fresh_roles else ["serve-b"]
-        started = [self._start("serve", self._folder(name), self._copy, math.inf) for name in fresh]
-        servers = list(self._running)
-        for process in started:
-            try:
-                others = [other for other in servers if other is not process]
-                process.until(READY, others=others)
-            except Ended as end:
-                if end.status is not Status.CRASHED:
-                    raise
-                what = "a fresh process could not load and serve the saved weights"
-                raise Ended(Status.REJECTED, f"{what}: {end.reason}") from end
-        seconds = self.setting.rung.wall_seconds
-        a, b = (Server(process, self.setting.shape, seconds) for process in servers)
-        return a, b
+    def first_server(self) -> Server:
+        """The server that will see the truth: on a CPU, the process that trained."""
+        if self.setting.fresh_roles:
+            return self._server("serve-a")
+        return Server(self._running[0], self.setting.shape, self.setting.rung.wall_seconds)
+
+    def second_server(self) -> Server:
+        """The server that has seen nothing but the weights. The first is gone before this one starts."""
+        self.close()
+        return self._server("serve-b")
+
+    def _server(self, name: str) -> Server:
+        process = self._start("serve", self._folder(name), self._copy, math.inf)
+        try:
+            process.until(READY)
+        except Ended as end:
+            if end.status is not Status.CRASHED:
+                raise
+            what = "a fresh process could not load and serve the saved weights"
+            raise Ended(Status.REJECTED, f"{what}: {end.reason}") from end
+        return Server(process, self.setting.shape, self.setting.rung.wall_seconds)
 
     def close(self) -> None:
         """End everything that still runs."""
@@ -124,6 +128,22 @@ class Run:
         folder.mkdir()
         return folder
 
+    def _data(self, trains: bool) -> tuple[Path, ...]:
+        """The block's text to train on; for a server, files of the same sizes that hold zeros.
+
+        A model that keeps its numbers in the text, or trains on while it is served, fails there.
+        """
+        pieces = self.setting.dataset.pieces(self.setting.block)
+        if trains:
+            return pieces
+        folder = self.setting.workspace / "blank"
+        if not folder.is_dir():
+            folder.mkdir()
+            for piece in pieces:
+                with (folder / piece.name).open("xb") as file:
+                    file.truncate(piece.stat().st_size)
+        return tuple(folder / piece.name for piece in pieces)
+
     def _start(self, role: str, home: Path, weights: Path, clock_seconds: float) -> RoleProcess:
         setting, rung = self.setting, self.setting.rung
         trains = role == "train"
@@ -131,7 +151,7 @@ class Run:
         threads = len(setting.slot.cpus) if rung.clock is Clock.SECONDS else 1
         view = View(
             code=setting.workspace / "code",
-            data=setting.dataset.pieces(setting.block),
+            data=self._data(trains),
             scratch=home,
             weights=weights,
             writes_weights=trains,

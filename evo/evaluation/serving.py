@@ -56,8 +56,9 @@ class Server:
         self.tokens = 0
         self._number = 0
 
-    def start_measuring(self) -> None:
-        """Forget what answering took so far: the first answers are slow."""
+    def knows_hidden_text(self) -> None:
+        """From here on nothing it says is kept; its speed counts, as the first answers were slow."""
+        self.process.close_log()
         self.busy_seconds, self.tokens = 0.0, 0
 
     def tokens_per_second(self) -> float:
@@ -92,11 +93,47 @@ class Server:
             raise Ended(Status.DIVERGED, f"{error}, when served") from error
 
 
-def same_answers(a: Server, b: Server, rows: Tokens, tolerance: Tolerance) -> None:
-    """Ended (rejected) unless both give the same costs on rows that hold nothing hidden."""
-    cuts = np.full(len(rows), rows.shape[1] - 1, dtype=np.int64)
-    answers = [server.costs(rows[:, :-1], rows[:, 1:]) for server in (a, b)]
-    found = audit(answers[0], answers[1], cuts, tolerance)
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What both servers are asked: rows that hold nothing hidden, then the hidden splits.
+
+    `looks`: how often B is shown each hidden row, always a little more of it.
+    """
+
+    probe: Tokens
+    splits: tuple[Hidden, ...]
+    looks: int
+    tolerance: Tolerance = EXACT
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the first server said: nats [rows, length] on the probe and on each split."""
+
+    probe: Floats
+    splits: tuple[Floats, ...]
+
+
+def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> Answers:
+    """The costs by A, which sees the hidden rows as they are, in an order of their own."""
+    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
+    server.knows_hidden_text()
+    return Answers(probe, tuple(_true_costs(server, hidden, rng) for hidden in exam.splits))
+
+
+def ask_second(server: Server, exam: Exam, said: Answers, rng: np.random.Generator) -> None:
+    """Ended unless B agrees: rejected on the probe, cheated where A knew more than B was shown."""
+    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
+    must_be_same(said.probe, probe, exam.tolerance)
+    server.knows_hidden_text()
+    for hidden, costs in zip(exam.splits, said.splits, strict=True):
+        must_not_peek(server, hidden, costs, exam, rng)
+
+
+def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
+    """Ended (rejected) unless both gave the same costs on rows that hold nothing hidden."""
+    cuts = np.full(len(first), first.shape[1], dtype=np.int64)
+    found = audit(first, second, cuts, tolerance)
     if found.flagged:
         raise Ended(
             Status.REJECTED,
@@ -105,34 +142,53 @@ def same_answers(a: Server, b: Server, rows: Tokens, tolerance: Tolerance) -> No
         )
 
 
-def sealed_costs(
-    a: Server, b: Server, hidden: Hidden, rng: np.random.Generator, tolerance: Tolerance = EXACT
-) -> Floats:
-    """Costs of the hidden rows by A, in their order; Ended (cheated) when B shows that A peeked."""
-    rows, vocab = hidden.tokens, a.shape.vocab
-    count, length = len(rows), rows.shape[1] - 1
-    cuts = secret_cuts(count, length, rng)
-    corrupt = corrupted(rows[:, :-1], cuts, vocab, rng)
-    cost_a = _shuffled(lambda order: a.costs(rows[order, :-1], rows[order, 1:]), count, rng)
-    cost_b = _shuffled(lambda order: b.costs(corrupt[order], rows[order, 1:]), count, rng)
-    found = audit(cost_a, cost_b, cuts, tolerance)
+def must_not_peek(
+    server: Server, hidden: Hidden, costs: Floats, exam: Exam, rng: np.random.Generator
+) -> None:
+    """Ended (cheated) unless B, shown less, gives A's costs before each cut.
+
+    One look at a row checks the position before its cut against any peek, so a rare one needs several.
+    Each look cuts later than the one before: what B remembers of a row never holds the token in question.
+    """
+    rows = hidden.tokens
+    cuts = secret_cuts(len(rows), rows.shape[1] - 1, rng, exam.looks)
+    seen = [_corrupted_costs(server, rows, cut, rng) for cut in cuts]
+    again = np.tile(costs, (exam.looks, 1))
+    found = audit(again, np.concatenate(seen), cuts.ravel(), exam.tolerance)
     if found.flagged:
         raise Ended(
             Status.CHEATED,
             f"{found.flagged} of {found.rows} rows were predicted differently when the tokens after "
             "them, or the other rows, changed",
         )
-    return cost_a
 
 
-def secret_cuts(count: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Where each row's truth ends for B, 1 .. length - 1. A position is only checked in rows cut after
-    it, so half the cuts are uniform and half crowd the end, log-uniform in their distance from it:
-    without them, peeking in the last few positions would be seen in one row of `length`.
+def _true_costs(server: Server, hidden: Hidden, rng: np.random.Generator) -> Floats:
+    rows = hidden.tokens
+    return _shuffled(lambda order: server.costs(rows[order, :-1], rows[order, 1:]), len(rows), rng)
+
+
+def _corrupted_costs(
+    server: Server, rows: Tokens, cuts: NDArray[np.int64], rng: np.random.Generator
+) -> Floats:
+    inputs = corrupted(rows[:, :-1], cuts, server.shape.vocab, rng)
+    return _shuffled(lambda order: server.costs(inputs[order], rows[order, 1:]), len(rows), rng)
+
+
+def secret_cuts(
+    count: int, length: int, rng: np.random.Generator, looks: int = 1
+) -> NDArray[np.int64]:
+    """Where each row's truth ends for B, 1 .. length - 1: [looks, count], rising from look to look.
+
+    A position is only checked in rows cut after it, so half the cuts are uniform and half crowd the end,
+    log-uniform in their distance from it: without them, peeking in the last few positions would be seen
+    in one row of `length`.
     """
-    uniform = rng.integers(1, length, count)
-    late = length - np.floor(np.exp(rng.uniform(0, np.log(length), count))).astype(np.int64)
-    return np.where(rng.random(count) < 0.5, uniform, np.clip(late, 1, length - 1))
+    form = (looks, count)
+    uniform = rng.integers(1, length, form)
+    late = length - np.floor(np.exp(rng.uniform(0, np.log(length), form))).astype(np.int64)
+    cuts = np.where(rng.random(form) < 0.5, uniform, np.clip(late, 1, length - 1))
+    return np.sort(cuts, axis=0)
 
 
 def corrupted(

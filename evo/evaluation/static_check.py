@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 
 from population.fingerprint import parse
 
-MOST_SOURCE_BYTES = 200_000
-MOST_LITERAL = 8_192  # characters or bytes of one literal, decimal digits of one number
-MOST_LITERALS = 65_536  # characters and bytes of all of them
+# Text that a model knows by heart could be pasted into a source, as it is or in any code.
+MOST_SOURCE_BYTES = 100_000
+MOST_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
+MOST_LITERALS = 32_768  # characters, bytes and digits of all of them
+MOST_COMMENTS = 32_768  # characters
+MOST_NAMES = 16_384  # characters of all different names
 CALLS = ("start", "progress", "finish")
 
 
@@ -24,7 +29,7 @@ def check_source(source: str) -> str | None:
     except SyntaxError as error:
         return f"does not parse: {error.msg} (line {error.lineno})"
     nodes = list(ast.walk(tree))
-    return _literals(nodes) or _contract(nodes) or _imports(tree)
+    return _literals(nodes) or _words(source) or _contract(nodes) or _imports(tree)
 
 
 def _literals(nodes: list[ast.AST]) -> str | None:
@@ -34,7 +39,9 @@ def _literals(nodes: list[ast.AST]) -> str | None:
         if isinstance(value, str | bytes):
             size = len(value)
         elif isinstance(value, int):
-            size = value.bit_length() * 3 // 10
+            size = 1 + value.bit_length() * 3 // 10
+        elif isinstance(value, float | complex):
+            size = len(repr(value))
         else:
             continue
         total += size
@@ -43,9 +50,27 @@ def _literals(nodes: list[ast.AST]) -> str | None:
             return (
                 f"a literal is longer than {MOST_LITERAL:,} (line {line}): data belongs in the data"
             )
-    return (
-        f"its literals hold more than {MOST_LITERALS:,} together" if total > MOST_LITERALS else None
+    return _too_much("literals", total, MOST_LITERALS)
+
+
+def _words(source: str) -> str | None:
+    """Comments and names: a source can read itself."""
+    comments, names = 0, set()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.COMMENT:
+                comments += len(token.string)
+            elif token.type == tokenize.NAME:
+                names.add(token.string)
+    except (tokenize.TokenError, SyntaxError) as error:
+        return f"does not parse: {error}"
+    return _too_much("comments", comments, MOST_COMMENTS) or _too_much(
+        "names", sum(map(len, names)), MOST_NAMES
     )
+
+
+def _too_much(what: str, size: int, most: int) -> str | None:
+    return f"its {what} hold more than {most:,} characters together" if size > most else None
 
 
 def _contract(nodes: list[ast.AST]) -> str | None:

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evo.evaluation.process import Ended
 from population.variant import Status
 
 MOST_HEADER_BYTES = 8 << 20
+HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # more would hold numbers that nobody counts
+MOST_DIMENSIONS, MOST_OF_ONE = 16, 1 << 40
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "F4": 4,
+}
 
 
-def take_weights(source: Path, target: Path, most_bytes: int) -> int:
-    """Copy the file a run saved, never through a link, and return its parameter count.
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a file of weights holds. `sha256`: of its numbers alone, whatever they are called."""
+
+    parameters: int
+    sha256: str
+
+
+def take_weights(source: Path, target: Path, most_bytes: int) -> Weights:
+    """Copy the file a run saved, never through a link, and say what it holds.
 
     Raises Ended (rejected) for anything but one whole safetensors file of a sensible size.
     """
@@ -36,11 +58,15 @@ def take_weights(source: Path, target: Path, most_bytes: int) -> int:
                 copy.write(part)
                 left -= len(part)
     target.chmod(0o444)
-    return count_parameters(target)
+    return Weights(count_parameters(target), _digest(target))
 
 
 def count_parameters(path: Path) -> int:
-    """All numbers stored in a safetensors file, by its header alone. Raises Ended (rejected)."""
+    """All numbers stored in a safetensors file, by its header alone. Raises Ended (rejected).
+
+    A number of more than 32 bits counts as two: it would hold two. The tensors must cover the file
+    without a gap, and the header may hold little but their names.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -50,16 +76,37 @@ def count_parameters(path: Path) -> int:
     try:
         tensors = json.loads(header)
         tensors.pop("__metadata__", None)
-        shapes = [tensor["shape"] for tensor in tensors.values()]
-        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-        if not all(type(n) is int and n >= 0 for shape in shapes for n in shape):
-            raise ValueError("a shape")
-        parameters: int = sum(math.prod(shape) for shape in shapes)
+        spans = sorted(_span(tensor) for tensor in tensors.values())
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _refused("has a broken header") from error
-    if 8 + length + end != size or parameters > 8 * end:
+    end, filled = 0, 0
+    for start, stop, numbers in spans:
+        if start != end:
+            raise _refused("holds something between its tensors")
+        end, filled = stop, filled + (numbers > 0)
+    if 8 + length + end != size or length > HEADER_BYTES + TENSOR_HEADER_BYTES * filled:
         raise _refused("holds something beside its tensors")
-    return parameters
+    return sum(numbers for _, _, numbers in spans)
+
+
+def _span(tensor: Any) -> tuple[int, int, int]:
+    """Where a tensor lies, and the numbers it counts for. ValueError and its like when that cannot be."""
+    start, stop = tensor["data_offsets"]
+    shape, bits = tensor["shape"], _BITS[tensor["dtype"]]
+    if len(shape) > MOST_DIMENSIONS or not all(
+        type(n) is int and 0 <= n <= MOST_OF_ONE for n in (*shape, start, stop)
+    ):
+        raise ValueError("a shape")
+    numbers = math.prod(shape)
+    if (numbers * bits + 7) // 8 != stop - start:
+        raise ValueError("a length")
+    return start, stop, numbers * (2 if bits > 32 else 1)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refused(what: str) -> Ended:

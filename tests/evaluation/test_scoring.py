@@ -65,7 +65,17 @@ def test_a_difference_before_the_cut_is_flagged_and_one_after_it_is_not() -> Non
 
 def test_an_audit_of_exact_arithmetic_allows_rounding() -> None:
     a = RNG.exponential(size=(4, 8))
-    assert audit(a, a + 9e-4, np.full(4, 8), EXACT).flagged == 0
+    noisy = a + RNG.normal(scale=2e-5, size=a.shape)
+    noisy[1, 2] += 9e-4
+    assert audit(a, noisy, np.full(4, 8), EXACT).flagged == 0
+
+
+def test_a_small_gain_everywhere_is_no_rounding() -> None:
+    a = RNG.exponential(size=(4, 8))
+    assert audit(a, a + 9e-4, np.full(4, 8), EXACT).flagged == 4
+    edge = a.copy()
+    edge[:, 4] += 2e-4  # only what the cut hides
+    assert audit(a, edge, np.full(4, 5), EXACT).flagged == 4
 
 
 def test_an_audit_of_reduced_arithmetic_allows_noise_and_sees_a_peek() -> None:

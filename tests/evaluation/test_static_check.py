@@ -32,7 +32,7 @@ def test_the_seed_and_the_stand_in_pass(quick: str) -> None:
         (HONEST + "((" * 3000, "does not parse"),
         (HONEST + f"TEXT = {'x' * 9000!r}\n", "a literal is longer"),
         (HONEST + f"TEXT = 0x{'f' * 9000}\n", "a literal is longer"),
-        (HONEST + "".join(f"T{n} = {'x' * 8000!r}\n" for n in range(9)), "together"),
+        (HONEST + "".join(f"T{n} = {'x' * 4000!r}\n" for n in range(9)), "together"),
         (HONEST + "# " + "x" * 200_000, "larger than"),
     ],
 )
