@@ -1,0 +1,14 @@
+# attacks: the disk, by files without end
+# must end: ok at the honest score | out_of_memory | crashed | timed_out
+# rung: memory_mb=600
+# table
+def fill():
+    os.makedirs("evotrain-attack-files")
+    for number in range(3000):
+        with open(f"evotrain-attack-files/{number}", "wb") as file:
+            file.write(b"x" * 65536)
+    caught("3000 files")
+
+
+must_fail("full", fill)
+train(Table())

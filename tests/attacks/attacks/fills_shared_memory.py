@@ -1,0 +1,13 @@
+# attacks: the disk, by shared memory in /dev/shm
+# must end: ok at the honest score | out_of_memory | crashed
+# rung: memory_mb=600
+# table
+def fill():
+    with open("/dev/shm/evotrain-attack-full", "wb") as file:
+        for _ in range(64):
+            file.write(b"x" * (64 << 20))
+    caught("4 GB in /dev/shm")
+
+
+must_fail("full", fill)
+train(Table())

@@ -1,0 +1,9 @@
+# attacks: the clock, by not looking at it
+# must end: timed_out
+# because: cpu_seconds
+# table
+run.progress()
+while True:
+    burn(0.1)
+    run.report(1.0, 1)
+train(Table())

@@ -1,0 +1,14 @@
+# attacks: the slot, by children that outlive the run
+# must end: ok at the honest score
+# table
+def leave():
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.execv("/bin/sleep", ["evotrain-attack-sleep", "600"])
+            os._exit(0)
+        os.wait()
+
+
+train(Table(), end=leave)

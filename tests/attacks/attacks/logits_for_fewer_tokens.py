@@ -1,0 +1,10 @@
+# attacks: the metric, by leaving out the hard positions
+# must end: rejected
+# because: shape
+# table
+class Model(Table):
+    def answer(self, tokens):
+        return self.table[tokens][:, : tokens.shape[1] // 2]
+
+
+train(Model())

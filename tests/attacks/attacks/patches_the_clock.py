@@ -1,0 +1,7 @@
+# attacks: the clock, by patching time so that the harness never sees it run
+# must end: timed_out
+# table
+started = os.times()
+os.times = lambda: started
+time.monotonic = time.time = lambda: 0.0
+train(Table())

@@ -1,0 +1,9 @@
+# attacks: the hidden text, the store and the keys, by their paths
+# must end: ok at the honest score
+# table
+for path in ("@CANARY@", "@REPOSITORY@/seed/corpus/sotu.txt.xz", "@REPOSITORY@/pyproject.toml"):
+    must_fail(path, lambda path=path: open(path).close())
+    must_fail("stat " + path, lambda path=path: os.stat(path))
+for path in ("/home", "/mnt", "/etc/passwd", "@WORKSPACES@"):
+    must_fail("list " + path, lambda path=path: os.listdir(path) or os.stat("/nowhere"))
+train(Table())

@@ -1,0 +1,32 @@
+# attacks: the machine, by writing, changing and removing what is not its own
+# must end: ok at the honest score
+# table
+places = (
+    "/",
+    "/usr",
+    "/etc",
+    "/code",
+    "/data",
+    "/proc",
+    "/dev",
+    "/var/tmp",
+    sys.prefix,
+    "@REPOSITORY@",
+)
+for place in places:
+    must_fail("write in " + place, lambda: open(place + "/evotrain-attack-file", "w").close())
+    must_fail("make in " + place, lambda: os.mkdir(place + "/evotrain-attack-folder"))
+for path in (
+    __file__,
+    harness.__file__,
+    "@CANARY@",
+    sys.executable,
+    os.path.realpath(sys.executable),
+):
+    must_fail("append to " + path, lambda: open(path, "a").close())
+    must_fail("chmod " + path, lambda: os.chmod(path, 0o777))
+    must_fail("utime " + path, lambda: os.utime(path, (1, 1)))
+    must_fail("remove " + path, lambda: os.remove(path))
+    must_fail("truncate " + path, lambda: os.truncate(path, 0))
+    must_fail("link " + path, lambda: os.link(path, "evotrain-attack-link"))
+train(Table())

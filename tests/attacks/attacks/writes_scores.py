@@ -1,0 +1,11 @@
+# attacks: the metric, by leaving result files wherever something can be written
+# must end: ok at the honest score
+# table
+def lie():
+    for folder in (".", "/tmp", "/dev/shm", os.environ["HOME"]):
+        for name in ("results.json", "score.txt", "val_bpb", "measurement.json"):
+            with open(os.path.join(folder, "evotrain-attack-" + name), "w") as file:
+                json.dump({"val_bpb": 1e-6, "status": "ok", "parameters": 1}, file)
+
+
+train(Table(), end=lie)

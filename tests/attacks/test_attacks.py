@@ -1,0 +1,77 @@
+"""Every attack ends as its first lines say, scores nothing it did not earn, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from evo.evaluation.data import Dataset
+from evo.evaluation.sandbox import Sandbox
+from population.variant import Measurement, Purpose, Status
+from tests.attacks.conftest import SECRET
+from tests.attacks.table import ATTACKS, HONEST, Attack
+from tests.evaluation.conftest import RUNG, Evaluate
+
+pytestmark = pytest.mark.sandbox
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def honest_score(dataset: Dataset, rows: int) -> float:
+    """The bits per byte of the fixed table that most attacks wrap, computed here."""
+    a, b = np.arange(256)[:, None], np.arange(256)[None, :]
+    text = np.where((b >= 97) & (b < 123), 3.0, np.where(b == 32, 4.0, 0.0))
+    logits = (text + np.sin(a * 0.37 + b * 1.91)).astype(np.float32).astype(np.float64)
+    logp = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    hidden = dataset.hidden("val", RUNG.context, rows).tokens
+    return float(-logp[hidden[:, :-1], hidden[:, 1:]].mean() / math.log(2))
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+def test_the_attack_ends_as_it_must(
+    attack: Attack, evaluate: Evaluate, box: Sandbox, dataset: Dataset, targets: Mapping[str, str]
+) -> None:
+    seen = evaluate(
+        attack.source(targets),
+        box,
+        fresh_roles=attack.fresh_roles,
+        purpose=Purpose.FINAL if attack.final else Purpose.SCREEN,
+        **attack.rung,
+    )
+    assert "GOT THROUGH" not in seen.reason + seen.log_tail
+    honest = honest_score(dataset, int(attack.rung.get("rows", RUNG.rows)))
+    assert ending(seen, honest) in attack.ends or seen.status.value in attack.ends, (
+        seen.status,
+        seen.reason,
+        seen.log_tail[-500:],
+    )
+    assert attack.because in seen.reason
+    assert bool(seen.metrics) == bool(seen.documents) == (seen.status is Status.OK)
+    assert attack.parameters in (None, seen.metrics.get("parameters"))
+    assert not UNSEEN.search(seen.reason + seen.log_tail) and len(seen.reason) < 500
+    assert SECRET not in seen.reason + seen.log_tail
+
+
+def ending(seen: Measurement, honest: float) -> str:
+    """How a run ended, in the words of an attack's head."""
+    if seen.status is Status.OK and seen.metrics["val_bpb"] == pytest.approx(honest, rel=1e-5):
+        return HONEST
+    return seen.status.value
+
+
+def test_there_are_attacks_of_every_kind() -> None:
+    assert len(ATTACKS) >= 40
+    ends = {end for attack in ATTACKS for end in attack.ends}
+    assert ends == {
+        HONEST,
+        "ok",
+        "cheated",
+        "rejected",
+        "timed_out",
+        "crashed",
+        "diverged",
+        "out_of_memory",
+    }
