@@ -12,7 +12,7 @@ from statistics import fmean
 
 from population.archive import Constraint, Objective, pareto_front
 from population.records import Measured
-from population.statistics import pooled_sd
+from population.statistics import DISQUALIFYING, pooled_sd
 from population.statistics.blocks import BlockEffects, block_effects
 from population.variant import Estimate, Status
 
@@ -45,6 +45,13 @@ class Belief:
             self._several[variant_id] = place
         # what blocks do is read from those with several, and centred on the reference's
         self._stale |= len(scores) > 1 or variant_id == self._reference
+
+    def drop(self, variant_id: str) -> None:
+        """Forget all runs of one variant."""
+        for block in self._scores.pop(variant_id, {}):
+            self._repeats.pop((variant_id, block), None)
+        self._known.pop(variant_id, None)
+        self._stale |= self._several.pop(variant_id, None) is not None
 
     def settle(self) -> int:
         """Make up for the rows since the last time; the number of changes so far."""
@@ -109,6 +116,7 @@ class RungBeliefs:
         self._seed_id, self._objectives, self._constraints = seed_id, objectives, constraints
         self._beliefs: dict[str, Belief] = {}
         self._found: dict[str, Found] = {}  # in order of first measurement
+        self._disqualified: set[str] = set()
         self._front: list[str] = []
         self._fresh: set[str] | None = None  # measured since the front; None: everything moved
         self._changes = 0
@@ -116,10 +124,15 @@ class RungBeliefs:
         self.last_id = 0
 
     def add(self, row: Measured) -> None:
-        """Take in one row; only an `ok` one says something. ValueError for a number that is not finite."""
-        if row.measurement.status is not Status.OK:
-            return
+        """Take in one row: an `ok` one says something, one that disqualifies takes all back.
+
+        ValueError for a number that is not finite.
+        """
         order = row.measurement.order
+        if row.measurement.status in DISQUALIFYING and order.variant_id != self._seed_id:
+            self._disqualify(order.variant_id)
+        if row.measurement.status is not Status.OK or order.variant_id in self._disqualified:
+            return
         again = order.variant_id in self._found
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):
@@ -131,6 +144,13 @@ class RungBeliefs:
             self._fresh = None  # a member may have become worse, so that others come back
         elif self._fresh is not None:
             self._fresh.add(order.variant_id)
+
+    def _disqualify(self, variant_id: str) -> None:
+        self._disqualified.add(variant_id)
+        if self._found.pop(variant_id, None) is not None:
+            for belief in self._beliefs.values():
+                belief.drop(variant_id)
+            self._fresh = None
 
     def __contains__(self, variant_id: str) -> bool:
         return variant_id in self._found

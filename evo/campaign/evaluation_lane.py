@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from evo.campaign.certifying import Decision, in_a_line
+from evo.campaign.judging import add_judged
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
@@ -186,7 +187,7 @@ class EvaluationLane:
 
     def _record(self, measurement: Measurement) -> None:
         order, tally, recorder = measurement.order, self._parts.tally, self._shared.recorder
-        row_id = recorder.write(lambda store: store.add_measurement(measurement))
+        row_id, measurement = recorder.write(lambda store: add_judged(store, measurement))
         with self._shared.changed:
             tally.add(Measured(row_id, shortened(measurement)))
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from population.statistics.estimates import (
+    DISQUALIFYING,
     BlockMeans,
     block_means,
     estimates,
@@ -10,4 +11,4 @@ from population.statistics.estimates import (
     pooled_sd,
 )
 
-__all__ = ["BlockMeans", "block_means", "estimates", "noise_sd", "pooled_sd"]
+__all__ = ["DISQUALIFYING", "BlockMeans", "block_means", "estimates", "noise_sd", "pooled_sd"]

@@ -10,6 +10,7 @@ from population.records import Measured
 from population.statistics.blocks import BlockEffects, block_effects
 from population.variant import Estimate, Status
 
+DISQUALIFYING = frozenset({Status.CHEATED, Status.REJECTED})  # on any block: no score of it counts
 BlockMeans = dict[str, dict[str, dict[int, float]]]  # variant -> metric -> block -> mean of repeats
 
 
@@ -37,9 +38,10 @@ def estimates(
     what blocks are established to do to everyone is taken off (see `blocks`), so that variants
     on different blocks are compared as if all had run on the reference's. The sd of the mean is
     s / sqrt(n), s of one run, pooled over all variants measured on two blocks or more (NaN
-    when none is). ValueError for a number that is not finite.
+    when none is). A variant with a disqualifying row is left out, unless it is the reference.
+    ValueError for a number that is not finite.
     """
-    means = block_means(rows)
+    means = block_means(rows, reference)
     found: dict[str, dict[str, Estimate]] = {variant_id: {} for variant_id in means}
     for metric in dict.fromkeys(metric for metrics in means.values() for metric in metrics):
         scores = {id: metrics[metric] for id, metrics in means.items() if metric in metrics}
@@ -64,13 +66,17 @@ def noise_sd(rows: Iterable[Measured], metric: str) -> float | None:
     return None if math.isnan(sd) else sd
 
 
-def block_means(rows: Iterable[Measured]) -> BlockMeans:
-    """One mean a block, for each metric of each variant, from the `ok` rows."""
+def block_means(rows: Iterable[Measured], reference: str | None = None) -> BlockMeans:
+    """One mean a block, for each metric of each variant, from the `ok` rows of those not disqualified."""
     runs: dict[str, dict[str, dict[int, list[float]]]] = {}
+    rows = list(rows)
+    disqualified = {
+        row.measurement.order.variant_id for row in rows if row.measurement.status in DISQUALIFYING
+    } - {reference}
     for row in rows:
-        if row.measurement.status is not Status.OK:
-            continue
         order = row.measurement.order
+        if row.measurement.status is not Status.OK or order.variant_id in disqualified:
+            continue
         by_metric = runs.setdefault(order.variant_id, {})
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):

@@ -19,7 +19,7 @@ run = st.tuples(
     st.integers(0, 4),
     st.integers(0, 1),
     st.sampled_from([Purpose.SCREEN, Purpose.REMEASURE, Purpose.FINAL]),
-    st.sampled_from([Status.OK, Status.OK, Status.OK, Status.CRASHED]),
+    st.sampled_from([*[Status.OK] * 6, Status.CRASHED, Status.CRASHED, Status.CHEATED]),
     st.floats(2.0, 2.03),
     st.integers(1, 3),
 )
@@ -27,6 +27,8 @@ run = st.tuples(
 
 def row(id: int, made: tuple[str, int, int, Purpose, Status, float, int]) -> Measured:
     variant_id, block, repeat, purpose, status, score, size = made
+    if variant_id == SEED and status is Status.CHEATED:
+        status = Status.OK  # the reference is never disqualified: everything hangs on it
     metrics = {"val_bpb": score, "parameters": float(size), "added_nodes": float(block % 2)}
     order = Order(variant_id, "proxy", block, repeat, purpose)
     return Measured(id, Measurement(order, status, metrics=metrics if status is Status.OK else {}))
