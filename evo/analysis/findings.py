@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from evo.analysis.comparison import (
@@ -20,6 +20,7 @@ from evo.analysis.ranking import SEARCH, Ranked, front_of, ranking
 from evo.analysis.record import Record
 from operators.source.knobs import sound_knobs
 from population.archive import Objective
+from population.records import Measured
 from population.variant import ONE_STEP, Purpose, Status
 
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
@@ -93,6 +94,7 @@ class Findings:
     lines_changed: int  # beside the knobs' lines
     front: tuple[Ranked, ...]
     graduates: tuple[Graduate, ...]
+    children: int  # measured at the proxy, whatever became of them
     statuses: dict[str, int]
     failures: tuple[Failures, ...]
 
@@ -131,9 +133,18 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         lines_changed=lines,
         front=tuple(front),
         graduates=tuple(_graduates(record)),
+        children=len({run.order.variant_id for run in record.runs()} - {record.seed_id}),
         statuses=by_status(record.runs()),
         failures=tuple(failures(record.runs())),
     )
+
+
+def shown_beside_seed(
+    rows: Sequence[Measured], variant_id: str, seed_id: str, rung: str, objective: Objective
+) -> Comparison | None:
+    """The difference to the seed that every screen shows: paired, on fresh blocks where there are some."""
+    pair = (rows, variant_id, seed_id, rung, objective)
+    return compare(*pair, {Purpose.FINAL}) or compare(*pair, SEARCH)
 
 
 def _compared(record: Record) -> str | None:

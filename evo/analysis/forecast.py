@@ -51,6 +51,7 @@ class Plan:
     variants: int | None
     seconds: float | None
     llm_operators: Sequence[str] = ()
+    llm_resting: str = ""  # which operators rest for want of a key, in words
     llm_tokens: int | None = None
     llm_dollars: float | None = None
     reference_every: int = 0  # runs of the search between two references; 0: none
@@ -72,6 +73,7 @@ class Forecast:
     race_runs: int
     disk_mb: float | None
     llm_operators: tuple[str, ...]
+    llm_resting: str
     llm_tokens: int | None
     llm_dollars: float | None
     measured: bool  # whether the seconds come from runs of this campaign
@@ -99,6 +101,7 @@ def forecast(plan: Plan) -> Forecast:
         race_runs=plan.race_runs,
         disk_mb=None if runs is None else DATA_MB + STORE_MB_A_RUN * runs,
         llm_operators=tuple(plan.llm_operators),
+        llm_resting=plan.llm_resting,
         llm_tokens=plan.llm_tokens if plan.llm_operators else 0,
         llm_dollars=plan.llm_dollars if plan.llm_operators else 0.0,
         measured=plan.rungs[0].measured_seconds is not None,
@@ -119,11 +122,41 @@ def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None
 
 
 def _runs(plan: Plan, children: int) -> int:
+    return sum(runs for runs, _ in _work(plan, children))
+
+
+def _work(plan: Plan, children: int) -> list[tuple[int, float]]:
+    """Runs of each kind with the slot seconds of one: at the proxy, and built and run above it."""
     search = plan.seed_runs + math.ceil(children * _runs_a_child(plan))
-    upper = len(plan.rungs) - 1
-    return (
-        search + 2 * plan.final_blocks + upper * (plan.graduates + 1) * (1 + plan.graduate_blocks)
-    )
+    found = [(search + 2 * plan.final_blocks, plan.rungs[0].run_seconds or 0.0)]
+    for rung in plan.rungs[1:]:
+        found.append((plan.graduates + 1, STARTUP_SECONDS + OVERHEAD_SECONDS))
+        found.append(((plan.graduates + 1) * plan.graduate_blocks, rung.run_seconds or 0.0))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A campaign under way: about how many runs it takes in all, and seconds to its end."""
+
+    runs: int
+    seconds_left: float
+
+
+def outlook(plan: Plan, done: int, races: int, slot_seconds: float) -> Outlook | None:
+    """Where `done` runs of `slot_seconds` in all have led, `races` of them; None when no budget says so.
+
+    `plan` is of the whole campaign, with measured seconds where there are any.
+    """
+    run = plan.rungs[0].run_seconds
+    if run is None:
+        return None
+    children, _, _ = _search(plan, plan.slots * 3600 / run / _runs_a_child(plan))
+    if children is None:
+        return None
+    work = [*_work(plan, children), (races, run)]
+    left = sum(runs * seconds for runs, seconds in work) - slot_seconds
+    return Outlook(max(sum(runs for runs, _ in work), done), max(0.0, left) / plan.slots)
 
 
 def _runs_a_child(plan: Plan) -> float:

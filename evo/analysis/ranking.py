@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from evo.analysis.comparison import block_values
 from evo.analysis.record import Record
+from population.archive import Objective
+from population.records import Measured, Proposed
 from population.statistics import estimates
 from population.variant import Estimate, Outcome, Purpose
 
@@ -83,7 +85,7 @@ def earnings(record: Record) -> list[Earning]:
             slot_seconds[order.variant_id] = (
                 slot_seconds.get(order.variant_id, 0.0) + row.measurement.wall_seconds
             )
-    gains = _gains(record)
+    gains = gains_over_parents(record.rows, record.births(), record.proxy, record.objective)
     result = []
     for name in names:
         made = [one for one in record.proposals if one.operator == name]
@@ -105,11 +107,13 @@ def earnings(record: Record) -> list[Earning]:
     return sorted(result, key=lambda one: -one.proposals)
 
 
-def _gains(record: Record) -> dict[str, float]:
+def gains_over_parents(
+    rows: Sequence[Measured], births: Mapping[str, Proposed], rung: str, objective: Objective
+) -> dict[str, float]:
     """By how much each child beat its first parent on their first common block (positive: better)."""
-    objective, gains = record.objective, {}
-    values = block_values(record.rows, record.proxy, objective.name, SEARCH)
-    for child, made in record.births().items():
+    gains = {}
+    values = block_values(rows, rung, objective.name, SEARCH)
+    for child, made in births.items():
         mine = values.get(child, {})
         parent = values.get(made.parents[0].variant_id, {}) if made.parents else {}
         block = min(mine.keys() & parent.keys(), default=None)

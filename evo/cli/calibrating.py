@@ -9,7 +9,7 @@ import typer
 
 from evo.cli.app import JsonOption, app, show, show_json
 from evo.cli.folder import CALIBRATION, CALIBRATIONS, fresh_folder
-from evo.cli.running import ConfigArgument, SetOption
+from evo.cli.running import ConfigArgument, SetOption, nothing_left_of
 
 if TYPE_CHECKING:
     from evo.config import Config
@@ -46,8 +46,7 @@ def calibrate(
     read = read_config(config_file, changes or ())
     config = _only_the_seed(read, blocks, repeats, rungs)
     where = directory or fresh_folder(Path.cwd(), read.name, CALIBRATIONS)
-    folder = create_campaign(config, where, CALIBRATION)
-    with locked(folder):
+    with nothing_left_of(where), locked(folder := create_campaign(config, where, CALIBRATION)):
         loop = LoopSettings(search=False, finish=False)
         say = lambda text: say_line(text, as_json)  # noqa: E731
         campaign = build_campaign(folder, config, loop, say, everywhere=rungs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -155,7 +156,7 @@ def at(folder: Path) -> str:
     """ " --dir FOLDER" for a command to type, "" where the folder is the default anyway."""
     default = newest(Path.cwd())
     same = default is not None and default.resolve() == folder.resolve()
-    return "" if same else f" --dir {folder}"
+    return "" if same else f" --dir {shlex.quote(str(folder))}"
 
 
 def next_command(one: Overview) -> str:

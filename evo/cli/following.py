@@ -13,8 +13,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from evo.terminal.plainlines import write_line
+from evo.terminal.text import placed
 
 if TYPE_CHECKING:
+    from evo.analysis.forecast import Plan
     from evo.campaign.board import Event
     from evo.campaign.campaign import Campaign
     from evo.campaign.parts import Ending
@@ -28,10 +30,20 @@ FRAMES_A_SECOND = 2  # the slots need the cores
 class Follower:
     """Runs one campaign in the main thread, where signals arrive; a view thread looks on."""
 
-    def __init__(self, campaign: Campaign, name: str, live: bool, to_stderr: bool = False) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        name: str,
+        live: bool,
+        to_stderr: bool = False,
+        plan: Plan | None = None,
+        where: str = "",
+    ) -> None:
         self._campaign = campaign
         self._name = name
         self._live = live
+        self._plan = plan
+        self._where = where  # " --dir FOLDER" for commands to type
         self._out = sys.stderr if to_stderr else sys.stdout
         self._frames: Frames | None = None
         self.asked = 0  # how often a signal asked to stop
@@ -73,7 +85,7 @@ class Follower:
 
         def tell(event: Event) -> None:
             with lock:
-                write_line(self._out, event.at, event.text)
+                write_line(self._out, event.at, placed(event.text, self._where))
 
         listeners.append(tell)
         try:
@@ -89,7 +101,7 @@ class Follower:
         from evo.cli.frames import Frames
         from evo.terminal.live import draw
 
-        frames = self._frames = Frames(self._campaign, self._name)
+        frames = self._frames = Frames(self._campaign, self._name, self._plan)
         console = Console(highlight=False, markup=False, file=self._out)
         view = Live(
             get_renderable=lambda: draw(frames.frame()),

@@ -35,6 +35,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         variants=config.budget.variants,
         seconds=config.budget.seconds,
         llm_operators=asking(config),
+        llm_resting=resting(config),
         llm_tokens=config.budget.llm_tokens,
         llm_dollars=config.budget.llm_dollars,
         measured_variants=record.spent.variants - 1 if record is not None else 0,
@@ -52,6 +53,19 @@ def _rung_plan(name: str, settings: RungSettings, record: Record | None) -> Rung
         startup_seconds=None if settings.startup_seconds == "auto" else settings.startup_seconds,
         measured_seconds=run_seconds(record.runs(), name) if record is not None else None,
     )
+
+
+def resting(config: Config) -> str:
+    """Which operators rest because no endpoint has its key, in words; "" when none does."""
+    from operators.llm.settings import missing_keys
+    from operators.registry import names_with_llm
+
+    names = names_with_llm(config.operators)
+    if not names or asking(config):
+        return ""
+    missing = missing_keys(config.llm, os.environ) if config.llm else ()
+    why = f"{', '.join(missing)} is not set" if missing else "there is no llm in the config"
+    return f"{', '.join(names)} rest: {why}"
 
 
 def asking(config: Config) -> tuple[str, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame
+from evo.terminal.frame import EventFrame, Frame, Gap, Limit, OperatorFrame, Score, SlotFrame, Way
 from evo.terminal.numbers import duration
 from evo.terminal.text import short
 from population.reading import proposals
@@ -16,6 +16,7 @@ from population.store import Store, StoreError
 from population.variant import Outcome, Purpose
 
 if TYPE_CHECKING:
+    from evo.analysis.forecast import Plan
     from evo.campaign.board import SlotView
     from evo.campaign.campaign import Campaign
     from population.records import Proposed
@@ -50,15 +51,18 @@ class _Standing:
     front_size: int = 0
     waiting: frozenset[str] = frozenset()
     operators: tuple[OperatorFrame, ...] = ()
+    gap: Gap | None = None
+    way: Way | None = None
 
 
 class Frames:
     """Draws up frames of one campaign; `notice` may be set from a signal handler."""
 
-    def __init__(self, campaign: Campaign, name: str) -> None:
+    def __init__(self, campaign: Campaign, name: str, plan: Plan | None = None) -> None:
         self.notice = ""
         self._parts = campaign.parts
         self._name = name
+        self._plan = plan
         self._family = _Family()
         self._lock = threading.Lock()
         self._seen = -1
@@ -88,6 +92,8 @@ class Frames:
             events=[EventFrame(one.at, one.kind, one.text) for one in board.events(EVENTS)],
             operators=standing.operators,
             notice=self.notice,
+            gap=standing.gap,
+            way=standing.way,
         )
 
     def _limits(self) -> list[Limit]:
@@ -119,7 +125,7 @@ class Frames:
             block=order.block,
             purpose=order.purpose.value,
             seconds=time.monotonic() - view.since,
-            progress=points[-1].progress if points and math.isfinite(points[-1].progress) else 0.0,
+            progress=points[-1].progress if points and math.isfinite(points[-1].progress) else None,
             losses=[point.loss for point in points],
         )
 
@@ -139,13 +145,42 @@ class Frames:
         }
         front = tally.front(proxy)
         screened = {row.measurement.order.variant_id for row in tally.rows(proxy)}
+        others = [one for one in front[:1] if one != tally.seed_id]
         return _Standing(
+            gap=self._gap(others[0]) if others else None,
+            way=self._way(),
             best=self._score(front[0], beliefs) if front else None,
             seed=self._score(tally.seed_id, beliefs),
             front_size=len(front),
             waiting=frozenset(self._family.births.keys() - screened),
             operators=tuple(self._operators(front)),
         )
+
+    def _gap(self, variant_id: str) -> Gap | None:
+        from evo.analysis.findings import shown_beside_seed
+
+        tally, proxy = self._parts.tally, self._parts.proxy
+        pair = (variant_id, tally.seed_id)
+        rows = [row for one in pair for row in tally.rows(proxy, variant_id=one)]
+        found = shown_beside_seed(rows, *pair, proxy, tally.objectives[0])
+        return None if found is None else Gap(found.difference, found.n)
+
+    def _way(self) -> Way | None:
+        from evo.analysis.forecast import outlook
+        from evo.analysis.progress import run_seconds
+
+        if self._plan is None:
+            return None
+        tally = self._parts.tally
+        runs = [row.measurement for rung in tally.rungs() for row in tally.rows(rung)]
+        rungs = [
+            replace(rung, measured_seconds=run_seconds(runs, rung.name))
+            for rung in self._plan.rungs
+        ]
+        races = sum(run.order.purpose is Purpose.RACE for run in runs)
+        spent = sum(run.wall_seconds for run in runs)
+        found = outlook(replace(self._plan, rungs=rungs), len(runs), races, spent)
+        return None if found is None else Way(len(runs), found.runs, found.seconds_left)
 
     def _score(self, variant_id: str, beliefs: dict[str, Estimate]) -> Score | None:
         found = beliefs.get(variant_id)
@@ -155,22 +190,17 @@ class Frames:
         return Score(self._who(variant_id), metric, found.mean, found.sd, found.n)
 
     def _operators(self, front: list[str]) -> list[OperatorFrame]:
-        """Children measured, and how many beat their first parent's run on the block both had."""
-        births, tally = self._family.births, self._parts.tally
-        firsts: dict[
-            str, float
-        ] = {}  # every variant's value on block 0, sign turned to be minimised
-        children: set[str] = set()
-        for row in tally.rows(self._parts.proxy):
-            run, order = row.measurement, row.measurement.order
-            if order.purpose is Purpose.SCREEN:
-                children.add(order.variant_id)
-            if (
-                order.block == 0
-                and (value := run.metrics.get(tally.objectives[0].name)) is not None
-            ):
-                less = tally.objectives[0].direction == "minimise"
-                firsts.setdefault(order.variant_id, value if less else -value)
+        """Children measured, and how many beat their parent: by the same rule as in `evo status`."""
+        from evo.analysis.ranking import gains_over_parents
+
+        births, tally, proxy = self._family.births, self._parts.tally, self._parts.proxy
+        rows = tally.rows(proxy)
+        gains = gains_over_parents(rows, births, proxy, tally.objectives[0])
+        children = {
+            row.measurement.order.variant_id
+            for row in rows
+            if row.measurement.order.purpose is Purpose.SCREEN
+        }
         by_operator: dict[str, list[str]] = {name: [] for name in self._family.failed}
         for child, made in births.items():
             if child in children:
@@ -180,11 +210,7 @@ class Frames:
                 name=name,
                 children=len(made),
                 failed=self._family.failed.get(name, 0),
-                better=sum(
-                    firsts[one] < firsts.get(births[one].parents[0].variant_id, -math.inf)
-                    for one in made
-                    if one in firsts and births[one].parents
-                ),
+                better=sum(gains.get(one, 0.0) > 0 for one in made),
                 on_front=sum(one in front for one in made),
             )
             for name, made in by_operator.items()

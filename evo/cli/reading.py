@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import newest, next_command, opened, overview_of
+from evo.cli.folder import at, newest, next_command, opened, overview_of
 
 if TYPE_CHECKING:
     from population.lineage import Branch
@@ -59,7 +59,7 @@ def status(directory: DirOption = None, as_json: JsonOption = False) -> None:
         return
     from evo.terminal.status import status_screen
 
-    show(status_screen(one, next_command(one)))
+    show(status_screen(one, next_command(one), at(folder)))
 
 
 @app.command(epilog="Example: evo top -n 20")

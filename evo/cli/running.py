@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,14 +88,9 @@ def run(
         show(forecast_screen(config.name, str(where), expected, time.time()))
     if dry_run:
         return
-    was_there = where.exists()
-    try:
+    with nothing_left_of(where):
         folder = create_campaign(config, where)
         _follow(folder, lambda: config_of(folder), True, plain, as_json)
-    except known_errors():
-        if not was_there and where.exists() and not _measured(where):
-            shutil.rmtree(where)  # it never began: leave no folder that looks like a campaign
-        raise
 
 
 @app.command(epilog="Example: evo resume --set budget.variants=100")
@@ -233,6 +230,7 @@ def _follow(
     from evo.build import build_campaign, locked
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, leave, say_line
+    from evo.cli.forecasting import plan_of
 
     with locked(folder):
         config = configure()
@@ -242,7 +240,10 @@ def _follow(
         with folder.open_store() as store:
             store.add_event(START, f"taken up with {slots} slots")
         live = sys.stdout.isatty() and not plain and not as_json
-        follower = Follower(campaign, config.name, live, to_stderr=as_json)
+        plan = plan_of(config)
+        if not search:
+            plan = replace(plan, variants=campaign.parts.budget.spent().variants)
+        follower = Follower(campaign, config.name, live, as_json, plan, at(folder.path))
         ending = follower.run()
         _close(folder, config, ending, as_json)
         if follower.asked > 1 or (not ending.complete and campaign.parts.stopping.is_set()):
@@ -263,7 +264,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
         findings = findings_of(store, record)
     names = [one.name for one in record.objectives]
     commands = _next(folder, findings, ending, config.budget.variants)
-    show(closing_screen(config.name, ending.reason, findings, names, commands))
+    show(closing_screen(config.name, ending.reason, findings, names, commands, at(folder.path)))
 
 
 def _next(
@@ -288,6 +289,25 @@ def _next(
     if ending.complete and variants is not None:
         commands.append(f"evo resume{where} --set budget.variants={max(2 * variants, 1)}")
     return commands or [f"evo status{where}"]
+
+
+def _foreseen() -> tuple[type[BaseException], ...]:
+    return (KeyboardInterrupt, OSError, *known_errors())
+
+
+@contextmanager
+def nothing_left_of(where: Path) -> Iterator[None]:
+    """What fails or is interrupted before its first measurement leaves no folder like a campaign's."""
+    was_there = where.exists()
+    try:
+        yield
+    except _foreseen() as error:
+        begun = was_there or not where.exists() or _measured(where)
+        if not begun:
+            shutil.rmtree(where)
+        if isinstance(error, KeyboardInterrupt) and not begun:
+            raise KeyboardInterrupt(f"before the first measurement; {where} was removed") from error
+        raise
 
 
 def _measured(folder: Path) -> bool:

@@ -53,9 +53,7 @@ def init(
         show_json({"path": folder, "files": list(files)})
         return
     print(f"{folder / 'seed/train.py'}   the file that evolves: replace it or edit it")
-    print(
-        f"{folder / 'seed/harness.py'} what it imports; to try it by hand: python {folder}/seed/train.py"
-    )
+    print(f"{folder / 'seed/harness.py'} to try it by hand: python {folder}/seed/train.py")
     print(f"{folder / 'brief.md'}        what every language model is told")
     print(f"{folder / 'campaign.yaml'}   data, rungs, operators, budget")
     print(f"\nnext  evo run {folder / 'campaign.yaml'} --dry-run")

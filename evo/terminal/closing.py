@@ -14,19 +14,24 @@ from evo.analysis.comparison import Comparison, Verdict
 from evo.analysis.findings import Findings
 from evo.terminal import sentences
 from evo.terminal.tables import FAINT, ranking_table
-from evo.terminal.text import plain, short, words
+from evo.terminal.text import placed, plain, short, words
 
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 
 
 def closing_screen(
-    name: str, reason: str, findings: Findings, objectives: Sequence[str], commands: Sequence[str]
+    name: str,
+    reason: str,
+    findings: Findings,
+    objectives: Sequence[str],
+    commands: Sequence[str],
+    where: str = "",
 ) -> RenderableType:
-    """Everything a person wants to know at the end of a campaign."""
+    """Everything a person wants to know at the end; `where`: " --dir FOLDER" for commands to type."""
     parts: list[RenderableType] = [
         Text(),
         Rule(
-            Text.assemble((plain(name), "bold"), (f"  {plain(reason)}", FAINT)),
+            Text.assemble((plain(name), "bold"), (f"  {placed(plain(reason), where)}", FAINT)),
             style=FAINT,
             align="left",
         ),
@@ -40,7 +45,7 @@ def closing_screen(
         told = [sentences.graduation(one) for one in findings.graduates]
         parts += _section("At the larger rung", _lines(told))
     if findings.search is not None:
-        parts += _section("What a longer run would need", _lines(sentences.needs(findings)))
+        parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
     if findings.failures:
         parts += _section("What failed", _lines(sentences.failed(findings.failures)))
     parts += _section("Next", [Text(command, "cyan") for command in commands])

@@ -55,7 +55,8 @@ def _children(one: Forecast) -> str:
 
 def _model(one: Forecast) -> str:
     if not one.llm_operators:
-        return "none: every operator works without one; 0 tokens, 0 dollars"
+        why = plain(one.llm_resting) or "every operator works without one"
+        return f"none: {why}; 0 tokens, 0 dollars"
     tokens = "no token ceiling" if one.llm_tokens is None else f"at most {one.llm_tokens:,} tokens"
     dollars = (
         "no dollar ceiling" if one.llm_dollars is None else f"at most {one.llm_dollars:.2f} dollars"

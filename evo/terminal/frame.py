@@ -18,7 +18,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class SlotFrame:
-    """What one slot does; `who` is "" while it is free. `losses` in nats, as the variant told them."""
+    """What one slot does; `who` is "" while it is free. `losses` in nats, as the variant told them.
+
+    `progress` is the share of the training budget used, None before the first step.
+    """
 
     name: str
     who: str = ""
@@ -26,7 +29,7 @@ class SlotFrame:
     block: int = 0
     purpose: str = ""
     seconds: float = 0.0
-    progress: float = 0.0
+    progress: float | None = None
     losses: Sequence[float] = ()
 
 
@@ -39,6 +42,23 @@ class Score:
     mean: float
     sd: float | None
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Best minus seed in the first objective, mean over `n` blocks that both were run on."""
+
+    difference: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How far a campaign has come: runs recorded, about how many in all, seconds to its end."""
+
+    done: int
+    runs: int
+    seconds_left: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +98,5 @@ class Frame:
     events: Sequence[EventFrame]
     operators: Sequence[OperatorFrame]
     notice: str = ""
+    gap: Gap | None = None
+    way: Way | None = None

@@ -11,8 +11,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame
-from evo.terminal.numbers import bar, clock, count, signed, sparkline, value
+from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame, Way
+from evo.terminal.numbers import bar, clock, count, duration, signed, sparkline, value
 from evo.terminal.text import plain, words
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
@@ -54,7 +54,14 @@ def _headline(frame: Frame) -> Text:
         (frame.phase, ACCENT),
         "  ",
         (clock(frame.seconds), FAINT),
+        (f"  {_way(frame.way)}" if frame.way is not None else "", FAINT),
     )
+
+
+def _way(way: Way) -> str:
+    """run 7 of about 20, about 4 min left."""
+    at = min(way.done + 1, way.runs)
+    return f"run {at} of about {way.runs}, about {duration(way.seconds_left)} left"
 
 
 def _limits(limits: Sequence[Limit]) -> RenderableType:
@@ -84,11 +91,18 @@ def _slot(slot: SlotFrame) -> tuple[RenderableType, ...]:
         Text(plain(slot.name), FAINT),
         Text(plain(slot.who), "bold"),
         Text(f"{slot.purpose} {slot.rung}·{slot.block}"),
-        _meter(slot.progress, BAR_WIDTH // 2),
+        _training(slot.progress),
         Text(clock(slot.seconds), FAINT, justify="right"),
         Text(sparkline(slot.losses, CURVE_WIDTH), ACCENT),
         Text(f"{finite[-1]:.3f}" if finite else "", justify="right"),
     )
+
+
+def _training(progress: float | None) -> Text:
+    """The share of the training budget used; in words before and after."""
+    if progress is None:
+        return Text("starting", FAINT)
+    return Text("scoring", ACCENT) if progress >= 1 else _meter(progress, BAR_WIDTH // 2)
 
 
 def _standing(frame: Frame) -> RenderableType:
@@ -97,11 +111,11 @@ def _standing(frame: Frame) -> RenderableType:
         grid.add_row(Text("seed", FAINT), Text(""), _score(frame.seed))
     if frame.best is not None:
         line = _score(frame.best)
-        if frame.seed is not None and frame.best.who != frame.seed.who:
-            gap = frame.best.mean - frame.seed.mean
-            good = (gap < 0) == frame.minimise
-            line.append(f"   {signed(frame.best.metric, gap)}", GOOD if good else FAINT)
-            line.append(" to the seed, not yet proven", FAINT)
+        if (gap := frame.gap) is not None:
+            good = (gap.difference < 0) == frame.minimise
+            style = GOOD if good else FAINT
+            line.append(f"   {signed(frame.best.metric, gap.difference)}", style)
+            line.append(f" to the seed on {count(gap.n, 'block')}, not yet proven", FAINT)
         grid.add_row(Text("best so far", FAINT), Text(plain(frame.best.who), "bold"), line)
     front = (
         f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"

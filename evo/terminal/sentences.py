@@ -21,7 +21,9 @@ def found(findings: Findings) -> list[str]:
     """What was found: leader beside seed."""
     leader = findings.leader_id
     if not findings.statuses:
-        return ["Nothing was measured."]
+        return ["Nothing has been measured yet."]
+    if not findings.children:
+        return ["Only the seed has been measured: there is no child to compare with it yet."]
     if findings.search is None or leader is None:
         return ["No child is on the front: nothing better than the seed was found."]
     name = short(leader)
@@ -120,9 +122,10 @@ def graduation(one: Graduate) -> str:
     return f"At {rung}: {name} was built and did not run."
 
 
-def needs(findings: Findings) -> list[str]:
-    """What a longer run would need."""
+def needs(findings: Findings, where: str = "") -> list[str]:
+    """What a longer run would need; `where`: " --dir FOLDER" for commands to type."""
     need, seen = findings.needs, findings.final or findings.search
+    resume = f"evo resume{where}"
     if need is None or seen is None:
         return ["More runs: without two paired runs nothing can be said about what it takes."]
     metric = findings.objective
@@ -138,7 +141,7 @@ def needs(findings: Findings) -> list[str]:
     elif need.blocks > seen.n:
         lines.append(
             f"If the true difference is the {observed} seen here, about {need.blocks} pairs show it: "
-            f"`evo resume --set policy.final_blocks={need.blocks}`."
+            f"`{resume} --set policy.final_blocks={need.blocks}`."
         )
     return lines
 

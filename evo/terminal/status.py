@@ -13,16 +13,18 @@ from evo.analysis.ranking import Ranked
 from evo.terminal import sentences
 from evo.terminal.numbers import bar, count, duration, plus_minus, share
 from evo.terminal.tables import FAINT, earnings_table, pairs
-from evo.terminal.text import plain, short, words
+from evo.terminal.text import placed, plain, short, words
 
 METER = 20
 
 
-def status_screen(one: Overview, command: str) -> RenderableType:
-    """The whole status, and the next useful command."""
+def status_screen(one: Overview, command: str, where: str = "") -> RenderableType:
+    """The whole status, and the next useful command; `where`: " --dir FOLDER" for commands to type."""
     running = f"run by process {one.running}" if one.running is not None else "not running"
     head = Text.assemble(
-        (plain(one.name), "bold"), ("  " + plain(one.phase), "cyan"), (f"  {running}", FAINT)
+        (plain(one.name), "bold"),
+        ("  " + placed(plain(one.phase), where), "cyan"),
+        (f"  {running}", FAINT),
     )
     parts: list[RenderableType] = [head, Text(), pairs(_budget(one) + _rows(one))]
     told = sentences.found(one.findings) + sentences.certainty(one.findings)

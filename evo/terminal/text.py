@@ -13,6 +13,8 @@ _ESCAPES = re.compile(
     r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]?"  # CSI and two-character escapes
 )
 
+_COMMANDS = re.compile(r"(`evo (?!run|init|doctor)(?:(?!--dir|`| --set).)*)((?: --set[^`]*)?`)")
+
 
 def plain(text: str) -> str:
     """One printable line: terminal escapes, control and direction marks gone, blanks united."""
@@ -31,6 +33,11 @@ def printable(text: str) -> str:
 def words(text: str, style: str = "") -> Text:
     """Foreign text for rich: one plain line in which markup is not read."""
     return Text(plain(text), style=style, no_wrap=False)
+
+
+def placed(text: str, where: str) -> str:
+    """The same text with `where` (" --dir FOLDER") in every `evo ...` that is named in it."""
+    return _COMMANDS.sub(lambda found: f"{found[1]}{where}{found[2]}", text) if where else text
 
 
 def short(variant_id: str) -> str:

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from evo.analysis.findings import Findings, find
-from evo.analysis.forecast import Plan, RungPlan, forecast
+from evo.analysis.forecast import Plan, RungPlan, forecast, outlook
 from evo.analysis.record import Record
 from evo.terminal import sentences
 from evo.terminal.closing import closing_screen
 from evo.terminal.forecast import forecast_screen
-from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame
+from evo.terminal.frame import EventFrame, Frame, Gap, Limit, OperatorFrame, Score, SlotFrame, Way
 from evo.terminal.live import draw
 from evo.terminal.numbers import bar, duration, sparkline, value
 from evo.terminal.plainlines import write_line
-from evo.terminal.text import plain, printable
+from evo.terminal.text import placed, plain, printable
 from evo.terminal.tree import family_tree
 from population.lineage import Branch, tree
 from population.reading import source_of
@@ -118,6 +118,7 @@ def test_nothing_is_claimed_from_the_runs_that_chose_the_leader(tmp_path: Path) 
 def test_without_a_leader_the_screen_says_so(tmp_path: Path) -> None:
     built = Built(tmp_path)
     built.runs(built.seed, [2.5, 2.51], Purpose.CALIBRATE)
+    built.run(built.child(SEED.replace("0.1", "0.2"), built.seed), 2.9)
     built.front({built.seed: "candidate"})
     assert "nothing better than the seed was found" in closing(built)
 
@@ -153,6 +154,8 @@ FRAME = Frame(
     slots=[
         SlotFrame("cpu0", "abcd1234", "proxy", 2, "screen", 12.0, 0.5, [5.0, 3.0, math.nan, 2.0]),
         SlotFrame("cpu1"),
+        SlotFrame("cpu2", "abcd1235", "proxy", 0, "screen", 12.0, 1.0, [2.0]),
+        SlotFrame("cpu3", "abcd1236", "proxy", 0, "screen", 1.0),
     ],
     best=Score("abcd1234", "val_bpb", 2.4, 0.004, 2),
     seed=Score("seed", "val_bpb", 2.5, math.nan, 4),
@@ -162,6 +165,8 @@ FRAME = Frame(
     events=[EventFrame(0.0, "measured", "screen \x1b[2Jabcd1234 [red]x[/red]")],
     operators=[OperatorFrame("nudge", 4, 1, 2, 1)],
     notice="",
+    gap=Gap(-0.09, 2),
+    way=Way(7, 20, 300.0),
 )
 
 
@@ -173,7 +178,10 @@ def test_the_live_view_shows_slots_best_front_events_and_operators() -> None:
         "screen proxy·2",
         "2.000",
         "free",
-        "−0.1000 to the seed",
+        "−0.0900 to the seed on 2 blocks",
+        "run 8 of about 20, about 5 min left",
+        "scoring",
+        "starting",
         "3 variants",
     ):
         assert part in text, part
@@ -216,6 +224,55 @@ def test_the_forecast_names_every_figure_of_a_start() -> None:
     ):
         assert part in text, part
     assert "0 tokens, 0 dollars" in text and "expected end in about" in text
+
+
+def test_the_forecast_says_which_operators_rest_and_why() -> None:
+    rests = "llm_mutate rest: OPENAI_API_KEY is not set"
+    plan = Plan(
+        2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 1, 1, 20, seconds=None, llm_resting=rests
+    )
+    text = unwrapped(shown(forecast_screen("night", "here", forecast(plan), 0.0)))
+    assert f"none: {rests}; 0 tokens, 0 dollars" in text
+
+
+def test_the_outlook_shrinks_with_every_run_and_agrees_with_the_forecast() -> None:
+    rungs = (RungPlan("proxy", 8.0, measured_seconds=10.0), RungPlan("larger", 24.0, 2.0))
+    plan = Plan(2, rungs, 4, 0.2, 3, 1, 1, variants=20, seconds=None)
+    expected = forecast(plan)
+    start = outlook(plan, 0, 0, 0.0)
+    assert start is not None and start.runs == expected.runs
+    assert start.seconds_left == pytest.approx(expected.seconds, rel=0.15)
+    later = outlook(plan, 10, 2, 100.0)
+    assert later is not None and later.runs == start.runs + 2
+    assert later.seconds_left == pytest.approx(start.seconds_left - 50.0 + 10.0)
+    over = outlook(plan, 100, 0, 1e6)
+    assert over is not None and (over.runs, over.seconds_left) == (100, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("stopped; `evo resume` goes on", "stopped; `evo resume --dir x` goes on"),
+        ("`evo resume --set a.b=3`", "`evo resume --dir x --set a.b=3`"),
+        (
+            "`evo approve ID`, then `evo graduate`",
+            "`evo approve ID --dir x`, then `evo graduate --dir x`",
+        ),
+        ("`evo stop --dir y`", "`evo stop --dir y`"),
+        ("`evo run CONFIG` starts one", "`evo run CONFIG` starts one"),
+    ],
+)
+def test_a_suggested_command_names_the_folder_it_is_meant_for(text: str, there: str) -> None:
+    assert placed(text, " --dir x") == there
+    assert placed(text, "") == text
+
+
+def test_while_only_the_seed_is_measured_nothing_is_said_of_children(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    assert "Nothing has been measured yet" in closing(built)
+    built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE)
+    text = closing(built)
+    assert "Only the seed has been measured" in text and "nothing better" not in text
 
 
 @pytest.mark.parametrize(
