@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -225,3 +226,69 @@ def test_status_stays_quick_with_two_thousand_variants(evo: Evo, tmp_path: Path)
     began = time.process_time()
     assert json.loads(evo("status", "--json").out)["measurements"]["ok"] == 2002
     assert time.process_time() - began < 1.0
+
+
+def test_export_says_in_one_line_where_it_cannot_write(
+    evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
+) -> None:
+    for where, told in (("nowhere/x.py", "no such folder"), (".", "is a folder")):
+        said = evo("export", "seed", "-o", where)
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert told in said.err
+
+
+def test_an_exported_file_says_what_it_needs_beside_it(
+    evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
+) -> None:
+    assert "--with-harness" in evo("export", "seed", "-o", "out.py").out
+    told = evo("export", "seed", "-o", "again.py", "--with-harness", "--json").json()
+    assert told["path"] == "again.py" and told["harness"] == "harness.py"
+    assert (tmp_path / "harness.py").is_file() and (tmp_path / "corpus" / "sotu.txt.xz").is_file()
+    assert "--with-harness" not in evo("export", "best", "-o", "third.py").out
+
+
+def test_show_keeps_the_rungs_apart(evo: Evo, tmp_path: Path) -> None:
+    built = Built(tmp_path / "campaigns" / "built-1")
+    built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE, more={"peak_memory_mb": 11.0})
+    built.run(built.seed, 9.9, 0, Purpose.GRADUATE, "larger/one-step", more={"peak_memory_mb": 7.0})
+    built.run(built.seed, 2.1, 0, Purpose.GRADUATE, "larger", more={"peak_memory_mb": 99.0})
+    out = evo("show", "seed").out
+    assert re.search(r"peak memory mb +11\b", out)
+    assert "9.9" not in out and "2.1000" in out
+
+
+def test_a_variant_does_not_differ_from_itself(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    assert "are equal" in evo("diff", "seed", "seed").out
+
+
+@pytest.mark.parametrize(
+    ("who", "told"), [("seed", "the seed needs no approval"), ("last", "has no score at proxy")]
+)
+def test_what_cannot_go_up_is_not_approved(
+    evo: Evo, campaign: tuple[Built, str, str], who: str, told: str
+) -> None:
+    said = evo("approve", who)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert told in said.err
+    assert campaign[0].store.take_requests() == []
+
+
+def test_nobody_is_approved_where_nobody_waits(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    (campaign[0].folder / "config.yaml").write_text("graduation: {promotion: auto}\n")
+    said = evo("approve", "best")
+    assert said.code == 2
+    assert "promotion is auto" in said.err
+
+
+def test_commands_for_another_folder_name_it(evo: Evo, tmp_path: Path) -> None:
+    for name in ("campaigns/new-1", "old one"):
+        built = Built(tmp_path / name)
+        built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE)
+        built.store.add_event("end", "stopped; `evo resume` goes on from here")
+    out = " ".join(evo("status", "--dir", "old one").out.split())
+    assert out.count("evo resume --dir 'old one'") == 2
+    assert "--dir" not in evo("status").out
+
+
+def test_the_version_is_told(evo: Evo) -> None:
+    assert re.fullmatch(r"evotrain \d+\.\d+\.\d+\n", evo("--version").out)

@@ -299,3 +299,61 @@ def test_doctor_asks_the_endpoint_and_never_shows_the_key(
     assert key not in said.out
     assert {"python", "torch", "devices", "sandbox", "data"} <= set(checks)
     assert checks["data"]["ok"]
+
+
+def test_a_dry_run_refuses_bad_data_a_bad_seed_and_a_folder_in_use(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "picture").write_bytes(b"\0\1\2")
+    (tmp_path / "broken.py").write_text("import harness\nrun = harness.start()\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "campaign.db").touch()
+    for words, told in (
+        (("--set", "data.path=picture"), "NUL bytes"),
+        (("--set", "data.path=nothing*"), "no such file"),
+        (("--set", "train=broken.py"), "the seed cannot be used"),
+        (("--dir", "taken"), "holds a campaign already"),
+        (("--dir", "picture"), "is a file"),
+    ):
+        said = evo("run", quick, "--dry-run", *words)
+        assert (said.code, said.out) == (2, ""), told
+        assert told in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "calibrate"])
+def test_an_interrupt_before_the_first_measurement_leaves_nothing(
+    quick: Path, tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "here"
+    changes = ("--set", "rungs.proxy.startup_seconds=auto")
+    with started(command, quick, "--dir", folder, *changes, cwd=tmp_path) as running:
+        wait_for(lambda: any(folder.glob("runs/*")))
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert f"interrupted before the first measurement; {folder} was removed" in out
+    assert not folder.exists()
+
+
+def test_init_says_what_is_wrong_in_one_line(evo: Evo, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for where in ("file", "file/inside"):
+        said = evo("init", where)
+        assert (said.code, said.err.count("\n")) == (2, 1)
+
+
+def test_the_train_py_of_a_new_folder_runs_by_hand(evo: Evo, tmp_path: Path) -> None:
+    told = evo("init", "mine", "--json").json()
+    assert told["path"] == "mine" and "seed/train.py" in told["files"]
+    config = (tmp_path / "mine" / "campaign.yaml").read_text()
+    assert '#   path: "notes/*.txt"' in config and "\ndata:" not in config
+    done = subprocess.run(
+        [sys.executable, "mine/seed/train.py"],
+        cwd=tmp_path,
+        env={**os.environ, "BUDGET_SECONDS": "0.2"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val_bpb:" in done.stdout

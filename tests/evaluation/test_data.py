@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from evo.evaluation import documents
-from evo.evaluation.data import DataError, Dataset, DataSettings, _allot, prepare
+from evo.evaluation.data import DataError, Dataset, DataSettings, _allot, look_ahead, prepare
 
 
 def test_the_splits_are_disjoint_and_spread_over_all_eras(dataset: Dataset) -> None:
@@ -143,6 +143,37 @@ def test_too_little_text_for_the_rows_says_what_to_lower(tmp_path: Path) -> None
     data = prepare(DataSettings(path=str(tmp_path / "text*")), tmp_path / "cache")
     with pytest.raises(DataError, match=r"fewer than the 100 rows.*lower"):
         data.hidden("val", 64, 100)
+
+
+def test_what_is_no_text_is_refused_before_anything_is_prepared(tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(b"text at first\0and then none")
+    (tmp_path / "noise").write_bytes(bytes(range(128, 256)) * 100)
+    (tmp_path / "old").write_bytes(
+        "Ein Gedicht von Bäumen, früher und später\n".encode("latin-1") * 400
+    )
+    for name, match in (("picture", "NUL bytes"), ("noise", "100% of it is no UTF-8")):
+        settings = DataSettings(path=str(tmp_path / name))
+        with pytest.raises(DataError, match=match):
+            look_ahead(settings, [])
+        with pytest.raises(DataError, match=match):
+            prepare(settings, tmp_path / "cache")
+    look_ahead(DataSettings(path=str(tmp_path / "old")), [(16, 4)])
+
+
+def test_looking_ahead_refuses_what_preparing_would_and_writes_nothing(tmp_path: Path) -> None:
+    write_texts(tmp_path, 30, 300)
+    texts = DataSettings(path=str(tmp_path / "text*"))
+    look_ahead(texts, [(64, 4)])
+    with pytest.raises(DataError, match=r"fewer than the 100 rows.*lower"):
+        look_ahead(texts, [(64, 4), (64, 100)])
+    with pytest.raises(DataError, match="score between 1 row"):
+        look_ahead(texts, [(64, 100_000)])
+    shards = write_shards(tmp_path, vocab=1000, highest=1000)
+    (tmp_path / "odd.bin").write_bytes(b"abc")
+    with pytest.raises(DataError, match="3 bytes"):
+        look_ahead(DataSettings(**(shards | {"shards": str(tmp_path / "odd.bin")})), [])  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no such file"):
+        look_ahead(DataSettings(**(shards | {"shards": str(tmp_path / "none*")})), [])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""The campaign file: its documented keys, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from evo.build import CHANGEABLE
+from evo.config import METRICS, Config, ConfigError, read_config
+from evo.mistakes import group_in
+
+ROOT = Path(__file__).parents[1]
+TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
+SMALL = f"""
+train: {ROOT}/seed/train.py
+brief: {ROOT}/configs/brief.md
+rungs:
+  proxy: {{depth: 2, budget: 8}}
+  larger: {{depth: 3, budget: 24}}
+budget: {{variants: 3}}
+"""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key as the documentation has to show it."""
+
+    key: str
+    type: str
+    default: str
+
+
+def keys_of(settings: type[BaseModel], above: str = "") -> Iterator[Key]:
+    for name, one in settings.model_fields.items():
+        group = group_in(one.annotation)
+        default = "" if group else shown_default(one.default)
+        yield Key(above + name, "group" if group else shown_type(one.annotation), default)
+        if group:
+            inside = f"{above}{name}.NAME." if name == "rungs" else f"{above}{name}."
+            yield from keys_of(group, inside)
+
+
+def shown_default(value: Any) -> str:
+    if value is PydanticUndefined:
+        return "required"
+    if value is None:
+        return "`null`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, Path):
+        return f"`{value.relative_to(ROOT)}`"
+    if isinstance(value, Enum):
+        return f"`{value.value}`"
+    if isinstance(value, dict):
+        return "`{" + ", ".join(f"{key}: {one:g}" for key, one in value.items()) + "}`"
+    return f"`{list(value)}`" if isinstance(value, tuple) else f"`{value}`"
+
+
+def shown_type(annotation: Any) -> str:
+    inner = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return ", ".join(f"`{one}`" for one in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(shown_type(one) for one in inner if one is not type(None))
+    if origin is tuple:
+        return f"list of {shown_type(inner[0])}"
+    if origin is dict:
+        return f"{shown_type(inner[1])} by name"
+    if issubclass(annotation, Enum):
+        return ", ".join(f"`{one.value}`" for one in annotation)
+    return TYPES[annotation]
+
+
+def test_every_key_is_documented_with_its_type_and_default() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    told = {row[0].strip("| `"): Key(row[0].strip("| `"), row[1], row[2]) for row in rows}
+    assert told == {one.key: one for one in keys_of(Config)}
+    assert all(len(row) == 4 and len(row[3]) > 5 for row in rows)
+    assert all(f"`{name}`" in text for name in (*METRICS, *CHANGEABLE))
+
+
+@pytest.mark.parametrize("name", ["quickstart", "gpu"])
+def test_the_shipped_configs_are_sound(name: str) -> None:
+    assert read_config(ROOT / "configs" / f"{name}.yaml").name == name
+
+
+def mistake(tmp_path: Path, *changes: str, more: str = "") -> str:
+    path = tmp_path / "c.yaml"
+    path.write_text(SMALL + more)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path, changes)
+    return str(caught.value).replace(str(path), "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("budget=[1", "--set budget=[1: not YAML: expected ',' or ']'"),
+        ("budget.variants", "write it as key=value"),
+        ("=3", "write it as key=value"),
+        ("name.x=3", "--set name.x=3: name: should be text"),
+        ("bugdet.variants=3", "--set bugdet.variants=3: bugdet: unknown key; did you mean 'budget'?"),
+        ("budget.variant=3", "budget.variant: unknown key; did you mean 'variants'?"),
+        ("budget.variants=many", "should be a whole number (given: 'many')"),
+        ("clock=minutes", "clock: should be 'seconds', 'cpu_seconds' or 'tokens', or 'auto'"),
+        ("objectives=val_bpb", "objectives: should be a list (given: 'val_bpb')"),
+        ("objectives=[{name: val_bbp}]", "no metric 'val_bbp' to search by; did you mean 'val_bpb'?"),
+        ("objectives=[{name: test_bpb}]", "no metric 'test_bpb' to search by"),
+        ("constraints=[{name: params, at_most: 2}]", "did you mean 'parameters'?"),
+        ("rungs.prxy.budget=3", "--set rungs.prxy.budget=3: rungs.prxy.depth: is missing: there is no "
+         "rung 'prxy'; did you mean 'proxy'?"),
+        ("queue=-1", "queue: should be 0 or more (given: -1)"),
+        ("rungs={}", "rungs: needs at least one entry"),
+        ("llm.endpoints=[{name: x, modl: y}]", "llm.endpoints.0.modl: unknown key; did you mean 'model'?"),
+        ("operators.nugde=1", "did you mean 'nudge'?"),
+        ("train=nowhere.py", "--set train=nowhere.py: train: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_on_the_command_line_is_told_in_words(
+    tmp_path: Path, change: str, told: str
+) -> None:
+    text = mistake(tmp_path, change)
+    assert told in text
+    assert not any(word in text for word in ("str-enum", "literal[", "tuple", "instance of"))
+
+
+def test_a_mistake_in_the_file_names_the_file(tmp_path: Path) -> None:
+    assert mistake(tmp_path, more="qeue: 3\n") == "c.yaml: qeue: unknown key; did you mean 'queue'?"
+    assert "c.yaml: not YAML in line" in mistake(tmp_path, more="a: [1\nb: }\n")
+
+
+def test_what_is_no_text_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    for wrong, told in (
+        (path, "not UTF-8 text"),
+        (tmp_path, "directory"),
+        (tmp_path / "x", "no file"),
+    ):
+        with pytest.raises(ConfigError, match=f"(?i){told}") as caught:
+            read_config(wrong)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_rung_of_ones_own_can_be_made_with_set(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(SMALL)
+    config = read_config(path, ("rungs.huge.depth=9", "rungs.huge.budget=99"))
+    assert config.rungs["huge"].depth == 9
