@@ -49,8 +49,8 @@ def main() -> None:
     """The entry point `evo`: one clear line on stderr and exit code 2 for every foreseen mistake."""
     try:
         app()
-    except KeyboardInterrupt as error:
-        complain(f"interrupted {error}".rstrip())
+    except KeyboardInterrupt:
+        complain("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone (`evo tree | head`)

@@ -306,7 +306,8 @@ def nothing_left_of(where: Path) -> Iterator[None]:
         if not begun:
             shutil.rmtree(where)
         if isinstance(error, KeyboardInterrupt) and not begun:
-            raise KeyboardInterrupt(f"before the first measurement; {where} was removed") from error
+            complain(f"interrupted before the first measurement; {where} was removed")
+            raise typer.Exit(INTERRUPTED) from error
         raise
 
 

@@ -30,11 +30,8 @@ def closing_screen(
     """Everything a person wants to know at the end; `where`: " --dir FOLDER" for commands to type."""
     parts: list[RenderableType] = [
         Text(),
-        Rule(
-            Text.assemble((plain(name), "bold"), (f"  {placed(plain(reason), where)}", FAINT)),
-            style=FAINT,
-            align="left",
-        ),
+        Rule(Text(plain(name), "bold"), style=FAINT, align="left"),
+        words(placed(reason, where), FAINT),
     ]
     parts += _section("What was found", [_coloured(findings), *_way(findings)])
     parts += _section("How sure that is", _lines(sentences.certainty(findings)))

@@ -110,7 +110,7 @@ def test_one_interrupt_finishes_the_runs_and_nothing_more(quick: Path, tmp_path:
         out, _ = running.communicate(timeout=30)
     assert running.returncode == 0
     assert "stopping: the runs under way finish first" in out
-    assert "stopped; `evo resume` goes on from here" in out
+    assert f"stopped; `evo resume --dir {folder}` goes on from here" in out
     with Store.open(folder / "campaign.db", read_only=True) as store:
         assert Status.LOST not in counts_by_status(store)
         assert not store.query("SELECT 1 FROM runs")
