@@ -19,6 +19,7 @@ FLOORS = {
     "campaign": 1,
     "graduation": 1,
     "web": 1,
+    "mistakes": 1,
     "config": 2,
     "build": 3,
     "benchmark": 4,
@@ -33,7 +34,7 @@ DOORS = {
     "openai": ("operators.llm.client",),
     "httpx": ("operators.llm.client",),  # the openai client's own transport: its time-outs
     "tenacity": ("operators.llm",),
-    "yaml": ("evo.config", "evo.build", "evo.cli"),
+    "yaml": ("evo.config", "evo.folder", "evo.cli"),
     "psutil": ("evo.evaluation", "evo.campaign", "evo.cli"),
     "pynvml": ("evo.evaluation",),
     "typer": ("evo.cli",),

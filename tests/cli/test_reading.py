@@ -16,7 +16,7 @@ from tests.analysis.built import SEED, Built, finished
 
 from .driving import MAIN, Evo
 
-HEAVY = {"torch", "deap", "scipy", "openai", "moocore", "evo.config", "evo.build"}
+HEAVY = {"torch", "deap", "scipy", "openai", "moocore", "evo.config", "evo.build", "evo.folder"}
 
 
 @pytest.fixture
