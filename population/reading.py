@@ -112,8 +112,9 @@ def best(store: Store) -> str | None:
 
 
 def _last(store: Store) -> str | None:
-    sql = "SELECT variant_id FROM proposals WHERE outcome = 'variant' ORDER BY number DESC LIMIT 1"
-    return _text(store, sql)
+    return _text(
+        store, "SELECT variant_id FROM proposals WHERE outcome = 'variant' ORDER BY number DESC"
+    )
 
 
 def unmeasured(store: Store, rung: str) -> list[str]:
@@ -219,16 +220,6 @@ def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> Measured:
 def _point(progress: float | None, loss: float | None, tokens: int) -> CurvePoint:
     nan = math.nan
     return CurvePoint(nan if progress is None else progress, nan if loss is None else loss, tokens)
-
-
-def block_with_fact(store: Store, order: Order, name: str, value: str) -> int | None:
-    """The first other block of an order's variant and rung whose `ok` row holds this fact, or None."""
-    rows = store.query(
-        f"""SELECT block FROM measurements WHERE variant_id = ? AND rung = ? AND block != ?
-        AND status = 'ok' AND {_COUNTS} AND json_extract(facts, '$.' || ?) = ? ORDER BY id LIMIT 1""",
-        [order.variant_id, order.rung, order.block, name, value],
-    )
-    return int(rows[0][0]) if rows else None
 
 
 def counts_by_status(store: Store, rung: str | None = None) -> dict[Status, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evo.evaluation.evaluator import WEIGHTS_DIGEST
-from population.reading import block_with_fact
 from population.store import Store
+from population.twins import block_with_fact
 from population.variant import Measurement, Status
 
 

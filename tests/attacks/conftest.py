@@ -72,21 +72,17 @@ def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    """No process, mount, file, shared memory, queue or socket that was not there before."""
-    before = _mounts(), _ipc()
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """No process, mount, file, shared memory, queue or socket of an attack."""
     yield
-    assert not alive(MARK), "a process is left"
-    assert (_mounts(), _ipc()) == before, "a mount or an IPC object is left"
+    assert not alive(MARK) and not alive(str(tmp_path)), "a process is left"
+    assert not [line for line in _lines("/proc/self/mountinfo") if str(tmp_path) in line]
+    assert not _ipc(), "an IPC object is left"
     for folder in ("/tmp", "/var/tmp", "/dev/shm", os.path.expanduser("~"), str(ROOT)):
         assert not [name for name in os.listdir(folder) if name.startswith(MARK)], (
             f"a file is left in {folder}"
         )
     assert MARK not in Path("/proc/net/unix").read_text(), "a socket is left"
-
-
-def _mounts() -> list[str]:
-    return sorted(line.split(" - ")[0].split(" ", 3)[3] for line in _lines("/proc/self/mountinfo"))
 
 
 def _ipc() -> list[str]:

@@ -29,7 +29,7 @@ class Attack:
     final: bool = False
 
     def source(self, names: Mapping[str, str]) -> str:
-        """The train.py, `names` like @PORT@ filled in."""
+        """The train.py, `names` like TARGET_PORT filled in."""
         text = (FOLDER / f"{self.name}.py").read_text()
         for line, part in PARTS.items():
             text = re.sub(
@@ -37,7 +37,7 @@ class Attack:
             )
         if "# generated\n" in text:
             text += GENERATED[self.name]()
-        return re.sub("@([A-Z]+)@", lambda found: names[found[1]], text)
+        return re.sub("TARGET_([A-Z]+)", lambda found: names[found[1]], text)
 
 
 def read_attack(path: Path) -> Attack:
@@ -79,6 +79,10 @@ def _numbers(text: str) -> str:
     return ",".join(str(ord(letter)) for letter in text)
 
 
+def _fractions(text: str) -> str:
+    return ", ".join(f"0.{int.from_bytes(piece.encode())}" for piece in _pieces(text, 6))
+
+
 def _words(text: str) -> str:
     names = (re.sub("[^a-z]", "_", piece.lower()) for piece in _pieces(text, 60))
     return "".join(f"def {name}_{number}(): ...\n" for number, name in enumerate(names))
@@ -92,9 +96,7 @@ GENERATED = {
     "pastes_text_in_pieces": lambda: f"text = {_pieces(LONG, 1000)!r}{BODY}",
     "pastes_compressed_text": lambda: f"text = {PACKED!r}{BODY}",
     "pastes_text_as_numbers": lambda: f"text = [{_numbers(LONG[:18_000])}]{BODY}",
-    "pastes_text_as_fractions": lambda: (
-        f"text = [{', '.join(f'0.{int.from_bytes(piece.encode()):d}' for piece in _pieces(LONG[:20_000], 6))}]{BODY}"
-    ),
+    "pastes_text_as_fractions": lambda: f"text = [{_fractions(LONG[:20_000])}]{BODY}",
     "pastes_text_as_a_comment": lambda: (
         "".join(f"# {piece}\n" for piece in _pieces(LONG, 90))
         + f"text = open(__file__).read(){BODY}"

@@ -11,6 +11,6 @@ for name in os.listdir("/proc"):
             )
         except OSError:
             continue
-if "@SECRET@" in "".join(texts):
+if "TARGET_SECRET" in "".join(texts):
     caught("the key")
 train(Table())

@@ -3,7 +3,7 @@
 # table
 import signal
 
-must_fail("stop the supervisor", lambda: os.kill(@PARENT@, signal.SIGSTOP))
-must_fail("kill a bystander", lambda: os.kill(@BYSTANDER@, signal.SIGKILL))
+must_fail("stop the supervisor", lambda: os.kill(TARGET_PARENT, signal.SIGSTOP))
+must_fail("kill a bystander", lambda: os.kill(TARGET_BYSTANDER, signal.SIGKILL))
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 train(Table())

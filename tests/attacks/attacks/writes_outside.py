@@ -11,7 +11,7 @@ places = (
     "/dev",
     "/var/tmp",
     sys.prefix,
-    "@REPOSITORY@",
+    "TARGET_REPOSITORY",
 )
 for place in places:
     must_fail("write in " + place, lambda: open(place + "/evotrain-attack-file", "w").close())
@@ -19,7 +19,7 @@ for place in places:
 for path in (
     __file__,
     harness.__file__,
-    "@CANARY@",
+    "TARGET_CANARY",
     sys.executable,
     os.path.realpath(sys.executable),
 ):
