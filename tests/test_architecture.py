@@ -21,10 +21,11 @@ FLOORS = {
     "web": 1,
     "mistakes": 1,
     "config": 2,
-    "build": 3,
-    "benchmark": 4,
-    "cli": 5,
-    "__main__": 6,
+    "folder": 3,
+    "build": 4,
+    "benchmark": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 EVERYWHERE = {"numpy", "pydantic", "scipy"}
 DOORS = {

@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from evo.build import CHANGEABLE
+from evo.folder import CHANGEABLE
 from evo.config import METRICS, Config, ConfigError, read_config
 from evo.mistakes import group_in
 

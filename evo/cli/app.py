@@ -34,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document inst
 
 ERRORS = {  # told in one line; looked up by name, because importing them would make `evo status` slow
     "evo.config": "ConfigError",
-    "evo.build": "CampaignError",
+    "evo.folder": "CampaignError",
     "evo.cli.folder": "NoCampaign",
     "evo.evaluation.documents": "DataError",
     "evo.evaluation.sandbox": "SandboxUnavailable",

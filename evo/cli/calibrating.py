@@ -37,10 +37,11 @@ def calibrate(
     """
     from evo.analysis.calibration import ladder_of, noise_of
     from evo.analysis.record import Record
-    from evo.build import build_campaign, create_campaign, locked
+    from evo.build import build_campaign
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, say_line
     from evo.config import read_config
+    from evo.folder import create_campaign, locked
     from evo.terminal.calibration import ladder_sentences, noise_sentences
 
     read = read_config(config_file, changes or ())

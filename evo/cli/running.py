@@ -35,9 +35,9 @@ from evo.cli.folder import (
 
 if TYPE_CHECKING:
     from evo.analysis.findings import Findings
-    from evo.build import Folder
     from evo.campaign.parts import Ending
     from evo.config import Config
+    from evo.folder import Folder
     from population.store import Store
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A campaign file (YAML).")]
@@ -71,9 +71,9 @@ def run(
     Ctrl-C once finishes the runs under way, twice ends now; `evo resume` goes on in either case.
     """
     from evo.analysis.forecast import forecast
-    from evo.build import config_of, create_campaign, look_over, refuse_folder
     from evo.cli.forecasting import plan_of
     from evo.config import read_config
+    from evo.folder import config_of, create_campaign, look_over, refuse_folder
     from evo.terminal.forecast import forecast_screen
 
     config = read_config(config_file, changes or ())
@@ -104,7 +104,7 @@ def resume(
 
     --set writes into the folder's config.yaml; what would make measurements incomparable is refused.
     """
-    from evo.build import Folder, change_config, config_of
+    from evo.folder import Folder, change_config, config_of
 
     folder = Folder(searched_folder(directory))
     _follow(
@@ -121,7 +121,7 @@ def graduate(
     directory: DirOption = None, plain: PlainOption = False, as_json: JsonOption = False
 ) -> None:
     """Final comparison and graduation of a campaign, without any further search."""
-    from evo.build import Folder, config_of
+    from evo.folder import Folder, config_of
 
     folder = Folder(searched_folder(directory))
     _follow(folder, lambda: config_of(folder), False, plain, as_json)
@@ -227,10 +227,11 @@ def _follow(
 ) -> None:
     """Hold the folder, run its campaign in view, and close with what was found."""
     from evo.analysis.record import START
-    from evo.build import build_campaign, locked
+    from evo.build import build_campaign
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, leave, say_line
     from evo.cli.forecasting import plan_of
+    from evo.folder import locked
 
     with locked(folder):
         config = configure()

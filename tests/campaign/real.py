@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 import yaml
 
-from evo.build import Folder, build_campaign, config_of, create_campaign, locked
+from evo.build import build_campaign
 from evo.campaign.parts import Ending, LoopSettings
 from evo.config import read_config
+from evo.folder import Folder, config_of, create_campaign, locked
 from tests.operators.fake_openai import Answer, Asked
 
 ROOT = Path(__file__).parents[2]

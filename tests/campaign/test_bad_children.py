@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from evo.build import Folder
+from evo.folder import Folder
 from population.reading import measurements, proposals
 from population.variant import Outcome, Purpose, Status
 from tests.campaign.real import STANDIN, run_here, write_config

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evo.analysis.progress import slot_busy_share
-from evo.build import Folder
+from evo.folder import Folder
 from population.reading import measurements, proposals
 from population.variant import Status
 from tests.campaign.real import lone_edits, run_here, start_evo, write_config

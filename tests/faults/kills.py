@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from evo.build import DATABASE, Folder, config_of
 from evo.campaign.tally import Tally
+from evo.folder import DATABASE, Folder, config_of
 from population.reading import front, measurement, measurements, proposals, seed
 from population.records import Measured
 from population.store import Store
