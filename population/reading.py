@@ -59,10 +59,9 @@ def variant_by_fingerprint(store: Store, fingerprint: str) -> str | None:
 
 
 def resolve(store: Store, text: str) -> str:
-    """The full id for an id, a unique prefix (4 digits or more) or a name of NAMES.
+    """The full id for an id, a unique prefix (4 digits or more) or a name of NAMES; else UnknownVariant.
 
-    `best` is the front's best by the first objective at the first rung, `last` the newest
-    child. UnknownVariant otherwise.
+    `best` is the front's best by the first objective at the first rung, `last` the newest child.
     """
     if text in NAMES:
         return _named(store, text)
@@ -112,9 +111,8 @@ def best(store: Store) -> str | None:
 
 
 def _last(store: Store) -> str | None:
-    return _text(
-        store, "SELECT variant_id FROM proposals WHERE outcome = 'variant' ORDER BY number DESC"
-    )
+    newest = "WHERE outcome = 'variant' ORDER BY number DESC LIMIT 1"
+    return _text(store, f"SELECT variant_id FROM proposals {newest}")
 
 
 def unmeasured(store: Store, rung: str) -> list[str]:
