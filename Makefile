@@ -13,7 +13,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m "not soak"
 
 soak: $(STAMP)
-	$(BIN)/python -m pytest -m soak --timeout 1800
+	$(BIN)/python -m pytest -m soak --timeout 1800 $(SOAK_FLAGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
