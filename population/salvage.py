@@ -83,17 +83,21 @@ def _copy_table(
     rows = orphans = 0
     reader = _Rows(source, table, names)
     for row in reader.every():
-        if table == "variants" and variant_id(row[columns.index("source")]) != row[0]:
-            reader.unreadable += 1  # its text was damaged without SQLite noticing
+        if table == "variants" and not _is_itself(row[0], row[columns.index("source")]):
+            reader.unreadable += 1  # damaged without SQLite noticing
             continue
         try:
             target.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
             rows += 1
-        except sqlite3.IntegrityError:
+        except sqlite3.Error:
             orphans += 1
             values = dict(zip(columns, row, strict=True))
             write(json.dumps({"table": table, **values}, default=str) + "\n")
     return Salvaged(table, rows, orphans, reader.unreadable)
+
+
+def _is_itself(id: object, source: object) -> bool:
+    return isinstance(source, str) and variant_id(source) == id
 
 
 class _Rows:

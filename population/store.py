@@ -25,10 +25,24 @@ from population.records import FrontMember
 from population.variant import CurvePoint, LlmCall, Measurement, Order, Outcome, Proposal
 
 BUSY_SECONDS = 30.0
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
 
 
 class StoreError(Exception):
-    """The store cannot be opened, read or written; the message says why in one sentence."""
+    """The store cannot be opened, read or written; the message says why in one sentence.
+
+    `passing`: waiting can help, as when another process holds it or the disk is full.
+    """
+
+    def __init__(self, message: str, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,4 +370,5 @@ def _explained(path: Path) -> Iterator[None]:
         hint = (
             f"; `evo salvage --dir {path.parent} -o NEW` copies what can be read" if damaged else ""
         )
-        raise StoreError(f"{path}: {error}{hint}") from error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
+        raise StoreError(f"{path}: {error}{hint}", passing=code in _PASSING) from error

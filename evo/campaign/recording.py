@@ -77,7 +77,7 @@ class Recorder:
             try:
                 return write(store)
             except StoreError as error:
-                if self._giving_up.is_set() or not _passes(error):
+                if self._giving_up.is_set() or not error.passing:
                     raise
                 if not complained:
                     complained = True
@@ -101,9 +101,3 @@ class StoredCalls:
     def answered(self, number: int, call: LlmCall) -> None:
         """Queued: the record lane keeps the order, so it is there before the proposal's own row."""
         self._recorder.submit(lambda store: store.finish_llm_call(number, call))
-
-
-def _passes(error: StoreError) -> bool:
-    """Whether waiting can help: a lock held by another process, or a disk that is full or failing."""
-    text = str(error).lower()
-    return any(word in text for word in ("locked", "busy", "full", "disk i/o", "unable to open"))
