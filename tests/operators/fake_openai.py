@@ -64,11 +64,11 @@ Script = Sequence[str | Answer] | Callable[[Asked], str | Answer]
 class FakeOpenAI:
     """Answers by script: a function of the request, or a list whose last entry is repeated."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self._script = script
         self._lock = threading.Lock()
         self.requests: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
