@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -266,10 +267,8 @@ class RoleProcess:
                 raise Ended(Status.REJECTED, "it flooded the reply pipe")
 
     def _unregister(self, fd: int) -> None:
-        try:
+        with contextlib.suppress(KeyError):
             self._poll.unregister(fd)
-        except KeyError:
-            return
 
     def _hear_log(self, got: bytes) -> None:
         self._written += len(got)
@@ -337,6 +336,11 @@ class RoleProcess:
         """The peak memory of the whole tree so far, in bytes."""
         self._tree.read(self.limits.processes)
         return self._tree.note_peak()
+
+    def storage_bytes(self) -> int:
+        """What the whole tree had fetched from disk so far."""
+        self._tree.read(self.limits.processes)
+        return self._tree.storage_bytes()
 
     def cpu_seconds(self) -> float:
         """CPU seconds of the whole tree by the last reading."""

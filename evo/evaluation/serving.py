@@ -23,6 +23,7 @@ from population.variant import Status
 Tokens = NDArray[np.uint16]
 MOST_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 MOST_ROWS = 64  # of one request
+MOST_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +116,21 @@ class Answers:
 
 
 def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> Answers:
-    """The costs by A, which sees the hidden rows as they are, in an order of their own."""
+    """The costs by A, which sees the hidden rows as they are, in an order of their own.
+
+    Ended (lost) when it fetched files from disk meanwhile: which pages lie in memory is a message that
+    outlives it. An honest server has all it needs by then, but for a cold machine, where it is asked again.
+    """
     probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
     server.knows_hidden_text()
-    return Answers(probe, tuple(_true_costs(server, hidden, rng) for hidden in exam.splits))
+    before = server.process.storage_bytes()
+    answers = Answers(probe, tuple(_true_costs(server, hidden, rng) for hidden in exam.splits))
+    fetched = server.process.storage_bytes() - before
+    if fetched > MOST_FETCHED_BYTES:
+        raise Ended(
+            Status.LOST, f"its server fetched {fetched >> 10} KB from disk among the answers"
+        )
+    return answers
 
 
 def ask_second(server: Server, exam: Exam, said: Answers, rng: np.random.Generator) -> None:

@@ -104,6 +104,15 @@ class ProcessTree:
                 total += int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
         return total
 
+    def storage_bytes(self) -> int:
+        """What it had fetched from disk so far, also through mapped files and by children waited for."""
+        total = 0
+        for stat in self._alive:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                counts = Path(f"/proc/{stat.pid}/io").read_text()
+                total += int(counts.split("\nread_bytes:", 1)[1].split(None, 1)[0])
+        return total
+
     def kill(self, root_last: bool, deadline_seconds: float = 10.0) -> bool:
         """SIGKILL all of it, the root last if it is to reap its own; whether everything is gone."""
         end = time.monotonic() + deadline_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 
@@ -13,7 +14,7 @@ from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox import Sandbox
 from population.variant import Measurement, Purpose, Status
 from tests.attacks.conftest import SECRET
-from tests.attacks.table import ATTACKS, HONEST, Attack
+from tests.attacks.table import ATTACKS, FOLDER, HONEST, Attack
 from tests.evaluation.conftest import RUNG, Evaluate
 
 pytestmark = pytest.mark.sandbox
@@ -60,6 +61,33 @@ def ending(seen: Measurement, honest: float) -> str:
     if seen.status is Status.OK and seen.metrics["val_bpb"] == pytest.approx(honest, rel=1e-5):
         return HONEST
     return seen.status.value
+
+
+FETCHES = """
+class Model(Table):
+    def answer(self, tokens):
+        if not SERVES and len(tokens) > 8:
+            for path in run.spec["data"]:
+                fd = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+                os.pread(fd, 1, 8192)
+        return self.table[tokens]
+
+
+train(Model())
+"""
+
+
+def test_a_server_that_fetches_files_while_it_knows_hidden_text_is_asked_again(
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset
+) -> None:
+    for piece in dataset.pieces(0):
+        with piece.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    seen = evaluate((FOLDER / "_table.py").read_text() + FETCHES, box)
+    assert seen.status is Status.LOST and "from disk" in seen.reason
+    assert not seen.metrics
 
 
 def test_there_are_attacks_of_every_kind() -> None:
