@@ -1,0 +1,107 @@
+"""A campaign of two thousand variants costs as much a measurement at its end as at its beginning.
+
+The soak runs every part for real, sandbox included, with the cheapest train.py there can be, so that what
+is measured is the campaign. The short version in `make test` has an evaluator that does not even sleep, and
+counts CPU seconds of this process, which a busy machine does not change.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from evo.build import build_campaign
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.campaign import Campaign
+from evo.campaign.parts import LoopSettings
+from evo.config import read_config
+from evo.folder import Folder, config_of, create_campaign, locked
+from population.reading import counts_by_status
+from population.variant import Status
+from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
+from tests.campaign.real import STANDIN, leftovers, write_config
+
+CHEAPEST = STANDIN.parent / "cheapest.py"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The coordinator as a measurement was recorded."""
+
+    wall: float
+    cpu: float
+    rss_mb: float
+    files: int
+
+
+def sampled(campaign: Campaign) -> list[Sample]:
+    """Run it to its end; one sample a measurement."""
+    samples: list[Sample] = []
+
+    def sample() -> Sample:
+        with open("/proc/self/statm") as statm:
+            rss = int(statm.read().split()[1]) * PAGE / 2**20
+        files = len(os.listdir("/proc/self/fd"))
+        return Sample(time.monotonic(), time.process_time(), rss, files)
+
+    campaign.parts.board.listeners.append(
+        lambda event: samples.append(sample()) if event.kind == "measured" else None
+    )
+    campaign.run()
+    return samples
+
+
+def growth(samples: list[Sample], clock: str, window: int) -> float:
+    """Seconds of the last `window` measurements over those of the window after the first one."""
+
+    def seconds(part: list[Sample]) -> float:
+        return float(getattr(part[-1], clock) - getattr(part[0], clock))
+
+    return seconds(samples[-window:]) / seconds(samples[window : 2 * window])
+
+
+def test_three_hundred_variants_cost_as_much_at_the_end_as_at_the_beginning(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(
+        open_store, evaluator=FakeEvaluator(), budget=BudgetSettings(variants=300)
+    )
+    samples = sampled(campaign)
+    assert len(samples) > 300
+    assert growth(samples, "cpu", 75) < 1.6
+    assert samples[-1].rss_mb - samples[75].rss_mb < 8
+    assert samples[-1].files - samples[75].files <= 4
+
+
+@pytest.mark.soak
+@pytest.mark.sandbox
+def test_two_thousand_variants_grow_neither_memory_nor_files_nor_time(tmp_path):
+    rung = {"depth": 1, "context": 64, "budget": 20_000, "rows": 16, "memory_mb": 1024}
+    config = write_config(
+        tmp_path,
+        train=str(CHEAPEST),
+        clock="tokens",
+        rungs={"proxy": rung},
+        budget={"variants": int(os.environ.get("SOAK_VARIANTS", "2000"))},
+    )
+    folder = create_campaign(read_config(config), tmp_path / "c")
+    with locked(folder):
+        chosen = config_of(folder)
+        samples = sampled(build_campaign(folder, chosen, LoopSettings()))
+    with Folder(tmp_path / "c").open_store() as store:
+        counts = counts_by_status(store)
+    assert set(counts) <= {Status.OK, Status.LOST}, counts
+    grown = samples[-1].rss_mb - samples[200].rss_mb
+    files = max(one.files for one in samples[-200:]) - max(one.files for one in samples[200:400])
+    wall, cpu = growth(samples, "wall", 200), growth(samples, "cpu", 200)
+    megabytes = (tmp_path / "c" / "campaign.db").stat().st_size / 2**20
+    print(
+        f"\nsoak: {len(samples)} measurements in {samples[-1].wall - samples[0].wall:.0f} s, "
+        f"memory {samples[200].rss_mb:.0f} MB + {grown:.1f} MB, open files {files:+}, time a measurement "
+        f"x {wall:.2f} (coordinator's CPU x {cpu:.2f}), store {megabytes:.0f} MB"
+    )
+    assert grown < 20 and files <= 4 and wall < 1.3
+    assert not leftovers(str(tmp_path))
