@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +44,7 @@ def test_the_attack_ends_as_it_must(
         **attack.rung,
     )
     assert "GOT THROUGH" not in seen.reason + seen.log_tail
+    assert not list(Path(targets["REPOSITORY"]).glob("evotrain-attack-*")), "written on the host"
     honest = honest_score(dataset, int(attack.rung.get("rows", RUNG.rows)))
     assert ending(seen, honest) in attack.ends or seen.status.value in attack.ends, (
         seen.status,
