@@ -14,7 +14,9 @@ from evo.campaign.budget import Budget, Spent
 from evo.campaign.campaign import Campaign
 from evo.campaign.certifying import Certification, decided_before
 from evo.campaign.graduation import Graduation, build_rung
+from evo.campaign.keeping import DiskBudget, KeptWeights
 from evo.campaign.leftovers import end_leftovers
+from evo.campaign.notifying import Notifier
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy
 from evo.campaign.proposing import Proposer, Surroundings
@@ -28,7 +30,7 @@ from evo.evaluation.probe import open_sandbox
 from evo.evaluation.process import Ended
 from evo.evaluation.slots import Slot, find_slots
 from evo.evaluation.static_check import check_source
-from evo.folder import RUNS, CampaignError, Folder
+from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
 from operators.registry import LlmContext, build_operators, names_with_llm
@@ -147,10 +149,14 @@ def build_campaign(
     recorder = Recorder(folder.open_store, wait)
     stopping = threading.Event()
 
-    def tell(text: str) -> None:
-        event = board.tell("model", text)
+    def tell(text: str, kind: str = "model") -> None:
+        event = board.tell(kind, text)
         recorder.submit(lambda store: store.add_event(event.kind, event.text))
 
+    weights = KeptWeights(folder.path / WEIGHTS) if config.keep.weights else None
+    bench.evaluator.keep_weights = weights.take if weights else None
+    notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
+    board.listeners.append(notifier.hear)
     proxy = bench.rungs[0]
     calibrations = [
         Order(tally.seed_id, rung.name, 0, 0, Purpose.CALIBRATE) for rung in bench.rungs
@@ -187,8 +193,17 @@ def build_campaign(
         recorder=recorder,
         stopping=stopping,
         proxy=proxy.name,
+        weights=weights,
+        guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
+        closing=[notifier.close],
     )
     return Campaign(parts, loop)
+
+
+def _notifier(folder: Folder, config: Config, complain: Callable[[str], None]) -> Notifier:
+    secrets = {one.key_env for one in config.llm.endpoints} if config.llm else set()
+    secrets |= {"OPENAI_API_KEY"}
+    return Notifier(config.notify, str(folder.path.resolve()), secrets, complain)
 
 
 def build_portfolio(

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import CertificationSettings
 from evo.campaign.graduation import GraduationSettings
+from evo.campaign.keeping import KeepSettings
+from evo.campaign.notifying import NotifySettings
 from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
 from evo.evaluation.data import DataSettings
@@ -85,6 +87,8 @@ class Config(_Settings):
     certification: CertificationSettings = CertificationSettings()
     graduation: GraduationSettings = GraduationSettings()
     budget: BudgetSettings = BudgetSettings()
+    keep: KeepSettings = KeepSettings()
+    notify: NotifySettings = NotifySettings()
     repeats: Repeats = Repeats.REJECT
     queue: int = Field(
         default=1, ge=0, description="children waiting or in the making beyond one a slot"

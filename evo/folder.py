@@ -22,6 +22,7 @@ from population.variant import Outcome, Proposal, Variant, variant_id
 
 DATABASE = "campaign.db"
 CONFIG = "config.yaml"
+WEIGHTS = "weights"  # of front members and graduates, where they are kept
 RUNS = "runs"  # workspaces of runs under way
 CHANGEABLE = {
     "budget",
@@ -30,6 +31,8 @@ CHANGEABLE = {
     "llm",
     "policy",
     "graduation",
+    "keep",
+    "notify",
     "slots",
     "queue",
     "name",
@@ -147,7 +150,9 @@ def change_config(folder: Folder, changes: Sequence[str]) -> Config:
 def _write_config(folder: Folder, config: Config) -> None:
     values = config.model_dump(mode="json", exclude_defaults=True)
     values |= {"train": "train.py", "brief": "brief.md"}
-    folder.config.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    draft = folder.config.with_suffix(".new")  # a kill in between leaves no half of a config
+    draft.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    os.replace(draft, folder.config)
 
 
 def _comparable(folder: Folder, config: Config) -> Config:

@@ -15,6 +15,7 @@ from population.store import Asked
 from population.variant import Purpose
 
 POLL_SECONDS = 0.5
+LOOK_SECONDS = 5.0
 PHASES = (
     (Purpose.GRADUATE, "graduating"),
     (Purpose.FINAL, "comparing leader and seed"),
@@ -53,16 +54,21 @@ class Campaign:
             self._evaluations.start()
             self._coordinate()
             ending = self._ending()
-            self.shared.say("end", ending.reason)
+            self.shared.say("failure" if self.shared.failure else "end", ending.reason)
             return ending
+        except Exception as error:
+            self.parts.board.tell("failure", f"{type(error).__name__}: {error}")
+            raise
         finally:
             now = self.shared.stop is Stop.NOW
             self._proposals.shut_down(wait=not now)
+            for close in self.parts.closing:
+                close()
             self.shared.recorder.close(give_up=now)
             self.parts.board.set_phase("ended")
 
     def _coordinate(self) -> None:
-        next_poll = 0.0
+        next_poll, next_look = 0.0, 0.0
         while self._evaluations.working:
             with self.shared.changed:
                 self._proposals.top_up()
@@ -72,6 +78,17 @@ class Campaign:
             if time.monotonic() >= next_poll:
                 next_poll = time.monotonic() + POLL_SECONDS
                 self._answer_requests()
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + LOOK_SECONDS
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """Stop cleanly for the first reason that a guard gives."""
+        found = (guard() for guard in self.parts.guards)
+        reason = next((one for one in found if one), "")
+        if reason and self.shared.stop is Stop.NO:
+            self.shared.reason = reason
+            self.stop()
 
     def _answer_requests(self, before_start: bool = False) -> None:
         """Do what was asked; a stop that was meant for an earlier process is not meant for this one."""
@@ -105,7 +122,8 @@ class Campaign:
         if self.shared.failure:
             return Ending(f"failed: {self.shared.failure}", complete=False)
         if self.shared.stop is not Stop.NO:
-            return Ending("stopped; `evo resume` goes on from here", complete=False)
+            why = f": {self.shared.reason}" if self.shared.reason else ""
+            return Ending(f"stopped{why}; `evo resume` goes on from here", complete=False)
         waiting = self.parts.graduation.waiting(self._evaluations.approved)
         if waiting:
             ids = ", ".join(sorted({pick.variant_id[:8] for pick in waiting}))

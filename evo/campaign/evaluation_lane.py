@@ -158,6 +158,7 @@ class EvaluationLane:
 
     def _measure(self, slot: Slot, order: Order) -> None:
         started, recorder = time.monotonic(), self._shared.recorder
+        self._announce(order)
         self._shared.board.slot_takes(slot.name, order)
         recorder.submit(lambda store: store.open_run(order, slot.name))
         measurement = self._evaluate(slot, order)
@@ -172,6 +173,14 @@ class EvaluationLane:
             self._children.evaluation_seconds.add(time.monotonic() - started)
             self._shared.board.slot_leaves(slot.name)
             self._shared.changed.notify_all()
+
+    def _announce(self, order: Order) -> None:
+        """A variant's first run at an upper rung is its promotion."""
+        tally, one, rung = self._parts.tally, order.variant_id, order.rung
+        if order.purpose is not Purpose.GRADUATE or rung.endswith(ONE_STEP) or one == tally.seed_id:
+            return
+        if order.block == 0 and not tally.rows(rung, variant_id=one):
+            self._shared.say("promotion", f"{one[:8]} goes up to {rung}")
 
     def _evaluate(self, slot: Slot, order: Order) -> Measurement:
         try:
@@ -208,6 +217,12 @@ class EvaluationLane:
         certified = self._parts.certification.certified
         members = self._parts.tally.members(rung, certified)
         self._shared.recorder.submit(lambda store: store.set_front(rung, members))
+        if self._parts.weights and rung == self._parts.proxy:  # who ran further up is a graduate
+            on_front = {one.variant_id for one in members}
+            self._parts.weights.prune(rung, on_front, self._is_recorded)
+
+    def _is_recorded(self, variant_id: str) -> bool:
+        return bool(self._parts.tally.rows(self._parts.proxy, variant_id=variant_id))
 
 
 @dataclass(frozen=True, slots=True)

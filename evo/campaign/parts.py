@@ -12,6 +12,7 @@ from evo.campaign.board import Board
 from evo.campaign.budget import Budget
 from evo.campaign.certifying import Certification
 from evo.campaign.graduation import Graduation
+from evo.campaign.keeping import KeptWeights
 from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
 from evo.campaign.tally import Tally
@@ -77,6 +78,9 @@ class Parts:
         threading.Event
     )  # set once someone asked the campaign to stop: nobody waits or retries then
     proxy: str
+    weights: KeptWeights | None = None
+    guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
+    closing: Sequence[Callable[[], None]] = ()  # called as the campaign ends, records still open
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class Shared:
         default_factory=lambda: threading.Condition(threading.RLock())
     )
     stop: Stop = Stop.NO
+    reason: str = ""  # why it was stopped, when not on request
     failure: str = ""  # why the campaign cannot go on, when that is our own fault
 
     def say(self, kind: str, text: str) -> None:

@@ -8,7 +8,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,7 @@ class Evaluator:
         self.seed_source = seed_source
         self.harness = harness
         self.fresh_roles = fresh_roles
+        self.keep_weights: Callable[[Order, Path], None] | None = None  # gets a scored run's file
         self._seed_nodes = count_nodes(seed_source)
         self._host = socket.gethostname()
         self._text = dataset.training_text()
@@ -174,6 +175,8 @@ class Evaluator:
                 trained = run.train()
                 found.facts[WEIGHTS_DIGEST] = trained.weights.sha256
                 self._score(order, run, found)
+                if self.keep_weights:
+                    self.keep_weights(order, run.weights)
             finally:
                 self._note(run, found)
         tokens, metrics = found.heard.tokens, found.metrics

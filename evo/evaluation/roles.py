@@ -68,6 +68,11 @@ class Run:
         (code / "train.py").write_text(source)
         shutil.copyfile(setting.harness, code / "harness.py")
 
+    @property
+    def weights(self) -> Path:
+        """Our copy of what training saved; gone with the workspace."""
+        return self._copy
+
     def start_training(self) -> RoleProcess:
         """The training role, started; it may go on as the first server."""
         rung = self.setting.rung

@@ -121,6 +121,7 @@ def make_campaign(
     rungs: Sequence[Rung] = (PROXY,),
     certification: CertificationSettings = CertificationSettings(attempts=0),
     campaign_seed: int = 0,
+    guards: Sequence[Callable[[], str]] = (),
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
     chosen = [FakeOperator()] if operators is None else list(operators)
@@ -159,5 +160,6 @@ def make_campaign(
         recorder=recorder,
         stopping=threading.Event(),
         proxy=rungs[0].name,
+        guards=guards,
     )
     return Campaign(parts, loop)

@@ -1,0 +1,181 @@
+"""What a long campaign keeps: weights of the front alone, a disk budget, and whom it tells."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evo.campaign.board import Event
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.keeping import DiskBudget, KeptWeights, used_mb
+from evo.campaign.notifying import Notifier, NotifySettings
+from evo.config import ConfigError, read_config
+from evo.folder import Folder, change_config
+from population.reading import events, front, measurements
+from population.variant import Order, Purpose
+from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, make_store
+from tests.campaign.real import run_here, write_config
+
+KEY = "sk-notify-0123456789"
+
+
+def told_by(tmp_path: Path) -> tuple[str, ...]:
+    """A command that appends what it is told, and its environment, to a file."""
+    script = (
+        "import json, os, sys; told = json.load(sys.stdin); told['env'] = dict(os.environ); "
+        f"open({str(tmp_path / 'told')!r}, 'a').write(json.dumps(told) + chr(10))"
+    )
+    return (sys.executable, "-c", script)
+
+
+def lines(tmp_path: Path) -> list[dict[str, object]]:
+    path = tmp_path / "told"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def notifier(said: list[str], **settings: object) -> Notifier:
+    chosen = NotifySettings.model_validate(settings)
+    return Notifier(chosen, "/c", {"THE_KEY"}, said.append, {"THE_KEY": KEY, "HOME": "/h"})
+
+
+def test_a_command_hears_of_what_matters_without_a_key(tmp_path):
+    said: list[str] = []
+    one = notifier(said, command=told_by(tmp_path))
+    one.hear(Event("measured", "screen", 1.0))
+    one.hear(Event("promotion", f"abc goes up, {KEY}", 2.0))
+    one.close()
+    (told,) = lines(tmp_path)
+    assert told["event"] == "promotion" and told["campaign"] == "/c" and told["at"] == 2.0
+    assert told["text"] == "abc goes up, [key]"
+    assert told["env"]["HOME"] == "/h" and KEY not in json.dumps(told)  # type: ignore[index]
+    assert not said
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((sys.executable, "-c", "raise SystemExit(3)"), "exit code 3"),
+        ((sys.executable, "-c", "import time; time.sleep(60)"), "TimeoutExpired"),
+        (("/no/such/command",), "FileNotFoundError"),
+    ],
+)
+def test_a_command_that_fails_or_hangs_is_an_event_and_holds_nothing_up(command, words):
+    said: list[str] = []
+    one = notifier(said, command=command, seconds=0.5)
+    begun = time.monotonic()
+    one.hear(Event("end", "done", 1.0))
+    assert time.monotonic() - begun < 0.3
+    one.close()
+    assert time.monotonic() - begun < 5
+    assert len(said) == 1 and words in said[0]
+
+
+def test_a_webhook_gets_json_and_its_faults_are_events():
+    got: list[bytes] = []
+    status = [200]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(status[0])
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    said: list[str] = []
+    one = notifier(said, url=f"http://127.0.0.1:{server.server_address[1]}/hook", seconds=2)
+    one.hear(Event("failure", "StoreError: gone", 1.0))
+    one.close()
+    assert json.loads(got[0])["event"] == "failure" and not said
+    status[0] = 500
+    one.hear(Event("end", "done", 1.0))
+    one.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    one.hear(Event("end", "done", 1.0))
+    one.close()
+    assert len(got) == 2 and [text.split(":")[0] for text in said] == ["notify.url failed"] * 2
+
+
+def test_wrong_settings_name_their_key(tmp_path):
+    for changes in (
+        {"notify": {"url": "ftp://x"}},
+        {"notify": {"comand": ["x"]}},
+        {"keep": {"disk_mb": 0}},
+    ):
+        with pytest.raises(ConfigError, match=next(iter(changes))):
+            read_config(write_config(tmp_path, **changes))
+
+
+def test_a_promotion_and_an_end_are_events_that_can_be_told(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, rungs=(PROXY, LARGER))
+    campaign.run()
+    with open_store() as store:
+        kinds = [event.kind for event in events(store, limit=1000)]
+    assert kinds.count("promotion") == 1 and kinds[-1] == "end"
+
+
+def test_a_folder_beyond_its_disk_budget_stops_the_campaign_cleanly(tmp_path, monkeypatch):
+    monkeypatch.setattr("evo.campaign.campaign.LOOK_SECONDS", 0.1)
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(
+        open_store,
+        evaluator=FakeEvaluator(seconds=0.05),
+        budget=BudgetSettings(variants=10_000),
+        guards=[DiskBudget(tmp_path, used_mb(tmp_path) + 5.0)],
+    )
+    threading.Timer(0.5, (tmp_path / "big").write_bytes, [bytes(6_000_000)]).start()
+    ending = campaign.run()
+    assert not ending.complete and "more than keep.disk_mb" in ending.reason
+    assert ending.reason.endswith("`evo resume` goes on from here")
+    with open_store() as store:
+        assert measurements(store) and not store.query("SELECT * FROM runs")
+
+
+def test_weights_are_copied_whole_and_pruned_to_the_front(tmp_path):
+    kept = KeptWeights(tmp_path / "weights")
+    file = tmp_path / "w"
+    file.write_bytes(b"numbers")
+    for name in ("a", "b", "unrecorded"):
+        kept.take(Order(name, "proxy", 0, 0, Purpose.SCREEN), file)
+    kept.take(Order("a", "proxy/one-step", 0, 0, Purpose.GRADUATE), file)
+    kept.take(Order("a", "proxy", 1, 0, Purpose.REMEASURE), tmp_path / "missing")
+    kept.take(Order("c", "proxy", 1, 0, Purpose.REMEASURE), tmp_path / "missing")
+    kept.prune("proxy", {"a"}, lambda variant_id: variant_id != "unrecorded")
+    left = {path.name for path in (tmp_path / "weights").rglob("*") if path.is_file()}
+    assert left == {"a.safetensors", "unrecorded.safetensors"}
+    assert kept.path("proxy", "a").read_bytes() == b"numbers"
+
+
+@pytest.mark.sandbox
+def test_a_real_campaign_keeps_the_weights_of_its_front_and_tells_its_end(tmp_path):
+    config = write_config(
+        tmp_path,
+        keep={"weights": True},
+        notify={"command": list(told_by(tmp_path))},
+        budget={"variants": 4},
+    )
+    run_here(config, tmp_path / "c")
+    folder = Folder(tmp_path / "c")
+    with folder.open_store() as store:
+        members = set(front(store, "proxy"))
+    kept = {path.stem for path in (tmp_path / "c" / "weights" / "proxy").iterdir()}
+    assert kept == members
+    told = lines(tmp_path)
+    assert [one["event"] for one in told] == ["stop"] and "variants" in str(told[0]["text"])
+    again = change_config(folder, ["keep.weights=false", "keep.disk_mb=0.001"])
+    assert again.keep.disk_mb == 0.001
+    assert yaml.safe_load(folder.config.read_text())["keep"] == {"disk_mb": 0.001}
