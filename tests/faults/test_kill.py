@@ -9,6 +9,7 @@ from tests.faults.kills import kill_again_and_again
 pytestmark = pytest.mark.sandbox
 
 
+@pytest.mark.timeout(300)
 def test_a_campaign_killed_ten_times_at_any_moment_goes_on_without_loss_or_repeats(tmp_path):
     hit = kill_again_and_again(tmp_path, rounds=10, seed_number=1)
     assert hit["kill"] == 10
