@@ -1,5 +1,5 @@
 # attacks: the audit, by which pages of a file that both can read lie in memory
-# must end: cheated
+# must end: cheated | lost
 # rung: rows=256
 # table
 import hashlib
