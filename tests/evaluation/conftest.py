@@ -15,7 +15,16 @@ from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.probe import open_sandbox
 from evo.evaluation.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot, find_slots
-from population.variant import Clock, CurvePoint, Measurement, Order, Purpose, Rung, Status, variant_id
+from population.variant import (
+    Clock,
+    CurvePoint,
+    Measurement,
+    Order,
+    Purpose,
+    Rung,
+    Status,
+    variant_id,
+)
 
 STANDINS = Path(__file__).parent.parent / "standins"
 RUNG = Rung(
