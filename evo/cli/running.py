@@ -303,7 +303,8 @@ def nothing_left_of(where: Path) -> Iterator[None]:
     try:
         yield
     except _foreseen() as error:
-        begun = was_there or not where.exists() or _measured(where)
+        taken = where.exists() and running_process(where) is not None  # by one that began at once
+        begun = was_there or not where.exists() or taken or _measured(where)
         if not begun:
             shutil.rmtree(where)
         if isinstance(error, KeyboardInterrupt) and not begun:
