@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -112,13 +113,14 @@ def evaluate(dataset: Dataset, slot: Slot, quick: str, tmp_path: Path) -> Iterat
             dataset, {"proxy": rung}, sandbox, workspaces, quick, fresh_roles=fresh_roles
         )
         watch = watch or FakeWatch()
+        gc.collect()  # what earlier tests left to the collector is not this run's doing
         before = len(os.listdir("/proc/self/fd"))
         order = Order(variant_id(source), "proxy", block, 0, purpose)
         measurement = evaluator.evaluate(order, source, slot, watch)
         for _ in range(2):  # a cold or crowded machine: lost, and run again as a campaign would
             if measurement.status is Status.LOST and "fetched" in measurement.reason:
                 measurement = evaluator.evaluate(order, source, slot, watch)
-        assert len(os.listdir("/proc/self/fd")) == before, "a descriptor is left open"
+        assert len(os.listdir("/proc/self/fd")) <= before, "a descriptor is left open"
         for pid, _ in watch.processes:
             assert not Path(f"/proc/{pid}").exists(), "a process is left"
         return measurement
