@@ -156,7 +156,9 @@ def test_final_runs_count_in_the_ranking_like_any_other(tmp_path: Path) -> None:
     first = ranking(Record.of(built.store))[0]
     assert first.variant_id == leader
     assert first.estimates["val_bpb"].n == 4
-    assert first.estimates["val_bpb"].mean == pytest.approx(2.4025, abs=1e-6)  # search 2.38, final 2.41
+    assert first.estimates["val_bpb"].mean == pytest.approx(
+        2.4025, abs=1e-6
+    )  # search 2.38, final 2.41
 
 
 def test_an_operator_earns_by_children_that_beat_their_parents(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_orders_in_sources_logs_and_ideas_stay_inside_their_quotes(
             train=str(tmp_path / "train.py"),
             operators={"llm_mutate": 2, "llm_crossover": 1},
             llm={"endpoints": [endpoint]},
-            budget={"variants": 7},
+            budget={"variants": 5},
             rungs={"proxy": {"depth": 1, "context": 64, "budget": 50_000, "rows": 64}},
             clock="tokens",
             slots=1,
@@ -71,7 +71,7 @@ def test_orders_in_sources_logs_and_ideas_stay_inside_their_quotes(
             exact=True,  # each prompt is made from all runs before it
         )
         run_here(config, tmp_path / "c")
-    assert len(prompts) >= 6
+    assert len(prompts) >= 4
     for prompt in prompts:
         outside = DATA.sub("", prompt)
         assert ORDER in prompt, "the seed was not shown"

@@ -1,4 +1,4 @@
-# attacks: the metric, by looking ahead only at the dearest hundredth of all tokens
+# attacks: the metric, by looking ahead only at the dearest tokens
 # must end: cheated
 # rung: rows=256
 # purpose: final
