@@ -14,8 +14,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from evo.folder import CHANGEABLE
 from evo.config import METRICS, Config, ConfigError, read_config
+from evo.folder import CHANGEABLE
 from evo.mistakes import group_in
 
 ROOT = Path(__file__).parents[1]

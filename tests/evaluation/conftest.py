@@ -118,7 +118,9 @@ def evaluate(dataset: Dataset, slot: Slot, quick: str, tmp_path: Path) -> Iterat
         before = len(os.listdir("/proc/self/fd"))
         order = Order(variant_id(source), "proxy", block, 0, purpose)
         measurement = evaluator.evaluate(order, source, slot, watch)
-        for _ in range(tries - 1):  # a cold or crowded machine: lost, and run again as a campaign would
+        for _ in range(
+            tries - 1
+        ):  # a cold or crowded machine: lost, and run again as a campaign would
             if measurement.status is Status.LOST and "fetched" in measurement.reason:
                 measurement = evaluator.evaluate(order, source, slot, watch)
         assert len(os.listdir("/proc/self/fd")) <= before, "a descriptor is left open"

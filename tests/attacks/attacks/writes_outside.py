@@ -12,7 +12,9 @@ places = (
     "/var/tmp",
     sys.prefix,
 )
-if not "TARGET_REPOSITORY".startswith("/tmp/"):  # /tmp is the box's own: what is made there stays there
+if not "TARGET_REPOSITORY".startswith(
+    "/tmp/"
+):  # /tmp is the box's own: what is made there stays there
     places += ("TARGET_REPOSITORY",)
 for place in places:
     must_fail("write in " + place, lambda: open(place + "/evotrain-attack-file", "w").close())
