@@ -13,6 +13,7 @@ import pytest
 from evo.analysis.progress import slot_busy_share
 from evo.folder import Folder
 from population.reading import measurements, proposals
+from population.store import Store, StoreError
 from population.variant import Status
 from tests.campaign.real import lone_edits, run_here, start_evo, write_config
 from tests.operators.fake_openai import FakeOpenAI
@@ -72,14 +73,22 @@ def test_a_model_that_is_down_leaves_the_campaign_to_the_operators_that_work(tmp
         assert by_operator["nudge", "variant"] == 10
 
 
+def _has_measured(database: Path) -> bool:
+    """Whether a campaign has a measurement: one interrupted before that leaves no folder."""
+    try:
+        with Store.open(database, read_only=True) as store:
+            return bool(measurements(store))
+    except StoreError:
+        return False
+
+
 def test_a_second_run_on_one_folder_is_refused(tmp_path):
     write_config(tmp_path, budget={"seconds": 60})
     first = start_evo("run", "campaign.yaml", "--dir", "c", "--plain", cwd=tmp_path)
     database = tmp_path / "c" / "campaign.db"
-    deadline = time.monotonic() + 20
-    while not database.exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 40
+    while not _has_measured(database) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(1.0)
     second = start_evo("resume", "--dir", "c", cwd=tmp_path)
     assert second.wait(timeout=20) == 2
     assert f"process {first.pid}" in (tmp_path / "evo.log").read_text()
