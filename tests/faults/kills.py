@@ -35,6 +35,7 @@ class KilledCampaign:
         self._rows: dict[int, Measured] = {}
         self._born: dict[int, str | None] = {}
         self._variants = 8
+        self._longest = LONGEST_LIFE_SECONDS
         endpoint = {"name": "local", "model": "fake", "base_url": server.base_url}
         write_config(
             home,
@@ -44,17 +45,20 @@ class KilledCampaign:
         )
 
     def round(self) -> None:
-        """Let it live for a random while, in every second round until a model is asked; kill; check."""
-        process = self._start()
-        asked, in_call = len(self.server.requests), self._rng.random() < 0.5
-        end = time.monotonic() + (6.0 if in_call else self._rng.uniform(0.1, LONGEST_LIFE_SECONDS))
+        """Let it live for a random while, every second time until a model is asked; kill; check."""
+        process, before = self._start(), len(self._rows)
+        in_call, calls = self._rng.random() < 0.5, self._rng.randint(1, 6)
+        asked = len(self.server.requests) + calls
+        end = time.monotonic() + self._longest * (2.0 if in_call else self._rng.uniform(0.05, 1.0))
         while time.monotonic() < end and process.poll() is None:
-            if in_call and len(self.server.requests) > asked:
+            if in_call and len(self.server.requests) >= asked:
                 time.sleep(self._rng.uniform(0.0, 0.4))  # an answer takes 0.4 s
                 break
             time.sleep(0.01)
         self._kill(process)
         self.check()
+        if len(self._rows) == before:  # a machine so busy that a life ends before it begins
+            self._longest = min(self._longest * 1.2, 20.0)
 
     def finish(self) -> None:
         """Let it run to its end."""
