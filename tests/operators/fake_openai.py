@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -61,6 +62,16 @@ class Asked:
 Script = Sequence[str | Answer] | Callable[[Asked], str | Answer]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A client that is killed in the middle of a request is what some tests are about."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class FakeOpenAI:
     """Answers by script: a function of the request, or a list whose last entry is repeated."""
 
@@ -68,8 +79,7 @@ class FakeOpenAI:
         self._script = script
         self._lock = threading.Lock()
         self.requests: list[Asked] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", port), self._handler())
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
