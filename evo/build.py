@@ -19,8 +19,9 @@ from evo.campaign.leftovers import end_leftovers
 from evo.campaign.notifying import Notifier
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy
-from evo.campaign.proposing import Proposer, Surroundings
+from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder, StoredCalls
+from evo.campaign.scenes import Surroundings
 from evo.campaign.tally import Tally
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
 from evo.evaluation.data import Dataset, prepare

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from evo.campaign.scenes import Scenes, Surroundings
 from evo.campaign.tally import Tally
-from operators.operator import (
-    Draft,
-    Kin,
-    Operator,
-    ParentView,
-    ProposalFailed,
-    Request,
-    Scene,
-    Tried,
-)
+from operators.operator import Draft, Kin, Operator, ProposalFailed, Request
 from operators.portfolio import Portfolio
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.reading import first_proposal, source_of
 from population.selection import (
     Candidate,
     SelectionSettings,
@@ -34,17 +25,6 @@ from population.store import Store
 from population.variant import Cost, Outcome, Parent, Proposal, Variant, variant_id
 
 IDEA_CHARACTERS = 400
-TRIED_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a proposer is told once: the campaign's seed number, its brief, and the rung in words."""
-
-    campaign_seed: int
-    brief: str
-    rung: str
-    rung_words: str
 
 
 class Proposer:
@@ -67,6 +47,7 @@ class Proposer:
         self._open_store = open_store
         self._check_source = check_source
         self._at = surroundings
+        self._scenes = Scenes(tally, lineage, surroundings)
 
     def rests(self) -> bool:
         """Whether every operator waits for its model."""
@@ -85,9 +66,9 @@ class Proposer:
                     number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
                 )
             parents = self._parents(operator, people, rng)
-            request = Request(
-                number, self._views(store, parents, upto), rng, self._scene(store, parents, upto)
-            )
+            views = self._scenes.views(store, parents, upto)
+            scene = self._scenes.scene(store, parents, upto)
+            request = Request(number, views, rng, scene)
             try:
                 draft = operator.propose(request)
             except ProposalFailed as failure:
@@ -127,46 +108,6 @@ class Proposer:
         ancestor = self._lineage.lowest_common_ancestor(first, second)
         assert ancestor is not None, "every variant descends from the seed"
         return (Parent(first, "first"), Parent(second, "second"), Parent(ancestor, "ancestor"))
-
-    def _views(
-        self, store: Store, parents: tuple[Parent, ...], upto: int | None
-    ) -> tuple[ParentView, ...]:
-        return tuple(
-            ParentView(
-                parent.variant_id,
-                parent.role,
-                source_of(store, parent.variant_id),
-                self._tally.believed(parent.variant_id, self._at.rung, upto),
-            )
-            for parent in parents
-        )
-
-    def _scene(self, store: Store, parents: tuple[Parent, ...], upto: int | None) -> Scene:
-        objective = self._tally.objectives[0].name
-        tried = []
-        for parent in parents:
-            for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
-                made = first_proposal(store, child)
-                rows = self._tally.rows(self._at.rung, upto, variant_id=child)
-                if made is not None and rows:
-                    effect = self._effect(child, parent.variant_id, objective, upto)
-                    status = rows[-1].measurement.status
-                    tried.append(Tried(made.idea, made.operator, status.value, effect))
-        return Scene(
-            brief=self._at.brief,
-            objectives=tuple(one.name for one in self._tally.objectives),
-            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
-            rung=self._at.rung_words,
-            tried=tuple(tried[-TRIED_SHOWN:]),
-        )
-
-    def _effect(self, child: str, parent: str, objective: str, upto: int | None) -> float | None:
-        """Child minus parent in an objective; None without both."""
-        rung = self._at.rung
-        mine, theirs = (
-            self._tally.believed(one, rung, upto).get(objective) for one in (child, parent)
-        )
-        return None if mine is None or theirs is None else mine.mean - theirs.mean
 
     def _judge(
         self,

@@ -17,8 +17,9 @@ from evo.campaign.certifying import Certification, CertificationSettings, decide
 from evo.campaign.graduation import Graduation, GraduationSettings, Promotion
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy, PolicySettings
-from evo.campaign.proposing import Proposer, Surroundings
+from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder
+from evo.campaign.scenes import Surroundings
 from evo.campaign.tally import Tally
 from evo.evaluation.process import Watch
 from evo.evaluation.slots import Slot

@@ -1,0 +1,75 @@
+"""What an operator is shown: the parents with what is believed of them, and the scene around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evo.campaign.tally import Tally
+from operators.operator import ParentView, Scene, Tried
+from population.lineage import Lineage
+from population.reading import first_proposal, source_of
+from population.store import Store
+from population.variant import Parent
+
+TRIED_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a proposer is told once: the campaign's seed number, its brief, and the rung in words."""
+
+    campaign_seed: int
+    brief: str
+    rung: str
+    rung_words: str
+
+
+class Scenes:
+    """Builds what one request shows, from the measurements with ids up to `upto` (None: all)."""
+
+    def __init__(self, tally: Tally, lineage: Lineage, surroundings: Surroundings) -> None:
+        self._tally = tally
+        self._lineage = lineage
+        self._at = surroundings
+
+    def views(
+        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+    ) -> tuple[ParentView, ...]:
+        """The parents, each with its source and what is believed of it."""
+        return tuple(
+            ParentView(
+                parent.variant_id,
+                parent.role,
+                source_of(store, parent.variant_id),
+                self._tally.believed(parent.variant_id, self._at.rung, upto),
+            )
+            for parent in parents
+        )
+
+    def scene(self, store: Store, parents: tuple[Parent, ...], upto: int | None) -> Scene:
+        """What is told beside the parents."""
+        objective = self._tally.objectives[0].name
+        tried = []
+        for parent in parents:
+            for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
+                made = first_proposal(store, child)
+                rows = self._tally.rows(self._at.rung, upto, variant_id=child)
+                if made is not None and rows:
+                    effect = self._effect(child, parent.variant_id, objective, upto)
+                    status = rows[-1].measurement.status
+                    tried.append(Tried(made.idea, made.operator, status.value, effect))
+        return Scene(
+            brief=self._at.brief,
+            objectives=tuple(one.name for one in self._tally.objectives),
+            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
+            rung=self._at.rung_words,
+            tried=tuple(tried[-TRIED_SHOWN:]),
+        )
+
+    def _effect(self, child: str, parent: str, objective: str, upto: int | None) -> float | None:
+        """Child minus parent in an objective; None without both."""
+        rung = self._at.rung
+        mine, theirs = (
+            self._tally.believed(one, rung, upto).get(objective) for one in (child, parent)
+        )
+        return None if mine is None or theirs is None else mine.mean - theirs.mean
