@@ -1,0 +1,131 @@
+"""What was measured, and what is being measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from population.records import Measured, OpenRun
+from population.store import Store, StoreError
+from population.variant import (
+    CurvePoint,
+    DocumentScore,
+    Measurement,
+    Order,
+    Purpose,
+    Status,
+)
+
+_HEAD = """id, variant_id, rung, block, repeat, purpose, status, reason, slot, host, device,
+    started_at, wall_seconds, cpu_seconds, train_wall_seconds, self_reported_steps,
+    self_reported_tokens"""
+_STATUSES = {status.value: status for status in Status}  # twice as fast as Status(text)
+_PURPOSES = {purpose.value: purpose for purpose in Purpose}
+_COUNTS = "id NOT IN (SELECT measurement_id FROM voids)"
+
+
+def measurements(
+    store: Store,
+    rung: str | None = None,
+    variant_id: str | None = None,
+    upto: int | None = None,
+    statuses: Collection[Status] | None = None,
+    after: int = 0,
+) -> list[Measured]:
+    """Measurements in the order of recording, without voided ones, and without lost ones unless
+    `statuses` asks for them; ids in (after, upto]. Light: no documents, curve, facts or log.
+    """
+    conditions = [_COUNTS, "id > ?"]
+    chosen: list[Any] = [after]
+    wanted = set(Status) - {Status.LOST} if statuses is None else set(statuses)
+    conditions.append(f"status IN ({', '.join(repr(str(status)) for status in sorted(wanted))})")
+    for condition, value in (("rung = ?", rung), ("variant_id = ?", variant_id), ("id <= ?", upto)):
+        if value is not None:
+            conditions.append(condition)
+            chosen.append(value)
+    where = " AND ".join(conditions)
+    metrics: dict[int, dict[str, float]] = {}
+    sql = "SELECT measurement_id, name, value FROM scores WHERE measurement_id "
+    if variant_id is None:  # nearly all: reading a range is twice as fast as asking for each
+        scores = store.query(
+            f"{sql} > ? AND measurement_id <= ?", [after, 2**62 if upto is None else upto]
+        )
+    else:
+        scores = store.query(f"{sql} IN (SELECT id FROM measurements WHERE {where})", chosen)
+    for id, name, value in scores:
+        metrics.setdefault(id, {})[name] = value
+    rows = store.query(f"SELECT {_HEAD} FROM measurements WHERE {where} ORDER BY id", chosen)
+    return [_measured(row, metrics.get(row[0], {})) for row in rows]
+
+
+def measurement(store: Store, measurement_id: int) -> Measured:
+    """One measurement with everything recorded, voided or not. StoreError when there is none."""
+    sql = f"SELECT {_HEAD}, facts, curve, log_tail FROM measurements WHERE id = ?"
+    rows = store.query(sql, [measurement_id])
+    if not rows:
+        raise StoreError(f"no measurement {measurement_id}")
+    *head, facts, curve, log_tail = rows[0]
+    by_id = "WHERE measurement_id = ?"
+    scores = store.query(f"SELECT name, value FROM scores {by_id}", [measurement_id])
+    documents = store.query(
+        f"SELECT document, bits, bytes FROM document_scores {by_id} ORDER BY rowid",
+        [measurement_id],
+    )
+    return _measured(
+        head,
+        dict(scores),
+        documents=tuple(DocumentScore(*row) for row in documents),
+        facts=json.loads(facts),
+        curve=tuple(_point(*point) for point in json.loads(curve)),
+        log_tail=log_tail,
+    )
+
+
+def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> Measured:
+    id, variant_id, rung, block, repeat, purpose, status, reason, slot, host, device, *numbers = row
+    started_at, wall, cpu, train_wall, steps, tokens = numbers
+    return Measured(
+        id,
+        Measurement(
+            order=Order(variant_id, rung, block, repeat, _PURPOSES[purpose]),
+            status=_STATUSES[status],
+            reason=reason,
+            metrics=metrics,
+            slot=slot,
+            host=host,
+            device=device,
+            started_at=started_at,
+            wall_seconds=wall,
+            cpu_seconds=cpu,
+            train_wall_seconds=train_wall,
+            self_reported_steps=steps,
+            self_reported_tokens=tokens,
+            **rest,
+        ),
+    )
+
+
+def _point(progress: float | None, loss: float | None, tokens: int) -> CurvePoint:
+    nan = math.nan
+    return CurvePoint(nan if progress is None else progress, nan if loss is None else loss, tokens)
+
+
+def counts_by_status(store: Store, rung: str | None = None) -> dict[Status, int]:
+    """How many measurements ended how, at one rung or at all, without voided ones."""
+    rung_only, values = ("AND rung = ?", [rung]) if rung is not None else ("", [])
+    sql = f"SELECT status, count(*) FROM measurements WHERE {_COUNTS} {rung_only} GROUP BY status"
+    return {Status(status): count for status, count in store.query(sql, values)}
+
+
+def open_runs(store: Store) -> list[OpenRun]:
+    """The runs in flight, oldest first."""
+    rows = store.query(
+        """SELECT variant_id, rung, block, repeat, purpose, slot, pid, pid_started_at, started
+        FROM runs ORDER BY started, rowid"""
+    )
+    return [
+        OpenRun(Order(id, rung, block, repeat, Purpose(purpose)), *rest)
+        for id, rung, block, repeat, purpose, *rest in rows
+    ]

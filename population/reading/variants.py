@@ -1,0 +1,105 @@
+"""Which variants there are, and which one a text means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from population.reading.rows import text as first_text
+from population.store import Store
+from population.variant import Variant
+
+SHORTEST_PREFIX = 4
+NAMES = ("seed", "best", "last")
+
+
+class UnknownVariant(LookupError):
+    """No variant, or more than one, answers to this text; the message lists near ones."""
+
+
+def variant(store: Store, variant_id: str) -> Variant:
+    """The variant with this full id. UnknownVariant when there is none."""
+    rows = store.query("SELECT source, fingerprint FROM variants WHERE id = ?", [variant_id])
+    if not rows:
+        raise UnknownVariant(f"no variant {variant_id!r}")
+    return Variant(variant_id, *rows[0])
+
+
+def source_of(store: Store, variant_id: str) -> str:
+    """The source of the variant with this full id. UnknownVariant when there is none."""
+    return variant(store, variant_id).source
+
+
+def variant_by_fingerprint(store: Store, fingerprint: str) -> str | None:
+    """The id of the oldest variant with this fingerprint, or None."""
+    sql = "SELECT id FROM variants WHERE fingerprint = ? ORDER BY created, rowid LIMIT 1"
+    return first_text(store, sql, [fingerprint])
+
+
+def resolve(store: Store, text: str) -> str:
+    """The full id for an id, a unique prefix (4 digits or more) or a name of NAMES; else UnknownVariant.
+
+    `best` is the front's best by the first objective at the first rung, `last` the newest child.
+    """
+    if text in NAMES:
+        return _named(store, text)
+    wanted = text.lower()
+    if len(wanted) < SHORTEST_PREFIX:
+        raise UnknownVariant(f"{text!r} is too short: give at least {SHORTEST_PREFIX} digits")
+    found = _starting_with(store, wanted)
+    if len(found) == 1 or wanted in found:
+        return found[0]
+    if found:
+        raise UnknownVariant(f"{text!r} could be any of {_short(found)}: give more digits")
+    near = _starting_with(store, wanted[:2]) or _starting_with(store, wanted[:1])
+    hint = f"near: {_short(near)}" if near else f"names: {', '.join(NAMES)}"
+    raise UnknownVariant(f"no variant {text!r} ({hint})")
+
+
+def _starting_with(store: Store, prefix: str) -> list[str]:
+    sql = "SELECT id FROM variants WHERE id >= ? AND id < ? ORDER BY id LIMIT 6"
+    return [row[0] for row in store.query(sql, [prefix, prefix + "\U0010ffff"])]
+
+
+def _short(ids: Collection[str]) -> str:
+    return ", ".join(id[:10] for id in ids)
+
+
+def _named(store: Store, name: str) -> str:
+    found = {"seed": seed, "best": best, "last": _last}[name](store)
+    if found is None:
+        raise UnknownVariant(f"there is no {name!r} yet")
+    return found
+
+
+def seed(store: Store) -> str | None:
+    """The id of the variant everything descends from: that of the first proposal."""
+    sql = "SELECT variant_id FROM proposals WHERE outcome = 'variant' ORDER BY number LIMIT 1"
+    return first_text(store, sql)
+
+
+def best(store: Store) -> str | None:
+    """The front's best by the first objective at the first rung; without a front, the variant of
+    lowest mean val_bpb.
+    """
+    rung = first_text(
+        store, "SELECT rung FROM v_measurements WHERE status = 'ok' ORDER BY id LIMIT 1"
+    )
+    on_front = first_text(
+        store, "SELECT variant_id FROM front WHERE rung = ? AND place = 0", [rung]
+    )
+    order = "WHERE rung = ? AND val_bpb IS NOT NULL ORDER BY val_bpb, variant LIMIT 1"
+    return on_front or first_text(store, f"SELECT variant FROM v_estimates {order}", [rung])
+
+
+def _last(store: Store) -> str | None:
+    newest = "WHERE outcome = 'variant' ORDER BY number DESC LIMIT 1"
+    return first_text(store, f"SELECT variant_id FROM proposals {newest}")
+
+
+def unmeasured(store: Store, rung: str) -> list[str]:
+    """Variants without a measurement at this rung (lost ones are none), as they were proposed."""
+    sql = """SELECT variant_id FROM proposals WHERE outcome = 'variant'
+        AND NOT EXISTS (SELECT 1 FROM measurements AS m WHERE m.variant_id = proposals.variant_id
+            AND m.rung = ? AND m.status != 'lost')
+        GROUP BY variant_id ORDER BY min(number)"""
+    return [row[0] for row in store.query(sql, [rung])]
