@@ -13,8 +13,9 @@ from evo.campaign.board import Board
 from evo.campaign.budget import Budget, Spent
 from evo.campaign.campaign import Campaign
 from evo.campaign.certifying import Certification, decided_before
-from evo.campaign.graduation import Graduation, build_rung
 from evo.campaign.keeping import DiskBudget, KeptWeights
+from evo.campaign.ladder.graduation import Graduation
+from evo.campaign.ladder.scales import every_rung
 from evo.campaign.leftovers import end_leftovers
 from evo.campaign.notifying import Notifier
 from evo.campaign.parts import LoopSettings, Parts
@@ -35,8 +36,9 @@ from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
 from operators.registry import LlmContext, build_operators, names_with_llm
+from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
-from population.reading import measurements, seed, spent
+from population.reading import decisions, measurements, seed, spent
 from population.store import Store
 from population.variant import (
     Clock,
@@ -77,7 +79,7 @@ def open_bench(
     harness = SHIPPED / "seed" / "harness.py"
 
     def evaluator(known: list[Rung]) -> Evaluator:
-        every = {rung.name: rung for one in known for rung in (one, build_rung(one))}
+        every = every_rung(known, config.graduation)
         return Evaluator(dataset, every, sandbox, work / RUNS, seed_source, harness)
 
     drafts = [
@@ -139,6 +141,8 @@ def build_campaign(
         tally, lineage = _known(store, config), Lineage.of(store)
         used = spent(store)
         decided = decided_before(store)
+        ladder = Ladder.of(decisions(store, KINDS))
+        tally.veto(ladder.vetoed)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
@@ -185,9 +189,11 @@ def build_campaign(
         graduation=Graduation(
             config.graduation,
             tally,
-            bench.rungs,
-            lineage.lineage_root,
+            lineage,
+            [rung.name for rung in bench.rungs],
+            config.seed,
             lambda: certification.certified,
+            ladder,
         ),
         budget=budget,
         board=board,

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import CertificationSettings
-from evo.campaign.graduation import GraduationSettings
 from evo.campaign.keeping import KeepSettings
+from evo.campaign.ladder.settings import GraduationSettings
 from evo.campaign.notifying import NotifySettings
 from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
@@ -23,7 +23,7 @@ from operators.llm.settings import LlmSettings
 from operators.registry import check_names
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.selection import SelectionSettings
-from population.variant import Clock, Rung
+from population.variant import DERIVED, Clock, Rung
 
 SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and configs/
 GRACE_SHARE = 0.02  # of the budget, for saving
@@ -101,6 +101,13 @@ class Config(_Settings):
     @classmethod
     def _mode_alone(cls, given: Any) -> Any:
         return {"mode": given} if isinstance(given, str) else given
+
+    @field_validator("rungs")
+    @classmethod
+    def _plain_names(cls, rungs: dict[str, RungSettings]) -> dict[str, RungSettings]:
+        if wrong := next((one for one in rungs if DERIVED in one or not one.strip()), None):
+            raise ValueError(f"{wrong!r}: the name of a rung holds no {DERIVED!r} and is not empty")
+        return rungs
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:

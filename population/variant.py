@@ -74,7 +74,14 @@ class Rung:
     wall_seconds: float  # hard limit of the train role, whatever the clock says
 
 
+DERIVED = "/"  # in the name of a rung that is made from another one
 ONE_STEP = "/one-step"  # ends the name of a rung at which a variant is only built
+SHARE = "/x"  # followed by the share of another rung's budget
+
+
+def share_rung(rung: str, share: float) -> str:
+    """The name of the rung that is this one with a share of its budget; itself for all of it."""
+    return rung if share == 1.0 else f"{rung}{SHARE}{share:g}"
 
 
 def variant_id(source: str) -> str:

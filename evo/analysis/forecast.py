@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 OVERHEAD_SECONDS = (
     5.0  # two serving processes, scoring and the audit beside training, on a CPU core
@@ -38,6 +38,17 @@ class RungPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RungWork:
+    """What the ladder may ask of a rung at most: variants to build there, and whole runs.
+
+    Runs with a share of the budget count as that share.
+    """
+
+    builds: int
+    runs: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a campaign is about to do; None means no limit."""
 
@@ -46,10 +57,9 @@ class Plan:
     seed_runs: int
     remeasure_share: float
     final_blocks: int
-    graduates: int
-    graduate_blocks: int
     variants: int | None
     seconds: float | None
+    ladder: Mapping[str, RungWork] = field(default_factory=dict)  # by rung
     llm_operators: Sequence[str] = ()
     llm_resting: str = ""  # which operators rest for want of a key, in words
     llm_tokens: int | None = None
@@ -129,9 +139,16 @@ def _work(plan: Plan, children: int) -> list[tuple[int, float]]:
     """Runs of each kind with the slot seconds of one: at the proxy, and built and run above it."""
     search = plan.seed_runs + math.ceil(children * _runs_a_child(plan))
     found = [(search + 2 * plan.final_blocks, plan.rungs[0].run_seconds or 0.0)]
-    for rung in plan.rungs[1:]:
-        found.append((plan.graduates + 1, STARTUP_SECONDS + OVERHEAD_SECONDS))
-        found.append(((plan.graduates + 1) * plan.graduate_blocks, rung.run_seconds or 0.0))
+    return found + _ladder_work(plan)
+
+
+def _ladder_work(plan: Plan) -> list[tuple[int, float]]:
+    """Up the ladder; the one-step builds cost start-up and overhead only."""
+    found = []
+    for rung in plan.rungs:
+        work = plan.ladder.get(rung.name, RungWork(0, 0))
+        found.append((work.builds, STARTUP_SECONDS + OVERHEAD_SECONDS))
+        found.append((math.ceil(work.runs), rung.run_seconds or 0.0))
     return found
 
 
@@ -166,11 +183,6 @@ def _runs_a_child(plan: Plan) -> float:
 
 
 def _closing(plan: Plan, run: float) -> float:
-    """Final comparison and graduation; the one-step builds cost start-up and overhead only."""
+    """Final comparison and graduation."""
     seconds = run * math.ceil(2 * plan.final_blocks / plan.slots)
-    for rung in plan.rungs[1:]:
-        at = rung.run_seconds or 0.0
-        build = STARTUP_SECONDS + OVERHEAD_SECONDS
-        seconds += build * math.ceil((plan.graduates + 1) / plan.slots)
-        seconds += at * math.ceil((plan.graduates + 1) * plan.graduate_blocks / plan.slots)
-    return seconds
+    return seconds + sum(at * math.ceil(runs / plan.slots) for runs, at in _ladder_work(plan))

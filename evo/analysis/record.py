@@ -10,7 +10,7 @@ from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.reading import events, front, measurements, open_runs, proposals, seed, spent
 from population.records import Event, Measured, OpenRun, Proposed, Spent
 from population.store import Store, StoreError
-from population.variant import ONE_STEP, Measurement, Outcome, Status
+from population.variant import DERIVED, Measurement, Outcome, Status
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
 EVENTS_READ = 1000
@@ -101,4 +101,4 @@ class Record:
 
 def _rungs_in(rows: list[Measured]) -> tuple[str, ...]:
     names = dict.fromkeys(row.measurement.order.rung for row in rows)
-    return tuple(name for name in names if not name.endswith(ONE_STEP))
+    return tuple(name for name in names if DERIVED not in name)

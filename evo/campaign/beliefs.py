@@ -7,7 +7,7 @@ as `population.archive.pareto_front`; a test holds them together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from population.archive import Constraint, Objective, pareto_front
@@ -111,9 +111,14 @@ class RungBeliefs:
     """All metrics of a rung up to some row, and the front of it. Not thread-safe."""
 
     def __init__(
-        self, seed_id: str, objectives: Sequence[Objective], constraints: Sequence[Constraint]
+        self,
+        seed_id: str,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        vetoed: Collection[str] = (),
     ) -> None:
         self._seed_id, self._objectives, self._constraints = seed_id, objectives, constraints
+        self._vetoed = vetoed  # a member of no front
         self._beliefs: dict[str, Belief] = {}
         self._found: dict[str, Found] = {}  # in order of first measurement
         self._disqualified: set[str] = set()
@@ -180,7 +185,7 @@ class RungBeliefs:
         else:  # a newcomer meets the front alone: who was dominated before still is
             among = [*self._front, *self._fresh]
         if self._fresh is None or self._fresh or changes != self._changes:
-            chosen = {one: self._found[one] for one in among}
+            chosen = {one: self._found[one] for one in among if one not in self._vetoed}
             seed = self._found[self._seed_id]
             self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
         self._fresh, self._changes = set(), changes

@@ -7,10 +7,13 @@ at any moment goes on from its rows.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from evo.campaign.evaluation_lane import EvaluationLane
 from evo.campaign.parts import Ending, LoopSettings, Parts, Shared, Stop
 from evo.campaign.proposal_lane import ProposalLane
+from population.ladder import APPROVED
 from population.store import Asked
 from population.variant import Purpose
 
@@ -49,7 +52,6 @@ class Campaign:
         try:
             with self.parts.open_store() as store:
                 self._proposals.take_up(store)
-                self._evaluations.approved = set(store.setting("approved", []))
             self._answer_requests(before_start=True)
             self._evaluations.start()
             self._coordinate()
@@ -102,16 +104,31 @@ class Campaign:
         if asked.kind == "stop":
             self.stop(now=bool(detail.get("now")))
             self.shared.say("request", f"{asked.author} asked to stop")
-        elif asked.kind == "approve":
-            with self.shared.changed:
-                self._evaluations.approved.add(str(detail["variant_id"]))
-                approved = sorted(self._evaluations.approved)
-            self.shared.recorder.write(lambda store: store.set_setting("approved", approved))
-            self.shared.say("request", f"{asked.author} approved {detail['variant_id'][:8]}")
+        elif asked.kind in ("approve", "veto"):
+            self._take_word(asked.kind == "veto", str(detail["variant_id"]), detail, asked.author)
         else:
             self.shared.say(
                 "request", f"{asked.author} asked for {asked.kind}, which is not known here"
             )
+
+    def _take_word(
+        self, against: bool, variant_id: str, detail: Mapping[str, Any], author: str
+    ) -> None:
+        """What a person says of a variant counts from now on and is a decision of its own."""
+        graduation = self.parts.graduation
+        with self.shared.changed:
+            if against:
+                decision = graduation.veto(variant_id, author, str(detail.get("reason", "")))
+            else:
+                decision = graduation.approve(variant_id, detail.get("rung"), author)
+            if decision is None:
+                self.shared.say("request", f"{author}'s word on {variant_id[:8]} changes nothing")
+                return
+            self._evaluations.record([decision])
+            if decision.kind != APPROVED:
+                self._proposals.heed_veto(variant_id, against)
+                self._evaluations.veto(graduation.ladder.vetoed)
+            self.shared.changed.notify_all()
 
     def _name_phase(self) -> None:
         purposes = self._evaluations.purposes()
@@ -124,8 +141,8 @@ class Campaign:
         if self.shared.stop is not Stop.NO:
             why = f": {self.shared.reason}" if self.shared.reason else ""
             return Ending(f"stopped{why}; `evo resume` goes on from here", complete=False)
-        waiting = self.parts.graduation.waiting(self._evaluations.approved)
+        waiting = self.parts.graduation.waiting()
         if waiting:
-            ids = ", ".join(sorted({pick.variant_id[:8] for pick in waiting}))
+            ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
             return Ending(f"waiting for your word on {ids}: `evo approve ID`", complete=False)
         return Ending(self._proposals.closed or "everything asked for is measured", complete=True)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from evo.campaign.certifying import Decision, in_a_line
 from evo.campaign.judging import add_judged
+from evo.campaign.ladder.word import told
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
 from evo.campaign.tally import Key, Tally, key_of
 from evo.evaluation.slots import Slot
+from population.ladder import Role
 from population.reading import source_of
 from population.records import Measured
-from population.variant import ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
+from population.store import Store
+from population.variant import DERIVED, ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
 
 POLL_SECONDS = 0.5
 SEARCHING = frozenset(Purpose) - {Purpose.FINAL, Purpose.POST, Purpose.GRADUATE}
@@ -35,7 +38,6 @@ class EvaluationLane:
         self._children = children
         self._under_way: dict[Key, Order] = {}
         self._threads: list[threading.Thread] = []
-        self.approved: set[str] = set()
 
     def start(self) -> None:
         """Start one thread a slot."""
@@ -100,16 +102,49 @@ class EvaluationLane:
             return (order,)
         if not self._search_is_over():
             return self._choose_search()
-        if not self._settings.finish or self._is_under_way(SEARCHING - {Purpose.RACE}):
+        if not self._settings.finish:
             return ()
+        if self._is_under_way(SEARCHING - {Purpose.RACE}):
+            return self._go_ahead()
         pair = self._race(at_end=self._settings.search)
         if pair or self._is_under_way({Purpose.RACE}):
-            return pair
+            return pair or self._go_ahead()
         self._decide(policy.begin_final(self._parts.certification.champion))
         order = policy.final(taken)
-        if order is None and not self._is_under_way({Purpose.FINAL}):
-            order = self._parts.graduation.next_order(taken, self.approved)
+        if order is not None:
+            return (order,)
+        return self._go_ahead() if self._is_under_way({Purpose.FINAL}) else self._climb()
+
+    def _go_ahead(self) -> tuple[Order, ...]:
+        """What the ladder needs anyway, while it is not yet known who goes up."""
+        order = self._parts.graduation.ahead(self._is_taken)
         return (order,) if order is not None else ()
+
+    def _climb(self) -> tuple[Order, ...]:
+        """The next run up the ladder, after what is due to be decided."""
+        graduation = self._parts.graduation
+        while decisions := graduation.decide():
+            self.record(decisions)
+        order = graduation.next_order(self._is_taken)
+        return (order,) if order is not None else ()
+
+    def record(self, decisions: Sequence[Decision]) -> None:
+        """Record decisions of the ladder, all or none, and say them."""
+
+        def write(store: Store) -> None:
+            with store.transaction():
+                for one in decisions:
+                    store.add_decision(one.kind, one.variant_id, one.detail)
+
+        self._shared.recorder.submit(write)
+        for line in told(decisions):
+            self._shared.say("decision", line)
+
+    def veto(self, variant_ids: Collection[str]) -> None:
+        """From now on these are neither parents nor front members."""
+        self._parts.tally.veto(variant_ids)
+        for rung in self._parts.tally.rungs():
+            self._publish_front(rung)
 
     def _choose_search(self) -> tuple[Order, ...]:
         policy, exact = self._parts.policy, self._settings.exact
@@ -175,11 +210,13 @@ class EvaluationLane:
             self._shared.changed.notify_all()
 
     def _announce(self, order: Order) -> None:
-        """A variant's first run at an upper rung is its promotion."""
+        """A graduate's first run at an upper rung is its promotion."""
         tally, one, rung = self._parts.tally, order.variant_id, order.rung
-        if order.purpose is not Purpose.GRADUATE or rung.endswith(ONE_STEP) or one == tally.seed_id:
+        first = order.purpose is Purpose.GRADUATE and order.block == 0
+        choice = self._parts.graduation.ladder.choice(rung) if first else None
+        if choice is None or tally.rows(rung, variant_id=one):
             return
-        if order.block == 0 and not tally.rows(rung, variant_id=one):
+        if one in (climber.variant_id for climber in choice.having(Role.GRADUATE)):
             self._shared.say("promotion", f"{one[:8]} goes up to {rung}")
 
     def _evaluate(self, slot: Slot, order: Order) -> Measurement:
@@ -212,8 +249,8 @@ class EvaluationLane:
         self._shared.say("measured", describe(measurement, tally))
 
     def _publish_front(self, rung: str) -> None:
-        if rung.endswith(ONE_STEP):
-            return  # what was only built has no score
+        if DERIVED in rung:
+            return  # what was only built has no score; shares of a budget have no front
         certified = self._parts.certification.certified
         members = self._parts.tally.members(rung, certified)
         self._shared.recorder.submit(lambda store: store.set_front(rung, members))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from population.variant import ONE_STEP, Order
+from population.variant import DERIVED, Order
 
 MEGABYTE = 1e6
 
@@ -39,7 +39,7 @@ class KeptWeights:
     def take(self, order: Order, weights: Path) -> None:
         """Copy what a run left, whole or not at all. A copy that fails costs no measurement."""
         target = self.path(order.rung, order.variant_id)
-        if order.rung.endswith(ONE_STEP) or target.exists():
+        if DERIVED in order.rung or target.exists():
             return
         draft = target.with_suffix(f".{order.block}.part")
         with contextlib.suppress(OSError):  # a full disk

@@ -11,8 +11,8 @@ from typing import Protocol
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget
 from evo.campaign.certifying import Certification
-from evo.campaign.graduation import Graduation
 from evo.campaign.keeping import KeptWeights
+from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
 from evo.campaign.tally import Tally

@@ -47,14 +47,15 @@ class ProposalLane:
         """Continue where the rows end: committed children that were never measured are ready again."""
         proxy = self._parts.proxy
         seed_id = self._parts.tally.seed_id  # measured first of all, by the policy
-        self.ready.extend(one for one in unmeasured(store, proxy) if one != seed_id)
+        left_out = {seed_id, *self._parts.graduation.ladder.vetoed}
+        self.ready.extend(one for one in unmeasured(store, proxy) if one not in left_out)
         rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
         screens = {row.measurement.order.variant_id: row.id for row in rows}
         for made in proposals(store):
             number = made.number
             child = made.variant_id if made.outcome is Outcome.VARIANT else None
             self._next_number = max(self._next_number, number + 1)
-            if child is None or child in screens:
+            if child is None or child in screens or child in left_out:
                 self._settled[number] = screens.get(child or "", 0)
             else:
                 self._number_of[child] = number
@@ -94,6 +95,14 @@ class ProposalLane:
         number = self._number_of.pop(variant_id, None)
         if number is not None:
             self._settled[number] = measurement_id
+
+    def heed_veto(self, variant_id: str, vetoed: bool) -> None:
+        """A vetoed child that waits is not measured any more; it waits again once the veto is lifted."""
+        if vetoed and variant_id in self.ready:
+            self.ready.remove(variant_id)
+            self.settle(variant_id, 0)
+        elif not vetoed and not self._parts.tally.rows(self._parts.proxy, variant_id=variant_id):
+            self.ready.append(variant_id)
 
     def shut_down(self, wait: bool) -> None:
         """End the threads; proposals not begun are dropped."""

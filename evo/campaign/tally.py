@@ -45,6 +45,7 @@ class Tally:
         self.objectives = tuple(objectives)
         self.constraints = tuple(constraints)
         self.seed_id = seed_id
+        self._vetoed: set[str] = set()
         self._lock = threading.RLock()
         self._last_id = 0
         self._rows: dict[str, list[Measured]] = defaultdict(list)
@@ -70,6 +71,12 @@ class Tally:
             insort(self._of_variant[order.rung, order.variant_id], row, key=lambda one: one.id)
             self._keys[key_of(order)] = row.measurement.status
             self._purposes[order.rung, order.purpose] += 1
+
+    def veto(self, variant_ids: Collection[str]) -> None:
+        """Who is neither parent nor front member from now on, whatever was measured."""
+        with self._lock:
+            self._vetoed = set(variant_ids)
+            self._beliefs.clear()
 
     def rungs(self) -> list[str]:
         """The rungs that something was measured at."""
@@ -152,7 +159,7 @@ class Tally:
         wanted = (rung, upto is None)
         known = self._beliefs.get(wanted)
         if known is None or (upto is not None and known.last_id > upto):
-            known = RungBeliefs(self.seed_id, self.objectives, self.constraints)
+            known = RungBeliefs(self.seed_id, self.objectives, self.constraints, self._vetoed)
             self._beliefs[wanted] = known
         rows = self._rows[rung]
         while known.taken < len(rows) and (upto is None or rows[known.taken].id <= upto):
@@ -190,6 +197,8 @@ class Tally:
                 if left == 0 and variant_id not in waiting:
                     continue
                 waiting.discard(variant_id)
+                if variant_id in self._vetoed:
+                    continue
                 found = known.found(variant_id)
                 if not admissible(found, self.objectives, seed):
                     continue

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def plan_of(config: Config, record: Record | None = None) -> Plan:
     """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
     from evo.analysis.forecast import Plan
+    from evo.campaign.ladder.settings import work_by_rung
     from evo.config import ConfigError
     from evo.evaluation.slots import find_slots
 
@@ -30,8 +31,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         reference_every=config.policy.reference_every,
         race_runs=2 * config.certification.attempts * config.certification.most_pairs,
         final_blocks=config.policy.final_blocks,
-        graduates=config.graduation.graduates,
-        graduate_blocks=config.graduation.blocks,
+        ladder=work_by_rung(config.graduation, list(config.rungs)),
         variants=config.budget.variants,
         seconds=config.budget.seconds,
         llm_operators=asking(config),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from evo.analysis.forecast import Plan, RungPlan, forecast
+from evo.analysis.forecast import Plan, RungPlan, RungWork, forecast
 from evo.analysis.progress import (
     best_so_far,
     by_status,
@@ -90,10 +90,9 @@ PLAN = Plan(
     seed_runs=4,
     remeasure_share=0.2,
     final_blocks=3,
-    graduates=1,
-    graduate_blocks=1,
     variants=40,
     seconds=None,
+    ladder={"larger": RungWork(2, 2)},
 )
 
 

@@ -14,7 +14,8 @@ from evo.campaign.board import Board
 from evo.campaign.budget import Budget, BudgetSettings, Spent
 from evo.campaign.campaign import Campaign
 from evo.campaign.certifying import Certification, CertificationSettings, decided_before
-from evo.campaign.graduation import Graduation, GraduationSettings, Promotion
+from evo.campaign.ladder.graduation import Graduation
+from evo.campaign.ladder.settings import GraduationSettings, Promotion
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy, PolicySettings
 from evo.campaign.proposing import Proposer
@@ -27,8 +28,9 @@ from operators.operator import Draft, Kin, Operator, Request
 from operators.portfolio import Portfolio
 from population.archive import DEFAULT_OBJECTIVES
 from population.fingerprint import fingerprint
+from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
-from population.reading import measurements, spent
+from population.reading import decisions, measurements, spent
 from population.selection import SelectionSettings
 from population.store import Store
 from population.variant import (
@@ -101,6 +103,9 @@ class FakeOperator:
         return Draft(f"LR = {rate:.9f}\nDEPTH = 2\n", f"LR {rate:.3f}")
 
 
+ONE_GRADUATE = GraduationSettings(graduates=1, controls=0, ancestors=0, fresh_blocks=0, blocks=1)
+
+
 def make_store(path: Path, seed_source: str = SEED) -> Callable[[], Store]:
     """A new store that knows the seed, and how to open it."""
     root = Variant(variant_id(seed_source), seed_source, fingerprint(seed_source))
@@ -119,6 +124,7 @@ def make_campaign(
     policy: PolicySettings = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=0),
     loop: LoopSettings = LoopSettings(),
     promotion: Promotion = Promotion.AUTO,
+    graduation: GraduationSettings = ONE_GRADUATE,
     rungs: Sequence[Rung] = (PROXY,),
     certification: CertificationSettings = CertificationSettings(attempts=0),
     campaign_seed: int = 0,
@@ -133,6 +139,8 @@ def make_campaign(
             tally.add(row)
         used = spent(store)
         decided = decided_before(store)
+        ladder = Ladder.of(decisions(store, KINDS))
+        tally.veto(ladder.vetoed)
     board = Board([f"slot{k}" for k in range(slots)])
     recorder = Recorder(open_store, lambda text: None)
     proposer = Proposer(
@@ -154,7 +162,12 @@ def make_campaign(
         policy=Policy(policy, tally, rungs[0].name, decided=decided),
         certification=Certification(certification, tally, rungs[0].name, decided),
         graduation=Graduation(
-            GraduationSettings(promotion=promotion), tally, rungs, lineage.lineage_root
+            graduation.model_copy(update={"promotion": promotion}),
+            tally,
+            lineage,
+            [rung.name for rung in rungs],
+            campaign_seed,
+            ladder=ladder,
         ),
         budget=Budget(budget, Spent(variants=used.variants - 1)),
         board=board,

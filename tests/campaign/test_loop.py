@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from evo.campaign.budget import BudgetSettings
-from evo.campaign.graduation import Promotion
+from evo.campaign.ladder.settings import Promotion
 from evo.campaign.parts import LoopSettings
 from evo.campaign.policy import PolicySettings
 from population.reading import counts_by_status, events, front, measurements, proposals
@@ -225,7 +225,7 @@ def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):
     assert "evo approve" in ending.reason and not ending.complete
     with open_store() as store:
         assert measurements(store, rung="larger") == []
-        (pick,) = campaign.parts.graduation.picks("larger")
+        (pick,) = [one.variant_id for one in campaign.parts.graduation.waiting()]
         store.add_request("approve", {"variant_id": pick}, "someone")
     ending = make_campaign(
         open_store,

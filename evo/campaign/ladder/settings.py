@@ -1,0 +1,77 @@
+"""How many go up the ladder, beside whom, and whether a person must say yes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from evo.analysis.forecast import RungWork
+from population.variant import share_rung
+
+LEAST_SHARES = 2  # of a budget, to draw a line through
+
+
+class Promotion(StrEnum):
+    """Who lets a variant go up."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class GraduationSettings(BaseModel):
+    """Who goes up the ladder, beside whom, and on how many blocks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    promotion: Promotion = Promotion.MANUAL
+    graduates: int = Field(default=4, ge=0, description="to the first upper rung, one a lineage")
+    halving: float = Field(default=2.0, ge=1, description="each further rung takes one in so many")
+    controls: int = Field(default=2, ge=0, description="drawn from the middle, at every upper rung")
+    ancestors: int = Field(default=3, ge=0, description="of the target's best, at the target")
+    fresh_blocks: int = Field(default=2, ge=0, description="at the proxy, for all who go up")
+    blocks: int = Field(default=2, ge=1, description="at each upper rung")
+    budget_shares: tuple[float, ...] = Field(default=(), description="of the target's budget")
+    share_blocks: int = Field(default=3, ge=3, description="for each of the budget shares")
+
+    @field_validator("budget_shares")
+    @classmethod
+    def _below_the_whole(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        """The whole budget always belongs to them."""
+        if not shares:
+            return ()
+        if any(not 0 < one <= 1 for one in shares):
+            raise ValueError("each is a share of the target's budget: above 0, at most 1")
+        found = tuple(sorted({*shares, 1.0}))
+        if len(found) < LEAST_SHARES:
+            raise ValueError("give at least one share below 1, for example [0.6, 0.75, 0.9]")
+        return found
+
+    def go_on_from(self, many: int) -> int:
+        """How many of so many go up one rung further: the best, rounded up."""
+        return math.ceil(many / self.halving)
+
+
+def work_by_rung(settings: GraduationSettings, rungs: Sequence[str]) -> Mapping[str, RungWork]:
+    """The most that the ladder takes, by rung."""
+    work: dict[str, RungWork] = {}
+    if len(rungs) < 2 or not settings.graduates:
+        return work
+    many, beside = settings.graduates, settings.controls + 1
+    work[rungs[0]] = RungWork(0, (many + beside) * settings.fresh_blocks)
+    for rung in rungs[1:]:
+        last = rung == rungs[-1]
+        everyone = many + beside + (settings.ancestors if last else 0)
+        runs: float = everyone * settings.blocks
+        if last:
+            runs += 2 * settings.share_blocks * sum(settings.budget_shares)
+        work[rung] = RungWork(everyone, runs)
+        many = settings.go_on_from(many)
+    return work
+
+
+def share_names(settings: GraduationSettings, target: str) -> list[tuple[float, str]]:
+    """Each budget share with the name of its rung, the least first."""
+    return [(share, share_rung(target, share)) for share in settings.budget_shares]

@@ -1,0 +1,121 @@
+"""The ladder as it was decided: who was chosen for which rung, and what people said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from population.records import Decided
+from population.variant import Measurement, Status
+
+CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
+REACHING = "time to reach"
+KINDS = (CHOSEN, APPROVED, VETOED, UNVETOED, REACHING)
+SCALES_FROM, SCALES_TO = 0.5, 2.0  # parameters relative to the seed's at the same rung
+
+
+class Role(StrEnum):
+    """Why a variant runs at a rung."""
+
+    GRADUATE = "graduate"  # among the best of the rung below, one a lineage
+    CONTROL = "control"  # from the middle of the proxy, drawn at random
+    ANCESTOR = "ancestor"  # on the way from the seed to the target's best
+
+
+@dataclass(frozen=True, slots=True)
+class Climber:
+    """A variant chosen for a rung. `first_block`: of the proxy's blocks that played no part in that."""
+
+    variant_id: str
+    rung: str
+    role: Role
+    first_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One choosing for a rung: the best come first; `basis` is what it rested on."""
+
+    number: int
+    climbers: tuple[Climber, ...]
+    basis: Mapping[str, Any]
+
+    def having(self, role: Role) -> tuple[Climber, ...]:
+        """Those in one role."""
+        return tuple(one for one in self.climbers if one.role is role)
+
+
+@dataclass(slots=True)
+class Ladder:
+    """What was decided so far. A later choosing for a rung stands in the place of an earlier one.
+
+    `choices` by rung and whether it is about ancestors; `approved` holds (variant, rung);
+    `vetoed` says by whom; `reaching`: whose time to reach the seed is measured.
+    """
+
+    choices: dict[tuple[str, bool], Choice] = field(default_factory=dict)
+    approved: set[tuple[str, str]] = field(default_factory=set)
+    vetoed: dict[str, str] = field(default_factory=dict)
+    reaching: str | None = None
+
+    @classmethod
+    def of(cls, decisions: Sequence[Decided]) -> Ladder:
+        """The ladder after these decisions, oldest first."""
+        ladder = cls()
+        for one in decisions:
+            ladder.take(one.kind, one.variant_id or "", one.detail)
+        return ladder
+
+    def take(self, kind: str, variant_id: str, detail: Mapping[str, Any]) -> None:
+        """Take in one decision; other kinds change nothing."""
+        if kind == CHOSEN:
+            self._choose(variant_id, detail)
+        elif kind == APPROVED:
+            self.approved.add((variant_id, str(detail["rung"])))
+        elif kind == VETOED:
+            self.vetoed[variant_id] = str(detail.get("author", ""))
+        elif kind == UNVETOED:
+            self.vetoed.pop(variant_id, None)
+        elif kind == REACHING:
+            self.reaching = variant_id
+
+    def choice(self, rung: str) -> Choice | None:
+        """The last choosing of graduates and controls for a rung."""
+        return self.choices.get((rung, False))
+
+    def ancestors(self, rung: str) -> Choice | None:
+        """The last choosing of ancestors for a rung."""
+        return self.choices.get((rung, True))
+
+    def climbers(self, rung: str) -> tuple[Climber, ...]:
+        """All who stand for a rung, the vetoed left out, each in its first role."""
+        found: dict[str, Climber] = {}
+        for choice in (self.choice(rung), self.ancestors(rung)):
+            for one in choice.climbers if choice is not None else ():
+                if one.variant_id not in self.vetoed:
+                    found.setdefault(one.variant_id, one)
+        return tuple(found.values())
+
+    def _choose(self, variant_id: str, detail: Mapping[str, Any]) -> None:
+        rung, role, number = str(detail["rung"]), Role(detail["role"]), int(detail["choice"])
+        climber = Climber(variant_id, rung, role, int(detail["first_block"]))
+        key = (rung, role is Role.ANCESTOR)
+        known = self.choices.get(key)
+        before = known.climbers if known is not None and known.number == number else ()
+        self.choices[key] = Choice(number, (*before, climber), dict(detail["basis"]))
+
+
+def misfit(mine: Measurement | None, seed: Measurement | None, rung: str) -> str:
+    """Why a variant cannot run at a rung's scale, from what was built there; "" when it can or is not known."""
+    if mine is None or seed is None:
+        return ""
+    if seed.status is not Status.OK:
+        return f"the seed does not build at {rung}: {seed.status}, {seed.reason}"
+    if mine.status is not Status.OK:
+        return f"does not build at {rung}: {mine.status}, {mine.reason}"
+    ratio = mine.metrics["parameters"] / seed.metrics["parameters"]
+    if not SCALES_FROM <= ratio <= SCALES_TO:
+        return f"does not scale: {ratio:.2f} times the seed's parameters at {rung}"
+    return ""

@@ -1,0 +1,97 @@
+"""A ladder driven by hand: a tally and a lineage in memory, and scores by a rule instead of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from evo.campaign.certifying import Decision
+from evo.campaign.ladder.graduation import Graduation
+from evo.campaign.ladder.settings import GraduationSettings, Promotion
+from evo.campaign.tally import Tally, key_of
+from population.archive import VAL_BPB, Objective
+from population.ladder import Ladder, Role
+from population.lineage import Lineage
+from population.records import Measured
+from population.variant import Measurement, Order, Parent, Purpose, Status
+
+RUNGS = ("proxy", "mid", "target")
+SETTINGS = GraduationSettings(
+    promotion=Promotion.AUTO, graduates=4, controls=2, ancestors=0, fresh_blocks=2, blocks=2
+)
+
+
+class Mountain:
+    """Variants `v0` ... of lineages of their own, each a little worse and smaller than the one before."""
+
+    def __init__(self, variants: int = 12, front: int = 6) -> None:
+        self.tally = Tally([VAL_BPB, Objective(name="parameters")], "seed")
+        self.lineage = Lineage()
+        self.lineage.add("seed", ())
+        self.rows = 0
+        self.gains = {"seed": 0.0}
+        self.sizes = {"seed": 1000.0}
+        self.fails: Callable[[Order], Status | None] = lambda order: None
+        self.decided: list[Decision] = []
+        self.ran: list[Order] = []
+        for block in range(2):
+            self.run(Order("seed", "proxy", block, 0, Purpose.CALIBRATE))
+        for place in range(variants):
+            small = 10.0 * place if place < front else -10.0
+            self.grow(f"v{place:02d}", "seed", 0.3 - 0.01 * place, 1000.0 - small)
+
+    def grow(self, name: str, parent: str, gain: float, size: float = 1000.0) -> None:
+        self.lineage.add(name, (Parent(parent, "parent"),))
+        self.gains[name], self.sizes[name] = gain, size
+        self.run(Order(name, "proxy", 0, 0, Purpose.SCREEN))
+
+    def run(self, order: Order) -> None:
+        score = 2.0 - self.gains[order.variant_id] + 0.001 * order.block
+        status = self.fails(order) or Status.OK
+        metrics = {"val_bpb": score, "parameters": self.sizes[order.variant_id]}
+        found = Measurement(
+            order, status, "made to fail" if status is not Status.OK else "", metrics
+        )
+        self.rows += 1
+        self.tally.add(Measured(self.rows, found))
+        self.ran.append(order)
+
+    def graduation(
+        self, settings: GraduationSettings = SETTINGS, rungs: Sequence[str] = RUNGS, seed: int = 0
+    ) -> Graduation:
+        """The ladder as a new process would find it: from the decisions and the rows alone."""
+        ladder = Ladder()
+        for one in self.decided:
+            ladder.take(one.kind, one.variant_id, one.detail)
+        self.tally.veto(ladder.vetoed)
+        return Graduation(settings, self.tally, self.lineage, rungs, seed, ladder=ladder)
+
+    def climb(self, graduation: Graduation, most: int = 500) -> int:
+        """Decide and run until nothing is left, or so many runs are made."""
+        for done in range(most):
+            while found := graduation.decide():
+                self.decided += found
+            order = graduation.next_order(lambda key: self.tally.measured(key))
+            if order is None:
+                return done
+            self.run(order)
+        return most
+
+    def take(self, decision: Decision | None) -> None:
+        assert decision is not None
+        self.decided.append(decision)
+        if decision.kind != "approved":
+            self.tally.veto({decision.variant_id} if decision.kind == "vetoed" else set())
+
+    def on(self, rung: str) -> set[str]:
+        """Who ran at a rung for graduation."""
+        ran = (one for one in self.ran if one.purpose is Purpose.GRADUATE)
+        return {one.variant_id for one in ran if one.rung == rung}
+
+    def keys(self) -> list[Any]:
+        return [key_of(one) for one in self.ran]
+
+
+def names(graduation: Graduation, rung: str, role: Role) -> list[str]:
+    choice = graduation.ladder.choice(rung)
+    return [] if choice is None else [one.variant_id for one in choice.having(role)]
