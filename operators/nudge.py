@@ -7,7 +7,15 @@ import math
 import numpy as np
 
 from operators.operator import Draft, Kin, ProposalFailed, Request
-from operators.source.knobs import Knob, KnobError, KnobKind, Value, sound_knobs, with_knobs
+from operators.source.knobs import (
+    Knob,
+    KnobError,
+    KnobKind,
+    Value,
+    rounded,
+    sound_knobs,
+    with_knobs,
+)
 
 MOST_KNOBS = 3
 STEP = 0.12  # sd of a step as a share of the range (of its logarithm for `log`)
@@ -66,13 +74,4 @@ def _step(knob: Knob, value: float, rng: np.random.Generator) -> int | float:
         value += size if rng.integers(2) else -size
     else:
         value += STEP * (knob.high - knob.low) * rng.standard_normal()
-    value = min(max(value, knob.low), knob.high)
-    return round(value) if knob.whole else _rounded(knob, value)
-
-
-def _rounded(knob: Knob, value: float) -> float:
-    """Three digits of the value, or of the range for `float` (0.1 of 0..1 is not 0.0996)."""
-    if knob.kind is KnobKind.LOG:
-        return float(f"{value:.3g}")
-    digits = 2 - math.floor(math.log10(knob.high - knob.low))
-    return round(value, digits)
+    return rounded(knob, value)

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from operators.history import History, NoHistory
 from population.variant import Cost, Estimate
 
 
@@ -16,6 +17,7 @@ class Kin(StrEnum):
     """Which parents an operator asks for."""
 
     ONE = "one"  # a single parent
+    LINE = "line"  # a single parent that is at least two edits away from the seed
     PAIR = "pair"  # two parents on separate lines of descent, and their lowest common ancestor
 
 
@@ -54,12 +56,17 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of an operator. All randomness comes through `rng`."""
+    """One call of an operator. All randomness comes through `rng`.
+
+    `endpoint` names the model to ask; "": the operator's own choice, if it asks one.
+    """
 
     number: int  # the proposal's
     parents: tuple[ParentView, ...]  # for PAIR: first, second, ancestor
     rng: np.random.Generator
     scene: Scene = Scene()
+    endpoint: str = ""
+    history: History = field(default_factory=NoHistory)
 
     def parent(self, role: str) -> ParentView:
         """The parent in this role. Raises KeyError when there is none."""

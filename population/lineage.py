@@ -52,6 +52,17 @@ class Lineage:
         for parent in ids:
             self._children[parent].append(variant_id)
 
+    def after(self, place: int) -> tuple[str, ...]:
+        """The variants from a place on, in the order of their first proposals."""
+        return tuple(self._order[place:])
+
+    def edits_from_seed(self, variant_id: str) -> int:
+        """How many first parents lie between it and a variant without parents."""
+        edits = 0
+        while parents := self._parents[variant_id]:
+            variant_id, edits = parents[0], edits + 1
+        return edits
+
     def parents_of(self, variant_id: str) -> tuple[str, ...]:
         """Its parents, the first one first. KeyError for an unknown variant."""
         return self._parents[variant_id]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from evo.campaign.history import histories
 from evo.campaign.scenes import Scenes, Surroundings
 from evo.campaign.tally import Tally
 from operators.operator import Draft, Kin, Operator, ProposalFailed, Request
@@ -48,6 +49,7 @@ class Proposer:
         self._check_source = check_source
         self._at = surroundings
         self._scenes = Scenes(tally, lineage, surroundings)
+        self._history = histories(tally, lineage, surroundings.rung)
 
     def rests(self) -> bool:
         """Whether every operator waits for its model."""
@@ -68,7 +70,8 @@ class Proposer:
             parents = self._parents(operator, people, rng)
             views = self._scenes.views(store, parents, upto)
             scene = self._scenes.scene(store, parents, upto)
-            request = Request(number, views, rng, scene)
+            history = self._history(store, upto)
+            request = Request(number, views, rng, scene, history=history)
             try:
                 draft = operator.propose(request)
             except ProposalFailed as failure:
@@ -87,8 +90,13 @@ class Proposer:
     def _can(self, operator: Operator, people: list[Candidate]) -> bool:
         if operator.kin is Kin.ONE:
             return True
+        if operator.kin is Kin.LINE:
+            return any(self._has_line(one) for one in people)
         ids = [one.variant_id for one in people]
         return any(self._unrelated(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :])
+
+    def _has_line(self, one: Candidate) -> bool:
+        return self._lineage.edits_from_seed(one.variant_id) >= 2
 
     def _unrelated(self, first: str, second: str) -> bool:
         return first != second and not (
@@ -100,7 +108,9 @@ class Proposer:
     ) -> tuple[Parent, ...]:
         if not people:
             return (Parent(self._tally.seed_id, "parent"),)
-        if operator.kin is Kin.ONE:
+        if operator.kin is Kin.LINE:
+            people = [one for one in people if self._has_line(one)]
+        if operator.kin is not Kin.PAIR:
             return (Parent(choose_parents(people, 1, rng)[0].variant_id, "parent"),)
         pair = choose_pair(people, lambda a, b: self._unrelated(a.variant_id, b.variant_id), rng)
         assert pair is not None, "_can() found an eligible pair"

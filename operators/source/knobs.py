@@ -54,7 +54,7 @@ class Knob:
     def holds(self, value: Value) -> bool:
         """Whether the value is of this knob's type and inside its range."""
         if self.kind is KnobKind.CHOICE:
-            return any(_same(value, choice) for choice in self.choices)
+            return any(same_value(value, choice) for choice in self.choices)
         if isinstance(value, bool | str) or not math.isfinite(value):
             return False
         return self.low <= value <= self.high and not (self.whole and value != int(value))
@@ -81,10 +81,10 @@ def with_knobs(source: str, values: Mapping[str, Value]) -> str:
         if name not in knobs:
             known = ", ".join(knobs) or "none"
             raise KnobError(f"there is no knob {name}; the knobs are: {known}")
-        knob, plain = knobs[name], _plain(value)
+        knob, plain = knobs[name], plain_value(value)
         if not knob.holds(plain):
             raise KnobError(f"line {knob.line}: {name} = {plain!r} is not in {range_text(knob)}")
-        texts[name] = knob.text if _same(plain, knob.value) else _literal(plain, knob)
+        texts[name] = knob.text if same_value(plain, knob.value) else literal_text(plain, knob)
     return with_literals(source, {knobs[name]: text for name, text in texts.items()})
 
 
@@ -132,7 +132,7 @@ def _statements(tree: ast.Module) -> list[ast.stmt]:
 
 def _knob(statement: ast.stmt, top: bool, remark: str, source: str, offsets: Offsets) -> Knob:
     line = statement.lineno
-    name, literal = _binding(statement)
+    name, literal = literal_of(statement)
     if not top or not _NAME.match(name) or literal is None:
         raise KnobError(
             f"line {line}: a knob remark belongs on a top-level `NAME = literal` line, "
@@ -157,7 +157,7 @@ def _knob(statement: ast.stmt, top: bool, remark: str, source: str, offsets: Off
     return Knob(name, kind, value, text, low, high, (), whole, line, start, end)
 
 
-def _binding(statement: ast.stmt) -> tuple[str, ast.expr | None]:
+def literal_of(statement: ast.stmt) -> tuple[str, ast.expr | None]:
     """The one name a statement binds and its literal (None: not one literal)."""
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target, value = statement.targets[0], statement.value
@@ -226,7 +226,7 @@ def _word(word: str) -> Value:
     return value if isinstance(value, bool | int | float | str) else word
 
 
-def _plain(value: object) -> Value:
+def plain_value(value: object) -> Value:
     """A Python value, also from a numpy scalar."""
     plain = value.item() if hasattr(value, "item") else value
     if not isinstance(plain, bool | int | float | str):
@@ -234,7 +234,7 @@ def _plain(value: object) -> Value:
     return plain
 
 
-def _same(a: Value, b: Value) -> bool:
+def same_value(a: Value, b: Value) -> bool:
     """Equal and of one sort: True is not 1, though 1 is 1.0."""
     return a == b and _sort(a) is _sort(b)
 
@@ -243,7 +243,8 @@ def _sort(value: Value) -> type:
     return float if type(value) is int else type(value)
 
 
-def _literal(value: Value, knob: Knob) -> str:
+def literal_text(value: Value, knob: Knob) -> str:
+    """A value as a knob's source says it."""
     if isinstance(value, str):
         text = repr(value)
         plain = "\\" not in text and '"' not in text
@@ -251,3 +252,15 @@ def _literal(value: Value, knob: Knob) -> str:
     if isinstance(value, bool) or knob.kind is KnobKind.CHOICE:
         return repr(value)
     return str(int(value)) if knob.whole else repr(float(value))
+
+
+def rounded(knob: Knob, value: float) -> int | float:
+    """A number as a person would write it: three digits of the value, or of the range for `float`."""
+    value = min(max(value, knob.low), knob.high)
+    if knob.whole:
+        return round(value)
+    if knob.kind is KnobKind.LOG:
+        tidy = float(f"{value:.3g}")
+    else:  # 0.1 of 0..1 is not 0.0996
+        tidy = round(value, 2 - math.floor(math.log10(knob.high - knob.low)))
+    return tidy if knob.low <= tidy <= knob.high else value

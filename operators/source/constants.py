@@ -1,0 +1,174 @@
+"""The constants of a structure: its UPPER-case literals, with and without a knob remark."""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from operators.source.knobs import (
+    Knob,
+    KnobError,
+    KnobKind,
+    Value,
+    literal_of,
+    literal_text,
+    plain_value,
+    range_text,
+    same_value,
+    sound_knobs,
+    with_literals,
+)
+from operators.source.parse import Offsets, SourceError, parse
+from population.fingerprint import knob_free_fingerprint
+
+NEAR = 0.03  # of a range: settings nearer than this in every knob say the same
+GUESS_FACTOR = 4.0  # a guessed range goes so far up and down
+LEAST_LOG_WHOLE = 16  # whole numbers from here on are guessed by their logarithm
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A source without its constants: the fingerprint it shares with all its settings, and its own."""
+
+    fingerprint: str
+    constants: Mapping[str, Value]
+
+
+def structure_of(source: str) -> Structure:
+    """What a source is, and how it is set. SyntaxError or SourceError for what does not parse."""
+    return Structure(knob_free_fingerprint(source), constants(source))
+
+
+def constants(source: str) -> dict[str, Value]:
+    """Each UPPER-case literal that the module level binds once, by name. SourceError."""
+    return {name: ast.literal_eval(literal) for name, literal in _literals(source).items()}
+
+
+def tunable(source: str, at_home: Container[str], around: Mapping[str, Value]) -> tuple[Knob, ...]:
+    """The sound knobs, and a guessed one for each number without a remark whose name is not `at_home`.
+
+    A range is guessed around the value in `around` where that has one, so that it stays the same for
+    all settings of a structure. KnobError for what does not parse.
+    """
+    sound = sound_knobs(source)
+    names = {knob.name for knob in sound}
+    try:
+        literals = _literals(source)
+    except SourceError as error:
+        raise KnobError(f"the source does not parse: {error}") from None
+    offsets, guessed = Offsets(source), list[Knob]()
+    for name, literal in literals.items():
+        if name in names or name in at_home:
+            continue
+        start = offsets.at(literal.lineno, literal.col_offset)
+        end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
+        value = ast.literal_eval(literal)
+        knob = Knob(
+            name,
+            KnobKind.FLOAT,
+            value,
+            source[start:end],
+            line=literal.lineno,
+            start=start,
+            end=end,
+        )
+        found = _guessed(knob, around.get(name, value))
+        if found is not None:
+            guessed.append(found)
+    return (*sound, *guessed)
+
+
+def with_settings(source: str, knobs: Sequence[Knob], values: Mapping[str, Value]) -> str:
+    """The source with these values of knobs that were read from it; only literals change. KnobError."""
+    by_name, texts = {knob.name: knob for knob in knobs}, dict[Knob, str]()
+    for name, value in values.items():
+        if name not in by_name:
+            raise KnobError(
+                f"there is no knob {name}; the knobs are: {', '.join(by_name) or 'none'}"
+            )
+        knob, plain = by_name[name], plain_value(value)
+        if not knob.holds(plain):
+            raise KnobError(f"{name} = {plain!r} is not in {range_text(knob)}")
+        if not same_value(plain, knob.value):
+            texts[knob] = literal_text(plain, knob)
+    return with_literals(source, texts)
+
+
+def place(knob: Knob, value: Value) -> float:
+    """Where in its range a value lies, 0 to 1 (outside it: beyond); a choice by its number."""
+    if knob.kind is KnobKind.CHOICE:
+        found = [at for at, one in enumerate(knob.choices) if same_value(one, value)]
+        return found[0] / (len(knob.choices) - 1) if found else -1.0
+    number = float(value) if not isinstance(value, str) else math.nan
+    if knob.kind is KnobKind.LOG:
+        number = math.log(number) if number > 0 else -math.inf
+        return (number - math.log(knob.low)) / (math.log(knob.high) - math.log(knob.low))
+    return (number - knob.low) / (knob.high - knob.low)
+
+
+def distance(
+    knobs: Sequence[Knob], first: Mapping[str, Value], second: Mapping[str, Value]
+) -> float:
+    """How far apart two settings are: the largest share of a range; 1 for another choice."""
+    found = [0.0]
+    for knob in knobs:
+        if knob.name not in first or knob.name not in second:
+            continue
+        a, b = first[knob.name], second[knob.name]
+        if same_value(a, b):
+            continue
+        other = knob.kind is KnobKind.CHOICE or isinstance(a, str) or isinstance(b, str)
+        apart = 1.0 if other else abs(place(knob, a) - place(knob, b))
+        found.append(apart if math.isfinite(apart) else 1.0)
+    return max(found)
+
+
+def nearly_repeats(source: str, other: str) -> bool:
+    """Whether two sources are one structure with nearly the same constants: what one shows, both do."""
+    try:
+        mine, theirs = structure_of(source), structure_of(other)
+    except (SyntaxError, SourceError):
+        return False
+    if mine.fingerprint != theirs.fingerprint:
+        return False
+    knobs = tunable(source, (), {})
+    turned = {knob.name for knob in knobs}
+    fixed = [name for name in mine.constants if name not in turned]
+    if any(not same_value(mine.constants[name], theirs.constants[name]) for name in fixed):
+        return False
+    return distance(knobs, mine.constants, theirs.constants) <= NEAR
+
+
+def _literals(source: str) -> dict[str, ast.expr]:
+    found: dict[str, ast.expr] = {}
+    bound: Counter[str] = Counter()
+    for statement in parse(source).body:
+        name, literal = literal_of(statement)
+        bound[name] += 1
+        if name.isupper() and literal is not None:
+            found[name] = literal
+    return {name: literal for name, literal in found.items() if bound[name] == 1}
+
+
+def _guessed(knob: Knob, around: Value) -> Knob | None:
+    """The knob with a range around a number; None where its size says nothing about its range."""
+    value = knob.value
+    if isinstance(value, bool | str) or isinstance(around, bool | str) or around <= 0 or value <= 0:
+        return None
+    kind, low, high, whole = KnobKind.LOG, around / GUESS_FACTOR, around * GUESS_FACTOR, False
+    if isinstance(value, int) and isinstance(around, int):
+        if around < 2:  # 0 and 1 are often flags
+            return None
+        whole = True
+        kind = KnobKind.LOG if around >= LEAST_LOG_WHOLE else KnobKind.INT
+        low, high = max(1, round(low)), round(high)
+    elif 0.5 <= around < 1:  # a share, a momentum: the distance to 1 is what matters
+        kind, rest = KnobKind.FLOAT, 1 - around
+        low, high = max(0.0, 1 - GUESS_FACTOR * rest), 1 - rest / GUESS_FACTOR
+    low, high = min(low, value), max(high, value)
+    return Knob(
+        knob.name, kind, value, knob.text, low, high, (), whole, knob.line, knob.start, knob.end
+    )

@@ -1,0 +1,89 @@
+"""What operators learn of the past: every measurement of a structure, as a proposal may see it."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.history import histories
+from evo.campaign.parts import LoopSettings
+from evo.campaign.tally import Tally
+from operators.history import State
+from operators.nudge import Nudge
+from operators.operator import Draft, Kin, Request
+from operators.revert import Revert
+from operators.source.knobs import with_knobs
+from operators.tune import Tune
+from population.archive import DEFAULT_OBJECTIVES
+from population.lineage import Lineage
+from population.reading import measurements, proposals
+from population.variant import Outcome, Status
+from tests.campaign.fakes import make_campaign, make_store
+
+SOURCE = """LR = 0.5  # knob: log 0.01 1
+DEPTH = 2
+DECAY = 0.1  # knob: float 0 1
+MOMENTUM = 0.9  # knob: float 0.5 1
+"""
+
+
+class FakeEdit:
+    """Changes the structure, once by a number each time."""
+
+    name = "edit"
+    kin = Kin.ONE
+
+    def propose(self, request: Request) -> Draft:
+        source = request.parent("parent").source
+        return Draft(f"{source}x{request.number} = {request.number}\n", f"edit {request.number}")
+
+
+def test_tune_is_told_what_others_measured_and_revert_finds_its_line(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db", SOURCE)
+    operators = [Tune(), Nudge(), FakeEdit(), Revert()]
+    make_campaign(open_store, operators=operators, budget=BudgetSettings(variants=40)).run()
+    with open_store() as store:
+        made = proposals(store)
+    tuned = [one for one in made if one.operator == "tune" and one.outcome is Outcome.VARIANT]
+    told = [int(re.search(r"told (\d+) runs", one.idea)[1]) for one in tuned]
+    assert max(told) > 3
+    assert any(one.operator == "revert" and one.outcome is Outcome.VARIANT for one in made)
+
+
+def test_it_is_the_same_again_in_an_exact_campaign(tmp_path):
+    def ideas(folder):
+        folder.mkdir()
+        open_store = make_store(folder / "campaign.db", SOURCE)
+        make_campaign(
+            open_store,
+            operators=[Tune(), Nudge(), FakeEdit(), Revert()],
+            budget=BudgetSettings(variants=25),
+            slots=1,
+            loop=LoopSettings(exact=True),
+        ).run()
+        with open_store() as store:
+            return [(one.operator, one.idea, one.variant_id) for one in proposals(store)]
+
+    assert ideas(tmp_path / "a") == ideas(tmp_path / "b")
+
+
+def test_settings_show_no_more_than_a_proposal_may_see(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db", SOURCE)
+    make_campaign(open_store, operators=[Nudge()], budget=BudgetSettings(variants=8)).run()
+    with open_store() as store:
+        rows = measurements(store, statuses=list(Status))
+        lineage = Lineage.of(store)
+        seed_id = lineage.after(0)[0]
+        tally = Tally(DEFAULT_OBJECTIVES, seed_id)
+        for row in rows:
+            tally.add(row)
+        history = histories(tally, lineage, "proxy")
+        every = history(store, None).settings(seed_id)
+        early = history(store, rows[1].id).settings(seed_id)
+        assert [one.state for one in early] == [State.SCORED] + [State.WAITING] * 8
+        assert all(one.state is State.SCORED and one.own for one in every)
+        assert every[0].constants == {"LR": 0.5, "DEPTH": 2, "DECAY": 0.1, "MOMENTUM": 0.9}
+        assert math.isclose(every[0].value, tally.believed(seed_id, "proxy")["val_bpb"].mean)
+        assert history(store, None).known(SOURCE + "# a remark\n")
+        assert not history(store, None).known(with_knobs(SOURCE, {"LR": 0.123}))

@@ -1,0 +1,64 @@
+"""Histories written by hand: settings with values, lines of descent, sources that are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from operators.history import Forebear, Setting, State
+from operators.source.constants import constants
+from operators.source.knobs import with_knobs
+from population.fingerprint import fingerprint, knob_free_fingerprint
+from tests.operators.samples import SEED
+
+SD = 0.005
+
+
+def setting(source: str, value: float | None, own: bool = True, failed: bool = False) -> Setting:
+    """One variant by its source; None: not measured, or failed."""
+    state = State.SCORED if value is not None else State.FAILED if failed else State.WAITING
+    number = math.nan if value is None else value
+    structure = knob_free_fingerprint(source)
+    n = int(value is not None)
+    return Setting(source, structure, constants(source), state, number, SD, n, own)
+
+
+def line_of(*sources: str, values: Sequence[float] = ()) -> list[Forebear]:
+    """A line from its newest source to its oldest."""
+    numbers = values or [1.0] * len(sources)
+    return [
+        Forebear(f"{at:064x}", source, f"edit {len(sources) - 1 - at}", value, SD)
+        for at, (source, value) in enumerate(zip(sources, numbers, strict=True))
+    ]
+
+
+@dataclass
+class FakeHistory:
+    """What it is given."""
+
+    all_settings: Sequence[Setting] = ()
+    lines: Mapping[str, Sequence[Forebear]] = field(default_factory=dict)
+    seed: str = SEED
+    made: set[str] = field(default_factory=set)  # fingerprints
+
+    def settings(self, variant_id: str) -> Sequence[Setting]:
+        return self.all_settings
+
+    def line(self, variant_id: str) -> Sequence[Forebear]:
+        return next(iter(self.lines.values()), ())
+
+    def seed_source(self) -> str:
+        return self.seed
+
+    def known(self, source: str) -> bool:
+        return fingerprint(source) in self.made
+
+
+def plain_history(source: str) -> FakeHistory:
+    """A parent that was measured, two edits after the seed."""
+    warmer = with_knobs(source, {"WARMUP": 0.03})
+    before = with_knobs(warmer, {"MATRIX_LR": 0.05})
+    return FakeHistory(
+        [setting(source, 1.0), setting(before, 1.1)], {"": line_of(source, warmer, before)}
+    )
