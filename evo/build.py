@@ -35,7 +35,7 @@ from evo.evaluation.static_check import check_source
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
-from operators.registry import LlmContext, build_operators, names_with_llm
+from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurements, seed, spent
@@ -237,7 +237,7 @@ def build_portfolio(
         say(
             f"no language model ({', '.join(wanting)} not set): running on the operators that need none"
         )
-    operators = build_operators(config.operators, context)
+    operators = build_operators(config.operators, context, OperatorSettings(config.tune))
     if not operators:
         raise ConfigError(
             f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"

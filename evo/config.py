@@ -21,6 +21,7 @@ from evo.evaluation.sandbox import SandboxSettings
 from evo.mistakes import blame, in_words, nearest
 from operators.llm.settings import LlmSettings
 from operators.registry import check_names
+from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.selection import SelectionSettings
 from population.variant import DERIVED, Clock, Rung
@@ -80,7 +81,10 @@ class Config(_Settings):
     sandbox: SandboxSettings = SandboxSettings()
     objectives: tuple[Objective, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
     constraints: tuple[Constraint, ...] = ()
-    operators: dict[str, float] = Field(default={"nudge": 2.0, "merge": 1.0}, min_length=1)
+    operators: dict[str, float] = Field(
+        default={"nudge": 1.0, "tune": 2.0, "merge": 1.0, "revert": 0.5}, min_length=1
+    )
+    tune: TuneSettings = TuneSettings()
     llm: LlmSettings | None = None
     selection: SelectionSettings = SelectionSettings()
     policy: PolicySettings = PolicySettings()

@@ -35,6 +35,7 @@ CHANGEABLE = {
     "notify",
     "slots",
     "queue",
+    "tune",
     "name",
 }
 

@@ -14,10 +14,22 @@ from operators.llm_operators import Ask, LlmCrossover, LlmMutate
 from operators.merge import Merge
 from operators.nudge import Nudge
 from operators.operator import Operator
+from operators.revert import Revert
+from operators.tune import Tune, TuneSettings
 
-CLASSICAL: dict[str, Callable[[], Operator]] = {
-    "nudge": Nudge,
-    "merge": Merge,
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """What a campaign file says to operators that can be set."""
+
+    tune: TuneSettings = field(default_factory=TuneSettings)
+
+
+CLASSICAL: dict[str, Callable[[OperatorSettings], Operator]] = {
+    "nudge": lambda _: Nudge(),
+    "merge": lambda _: Merge(),
+    "tune": lambda settings: Tune(settings.tune),
+    "revert": lambda _: Revert(),
 }
 WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
     "llm_mutate": LlmMutate,
@@ -61,7 +73,9 @@ def names_with_llm(weights: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def build_operators(
-    weights: Mapping[str, float], llm: LlmContext | None = None
+    weights: Mapping[str, float],
+    llm: LlmContext | None = None,
+    settings: OperatorSettings = OperatorSettings(),
 ) -> tuple[Operator, ...]:
     """The operators with a weight above 0; those that ask a model are left out while `llm` is None.
 
@@ -69,7 +83,9 @@ def build_operators(
     """
     check_names(weights)
     built: list[Operator] = [
-        CLASSICAL[name]() for name, weight in weights.items() if name in CLASSICAL and weight > 0
+        CLASSICAL[name](settings)
+        for name, weight in weights.items()
+        if name in CLASSICAL and weight > 0
     ]
     asking = names_with_llm(weights)
     if llm is None or not asking:

@@ -32,6 +32,8 @@ DOORS = {
     "sqlite_utils": ("population.store", "population.migrations"),
     "deap": ("population.selection", "population.archive"),
     "moocore": ("population.selection", "population.archive"),
+    "optuna": ("operators.optimiser",),
+    "cmaes": ("operators.optimiser",),
     "openai": ("operators.llm.client",),
     "httpx": ("operators.llm.client",),  # the openai client's own transport: its time-outs
     "tenacity": ("operators.llm",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.variant import LlmCall
 from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.histories import plain_history
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SEED, request
 
@@ -54,8 +56,8 @@ def operator(request: pytest.FixtureRequest, server: FakeOpenAI) -> Operator:
 
 
 def asked_of(operator: Operator, seed: int = 0) -> Request:
-    if operator.kin is Kin.ONE:
-        return request(SEED, seed=seed)
+    if operator.kin is not Kin.PAIR:
+        return replace(request(SEED, seed=seed), history=plain_history(SEED))
     return request(FIRST, SECOND, SEED, seed=seed)
 
 
@@ -91,7 +93,7 @@ def test_it_keeps_the_text_it_does_not_change(operator: Operator) -> None:
 def test_it_fails_with_a_reason_when_the_parents_give_nothing(
     operator: Operator, source: str
 ) -> None:
-    sources = (source,) if operator.kin is Kin.ONE else (source,) * 3
+    sources = (source,) * (3 if operator.kin is Kin.PAIR else 1)
     with pytest.raises(ProposalFailed) as caught:
         operator.propose(request(*sources))
     assert caught.value.reason and len(caught.value.reason) < 500

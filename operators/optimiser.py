@@ -1,0 +1,137 @@
+"""The one door to classical optimisers: rows in, one setting out. No state of its own.
+
+A study is rebuilt from what was measured each time it is asked, so that it knows what anyone tried and
+a resumed campaign goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from operators.source.constants import place
+from operators.source.knobs import Knob, KnobKind, Value, plain_value, rounded, same_value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
+
+SIGMA = 0.15  # of CMA-ES before anything is known, as a share of every range
+SOURCES_LEAST = 8  # scored settings of relatives before CMA-ES starts from them
+BEST_SHARE = 0.25  # of the relatives' settings that CMA-ES starts from
+
+
+class Method(StrEnum):
+    """Which optimiser."""
+
+    TPE = "tpe"
+    CMAES = "cmaes"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One setting and its value; less is better, always finite."""
+
+    values: Mapping[str, Value]
+    value: float
+
+
+def suggest_tpe(
+    knobs: Sequence[Knob], told: Sequence[Told], rng: np.random.Generator
+) -> dict[str, Value]:
+    """Values for these knobs by a tree-structured Parzen estimator (Bergstra et al. 2011; Optuna).
+
+    Settings that lack a knob or lie outside its range are not told.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(n_startup_trials=1, seed=int(rng.integers(2**31)))
+    study = optuna.create_study(sampler=sampler)
+    spaces = {knob.name: _distribution(knob) for knob in knobs}
+    for one in _inside(knobs, told):
+        params = {knob.name: _param(knob, one.values[knob.name]) for knob in knobs}
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=spaces, value=one.value)
+        )
+    trial = study.ask()
+    return {knob.name: _asked(trial, knob) for knob in knobs}
+
+
+def suggest_cmaes(
+    knobs: Sequence[Knob],
+    told: Sequence[Told],
+    sources: Sequence[Told],
+    start: Mapping[str, Value],
+    rng: np.random.Generator,
+) -> dict[str, Value]:
+    """Values for these numeric knobs, two or more, by CMA-ES (Hansen 2016), told in the order of rows.
+
+    It starts from the best of `sources` (warm start: Nomura et al. 2021) or around `start`.
+    """
+    from cmaes import CMA, get_warm_start_mgd
+
+    told, sources = _inside(knobs, told), _inside(knobs, sources)
+    mean, sigma, covariance = _vector(knobs, start).clip(0.0, 1.0), SIGMA, None
+    if len(sources) >= SOURCES_LEAST:
+        pairs = [(_vector(knobs, one.values), one.value) for one in sources]
+        mean, sigma, covariance = get_warm_start_mgd(pairs, gamma=BEST_SHARE, alpha=SIGMA / 2)
+    bounds = np.tile([0.0, 1.0], (len(knobs), 1))
+    seed = int(rng.integers(2**31))
+    optimiser = CMA(mean.clip(0.0, 1.0), sigma, bounds, seed=seed, cov=covariance)
+    size = optimiser.population_size
+    for at in range(0, len(told) - size + 1, size):
+        optimiser.tell([(_vector(knobs, one.values), one.value) for one in told[at : at + size]])
+    asked = optimiser.ask()
+    return {knob.name: _from_place(knob, float(at)) for knob, at in zip(knobs, asked, strict=True)}
+
+
+def _distribution(knob: Knob) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if knob.kind is KnobKind.CHOICE:
+        return CategoricalDistribution(knob.choices)
+    log = knob.kind is KnobKind.LOG
+    if knob.whole:
+        return IntDistribution(int(knob.low), int(knob.high), log=log)
+    return FloatDistribution(knob.low, knob.high, log=log)
+
+
+def _param(knob: Knob, value: Value) -> Value:
+    """As the distribution wants it: 2 is no float, and 2.0 no choice of 1, 2 and 4."""
+    if knob.kind is KnobKind.CHOICE:
+        return next(one for one in knob.choices if same_value(one, value))
+    return int(value) if knob.whole else float(value)
+
+
+def _asked(trial: Trial, knob: Knob) -> Value:
+    if knob.kind is KnobKind.CHOICE:
+        return plain_value(trial.suggest_categorical(knob.name, knob.choices))
+    log = knob.kind is KnobKind.LOG
+    if knob.whole:
+        return trial.suggest_int(knob.name, int(knob.low), int(knob.high), log=log)
+    return rounded(knob, trial.suggest_float(knob.name, knob.low, knob.high, log=log))
+
+
+def _inside(knobs: Sequence[Knob], told: Sequence[Told]) -> list[Told]:
+    return [
+        one
+        for one in told
+        if all(knob.name in one.values and knob.holds(one.values[knob.name]) for knob in knobs)
+    ]
+
+
+def _vector(knobs: Sequence[Knob], values: Mapping[str, Value]) -> np.ndarray:
+    return np.array([place(knob, values[knob.name]) for knob in knobs])
+
+
+def _from_place(knob: Knob, at: float) -> int | float:
+    if knob.kind is KnobKind.LOG:
+        low, high = math.log(knob.low), math.log(knob.high)
+        return rounded(knob, math.exp(low + at * (high - low)))
+    return rounded(knob, knob.low + at * (knob.high - knob.low))

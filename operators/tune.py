@@ -1,0 +1,78 @@
+"""Operator `tune`: a few constants of one structure, set by an optimiser that knows all its measurements.
+
+One study a structure. The structure's own measurements are told whoever made them; of its relatives only
+the best: what was good there is worth a try here, but what was bad there may be good here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.optimiser import Method, suggest_cmaes, suggest_tpe
+from operators.source.constants import with_settings
+from operators.source.knobs import KnobKind, Value, range_text, same_value
+from operators.space import Space
+
+MOST_KNOBS = 3  # TPE turns so many at once: most of twenty are fine where they are
+RELATIVES = 3  # of the relatives' settings are told to TPE
+DRAWS = 12  # suggestions before it is said that everything near was tried
+
+
+class TuneSettings(BaseModel):
+    """How constants are optimised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method = Field(default=Method.TPE, description="the optimiser")
+    told: int = Field(default=200, ge=10, description="settings it is told at most, newest first")
+
+
+class Tune:
+    """Sets constants of its parent by what an optimiser makes of all measured settings."""
+
+    name = "tune"
+    kin = Kin.ONE
+
+    def __init__(self, settings: TuneSettings | None = None) -> None:
+        self._settings = settings or TuneSettings()
+
+    def propose(self, request: Request) -> Draft:
+        """The parent with other constants. ProposalFailed when it has none, or all near was tried."""
+        source, space = request.parent("parent").source, Space.of(request)
+        for _ in range(DRAWS):
+            values = self._suggest(space, request.rng)
+            moved = {
+                name: value
+                for name, value in values.items()
+                if not same_value(value, space.start[name])
+            }
+            if not moved or space.was_tried({**space.start, **moved}):
+                continue
+            child = with_settings(source, space.knobs, moved)
+            if not request.history.known(child):
+                return Draft(child, idea_of(moved, space, self._settings.method))
+        raise ProposalFailed("all that the optimiser suggests was tried before")
+
+    def _suggest(self, space: Space, rng: np.random.Generator) -> dict[str, Value]:
+        most, relatives = self._settings.told, space.relatives()
+        numeric = [knob for knob in space.knobs if knob.kind is not KnobKind.CHOICE]
+        if self._settings.method is Method.CMAES and len(numeric) > 1:
+            return suggest_cmaes(numeric, space.told()[-most:], relatives, space.start, rng)
+        told = space.told(waiting=True)[-most:]
+        return suggest_tpe(space.drawn(MOST_KNOBS, rng), [*relatives[:RELATIVES], *told], rng)
+
+
+def idea_of(moved: Mapping[str, Value], space: Space, method: Method) -> str:
+    """What was turned, by which optimiser, and which ranges are guesses."""
+    moves = ", ".join(f"{name} {space.start[name]} -> {value}" for name, value in moved.items())
+    guesses = [
+        f"{knob.name} in {range_text(knob)}"
+        for knob in space.knobs
+        if knob.name in space.guessed and knob.name in moved
+    ]
+    said = f"; range guessed around its first value: {', '.join(guesses)}" if guesses else ""
+    return f"{moves} ({method}, told {len(space.told())} runs of this structure{said})"
