@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from population.records import Decided
+from population.store import Asked
 from population.variant import Measurement, Status
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
@@ -51,14 +52,16 @@ class Choice:
 class Ladder:
     """What was decided so far. A later choosing for a rung stands in the place of an earlier one.
 
-    `choices` by rung and whether it is about ancestors; `approved` holds (variant, rung);
-    `vetoed` says by whom; `reaching`: whose time to reach the seed is measured.
+    `choices` by rung and whether it is about ancestors; `approved` holds (variant, rung), "" for all;
+    `vetoed` says by whom; `reaching`: whose time to reach the seed is measured; `ever` holds all who
+    were chosen, also those whom a later choosing left out, by variant and rung.
     """
 
     choices: dict[tuple[str, bool], Choice] = field(default_factory=dict)
     approved: set[tuple[str, str]] = field(default_factory=set)
     vetoed: dict[str, str] = field(default_factory=dict)
     reaching: str | None = None
+    ever: dict[tuple[str, str], Climber] = field(default_factory=dict)
 
     @classmethod
     def of(cls, decisions: Sequence[Decided]) -> Ladder:
@@ -81,6 +84,10 @@ class Ladder:
         elif kind == REACHING:
             self.reaching = variant_id
 
+    def is_approved(self, variant_id: str, rung: str) -> bool:
+        """Whether a person let it go up to this rung."""
+        return bool({(variant_id, rung), (variant_id, "")} & self.approved)
+
     def choice(self, rung: str) -> Choice | None:
         """The last choosing of graduates and controls for a rung."""
         return self.choices.get((rung, False))
@@ -98,13 +105,39 @@ class Ladder:
                     found.setdefault(one.variant_id, one)
         return tuple(found.values())
 
+    def hear(self, requests: Sequence[Asked]) -> None:
+        """Take in what people asked that no campaign has taken yet."""
+        for one in requests:
+            detail = one.detail if isinstance(one.detail, dict) else {}
+            if said := word(one.kind, detail, one.author):
+                self.take(*said)
+
     def _choose(self, variant_id: str, detail: Mapping[str, Any]) -> None:
         rung, role, number = str(detail["rung"]), Role(detail["role"]), int(detail["choice"])
         climber = Climber(variant_id, rung, role, int(detail["first_block"]))
         key = (rung, role is Role.ANCESTOR)
         known = self.choices.get(key)
         before = known.climbers if known is not None and known.number == number else ()
+        self.ever.setdefault((variant_id, rung), climber)
         self.choices[key] = Choice(number, (*before, climber), dict(detail["basis"]))
+
+
+def word(
+    kind: str, detail: Mapping[str, Any], author: str
+) -> tuple[str, str, dict[str, Any]] | None:
+    """A request about a variant as the kind, variant and detail of a decision; None for any other.
+
+    approve: for `rung`, for every one without; veto, with a `reason`; unveto.
+    """
+    variant_id = detail.get("variant_id")
+    if not isinstance(variant_id, str):
+        return None
+    if kind == "approve":
+        return APPROVED, variant_id, {"rung": str(detail.get("rung") or ""), "author": author}
+    if kind == "veto":
+        reason = str(detail.get("reason") or "")
+        return VETOED, variant_id, {"reason": reason, "author": author}
+    return (UNVETOED, variant_id, {"author": author}) if kind == "unveto" else None
 
 
 def misfit(mine: Measurement | None, seed: Measurement | None, rung: str) -> str:

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from population.archive import DEFAULT_OBJECTIVES, Objective
-from population.reading import events, front, measurements, open_runs, proposals, seed, spent
+from population.ladder import KINDS, Ladder
+from population.reading import (
+    decisions,
+    events,
+    front,
+    measurements,
+    open_runs,
+    pending,
+    proposals,
+    seed,
+    spent,
+)
 from population.records import Event, Measured, OpenRun, Proposed, Spent
 from population.store import Store, StoreError
 from population.variant import DERIVED, Measurement, Outcome, Status
@@ -32,6 +43,7 @@ class Record:
     seconds_spent: float
     events: list[Event]
     in_flight: list[OpenRun]
+    ladder: Ladder  # with what people asked that no campaign has taken yet
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -42,6 +54,8 @@ class Record:
         seed_id = seed(store)
         if seed_id is None:
             raise StoreError(f"{store.path} holds no seed; it was never a campaign")
+        ladder = Ladder.of(decisions(store, KINDS))
+        ladder.hear(pending(store))
         return cls(
             config=config,
             objectives=tuple(map(Objective.model_validate, config.get("objectives", ())))
@@ -56,6 +70,7 @@ class Record:
             seconds_spent=float(store.setting("seconds_spent", 0.0)),
             events=events(store, limit=EVENTS_READ),
             in_flight=open_runs(store),
+            ladder=ladder,
         )
 
     @property

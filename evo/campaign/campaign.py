@@ -7,13 +7,13 @@ at any moment goes on from its rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
+from evo.campaign.certifying import Decision
 from evo.campaign.evaluation_lane import EvaluationLane
+from evo.campaign.ladder.word import take_requests, told, word_of
 from evo.campaign.parts import Ending, LoopSettings, Parts, Shared, Stop
 from evo.campaign.proposal_lane import ProposalLane
-from population.ladder import APPROVED
+from population.ladder import APPROVED, VETOED
 from population.store import Asked
 from population.variant import Purpose
 
@@ -94,7 +94,7 @@ class Campaign:
 
     def _answer_requests(self, before_start: bool = False) -> None:
         """Do what was asked; a stop that was meant for an earlier process is not meant for this one."""
-        for asked in self.shared.recorder.write(lambda store: store.take_requests()):
+        for asked in self.shared.recorder.write(take_requests):
             if not (before_start and asked.kind == "stop"):
                 self._answer(asked)
 
@@ -104,31 +104,25 @@ class Campaign:
         if asked.kind == "stop":
             self.stop(now=bool(detail.get("now")))
             self.shared.say("request", f"{asked.author} asked to stop")
-        elif asked.kind in ("approve", "veto"):
-            self._take_word(asked.kind == "veto", str(detail["variant_id"]), detail, asked.author)
+        elif (said := word_of(asked)) is not None:
+            self._heed(said)
         else:
             self.shared.say(
                 "request", f"{asked.author} asked for {asked.kind}, which is not known here"
             )
 
-    def _take_word(
-        self, against: bool, variant_id: str, detail: Mapping[str, Any], author: str
-    ) -> None:
-        """What a person says of a variant counts from now on and is a decision of its own."""
+    def _heed(self, said: Decision) -> None:
+        """What a person says of a variant counts from now on; it is a decision already."""
         graduation = self.parts.graduation
         with self.shared.changed:
-            if against:
-                decision = graduation.veto(variant_id, author, str(detail.get("reason", "")))
-            else:
-                decision = graduation.approve(variant_id, detail.get("rung"), author)
-            if decision is None:
-                self.shared.say("request", f"{author}'s word on {variant_id[:8]} changes nothing")
+            if not graduation.heed(said):
                 return
-            self._evaluations.record([decision])
-            if decision.kind != APPROVED:
-                self._proposals.heed_veto(variant_id, against)
+            if said.kind != APPROVED:
+                self._proposals.heed_veto(said.variant_id, said.kind == VETOED)
                 self._evaluations.veto(graduation.ladder.vetoed)
             self.shared.changed.notify_all()
+        for line in told([said]):
+            self.shared.say("request", line)
 
     def _name_phase(self) -> None:
         purposes = self._evaluations.purposes()
@@ -144,5 +138,7 @@ class Campaign:
         waiting = self.parts.graduation.waiting()
         if waiting:
             ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
-            return Ending(f"waiting for your word on {ids}: `evo approve ID`", complete=False)
+            return Ending(
+                f"waiting for your word on {ids}: `evo approve` shows why", complete=False
+            )
         return Ending(self._proposals.closed or "everything asked for is measured", complete=True)

@@ -111,6 +111,20 @@ def running_process(folder: Path) -> int | None:
     return None
 
 
+def ask(folder: Path, kind: str, detail: dict[str, object]) -> None:
+    """Ask something of the campaign: of the process that runs it, or of the next one that does."""
+    import getpass
+
+    from population.store import Store
+
+    try:
+        author = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in some containers
+        author = "user"
+    with Store.open(folder / DATABASE) as store:
+        store.add_request(kind, detail, author=author)
+
+
 def config_values(folder: Path, record: Record) -> Mapping[str, object]:
     """The config in force: the folder's where it can be read, else as first run. Without defaults."""
     import yaml
@@ -167,7 +181,7 @@ def next_command(one: Overview) -> str:
     if one.running is not None:
         return f"evo top{where}"
     if "approve" in one.phase:
-        return f"evo approve {one.findings.leader_id or 'ID':.8}{where}"
+        return f"evo approve{where}"
     if (
         one.phase.startswith(("interrupted", "stopped", "not started"))
         or one.findings.leader_id is None

@@ -1,4 +1,4 @@
-"""The commands that run a campaign or speak to one that runs: run, resume, graduate, stop, approve."""
+"""The commands that run a campaign or speak to one that runs: run, resume, graduate, stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import (
-    FAILED,
     INTERRUPTED,
     DirOption,
     JsonOption,
@@ -26,6 +25,7 @@ from evo.cli.app import (
 )
 from evo.cli.folder import (
     DATABASE,
+    ask,
     at,
     campaign_folder,
     fresh_folder,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from evo.campaign.parts import Ending
     from evo.config import Config
     from evo.folder import Folder
-    from population.store import Store
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A campaign file (YAML).")]
 SetOption = Annotated[
@@ -139,7 +138,7 @@ def stop(
     folder = campaign_folder(directory)
     process = running_process(folder)
     if process is not None:
-        _ask(folder, "stop", {"now": now})
+        ask(folder, "stop", {"now": now})
     if as_json:
         show_json({"folder": folder, "process": process, "now": now})
         return
@@ -150,76 +149,6 @@ def stop(
         f"asked process {process} to stop"
         + (" now" if now else "; the runs under way finish first")
     )
-
-
-@app.command(epilog="Example: evo approve best")
-def approve(
-    variant: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID", help="An id, a unique prefix of 4 or more, or seed, best, last."
-        ),
-    ],
-    directory: DirOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a variant go up to the next rung (for campaigns with `promotion: manual`)."""
-    from population.reading import resolve
-    from population.store import Store
-
-    folder = searched_folder(directory)
-    with Store.open(folder / DATABASE, read_only=True) as store:
-        variant_id = resolve(store, variant)
-        objection = _not_to_approve(store, folder, variant_id)
-    if objection:
-        complain(objection)
-        raise typer.Exit(FAILED)
-    _ask(folder, "approve", {"variant_id": variant_id})
-    if as_json:
-        show_json({"variant": variant_id, "path": folder})
-        return
-    when = (
-        "now"
-        if running_process(folder) is not None
-        else "with the next `evo graduate` or `evo resume`"
-    )
-    print(f"approved {variant_id[:8]}: it goes up if it is among the picks; takes effect {when}")
-
-
-def _not_to_approve(store: Store, folder: Path, variant_id: str) -> str | None:
-    """Why approving this variant could have no effect; None when it can."""
-    from evo.analysis.record import Record
-    from evo.cli.folder import config_values
-    from population.variant import Status
-
-    record = Record.of(store)
-    graduation = config_values(folder, record).get("graduation")
-    if isinstance(graduation, dict) and graduation.get("promotion") == "auto":
-        return "nothing waits for approval here: graduation.promotion is auto"
-    if variant_id == record.seed_id:
-        return "the seed needs no approval: it runs beside every variant that goes up"
-    if len(record.rungs) < 2:
-        return f"there is no rung above {record.proxy} to go up to"
-    ok = any(
-        run.order.variant_id == variant_id
-        and run.order.rung == record.proxy
-        and run.status is Status.OK
-        for run in record.runs()
-    )
-    return None if ok else f"{variant_id[:8]} has no score at {record.proxy}, so it cannot go up"
-
-
-def _ask(folder: Path, kind: str, detail: dict[str, object]) -> None:
-    import getpass
-
-    from population.store import Store
-
-    try:
-        author = getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in some containers
-        author = "user"
-    with Store.open(folder / DATABASE) as store:
-        store.add_request(kind, detail, author=author)
 
 
 def _follow(
@@ -275,8 +204,8 @@ def _next(
     where = at(folder.path)
     commands = []
     leader = findings.leader_id
-    if "approve" in ending.reason and leader is not None:
-        commands += [f"evo approve {leader[:8]}{where}", f"evo graduate{where}"]
+    if "approve" in ending.reason:
+        commands += [f"evo approve{where}", f"evo graduate{where}"]
     elif not ending.complete:
         commands.append(f"evo resume{where}")
     if leader is not None:

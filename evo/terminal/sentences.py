@@ -93,6 +93,18 @@ def interval(one: Comparison) -> str:
     return f"{100 * one.confidence:.0f} % interval of the difference: {ends} ({how}); {holds}."
 
 
+def gain_below(one: Comparison | None, fresh: bool) -> str:
+    """What a variant gains at the rung below, with its n and how far to believe it."""
+    if one is None:
+        return "not measured beside the seed"
+    which = "on blocks that played no part in choosing it" if fresh else "on blocks that chose it"
+    way = "lower" if one.difference < 0 else "higher"
+    told = (
+        f"{one.metric} {value(one.metric, abs(one.difference))} {way} than the seed's at {one.rung}"
+    )
+    return f"{told}, {which}: {MEANS[one.verdict]}. {interval(one)}"
+
+
 def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
     """What differs from the seed, in one line."""
     parts = [

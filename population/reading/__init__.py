@@ -1,6 +1,13 @@
 """What a store knows: every read of it, as functions of a store, in one file a subject."""
 
-from population.reading.campaign import decisions, events, front, last_measurement_id, spent
+from population.reading.campaign import (
+    decisions,
+    events,
+    front,
+    last_measurement_id,
+    pending,
+    spent,
+)
 from population.reading.measurements import counts_by_status, measurement, measurements, open_runs
 from population.reading.proposals import (
     children_of,
@@ -43,6 +50,7 @@ __all__ = [
     "measurements",
     "next_proposal_number",
     "open_runs",
+    "pending",
     "proposal",
     "proposals",
     "resolve",

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from population.reading.rows import count
 from population.records import Decided, Event, Spent
-from population.store import Store
+from population.store import Asked, Store
 
 
 def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:
@@ -22,6 +22,12 @@ def decisions(store: Store, kinds: Collection[str]) -> list[Decided]:
     sql = f"SELECT id, kind, variant_id, detail, created FROM decisions WHERE kind IN ({marks}) ORDER BY id"
     rows = store.query(sql, list(kinds))
     return [Decided(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
+
+
+def pending(store: Store) -> list[Asked]:
+    """What was asked and is not taken yet, oldest first."""
+    sql = "SELECT id, kind, detail, author, created FROM requests WHERE done IS NULL ORDER BY id"
+    return [Asked(id, kind, json.loads(text), *rest) for id, kind, text, *rest in store.query(sql)]
 
 
 def front(store: Store, rung: str) -> dict[str, str]:

@@ -111,3 +111,28 @@ def finished(folder: Path) -> tuple[Built, str, str]:
         built.run(one, bpb, 0, Purpose.GRADUATE, "larger")
     built.store.add_event("end", "budget spent, variants (3)")
     return built, leader, crashed
+
+
+def choose(
+    built: Built, variant: str, rung: str = "larger", role: str = "graduate", first_block: int = 9
+) -> None:
+    """The campaign chose a variant for a rung."""
+    detail = {"rung": rung, "role": role, "choice": 1, "first_block": first_block, "basis": {}}
+    built.store.add_decision("chosen", variant, detail)
+
+
+def waiting(folder: Path) -> tuple[Built, str, str]:
+    """A campaign with two graduates: built at the larger rung, not run there, and run anew at the proxy."""
+    built = Built(folder)
+    built.runs(built.seed, [2.50, 2.52, 2.51], Purpose.CALIBRATE)
+    first = built.child(SEED.replace("0.1", "0.2"), built.seed, "nudge", "LR 0.1 -> 0.2")
+    second = built.child(SEED + "class Model: x = 1\n", built.seed, "llm_mutate", "a new layer")
+    for one, size, bpb in ((first, 110.0, 2.4), (second, 90.0, 2.45), (built.seed, 100.0, 2.5)):
+        if one != built.seed:
+            built.run(one, bpb)
+            choose(built, one)
+        built.run(one, 3.0, 0, Purpose.GRADUATE, "larger/one-step", more={"parameters": size})
+        built.runs(one, [bpb, bpb + 0.01], Purpose.GRADUATE, first=9)
+    built.front({first: "replicated", second: "candidate"})
+    built.store.add_event("end", "waiting for your word: `evo approve`")
+    return built, first, second

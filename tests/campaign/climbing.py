@@ -10,7 +10,7 @@ from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.ladder.settings import GraduationSettings, Promotion
 from evo.campaign.tally import Tally, key_of
 from population.archive import VAL_BPB, Objective
-from population.ladder import Ladder, Role
+from population.ladder import Ladder, Role, word
 from population.lineage import Lineage
 from population.records import Measured
 from population.variant import Measurement, Order, Parent, Purpose, Status
@@ -77,11 +77,22 @@ class Mountain:
             self.run(order)
         return most
 
-    def take(self, decision: Decision | None) -> None:
-        assert decision is not None
-        self.decided.append(decision)
-        if decision.kind != "approved":
-            self.tally.veto({decision.variant_id} if decision.kind == "vetoed" else set())
+    def say(
+        self,
+        graduation: Graduation,
+        kind: str,
+        variant_id: str,
+        rung: str = "",
+        author: str = "ann",
+    ) -> bool:
+        """A person's word reaches the ladder."""
+        said = word(kind, {"variant_id": variant_id, "rung": rung}, author)
+        assert said is not None
+        heeded = graduation.heed(Decision(*said))
+        if heeded:
+            self.decided.append(Decision(*said))
+            self.tally.veto(graduation.ladder.vetoed)
+        return heeded
 
     def on(self, rung: str) -> set[str]:
         """Who ran at a rung for graduation."""

@@ -106,13 +106,13 @@ def test_each_step_waits_for_a_word_and_only_the_approved_go_up() -> None:
     assert [(one.variant_id, one.rung) for one in graduation.waiting()] == [
         (f"v{place:02d}", "mid") for place in range(4)
     ]
-    mountain.take(graduation.approve("v02", None, "ann"))
+    assert mountain.say(graduation, "approve", "v02", "mid")
     mountain.climb(graduation)
     controls = set(names(graduation, "mid", Role.CONTROL))
     assert mountain.on("mid") == {"seed", "v02", *controls}
     assert [one.variant_id for one in graduation.waiting()] == ["v00", "v01", "v03", "v02"]
     assert mountain.on("target") == set()
-    mountain.take(graduation.approve("v02", None, "ann"))
+    assert mountain.say(graduation, "approve", "v02", "target")
     mountain.climb(graduation)
     assert mountain.on("target") == {"seed", "v02", *controls}
 
@@ -122,7 +122,7 @@ def test_one_approved_late_is_compared_anew_for_the_next_rung() -> None:
     graduation = mountain.graduation(MANUAL)
     mountain.climb(graduation)
     for one in ("v02", "v00", "v01"):
-        mountain.take(graduation.approve(one, None, "ann"))
+        mountain.say(graduation, "approve", one, "mid")
         mountain.climb(graduation)
     assert names(graduation, "target", Role.GRADUATE) == ["v00", "v01"]
 
@@ -133,17 +133,17 @@ def test_a_vetoed_variant_is_neither_parent_nor_member_nor_graduate_and_the_next
     mountain = Mountain()
     graduation = mountain.graduation(MANUAL)
     mountain.climb(graduation)
-    mountain.take(graduation.veto("v00", "ann", "reads the clock"))
+    assert mountain.say(graduation, "veto", "v00")
     mountain.climb(graduation)
     assert [one.variant_id for one in graduation.waiting()] == ["v01", "v02", "v03", "v04"]
     assert "v00" not in mountain.tally.front("proxy")
     assert "v00" not in [one.variant_id for one in mountain.tally.candidates("proxy")]
     again = mountain.graduation(MANUAL)
     assert [one.variant_id for one in again.waiting()] == ["v01", "v02", "v03", "v04"]
-    mountain.take(graduation.approve("v00", None, "ann"))
+    assert mountain.say(graduation, "unveto", "v00")
     assert "v00" in mountain.tally.front("proxy")
-    assert ("v00", "mid") not in graduation.ladder.approved
-    assert graduation.veto("seed", "ann", "") is None
+    assert not graduation.ladder.is_approved("v00", "mid")
+    assert not mountain.say(graduation, "veto", "seed")
 
 
 def test_a_veto_in_the_middle_of_the_ladder_ends_the_way_up() -> None:
@@ -152,7 +152,7 @@ def test_a_veto_in_the_middle_of_the_ladder_ends_the_way_up() -> None:
     while "v00" not in mountain.on("target"):
         mountain.climb(graduation, most=1)
     before = len(mountain.ran)
-    mountain.take(graduation.veto("v00", "ann", ""))
+    mountain.say(graduation, "veto", "v00")
     mountain.climb(graduation)
     assert "v00" not in {one.variant_id for one in mountain.ran[before:]}
     assert names(graduation, "target", Role.GRADUATE)[0] == "v01"
@@ -169,9 +169,7 @@ def test_a_ladder_that_was_killed_goes_on_and_repeats_nothing(
             while mountain.climb(mountain.graduation(settings), most=every) == every:
                 pass
             for one in mountain.graduation(settings).waiting()[:2]:
-                mountain.take(
-                    mountain.graduation(settings).approve(one.variant_id, one.rung, "ann")
-                )
+                mountain.say(mountain.graduation(settings), "approve", one.variant_id, one.rung)
         return mountain
 
     once, cut_up = whole(500), whole(cut)

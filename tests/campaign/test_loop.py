@@ -12,7 +12,15 @@ from evo.campaign.budget import BudgetSettings
 from evo.campaign.ladder.settings import Promotion
 from evo.campaign.parts import LoopSettings
 from evo.campaign.policy import PolicySettings
-from population.reading import counts_by_status, events, front, measurements, proposals
+from population.reading import (
+    counts_by_status,
+    events,
+    front,
+    measurements,
+    proposals,
+    seed,
+    unmeasured,
+)
 from population.variant import Outcome, Purpose, Status
 from tests.campaign.fakes import (
     LARGER,
@@ -267,3 +275,47 @@ def test_an_exact_campaign_gives_the_same_rows_again_also_across_an_interruption
             ], [(p.number, p.variant_id, p.parents) for p in proposals(store)]
 
     assert rows_of(tmp_path / "a.db", None) == rows_of(tmp_path / "b.db", cut)
+
+
+def test_a_veto_counts_in_a_running_campaign_and_in_the_next(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL).run()
+    with open_store() as store:
+        best = next(one for one in front(store, "proxy") if one != seed(store))
+        before = max(made.number for made in proposals(store))
+        store.add_request("veto", {"variant_id": best, "reason": "it reads the clock"}, "ann")
+        store.add_request("veto", {"variant_id": seed(store)}, "ann")
+        store.add_request("veto", {"variant_id": "nobody"}, "ann")
+    second = make_campaign(
+        open_store,
+        rungs=(PROXY, LARGER),
+        promotion=Promotion.MANUAL,
+        budget=BudgetSettings(variants=30),
+    )
+    second.run()
+    with open_store() as store:
+        later = proposals(store, after=before)
+        parents = {one.variant_id for made in later for one in made.parents}
+        assert len(later) == 20 and best not in parents
+        assert best not in front(store, "proxy") and seed(store) is not None
+        assert store.query("SELECT kind, variant_id FROM decisions WHERE kind = 'vetoed'") == [
+            ("vetoed", best)
+        ]
+        assert any("ann vetoed" in event.text for event in events(store))
+    third = make_campaign(open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL)
+    assert best in third.parts.graduation.ladder.vetoed
+    assert best not in [one.variant_id for one in third.parts.tally.candidates("proxy")]
+
+
+def test_a_child_that_is_vetoed_before_its_turn_is_not_measured(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    first = make_campaign(open_store, evaluator=FakeEvaluator(seconds=0.2))
+    threading.Timer(0.7, first.stop).start()
+    first.run()
+    with open_store() as store:
+        waits = unmeasured(store, "proxy")[0]
+        store.add_request("veto", {"variant_id": waits}, "ann")
+    make_campaign(open_store).run()
+    with open_store() as store:
+        assert measurements(store, variant_id=waits) == []
+        assert purposes_in(store)[Purpose.SCREEN] == 9

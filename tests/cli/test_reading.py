@@ -193,7 +193,7 @@ def test_help_teaches_with_an_example_for_every_command(evo: Evo) -> None:
     listed = evo("--help").out
     for command in (
         *("run", "resume", "stop", "status", "top", "show", "diff", "tree", "export", "graduate"),
-        *("approve", "evaluate", "init", "doctor"),
+        *("approve", "veto", "evaluate", "init", "doctor"),
     ):
         assert command in listed
         assert "Example: evo" in evo(command, "--help").out, command
@@ -205,7 +205,10 @@ def test_approval_waits_in_the_store_for_the_next_run(
     said = evo("approve", "best")
     assert "takes effect with the next" in said.out
     (asked,) = campaign[0].store.take_requests()
-    assert (asked.kind, asked.detail) == ("approve", {"variant_id": campaign[1]})
+    assert (asked.kind, asked.detail) == (
+        "approve",
+        {"variant_id": campaign[1], "rung": "larger"},
+    )
 
 
 def test_stop_asks_nobody_when_nobody_runs(evo: Evo, campaign: tuple[Built, str, str]) -> None:

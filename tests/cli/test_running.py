@@ -186,7 +186,8 @@ def test_a_live_campaign_that_waits_goes_on_after_approval(
     if "evo approve" not in text:
         assert "nothing better" in text
         pytest.skip("no child was on the front, so there was nobody to approve")
-    waiting = re.findall(r"evo approve (\w{8})", text)[-1]
+    waiting = re.findall(r"your word on (\w{8})", text)[-1]
+    assert f"{waiting} to larger" in " ".join(evo("approve").out.split())
     assert evo("approve", waiting).code == 0
     done = process("graduate", cwd=tmp_path)
     assert done.code == 0, done.err

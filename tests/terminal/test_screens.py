@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
 from evo.analysis.findings import Findings, find
-from evo.analysis.forecast import Plan, RungPlan, forecast, outlook
+from evo.analysis.forecast import Plan, RungPlan, RungWork, forecast, outlook
 from evo.analysis.record import Record
 from evo.terminal import sentences
 from evo.terminal.closing import closing_screen
@@ -213,7 +213,7 @@ def test_a_lineage_deeper_than_the_stack_can_be_drawn_to_a_depth() -> None:
 
 
 def test_the_forecast_names_every_figure_of_a_start() -> None:
-    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 1, 1, variants=20, seconds=None)
+    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, variants=20, seconds=None)
     text = unwrapped(shown(forecast_screen("night", "campaigns/night-1", forecast(plan), 0.0)))
     for part in (
         "slots 2",
@@ -228,16 +228,15 @@ def test_the_forecast_names_every_figure_of_a_start() -> None:
 
 def test_the_forecast_says_which_operators_rest_and_why() -> None:
     rests = "llm_mutate rest: OPENAI_API_KEY is not set"
-    plan = Plan(
-        2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 1, 1, 20, seconds=None, llm_resting=rests
-    )
+    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 20, seconds=None, llm_resting=rests)
     text = unwrapped(shown(forecast_screen("night", "here", forecast(plan), 0.0)))
     assert f"none: {rests}; 0 tokens, 0 dollars" in text
 
 
 def test_the_outlook_shrinks_with_every_run_and_agrees_with_the_forecast() -> None:
     rungs = (RungPlan("proxy", 8.0, measured_seconds=10.0), RungPlan("larger", 24.0, 2.0))
-    plan = Plan(2, rungs, 4, 0.2, 3, 1, 1, variants=20, seconds=None)
+    work = {"larger": RungWork(2, 2)}
+    plan = Plan(2, rungs, 4, 0.2, 3, variants=20, seconds=None, ladder=work)
     expected = forecast(plan)
     start = outlook(plan, 0, 0, 0.0)
     assert start is not None and start.runs == expected.runs

@@ -23,10 +23,9 @@ from evo.campaign.ladder.choosing import (
     promoted_ancestors,
 )
 from evo.campaign.ladder.settings import GraduationSettings, Promotion, share_names
-from evo.campaign.ladder.word import approval, veto
 from evo.campaign.policy import given_up
 from evo.campaign.tally import Key, Tally, key_of
-from population.ladder import CHOSEN, REACHING, Choice, Climber, Ladder, Role, misfit
+from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Climber, Ladder, Role, misfit
 from population.lineage import Lineage
 from population.variant import ONE_STEP, Measurement, Order, Purpose, Status
 
@@ -66,7 +65,7 @@ class Graduation:
             found = found or self._choose_further(below, rung)
         found = found or self._choose_ancestors() or self._choose_reaching()
         for one in found:
-            self._taken_in(one)
+            self._take(one)
         return found
 
     def _choose_first(self) -> list[Decision]:
@@ -123,7 +122,7 @@ class Graduation:
         new = [one for one in line if one not in there and one not in self.ladder.vetoed]
         number = 1 if now is None else now.number + 1
         return [
-            self._one_chosen(one, target, Role.ANCESTOR, number, {"best": best})
+            self._one_chosen(one, target, Role.ANCESTOR, number, {"best": best}, beside=best)
             for one in new[: self._settings.ancestors]
         ]
 
@@ -147,11 +146,19 @@ class Graduation:
         return [self._one_chosen(one, rung, role, number, basis) for role, one in roles]
 
     def _one_chosen(
-        self, variant_id: str, rung: str, role: Role, number: int, basis: dict[str, Any]
+        self,
+        variant_id: str,
+        rung: str,
+        role: Role,
+        number: int,
+        basis: dict[str, Any],
+        beside: str | None = None,
     ) -> Decision:
+        """`beside`: whose fresh blocks at the proxy it shares; by default those it was given before."""
         known = self.ladder.choice(self._upper[0])
         climbers = known.climbers if known is not None else ()
-        block = next((one.first_block for one in climbers if one.variant_id == variant_id), None)
+        like = beside or variant_id
+        block = next((one.first_block for one in climbers if one.variant_id == like), None)
         detail = {"rung": rung, "role": role.value, "choice": number, "basis": basis}
         detail["first_block"] = self._first_fresh_block() if block is None else block
         return Decision(CHOSEN, variant_id, detail)
@@ -161,20 +168,17 @@ class Graduation:
         rows = self._tally.rows(self._proxy)
         return max((row.measurement.order.block for row in rows), default=-1) + 1
 
-    def approve(self, variant_id: str, rung: str | None, author: str) -> Decision | None:
-        """A person says yes: to the next rung or the one named; a veto is only lifted. None: no change."""
-        return self._taken_in(approval(self.ladder, self._upper, variant_id, rung, author))
+    def heed(self, said: Decision) -> bool:
+        """What a person said of a variant counts from now on; whether that changes anything."""
+        is_seed = said.variant_id == self._tally.seed_id or said.variant_id not in self._lineage
+        lifts_nothing = said.kind == UNVETOED and said.variant_id not in self.ladder.vetoed
+        if is_seed or lifts_nothing:
+            return False
+        self._take(said)
+        return True
 
-    def veto(self, variant_id: str, author: str, reason: str) -> Decision | None:
-        """A person says no, for good. None where that changes nothing, as for the seed."""
-        if variant_id == self._tally.seed_id or variant_id in self.ladder.vetoed:
-            return None
-        return self._taken_in(veto(variant_id, author, reason))
-
-    def _taken_in(self, decision: Decision | None) -> Decision | None:
-        if decision is not None:
-            self.ladder.take(decision.kind, decision.variant_id, decision.detail)
-        return decision
+    def _take(self, decision: Decision) -> None:
+        self.ladder.take(decision.kind, decision.variant_id, decision.detail)
 
     # -- what to run ---------------------------------------------------------------------------------------
 
@@ -208,9 +212,12 @@ class Graduation:
 
     def _fresh_orders(self) -> Iterator[Order]:
         """At the proxy, on blocks that chose nobody."""
-        climbers = self.ladder.climbers(self._upper[0]) if self._upper else ()
+        if not self._upper:
+            return
+        first, last = (self.ladder.climbers(self._upper[end]) for end in (0, -1))
+        ancestors = [one for one in last if one.role is Role.ANCESTOR]
         for place in range(self._settings.fresh_blocks):
-            for climber in climbers:
+            for climber in (*first, *ancestors):
                 for one in (self._tally.seed_id, climber.variant_id):
                     block = climber.first_block + place
                     yield Order(one, self._proxy, block, 0, Purpose.GRADUATE)
@@ -271,7 +278,7 @@ class Graduation:
         if mine is None or seed is None:
             return BUILDS
         manual = self._settings.promotion is Promotion.MANUAL and climber.role is Role.GRADUATE
-        return WAITS if manual and (one, rung) not in self.ladder.approved else ""
+        return WAITS if manual and not self.ladder.is_approved(one, rung) else ""
 
     def _is_open(self, climber: Climber) -> bool:
         """Whether a climber or the seed beside it has still to be built or run, by nobody's word."""

@@ -60,7 +60,7 @@ def work_by_rung(settings: GraduationSettings, rungs: Sequence[str]) -> Mapping[
     if len(rungs) < 2 or not settings.graduates:
         return work
     many, beside = settings.graduates, settings.controls + 1
-    work[rungs[0]] = RungWork(0, (many + beside) * settings.fresh_blocks)
+    work[rungs[0]] = RungWork(0, (many + beside + settings.ancestors) * settings.fresh_blocks)
     for rung in rungs[1:]:
         last = rung == rungs[-1]
         everyone = many + beside + (settings.ancestors if last else 0)

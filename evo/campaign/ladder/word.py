@@ -1,33 +1,45 @@
-"""What people say of a variant: approved for its next rung, or vetoed; and the ladder's decisions in words."""
+"""What people say of a variant, as decisions; and the ladder's decisions in words.
+
+A request becomes a decision in the transaction that takes it, so that no kill comes between.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evo.campaign.certifying import Decision
-from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Ladder, Role
+from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
+from population.reading import UnknownVariant, pending, seed, variant
+from population.store import Asked, Store
 
 
-def approval(
-    ladder: Ladder, upper: Sequence[str], variant_id: str, rung: str | None, author: str
-) -> Decision | None:
-    """The decision that an approval amounts to: a veto lifted, or one rung more; None when none is left.
-
-    rung: None for the lowest one that it is not approved for.
-    """
-    if variant_id in ladder.vetoed:
-        return Decision(UNVETOED, variant_id, {"author": author})
-    open_rungs = [one for one in upper if (variant_id, one) not in ladder.approved]
-    if rung is None and open_rungs:
-        rung = open_rungs[0]
-    if rung not in open_rungs:
-        return None
-    return Decision(APPROVED, variant_id, {"rung": rung, "author": author})
+def take_requests(store: Store) -> list[Asked]:
+    """The requests not taken yet; those about variants are decisions from now on."""
+    if not pending(store):
+        return []  # asked often: must not take the write lock for nothing
+    with store.transaction():
+        asked = store.take_requests()
+        for one in asked:
+            decision = word_of(one)
+            if decision is not None and _is_about_a_child(store, decision.variant_id):
+                store.add_decision(decision.kind, decision.variant_id, decision.detail)
+    return asked
 
 
-def veto(variant_id: str, author: str, reason: str) -> Decision:
-    """Never parent, front member or graduate again."""
-    return Decision(VETOED, variant_id, {"author": author, "reason": reason})
+def word_of(asked: Asked) -> Decision | None:
+    """The decision that a request amounts to; None for what is no word on a variant."""
+    detail: Mapping[str, Any] = asked.detail if isinstance(asked.detail, dict) else {}
+    said = word(asked.kind, detail, asked.author)
+    return None if said is None else Decision(*said)
+
+
+def _is_about_a_child(store: Store, variant_id: str) -> bool:
+    try:
+        variant(store, variant_id)
+    except UnknownVariant:
+        return False
+    return variant_id != seed(store)
 
 
 def told(decisions: Sequence[Decision]) -> list[str]:
@@ -50,7 +62,7 @@ def told(decisions: Sequence[Decision]) -> list[str]:
 def _one_told(decision: Decision) -> str:
     who, author = decision.variant_id[:8], decision.detail.get("author", "")
     if decision.kind == APPROVED:
-        return f"{author} approved {who} for {decision.detail['rung']}"
+        return f"{author} approved {who} for {decision.detail['rung'] or 'every rung'}"
     if decision.kind == VETOED:
         because = f": {decision.detail['reason']}" if decision.detail.get("reason") else ""
         return f"{author} vetoed {who}{because}"

@@ -1,0 +1,162 @@
+"""Where everyone stands on the ladder: in which role, how far, and beside the seed there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evo.analysis.comparison import Comparison, compare
+from evo.analysis.record import Record
+from population.ladder import Climber, Role, misfit
+from population.variant import DERIVED, ONE_STEP, Measurement, Purpose, Status
+
+GRADUATING = frozenset({Purpose.GRADUATE})
+
+
+class State(StrEnum):
+    """How far a climber is at its rung."""
+
+    WAITS = "waits for approval"
+    TO_BUILD = "to be built"
+    TO_RUN = "to run"
+    RAN = "ran"
+    HELD_BACK = "held back"  # it does not build or does not scale there
+    FAILED = "failed"
+    VETOED = "vetoed"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of the ladder's settings the figures need."""
+
+    manual: bool
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One climber at one rung. `reason` says why it is held back or failed, or who vetoed it.
+
+    below: beside the seed at the rung below, at the proxy on blocks that chose nobody; here: at this rung.
+    scale: its parameters over the seed's there (None: not built).
+    """
+
+    variant_id: str
+    rung: str
+    role: Role
+    state: State
+    reason: str
+    scale: float | None
+    below: Comparison | None
+    here: Comparison | None
+
+
+def steps(record: Record, terms: Terms) -> list[Step]:
+    """All who stand for a rung now, the lower rungs first, in the order they were chosen."""
+    upper = record.rungs[1:]
+    climbers = [one for rung in upper for one in record.ladder.climbers(rung)]
+    vetoed = [
+        one
+        for one in record.ladder.ever.values()
+        if one.variant_id in record.ladder.vetoed and one.rung in upper
+    ]
+    return [_step(record, one, terms) for one in (*climbers, *vetoed)]
+
+
+def beside_seed(record: Record, variant_id: str, rung: str) -> Comparison | None:
+    """Paired with the seed by the ladder's own runs, so at the proxy on blocks that chose nobody."""
+    pair = (variant_id, record.seed_id, rung)
+    return compare(record.rows, *pair, record.objective, GRADUATING)
+
+
+def gain(record: Record, one: Comparison) -> float:
+    """A difference as a gain: above 0 is better."""
+    return -one.difference if record.objective.direction == "minimise" else one.difference
+
+
+def _step(record: Record, climber: Climber, terms: Terms) -> Step:
+    one, rung = climber.variant_id, climber.rung
+    mine, seed = (_built(record, who, rung) for who in (one, record.seed_id))
+    state, reason = _state(record, climber, terms, mine, seed)
+    return Step(
+        one,
+        rung,
+        climber.role,
+        state,
+        reason,
+        _scale(mine, seed),
+        beside_seed(record, one, record.rungs[record.rungs.index(rung) - 1]),
+        beside_seed(record, one, rung),
+    )
+
+
+def _state(
+    record: Record,
+    climber: Climber,
+    terms: Terms,
+    mine: Measurement | None,
+    seed: Measurement | None,
+) -> tuple[State, str]:
+    one, rung, ladder = climber.variant_id, climber.rung, record.ladder
+    if one in ladder.vetoed:
+        return State.VETOED, f"by {ladder.vetoed[one]}" if ladder.vetoed[one] else ""
+    if trouble := misfit(mine, seed, rung):
+        return State.HELD_BACK, trouble
+    runs = _runs(record, one, rung, GRADUATING)
+    failed = next((run for run in runs if run.status is not Status.OK), None)
+    if failed is not None:
+        return State.FAILED, f"{failed.status}: {failed.reason}"
+    if len(runs) >= terms.blocks:
+        return State.RAN, ""
+    if mine is None or seed is None:
+        return State.TO_BUILD, ""
+    asked = terms.manual and climber.role is Role.GRADUATE
+    waits = asked and not ladder.is_approved(one, rung)
+    return (State.WAITS if waits else State.TO_RUN), ""
+
+
+def _built(record: Record, variant_id: str, rung: str) -> Measurement | None:
+    return next(iter(_runs(record, variant_id, rung + ONE_STEP)), None)
+
+
+def _runs(
+    record: Record, variant_id: str, rung: str, purposes: Collection[Purpose] = tuple(Purpose)
+) -> list[Measurement]:
+    return [
+        run
+        for run in record.runs()
+        if run.order.rung == rung
+        and run.order.variant_id == variant_id
+        and run.order.purpose in purposes
+    ]
+
+
+def _scale(mine: Measurement | None, seed: Measurement | None) -> float | None:
+    if mine is None or seed is None or not (mine.status is seed.status is Status.OK):
+        return None
+    return mine.metrics["parameters"] / seed.metrics["parameters"]
+
+
+@dataclass(frozen=True, slots=True)
+class RungCost:
+    """What graduating took at a rung: its runs for one step and with shares of its budget count too."""
+
+    rung: str
+    runs: int
+    slot_seconds: float
+
+
+def cost_by_rung(record: Record) -> list[RungCost]:
+    """Slot seconds of the ladder's runs, lost ones too, the proxy first."""
+    runs = [
+        one.measurement
+        for one in record.attempts
+        if one.measurement.order.purpose is Purpose.GRADUATE
+    ]
+    found = []
+    for rung in record.rungs:
+        here = [run for run in runs if run.order.rung.partition(DERIVED)[0] == rung]
+        if here:
+            found.append(RungCost(rung, len(here), sum(run.wall_seconds for run in here)))
+    return found

@@ -1,0 +1,78 @@
+"""The commands about the ladder: a person's word, and the evidence it rests on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.built import Built, waiting
+
+from .driving import Evo
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> tuple[Built, str, str]:
+    return waiting(tmp_path / "campaigns" / "built-1")
+
+
+def test_what_waits_is_shown_with_its_evidence(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    _, first, second = campaign
+    out = " ".join(evo("approve").out.split())
+    assert "2 steps up the ladder wait for your word" in out
+    for part in (
+        f"{first[:8]} to larger",
+        "nudge: LR 0.1 -> 0.2",
+        "LR 0.1 → 0.2 (knob)",
+        "0.1000 lower than the seed's at proxy, on blocks that played no part in choosing it",
+        "n=2 pairs",
+        "replicated",
+        "1.10 times the seed's",
+        "2 runs, slot time not known before a run there",
+        "2 runs of the seed and the controls come along once",
+        f"{second[:8]} to larger",
+        "(architecture)",
+        f"evo veto {first[:8]}",
+    ):
+        assert part in out, part
+
+
+def test_the_evidence_is_also_there_for_programs(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    first, second = evo("approve", "--json").json()
+    assert (first["variant_id"], first["rung"], first["fresh"]) == (campaign[1], "larger", True)
+    assert first["gain"]["difference"] == pytest.approx(-0.1) and first["gain"]["low"] is not None
+    assert first["cost"]["runs"] == 2 and second["scale"] == pytest.approx(0.9)
+
+
+def test_what_was_said_counts_before_any_campaign_has_heard_it(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    _, first, second = campaign
+    said = evo("approve", first[:8])
+    assert "approved" in said.out and "goes up to larger" in said.out
+    assert [one["variant_id"] for one in evo("approve", "--json").json()] == [second]
+    assert "is approved for every rung already" in evo("approve", first[:8]).err
+    assert "vetoed" in evo("veto", second[:8], "--because", "reads the clock").out
+    assert evo("approve", "--json").json() == []
+    assert "Nothing waits" in evo("approve").out
+    assert "lifted the veto" in evo("approve", second[:8]).out
+    assert [one["variant_id"] for one in evo("approve", "--json").json()] == [second]
+
+
+def test_the_seed_cannot_be_vetoed(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    said = evo("veto", "seed")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert campaign[0].store.take_requests() == []
+
+
+def test_an_unknown_rung_is_told(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    said = evo("approve", campaign[1][:8], "--to", "largest")
+    assert said.code == 2 and "the rungs above proxy are larger" in said.err
+
+
+def test_the_status_of_a_campaign_that_waits_points_to_the_evidence(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    assert "next  evo approve\n" in evo("status").out
