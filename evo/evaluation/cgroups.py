@@ -96,16 +96,18 @@ class Group:
         return found
 
     def _remove(self) -> None:
+        end = time.monotonic() + END_SECONDS
         for folder in self._unique():
-            for _ in range(20):  # the kernel may need a moment after the last process
+            while True:
                 try:
                     folder.rmdir()
                 except FileNotFoundError:
-                    break
-                except OSError:
-                    time.sleep(0.005)
-                else:
-                    break
+                    pass
+                except OSError:  # the kernel may need a moment after the last process
+                    if time.monotonic() < end:
+                        time.sleep(0.005)
+                        continue
+                break
 
     def _unique(self) -> tuple[Path, ...]:
         return tuple(dict.fromkeys(self._folders.values()))

@@ -133,7 +133,7 @@ class RoleProcess:
         self._poll = select.poll()
         for fd in self._inputs():
             self._poll.register(fd, select.POLLIN)
-        watch.started(self._popen.pid, started_at(self._popen.pid))
+        self.pid, self.started_at = self._popen.pid, started_at(self._popen.pid)
 
     def _most_memory(self) -> int:
         """What the kernel ends, beyond what we end: files of the box count as memory, too."""

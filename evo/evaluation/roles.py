@@ -194,7 +194,8 @@ class Run:
         process = RoleProcess(
             launch, spec, limits, self.watch, setting.slot.cpus, shared, setting.gauge
         )
-        self._running.append(process)
+        self._running.append(process)  # first of all: whoever watches may fail
+        self.watch.started(process.pid, process.started_at)
         return process
 
 
