@@ -6,6 +6,7 @@ import contextlib
 
 import psutil
 
+from evo.evaluation.tree import started_at as start_of
 from population.reading import open_runs
 from population.store import Store
 
@@ -44,7 +45,7 @@ def _end_tree(pid: int, started_at: float | None) -> None:
 def _is_ours(process: psutil.Process, started_at: float | None) -> bool:
     if started_at is None:
         return False
-    if abs(process.create_time() - started_at) <= START_TOLERANCE_SECONDS:
+    if abs(start_of(process.pid) - started_at) <= START_TOLERANCE_SECONDS:
         return True
     try:
         return MARK in process.environ()
