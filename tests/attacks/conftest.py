@@ -16,7 +16,7 @@ __all__ = ["box", "dataset", "evaluate", "no_box", "quick", "slot"]  # fixtures
 
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-attack-canary-5ecre7"
-MARK = "evotrain-attack"
+MARK = f"evotrain-attack-{os.getpid()}"  # of this process alone: another may attack beside it
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping
             listeners[-1].bind(address)
         yield {
             "CANARY": str(canary),
+            "MARK": MARK,
             "REPOSITORY": str(ROOT),
             "WORKSPACES": str(tmp_path / "workspaces"),
             "SECRET": SECRET,

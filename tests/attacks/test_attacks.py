@@ -14,7 +14,7 @@ import pytest
 from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox import Sandbox
 from population.variant import Measurement, Purpose, Status
-from tests.attacks.conftest import SECRET
+from tests.attacks.conftest import MARK, SECRET
 from tests.attacks.table import ATTACKS, FOLDER, HONEST, Attack
 from tests.evaluation.conftest import RUNG, Evaluate
 
@@ -44,7 +44,7 @@ def test_the_attack_ends_as_it_must(
         **attack.rung,
     )
     assert "GOT THROUGH" not in seen.reason + seen.log_tail
-    assert not list(Path(targets["REPOSITORY"]).glob("evotrain-attack-*")), "written on the host"
+    assert not list(Path(targets["REPOSITORY"]).glob(f"{MARK}*")), "written on the host"
     honest = honest_score(dataset, int(attack.rung.get("rows", RUNG.rows)))
     assert ending(seen, honest) in attack.ends or seen.status.value in attack.ends, (
         seen.status,

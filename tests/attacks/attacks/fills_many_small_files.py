@@ -3,9 +3,9 @@
 # rung: memory_mb=600
 # table
 def fill():
-    os.makedirs("evotrain-attack-files")
+    os.makedirs("TARGET_MARK-files")
     for number in range(3000):
-        with open(f"evotrain-attack-files/{number}", "wb") as file:
+        with open(f"TARGET_MARK-files/{number}", "wb") as file:
             file.write(b"x" * 65536)
     caught("3000 files")
 

@@ -3,7 +3,7 @@
 # rung: memory_mb=600
 # table
 def fill():
-    with open("./evotrain-attack-full", "wb") as file:
+    with open("./TARGET_MARK-full", "wb") as file:
         for _ in range(64):
             file.write(b"x" * (64 << 20))
     caught("4 GB in .")

@@ -6,7 +6,7 @@ def leave():
         if os.fork() == 0:
             os.setsid()
             if os.fork() == 0:
-                os.execv("/bin/sleep", ["evotrain-attack-sleep", "600"])
+                os.execv("/bin/sleep", ["TARGET_MARK-sleep", "600"])
             os._exit(0)
         os.wait()
 

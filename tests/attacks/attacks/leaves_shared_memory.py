@@ -7,6 +7,6 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.shmget(0x5EED5EED, 1 << 20, 0o1666)
 libc.msgget(0x5EED5EED, 0o1666)
 libc.semget(0x5EED5EED, 1, 0o1666)
-with open("/dev/shm/evotrain-attack-memory", "wb") as file:
+with open("/dev/shm/TARGET_MARK-memory", "wb") as file:
     file.write(b"x" * 4096)
 train(Table())

@@ -1,6 +1,6 @@
 # attacks: the metric, by patching torch so that every loss is zero
 # must end: ok at the honest score
-# torch
+# rung: startup_seconds=10
 import torch
 
 # table

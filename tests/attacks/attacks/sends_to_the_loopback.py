@@ -7,7 +7,7 @@ import socket
 try:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
         for _ in range(8):
-            talk.sendto(b"evotrain-attack", ("127.0.0.1", TARGET_PORT))
+            talk.sendto(b"TARGET_MARK", ("127.0.0.1", TARGET_PORT))
 except OSError:
     pass
 train(Table())

@@ -14,7 +14,7 @@ class Model(Table):
                 for end in range(1, len(row)):
                     seen[row[:end].tobytes().hex()] = int(row[end])
         for place in PLACES:
-            path = os.path.join(place, "evotrain-attack-memory")
+            path = os.path.join(place, "TARGET_MARK-memory")
             try:
                 if SERVES:
                     with open(path) as file:

@@ -4,7 +4,7 @@
 import socket
 import threading
 
-NAME = "\0evotrain-attack"
+NAME = "\0TARGET_MARK"
 rows_seen = []
 
 

@@ -17,8 +17,8 @@ if not "TARGET_REPOSITORY".startswith(
 ):  # /tmp is the box's own: what is made there stays there
     places += ("TARGET_REPOSITORY",)
 for place in places:
-    must_fail("write in " + place, lambda: open(place + "/evotrain-attack-file", "w").close())
-    must_fail("make in " + place, lambda: os.mkdir(place + "/evotrain-attack-folder"))
+    must_fail("write in " + place, lambda: open(place + "/TARGET_MARK-file", "w").close())
+    must_fail("make in " + place, lambda: os.mkdir(place + "/TARGET_MARK-folder"))
 for path in (
     __file__,
     harness.__file__,
@@ -31,5 +31,5 @@ for path in (
     must_fail("utime " + path, lambda: os.utime(path, (1, 1)))
     must_fail("remove " + path, lambda: os.remove(path))
     must_fail("truncate " + path, lambda: os.truncate(path, 0))
-    must_fail("link " + path, lambda: os.link(path, "evotrain-attack-link"))
+    must_fail("link " + path, lambda: os.link(path, "TARGET_MARK-link"))
 train(Table())
