@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from tests.soaking import (
+    box_of_time,
+    in_the_box,
+    in_turn_when_soaking,
+    pytest_addoption,
+    pytest_terminal_summary,
+    tell,
+)
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+__all__ = [
+    "box_of_time",
+    "in_the_box",
+    "pytest_addoption",
+    "pytest_terminal_summary",
+    "tell",
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip sandboxed tests with the probe's own reason, so that the summary counts them."""
+    in_turn_when_soaking(config, items)
     boxed = [item for item in items if "sandbox" in item.keywords]
     if not boxed:
         return

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -113,7 +114,7 @@ class KilledCampaign:
             self._check_front(store, 0 if at_the_end else BEHIND)
             if at_the_end:
                 assert not store.query("SELECT * FROM runs")
-                assert self._screens(store) == self._variants
+                assert self._screens(store) == self._variants, self._told(store)
         self._check_no_key()
 
     def _check_rows(self, store: Store) -> None:
@@ -168,17 +169,29 @@ class KilledCampaign:
         for path in self.home.rglob("*"):
             assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
+    def _told(self, store: Store) -> str:
+        """What a reader of a failure wants to know."""
+        odd = [
+            (row.id, row.measurement.status.value, row.measurement.reason)
+            for row in measurements(store, statuses=list(Status))
+            if row.measurement.status is not Status.OK
+        ]
+        log = (self.home / "evo.log").read_text()[-3000:]
+        return f"{self._screens(store)} screens of {self._variants}, not ok: {odd}\n{log}"
+
     @staticmethod
     def _screens(store: Store) -> int:
         rows = measurements(store)
         return sum(row.measurement.order.purpose is Purpose.SCREEN for row in rows)
 
 
-def kill_again_and_again(home: Path, rounds: int, seed_number: int) -> Counter[str]:
-    """One campaign killed so often and then run to its end; how often what was hit."""
+def kill_again_and_again(
+    home: Path, rounds: int, seed_number: int, is_over: Callable[[], bool] = lambda: False
+) -> Counter[str]:
+    """One campaign killed so often, or until `is_over`, then run to its end; how often what was hit."""
     with FakeOpenAI(lone_edits(delay=0.4)) as server:
         campaign = KilledCampaign(home, random.Random(seed_number), server)
-        while campaign.kills["kill"] < rounds:
+        while campaign.kills["kill"] < rounds and not is_over():
             campaign.round()
         campaign.finish()
     assert (home / "c" / DATABASE).exists()

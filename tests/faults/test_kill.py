@@ -18,7 +18,12 @@ def test_a_campaign_killed_ten_times_at_any_moment_goes_on_without_loss_or_repea
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed_number", range(2, 6))
-def test_campaigns_killed_a_hundred_times_go_on_without_loss_or_repeats(tmp_path, seed_number):
-    hit = kill_again_and_again(tmp_path, rounds=25, seed_number=seed_number)
-    print(f"kills {seed_number}: {dict(hit)}")
-    assert hit["kill"] == 25
+def test_campaigns_killed_a_hundred_times_go_on_without_loss_or_repeats(
+    tmp_path, seed_number, box_of_time, tell
+):
+    hit = kill_again_and_again(tmp_path, 25, seed_number, box_of_time.is_over)
+    tell(
+        f"{hit['kill']} kills of one campaign: {hit['in a run']} while a run was under way, "
+        f"{hit['in a call']} while a model was asked"
+    )
+    assert hit["kill"] == 25 or (box_of_time.is_over() and hit["kill"] > 0)

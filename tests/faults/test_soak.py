@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from evo.build import build_campaign
+from evo.campaign.board import Event
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.campaign import Campaign
 from evo.campaign.parts import LoopSettings
@@ -38,8 +40,8 @@ class Sample:
     files: int
 
 
-def sampled(campaign: Campaign) -> list[Sample]:
-    """Run it to its end; one sample a measurement."""
+def sampled(campaign: Campaign, is_over: Callable[[], bool] = lambda: False) -> list[Sample]:
+    """Run it to its end, or until `is_over`; one sample a measurement."""
     samples: list[Sample] = []
 
     def sample() -> Sample:
@@ -48,9 +50,13 @@ def sampled(campaign: Campaign) -> list[Sample]:
         files = len(os.listdir("/proc/self/fd"))
         return Sample(time.monotonic(), time.process_time(), rss, files)
 
-    campaign.parts.board.listeners.append(
-        lambda event: samples.append(sample()) if event.kind == "measured" else None
-    )
+    def hear(event: Event) -> None:
+        if event.kind == "measured":
+            samples.append(sample())
+            if is_over():
+                campaign.stop()
+
+    campaign.parts.board.listeners.append(hear)
     campaign.run()
     return samples
 
@@ -64,6 +70,7 @@ def growth(samples: list[Sample], clock: str, window: int) -> float:
     return seconds(samples[-window:]) / seconds(samples[window : 2 * window])
 
 
+@pytest.mark.serial
 def test_three_hundred_variants_cost_as_much_at_the_end_as_at_the_beginning(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     campaign = make_campaign(
@@ -78,29 +85,31 @@ def test_three_hundred_variants_cost_as_much_at_the_end_as_at_the_beginning(tmp_
 
 @pytest.mark.soak
 @pytest.mark.sandbox
-def test_two_thousand_variants_grow_neither_memory_nor_files_nor_time(tmp_path):
+@pytest.mark.timeout(3600)
+def test_two_thousand_variants_grow_neither_memory_nor_files_nor_time(tmp_path, box_of_time, tell):
     rung = {"depth": 1, "context": 64, "budget": 20_000, "rows": 16, "memory_mb": 1024}
     config = write_config(
         tmp_path,
         train=str(CHEAPEST),
         clock="tokens",
         rungs={"proxy": rung},
-        budget={"variants": int(os.environ.get("SOAK_VARIANTS", "2000"))},
+        budget={"variants": 2000},
     )
     folder = create_campaign(read_config(config), tmp_path / "c")
     with locked(folder):
         chosen = config_of(folder)
-        samples = sampled(build_campaign(folder, chosen, LoopSettings()))
+        samples = sampled(build_campaign(folder, chosen, LoopSettings()), box_of_time.is_over)
     with Folder(tmp_path / "c").open_store() as store:
         counts = counts_by_status(store)
     assert set(counts) <= {Status.OK, Status.LOST}, counts
+    assert len(samples) >= 600, "too few to tell growth; give the soak more minutes"
     grown = samples[-1].rss_mb - samples[200].rss_mb
     files = max(one.files for one in samples[-200:]) - max(one.files for one in samples[200:400])
     wall, cpu = growth(samples, "wall", 200), growth(samples, "cpu", 200)
     megabytes = (tmp_path / "c" / "campaign.db").stat().st_size / 2**20
-    print(
-        f"\nsoak: {len(samples)} measurements in {samples[-1].wall - samples[0].wall:.0f} s, "
-        f"memory {samples[200].rss_mb:.0f} MB + {grown:.1f} MB, open files {files:+}, time a measurement "
+    tell(
+        f"{len(samples)} measurements in {samples[-1].wall - samples[0].wall:.0f} s: "
+        f"memory {samples[200].rss_mb:.0f} MB {grown:+.1f} MB, open files {files:+}, time a measurement "
         f"x {wall:.2f} (coordinator's CPU x {cpu:.2f}), store {megabytes:.0f} MB"
     )
     assert grown < 20 and files <= 4 and wall < 1.3
