@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test soak check clean
 
@@ -10,7 +11,8 @@ demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak and not serial" -n $(TEST_PROCESSES) --dist worksteal
+	$(BIN)/python -m pytest -m "not soak and serial"
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --timeout 1800 $(SOAK_FLAGS)

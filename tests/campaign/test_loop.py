@@ -49,6 +49,7 @@ def test_a_campaign_measures_the_seed_then_as_many_children_as_its_budget_says(t
     assert ending.complete and "variants" in ending.reason
 
 
+@pytest.mark.serial
 def test_slots_stay_busy_while_a_model_takes_half_as_long_as_a_run(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     campaign = make_campaign(
@@ -157,7 +158,7 @@ def test_stopping_now_ends_runs_under_way_without_a_row(tmp_path):
     threading.Timer(0.3, campaign.stop, kwargs={"now": True}).start()
     started = time.monotonic()
     campaign.run()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     with open_store() as store:
         assert measurements(store) == [] and not store.query("SELECT * FROM runs")
 
@@ -185,7 +186,7 @@ def test_the_seconds_budget_ends_a_campaign_without_measuring_what_waits(tmp_pat
     )
     started = time.monotonic()
     ending = campaign.run()
-    assert "seconds" in ending.reason and time.monotonic() - started < 3
+    assert "seconds" in ending.reason and time.monotonic() - started < 10
 
 
 def test_leader_and_seed_meet_on_blocks_that_chose_nobody(tmp_path):

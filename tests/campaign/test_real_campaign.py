@@ -21,6 +21,7 @@ from tests.operators.fake_openai import FakeOpenAI
 pytestmark = pytest.mark.sandbox
 
 
+@pytest.mark.serial
 def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(
     tmp_path, monkeypatch
 ):
@@ -109,7 +110,9 @@ def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_pa
     )
     run_here(config, tmp_path / "whole")
     process = start_evo("run", "campaign.yaml", "--dir", "cut", "--plain", cwd=tmp_path)
-    time.sleep(3.0)
+    deadline = time.monotonic() + 40
+    while not _has_measured(tmp_path / "cut" / "campaign.db") and time.monotonic() < deadline:
+        time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process = start_evo("resume", "--dir", "cut", "--plain", cwd=tmp_path)

@@ -67,7 +67,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="session")
 def slot() -> Slot:
-    return find_slots()[-1]
+    """A slot of this process: tests that run beside each other do not share a core."""
+    slots, worker = find_slots(), os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return slots[-1 - int(worker.removeprefix("gw")) % len(slots)]
 
 
 @pytest.fixture(scope="session")

@@ -212,6 +212,7 @@ def grown(store: Store, size: int) -> list[str]:
     return ids
 
 
+@pytest.mark.serial
 def test_reads_stay_quick_at_three_thousand_variants(store: Store) -> None:
     ids = grown(store, 3000)
     store.set_front("proxy", members(*ids[:30]))
