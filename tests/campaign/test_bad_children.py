@@ -50,7 +50,10 @@ CHILDREN = {
         ),
         Status.DIVERGED,
     ),
-    "memory": (loop("hog = [bytearray(1 << 26) for _ in range(100)]"), Status.OUT_OF_MEMORY),
+    "memory": (
+        loop("import time\nhog = [bytearray(1 << 26) for _ in range(8)]\ntime.sleep(1000)"),
+        Status.OUT_OF_MEMORY,
+    ),
     "hangs": (loop("import time\ntime.sleep(1000)"), Status.TIMED_OUT),
     "spins": (loop("while True:\n    pass"), Status.TIMED_OUT),
     "forks": (loop("import os\nwhile True:\n    os.fork()"), Status.CRASHED),
@@ -89,7 +92,7 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
         rung = {"depth": 1, "context": 64, "budget": 0.1, "rows": 64, "startup_seconds": 0.3}
         config = write_config(
             tmp_path,
-            rungs={"proxy": rung | {"memory_mb": 700, "wall_seconds": 6}},
+            rungs={"proxy": rung | {"memory_mb": 300, "grace_seconds": 3, "wall_seconds": 8}},
             operators={"llm_mutate": 1},
             llm={"endpoints": [endpoint]},
             budget={"variants": len(CHILDREN) + 3},

@@ -189,7 +189,7 @@ def test_an_error_is_a_crash_with_its_last_line(evaluate: Evaluate, box: Sandbox
 def test_a_run_is_stopped_on_request_and_called_lost(evaluate: Evaluate, box: Sandbox) -> None:
     seen = evaluate(HONEST, box, watch=FakeWatch(stop_after_points=3), budget=20.0)
     assert seen.status is Status.LOST
-    assert seen.wall_seconds < 5
+    assert seen.wall_seconds < 15
 
 
 def test_what_does_not_pass_the_static_check_never_runs(evaluate: Evaluate, box: Sandbox) -> None:

@@ -103,17 +103,17 @@ def test_a_search_text_found_twice_is_refused_however_it_is_found() -> None:
 
 
 def test_ten_megabytes_are_refused_at_once() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(EditError, match="more than"):
         apply_reply(SMALL, "x" * 10_000_000)
-    assert time.monotonic() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 def test_many_fences_do_not_take_long() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(EditError):
         apply_reply(SMALL, "```\nimport harness\nx = (\n" * 15_000)
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3
 
 
 _marks = st.sampled_from(

@@ -173,7 +173,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_booked_as_held(fault: Ans
         bench = Bench(server, timeout_seconds=0.4, attempts=1)
         begun = time.monotonic()
         failed = bench.fails()
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 4
     assert failed.reason == "local: no whole answer within 0.4 s"
     assert bench.purse.spent_tokens == failed.cost.tokens_in + 1000 > 1000
 
@@ -186,7 +186,7 @@ def test_stopping_ends_a_call_and_a_wait_at_once(fault: Answer) -> None:
         threading.Timer(0.3, stop.set).start()
         begun = time.monotonic()
         assert "the campaign is stopping" in bench.fails().reason
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 4
         assert "the campaign is stopping" in bench.fails().reason  # and asks no more
         asked = len(server.requests)
     assert asked == len(bench.calls)
