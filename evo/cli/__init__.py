@@ -1,16 +1,15 @@
 """The command line `evo`. Commands import what they need when they run: reading ones stay light."""
 
-from evo.cli import calibrating, checking, promoting, reading, running, salvage, starting
+from evo.cli import (  # noqa: F401 - importing a file puts its commands into the app
+    calibrating,
+    checking,
+    promoting,
+    reading,
+    reporting,
+    running,
+    salvage,
+    starting,
+)
 from evo.cli.app import app, main
 
-__all__ = [
-    "app",
-    "calibrating",
-    "checking",
-    "main",
-    "promoting",
-    "reading",
-    "running",
-    "salvage",
-    "starting",
-]
+__all__ = ["app", "main"]

@@ -1,0 +1,150 @@
+"""The family: time on x, one lane a lineage, so that it shows which lines went on and which ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from evo.analysis.ranking import Ranked
+from evo.analysis.record import Record
+from evo.report.drawing import GOLD, NEUTRAL, blank, hover
+from evo.terminal.numbers import plus_minus
+from population.lineage import Lineage
+
+MOST_LANES = 24  # the largest lineages have a lane each, all others share the last
+LANE_PIXELS = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Who stands out: the way to the leader (seed first), the certified, who ran at upper rungs."""
+
+    way: tuple[str, ...] = ()
+    certified: Collection[str] = ()
+    graduates: Collection[str] = ()
+
+
+def lineage(
+    record: Record,
+    family: Lineage,
+    ranked: Mapping[str, Ranked],
+    marked: Marked,
+    colour: Mapping[str, str],
+) -> go.Figure:
+    """Every variant under its first parent; x is the number of its proposal."""
+    places = _places(record, family)
+    lanes = round(max((y for _, y in places.values()), default=0)) + 1
+    figure = blank("proposal", "", height=140 + LANE_PIXELS * min(lanes, MOST_LANES + 1))
+    figure.add_trace(_edges(record, places, places, NEUTRAL, 0.8, "first parent"))
+    figure.add_trace(_edges(record, places, set(marked.way), GOLD, 3.0, "the way to the leader"))
+    for operator, hue in colour.items():
+        figure.add_trace(_dots(record, places, ranked, operator, hue))
+    _marks(figure, places, "graduate", "square-open", 15, marked.graduates)
+    _marks(figure, places, "certified", "star", 15, marked.certified)
+    figure.update_yaxes(
+        showticklabels=False, ticks="", range=[lanes - 0.4, -0.9], title={"text": "lineages"}
+    )
+    return figure
+
+
+def _places(record: Record, family: Lineage) -> dict[str, tuple[float, float]]:
+    """x, y of each variant: lanes in the order of size, generations a little apart within a lane."""
+    births = record.births()
+    roots = {one: family.lineage_root(one) for one in births if one != record.seed_id}
+    sizes = Counter(roots.values())
+    lane = {root: place for place, (root, _) in enumerate(sizes.most_common(MOST_LANES), 1)}
+    rest = len(lane) + 1
+    depth: dict[str, int] = {}
+    for one, made in births.items():
+        depth[one] = depth[made.parents[0].variant_id] + 1 if made.parents else 0
+    deepest = max(depth.values(), default=1) or 1
+    places = {}
+    for one, made in births.items():
+        if one == record.seed_id:
+            places[one] = (float(made.number), 0.0)
+            continue
+        within = 0.62 * (depth[one] - 1) / deepest
+        places[one] = (float(made.number), lane.get(roots[one], rest) + within - 0.3)
+    return places
+
+
+def _edges(
+    record: Record,
+    places: Mapping[str, tuple[float, float]],
+    chosen: Collection[str],
+    hue: str,
+    width: float,
+    name: str,
+) -> go.Scatter:
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for one, made in record.births().items():
+        if not made.parents or one not in chosen or made.parents[0].variant_id not in chosen:
+            continue
+        (x0, y0), (x1, y1) = places[made.parents[0].variant_id], places[one]
+        xs += [x0, x1, None]
+        ys += [y0, y1, None]
+    return go.Scatter(
+        x=xs, y=ys, mode="lines", name=name, line={"color": hue, "width": width},
+        opacity=0.35 if width < 1 else 0.9, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _dots(
+    record: Record,
+    places: Mapping[str, tuple[float, float]],
+    ranked: Mapping[str, Ranked],
+    operator: str,
+    hue: str,
+) -> go.Scatter:
+    births = record.births()
+    mine = [one for one, made in births.items() if made.operator == operator]
+    metric = record.objective.name
+    texts = []
+    for one in mine:
+        found = ranked[one].estimates[metric] if one in ranked else None
+        score = plus_minus(metric, found.mean, found.sd, found.n) if found else "no score"
+        standing = ranked[one].standing if one in ranked else ""
+        idea = "the seed" if one == record.seed_id else births[one].idea
+        texts.append(hover(f"{one[:8]}  {operator}  {standing}", f"{metric} {score}", idea))
+    return go.Scatter(
+        x=[places[one][0] for one in mine],
+        y=[places[one][1] for one in mine],
+        mode="markers",
+        name=operator,
+        marker={
+            "color": hue,
+            "size": [11 if one in record.front else 7 for one in mine],
+            "opacity": [0.95 if one in ranked else 0.3 for one in mine],
+        },
+        text=texts,
+        hoverinfo="text",
+        customdata=mine,
+    )
+
+
+def _marks(
+    figure: go.Figure,
+    places: Mapping[str, tuple[float, float]],
+    name: str,
+    symbol: str,
+    size: int,
+    ids: Collection[str],
+) -> None:
+    chosen = [one for one in ids if one in places]
+    if not chosen:
+        return
+    figure.add_trace(
+        go.Scatter(
+            x=[places[one][0] for one in chosen],
+            y=[places[one][1] for one in chosen],
+            mode="markers",
+            name=name,
+            marker={"symbol": symbol, "size": size, "color": GOLD, "line": {"width": 1.5}},
+            hoverinfo="skip",
+            customdata=chosen,
+        )
+    )

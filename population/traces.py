@@ -1,0 +1,67 @@
+"""What runs and requests left beside their scores, for a whole campaign in one pass."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from population.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one run left: (progress 0..1, loss in nats) as the variant told them, and its last words."""
+
+    curve: tuple[tuple[float, float], ...]
+    log_tail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request to a model and its answer, each shortened to what was asked for."""
+
+    model: str
+    outcome: str
+    prompt: str
+    reply: str
+
+
+def traces(store: Store, most_points: int, most_characters: int) -> dict[int, Trace]:
+    """By measurement: the curve thinned to `most_points` at most, the end of the log."""
+    sql = "SELECT id, curve, substr(log_tail, -?) FROM measurements ORDER BY id"
+    return {
+        id: Trace(_thinned(json.loads(curve), most_points), log or "")
+        for id, curve, log in store.query(sql, [most_characters])
+    }
+
+
+def exchanges(store: Store, most_characters: int) -> dict[int, list[Exchange]]:
+    """By proposal: its requests to models in order, those for no proposal left out."""
+    sql = """SELECT proposal_number, model, outcome, substr(prompt, 1, ?), substr(reply, 1, ?)
+        FROM llm_calls WHERE proposal_number > 0 ORDER BY id"""
+    found: dict[int, list[Exchange]] = {}
+    for number, *rest in store.query(sql, [most_characters, most_characters]):
+        found.setdefault(number, []).append(Exchange(*rest))
+    return found
+
+
+def facts(store: Store) -> list[tuple[Mapping[str, str], int]]:
+    """What held the runs, and how many runs by it; most runs first."""
+    sql = "SELECT facts, count(*) AS runs FROM measurements GROUP BY facts ORDER BY runs DESC"
+    return [(json.loads(text), runs) for text, runs in store.query(sql)]
+
+
+def _thinned(points: list[list[float | None]], most: int) -> tuple[tuple[float, float], ...]:
+    """Every k-th point and the last one; points that are no numbers are left out."""
+    known = [(p, loss) for p, loss, _ in points if _finite(p) and _finite(loss)]
+    step = max(1, math.ceil(len(known) / most))
+    kept = known[::step]
+    if known and kept[-1] != known[-1]:
+        kept.append(known[-1])
+    return tuple((round(float(p or 0), 4), round(float(loss or 0), 4)) for p, loss in kept)
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
