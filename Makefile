@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test soak check clean
+.PHONY: demo test soak test-browser check clean
 
 demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
@@ -16,6 +16,10 @@ test: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --timeout 1800 $(SOAK_FLAGS)
+
+test-browser: $(STAMP)  # needs chromium and chromedriver
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
+	$(BIN)/python -m pytest -m browser -s tests/report
 
 check: $(STAMP)
 	$(BIN)/ruff check .

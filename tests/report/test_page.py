@@ -1,0 +1,110 @@
+"""The report as a file: whole, self-contained, and with nothing foreign that a browser would obey."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.built import finished
+from tests.report.conftest import Write
+from tests.report.large import HOSTILE, campaign_of, hostile_campaign
+
+
+def scripts(html: str) -> list[str]:
+    return re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+
+
+def dossiers(html: str) -> list[dict]:
+    chunks = re.findall(r'<script type="text/plain" id="chunk-\d+">(.*?)</script>', html)
+    return [one for text in chunks for one in json.loads(gzip.decompress(base64.b64decode(text)))]
+
+
+def test_the_policy_names_the_hash_of_every_script_that_may_run_and_allows_nothing_else(
+    write_report: Write, tmp_path: Path
+) -> None:
+    finished(tmp_path / "c")[0].store.close()
+    html = write_report(tmp_path / "c").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy and len(scripts(html)) == 2
+    for script in scripts(html):
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"sha256-{digest}" in policy[1].replace("&#43;", "+").replace("&#39;", "'")
+    allowed = policy[1].split("script-src")[1].split(";")[0]
+    assert "unsafe" not in allowed and "default-src &#39;none&#39;" in policy[1]
+
+
+def test_the_page_fetches_nothing(write_report: Write, tmp_path: Path) -> None:
+    finished(tmp_path / "c")[0].store.close()
+    html = write_report(tmp_path / "c").read_text()
+    ours = html.replace(scripts(html)[0], "")
+    assert not re.search(r'(src|href)="(?!#)', ours)
+    assert "@import" not in ours and "url(" not in ours
+
+
+def test_foreign_text_stands_in_the_page_only_escaped(write_report: Write, tmp_path: Path) -> None:
+    hostile_campaign(tmp_path / "c")
+    html = write_report(tmp_path / "c").read_text()
+    assert HOSTILE not in html and "<img src" not in html
+    assert html.count("<script>") == 2
+    assert "&lt;script&gt;" in html
+
+
+def test_each_variant_has_a_dossier_with_its_diff_runs_and_log(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, crashed = finished(tmp_path / "c")
+    built.store.close()
+    found = {one["id"]: one for one in dossiers(write_report(tmp_path / "c").read_text())}
+    assert set(found) == {built.seed, leader, crashed, found[leader]["parents"][0][0]}
+    assert "+LR = 0.3  # knob: log 1e-3 1" in found[leader]["diff"].splitlines()
+    assert found[crashed]["runs"][0][3] == "crashed"
+    assert found[crashed]["runs"][0][6] == "NameError: boom"
+
+
+def test_what_a_model_was_asked_and_answered_is_in_the_dossier(
+    write_report: Write, tmp_path: Path
+) -> None:
+    child = hostile_campaign(tmp_path / "c")
+    found = {one["id"]: one for one in dossiers(write_report(tmp_path / "c").read_text())}
+    assert found[child]["calls"] == [
+        {"model": HOSTILE, "outcome": HOSTILE, "prompt": HOSTILE, "reply": HOSTILE}
+    ]
+    assert found[child]["log"] == HOSTILE
+
+
+@pytest.mark.parametrize("size", [1, 230])
+def test_every_variant_is_found_where_the_page_looks_for_it(
+    write_report: Write, tmp_path: Path, size: int
+) -> None:
+    html = write_report(campaign_of(tmp_path / "c", size)).read_text()
+    listed = re.search(r'<script type="application/json" id="variants">(.*?)</script>', html)
+    assert listed and json.loads(listed[1]) == [one["id"] for one in dossiers(html)]
+    per_chunk = re.search(r"PER_CHUNK = (\d+)", html)
+    assert per_chunk and int(per_chunk[1]) == 100
+    assert len(json.loads(listed[1])) == size
+
+
+def test_a_campaign_that_has_measured_nothing_gives_a_page_that_says_so(
+    write_report: Write, tmp_path: Path
+) -> None:
+    from tests.analysis.built import Built
+
+    Built(tmp_path / "c").store.close()
+    assert "Nothing has been measured yet." in write_report(tmp_path / "c").read_text()
+
+
+def test_the_headline_carries_its_n_and_its_verdict(write_report: Write, tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.store.close()
+    html = write_report(tmp_path / "c").read_text()
+    said = re.search(r"<h1>(.*?)</h1>", html)
+    assert (
+        said
+        and said[1] == f"{leader[:8]} is better than the seed: −0.1000 val_bpb on 3 fresh blocks"
+    )
