@@ -58,6 +58,17 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What another process asked of the campaign; `created_at` in seconds since the epoch."""
+
+    id: int
+    kind: str
+    detail: Any
+    author: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, in plain words; `created_at` in seconds since the epoch."""
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,17 +42,6 @@ class StoreError(Exception):
     def __init__(self, message: str, passing: bool = False) -> None:
         super().__init__(message)
         self.passing = passing
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What another process asked of the campaign; `created_at` in seconds since the epoch."""
-
-    id: int
-    kind: str
-    detail: Any
-    author: str
-    created_at: float
 
 
 class Store:
@@ -230,15 +218,9 @@ class Store:
         row = {"kind": kind, "detail": _json(detail), "author": author}
         return self._insert("requests", {**row, "created": time.time()})
 
-    def take_requests(self) -> list[Asked]:
-        """The requests not taken yet, oldest first; each is given out once."""
-        waiting = "FROM requests WHERE done IS NULL"
-        if not self.query(f"SELECT 1 {waiting} LIMIT 1"):
-            return []  # asked often: must not take the write lock for nothing
-        with self.transaction():
-            rows = self.query(f"SELECT id, kind, detail, author, created {waiting} ORDER BY id")
-            self._change("UPDATE requests SET done = ? WHERE done IS NULL", [time.time()])
-        return [Asked(id, kind, json.loads(text), *rest) for id, kind, text, *rest in rows]
+    def finish_request(self, id: int) -> None:
+        """A request is answered; in one transaction with what it asked for, it is so exactly once."""
+        self._change("UPDATE requests SET done = ? WHERE id = ?", [time.time(), id])
 
     def set_setting(self, key: str, value: object) -> None:
         """Keep a JSON value under a name."""

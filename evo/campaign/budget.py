@@ -69,6 +69,11 @@ class Budget:
             self._variants += 1
             return True
 
+    def add_variant(self) -> None:
+        """Count in a child that a person wants, whether the limit allows for it or not."""
+        with self._lock:
+            self._variants += 1
+
     def return_variant(self) -> None:
         """A proposal that was counted in gave no child after all."""
         with self._lock:

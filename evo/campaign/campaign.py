@@ -10,11 +10,13 @@ import time
 
 from evo.campaign.certifying import Decision
 from evo.campaign.evaluation_lane import EvaluationLane
-from evo.campaign.ladder.word import take_requests, told, word_of
+from evo.campaign.ladder.word import is_about_a_child, told, word_of
 from evo.campaign.parts import Ending, LoopSettings, Parts, Shared, Stop
 from evo.campaign.proposal_lane import ProposalLane
+from evo.campaign.requests import Answer, Requests, saying
 from population.ladder import APPROVED, VETOED
-from population.store import Asked
+from population.records import Asked
+from population.store import Store
 from population.variant import Purpose
 
 POLL_SECONDS = 0.5
@@ -38,6 +40,9 @@ class Campaign:
         self.shared = Shared(parts.recorder, parts.board)
         self._proposals = ProposalLane(parts, settings, self.shared)
         self._evaluations = EvaluationLane(parts, settings, self.shared, self._proposals)
+        word = self._asked_for_word
+        answers = {"stop": self._asked_to_stop, "approve": word, "veto": word}
+        self._requests = Requests(parts, self.shared, self._proposals, answers)
 
     def stop(self, now: bool = False) -> None:
         """End cleanly (runs under way finish); asked twice or with `now`, at once. Safe in a signal handler."""
@@ -94,35 +99,35 @@ class Campaign:
 
     def _answer_requests(self, before_start: bool = False) -> None:
         """Do what was asked; a stop that was meant for an earlier process is not meant for this one."""
-        for asked in self.shared.recorder.write(take_requests):
-            if not (before_start and asked.kind == "stop"):
-                self._answer(asked)
+        self._requests.answer(leave_out={"stop"} if before_start else ())
 
-    def _answer(self, asked: Asked) -> None:
-        """Do what another process asked for."""
-        detail = asked.detail or {}
-        if asked.kind == "stop":
-            self.stop(now=bool(detail.get("now")))
-            self.shared.say("request", f"{asked.author} asked to stop")
-        elif (said := word_of(asked)) is not None:
-            self._heed(said)
-        else:
-            self.shared.say(
-                "request", f"{asked.author} asked for {asked.kind}, which is not known here"
-            )
+    def _asked_to_stop(self, asked: Asked) -> Answer:
+        self.stop(now=bool((asked.detail or {}).get("now")))
+        return saying(f"{asked.author} asked to stop")
 
-    def _heed(self, said: Decision) -> None:
-        """What a person says of a variant counts from now on; it is a decision already."""
+    def _asked_for_word(self, asked: Asked) -> Answer:
+        """What a person says of a variant is a decision in the transaction that takes it."""
+        said = word_of(asked)
+        if said is None:
+            raise ValueError("it names no variant")
+
+        def write(store: Store) -> None:
+            if is_about_a_child(store, said.variant_id):
+                store.add_decision(said.kind, said.variant_id, said.detail)
+
+        return Answer(write, lambda written: self._heed(said))
+
+    def _heed(self, said: Decision) -> str:
+        """What a person said of a variant counts from now on; it in words, "" where it changes nothing."""
         graduation = self.parts.graduation
         with self.shared.changed:
             if not graduation.heed(said):
-                return
+                return ""
             if said.kind != APPROVED:
                 self._proposals.heed_veto(said.variant_id, said.kind == VETOED)
                 self._evaluations.veto(graduation.ladder.vetoed)
             self.shared.changed.notify_all()
-        for line in told([said]):
-            self.shared.say("request", line)
+        return "; ".join(told([said]))
 
     def _name_phase(self) -> None:
         purposes = self._evaluations.purposes()

@@ -18,9 +18,10 @@ from evo.campaign.recording import Recorder
 from evo.campaign.tally import Tally
 from evo.evaluation.process import Watch
 from evo.evaluation.slots import Slot
+from operators.operator import Draft
 from population.lineage import Lineage
 from population.store import Store
-from population.variant import Measurement, Order, Proposal
+from population.variant import Measurement, Order, Parent, Proposal
 
 
 class Evaluates(Protocol):
@@ -36,6 +37,12 @@ class Proposes(Protocol):
 
     def propose(self, number: int, upto: int | None) -> Proposal:
         """The proposal, whatever became of it."""
+        ...
+
+    def judge(
+        self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
+    ) -> Proposal:
+        """What became of a draft that is there already, checked like any other."""
         ...
 
     def rests(self) -> bool:

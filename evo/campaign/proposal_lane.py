@@ -59,6 +59,9 @@ class ProposalLane:
                 self._settled[number] = screens.get(child or "", 0)
             else:
                 self._number_of[child] = number
+        known = {*self._settled, *self._number_of.values()}
+        for number in set(range(1, self._next_number)) - known:
+            self._settled[number] = 0  # begun before a kill, and no row came of it
 
     def top_up(self) -> None:
         """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""
@@ -103,6 +106,23 @@ class ProposalLane:
             self.settle(variant_id, 0)
         elif not vetoed and not self._parts.tally.rows(self._parts.proxy, variant_id=variant_id):
             self.ready.append(variant_id)
+
+    def next_number(self) -> int:
+        """A number for a proposal that is not made in this lane."""
+        with self._shared.changed:
+            number, self._next_number = self._next_number, self._next_number + 1
+        return number
+
+    def welcome(self, proposal: Proposal) -> None:
+        """Take in a committed proposal of a person; its child is measured before all that wait."""
+        with self._shared.changed:
+            if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
+                self._parts.budget.add_variant()
+                self._add_child(proposal, proposal.variant.id)
+                self.ready.appendleft(self.ready.pop())
+            else:
+                self._settled[proposal.number] = 0
+            self._shared.changed.notify_all()
 
     def shut_down(self, wait: bool) -> None:
         """End the threads; proposals not begun are dropped."""
@@ -154,14 +174,14 @@ class ProposalLane:
             self._shared.say("error", f"proposal {number} broke: {traceback.format_exc(limit=-3)}")
             reason = f"{type(error).__name__}: {error}"[:400]
             proposal = Proposal(number, "unknown", (), Outcome.FAILED, reason)
-        proposal = self._shared.recorder.write(lambda store: self._commit(store, proposal))
+        proposal = self._shared.recorder.write(lambda store: self.commit(store, proposal))
         with self._shared.changed:
             self._seconds.add(time.monotonic() - started)
             del self._making[number], self._since[number]
             self._take_in(proposal)
             self._shared.changed.notify_all()
 
-    def _commit(self, store: Store, proposal: Proposal) -> Proposal:
+    def commit(self, store: Store, proposal: Proposal) -> Proposal:
         """Record a proposal; in the record lane, so that two equal children cannot both be new."""
         variant = proposal.variant
         if proposal.outcome is Outcome.VARIANT and variant is not None:
@@ -175,11 +195,7 @@ class ProposalLane:
 
     def _take_in(self, proposal: Proposal) -> None:
         if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
-            child = proposal.variant.id
-            self._fruitless = 0
-            self._parts.lineage.add(child, proposal.parents)
-            self._number_of[child] = proposal.number
-            self.ready.append(child)
+            self._add_child(proposal, proposal.variant.id)
             return
         self._fruitless += 1
         if proposal.outcome is Outcome.FAILED:
@@ -189,6 +205,12 @@ class ProposalLane:
         self._parts.budget.return_variant()
         outcome = f"{proposal.operator} gave no child ({proposal.outcome}): {proposal.reason}"
         self._shared.say("proposal", outcome)
+
+    def _add_child(self, proposal: Proposal, child: str) -> None:
+        self._fruitless = 0
+        self._parts.lineage.add(child, proposal.parents)
+        self._number_of[child] = proposal.number
+        self.ready.append(child)
 
 
 class RunningMean:

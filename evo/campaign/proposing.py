@@ -80,7 +80,7 @@ class Proposer:
                     number, operator.name, parents, Outcome.FAILED, one_line(failure.reason),
                     model=failure.model, cost=cost, seen=seen,
                 )  # fmt: skip
-        return self._judge(number, operator, parents, draft, seen, started)
+        return self.judge(number, operator.name, parents, draft, seen, started)
 
     def _population(self, upto: int | None) -> list[Candidate]:
         newest = self._selection.population
@@ -119,15 +119,17 @@ class Proposer:
         assert ancestor is not None, "every variant descends from the seed"
         return (Parent(first, "first"), Parent(second, "second"), Parent(ancestor, "ancestor"))
 
-    def _judge(
+    def judge(
         self,
         number: int,
-        operator: Operator,
+        operator: str,
         parents: tuple[Parent, ...],
         draft: Draft,
-        seen: int,
-        started: float,
+        seen: int | None = None,
+        started: float | None = None,
     ) -> Proposal:
+        """The proposal that a draft makes once it is checked; `started` as time.monotonic() has it."""
+        started = time.monotonic() if started is None else started
         outcome, variant = Outcome.VARIANT, None
         reason = self._check_source(draft.source) or ""
         if reason:
@@ -136,7 +138,7 @@ class Proposer:
             variant = Variant(variant_id(draft.source), draft.source, fingerprint(draft.source))
         return Proposal(
             number,
-            operator.name,
+            operator,
             parents,
             outcome,
             one_line(reason),
@@ -145,7 +147,7 @@ class Proposer:
             draft.author,
             draft.model,
             _timed(draft.cost, started),
-            seen,
+            self._tally.last_id() if seen is None else seen,
         )
 
 

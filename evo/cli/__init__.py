@@ -9,6 +9,7 @@ from evo.cli import (  # noqa: F401 - importing a file puts its commands into th
     running,
     salvage,
     starting,
+    steering,
 )
 from evo.cli.app import app, main
 

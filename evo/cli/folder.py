@@ -111,18 +111,24 @@ def running_process(folder: Path) -> int | None:
     return None
 
 
-def ask(folder: Path, kind: str, detail: dict[str, object]) -> None:
+def ask(
+    folder: Path, kind: str, detail: Mapping[str, object], author: str | None = None
+) -> None:
     """Ask something of the campaign: of the process that runs it, or of the next one that does."""
-    import getpass
-
     from population.store import Store
 
-    try:
-        author = getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name, as in some containers
-        author = "user"
     with Store.open(folder / DATABASE) as store:
-        store.add_request(kind, detail, author=author)
+        store.add_request(kind, detail, author=author or login_name())
+
+
+def login_name() -> str:
+    """Who sits here; "user" for a uid without a name, as in some containers."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "user"
 
 
 def config_values(folder: Path, record: Record) -> Mapping[str, object]:

@@ -20,6 +20,7 @@ from population.reading.variants import (
     NAMES,
     UnknownVariant,
     best,
+    nearest,
     resolve,
     seed,
     source_of,
@@ -27,10 +28,11 @@ from population.reading.variants import (
     variant,
     variant_by_fingerprint,
 )
-from population.records import Decided, Event, Measured, OpenRun, Proposed, Spent
+from population.records import Asked, Decided, Event, Measured, OpenRun, Proposed, Spent
 
 __all__ = [
     "NAMES",
+    "Asked",
     "Decided",
     "Event",
     "Measured",
@@ -48,6 +50,7 @@ __all__ = [
     "last_measurement_id",
     "measurement",
     "measurements",
+    "nearest",
     "next_proposal_number",
     "open_runs",
     "pending",
@@ -60,4 +63,5 @@ __all__ = [
     "unmeasured",
     "variant",
     "variant_by_fingerprint",
+    "waiting_requests",
 ]

@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection
 
 from population.reading.rows import count
-from population.records import Decided, Event, Spent
-from population.store import Asked, Store
+from population.records import Asked, Decided, Event, Spent
+from population.store import Store
 
 
 def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:

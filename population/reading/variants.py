@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from population.reading.rows import text as first_text
@@ -9,6 +10,7 @@ from population.store import Store
 from population.variant import Variant
 
 SHORTEST_PREFIX = 4
+LEAST_SHARED = 0.5
 NAMES = ("seed", "best", "last")
 
 
@@ -94,6 +96,25 @@ def best(store: Store) -> str | None:
 def _last(store: Store) -> str | None:
     newest = "WHERE outcome = 'variant' ORDER BY number DESC LIMIT 1"
     return first_text(store, f"SELECT variant_id FROM proposals {newest}")
+
+
+def nearest(store: Store, source: str) -> tuple[str, float]:
+    """The variant that shares most lines with a source, the oldest of equals, and what share of both
+    sources' lines that is (Dice's coefficient); the seed where it is less than LEAST_SHARED.
+    UnknownVariant while there is no seed.
+    """
+    mine = Counter(source.splitlines())
+    found = []
+    ids = store.query("SELECT id FROM variants ORDER BY created, rowid")
+    for place, (one,) in enumerate(ids):
+        theirs = Counter(source_of(store, one).splitlines())
+        lines = (mine & theirs).total(), mine.total() + theirs.total()
+        found.append((2 * lines[0] / max(lines[1], 1), -place, one))
+    root = _named(store, "seed")
+    share, _, one = max(found)
+    if share >= LEAST_SHARED:
+        return one, share
+    return root, next(share for share, _, one in found if one == root)
 
 
 def unmeasured(store: Store, rung: str) -> list[str]:

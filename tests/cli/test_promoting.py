@@ -64,7 +64,7 @@ def test_what_was_said_counts_before_any_campaign_has_heard_it(
 def test_the_seed_cannot_be_vetoed(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     said = evo("veto", "seed")
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert campaign[0].store.take_requests() == []
+    assert pending(campaign[0].store) == []
 
 
 def test_an_unknown_rung_is_told(evo: Evo, campaign: tuple[Built, str, str]) -> None:

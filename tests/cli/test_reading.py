@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from evo.cli.folder import fresh_folder, newest
+from population.reading import pending
 from population.variant import Purpose
 from tests.analysis.built import SEED, Built, finished
 
@@ -204,7 +205,7 @@ def test_approval_waits_in_the_store_for_the_next_run(
 ) -> None:
     said = evo("approve", "best")
     assert "takes effect with the next" in said.out
-    (asked,) = campaign[0].store.take_requests()
+    (asked,) = pending(campaign[0].store)
     assert (asked.kind, asked.detail) == (
         "approve",
         {"variant_id": campaign[1], "rung": "larger"},
@@ -213,7 +214,7 @@ def test_approval_waits_in_the_store_for_the_next_run(
 
 def test_stop_asks_nobody_when_nobody_runs(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     assert "is not running" in evo("stop").out
-    assert campaign[0].store.take_requests() == []
+    assert pending(campaign[0].store) == []
 
 
 def test_status_stays_quick_with_two_thousand_variants(evo: Evo, tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_what_cannot_go_up_is_not_approved(
     said = evo("approve", who)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert told in said.err
-    assert campaign[0].store.take_requests() == []
+    assert pending(campaign[0].store) == []
 
 
 def test_nobody_is_approved_where_nobody_waits(evo: Evo, campaign: tuple[Built, str, str]) -> None:

@@ -1,7 +1,4 @@
-"""What people say of a variant, as decisions; and the ladder's decisions in words.
-
-A request becomes a decision in the transaction that takes it, so that no kill comes between.
-"""
+"""What people say of a variant, as decisions; and the ladder's decisions in words."""
 
 from __future__ import annotations
 
@@ -10,21 +7,9 @@ from typing import Any
 
 from evo.campaign.certifying import Decision
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
-from population.reading import UnknownVariant, pending, seed, variant
-from population.store import Asked, Store
-
-
-def take_requests(store: Store) -> list[Asked]:
-    """The requests not taken yet; those about variants are decisions from now on."""
-    if not pending(store):
-        return []  # asked often: must not take the write lock for nothing
-    with store.transaction():
-        asked = store.take_requests()
-        for one in asked:
-            decision = word_of(one)
-            if decision is not None and _is_about_a_child(store, decision.variant_id):
-                store.add_decision(decision.kind, decision.variant_id, decision.detail)
-    return asked
+from population.reading import UnknownVariant, seed, variant
+from population.records import Asked
+from population.store import Store
 
 
 def word_of(asked: Asked) -> Decision | None:
@@ -34,7 +19,8 @@ def word_of(asked: Asked) -> Decision | None:
     return None if said is None else Decision(*said)
 
 
-def _is_about_a_child(store: Store, variant_id: str) -> bool:
+def is_about_a_child(store: Store, variant_id: str) -> bool:
+    """Whether a word on this variant can count: one that is known, and not the seed."""
     try:
         variant(store, variant_id)
     except UnknownVariant:
