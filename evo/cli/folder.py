@@ -111,9 +111,7 @@ def running_process(folder: Path) -> int | None:
     return None
 
 
-def ask(
-    folder: Path, kind: str, detail: Mapping[str, object], author: str | None = None
-) -> None:
+def ask(folder: Path, kind: str, detail: Mapping[str, object], author: str | None = None) -> None:
     """Ask something of the campaign: of the process that runs it, or of the next one that does."""
     from population.store import Store
 

@@ -18,12 +18,29 @@ if TYPE_CHECKING:
 LONGEST_IDEA = 2_000  # characters
 
 
+@app.command(epilog='Example: evo idea "tie the embedding to the output head"')
+def idea(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to try and why, in words.")],
+    author: AuthorOption = None,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put in an idea for the language models to try."""
+    folder = searched_folder(directory)
+    said = _worded(text, LONGEST_IDEA)
+    ask(folder, "idea", {"text": said}, author)
+    if as_json:
+        show_json({"text": said, "author": author or login_name(), "path": folder})
+        return
+    print(f"noted: {when_taken_up(folder)}")
+
+
 @app.command(epilog='Example: evo inject train.py --idea "normalise queries and keys"')
 def inject(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A train.py.")
     ],
-    idea: Annotated[
+    words: Annotated[
         str, typer.Option("--idea", help="What it tries and why, in a sentence: others read it.")
     ] = "",
     parent: Annotated[
@@ -49,8 +66,6 @@ def inject(
 
     folder = searched_folder(directory)
     child = _checked(file)
-    if len(idea) > LONGEST_IDEA:
-        _refuse(f"--idea: more than {LONGEST_IDEA:,} characters")
     with Store.open(folder / DATABASE, read_only=True) as store:
         known = _repeated(store, child)
         allowed = config_values(folder, Record.of(store)).get("repeats") == "allow"
@@ -61,7 +76,8 @@ def inject(
         parent_id, shared = (
             (resolve(store, parent), None) if parent else nearest(store, child.source)
         )
-    detail = {"parent_id": parent_id, "source": child.source, "idea": idea}
+    said = _worded(words, LONGEST_IDEA) if words else ""
+    detail = {"parent_id": parent_id, "source": child.source, "idea": said}
     ask(folder, "inject", detail, author)
     if as_json:
         who = author or login_name()
@@ -69,6 +85,13 @@ def inject(
         return
     because = "" if shared is None else f", with which it shares {shared:.0%} of its lines"
     print(f"{child.id[:8]}, a child of {parent_id[:8]}{because}: {when_taken_up(folder)}")
+
+
+def _worded(text: str, most: int) -> str:
+    said = text.strip()
+    if not said or len(said) > most:
+        _refuse(f"give a text of 1 to {most:,} characters, not {len(said):,}")
+    return said
 
 
 def _refuse(text: str) -> NoReturn:

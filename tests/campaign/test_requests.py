@@ -1,0 +1,176 @@
+"""What people ask of a campaign is answered in order, once, whatever is asked and whenever it is killed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.parts import LoopSettings
+from population.reading import (
+    events,
+    first_proposal,
+    measurements,
+    pending,
+    proposals,
+)
+from population.store import Store
+from population.variant import Outcome, Parent, Proposal, variant_id
+from tests.campaign.fakes import SEED, FakeEvaluator, make_campaign, make_store
+
+OURS = "LR = 0.125\nDEPTH = 2\n"
+ROOT = variant_id(SEED)
+
+
+def ask_inject(store, source=OURS, parent=ROOT, author="ada", idea="a lower rate"):
+    detail = {"source": source, "parent_id": parent, "idea": idea}
+    return store.add_request("inject", detail, author)
+
+
+def said(store, kind="request"):
+    return [event.text for event in events(store) if event.kind == kind]
+
+
+def test_a_persons_variant_is_a_proposal_with_its_author_and_is_measured(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        ask_inject(store)
+    make_campaign(open_store, budget=BudgetSettings(variants=3)).run()
+    with open_store() as store:
+        made = first_proposal(store, variant_id(OURS))
+        assert (made.operator, made.author, made.idea) == ("inject", "ada", "a lower rate")
+        assert made.parents == (Parent(ROOT, "parent"),)
+        assert measurements(store, variant_id=made.variant_id)
+        children = [one for one in proposals(store, after=1) if one.outcome is Outcome.VARIANT]
+        assert len(children) == 3  # it counts in the budget
+        assert any("ada put in" in text for text in said(store))
+        assert pending(store) == []
+
+
+def test_it_is_taken_up_while_the_campaign_runs_and_measured_before_those_that_wait(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    evaluator = FakeEvaluator(seconds=0.15)
+    campaign = make_campaign(
+        open_store,
+        evaluator=evaluator,
+        slots=1,
+        budget=BudgetSettings(variants=12),
+        loop=LoopSettings(queue=4),
+    )
+    thread = threading.Thread(target=campaign.run)
+    thread.start()
+    while len(evaluator.evaluated) < 3:
+        time.sleep(0.01)
+    with open_store() as store:
+        ask_inject(store)
+    thread.join(60)
+    order = [one.variant_id for one in evaluator.evaluated]
+    with open_store() as store:
+        made = first_proposal(store, variant_id(OURS))
+        born = [one.variant_id for one in proposals(store) if one.outcome is Outcome.VARIANT]
+    waited = [one for one in born[: born.index(made.variant_id)] if one != ROOT]
+    assert any(order.index(one) > order.index(made.variant_id) for one in waited)
+
+
+def test_it_is_measured_even_where_the_budget_is_spent(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(open_store, budget=BudgetSettings(variants=2)).run()
+    with open_store() as store:
+        ask_inject(store)
+    make_campaign(open_store, budget=BudgetSettings(variants=2)).run()
+    with open_store() as store:
+        assert measurements(store, variant_id=variant_id(OURS))
+
+
+def test_a_repeat_is_turned_away_with_its_reason(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        ask_inject(store, source="LR  =  0.5 # the seed\nDEPTH = 2\n")
+    make_campaign(open_store, budget=BudgetSettings(variants=1)).run()
+    with open_store() as store:
+        made = [one for one in proposals(store) if one.operator == "inject"]
+        assert [one.outcome for one in made] == [Outcome.DUPLICATE]
+        assert any(f"repeats {ROOT[:8]}" in text for text in said(store))
+
+
+def test_an_idea_becomes_a_row_with_its_author(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        store.add_request("idea", {"text": "warm up longer"}, "ada")
+    make_campaign(open_store, budget=BudgetSettings(variants=1)).run()
+    with open_store() as store:
+        rows = store.query("SELECT text, author FROM ideas WHERE author = 'ada'")
+        assert rows == [("warm up longer", "ada")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [
+        ("dance", {}),
+        ("idea", None),
+        ("idea", {"text": " "}),
+        ("idea", {"text": "x" * 5000}),
+        ("idea", {"text": "half a pair \ud800"}),
+        ("idea", {"text": 5}),
+        ("inject", {}),
+        ("inject", {"source": OURS, "parent_id": "f" * 64}),
+        ("inject", {"source": "LR = 0.1 # \udfff\n", "parent_id": ROOT}),
+        ("approve", {}),
+        ("veto", []),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_said_and_the_campaign_goes_on(tmp_path, kind, detail):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store, store.transaction():
+        row = store.add_request(kind, None, "\x1b[31mada")
+        # as another program could write it, past what our own commands check
+        store._execute("UPDATE requests SET detail = ? WHERE id = ?", [json.dumps(detail), row])
+    ending = make_campaign(open_store, budget=BudgetSettings(variants=1)).run()
+    with open_store() as store:
+        assert "budget spent" in ending.reason
+        assert pending(store) == []
+        assert any("asked for" in text for text in said(store))
+        assert "\x1b" not in "".join(said(store))
+        assert not [one for one in proposals(store) if one.operator == "inject"]
+
+
+@pytest.mark.parametrize("kind", ["idea", "inject"])
+def test_a_kill_between_taking_a_request_and_answering_it_loses_and_repeats_nothing(
+    tmp_path, monkeypatch, kind
+):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        ask_inject(store) if kind == "inject" else store.add_request("idea", {"text": "warm up"})
+    real = Store.finish_request
+
+    def killed(self, id):
+        real(self, id)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "finish_request", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            make_campaign(open_store).run()
+    with open_store() as store:
+        assert len(pending(store)) == 1
+    make_campaign(open_store, budget=BudgetSettings(variants=2)).run()
+    with open_store() as store:
+        assert pending(store) == []
+        told = store.query("SELECT count(*) FROM ideas WHERE text = 'warm up'")[0][0]
+        put_in = [one for one in proposals(store) if one.operator == "inject"]
+        assert (told, len(put_in)) == ((0, 1) if kind == "inject" else (1, 0))
+
+
+def test_an_exact_campaign_goes_on_after_a_number_that_a_kill_left_unused(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    exact = {"slots": 1, "loop": LoopSettings(exact=True)}
+    make_campaign(open_store, budget=BudgetSettings(variants=2), **exact).run()
+    with open_store() as store:
+        number = proposals(store)[-1].number + 2  # a person's, while the one before it was made
+        store.add_proposal(Proposal(number, "inject", (), Outcome.DUPLICATE))
+    make_campaign(open_store, budget=BudgetSettings(variants=5), **exact).run()
+    with open_store() as store:
+        assert sum(one.outcome is Outcome.VARIANT for one in proposals(store)) == 6

@@ -1,0 +1,133 @@
+"""A person steers from the command line, whether the campaign runs or not."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import pytest
+
+from evo.config import read_config
+from evo.folder import create_campaign
+from population.fingerprint import fingerprint
+from population.reading import first_proposal, measurements, pending
+from population.store import Store
+from population.variant import Outcome, Parent, Proposal, Status, Variant, variant_id
+from tests.analysis.built import Built, finished
+
+from .driving import ROOT, Evo, started
+
+QUICK = (ROOT / "tests" / "standins" / "quick.py").read_text()
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> tuple[Built, str, str]:
+    return finished(tmp_path / "campaigns" / "built-1")
+
+
+@pytest.fixture
+def fresh(quick: Path, tmp_path: Path) -> Path:
+    """A campaign that was never started."""
+    return create_campaign(read_config(quick), tmp_path / "campaigns" / "quick-1").database
+
+
+def test_an_idea_waits_for_the_next_resume(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    said = evo("idea", "warm up longer")
+    assert said.code == 0 and "taken up by the next `evo resume`" in said.out
+    (asked,) = pending(campaign[0].store)
+    assert (asked.kind, asked.detail) == ("idea", {"text": "warm up longer"})
+    assert asked.author == getpass.getuser()
+
+
+def test_an_author_can_be_named(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    assert evo("idea", "warm up", "--author", "ada", "--json").json()["author"] == "ada"
+    assert pending(campaign[0].store)[0].author == "ada"
+
+
+@pytest.mark.parametrize("text", ["", "  ", "x" * 2001])
+def test_an_idea_needs_words_and_not_too_many(
+    evo: Evo, campaign: tuple[Built, str, str], text: str
+) -> None:
+    said = evo("idea", text)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "1 to 2,000 characters" in said.err
+    assert pending(campaign[0].store) == []
+
+
+def test_a_variant_put_in_hangs_on_its_nearest(evo: Evo, fresh: Path) -> None:
+    mine = Path("mine.py")
+    mine.write_text(QUICK + "\nEXTRA = 1\n")
+    said = evo("inject", mine, "--idea", "an extra", "--author", "ada")
+    child, root = variant_id(mine.read_text()), variant_id(QUICK)
+    assert said.code == 0
+    assert f"{child[:8]}, a child of {root[:8]}, with which it shares 98% of its lines" in said.out
+    with Store.open(fresh) as store:
+        (asked,) = pending(store)
+    assert (asked.kind, asked.author) == ("inject", "ada")
+    detail = {"parent_id": root, "source": mine.read_text(), "idea": "an extra"}
+    assert asked.detail == detail
+
+
+def test_a_named_parent_is_taken_whatever_is_near(evo: Evo, fresh: Path) -> None:
+    with Store.open(fresh) as store:
+        for number, source in ((2, "nothing = 'alike'\n"), (3, QUICK + "\nEXTRA = 1\n")):
+            one = Variant(variant_id(source), source, fingerprint(source))
+            parents = (Parent(variant_id(QUICK), "parent"),)
+            made = Proposal(number, "nudge", parents, Outcome.VARIANT, variant=one)
+            store.add_proposal(made)
+    Path("mine.py").write_text(QUICK + "\nEXTRA = 2\n")
+    assert evo("inject", "mine.py", "--json").json()["parent"] == one.id
+    named = evo("inject", "mine.py", "--parent", "seed", "--json").json()
+    assert named["parent"] == variant_id(QUICK)
+    Path("mine.py").write_text("import harness\nharness.start().progress()\nharness.finish()\n")
+    assert evo("inject", "mine.py", "--json").json()["parent"] == variant_id(QUICK)
+    said = evo("inject", "mine.py", "--parent", "ffff")
+    assert said.code == 2 and "no variant 'ffff'" in said.err
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import harness\n", "harness.start() is missing"),
+        ("def broken(:\n", "does not parse"),
+        (QUICK + "\nimport nowhere_to_be_found\n", "not installed"),
+        (QUICK.replace("SMOOTHING = 0.5", "SMOOTHING  =  0.5", 1), "same code as"),
+        (QUICK, "same code as"),
+        ("#" * 200_000, "larger than"),
+    ],
+)
+def test_what_cannot_be_a_new_child_is_told_at_once(
+    evo: Evo, fresh: Path, source: str, told: str
+) -> None:
+    Path("mine.py").write_text(source)
+    said = evo("inject", "mine.py")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert told in said.err
+    with Store.open(fresh) as store:
+        assert pending(store) == []
+
+
+def test_a_running_campaign_takes_it_up_and_measures_it(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(QUICK + "\nEXTRA = 1\n")
+    words = ("run", quick, "--plain", "--set", "budget.variants=200")
+    with started(*words, cwd=tmp_path) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "calibrate" in line:
+                break
+        assert "takes it up now" in evo("inject", mine, "--author", "ada").out
+        child = variant_id(mine.read_text())
+        for line in running.stdout:
+            if f"screen {child[:8]}" in line:
+                break
+        else:
+            raise AssertionError("it was never measured")
+        evo("stop", "--now")
+        running.communicate(timeout=60)
+    with Store.open(tmp_path / "campaigns" / "quick-1" / "campaign.db") as store:
+        made = first_proposal(store, child)
+        assert made is not None and (made.operator, made.author) == ("inject", "ada")
+        assert measurements(store, variant_id=child)[0].measurement.status is Status.OK
