@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from population.records import Decided
-from population.store import Asked
+from population.records import Asked, Decided
 from population.variant import Measurement, Status
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json
-from evo.cli.asking import AuthorOption, ask, login_name, when_taken_up
-from evo.cli.folder import DATABASE, searched_folder
+from evo.cli.asking import AuthorOption, when_taken_up
+from evo.cli.folder import DATABASE, ask, login_name, searched_folder
 
 if TYPE_CHECKING:
     from population.store import Store

@@ -63,5 +63,4 @@ __all__ = [
     "unmeasured",
     "variant",
     "variant_by_fingerprint",
-    "waiting_requests",
 ]

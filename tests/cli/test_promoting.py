@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from population.reading import pending
 from tests.analysis.built import Built, waiting
 
 from .driving import Evo
