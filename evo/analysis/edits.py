@@ -28,7 +28,7 @@ _RULE = re.compile(r"#\s*[=\-]{10,}\s*$")
 
 
 def kinds_of_edit(before: str, after: str) -> tuple[str, ...]:
-    """The kinds of what differs between two sources, each once, in alphabetical order."""
+    """The kinds of what differs between two variants, each once, in alphabetical order."""
     found = set()
     old, new = ({one.name: one for one in sound_knobs(text)} for text in (before, after))
     if any(name in new and new[name].text != one.text for name, one in old.items()):
@@ -86,13 +86,9 @@ def _titles(lines: Sequence[str]) -> list[str]:
 
 
 def _definitions(source: str) -> dict[int, str]:
-    """The names of the definitions around each line; empty for a source that does not parse."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return {}
+    """The names of the definitions around each line."""
     names: dict[int, str] = {}
-    for node in ast.walk(tree):  # outer ones first
+    for node in ast.walk(ast.parse(source)):  # outer ones first
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             bases = " ".join(map(ast.unparse, node.bases)) if isinstance(node, ast.ClassDef) else ""
             for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evo.analysis.findings import Findings
+from evo.analysis.ladder import Terms, steps
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
 from evo.analysis.ranking import Earning, Ranked, earnings, front_of, ranking
 from evo.analysis.record import Record
@@ -45,6 +46,7 @@ class Overview:
     seed: Ranked | None
     best: Ranked | None
     front_size: int
+    ladder: Mapping[str, Mapping[str, int]]  # by rung: how many variants are how far
     findings: Findings
     operators: list[Earning]
     slots: int
@@ -61,8 +63,9 @@ def overview(
     folder: str,
     running: int | None,
     limits: Mapping[str, float | None],
+    terms: Terms,
 ) -> Overview:
-    """Everything at a glance; `limits` are the budgets in force, by name."""
+    """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]
     ranked = ranking(record)
     spent = record.spent
@@ -83,6 +86,7 @@ def overview(
         seed=next((one for one in ranked if one.variant_id == record.seed_id), None),
         best=next(iter(front_of(record, ranked)), None),
         front_size=len(record.front),
+        ladder=_ladder(record, terms),
         findings=findings,
         operators=earnings(record),
         slots=record.slots(),
@@ -92,6 +96,13 @@ def overview(
         seconds_spent=record.seconds_spent,
         events=[event.text for event in record.events[-LAST_EVENTS:]],
     )
+
+
+def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for one in steps(record, terms):
+        found.setdefault(one.rung, Counter())[one.state.value] += 1
+    return {rung: dict(states) for rung, states in found.items()}
 
 
 def _phase(record: Record, running: int | None) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from evo.analysis.findings import Findings
+    from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
     from evo.analysis.record import Record
+    from evo.campaign.ladder.settings import GraduationSettings
     from population.store import Store
 
 CAMPAIGNS, CALIBRATIONS = "campaigns", "calibrations"
@@ -150,6 +152,27 @@ def limits_of(folder: Path, record: Record) -> dict[str, float | None]:
     }
 
 
+def graduation_of(folder: Path, record: Record) -> GraduationSettings:
+    """The ladder's settings in force: the folder's where they can be read, else as first run."""
+    from pydantic import ValidationError
+
+    from evo.campaign.ladder.settings import GraduationSettings
+
+    for values in (config_values(folder, record), record.config):
+        try:
+            return GraduationSettings.model_validate(values.get("graduation") or {})
+        except ValidationError:
+            continue
+    return GraduationSettings()
+
+
+def terms_of(settings: GraduationSettings) -> Terms:
+    """What of these settings the figures need."""
+    from evo.analysis.ladder import Terms
+
+    return Terms(settings.promotion == "manual", settings.blocks)
+
+
 def findings_of(store: Store, record: Record) -> Findings:
     """The findings of what is recorded so far."""
     from evo.analysis.findings import find
@@ -165,9 +188,8 @@ def overview_of(folder: Path, store: Store) -> Overview:
 
     record = Record.of(store)
     limits = limits_of(folder, record)
-    return overview(
-        record, findings_of(store, record), str(folder), running_process(folder), limits
-    )
+    findings, terms = findings_of(store, record), terms_of(graduation_of(folder, record))
+    return overview(record, findings, str(folder), running_process(folder), limits, terms)
 
 
 def at(folder: Path) -> str:

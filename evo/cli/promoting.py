@@ -12,14 +12,15 @@ from evo.cli.folder import (
     DATABASE,
     ask,
     at,
-    config_values,
+    graduation_of,
     opened,
     running_process,
     searched_folder,
+    terms_of,
 )
 
 if TYPE_CHECKING:
-    from evo.analysis.ladder import Terms
+    from evo.analysis.climb import Climb
     from evo.analysis.record import Record
     from evo.analysis.waiting import Evidence
     from evo.campaign.ladder.settings import GraduationSettings
@@ -111,6 +112,32 @@ def veto(
     print(f"vetoed {variant_id[:8]}; takes effect {_when(folder)}")
 
 
+@app.command(epilog="Example: evo graduates --json | jq .transfer.promotions")
+def graduates(directory: DirOption = None, as_json: JsonOption = False) -> None:
+    """The ladder: who went how far, whether the proxy's word held at the target, and what it cost.
+
+    With `graduation.budget_shares` also how long the best needs to reach what the seed ends with.
+    """
+    from evo.analysis.record import Record
+
+    with opened(directory) as (folder, store):
+        found = climb_of(folder, store, Record.of(store))
+    if as_json:
+        show_json(found)
+        return
+    from evo.terminal.ladder import ladder_screen
+
+    show(ladder_screen(found, at(folder)))
+
+
+def climb_of(folder: Path, store: Store, record: Record) -> Climb:
+    """Everything about the ladder."""
+    from evo.analysis.climb import climb
+    from population.reading import source_of
+
+    return climb(record, terms_of(graduation_of(folder, record)), lambda one: source_of(store, one))
+
+
 def _when(folder: Path) -> str:
     running = running_process(folder) is not None
     return "now" if running else "with the next `evo graduate` or `evo resume`"
@@ -143,27 +170,6 @@ def evidence_of(folder: Path, store: Store, record: Record) -> list[Evidence]:
         plans.append(RungPlan(name, rung.get("budget") if timed else None))
     terms = terms_of(graduation_of(folder, record))
     return waiting(record, terms, lambda one: source_of(store, one), plans)
-
-
-def graduation_of(folder: Path, record: Record) -> GraduationSettings:
-    """The ladder's settings in force: the folder's where they can be read, else as first run."""
-    from pydantic import ValidationError
-
-    from evo.campaign.ladder.settings import GraduationSettings
-
-    for values in (config_values(folder, record), record.config):
-        try:
-            return GraduationSettings.model_validate(values.get("graduation") or {})
-        except ValidationError:
-            continue
-    return GraduationSettings()
-
-
-def terms_of(settings: GraduationSettings) -> Terms:
-    """What of these settings the figures need."""
-    from evo.analysis.ladder import Terms
-
-    return Terms(settings.promotion == "manual", settings.blocks)
 
 
 def _not_to_approve(

@@ -183,6 +183,7 @@ def _follow(
 def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> None:
     from evo.analysis.record import Record
     from evo.cli.folder import findings_of, overview_of
+    from evo.cli.promoting import climb_of
     from evo.terminal.closing import closing_screen
 
     with folder.open_store() as store:
@@ -192,9 +193,11 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
             return
         record = Record.of(store)
         findings = findings_of(store, record)
+        climb = climb_of(folder.path, store, record) if record.ladder.choices else None
     names = [one.name for one in record.objectives]
     commands = _next(folder, findings, ending, config.budget.variants)
-    show(closing_screen(config.name, ending.reason, findings, names, commands, at(folder.path)))
+    where = at(folder.path)
+    show(closing_screen(config.name, ending.reason, findings, names, commands, where, climb))
 
 
 def _next(

@@ -10,9 +10,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from evo.analysis.climb import Climb
 from evo.analysis.comparison import Comparison, Verdict
 from evo.analysis.findings import Findings
 from evo.terminal import sentences
+from evo.terminal.ladder import report as ladder_report
 from evo.terminal.tables import FAINT, ranking_table
 from evo.terminal.text import placed, plain, short, words
 
@@ -26,8 +28,12 @@ def closing_screen(
     objectives: Sequence[str],
     commands: Sequence[str],
     where: str = "",
+    climb: Climb | None = None,
 ) -> RenderableType:
-    """Everything a person wants to know at the end; `where`: " --dir FOLDER" for commands to type."""
+    """Everything a person wants to know at the end; `where`: " --dir FOLDER" for commands to type.
+
+    climb: what the ladder showed, where somebody went up.
+    """
     parts: list[RenderableType] = [
         Text(),
         Rule(Text(plain(name), "bold"), style=FAINT, align="left"),
@@ -40,7 +46,9 @@ def closing_screen(
         parts += _section(f"Pareto front at {plain(findings.rung)}", [table])
     if findings.graduates:
         told = [sentences.graduation(one) for one in findings.graduates]
-        parts += _section("At the larger rung", _lines(told))
+        parts += _section("Up the ladder", _lines(told))
+    for title, lines in ladder_report(climb) if climb is not None else ():
+        parts += _section(title, _lines(lines))
     if findings.search is not None:
         parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
     if findings.failures:

@@ -66,11 +66,20 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
         ("seed", _believed(one.seed, metric)),
         ("best", _believed(one.best, metric)),
         ("front", count(one.front_size, "variant")),
+        *_ladder(one),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
         ("folder", plain(one.folder)),
     ]
+
+
+def _ladder(one: Overview) -> list[tuple[str, Text | str]]:
+    """How far everyone is; nothing before anybody was chosen to go up."""
+    told = [f"{plain(rung)}: {_counts(states)}" for rung, states in one.ladder.items()]
+    if not told:
+        return []
+    return [("ladder", Text("; ".join(told)).append("  evo graduates shows more", FAINT))]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

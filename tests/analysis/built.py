@@ -114,10 +114,14 @@ def finished(folder: Path) -> tuple[Built, str, str]:
 
 
 def choose(
-    built: Built, variant: str, rung: str = "larger", role: str = "graduate", first_block: int = 9
+    built: Built,
+    variant: str,
+    rung: str = "larger",
+    role: str = "graduate",
+    basis: Mapping[str, object] | None = None,
 ) -> None:
-    """The campaign chose a variant for a rung."""
-    detail = {"rung": rung, "role": role, "choice": 1, "first_block": first_block, "basis": {}}
+    """The campaign chose a variant for a rung; its fresh blocks at the proxy begin at 9."""
+    detail = {"rung": rung, "role": role, "choice": 1, "first_block": 9, "basis": basis or {}}
     built.store.add_decision("chosen", variant, detail)
 
 

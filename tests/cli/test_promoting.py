@@ -77,3 +77,15 @@ def test_the_status_of_a_campaign_that_waits_points_to_the_evidence(
     evo: Evo, campaign: tuple[Built, str, str]
 ) -> None:
     assert "next  evo approve\n" in evo("status").out
+
+
+def test_graduates_shows_the_ladder_also_before_anybody_went_up(
+    evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
+) -> None:
+    out = " ".join(evo("graduates").out.split())
+    assert "proxy → larger" in out and "waits for approval" in out and "evo approve" in out
+    found = evo("graduates", "--json").json()
+    assert [one["role"] for one in found["steps"]] == ["graduate", "graduate"]
+    assert found["transfer"] is None and found["cost"][0]["rung"] == "proxy"
+    empty = Built(tmp_path / "empty")
+    assert "Nobody has been chosen" in evo("graduates", "--dir", empty.folder).out

@@ -1,0 +1,239 @@
+"""What held of the proxy's word at the target: counts with intervals, ranks with chance levels, edits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from evo.analysis.comparison import Comparison, block_values, compare
+from evo.analysis.edits import kinds_of_edit
+from evo.analysis.ladder import GRADUATING, beside_seed, gain
+from evo.analysis.record import Record
+from population.ladder import Role
+from population.statistics.intervals import Interval, share_interval
+from population.statistics.transfer import (
+    LEAST_VARIANTS,
+    Promotions,
+    RankAgreement,
+    TopOverlap,
+    kendall_tau,
+    promotions,
+    regret_at_k,
+    top_overlap,
+    transfer_ratio,
+)
+
+BOOTSTRAP_SEED = 11  # the same interval again for the same rows
+TOP = 3
+REGRETS = (1, 3)
+ENOUGH = LEAST_VARIANTS  # below it a share is given as counts alone
+
+SourceOf = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One variant at the proxy, on blocks that chose nobody, and at the target; beside the seed at both.
+
+    ratio: the target's gain per proxy gain (Fieller); None while the proxy gain's interval holds 0.
+    """
+
+    variant_id: str
+    role: Role
+    operator: str
+    kinds: tuple[str, ...]
+    proxy: Comparison | None
+    target: Comparison | None
+    ratio: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Of `tried` graduates that beat the seed at the proxy, how many did at the target.
+
+    rate: None while they are too few.
+    """
+
+    name: str
+    held: int
+    tried: int
+    rate: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One step on the way to the target's best: what it changed, and child against parent at both ends."""
+
+    variant_id: str
+    parent_id: str
+    operator: str
+    idea: str
+    kinds: tuple[str, ...]
+    proxy: Comparison | None
+    target: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Everything that the ladder says of the proxy's worth. `n`: variants with both scores.
+
+    agreement, overlap: None below ten variants; regret: by k, in the objective, of choosing the proxy's best k.
+    """
+
+    proxy: str
+    target: str
+    n: int
+    pairs: tuple[Pair, ...]
+    promotions: Promotions | None
+    agreement: RankAgreement | None
+    overlap: TopOverlap | None
+    informative: bool
+    regret: Mapping[int, float]
+    by_operator: tuple[Held, ...]
+    by_kind: tuple[Held, ...]
+    edits: tuple[Edit, ...]
+
+
+def transfer(record: Record, source_of: SourceOf) -> Transfer | None:
+    """The report of a campaign; None before anyone ran at the target beside the seed."""
+    if len(record.rungs) < 2:
+        return None
+    target = record.rungs[-1]
+    pairs = _pairs(record, target, source_of)
+    if not any(one.target for one in pairs):
+        return None
+    both = [one for one in pairs if one.proxy and one.target]
+    near, there = (_scores(record, both, rung) for rung in (record.proxy, target))
+    proxy, far = ([one[pair.variant_id] for pair in both] for one in (near, there))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    agreement = kendall_tau(proxy, far, rng) if both else None
+    return Transfer(
+        proxy=record.proxy,
+        target=target,
+        n=len(both),
+        pairs=tuple(pairs),
+        promotions=_promotions(record, pairs),
+        agreement=agreement,
+        overlap=top_overlap(proxy, far, TOP) if both else None,
+        informative=agreement is not None and agreement.informative,
+        regret={k: regret_at_k(near, there, k) for k in REGRETS if len(both) > k},
+        by_operator=_held(record, both, lambda one: (one.operator,)),
+        by_kind=_held(record, both, lambda one: one.kinds),
+        edits=tuple(_edits(record, target, _best(record, pairs), source_of)),
+    )
+
+
+def _pairs(record: Record, target: str, source_of: SourceOf) -> list[Pair]:
+    births, seed = record.births(), source_of(record.seed_id)
+    climbers = {
+        one.variant_id: one
+        for one in sorted(record.ladder.ever.values(), key=lambda one: list(Role).index(one.role))
+        if one.role is not Role.ANCESTOR
+    }
+    return [
+        Pair(
+            one,
+            climber.role,
+            births[one].operator if one in births else "",
+            kinds_of_edit(seed, source_of(one)),
+            proxy := beside_seed(record, one, record.proxy),
+            far := beside_seed(record, one, target),
+            _ratio(record, one, target) if proxy and far else None,
+        )
+        for one, climber in climbers.items()
+    ]
+
+
+def _ratio(record: Record, variant_id: str, target: str) -> Interval | None:
+    proxy, far = (_gains_by_block(record, variant_id, rung) for rung in (record.proxy, target))
+    return transfer_ratio(far, proxy)
+
+
+def _gains_by_block(record: Record, variant_id: str, rung: str) -> list[float]:
+    values = block_values(record.rows, rung, record.objective.name, GRADUATING)
+    mine, seed = values.get(variant_id, {}), values.get(record.seed_id, {})
+    sign = 1.0 if record.objective.direction == "minimise" else -1.0
+    return [sign * (seed[block] - mine[block]) for block in sorted(mine.keys() & seed.keys())]
+
+
+def _scores(record: Record, both: Iterable[Pair], rung: str) -> dict[str, float]:
+    """Minus the gain over the seed, so that less is better and what blocks do is taken off."""
+    found = ((one.variant_id, beside_seed(record, one.variant_id, rung)) for one in both)
+    return {one: -gain(record, beside) for one, beside in found if beside is not None}
+
+
+def _promotions(record: Record, pairs: Sequence[Pair]) -> Promotions | None:
+    """Graduates count that beat the seed at the proxy; controls count whatever they did there."""
+    graduates = [one for one in pairs if _tried(record, one)]
+    controls = [one for one in pairs if one.role is Role.CONTROL and one.target]
+    if not graduates and not controls:
+        return None
+    held = [sum(_holds(record, one) for one in group) for group in (graduates, controls)]
+    return promotions(held[0], len(graduates), held[1], len(controls))
+
+
+def _tried(record: Record, one: Pair) -> bool:
+    """Whether a graduate beat the seed on the proxy's fresh blocks and ran at the target."""
+    beat = one.proxy is not None and gain(record, one.proxy) > 0
+    return one.role is Role.GRADUATE and beat and one.target is not None
+
+
+def _holds(record: Record, one: Pair) -> bool:
+    return one.target is not None and gain(record, one.target) > 0
+
+
+def _held(
+    record: Record, pairs: Sequence[Pair], names: Callable[[Pair], Iterable[str]]
+) -> tuple[Held, ...]:
+    counts: dict[str, list[bool]] = defaultdict(list)
+    for one in pairs:
+        if _tried(record, one):
+            for name in names(one):
+                counts[name].append(_holds(record, one))
+    return tuple(
+        Held(
+            name, sum(of), len(of), share_interval(sum(of), len(of)) if len(of) >= ENOUGH else None
+        )
+        for name, of in sorted(counts.items(), key=lambda item: (-len(item[1]), item[0]))
+    )
+
+
+def _best(record: Record, pairs: Sequence[Pair]) -> str | None:
+    """Whose ancestors ran, else the graduate with the greatest gain at the target."""
+    choice = record.ladder.ancestors(record.rungs[-1])
+    if choice is not None:
+        return str(choice.basis["best"])
+    ran = [
+        (gain(record, one.target), one.variant_id)
+        for one in pairs
+        if one.target and one.role is Role.GRADUATE
+    ]
+    return max(ran)[1] if ran else None
+
+
+def _edits(record: Record, target: str, best: str | None, source_of: SourceOf) -> list[Edit]:
+    """From the seed to the target's best, over the steps that ran at the target."""
+    ran = block_values(record.rows, target, record.objective.name, GRADUATING)
+    births = record.births()
+    line = [str(made.variant_id) for made in record.chain(best)] if best is not None else []
+    line = [one for one in line if one in ran]
+    return [
+        Edit(
+            child,
+            parent,
+            births[child].operator,
+            births[child].idea,
+            kinds_of_edit(source_of(parent), source_of(child)),
+            _paired(record, child, parent, record.proxy),
+            _paired(record, child, parent, target),
+        )
+        for parent, child in pairwise(line)
+    ]
+
+
+def _paired(record: Record, child: str, parent: str, rung: str) -> Comparison | None:
+    return compare(record.rows, child, parent, rung, record.objective, GRADUATING)
