@@ -41,7 +41,10 @@ class Campaign:
         self._proposals = ProposalLane(parts, settings, self.shared)
         self._evaluations = EvaluationLane(parts, settings, self.shared, self._proposals)
         word = self._asked_for_word
-        answers = {"stop": self._asked_to_stop, "approve": word, "veto": word}
+        answers = {
+            "stop": self._asked_to_stop,
+            **dict.fromkeys(("approve", "veto", "unveto"), word),
+        }
         self._requests = Requests(parts, self.shared, self._proposals, answers)
 
     def stop(self, now: bool = False) -> None:

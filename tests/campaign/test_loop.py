@@ -306,6 +306,12 @@ def test_a_veto_counts_in_a_running_campaign_and_in_the_next(tmp_path):
     third = make_campaign(open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL)
     assert best in third.parts.graduation.ladder.vetoed
     assert best not in [one.variant_id for one in third.parts.tally.candidates("proxy")]
+    with open_store() as store:
+        store.add_request("unveto", {"variant_id": best}, "ann")
+    third.run()
+    with open_store() as store:
+        assert best in [one.variant_id for one in third.parts.tally.candidates("proxy")]
+        assert any("ann lifted the veto" in event.text for event in events(store))
 
 
 def test_a_child_that_is_vetoed_before_its_turn_is_not_measured(tmp_path):
