@@ -12,7 +12,8 @@ DESCRIPTIONS = {
     "variants": "Every source of train.py. id is the sha256 of the source.",
     "proposals": "Every attempt to make a child, also those that failed, and what it cost.",
     "parents": "The parents of each proposal with their roles, in order.",
-    "ideas": "Ideas in words, by whom.",
+    "ideas": "Ideas in words, by whom; several children can try one (`idea_id` of their proposals).",
+    "notes": "Research notes, by whom, with the variants they rest on; `deleted` ones no longer count.",
     "measurements": "What each run showed. Rows are never changed; `lost` rows are attempts.",
     "scores": "The numbers of a measurement that ended `ok`, one row a metric.",
     "document_scores": "Bits that each hidden document cost the model of a measurement.",
@@ -27,6 +28,8 @@ DESCRIPTIONS = {
     "v_estimates": "Each variant at each rung: means over blocks and how far val_bpb spreads.",
     "v_front": "The front with the estimates of its members.",
     "v_lineage": "Child, parent, role and operator, by each variant's first proposal.",
+    "v_ideas": "Each idea judged by its children: how many, how they ended, effect on val_bpb and its SE.",
+    "v_prompts": "How many tokens of prompts went to which part, by model.",
     "v_operators": "What each operator proposed, what came of it and what it cost.",
 }
 
@@ -198,7 +201,61 @@ _VIEWS = (
         GROUP BY p.operator""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS),)
+_IDEAS = (
+    """ALTER TABLE proposals ADD COLUMN idea_id INTEGER REFERENCES ideas (id)""",
+    """CREATE INDEX proposals_by_idea ON proposals (idea_id)""",
+    # JSON: about how many tokens of the prompt went to which part
+    """ALTER TABLE llm_calls ADD COLUMN parts TEXT NOT NULL DEFAULT '{}'""",
+    """CREATE TABLE notes (
+        id INTEGER PRIMARY KEY, text TEXT NOT NULL, author TEXT NOT NULL,
+        evidence TEXT NOT NULL, -- JSON list of variant ids
+        seen INTEGER NOT NULL, -- the last measurement its author knew
+        created REAL NOT NULL, edited REAL, deleted REAL
+    )""",
+    # a repaired child is held against what its failed parent was made from
+    """CREATE VIEW v_ideas AS
+        WITH made AS (
+            SELECT DISTINCT idea_id, variant_id FROM proposals
+            WHERE idea_id IS NOT NULL AND outcome = 'variant'
+        ), proxy AS (
+            SELECT rung FROM measurements WHERE status = 'ok' ORDER BY id LIMIT 1
+        ), by_block AS (
+            SELECT variant, block, avg(val_bpb) AS val_bpb FROM v_measurements
+            WHERE status = 'ok' AND rung = (SELECT rung FROM proxy) GROUP BY variant, block
+        ), effects AS (
+            SELECT made.idea_id, made.variant_id, avg(c.val_bpb - p.val_bpb) AS effect
+            FROM made
+            JOIN v_lineage AS l ON l.child = made.variant_id
+                AND (l.role != 'ancestor' OR l.operator = 'llm_repair')
+            JOIN by_block AS c ON c.variant = made.variant_id
+            JOIN by_block AS p ON p.variant = l.parent AND p.block = c.block
+            GROUP BY made.idea_id, made.variant_id
+        ), ends AS (
+            SELECT made.idea_id, made.variant_id,
+                coalesce(max(m.status = 'ok'), 0) AS ok, count(m.id) AS runs
+            FROM made LEFT JOIN v_measurements AS m ON m.variant = made.variant_id
+            GROUP BY made.idea_id, made.variant_id
+        )
+        SELECT i.id, i.text, i.author, i.created, count(ends.variant_id) AS children,
+            coalesce(sum(ends.ok), 0) AS ok,
+            coalesce(sum(ends.runs > 0 AND NOT ends.ok), 0) AS failed,
+            coalesce(sum(ends.runs = 0), 0) AS waiting,
+            count(effects.effect) AS n, avg(effects.effect) AS effect,
+            CASE WHEN count(effects.effect) > 1 THEN
+                sqrt(max(avg(effects.effect * effects.effect)
+                    - avg(effects.effect) * avg(effects.effect), 0)
+                    / (count(effects.effect) - 1)) END AS effect_se
+        FROM ideas AS i
+        LEFT JOIN ends ON ends.idea_id = i.id
+        LEFT JOIN effects ON effects.idea_id = i.id AND effects.variant_id = ends.variant_id
+        GROUP BY i.id ORDER BY i.id""",
+    """CREATE VIEW v_prompts AS
+        SELECT c.endpoint, c.model, part.key AS part, count(*) AS calls, sum(part.value) AS tokens
+        FROM llm_calls AS c, json_each(c.parts) AS part
+        GROUP BY c.endpoint, c.model, part.key ORDER BY c.endpoint, c.model, tokens DESC""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS), _IDEAS)
 
 
 def schema_version(db: Database) -> int:

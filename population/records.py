@@ -33,6 +33,7 @@ class Proposed:
     cost: Cost
     seen: int
     created_at: float  # seconds since the epoch
+    idea_id: int | None = None  # the row of `ideas` it tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,37 @@ class FrontMember:
     variant_id: str
     standing: str
     estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedIdea:
+    """An idea and what its children say of it.
+
+    `effect` is child minus parent in val_bpb on the blocks both ran on, the mean of `n` children; its
+    standard error is None below two.
+    """
+
+    id: int
+    text: str
+    author: str
+    created_at: float  # seconds since the epoch
+    children: int
+    ok: int
+    failed: int
+    waiting: int
+    n: int
+    effect: float | None
+    effect_se: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A research note that stands; `evidence` are ids of variants, times in seconds since the epoch."""
+
+    id: int
+    text: str
+    author: str
+    evidence: tuple[str, ...]
+    seen: int
+    created_at: float
+    edited_at: float | None

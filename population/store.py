@@ -19,29 +19,19 @@ from typing import Any, Self
 
 from sqlite_utils import Database
 
-from population.migrations import APPLICATION_ID, MIGRATIONS, migrate, schema_version
+from population.connection import StoreError as StoreError
+from population.connection import check, connect, explained
+from population.migrations import migrate
 from population.records import FrontMember
-from population.variant import CurvePoint, LlmCall, Measurement, Order, Outcome, Proposal
-
-BUSY_SECONDS = 30.0
-_PASSING = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-}
-
-
-class StoreError(Exception):
-    """The store cannot be opened, read or written; the message says why in one sentence.
-
-    `passing`: waiting can help, as when another process holds it or the disk is full.
-    """
-
-    def __init__(self, message: str, passing: bool = False) -> None:
-        super().__init__(message)
-        self.passing = passing
+from population.variant import (
+    OURSELVES,
+    CurvePoint,
+    LlmCall,
+    Measurement,
+    Order,
+    Outcome,
+    Proposal,
+)
 
 
 class Store:
@@ -58,8 +48,8 @@ class Store:
         path = Path(path)
         if path.exists():
             raise StoreError(f"{path} exists already")
-        with _explained(path):
-            db = _connect(path, "rwc")
+        with explained(path):
+            db = connect(path, "rwc")
             db.execute("PRAGMA journal_mode = WAL")
             migrate(db)
         return cls(db, path)
@@ -70,10 +60,10 @@ class Store:
         path = Path(path)
         if not path.is_file():
             raise StoreError(f"no campaign store at {path}")
-        with _explained(path):
-            db = _connect(path, "ro" if read_only else "rw")
+        with explained(path):
+            db = connect(path, "ro" if read_only else "rw")
             try:
-                _check(db, path, read_only)
+                check(db, path, read_only)
             except BaseException:
                 db.close()
                 raise
@@ -97,7 +87,7 @@ class Store:
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of one SELECT."""
-        with self._lock, _explained(self.path):
+        with self._lock, explained(self.path):
             return self._db.execute(sql, values).fetchall()  # also reading a row can fail
 
     @contextmanager
@@ -145,11 +135,20 @@ class Store:
                     "dollars": cost.dollars,
                     "seen": proposal.seen,
                     "created": now,
+                    "idea_id": self._idea_of(proposal),
                 },
             )
             for position, parent in enumerate(proposal.parents):
                 row = {"proposal_number": proposal.number, "variant_id": parent.variant_id}
                 self._insert("parents", {**row, "role": parent.role, "position": position})
+
+    def _idea_of(self, proposal: Proposal) -> int | None:
+        """The row of its idea: the one it names, else that of the same words, else a new one."""
+        if proposal.idea_id is not None or not proposal.idea or proposal.author == OURSELVES:
+            return proposal.idea_id
+        same = "SELECT id FROM ideas WHERE lower(text) = lower(?) ORDER BY id LIMIT 1"
+        known = self.query(same, [proposal.idea])
+        return known[0][0] if known else self.add_idea(proposal.idea, proposal.author)
 
     def add_measurement(self, measurement: Measurement) -> int:
         """Record what a run showed and end its row in `runs`. The id of the measurement."""
@@ -213,6 +212,27 @@ class Store:
         """Record an idea in words; its id."""
         return self._insert("ideas", {"text": text, "author": author, "created": time.time()})
 
+    def add_note(self, text: str, author: str, evidence: Sequence[str] = (), seen: int = 0) -> int:
+        """Record a research note and the variants it rests on; its id."""
+        row = {"text": text, "author": author, "evidence": _json(list(evidence)), "seen": seen}
+        return self._insert("notes", {**row, "created": time.time()})
+
+    def edit_note(self, id: int, text: str, author: str) -> bool:
+        """Put other words into a note that stands; False when there is none."""
+        sets = "text = ?, author = ?, edited = ?"
+        return self._touch_note(id, sets, [text, author, time.time()])
+
+    def delete_note(self, id: int) -> bool:
+        """Let a note stand no longer; False when it does not stand. Its row stays."""
+        return self._touch_note(id, "deleted = ?", [time.time()])
+
+    def _touch_note(self, id: int, sets: str, values: Sequence[object]) -> bool:
+        with self.transaction():
+            if not self.query("SELECT 1 FROM notes WHERE id = ? AND deleted IS NULL", [id]):
+                return False
+            self._change(f"UPDATE notes SET {sets} WHERE id = ?", [*values, id])
+        return True
+
     def add_request(self, kind: str, detail: object = None, author: str = "user") -> int:
         """Ask something of the running campaign, from any process; the id of the request."""
         row = {"kind": kind, "detail": _json(detail), "author": author}
@@ -255,7 +275,7 @@ class Store:
             return self._execute(sql, values).lastrowid or 0
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        with _explained(self.path):
+        with explained(self.path):
             return self._db.execute(sql, values)
 
 
@@ -273,6 +293,7 @@ def _key(order: Order) -> dict[str, object]:
 
 def _call_row(call: LlmCall) -> dict[str, object]:
     row = {name: getattr(call, name) for name in LlmCall.__slots__}
+    row["parts"] = _json(dict(call.parts))
     for name, value in row.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise StoreError(f"llm_calls.{name} is {value}; only finite numbers are recorded")
@@ -306,51 +327,3 @@ def _json(value: object) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(f"not to be kept as JSON: {error}") from error
-
-
-def _connect(path: Path, mode: str) -> Database:
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        check_same_thread=False,  # our own lock makes the threads take turns
-    )
-    db = Database(connection, execute_plugins=False)
-    try:
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA synchronous = FULL")  # a committed measurement outlives a power cut
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _check(db: Database, path: Path, read_only: bool) -> None:
-    version = schema_version(db)
-    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        raise StoreError(f"{path} is not a campaign store")
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{path} was written by a newer evotrain (schema {version}, this one knows "
-            f"{len(MIGRATIONS)}); upgrade evotrain to open it"
-        )
-    if version < len(MIGRATIONS):
-        if read_only:
-            raise StoreError(f"{path} has an older schema; `evo resume` brings it up to date")
-        migrate(db)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and its Python binding raise into a StoreError."""
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        raise StoreError(f"text that is not valid Unicode: {error}") from error
-    except (sqlite3.Error, OverflowError) as error:
-        damaged = any(word in str(error) for word in ("malformed", "not a database"))
-        hint = (
-            f"; `evo salvage --dir {path.parent} -o NEW` copies what can be read" if damaged else ""
-        )
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its extension
-        raise StoreError(f"{path}: {error}{hint}", passing=code in _PASSING) from error

@@ -137,6 +137,10 @@ class Proposal:
     model: str = ""
     cost: Cost = Cost()
     seen: int = 0
+    idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
+
+
+OURSELVES = "evotrain"  # the author of what no model and no person thought of
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +223,6 @@ class LlmCall:
     seconds: float
     outcome: str  # "ok", or what went wrong
     proposal_number: int = 0
+    parts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # about how many tokens of the prompt each

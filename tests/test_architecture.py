@@ -30,7 +30,7 @@ FLOORS = {
 }
 EVERYWHERE = {"numpy", "pydantic", "scipy"}
 DOORS = {
-    "sqlite_utils": ("population.store", "population.migrations"),
+    "sqlite_utils": ("population.store", "population.connection", "population.migrations"),
     "deap": ("population.selection", "population.archive"),
     "moocore": ("population.selection", "population.archive"),
     "optuna": ("operators.optimiser",),

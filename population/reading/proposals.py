@@ -11,7 +11,7 @@ from population.store import Store, StoreError
 from population.variant import Cost, Outcome, Parent, Proposal
 
 _PROPOSAL = """number, operator, outcome, reason, variant_id, idea, author, model, seconds,
-    tokens_in, tokens_out, dollars, seen, created"""
+    tokens_in, tokens_out, dollars, seen, created, idea_id"""
 
 
 def proposals(store: Store, after: int = 0) -> list[Proposed]:
@@ -55,6 +55,7 @@ def proposal(store: Store, number: int) -> Proposal:
         model=one.model,
         cost=one.cost,
         seen=one.seen,
+        idea_id=one.idea_id,
     )
 
 
@@ -76,7 +77,8 @@ def _proposed(store: Store, where: str, value: object) -> list[Proposed]:
 
 
 def _one_proposed(row: tuple[Any, ...], parents: tuple[Parent, ...]) -> Proposed:
-    number, operator, outcome, reason, variant_id, idea, author, model, *cost, seen, created = row
+    number, operator, outcome, reason, variant_id, idea, author, model, *rest = row
+    *cost, seen, created, idea_id = rest
     return Proposed(
         number=number,
         operator=operator,
@@ -90,4 +92,5 @@ def _one_proposed(row: tuple[Any, ...], parents: tuple[Parent, ...]) -> Proposed
         cost=Cost(*cost),
         seen=seen,
         created_at=created,
+        idea_id=idea_id,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import population.connection
 import population.store
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.leftovers import MARK, end_leftovers
@@ -126,7 +127,9 @@ def test_on_a_disk_that_stays_full_a_second_stop_ends_it(small_disk):
 def test_another_writer_that_holds_the_database_for_ten_seconds_costs_time_alone(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(population.store, "BUSY_SECONDS", 3.0)  # so that the lane has to wait, too
+    monkeypatch.setattr(
+        population.connection, "BUSY_SECONDS", 3.0
+    )  # so that the lane has to wait, too
     open_store = make_store(tmp_path / "campaign.db")
     evaluator = FakeEvaluator(seconds=0.05)
     campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=20))

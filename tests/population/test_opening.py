@@ -74,7 +74,7 @@ def test_an_older_schema_is_brought_up_to_date_by_a_writer(
     path = tmp_path / "campaign.db"
     Store.create(path).close()
     newer = (*MIGRATIONS, ("CREATE TABLE later (a)", "INSERT INTO later VALUES (7)"))
-    for module in ("migrations", "store"):
+    for module in ("migrations", "connection"):
         monkeypatch.setattr(f"population.{module}.MIGRATIONS", newer)
     with pytest.raises(StoreError, match="older schema"):
         Store.open(path, read_only=True)
@@ -90,7 +90,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     Store.create(path).close()
     broken = (*MIGRATIONS, ("CREATE TABLE later (a)", "INSERT INTO nowhere VALUES (7)"))
     with monkeypatch.context() as patch:
-        for module in ("migrations", "store"):
+        for module in ("migrations", "connection"):
             patch.setattr(f"population.{module}.MIGRATIONS", broken)
         with pytest.raises(StoreError, match="nowhere"):
             Store.open(path)

@@ -1,0 +1,35 @@
+"""What is remembered in words: ideas, judged by all children that tried them, and research notes."""
+
+from __future__ import annotations
+
+import json
+
+from population.records import JudgedIdea as JudgedIdea
+from population.records import Note as Note
+from population.store import Store
+
+_IDEA = "id, text, author, created, children, ok, failed, waiting, n, effect, effect_se"
+_NOTE = "id, text, author, evidence, seen, created, edited"
+
+
+def judged_ideas(store: Store, author: str | None = None) -> list[JudgedIdea]:
+    """All ideas, or one author's, oldest first, each with what its children say of it."""
+    where, values = ("WHERE author = ?", [author]) if author is not None else ("", [])
+    rows = store.query(f"SELECT {_IDEA} FROM v_ideas {where} ORDER BY id", values)
+    return [JudgedIdea(*row) for row in rows]
+
+
+def ideas_by_variant(store: Store) -> dict[str, int]:
+    """Which idea each variant tries, by its first proposal that names one."""
+    sql = """SELECT variant_id, idea_id FROM proposals
+        WHERE idea_id IS NOT NULL AND outcome = 'variant' ORDER BY number DESC"""
+    return dict(store.query(sql))
+
+
+def notes(store: Store) -> list[Note]:
+    """The research notes that stand, oldest first."""
+    rows = store.query(f"SELECT {_NOTE} FROM notes WHERE deleted IS NULL ORDER BY id")
+    return [
+        Note(id, text, author, tuple(json.loads(evidence)), *rest)
+        for id, text, author, evidence, *rest in rows
+    ]
