@@ -16,7 +16,7 @@ from evo.campaign.certifying import Certification, decided_before
 from evo.campaign.keeping import DiskBudget, KeptWeights
 from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.ladder.scales import every_rung
-from evo.campaign.leftovers import end_leftovers
+from evo.campaign.leftovers import end_leftovers, end_strays
 from evo.campaign.notifying import Notifier
 from evo.campaign.parts import LoopSettings, Parts
 from evo.campaign.policy import Policy
@@ -128,6 +128,7 @@ def build_campaign(
         left = end_leftovers(store)
         if left:
             say(f"an earlier process left {left} runs unfinished; they are measured again")
+        end_strays(folder.path / RUNS)
         shutil.rmtree(folder.path / RUNS, ignore_errors=True)  # workspaces that a kill left behind
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)

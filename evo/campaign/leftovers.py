@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 
 import psutil
 
@@ -28,6 +30,20 @@ def end_leftovers(store: Store) -> int:
             _end_tree(run.pid, run.pid_started_at)
         store.close_run(run.order)
     return len(runs)
+
+
+def end_strays(runs: Path) -> int:
+    """Kill processes of ours that still work in `runs`, where no campaign runs; how many there were.
+
+    A kill can come between the start of a run and its record, and before the box knows its parent.
+    """
+    found = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if f"{runs.absolute()}{os.sep}" in " ".join(process.cmdline()) and MARK in process.environ():
+                _end_tree(process.pid, start_of(process.pid))
+                found += 1
+    return found
 
 
 def _end_tree(pid: int, started_at: float | None) -> None:

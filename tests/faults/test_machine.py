@@ -18,7 +18,7 @@ import pytest
 import population.connection
 import population.store
 from evo.campaign.budget import BudgetSettings
-from evo.campaign.leftovers import MARK, end_leftovers
+from evo.campaign.leftovers import MARK, end_leftovers, end_strays
 from evo.config import read_config
 from evo.folder import CampaignError, Folder, change_config, config_of, create_campaign
 from population.reading import counts_by_status, events, measurements
@@ -191,6 +191,26 @@ def test_what_a_killed_campaign_left_is_ended_also_after_the_clock_was_set(tmp_p
         assert theirs.poll() is None  # another program has the pid by now
     finally:
         for process in (ours, theirs):
+            process.kill()
+            process.wait()
+
+
+def test_a_run_that_was_killed_before_it_was_on_record_is_ended_too(tmp_path):
+    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    marked = {**os.environ, MARK: "x"}
+    ours = subprocess.Popen([*asleep, str(tmp_path / "c" / "runs" / "run-1")], env=marked)
+    others = [
+        subprocess.Popen([*asleep, str(tmp_path / "d" / "runs" / "run-1")], env=marked),
+        subprocess.Popen([*asleep, str(tmp_path / "c" / "runs" / "run-1")], env={}),
+    ]
+    try:
+        deadline = time.monotonic() + 20
+        while end_strays(tmp_path / "c" / "runs") < 1 and time.monotonic() < deadline:
+            time.sleep(0.05)  # until it has its own command line
+        ours.wait(timeout=5)
+        assert all(other.poll() is None for other in others)
+    finally:
+        for process in (ours, *others):
             process.kill()
             process.wait()
 
