@@ -94,8 +94,10 @@ class KilledCampaign:
         assert not ended_itself or process.returncode == 0, (self.home / "evo.log").read_text()
         self.kills["none" if ended_itself else "kill"] += 1
         self.kills["in a run"] += len(tree) > 1
-        _, alive = psutil.wait_procs(tree, timeout=GONE_SECONDS)
-        assert not alive
+        deadline = time.monotonic() + GONE_SECONDS
+        while (left := [one for one in tree if _runs(one)]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not left, left
 
     # -- what must hold ------------------------------------------------------------------------------
 
@@ -183,6 +185,14 @@ class KilledCampaign:
     def _screens(store: Store) -> int:
         rows = measurements(store)
         return sum(row.measurement.order.purpose is Purpose.SCREEN for row in rows)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it does anything still: who is dead and not yet waited for by init does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill_again_and_again(
