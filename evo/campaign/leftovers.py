@@ -40,7 +40,10 @@ def end_strays(runs: Path) -> int:
     found = 0
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if f"{runs.absolute()}{os.sep}" in " ".join(process.cmdline()) and MARK in process.environ():
+            if (
+                f"{runs.absolute()}{os.sep}" in " ".join(process.cmdline())
+                and MARK in process.environ()
+            ):
                 _end_tree(process.pid, start_of(process.pid))
                 found += 1
     return found

@@ -23,8 +23,8 @@ brief: {ROOT}/configs/brief.md
 clock: cpu_seconds
 sandbox: {{mode: none}}
 rungs:
-  proxy: {{depth: 2, context: 64, budget: 0.1, rows: 64, startup_seconds: 1.0}}
-  larger: {{depth: 3, context: 64, budget: 0.2, rows: 64, startup_seconds: 1.0}}
+  proxy: {{depth: 2, context: 64, budget: 0.1, rows: 64, startup_seconds: 0.4}}
+  larger: {{depth: 3, context: 64, budget: 0.2, rows: 64, startup_seconds: 0.4}}
 policy: {{seed_blocks: 2, seed_repeats: 0, remeasure_share: 0.2, final_blocks: 1}}
 graduation: {{promotion: auto}}
 budget: {{variants: 3}}
@@ -70,7 +70,7 @@ def process(*words: object, cwd: Path) -> Said:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )
     return Said(done.returncode, done.stdout, done.stderr)
 

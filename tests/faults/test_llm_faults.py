@@ -133,7 +133,7 @@ def test_a_campaign_goes_on_without_its_model_and_with_it_again(name, tmp_path):
         script.fault = None
         assert wait_until(lambda: made_by(open_store)["llm_mutate", Outcome.VARIANT] >= 2)
         campaign.stop()
-        thread.join(20)
+        thread.join(90)
         assert not thread.is_alive()
         asked = len(server.requests)
     said = model_events(open_store)
@@ -161,7 +161,7 @@ def test_a_server_that_is_not_there_yet_is_asked_ever_more_rarely_and_found_when
     with FakeOpenAI(script, port=port):
         assert wait_until(lambda: made_by(open_store)["llm_mutate", Outcome.VARIANT] >= 2)
         campaign.stop()
-        thread.join(20)
+        thread.join(90)
     assert len(model_events(open_store)) == 2
 
 
@@ -181,7 +181,7 @@ def test_a_server_that_hangs_does_not_keep_the_slots_waiting(tmp_path):
         assert wait_until(lambda: made_by(open_store)["nudge", Outcome.VARIANT] >= before + 8)
         assert len(server.requests) < 32
         campaign.stop()
-        thread.join(20)
+        thread.join(90)
         assert not thread.is_alive()
 
 
@@ -199,7 +199,7 @@ def test_a_model_alone_that_is_down_is_waited_for(tmp_path):
         assert wait_until(lambda: model_events(open_store))
         time.sleep(1.0)
         script.fault = None
-        thread.join(30)
+        thread.join(90)
     assert endings and "variants (3)" in endings[0].reason
     failed = made_by(open_store)["llm_mutate", Outcome.FAILED]
     assert failed <= 12, "it proposed while there was nothing to propose with"

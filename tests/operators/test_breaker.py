@@ -178,9 +178,11 @@ def test_many_threads_at_once_open_it_once() -> None:
     said: list[str] = []
     with FakeOpenAI([Answer(status=503, delay=0.05)]) as server:
         one = client(said, a=server.base_url)
+        begun = time.monotonic()
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda _: tries(one), range(16)))
-        assert len(server.requests) <= 16 + 2
+        lasted = time.monotonic() - begun
+        assert len(server.requests) <= 16 + 2 + lasted / 0.2  # whoever comes late asks once a rest
     assert len(said) == 1
 
 

@@ -153,7 +153,7 @@ def execute(folder, spec, **options):
 
 def test_what_one_process_trained_another_serves_over_the_wire(tmp_path, build):
     weights = tmp_path / "handed.safetensors"
-    assert execute(tmp_path, spec_of(tmp_path, weights=str(weights))).wait(60) == 0
+    assert execute(tmp_path, spec_of(tmp_path, weights=str(weights))).wait(120) == 0
     ask_read, ask = os.pipe()
     reply, reply_write = os.pipe()
     shared = os.memfd_create("logits")
@@ -173,7 +173,7 @@ def test_what_one_process_trained_another_serves_over_the_wire(tmp_path, build):
         logits = np.frombuffer(bytes(view), "<f4").reshape(3, 32, 256)
     os.close(ask)
     os.close(ask_read)
-    assert server.wait(30) == 0
+    assert server.wait(120) == 0
     here = build(role="serve")
     load_model(here, str(weights), strict=True)
     with torch.no_grad():
