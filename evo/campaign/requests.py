@@ -48,7 +48,14 @@ class Requests:
         self._parts = parts
         self._shared = shared
         self._children = children
-        self._answers = {"idea": self._idea, INJECT: self._inject, **answers}
+        self._answers = {
+            "idea": self._idea,
+            INJECT: self._inject,
+            "note": self._note,
+            "edit note": self._edit_note,
+            "delete note": self._delete_note,
+            **answers,
+        }
 
     def answer(self, leave_out: Collection[str] = ()) -> None:
         """Answer what waits, the oldest first; kinds in `leave_out` are ended and nothing more."""
@@ -90,6 +97,33 @@ class Requests:
             lambda number: f"{asked.author} put in idea {number}: {text}",
         )
 
+    def _note(self, asked: Asked) -> Answer:
+        text, evidence = (
+            worded(asked.detail["text"], LONGEST_NOTE),
+            asked.detail.get("evidence", []),
+        )
+        if unknown := [one for one in evidence if one not in self._parts.lineage]:
+            raise LookupError(f"no variant {one_line(str(unknown[0]), 12)} for it to rest on")
+        seen = self._parts.tally.last_id()
+        return Answer(
+            lambda store: store.add_note(text, asked.author, evidence, seen),
+            lambda number: f"{asked.author} wrote note {number}: {text}",
+        )
+
+    def _edit_note(self, asked: Asked) -> Answer:
+        number, text = int(asked.detail["id"]), worded(asked.detail["text"], LONGEST_NOTE)
+        return Answer(
+            lambda store: store.edit_note(number, text, asked.author),
+            lambda stood: _of_note(stood, number, f"{asked.author} edited note {number}: {text}"),
+        )
+
+    def _delete_note(self, asked: Asked) -> Answer:
+        number = int(asked.detail["id"])
+        return Answer(
+            lambda store: store.delete_note(number),
+            lambda stood: _of_note(stood, number, f"{asked.author} deleted note {number}"),
+        )
+
     def _inject(self, asked: Asked) -> Answer:
         """A person's variant is a proposal like any other: checked, turned away as a repeat, measured."""
         detail = asked.detail
@@ -108,6 +142,10 @@ class Requests:
             return f"what {asked.author} put in gave no child ({made.outcome}): {made.reason}"
 
         return Answer(lambda store: self._children.commit(store, proposal), said)
+
+
+def _of_note(stood: bool, number: int, done: str) -> str:
+    return done if stood else f"there is no note {number} any more"
 
 
 def worded(text: object, most: int) -> str:

@@ -7,32 +7,151 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json
+from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.asking import AuthorOption, when_taken_up
-from evo.cli.folder import DATABASE, ask, login_name, searched_folder
+from evo.cli.folder import DATABASE, ask, login_name, opened, searched_folder
 
 if TYPE_CHECKING:
+    from population.records import Asked
     from population.store import Store
     from population.variant import Variant
 
-LONGEST_IDEA = 2_000  # characters
+LONGEST_IDEA, LONGEST_NOTE = 2_000, 4_000  # characters
 
 
 @app.command(epilog='Example: evo idea "tie the embedding to the output head"')
 def idea(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to try and why, in words.")],
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT", help="What to try and why, in words; without it: the list."),
+    ] = None,
+    author: AuthorOption = None,
+    most: Annotated[int, typer.Option("-n", min=1, help="How many to list, the newest.")] = 30,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put in an idea for the language models to try; without TEXT, list ideas and what came of them.
+
+    The effect is child minus parent in val_bpb on the blocks both ran on, the mean of all children of it.
+    """
+    if text is None:
+        _list_ideas(directory, author, most, as_json)
+        return
+    folder = searched_folder(directory)
+    said = _worded(text, LONGEST_IDEA)
+    ask(folder, "idea", {"text": said}, author)
+    _told(folder, {"text": said}, author, as_json)
+
+
+def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: bool) -> None:
+    from population.memory import judged_ideas
+
+    with opened(directory) as (_, store):
+        ideas, waiting = judged_ideas(store, author), _waiting(store, ("idea",), author)
+    if as_json:
+        show_json({"ideas": ideas, "waiting": waiting})
+        return
+    if not ideas and not waiting:
+        print('No ideas yet. Put one in: evo idea "what to try and why"')
+        return
+    from evo.terminal.steering import ideas_table
+
+    show(ideas_table(ideas[-most:], waiting))
+    if len(ideas) > most:
+        print(f"\nthe newest {most} of {len(ideas):,}; -n shows more")
+
+
+def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) -> list[Asked]:
+    from population.reading import pending
+
+    found = [one for one in pending(store) if one.kind in kinds]
+    return [one for one in found if author in (None, one.author)]
+
+
+def _told(folder: Path, detail: dict[str, object], author: str | None, as_json: bool) -> None:
+    if as_json:
+        show_json({**detail, "author": author or login_name(), "path": folder})
+    else:
+        print(f"noted: {when_taken_up(folder)}")
+
+
+@app.command(
+    epilog='Example: evo note "the learning rate is spent: look at the schedule" --on best'
+)
+def note(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT", help="What was learned here; without it: the list."),
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="ID", help="A variant that it rests on. Repeatable."),
+    ] = None,
+    edit: Annotated[
+        int | None, typer.Option("--edit", metavar="N", help="Put TEXT in the place of note N.")
+    ] = None,
+    delete: Annotated[
+        int | None, typer.Option("--delete", metavar="N", help="Take note N out of all prompts.")
+    ] = None,
     author: AuthorOption = None,
     directory: DirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put in an idea for the language models to try."""
-    folder = searched_folder(directory)
-    said = _worded(text, LONGEST_IDEA)
-    ask(folder, "idea", {"text": said}, author)
-    if as_json:
-        show_json({"text": said, "author": author or login_name(), "path": folder})
+    """Write a research note that prompts carry from now on; edit or delete one; or list them."""
+    if text is None and edit is None and delete is None:
+        _list_notes(directory, as_json)
         return
-    print(f"noted: {when_taken_up(folder)}")
+    if edit is not None and delete is not None:
+        _refuse("--edit and --delete do not go together")
+    if (text is None) != (delete is not None):
+        _refuse("--delete needs no TEXT" if text else f"--edit {edit} needs a TEXT")
+    if on and (edit is not None or delete is not None):
+        _refuse("--on belongs to a new note")
+    folder = searched_folder(directory)
+    kind, detail = _of_note(folder, text, edit if delete is None else delete, on or [])
+    ask(folder, kind, detail, author)
+    _told(folder, detail, author, as_json)
+
+
+def _of_note(
+    folder: Path, text: str | None, number: int | None, on: list[str]
+) -> tuple[str, dict[str, object]]:
+    """The kind and the detail of the request, checked against what is known."""
+    from population.memory import notes
+    from population.reading import resolve
+    from population.store import Store
+
+    said = None if text is None else _worded(text, LONGEST_NOTE)
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        evidence = [resolve(store, one) for one in on]
+        standing = [one.id for one in notes(store)]
+    if number is None:
+        return "note", {"text": said, "evidence": evidence}
+    if number not in standing:
+        known = ", ".join(map(str, standing[-10:])) or "none yet"
+        _refuse(f"there is no note {number}; notes that stand: {known}")
+    return (
+        ("delete note", {"id": number})
+        if said is None
+        else ("edit note", {"id": number, "text": said})
+    )
+
+
+def _list_notes(directory: Path | None, as_json: bool) -> None:
+    from population.memory import notes
+
+    with opened(directory) as (_, store):
+        standing = notes(store)
+        waiting = _waiting(store, ("note", "edit note", "delete note"))
+    if as_json:
+        show_json({"notes": standing, "waiting": waiting})
+        return
+    if not standing and not waiting:
+        print('No notes yet. Write one: evo note "what was learned here"')
+        return
+    from evo.terminal.steering import notes_table
+
+    show(notes_table(standing, waiting))
 
 
 @app.command(epilog='Example: evo inject train.py --idea "normalise queries and keys"')

@@ -10,6 +10,7 @@ import pytest
 
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.parts import LoopSettings
+from population.memory import notes
 from population.reading import (
     events,
     first_proposal,
@@ -106,6 +107,24 @@ def test_an_idea_becomes_a_row_with_its_author(tmp_path):
         assert rows == [("warm up longer", "ada")]
 
 
+def test_notes_of_people_are_rows_that_can_be_edited_and_deleted(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        written = store.add_note("depth helps", "model")
+        gone = store.add_note("width helps", "model")
+        store.add_request("edit note", {"id": written, "text": "depth hurts"}, "ada")
+        store.add_request("delete note", {"id": gone}, "ada")
+        store.add_request("delete note", {"id": gone}, "bob")
+        store.add_request("note", {"text": "it is noise", "evidence": [ROOT]}, "ada")
+    make_campaign(open_store, budget=BudgetSettings(variants=1)).run()
+    with open_store() as store:
+        assert [(one.text, one.author, one.evidence) for one in notes(store)] == [
+            ("depth hurts", "ada", ()),
+            ("it is noise", "ada", (ROOT,)),
+        ]
+        assert f"there is no note {gone} any more" in said(store)
+
+
 @pytest.mark.parametrize(
     ("kind", "detail"),
     [
@@ -118,6 +137,9 @@ def test_an_idea_becomes_a_row_with_its_author(tmp_path):
         ("inject", {}),
         ("inject", {"source": OURS, "parent_id": "f" * 64}),
         ("inject", {"source": "LR = 0.1 # \udfff\n", "parent_id": ROOT}),
+        ("note", {"text": "x", "evidence": ["f" * 64]}),
+        ("edit note", {"id": "x", "text": "x"}),
+        ("delete note", {}),
         ("approve", {}),
         ("veto", []),
     ],

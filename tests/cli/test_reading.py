@@ -194,7 +194,7 @@ def test_help_teaches_with_an_example_for_every_command(evo: Evo) -> None:
     listed = evo("--help").out
     for command in (
         *("run", "resume", "stop", "status", "top", "show", "diff", "tree", "export", "graduate"),
-        *("approve", "veto", "graduates", "evaluate", "init", "doctor", "idea", "inject"),
+        *("approve", "veto", "graduates", "evaluate", "init", "doctor", "idea", "inject", "note"),
     ):
         assert command in listed
         assert "Example: evo" in evo(command, "--help").out, command

@@ -54,6 +54,66 @@ def test_an_idea_needs_words_and_not_too_many(
     assert pending(campaign[0].store) == []
 
 
+def test_ideas_are_listed_with_what_came_of_them(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    built, leader, _ = campaign
+    assert "No ideas yet" in evo("idea").out
+    tried = built.store.add_idea("narrow \x1b[31mheads", "ada")
+    built.store.add_idea("rest", "bob")
+    built.store._execute("UPDATE proposals SET idea_id = ? WHERE variant_id = ?", [tried, leader])
+    evo("idea", "sleep", "--author", "cleo")
+    told = evo("idea").out
+    assert "narrow heads" in told and "\x1b" not in told
+    assert "not tried yet" in told and "(n = 1)" in told
+    assert "cleo" in told and "waits for the campaign" in told
+    listed = evo("idea", "--json").json()
+    assert [one["author"] for one in listed["ideas"]] == ["ada", "bob"]
+    assert [one["detail"] for one in listed["waiting"]] == [{"text": "sleep"}]
+    assert listed["ideas"][0]["children"] == 1
+    assert "narrow" not in evo("idea", "--author", "bob").out
+
+
+def test_notes_are_written_edited_and_deleted(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    built, leader, _ = campaign
+    assert "No notes yet" in evo("note").out
+    first = built.store.add_note("depth helps", "model", [leader])
+    evo("note", "width helps", "--on", "best")
+    evo("note", "--edit", first, "depth helps a little")
+    evo("note", "--delete", first)
+    asked = [(one.kind, one.detail) for one in pending(built.store)]
+    assert asked == [
+        ("note", {"text": "width helps", "evidence": [leader]}),
+        ("edit note", {"id": first, "text": "depth helps a little"}),
+        ("delete note", {"id": first}),
+    ]
+    told = evo("note").out
+    assert "depth helps" in told and leader[:8] in told and "width helps" in told
+    assert [one["id"] for one in evo("note", "--json").json()["notes"]] == [first]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--edit", "9", "text"), "no note 9; notes that stand: none yet"),
+        (("--delete", "9"), "no note 9"),
+        (("--edit", "9"), "--edit 9 needs a TEXT"),
+        (("--delete", "9", "text"), "--delete needs no TEXT"),
+        (("--edit", "9", "--delete", "9", "text"), "do not go together"),
+        (("text", "--on", "ffff"), "no variant 'ffff'"),
+        (("x" * 4001,), "1 to 4,000 characters"),
+        (("--edit", "9", "text", "--on", "best"), "belongs to a new note"),
+    ],
+)
+def test_a_note_that_cannot_be_taken_is_told_at_once(
+    evo: Evo, campaign: tuple[Built, str, str], words: tuple[str, ...], told: str
+) -> None:
+    said = evo("note", *words)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert told in said.err
+    assert pending(campaign[0].store) == []
+
+
 def test_a_variant_put_in_hangs_on_its_nearest(evo: Evo, fresh: Path) -> None:
     mine = Path("mine.py")
     mine.write_text(QUICK + "\nEXTRA = 1\n")
