@@ -17,7 +17,6 @@ FLOORS = {
     "analysis": 0,
     "terminal": 0,
     "campaign": 1,
-    "graduation": 1,
     "web": 1,
     "report": 1,
     "mistakes": 1,

@@ -90,7 +90,7 @@ def test_every_key_is_documented_with_its_type_and_default() -> None:
     assert all(f"`{name}`" in text for name in (*METRICS, *CHANGEABLE))
 
 
-@pytest.mark.parametrize("name", ["quickstart", "gpu"])
+@pytest.mark.parametrize("name", ["quickstart", "ladder", "gpu"])
 def test_the_shipped_configs_are_sound(name: str) -> None:
     assert read_config(ROOT / "configs" / f"{name}.yaml").name == name
 

@@ -38,7 +38,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
         "budget": {"variants": 10},
     }
     path = folder / "campaign.yaml"
-    path.write_text(yaml.safe_dump(values | changes))
+    path.write_text(yaml.safe_dump(values | changes, sort_keys=False))
     return path
 
 
