@@ -147,7 +147,8 @@ def build_campaign(
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
-    budget, board = Budget(config.budget, so_far), Board([slot.name for slot in bench.slots])
+    budget = Budget(config.budget, so_far, config.policy.held_back)
+    board = Board([slot.name for slot in bench.slots])
 
     def wait(text: str) -> None:
         board.tell("waiting", text)

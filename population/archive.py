@@ -57,7 +57,7 @@ class Objective(BaseModel):
 
     def to_minimise(self, found: Found) -> float:
         """The believed value, with its sign turned when more is better. KeyError without one."""
-        return self._turned(found[self.name].mean)
+        return self.turned(found[self.name].mean)
 
     def admits(self, found: Found, seed: Found) -> bool:
         """Whether a finite value is known and it is not beyond `worst`."""
@@ -70,9 +70,10 @@ class Objective(BaseModel):
             relative = _RELATIVE.fullmatch(limit.strip())
             assert relative, "checked when the settings were read"
             limit = seed[self.name].mean * float(relative[1])
-        return self.to_minimise(found) <= self._turned(limit)
+        return self.to_minimise(found) <= self.turned(limit)
 
-    def _turned(self, value: float) -> float:
+    def turned(self, value: float) -> float:
+        """A value of this metric as something to minimise."""
         return value if self.direction is Direction.MINIMISE else -value
 
 

@@ -56,6 +56,7 @@ class Plan:
     rungs: Sequence[RungPlan]
     seed_runs: int
     remeasure_share: float
+    race_share: float  # of the search's runs, for the leaders' race after it
     final_blocks: int
     variants: int | None
     seconds: float | None
@@ -99,7 +100,8 @@ def forecast(plan: Plan) -> Forecast:
     seconds = None
     if search is not None and run is not None and runs is not None:
         first = run * math.ceil(plan.seed_runs / plan.slots) if not plan.measured_variants else 0.0
-        seconds = first + search + _closing(plan, run)
+        race = plan.race_share * search
+        seconds = first + search + race + _closing(plan, run)
     return Forecast(
         slots=plan.slots,
         seconds_a_run=run,
@@ -123,9 +125,10 @@ def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None
     """Children still to come, seconds of search, and which limit ends it."""
     left = None if plan.variants is None else max(0, plan.variants - plan.measured_variants)
     by_variants = None if left is None or an_hour is None else 3600 * left / an_hour
-    if plan.seconds is not None and (by_variants is None or plan.seconds < by_variants):
-        children = left if an_hour is None else int(an_hour * plan.seconds / 3600)
-        return children, plan.seconds, "seconds"
+    seconds = None if plan.seconds is None else plan.seconds * (1 - plan.race_share)
+    if seconds is not None and (by_variants is None or seconds < by_variants):
+        children = left if an_hour is None else int(an_hour * seconds / 3600)
+        return children, seconds, "seconds"
     if left is not None:
         return left, by_variants, "variants"
     return None, None, "llm budget"
@@ -138,7 +141,8 @@ def _runs(plan: Plan, children: int) -> int:
 def _work(plan: Plan, children: int) -> list[tuple[int, float]]:
     """Runs of each kind with the slot seconds of one: at the proxy, and built and run above it."""
     search = plan.seed_runs + math.ceil(children * _runs_a_child(plan))
-    found = [(search + 2 * plan.final_blocks, plan.rungs[0].run_seconds or 0.0)]
+    race = int(plan.race_share * (search - plan.seed_runs))
+    found = [(search + race + 2 * plan.final_blocks, plan.rungs[0].run_seconds or 0.0)]
     return found + _ladder_work(plan)
 
 

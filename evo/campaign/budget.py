@@ -17,7 +17,9 @@ class BudgetSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     variants: int | None = Field(default=None, ge=0, description="children measured")
-    seconds: float | None = Field(default=None, gt=0, description="wall seconds of search")
+    seconds: float | None = Field(
+        default=None, gt=0, description="wall seconds of search and leaders' race"
+    )
     llm_tokens: int | None = Field(default=None, ge=0, description="tokens in and out, all models")
     llm_dollars: float | None = Field(
         default=None, ge=0, description="dollars, where prices are known"
@@ -37,11 +39,15 @@ class Spent:
 class Budget:
     """Counts what is spent against the limits; calls in flight count at their ceiling. Thread-safe.
 
-    It is also the purse of the LLM client.
+    It is also the purse of the LLM client. `held_back`: the share of the seconds kept for the leaders' race.
     """
 
-    def __init__(self, limits: BudgetSettings, spent: Spent = Spent()) -> None:
+    def __init__(
+        self, limits: BudgetSettings, spent: Spent = Spent(), held_back: float = 0.0
+    ) -> None:
         self.limits = limits
+        seconds = limits.seconds
+        self.search_seconds = None if seconds is None else seconds * (1 - held_back)
         self._lock = threading.Lock()
         self._variants = spent.variants
         self._tokens = spent.llm_tokens
@@ -114,7 +120,7 @@ class Budget:
         spent, limits = self.spent(), self.limits
         if limits.variants is not None and spent.variants - in_the_making >= limits.variants:
             return f"variants ({limits.variants})"
-        if limits.seconds is not None and spent.seconds >= limits.seconds:
+        if self.search_seconds is not None and spent.seconds >= self.search_seconds:
             return f"seconds ({limits.seconds:g})"
         with self._lock:
             # A refused call is the end only once no call in flight can give some of its ceiling back.

@@ -25,7 +25,7 @@ from population.variant import Estimate, Order, Purpose, Status
 Taken = Callable[[Key], bool]
 Pair = tuple[Order, ...]  # both runs, or what is missing of them
 
-BEGUN, ENDED, FINAL = "certification", "verdict", "final"  # kinds of decisions
+BEGUN, ENDED, LEADERS, FINAL = "certification", "verdict", "leaders", "final"  # of decisions
 GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
 FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
 LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
@@ -85,25 +85,30 @@ class Certification:
         self.certified: list[str] = []
         self.race: Race | None = None
         self._begun = 0
+        self._raced: set[str] = set()
         self._judged = -1
         for decision in decisions:
             self._replay(decision)
 
-    def begin(self, at_end: bool) -> Decision | None:
-        """Start a race when the leader is worth it: before the end only when it is likely to pass."""
+    def begin(self, at_end: bool, leader: str | None = None) -> Decision | None:
+        """Start a race when the leader is worth it: before the end only when it is likely to pass.
+
+        `leader`: who won the race of the leaders; else the best of the front.
+        """
         if self.race is not None or self._begun >= self._settings.attempts:
             return None
         if not at_end and self._judged == self._tally.last_id():
             return None  # nothing new since the last time
         self._judged = self._tally.last_id()
         last = self._begun == self._settings.attempts - 1
-        leader = self._challenger()
+        leader = self._challenger(leader)
         if leader is None or (last and not at_end):
             return None
         race = self._race_for(leader)
         if race is None or not (at_end or self._chance(race) >= LIKELY):
             return None
         self.race, self._begun = race, race.number
+        self._raced.add(leader)
         detail = asdict(race) | {"metric": self._metric.name}
         return Decision(BEGUN, leader, detail)
 
@@ -152,6 +157,7 @@ class Certification:
             detail.pop("metric", None)
             self.race = Race(**detail, rule=rule)
             self._begun = self.race.number
+            self._raced.add(self.race.challenger)
         elif decision.kind == ENDED:
             self.race = None
             self._crown(decision)
@@ -161,18 +167,12 @@ class Certification:
             self.champion = decision.variant_id
             self.certified.append(decision.variant_id)
 
-    def _challenger(self) -> str | None:
-        front = self._tally.front(self._rung)
-        leader = next((one for one in front if one != self._tally.seed_id), None)
-        return leader if leader not in (None, self.champion, *self._failed()) else None
-
-    def _failed(self) -> list[str]:
-        """Challengers whose race ended without proof are not raced again."""
-        raced = {
-            row.measurement.order.variant_id
-            for row in self._tally.rows(self._rung, purposes={Purpose.RACE})
-        }
-        return [one for one in raced if one not in (self.champion, self._tally.seed_id)]
+    def _challenger(self, leader: str | None) -> str | None:
+        """The leader, unless it is champion already or had its race: nobody is raced twice."""
+        if leader is None:
+            front = self._tally.front(self._rung)
+            leader = next((one for one in front if one != self._tally.seed_id), None)
+        return leader if leader not in (self.champion, *self._raced) else None
 
     def _race_for(self, leader: str) -> Race | None:
         run_sd = self._run_sd()
@@ -257,7 +257,7 @@ def decided_before(store: Store) -> list[Decision]:
     """The decisions of earlier processes, to go on from."""
     return [
         Decision(one.kind, one.variant_id or "", dict(one.detail))
-        for one in decisions(store, (BEGUN, ENDED, FINAL))
+        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL))
     ]
 
 
@@ -268,6 +268,9 @@ def in_a_line(decision: Decision, seed_id: str) -> str:
         return (
             f"final comparison: {challenger} and the seed on blocks from {detail['first_block']} on"
         )
+    if decision.kind == LEADERS:
+        many, first = len(detail["leaders"]), detail["first_block"]
+        return f"race of {many} leaders in up to {detail['runs']} runs, on blocks from {first} on"
     champion = "the seed" if detail["champion"] == seed_id else str(detail["champion"])[:8]
     if decision.kind == BEGUN:
         return f"{challenger} challenges {champion}: up to {detail['rule']['most_pairs']} pairs on fresh blocks"

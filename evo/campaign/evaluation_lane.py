@@ -106,9 +106,9 @@ class EvaluationLane:
             return ()
         if self._is_under_way(SEARCHING - {Purpose.RACE}):
             return self._go_ahead()
-        pair = self._race(at_end=self._settings.search)
-        if pair or self._is_under_way({Purpose.RACE}):
-            return pair or self._go_ahead()
+        orders = self._race_leaders() or self._race(at_end=self._settings.search)
+        if orders or self._is_under_way({Purpose.RACE}):
+            return orders or self._go_ahead()
         self._decide(policy.begin_final(self._parts.certification.champion))
         order = policy.final(taken)
         if order is not None:
@@ -161,10 +161,20 @@ class EvaluationLane:
         order = policy.search(self._children.ready, self._is_taken)
         return (order,) if order is not None else ()
 
+    def _race_leaders(self) -> tuple[Order, ...]:
+        """The next run of the leaders' race; the challenge that the search left is ended first."""
+        if self._parts.certification.race is not None:
+            return ()
+        begun, order = self._parts.policy.race_leaders(self._is_taken)
+        self._decide(begun)
+        return (order,) if order is not None else ()
+
     def _race(self, at_end: bool) -> tuple[Order, ...]:
-        """The next pair of the race under way, or of one that begins now."""
-        certification = self._parts.certification
-        self._decide(certification.begin(at_end))
+        """The next pair of the challenge under way, or of one that begins now."""
+        certification, leaders = self._parts.certification, self._parts.policy.leaders
+        if at_end and certification.race is None and self._is_under_way({Purpose.RACE}):
+            return ()  # the leaders still run: who challenges is not known yet
+        self._decide(certification.begin(at_end, leaders.winner() if at_end else None))
         pair = certification.next_pair(self._is_taken)
         if not pair and not self._is_under_way({Purpose.RACE}):
             self._decide(certification.settle(idle=True))

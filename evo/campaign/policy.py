@@ -3,7 +3,8 @@
 calibrate   the seed on its first blocks, so that everything after has something to stand on
 screen      a new child on block 0 ...
 remeasure   ... unless the front has members thin in n and their share of the runs is not used up
-final       after the search: leader and seed side by side on blocks that chose nobody
+race        after the search: the leaders on fresh blocks, the worse half leaving round after round
+final       then the winner and the seed side by side on blocks that chose nobody
 graduate    the picks and the seed at the next rungs
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.campaign.certifying import FINAL, Decision
+from evo.campaign.final_race import FinalRace
 from evo.campaign.tally import Key, Tally, key_of
 from population.variant import Order, Purpose
 
@@ -34,9 +36,18 @@ class PolicySettings(BaseModel):
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
     most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
     reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
+    race_share: float = Field(
+        default=0.1, ge=0, lt=1, description="of the search's runs, held back for the leaders' race"
+    )
+    leaders: int = Field(default=6, ge=0, description="in that race at most; 0 or 1: no race")
     final_blocks: int = Field(
         default=3, ge=0, description="fresh blocks for leader and seed at the end"
     )
+
+    @property
+    def held_back(self) -> float:
+        """The share of the search's runs that the leaders' race gets."""
+        return self.race_share if self.leaders > 1 else 0.0
 
 
 class Policy:
@@ -53,6 +64,7 @@ class Policy:
         self._settings = settings
         self._tally = tally
         self._rung = rung
+        self.leaders = FinalRace(settings.leaders, settings.held_back, tally, rung, decided)
         finals = [one for one in decided if one.kind == FINAL]
         self._final = finals[-1] if finals else None
         self._calibrations = self._default_calibrations() if calibrations is None else calibrations
@@ -110,13 +122,20 @@ class Policy:
                 thin.append((len(blocks), place, order))
         return min(thin, key=lambda item: item[:2])[2] if thin else None
 
+    def race_leaders(self, taken: Taken) -> tuple[Decision | None, Order | None]:
+        """The leaders' race, begun once a search: what to record of it, and its next run."""
+        screens = self._tally.rows(self._rung, purposes={Purpose.SCREEN})
+        searched = sum(self._tally.count(self._rung, one) for one in SEARCHED)
+        begun = self.leaders.begin(searched, screens[-1].id) if screens else None
+        return begun, self.leaders.next_order(taken)
+
     def begin_final(self, champion: str) -> Decision | None:
         """Fix whom the final comparison is about, once the search is over: champion, else leader.
 
         A search that went on since the last one asks for another.
         """
         front, seed_id = self._tally.front(self._rung), self._tally.seed_id
-        leader = next((one for one in front if one != seed_id), None)
+        leader = self.leaders.winner() or next((one for one in front if one != seed_id), None)
         subject = champion if champion != seed_id else leader
         if subject is None or not self._settings.final_blocks or not self._is_outdated():
             return None

@@ -90,7 +90,7 @@ class ProposalLane:
     @property
     def out_of_time(self) -> bool:
         """Whether even the waiting children are not to be measured."""
-        limit = self._parts.budget.limits.seconds
+        limit = self._parts.budget.search_seconds
         return limit is not None and self._parts.budget.spent().seconds >= limit
 
     def settle(self, variant_id: str, measurement_id: int) -> None:

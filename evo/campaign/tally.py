@@ -78,6 +78,11 @@ class Tally:
             self._vetoed = set(variant_ids)
             self._beliefs.clear()
 
+    def is_vetoed(self, variant_id: str | None) -> bool:
+        """Whether a person turned this variant away."""
+        with self._lock:
+            return variant_id in self._vetoed
+
     def rungs(self) -> list[str]:
         """The rungs that something was measured at."""
         with self._lock:

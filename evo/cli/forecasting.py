@@ -28,6 +28,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         rungs=[_rung_plan(name, settings, record) for name, settings in rungs],
         seed_runs=config.policy.seed_blocks + config.policy.seed_repeats,
         remeasure_share=config.policy.remeasure_share,
+        race_share=config.policy.held_back,
         reference_every=config.policy.reference_every,
         race_runs=2 * config.certification.attempts * config.certification.most_pairs,
         final_blocks=config.policy.final_blocks,

@@ -18,7 +18,9 @@ from population.variant import Measurement, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 ONCE = CertificationSettings(attempts=1)
-POLICY = PolicySettings(seed_blocks=4, seed_repeats=0, final_blocks=2, reference_every=0)
+POLICY = PolicySettings(
+    seed_blocks=4, seed_repeats=0, final_blocks=2, reference_every=0, race_share=0
+)
 
 
 @dataclass

@@ -1,0 +1,108 @@
+"""The leaders' race at the end of a search: who takes part, on which blocks, and what a kill leaves of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.certifying import FINAL, LEADERS
+from evo.campaign.policy import PolicySettings
+from population.reading import decisions, measurements
+from population.variant import Order, Purpose, Status
+from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
+
+POLICY = PolicySettings(
+    seed_blocks=2, seed_repeats=0, final_blocks=2, reference_every=0, race_share=0.4, leaders=4
+)
+BUDGET = BudgetSettings(variants=20)
+
+
+def raced(store) -> list[Order]:
+    rows = [row.measurement.order for row in measurements(store)]
+    return [order for order in rows if order.purpose is Purpose.RACE]
+
+
+def run(tmp_path, name="campaign", evaluator=None, **changes):
+    open_store = make_store(tmp_path / f"{name}.db")
+    make_campaign(
+        open_store,
+        evaluator=evaluator or FakeEvaluator(),
+        policy=POLICY.model_copy(update=changes),
+        budget=BUDGET,
+    ).run()
+    return open_store
+
+
+def test_the_leaders_race_on_blocks_new_to_all_of_them_and_the_worse_half_leaves(tmp_path):
+    with run(tmp_path)() as store:
+        (begun,) = decisions(store, (LEADERS,))
+        rows, (final,) = measurements(store), decisions(store, (FINAL,))
+    blocks: dict[str, set[int]] = {}
+    for row in rows:
+        order = row.measurement.order
+        if order.purpose is Purpose.RACE:
+            blocks.setdefault(order.variant_id, set()).add(order.block)
+    assert set(blocks) == set(begun.detail["leaders"]) and len(blocks) == 4
+    before = {
+        row.measurement.order.block
+        for row in rows
+        if row.id <= begun.detail["seen"] and row.measurement.order.variant_id in blocks
+    }
+    first = begun.detail["first_block"]
+    assert first > max(before)
+    runs = sorted(len(mine) for mine in blocks.values())
+    assert runs[0] == runs[1] < runs[2] == runs[3]  # two left after the first round
+    assert sum(runs) <= begun.detail["runs"]
+    assert len(blocks[str(final.variant_id)]) == runs[3]  # the winner meets the seed
+    assert final.detail["first_block"] > max(max(mine) for mine in blocks.values())
+
+
+def test_the_race_costs_no_more_than_its_share_of_the_search(tmp_path):
+    with run(tmp_path, race_share=0.1)() as store:
+        counts = Counter(row.measurement.order.purpose for row in measurements(store))
+    searched = counts[Purpose.SCREEN] + counts[Purpose.REMEASURE]
+    assert 0 < counts[Purpose.RACE] <= 0.1 * searched
+
+
+def test_without_a_share_or_leaders_there_is_no_race(tmp_path):
+    for name, changes in (("share", {"race_share": 0.0}), ("leaders", {"leaders": 0})):
+        with run(tmp_path, name, **changes)() as store:
+            assert not raced(store) and not decisions(store, (LEADERS,))
+
+
+def test_a_leader_that_fails_in_the_race_cannot_win_it(tmp_path):
+    with run(tmp_path, "sound")() as store:
+        (sound,) = decisions(store, (FINAL,))
+    winner = str(sound.variant_id)
+
+    def fails(order: Order, source: str) -> Status | None:
+        bad = order.purpose is Purpose.RACE and order.variant_id == winner
+        return Status.CRASHED if bad else None
+
+    with run(tmp_path, "bad", evaluator=FakeEvaluator(fails=fails))() as store:
+        begun, final = decisions(store, (LEADERS, FINAL))
+    if winner in begun.detail["leaders"]:
+        assert final.variant_id != winner
+
+
+def test_a_race_that_was_interrupted_goes_on_with_the_same_leaders_and_repeats_no_run(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    evaluator = FakeEvaluator()
+    stopped = make_campaign(open_store, evaluator=evaluator, policy=POLICY, budget=BUDGET)
+
+    def stop_in_the_race(event) -> None:
+        if event.kind == "measured" and event.text.startswith("race"):
+            stopped.stop()
+
+    stopped.parts.board.listeners.append(stop_in_the_race)
+    assert not stopped.run().complete
+    with open_store() as store:
+        made = raced(store)
+        assert made and not decisions(store, (FINAL,))
+    assert (
+        make_campaign(open_store, evaluator=evaluator, policy=POLICY, budget=BUDGET).run().complete
+    )
+    with open_store() as store:
+        assert len(decisions(store, (LEADERS,))) == 1
+        orders = raced(store)
+    assert orders[: len(made)] == made and len(set(orders)) == len(orders)
