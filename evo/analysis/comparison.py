@@ -76,6 +76,11 @@ def block_values(
     }
 
 
+def paired_differences(mine: ByBlock, theirs: ByBlock) -> ByBlock:
+    """The first minus the second on each block that both have, in order."""
+    return {block: mine[block] - theirs[block] for block in sorted(mine.keys() & theirs.keys())}
+
+
 def compare(
     rows: Sequence[Measured],
     variant_id: str,
@@ -87,10 +92,10 @@ def compare(
     """The two side by side on their common blocks; None when there is none."""
     values = block_values(rows, rung, objective.name, purposes)
     mine, theirs = values.get(variant_id, {}), values.get(reference_id, {})
-    blocks = tuple(sorted(mine.keys() & theirs.keys()))
-    if not blocks:
+    by_block = paired_differences(mine, theirs)
+    if not by_block:
         return None
-    differences = [mine[block] - theirs[block] for block in blocks]
+    blocks, differences = tuple(by_block), list(by_block.values())
     mean = fmean(differences)
     sd = stdev(differences) if len(blocks) > 1 else None
     half = half_width(sd, len(blocks)) if sd is not None else None

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from evo.analysis.bias import selection_bias_of
 from evo.analysis.comparison import (
     Comparison,
     Noise,
@@ -21,6 +22,7 @@ from evo.analysis.record import Record
 from operators.source.knobs import sound_knobs
 from population.archive import Objective
 from population.records import Measured
+from population.statistics.race import SelectionBias
 from population.variant import ONE_STEP, Purpose, Status
 
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
@@ -76,6 +78,7 @@ class Findings:
     best: the front's best by the first objective, the seed included; leader: whom the final comparison was
     made for, else the front's best without the seed. search: leader and seed on the blocks that chose the
     leader, so optimistic. final: on blocks that chose nobody; test: the same runs scored on the test text.
+    selection: what choosing the luckiest added to the search's claim.
     """
 
     objective: str
@@ -87,6 +90,7 @@ class Findings:
     search: Comparison | None
     final: Comparison | None
     test: Comparison | None
+    selection: SelectionBias | None
     noise: Noise | None
     needs: Needs | None
     chain: tuple[Step, ...]
@@ -126,6 +130,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         search=search,
         final=final,
         test=test,
+        selection=selection_bias_of(record.rows, search, level, TEST) if test else None,
         noise=level,
         needs=_needs(final or search, level),
         chain=_chain(record, leader),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evo.analysis.duties import Duty, duties
 from evo.analysis.findings import Findings
 from evo.analysis.ladder import Terms, steps
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
@@ -49,6 +50,7 @@ class Overview:
     ladder: Mapping[str, Mapping[str, int]]  # by rung: how many variants are how far
     findings: Findings
     operators: list[Earning]
+    duties: list[Duty]  # what the slots were used for
     slots: int
     slot_busy_share: float | None
     overhead_seconds_median: float | None
@@ -89,6 +91,7 @@ def overview(
         ladder=_ladder(record, terms),
         findings=findings,
         operators=earnings(record),
+        duties=duties(attempts),
         slots=record.slots(),
         slot_busy_share=slot_busy_share(attempts, record.slots(), record.starts()),
         overhead_seconds_median=overhead_seconds_median(attempts),

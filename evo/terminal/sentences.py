@@ -7,6 +7,7 @@ from evo.analysis.findings import Findings, Graduate, KnobChange
 from evo.analysis.progress import Failures
 from evo.terminal.numbers import count, signed, value
 from evo.terminal.text import clip, plain, short
+from population.statistics.race import SelectionBias
 
 MOST_KNOBS = 8
 MEANS = {
@@ -60,6 +61,8 @@ def certainty(findings: Findings) -> list[str]:
         lines.append("Not known yet: the only runs that compare it with the seed also chose it.")
     if findings.test is not None:
         lines.append(f"On text that nobody searched on: {_test(findings.test)}")
+    if findings.selection is not None:
+        lines.append(_selection(findings.objective, findings.selection))
     if findings.noise is not None:
         level = findings.noise
         lines.append(
@@ -69,6 +72,17 @@ def certainty(findings: Findings) -> list[str]:
     elif findings.statuses:
         lines.append("Noise: unknown, no variant was measured on two blocks.")
     return lines
+
+
+def _selection(metric: str, one: SelectionBias) -> str:
+    """What the search claimed against what fresh runs on fresh text show."""
+    claim = f"The search saw a gain of {signed(metric, one.search.mean)} (n={one.search.n})"
+    fresh = f"fresh runs on fresh text {signed(metric, one.fresh.value)}"
+    line = f"{claim}, {fresh}: selection bias {signed(metric, one.bias.value)}"
+    if one.bias.low != one.bias.low:
+        return f"{line}."
+    ends = f"{signed(metric, one.bias.low)} to {signed(metric, one.bias.high)}"
+    return f"{line} (95 % interval {ends})."
 
 
 def _test(one: Comparison) -> str:

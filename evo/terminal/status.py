@@ -67,6 +67,10 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
         ("best", _believed(one.best, metric)),
         ("front", count(one.front_size, "variant")),
         *_ladder(one),
+        (
+            "slots did",
+            ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties) or "–",
+        ),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),

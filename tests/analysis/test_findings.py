@@ -18,6 +18,7 @@ from evo.analysis.findings import Findings, changed_knobs, changed_lines, find
 from evo.analysis.ranking import earnings, ranking
 from evo.analysis.record import Record
 from evo.analysis.student import central_probability, t_quantile
+from evo.terminal.sentences import certainty
 from population.archive import VAL_BPB
 from population.reading import source_of
 from population.variant import Purpose, Status
@@ -176,3 +177,18 @@ def test_knobs_that_come_and_go_are_told_apart_from_other_lines() -> None:
     changes = [(one.name, one.before, one.after) for one in changed_knobs(SEED, after)]
     assert changes == [("LR", "0.1", "0.2"), ("DEPTH", None, "3"), ("WIDTH", "32", None)]
     assert changed_lines(SEED, after + "print()\n") == 1
+
+
+def test_what_the_search_claimed_beyond_fresh_runs_on_fresh_text_is_called_selection_bias(tmp_path):
+    built, leader, _ = finished(tmp_path)
+    for block, gain in enumerate((0.04, 0.05, 0.06), start=9):
+        built.run(built.seed, 2.5, block, Purpose.FINAL, more={"test_bpb": 2.6})
+        built.run(leader, 2.4, block, Purpose.FINAL, more={"test_bpb": 2.6 - gain})
+    found = find(Record.of(built.store), lambda one: source_of(built.store, one))
+    assert found.search is not None and found.selection is not None
+    claimed = -found.search.difference
+    assert found.selection.fresh.value == pytest.approx(0.05)
+    assert found.selection.bias.value == pytest.approx(claimed - 0.05)
+    assert found.selection.bias.low < found.selection.bias.value < found.selection.bias.high
+    told = " ".join(certainty(found))
+    assert "selection bias" in told and "+0.0500" in told
