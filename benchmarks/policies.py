@@ -151,6 +151,7 @@ class Ours:
     chance: float = 0.9  # of passing, that an attempt before the end needs
     post_pairs: int = 6
     fitted_every: int = 60
+    shrunk: bool = True  # False: a variant is believed to be what its runs average to
 
     def __post_init__(self) -> None:
         self.prior: Effects = weak_prior(1.0)
@@ -210,9 +211,9 @@ class Ours:
 
     def believe(self, variant: int) -> None:
         """The posterior of a variant, centred on what is believed of its parent."""
-        if variant == 0:
-            self.mean[0] = self.level(0)
-            self.sd[0] = self.run_sd / math.sqrt(len(self.runs[0]))
+        if variant == 0 or not self.shrunk:
+            self.mean[variant] = self.level(variant)
+            self.sd[variant] = self.run_sd / math.sqrt(len(self.runs[variant]))
             return
         parent, n = self.parents[variant], len(self.runs[variant])
         gain = self.level(variant) - self.mean[parent]

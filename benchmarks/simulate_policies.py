@@ -18,7 +18,13 @@ from population.statistics.intervals import share_at_most
 from population.statistics.power import Noise, normal_noise, simulate, smallest_gain
 
 BUDGET = 300  # runs
-ATTEMPTS = {"ours": 2, "ours, many attempts": 6, "ours, at the end": 1, "race every winner": 6}
+ATTEMPTS = {
+    "ours": 2,
+    "ours, plain means": 2,
+    "ours, many attempts": 6,
+    "ours, at the end": 1,
+    "race every winner": 6,
+}
 MIN_GAIN = 0.25  # run sds
 
 
@@ -70,6 +76,8 @@ def campaigns(regime: Regime, policy: str, count: int) -> list[Result]:
             results.append(Ours(world, rule, power, every=30, chance=0.5).result())
         elif policy == "ours, at the end":
             results.append(Ours(world, rule, power, every=BUDGET).result())
+        elif policy == "ours, plain means":
+            results.append(Ours(world, rule, power, shrunk=False).result())
         elif policy == "ours":
             results.append(Ours(world, rule, power).result())
         elif policy == "race every winner":
