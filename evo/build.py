@@ -139,7 +139,8 @@ def build_campaign(
                 "measurements would not be comparable; put it back, or start a new campaign"
             )
         store.set_setting("data", bench.dataset.id)
-        tally, lineage = _known(store, config), Lineage.of(store)
+        lineage = Lineage.of(store)
+        tally = _known(store, config, lineage)
         used = spent(store)
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
@@ -255,11 +256,11 @@ def in_words(rung: Rung) -> str:
     return f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {unit} of training"
 
 
-def _known(store: Store, config: Config) -> Tally:
+def _known(store: Store, config: Config, lineage: Lineage) -> Tally:
     """Everything measured so far, in memory."""
     seed_id = seed(store)
     assert seed_id is not None, "create_campaign() records the seed"
-    tally = Tally(config.objectives, seed_id, config.constraints)
+    tally = Tally(config.objectives, seed_id, config.constraints, lineage)
     for row in measurements(store, statuses=list(Status)):
         tally.add(row)
     return tally

@@ -13,6 +13,15 @@ from population.variant import Outcome, Parent
 ANCESTOR = "ancestor"  # the role of a merge's base: not a parent, it is reached through the parents
 
 
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a variant's first proposal made it of. `ancestor`: a merge's base, None for others."""
+
+    operator: str
+    parents: tuple[str, ...]
+    ancestor: str | None = None
+
+
 class Lineage:
     """The family of all variants, in memory; ancestors are bit sets, so every answer is quick."""
 
@@ -21,6 +30,7 @@ class Lineage:
         self._place: dict[str, int] = {}
         self._parents: dict[str, tuple[str, ...]] = {}
         self._children: dict[str, list[str]] = {}
+        self._births: dict[str, Birth] = {}
         self._ancestors: dict[str, int] = {}  # bit k: descends from variant k
 
     @classmethod
@@ -29,13 +39,13 @@ class Lineage:
         family = cls()
         for proposal in proposals(store):
             if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
-                family.add(proposal.variant_id, proposal.parents)
+                family.add(proposal.variant_id, proposal.parents, proposal.operator)
         return family
 
     def __contains__(self, variant_id: str) -> bool:
         return variant_id in self._place
 
-    def add(self, variant_id: str, parents: Sequence[Parent]) -> None:
+    def add(self, variant_id: str, parents: Sequence[Parent], operator: str = "") -> None:
         """Take in a variant after its parents; a variant already known keeps its first parents."""
         if variant_id in self._place:
             return
@@ -46,6 +56,8 @@ class Lineage:
             ancestors |= self._ancestors[parent] | self._bit(parent)
         self._ancestors[variant_id] = ancestors
         self._parents[variant_id] = ids
+        base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
+        self._births[variant_id] = Birth(operator, ids, base)
         self._children[variant_id] = []
         self._place[variant_id] = len(self._order)
         self._order.append(variant_id)
@@ -70,6 +82,10 @@ class Lineage:
     def children_of(self, variant_id: str) -> tuple[str, ...]:
         """Its children, oldest first. KeyError for an unknown variant."""
         return tuple(self._children[variant_id])
+
+    def birth_of(self, variant_id: str) -> Birth | None:
+        """What made a variant and from whom; None for one that is not known."""
+        return self._births.get(variant_id)
 
     def descends(self, child: str, ancestor: str) -> bool:
         """Whether `child` comes from `ancestor` through any parents; nobody is its own child."""

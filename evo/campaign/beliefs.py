@@ -1,96 +1,32 @@
-"""What is believed of every variant at a rung, grown row by row: a new run costs what it changes.
+"""What is believed of every variant at a rung, grown row by row, and the front of it.
 
-The same numbers as `population.statistics.estimates` gives over all rows at once, and the same front
-as `population.archive.pareto_front`; a test holds them together.
+In the objectives a child's belief is its posterior, centred on its parent (`posteriors`), where runs are noisy;
+in everything else the mean of its blocks (`levels`). All of it depends on the rows in their order alone, never
+on when it was asked for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from statistics import fmean
 
-from population.archive import Constraint, Objective, pareto_front
+from evo.campaign.levels import Levels
+from evo.campaign.posteriors import NO_FAMILY, Family, Posteriors
+from population.archive import Constraint, Direction, Objective, pareto_front
 from population.records import Measured
-from population.statistics import DISQUALIFYING, pooled_sd
-from population.statistics.blocks import BlockEffects, block_effects
+from population.statistics import DISQUALIFYING
 from population.variant import Estimate, Status
 
+FIRST_FIT = 8  # children, before the prior is fitted for the first time
+GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
 
-class Belief:
-    """One metric of all variants. Estimates are made when asked for and kept until they change."""
-
-    def __init__(self, reference: str) -> None:
-        self._reference = reference
-        self._scores: dict[str, dict[int, float]] = {}  # variant -> block -> mean of repeats
-        self._repeats: dict[tuple[str, int], list[float]] = {}  # where there are any
-        self._several: dict[str, int] = {}  # on two blocks or more -> place in order of first run
-        self._places: dict[str, int] = {}
-        self._known: dict[str, Estimate] = {}
-        self._effects, self._noise = BlockEffects(), math.nan
-        self._stale = False
-        self.changes = 0  # how often something moved that moves everyone
-
-    def add(self, variant_id: str, block: int, value: float) -> None:
-        """Take in one run."""
-        place = self._places.setdefault(variant_id, len(self._places))
-        scores = self._scores.setdefault(variant_id, {})
-        if block in scores:
-            runs = self._repeats.setdefault((variant_id, block), [scores[block]])
-            runs.append(value)
-            value = fmean(runs)
-        scores[block] = value
-        self._known.pop(variant_id, None)
-        if len(scores) > 1:
-            self._several[variant_id] = place
-        # what blocks do is read from those with several, and centred on the reference's
-        self._stale |= len(scores) > 1 or variant_id == self._reference
-
-    def drop(self, variant_id: str) -> None:
-        """Forget all runs of one variant."""
-        for block in self._scores.pop(variant_id, {}):
-            self._repeats.pop((variant_id, block), None)
-        self._known.pop(variant_id, None)
-        self._stale |= self._several.pop(variant_id, None) is not None
-
-    def settle(self) -> int:
-        """Make up for the rows since the last time; the number of changes so far."""
-        if self._stale:
-            self._stale = False
-            several = self._on_several_blocks()
-            effects = block_effects(several).centred_on(self._scores.get(self._reference, {}))
-            pooled = pooled_sd(list(one.values()) for one in several)
-            noise = effects.rest_sd if effects.established else pooled
-            if effects.effects != self._effects.effects:
-                self.changes += 1
-            self._effects, self._noise = effects, noise
-            self._known.clear()
-        return self.changes
-
-    def pooled_noise(self) -> float | None:
-        """The sd of one run of a variant from block to block; None while no variant has two."""
-        sd = pooled_sd(list(one.values()) for one in self._on_several_blocks())
-        return None if math.isnan(sd) else sd
-
-    def _on_several_blocks(self) -> list[dict[int, float]]:
-        """In order of first run: sums of floats depend on their order."""
-        ordered = sorted(self._several, key=self._several.__getitem__)
-        return [self._scores[one] for one in ordered]
-
-    def estimate(self, variant_id: str) -> Estimate | None:
-        """What is believed of one variant; None without a run."""
-        self.settle()
-        if variant_id not in self._known and variant_id in self._scores:
-            values = self._effects.taken_off(self._scores[variant_id]).values()
-            sd = self._noise / math.sqrt(len(values))
-            self._known[variant_id] = Estimate(fmean(values), sd, len(values))
-        return self._known.get(variant_id)
+Source = Levels | Posteriors
 
 
 class Found(Mapping[str, Estimate]):
     """One variant's estimates by metric, made as they are asked for."""
 
-    def __init__(self, beliefs: Mapping[str, Belief], variant_id: str) -> None:
+    def __init__(self, beliefs: Mapping[str, Source], variant_id: str) -> None:
         self._beliefs, self._variant_id = beliefs, variant_id
 
     def __getitem__(self, metric: str) -> Estimate:
@@ -116,10 +52,16 @@ class RungBeliefs:
         objectives: Sequence[Objective],
         constraints: Sequence[Constraint],
         vetoed: Collection[str] = (),
+        family: Family = NO_FAMILY,
     ) -> None:
         self._seed_id, self._objectives, self._constraints = seed_id, objectives, constraints
         self._vetoed = vetoed  # a member of no front
-        self._beliefs: dict[str, Belief] = {}
+        self._family = family
+        self._turns = {one.name: _turn(one) for one in objectives}
+        self._levels: dict[str, Levels] = {}
+        self._beliefs: dict[str, Source] = {}  # posteriors of the objectives, levels of the rest
+        self._children: dict[str, None] = {}  # with a row, whatever its status, in order
+        self._next_fit = FIRST_FIT
         self._found: dict[str, Found] = {}  # in order of first measurement
         self._disqualified: set[str] = set()
         self._front: list[str] = []
@@ -134,27 +76,58 @@ class RungBeliefs:
         ValueError for a number that is not finite.
         """
         order = row.measurement.order
-        if row.measurement.status in DISQUALIFYING and order.variant_id != self._seed_id:
-            self._disqualify(order.variant_id)
-        if row.measurement.status is not Status.OK or order.variant_id in self._disqualified:
-            return
+        if order.variant_id != self._seed_id:
+            self._children.setdefault(order.variant_id)
+            if row.measurement.status in DISQUALIFYING:
+                self._disqualify(order.variant_id)
+        if row.measurement.status is Status.OK and order.variant_id not in self._disqualified:
+            self._take(row)
+        if len(self._children) >= self._next_fit:
+            self._next_fit = math.ceil(GROWTH * len(self._children))
+            self._learn()
+
+    def _take(self, row: Measured) -> None:
+        order = row.measurement.order
         again = order.variant_id in self._found
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"measurement {row.id} has {metric} = {value}")
-            belief = self._beliefs.setdefault(metric, Belief(self._seed_id))
-            belief.add(order.variant_id, order.block, value)
+            self._of(metric).add(order.variant_id, order.block, value)
+            belief = self._beliefs[metric]
+            if isinstance(belief, Posteriors):
+                belief.forget(order.variant_id)
         self._found.setdefault(order.variant_id, Found(self._beliefs, order.variant_id))
         if again or order.variant_id == self._seed_id:
             self._fresh = None  # a member may have become worse, so that others come back
         elif self._fresh is not None:
             self._fresh.add(order.variant_id)
 
+    def _of(self, metric: str) -> Levels:
+        """The levels of a metric, and what is believed in it, from its first number on."""
+        if metric not in self._levels:
+            levels = self._levels[metric] = Levels(self._seed_id)
+            turn = self._turns.get(metric)
+            self._beliefs[metric] = Posteriors(levels, turn, self._family) if turn else levels
+        return self._levels[metric]
+
+    def _learn(self) -> None:
+        failed = [
+            one
+            for one in self._children
+            if one not in self._found and one not in self._disqualified
+        ]
+        for belief in self._beliefs.values():
+            if isinstance(belief, Posteriors):
+                belief.learn(self._found, failed)
+
     def _disqualify(self, variant_id: str) -> None:
         self._disqualified.add(variant_id)
         if self._found.pop(variant_id, None) is not None:
-            for belief in self._beliefs.values():
-                belief.drop(variant_id)
+            for metric, levels in self._levels.items():
+                levels.drop(variant_id)
+                belief = self._beliefs[metric]
+                if isinstance(belief, Posteriors):
+                    belief.forget(variant_id)
             self._fresh = None
 
     def __contains__(self, variant_id: str) -> bool:
@@ -170,9 +143,13 @@ class RungBeliefs:
         """What is believed of one variant; KeyError without an `ok` run."""
         return self._found[variant_id]
 
+    def measured(self, variant_id: str) -> Found:
+        """What one variant's runs average to, nothing shrunk."""
+        return Found(self._levels, variant_id)
+
     def noise_sd(self, metric: str) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""
-        return self._beliefs[metric].pooled_noise() if metric in self._beliefs else None
+        return self._levels[metric].pooled_noise() if metric in self._levels else None
 
     def front(self) -> list[str]:
         """The front, best first objective first; empty before the seed has a score."""
@@ -190,3 +167,7 @@ class RungBeliefs:
             self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
         self._fresh, self._changes = set(), changes
         return list(self._front)
+
+
+def _turn(objective: Objective) -> float:
+    return 1.0 if objective.direction is Direction.MINIMISE else -1.0

@@ -20,7 +20,7 @@ from population.reading import decisions
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide
 from population.store import Store
-from population.variant import Estimate, Order, Purpose, Status
+from population.variant import Order, Purpose, Status
 
 Taken = Callable[[Key], bool]
 Pair = tuple[Order, ...]  # both runs, or what is missing of them
@@ -193,34 +193,23 @@ class Certification:
 
     def _chance(self, race: Race) -> float:
         """The chance that the challenger passes, averaged over what is believed of its gain."""
-        from population.statistics.effects import Observations, fit, posterior, weak_prior
         from population.statistics.power import simulate
 
-        beliefs = self._tally.beliefs(self._rung)
-        mine = beliefs[race.challenger][self._metric.name]
+        mine, champion = (
+            self._tally.believed(one, self._rung)[self._metric.name]
+            for one in (race.challenger, race.champion)
+        )
         run_sd = self._run_sd()
         if mine.n < FEWEST_BLOCKS or run_sd is None:
             return 0.0
-        champion = beliefs[race.champion][self._metric.name]
-        others = [
-            found[self._metric.name]
-            for found in beliefs.values()
-            if found is not beliefs[race.champion]
-        ]
-        gains = [self._gain(one, champion) for one in others]
-        variances = [one.sd**2 + champion.sd**2 for one in others]
-        prior = fit(Observations.of(gains, variances), weak_prior(run_sd))
-        belief = posterior(self._gain(mine, champion), mine.sd**2 + champion.sd**2, prior)
         rng, pair_sd = np.random.default_rng(DRAWS_SEED), math.sqrt(2) * run_sd
-        spread = float(belief.sd) / pair_sd
+        gain = self._turn * (champion.mean - mine.mean)
+        spread = math.hypot(mine.sd, champion.sd) / pair_sd
 
         def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
             return rng.normal(size=shape) + spread * rng.normal(size=(shape[0], 1))
 
-        return simulate(race.rule, float(belief.mean), pair_sd, rng, DRAWS, noise).certified
-
-    def _gain(self, one: Estimate, champion: Estimate) -> float:
-        return self._turn * (champion.mean - one.mean)
+        return simulate(race.rule, gain, pair_sd, rng, DRAWS, noise).certified
 
     @property
     def _turn(self) -> float:

@@ -208,7 +208,7 @@ class ProposalLane:
 
     def _add_child(self, proposal: Proposal, child: str) -> None:
         self._fruitless = 0
-        self._parts.lineage.add(child, proposal.parents)
+        self._parts.lineage.add(child, proposal.parents, proposal.operator)
         self._number_of[child] = proposal.number
         self.ready.append(child)
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from evo.campaign.beliefs import RungBeliefs
+from evo.campaign.posteriors import NO_FAMILY, Family
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.records import FrontMember, Measured
 from population.selection import Candidate
@@ -40,8 +41,13 @@ class Tally:
     """Measurements in short, by rung, in the order they were recorded. Thread-safe."""
 
     def __init__(
-        self, objectives: Sequence[Objective], seed_id: str, constraints: Sequence[Constraint] = ()
+        self,
+        objectives: Sequence[Objective],
+        seed_id: str,
+        constraints: Sequence[Constraint] = (),
+        family: Family = NO_FAMILY,
     ) -> None:
+        self._family = family
         self.objectives = tuple(objectives)
         self.constraints = tuple(constraints)
         self.seed_id = seed_id
@@ -138,6 +144,12 @@ class Tally:
             known = self._known(rung, upto)
             return {variant_id: dict(known.found(variant_id)) for variant_id in known}
 
+    def means(self, rung: str, upto: int | None = None) -> Beliefs:
+        """The same without shrinking anything: what the runs average to, for reporting."""
+        with self._lock:
+            known = self._known(rung, upto)
+            return {variant_id: dict(known.measured(variant_id)) for variant_id in known}
+
     def believed(
         self,
         variant_id: str,
@@ -164,7 +176,9 @@ class Tally:
         wanted = (rung, upto is None)
         known = self._beliefs.get(wanted)
         if known is None or (upto is not None and known.last_id > upto):
-            known = RungBeliefs(self.seed_id, self.objectives, self.constraints, self._vetoed)
+            known = RungBeliefs(
+                self.seed_id, self.objectives, self.constraints, self._vetoed, self._family
+            )
             self._beliefs[wanted] = known
         rows = self._rows[rung]
         while known.taken < len(rows) and (upto is None or rows[known.taken].id <= upto):

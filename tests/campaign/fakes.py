@@ -134,7 +134,8 @@ def make_campaign(
     chosen = [FakeOperator()] if operators is None else list(operators)
     with open_store() as store:
         seed_id = store.query("SELECT variant_id FROM proposals WHERE number = 1")[0][0]
-        tally, lineage = Tally(DEFAULT_OBJECTIVES, seed_id), Lineage.of(store)
+        lineage = Lineage.of(store)
+        tally = Tally(DEFAULT_OBJECTIVES, seed_id, family=lineage)
         for row in measurements(store, statuses=list(Status)):
             tally.add(row)
         used = spent(store)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evo.campaign.tally import Tally
-from population.archive import DEFAULT_OBJECTIVES, Constraint, admissible, pareto_front
+from population.archive import (
+    DEFAULT_OBJECTIVES,
+    Constraint,
+    Direction,
+    Objective,
+    admissible,
+    pareto_front,
+)
+from population.lineage import Birth
 from population.records import Measured
 from population.selection import SelectionSettings, population
 from population.statistics import estimates, noise_sd
@@ -64,3 +77,164 @@ def test_beliefs_grown_row_by_row_are_those_of_all_rows_at_once(runs, swapped, c
         ]
         newest = SelectionSettings(population=2)
         assert population(tally.candidates("proxy", upto, 2), newest) == population(every, newest)
+
+
+@dataclass
+class Births:
+    """A family written by hand."""
+
+    known: dict[str, Birth] = field(default_factory=dict)
+
+    def birth_of(self, variant_id: str) -> Birth | None:
+        return self.known.get(variant_id)
+
+
+FAMILY = Births(
+    {
+        "a": Birth("nudge", (SEED,)),
+        "b": Birth("nudge", ("a",)),
+        "c": Birth("bold", (SEED,)),
+        "d": Birth("merge", ("b", "c"), SEED),
+        "e": Birth("bold", ("d",)),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(run, max_size=40, unique_by=lambda one: one[:3]), st.randoms())
+def test_posteriors_depend_on_the_rows_alone_not_on_when_they_were_asked_for(runs, chance):
+    rows = [row(number, made) for number, made in enumerate(runs, start=1)]
+    tally = Tally(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
+    for number, one in enumerate(rows, start=1):
+        tally.add(one)
+        if chance.random() < 0.5:
+            tally.front("proxy", chance.choice([None, number // 2, number]))
+            tally.believed(chance.choice("abcde"), "proxy")
+    for upto in (len(rows) // 2, len(rows), None):
+        afresh = Tally(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
+        for one in rows[:upto]:
+            afresh.add(one)
+        assert repr(tally.beliefs("proxy", upto)) == repr(afresh.beliefs("proxy"))
+        assert tally.front("proxy", upto) == afresh.front("proxy")
+        assert repr(tally.means("proxy", upto)) == repr(estimates(rows[:upto], SEED))
+
+
+def screened(variant_id: str, score: float, id: int, block: int = 0) -> Measured:
+    metrics = {"val_bpb": score, "parameters": 7.0 + len(variant_id), "added_nodes": 0.0}
+    order = Order(variant_id, "proxy", block, 0, Purpose.SCREEN)
+    return Measured(id, Measurement(order, Status.OK, metrics=metrics))
+
+
+def failing(variant_id: str, id: int) -> Measured:
+    order = Order(variant_id, "proxy", 0, 0, Purpose.SCREEN)
+    return Measured(id, Measurement(order, Status.CRASHED, "boom"))
+
+
+def a_family(rng, n, sd=0.005, gain=0.1, direction=Direction.MINIMISE):
+    """A tally of n children of the seed, one run each, and their true gains over it."""
+    family, turn = Births(), 1.0 if direction is Direction.MINIMISE else -1.0
+    tally = Tally((Objective(name="val_bpb", direction=direction),), SEED, (), family)
+    for block in range(6):
+        tally.add(screened(SEED, 2.0 + sd * rng.normal(), block + 1, block))
+    truth = {}
+    for k in range(n):
+        kind, name = rng.random(), f"child{k}"
+        effect = abs(rng.normal()) if kind < gain else 0.0 if kind < 0.4 else -abs(rng.normal(0, 5))
+        family.known[name] = Birth("nudge", (SEED,))
+        truth[name] = sd * effect
+        for block in range(1 + (k % 5 == 0)):  # one in five on a second block: shows the noise
+            score = 2.0 - turn * truth[name] + sd * rng.normal()
+            tally.add(screened(name, score, 2 * k + block + 7, block))
+    return tally, truth, turn
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_the_top_hundredth_of_children_is_as_good_as_the_campaign_believes(direction):
+    believed, true, plain = [], [], []
+    for world in range(8):
+        tally, truth, turn = a_family(np.random.default_rng(world), 400, direction=direction)
+        beliefs, means = tally.beliefs("proxy"), tally.means("proxy")
+        seed = beliefs[SEED]["val_bpb"].mean
+        gains = {one: turn * (seed - beliefs[one]["val_bpb"].mean) for one in truth}
+        for one in sorted(gains, key=gains.__getitem__)[-4:]:
+            believed.append(gains[one])
+            true.append(truth[one])
+            plain.append(turn * (seed - means[one]["val_bpb"].mean))
+    sd = 0.005
+    assert np.mean(believed) == pytest.approx(np.mean(true), abs=0.25 * sd)
+    assert np.mean(plain) > np.mean(true) + sd  # what shrinking is for
+
+
+def test_of_two_equally_good_runs_the_one_measured_more_often_is_believed_more():
+    tally, _, _ = a_family(np.random.default_rng(3), 100)
+    family = tally._family
+    id = 1000
+    for name, blocks in (("once", 1), ("often", 5)):
+        family.known[name] = Birth("nudge", (SEED,))
+        for block in range(blocks):
+            id += 1
+            tally.add(screened(name, 1.985 + 0.001 * (block % 2), id, block))
+    once, often = (tally.believed(one, "proxy")["val_bpb"] for one in ("once", "often"))
+    assert often.mean < once.mean < tally.believed(SEED, "proxy")["val_bpb"].mean
+    assert tally.front("proxy")[0] == "often"
+
+
+def test_children_of_an_operator_that_often_fails_are_believed_less():
+    def belief(failures: int) -> float:
+        tally, _, _ = a_family(np.random.default_rng(4), 200)
+        for k in range(failures):
+            tally._family.known[f"lost{k}"] = Birth("bold", (SEED,))
+            tally.add(failing(f"lost{k}", 1000 + k))
+        tally._family.known["good"] = Birth("bold", (SEED,))
+        tally.add(screened("good", 1.985, 5000))
+        return tally.believed("good", "proxy")["val_bpb"].mean
+
+    assert belief(0) < belief(200)
+
+
+def test_what_is_measured_exactly_is_never_shrunk():
+    tally, _, _ = a_family(np.random.default_rng(5), 50)
+    exact = Tally(DEFAULT_OBJECTIVES, SEED, (), tally._family)
+    for one in tally.rows("proxy"):
+        exact.add(one)
+    for name, found in exact.beliefs("proxy").items():
+        assert found["parameters"].mean == 7.0 + len(name)
+
+
+def test_a_merge_is_believed_to_have_both_its_parents_gains_until_it_is_measured_well():
+    tally, _, _ = a_family(np.random.default_rng(6), 100)
+    family, id = tally._family, 2000
+    for name, level in (("left", 1.98), ("right", 1.97)):
+        family.known[name] = Birth("nudge", (SEED,))
+        for block in range(8):
+            id += 1
+            tally.add(screened(name, level + 0.0005 * (-1) ** block, id, block))
+    family.known["both"] = Birth("merge", ("left", "right"), SEED)
+    tally.add(screened("both", 1.955, id + 1))
+    parents = (tally.believed(one, "proxy")["val_bpb"].mean for one in ("left", "right", SEED))
+    left, right, seed = parents
+    family.known["alone"] = Birth("merge", ("left", SEED), SEED)
+    tally.add(screened("alone", 1.955, id + 2))
+    both, alone = (tally.believed(one, "proxy")["val_bpb"].mean for one in ("both", "alone"))
+    assert left + right - seed < both < 1.955  # between what it should be and what it showed
+    assert both < alone - 0.002
+
+
+def test_a_measurement_costs_as_much_after_2000_variants_as_before():
+    rng = np.random.default_rng(7)
+    tally, truth, _ = a_family(rng, 200)
+    names, id, seconds = list(truth), 10_000, []
+    for k in range(1800):
+        name, parent = f"late{k}", names[int(rng.integers(len(names)))]
+        tally._family.known[name] = Birth("nudge", (parent,))
+        names.append(name)
+        id += 1
+        row = screened(name, 2.0 + 0.005 * rng.normal(), id)
+        started = time.process_time()
+        tally.add(row)
+        tally.front("proxy")
+        tally.candidates("proxy", None, 20)
+        seconds.append(time.process_time() - started)
+    early, late = np.median(seconds[:300]), np.median(seconds[-300:])
+    assert late < 3 * early + 0.001
+    assert sum(seconds) < 20
