@@ -195,7 +195,7 @@ def build_campaign(
             lineage,
             [rung.name for rung in bench.rungs],
             config.seed,
-            lambda: certification.certified,
+            certification.proven,
             ladder,
         ),
         budget=budget,

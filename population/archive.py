@@ -31,7 +31,7 @@ class Standing(StrEnum):
 
     CANDIDATE = "candidate"
     REPLICATED = "replicated"  # measured on at least four blocks
-    CERTIFIED = "certified"  # proven better than the champion before it on fresh blocks
+    CERTIFIED = "certified"  # proven better than the seed or the champion before it on fresh blocks
 
 
 class Objective(BaseModel):

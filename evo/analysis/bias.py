@@ -22,7 +22,7 @@ def selection_bias_of(
     if search is None:
         return None
     pair = (search.variant_id, search.reference_id)
-    values = block_values(rows, search.rung, test.name, {Purpose.FINAL})
+    values = block_values(rows, search.rung, test.name, {Purpose.FINAL, Purpose.POST})
     fresh = paired_differences(*(values.get(one, {}) for one in pair))
     sd = math.nan if level is None else level.sd * math.sqrt(2 / search.n)
     claimed = Estimate(-search.difference, sd, search.n)

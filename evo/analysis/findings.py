@@ -17,7 +17,7 @@ from evo.analysis.comparison import (
     visible_difference,
 )
 from evo.analysis.progress import Failures, by_status, failures
-from evo.analysis.ranking import SEARCH, Ranked, front_of, ranking
+from evo.analysis.ranking import AFTER, SEARCH, Ranked, front_of, ranking
 from evo.analysis.record import Record
 from operators.source.knobs import sound_knobs
 from population.archive import Objective
@@ -115,8 +115,8 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
     lines = 0
     if leader is not None:
         pair = (record.rows, leader, record.seed_id, record.proxy, record.objective)
-        search, final = compare(*pair, SEARCH), compare(*pair, {Purpose.FINAL})
-        test = compare(*pair[:-1], TEST, {Purpose.FINAL})
+        search, final = compare(*pair, SEARCH), compare(*pair, AFTER)
+        test = compare(*pair[:-1], TEST, AFTER)
         sources = source_of(record.seed_id), source_of(leader)
         knobs, lines = changed_knobs(*sources), changed_lines(*sources)
     level = noise(record.rows, record.proxy, record.objective.name)
@@ -149,7 +149,7 @@ def shown_beside_seed(
 ) -> Comparison | None:
     """The difference to the seed that every screen shows: paired, on fresh blocks where there are some."""
     pair = (rows, variant_id, seed_id, rung, objective)
-    return compare(*pair, {Purpose.FINAL}) or compare(*pair, SEARCH)
+    return compare(*pair, AFTER) or compare(*pair, SEARCH)
 
 
 def _compared(record: Record) -> str | None:

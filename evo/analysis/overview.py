@@ -20,6 +20,7 @@ PHASES = {
     Purpose.SCREEN: "searching",
     Purpose.REMEASURE: "searching",
     Purpose.FINAL: "comparing leader and seed",
+    Purpose.POST: "measuring the new champion afresh",
     Purpose.GRADUATE: "graduating",
 }
 LAST_EVENTS = 8

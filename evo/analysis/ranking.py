@@ -13,6 +13,7 @@ from population.statistics import estimates
 from population.variant import Estimate, Outcome, Purpose
 
 SEARCH = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})
+AFTER = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided: what is published
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from evo.analysis.findings import KnobChange, changed_knobs, changed_lines
 from evo.analysis.forecast import RungPlan
 from evo.analysis.ladder import GRADUATING, State, Step, Terms, steps
 from evo.analysis.progress import run_seconds
-from evo.analysis.ranking import SEARCH
+from evo.analysis.ranking import AFTER, SEARCH
 from evo.analysis.record import Record
 from population.ladder import Role
-from population.variant import Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _evidence(
     gain, fresh = step.below, step.below is not None
     if gain is None:
         pair = (record.rows, one, record.seed_id, record.proxy, record.objective)
-        gain = compare(*pair, {Purpose.FINAL}) or compare(*pair, SEARCH)
+        gain = compare(*pair, AFTER) or compare(*pair, SEARCH)
     return Evidence(
         variant_id=one,
         rung=step.rung,

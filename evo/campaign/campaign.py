@@ -24,6 +24,7 @@ LOOK_SECONDS = 5.0
 PHASES = (
     (Purpose.GRADUATE, "graduating"),
     (Purpose.FINAL, "comparing leader and seed"),
+    (Purpose.POST, "measuring the new champion afresh"),
     (Purpose.SCREEN, "searching"),
     (Purpose.REMEASURE, "searching"),
     (Purpose.CALIBRATE, "measuring the seed"),

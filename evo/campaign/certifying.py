@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from evo.campaign.standing import FLOOR_SHARE, proven_members
 from evo.campaign.tally import Key, Tally, key_of
 from population.reading import decisions
 from population.statistics.certification import Attempt as Progress
@@ -27,7 +28,6 @@ Pair = tuple[Order, ...]  # both runs, or what is missing of them
 
 BEGUN, ENDED, LEADERS, FINAL = "certification", "verdict", "leaders", "final"  # of decisions
 GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
-FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
 LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
 DRAWS = 1000
 DRAWS_SEED = 7
@@ -44,6 +44,14 @@ class CertificationSettings(BaseModel):
     most_pairs: int = Field(default=16, ge=2)
     min_gain: float | None = Field(
         default=None, ge=0, description="null boundary; default: a quarter of the run sd"
+    )
+    post_pairs: int = Field(
+        default=4, ge=0, description="pairs after a success; only these are published"
+    )
+    trade: float | None = Field(
+        default=None,
+        ge=0,
+        description="what a certified member may lose in the first objective; default: one run sd",
     )
 
 
@@ -84,6 +92,7 @@ class Certification:
         self.champion = tally.seed_id
         self.certified: list[str] = []
         self.race: Race | None = None
+        self._won: Race | None = None  # the last one that ended in proof
         self._begun = 0
         self._raced: set[str] = set()
         self._judged = -1
@@ -112,12 +121,29 @@ class Certification:
         detail = asdict(race) | {"metric": self._metric.name}
         return Decision(BEGUN, leader, detail)
 
+    def proven(self) -> frozenset[str]:
+        """Who is certified: by a race, or by fresh blocks with e-BH over the front's members."""
+        rule = self._settings
+        found = proven_members(self._tally, self._rung, rule.alpha, rule.trade)
+        return found | frozenset(self.certified)
+
     def next_pair(self, taken: Taken) -> Pair:
         """The next pair of the race, for one slot, or what an interruption left of it; empty: none."""
         if self.race is None:
             return ()
         for place in range(self.race.rule.most_pairs):
             pair = self._pair(self.race, place)
+            if missing := tuple(order for order in pair if not taken(key_of(order))):
+                return missing
+        return ()
+
+    def next_post(self, taken: Taken) -> Pair:
+        """The next pair after a success, on the blocks behind the race's: what decided was lucky."""
+        if self._won is None:
+            return ()
+        most = self._won.rule.most_pairs
+        for place in range(most, most + self._settings.post_pairs):
+            pair = self._pair(self._won, place, Purpose.POST)
             if missing := tuple(order for order in pair if not taken(key_of(order))):
                 return missing
         return ()
@@ -131,7 +157,6 @@ class Certification:
             if not idle:
                 return None
             progress = replace(progress, verdict=Verdict.EXHAUSTED)
-        self.race = None
         detail = {"number": race.number, "champion": race.champion, **asdict(progress)}
         decision = Decision(ENDED, race.challenger, detail)
         self._crown(decision)
@@ -159,11 +184,12 @@ class Certification:
             self._begun = self.race.number
             self._raced.add(self.race.challenger)
         elif decision.kind == ENDED:
-            self.race = None
             self._crown(decision)
 
     def _crown(self, decision: Decision) -> None:
+        race, self.race = self.race, None
         if decision.detail["verdict"] == Verdict.CERTIFIED:
+            self._won = race
             self.champion = decision.variant_id
             self.certified.append(decision.variant_id)
 
@@ -216,11 +242,10 @@ class Certification:
         """1 when lower is better, -1 when higher is."""
         return 1.0 if self._metric.direction == "minimise" else -1.0
 
-    def _pair(self, race: Race, place: int) -> Pair:
+    def _pair(self, race: Race, place: int, purpose: Purpose = Purpose.RACE) -> Pair:
         block = race.first_block + place
         first, second = (
-            Order(one, self._rung, block, 0, Purpose.RACE)
-            for one in (race.champion, race.challenger)
+            Order(one, self._rung, block, 0, purpose) for one in (race.champion, race.challenger)
         )
         return (first, second) if place % 2 == 0 else (second, first)
 

@@ -23,6 +23,7 @@ from population.store import Store
 from population.variant import DERIVED, ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
 
 POLL_SECONDS = 0.5
+RACING = frozenset({Purpose.RACE, Purpose.POST})
 SEARCHING = frozenset(Purpose) - {Purpose.FINAL, Purpose.POST, Purpose.GRADUATE}
 
 
@@ -104,8 +105,11 @@ class EvaluationLane:
             return self._choose_search()
         if not self._settings.finish:
             return ()
-        if self._is_under_way(SEARCHING - {Purpose.RACE}):
+        if self._is_under_way(SEARCHING - RACING):
             return self._go_ahead()
+        published = self._parts.certification.next_post(taken)
+        if published or self._is_under_way({Purpose.POST}):
+            return published or self._go_ahead()
         orders = self._race_leaders() or self._race(at_end=self._settings.search)
         if orders or self._is_under_way({Purpose.RACE}):
             return orders or self._go_ahead()
@@ -154,8 +158,8 @@ class EvaluationLane:
         order = policy.reference(self._is_taken)
         if order is not None:
             return (order,)
-        if not self._is_under_way({Purpose.RACE}):  # one pair at a time: children go on
-            pair = self._race(at_end=False)
+        if not self._is_under_way(RACING):  # one pair at a time: children go on
+            pair = self._parts.certification.next_post(self._is_taken) or self._race(at_end=False)
             if pair:
                 return pair
         order = policy.search(self._children.ready, self._is_taken)
@@ -261,8 +265,7 @@ class EvaluationLane:
     def _publish_front(self, rung: str) -> None:
         if DERIVED in rung:
             return  # what was only built has no score; shares of a budget have no front
-        certified = self._parts.certification.certified
-        members = self._parts.tally.members(rung, certified)
+        members = self._parts.tally.members(rung, self._parts.certification.proven())
         self._shared.recorder.submit(lambda store: store.set_front(rung, members))
         if self._parts.weights and rung == self._parts.proxy:  # who ran further up is a graduate
             on_front = {one.variant_id for one in members}

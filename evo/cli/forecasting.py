@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evo.analysis.forecast import Plan, RungPlan
     from evo.analysis.record import Record
+    from evo.campaign.certifying import CertificationSettings
     from evo.config import Config, RungSettings
 
 
@@ -30,7 +31,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         remeasure_share=config.policy.remeasure_share,
         race_share=config.policy.held_back,
         reference_every=config.policy.reference_every,
-        race_runs=2 * config.certification.attempts * config.certification.most_pairs,
+        race_runs=_race_runs(config.certification),
         final_blocks=config.policy.final_blocks,
         ladder=work_by_rung(config.graduation, list(config.rungs)),
         variants=config.budget.variants,
@@ -41,6 +42,11 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         llm_dollars=config.budget.llm_dollars,
         measured_variants=record.spent.variants - 1 if record is not None else 0,
     )
+
+
+def _race_runs(settings: CertificationSettings) -> int:
+    """What certification takes at most: every pair of every attempt, and those after a success."""
+    return 2 * settings.attempts * (settings.most_pairs + settings.post_pairs)
 
 
 def _rung_plan(name: str, settings: RungSettings, record: Record | None) -> RungPlan:

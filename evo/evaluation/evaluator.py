@@ -46,8 +46,14 @@ HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
 LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
-_SEES_TEST = (Purpose.FINAL, Purpose.GRADUATE)
-_LOOKS = {Purpose.SCREEN: 1, Purpose.CALIBRATE: 1, Purpose.FINAL: 8, Purpose.GRADUATE: 8}
+_SEES_TEST = (Purpose.FINAL, Purpose.POST, Purpose.GRADUATE)
+_LOOKS = {
+    Purpose.SCREEN: 1,
+    Purpose.CALIBRATE: 1,
+    Purpose.FINAL: 8,
+    Purpose.POST: 8,
+    Purpose.GRADUATE: 8,
+}
 LOOKS = 4  # at a hidden row by the second server, where nothing else is said
 
 

@@ -63,7 +63,9 @@ def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_p
         if row.order.purpose is Purpose.RACE:
             raced[row.order.block].append(row)
     earlier = {
-        row.order.block for row in rows if row.order.purpose not in (Purpose.RACE, Purpose.FINAL)
+        row.order.block
+        for row in rows
+        if row.order.purpose not in (Purpose.RACE, Purpose.FINAL, Purpose.POST)
     }
     assert raced and not set(raced) & earlier
     for block, pair in raced.items():
@@ -73,6 +75,10 @@ def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_p
         assert (first.order.variant_id == begun.variant_id) == challenger_first
     final = {row.order.block for row in rows if row.order.purpose is Purpose.FINAL}
     assert final and not final & set(raced)
+    post = [row.order for row in rows if row.order.purpose is Purpose.POST]
+    assert {one.block for one in post}.isdisjoint({*raced, *earlier, *final})
+    assert len(post) == 2 * ONCE.post_pairs
+    assert {one.variant_id for one in post} == {begun.variant_id, begun.detail["champion"]}
 
 
 def test_children_that_are_no_better_are_hardly_ever_certified(tmp_path):

@@ -1,0 +1,64 @@
+"""Certified members of the front: proven on fresh blocks, at the false discovery rate that was stated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evo.campaign.standing import log_e_of, proven_members
+from evo.campaign.tally import Tally
+from population.archive import Objective
+from population.records import Measured
+from population.variant import Measurement, Order, Purpose, Status
+
+SEED, SD, TRADE = "seed", 0.005, 0.004
+OBJECTIVES = (Objective(name="val_bpb", box=0.001), Objective(name="parameters", box=5.0))
+
+
+def front_of(
+    rng: np.random.Generator, members: dict[str, tuple[float, float]], pairs: int
+) -> Tally:
+    """The seed at (2.0, 100) and members at (loss to it, parameters), `pairs` runs each on fresh blocks."""
+    tally, id = Tally(OBJECTIVES, SEED), 0
+    everyone = {SEED: (0.0, 100.0), **members}
+    for block in range(4 + pairs):
+        for name, (loss, size) in everyone.items():
+            id += 1
+            purpose = Purpose.REMEASURE if block < 4 else Purpose.FINAL
+            metrics = {"val_bpb": 2.0 + loss + SD * rng.normal(), "parameters": size}
+            order = Order(name, "proxy", block, 0, purpose)
+            tally.add(Measured(id, Measurement(order, Status.OK, metrics=metrics)))
+    return tally
+
+
+def test_a_member_that_gains_and_one_that_is_smaller_at_no_loss_are_proven():
+    members = {"better": (-0.02, 120.0), "smaller": (0.0, 50.0), "worse": (0.03, 40.0)}
+    tally = front_of(np.random.default_rng(1), members, 16)
+    assert proven_members(tally, "proxy", 0.1, 2 * SD) == {"better", "smaller"}
+
+
+def test_what_is_smaller_by_less_than_the_box_has_beaten_nobody():
+    tally = front_of(np.random.default_rng(2), {"hardly": (0.0, 96.0)}, 16)
+    assert not proven_members(tally, "proxy", 0.1, 3 * SD)
+
+
+def test_runs_that_chose_a_variant_prove_nothing():
+    tally = front_of(np.random.default_rng(3), {"better": (-0.05, 120.0)}, 0)
+    assert tally.front("proxy")[0] == "better"
+    assert not proven_members(tally, "proxy", 0.1)
+
+
+def test_members_at_the_boundary_are_seldom_called_proven():
+    members = {f"m{k}": (TRADE, 90.0 - 10 * k) for k in range(6)}
+    false = 0
+    for world in range(60):
+        tally = front_of(np.random.default_rng(100 + world), members, 10)
+        false += bool(proven_members(tally, "proxy", 0.1, TRADE))
+    assert false <= 10  # nominal 6 of 60; e-values are careful
+
+
+@pytest.mark.parametrize("boundary", [-0.01, 0.0, 0.01])
+def test_an_e_value_is_finite_and_grows_with_the_gain(boundary):
+    e = [log_e_of([gain] * 8, boundary, 0.001) for gain in (-0.02, 0.0, 0.02, 0.04)]
+    assert np.isfinite(e).all() and e == sorted(e)
+    assert log_e_of([], boundary, 0.001) == 0.0
