@@ -154,8 +154,9 @@ def shown_beside_seed(
 
 def _compared(record: Record) -> str | None:
     """The variant that the final comparison was made for: the champion where there is one."""
+    left_out = (record.seed_id, *record.ladder.vetoed)
     for run in reversed(record.runs()):
-        if run.order.purpose is Purpose.FINAL and run.order.variant_id != record.seed_id:
+        if run.order.purpose is Purpose.FINAL and run.order.variant_id not in left_out:
             return run.order.variant_id
     return None
 

@@ -113,7 +113,7 @@ class EvaluationLane:
         orders = self._race_leaders() or self._race(at_end=self._settings.search)
         if orders or self._is_under_way({Purpose.RACE}):
             return orders or self._go_ahead()
-        self._decide(policy.begin_final(self._parts.certification.champion))
+        self._decide(policy.begin_final(self._champion()))
         order = policy.final(taken)
         if order is not None:
             return (order,)
@@ -179,10 +179,18 @@ class EvaluationLane:
         if at_end and certification.race is None and self._is_under_way({Purpose.RACE}):
             return ()  # the leaders still run: who challenges is not known yet
         self._decide(certification.begin(at_end, leaders.winner() if at_end else None))
-        pair = certification.next_pair(self._is_taken)
+        race, vetoed = certification.race, self._parts.graduation.ladder.vetoed
+        dropped = race is not None and race.challenger in vetoed
+        pair = () if dropped else certification.next_pair(self._is_taken)
         if not pair and not self._is_under_way({Purpose.RACE}):
             self._decide(certification.settle(idle=True))
         return pair
+
+    def _champion(self) -> str:
+        """Whom the last race left on top, the vetoed left out."""
+        vetoed, seed_id = self._parts.graduation.ladder.vetoed, self._parts.tally.seed_id
+        proven = [one for one in self._parts.certification.certified if one not in vetoed]
+        return proven[-1] if proven else seed_id
 
     def _decide(self, decision: Decision | None) -> None:
         """Record a decision and say it."""

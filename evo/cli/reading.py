@@ -13,6 +13,7 @@ from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show
 from evo.cli.folder import at, newest, next_command, opened, overview_of
 
 if TYPE_CHECKING:
+    from population.ladder import Ladder
     from population.lineage import Branch
     from population.records import Measured
     from population.store import Store
@@ -109,18 +110,24 @@ def show_variant(
         variant_id = resolve(store, variant)
         made = first_proposal(store, variant_id)
         runs = measurements(store, variant_id=variant_id, statuses=list(Status))
-        proxy = Record.of(store).proxy
+        record = Record.of(store)
         children = [child.variant_id for child in children_of(store, variant_id)]
         text = source_of(store, variant_id) if source else None
         log = _last_log(store, runs)
     if as_json:
         known = {"variant_id": variant_id, "proposal": made, "children": children}
-        show_json({**known, "measurements": runs, "log_tail": log, "source": text})
+        said = dict(_on_the_ladder(record.ladder, variant_id))
+        show_json({**known, "ladder": said, "measurements": runs, "log_tail": log, "source": text})
         return
     from evo.terminal.status import variant_screen
     from evo.terminal.text import printable, short
 
-    rows = [("variant", variant_id), ("children", str(len(children))), *_last_metrics(runs, proxy)]
+    rows = [
+        ("variant", variant_id),
+        ("children", str(len(children))),
+        *_last_metrics(runs, record.proxy),
+    ]
+    rows += _on_the_ladder(record.ladder, variant_id)
     if made is not None:
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
         rows[1:1] = [("made by", f"{made.operator}, {made.author} {made.model}".strip())]
@@ -130,6 +137,20 @@ def show_variant(
         print("\nlast lines of its log:\n" + printable(log))
     if text is not None:
         print("\n" + printable(text))
+
+
+def _on_the_ladder(ladder: Ladder, variant_id: str) -> list[tuple[str, str]]:
+    """What it was chosen for, and what people said of it."""
+    chosen = [
+        f"{rung} as {climber.role}"
+        for (one, rung), climber in ladder.ever.items()
+        if one == variant_id
+    ]
+    approved = [rung or "every rung" for one, rung in sorted(ladder.approved) if one == variant_id]
+    rows = [("chosen for", ", ".join(chosen)), ("approved for", ", ".join(approved))]
+    if variant_id in ladder.vetoed:
+        rows.append(("vetoed", f"by {ladder.vetoed[variant_id] or 'someone'}"))
+    return [(name, text) for name, text in rows if text]
 
 
 def _last_log(store: Store, runs: list[Measured]) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from evo.campaign.budget import BudgetSettings
+from evo.campaign.certifying import CertificationSettings
 from evo.campaign.ladder.settings import Promotion
 from evo.campaign.parts import LoopSettings
 from evo.campaign.policy import PolicySettings
@@ -326,3 +327,22 @@ def test_a_child_that_is_vetoed_before_its_turn_is_not_measured(tmp_path):
     with open_store() as store:
         assert measurements(store, variant_id=waits) == []
         assert purposes_in(store)[Purpose.SCREEN] == 9
+
+
+def test_a_vetoed_champion_is_not_what_the_final_comparison_is_about(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    settings = {
+        "policy": PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=2),
+        "certification": CertificationSettings(attempts=1),
+    }
+    make_campaign(open_store, loop=LoopSettings(finish=False), **settings).run()
+    with open_store() as store:
+        best = next(one for one in front(store, "proxy") if one != seed(store))
+        detail = {"number": 1, "champion": seed(store), "verdict": "certified"}
+        store.add_decision("verdict", best, detail)
+        store.add_request("veto", {"variant_id": best}, "ann")
+    make_campaign(open_store, **settings).run()
+    with open_store() as store:
+        rows = [row.measurement.order for row in measurements(store)]
+    final = {one.variant_id for one in rows if one.purpose is Purpose.FINAL}
+    assert final and best not in final

@@ -89,3 +89,16 @@ def test_graduates_shows_the_ladder_also_before_anybody_went_up(
     assert found["transfer"] is None and found["cost"][0]["rung"] == "proxy"
     empty = Built(tmp_path / "empty")
     assert "Nobody has been chosen" in evo("graduates", "--dir", empty.folder).out
+
+
+def test_show_says_what_a_variant_was_chosen_for_and_what_people_said(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    _, first, second = campaign
+    evo("approve", first[:8])
+    evo("veto", second[:8])
+    assert evo("show", first[:8], "--json").json()["ladder"] == {
+        "chosen for": "larger as graduate",
+        "approved for": "larger",
+    }
+    assert "vetoed" in evo("show", second[:8]).out
