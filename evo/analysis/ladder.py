@@ -108,12 +108,22 @@ def _state(
     if failed is not None:
         return State.FAILED, f"{failed.status}: {failed.reason}"
     if len(runs) >= terms.blocks:
-        return State.RAN, ""
+        return State.RAN, _seed_failure(record, rung)
     if mine is None or seed is None:
         return State.TO_BUILD, ""
     asked = terms.manual and climber.role is Role.GRADUATE
     waits = asked and not ladder.is_approved(one, rung)
     return (State.WAITS if waits else State.TO_RUN), ""
+
+
+def _seed_failure(record: Record, rung: str) -> str:
+    """Why there is nothing to compare with at a rung; "" where the seed has a score or no run yet."""
+    runs = _runs(record, record.seed_id, rung, GRADUATING)
+    if not runs or any(run.status is Status.OK for run in runs):
+        return ""
+    return (
+        f"but the seed gave no score there ({runs[0].status}: {runs[0].reason}), so nobody goes on"
+    )
 
 
 def _built(record: Record, variant_id: str, rung: str) -> Measurement | None:

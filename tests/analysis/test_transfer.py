@@ -149,6 +149,19 @@ def test_the_screen_says_how_far_everyone_is(built: Built) -> None:
     assert "Slot time: proxy" in text and "larger" in text
 
 
+def test_where_the_seed_itself_failed_that_is_said_beside_everyone(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE)
+    built.run(built.seed, 3.0, 0, Purpose.GRADUATE, "larger/one-step")
+    graduate(built, "ran", 0.1, 0.05)
+    for block in range(2):
+        built.run(
+            built.seed, None, block, Purpose.GRADUATE, "larger", Status.TIMED_OUT, "still running"
+        )
+    (step,) = climbed(built).steps
+    assert step.state is State.RAN and "the seed gave no score there (timed_out" in step.reason
+
+
 def test_time_to_reach_comes_with_its_interval_and_beside_it_in_tokens(built: Built) -> None:
     best = graduate(built, "best", 0.1, 0.05)
     built.store.add_decision("time to reach", best, {"rung": "larger", "shares": [0.6, 1.0]})
