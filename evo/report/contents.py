@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from evo.analysis.climb import climb
 from evo.analysis.findings import Findings, changed_knobs
+from evo.analysis.ladder import Terms
 from evo.analysis.overview import Overview
 from evo.analysis.ranking import Ranked, ranking
 from evo.analysis.record import Record
@@ -20,6 +22,7 @@ from evo.report.page import Figure, Page, Section, Table
 from evo.report.progress import progress
 from evo.report.spending import operator_shares, slot_time
 from evo.terminal import sentences
+from evo.terminal.ladder import report as ladder_report
 from evo.terminal.numbers import count, duration, plus_minus, share, signed, value
 from evo.terminal.text import clip, short
 from population.lineage import Lineage
@@ -242,6 +245,9 @@ def _family(told: Told) -> Section | None:
 def _ladder(told: Told) -> Section | None:
     drawn = ladders(told.record, told.by_id)
     lines = [sentences.graduation(one) for one in told.findings.graduates]
+    if told.record.ladder.choices:
+        climbed = climb(told.record, Terms(manual=False, blocks=1), told.source_of)
+        lines += [line for _, told_of in ladder_report(climbed) for line in told_of]
     if not drawn and not lines:
         return None
     about = (

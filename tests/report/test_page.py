@@ -108,3 +108,14 @@ def test_the_headline_carries_its_n_and_its_verdict(write_report: Write, tmp_pat
         said
         and said[1] == f"{leader[:8]} is better than the seed: −0.1000 val_bpb on 3 fresh blocks"
     )
+
+
+def test_the_ladders_report_stands_in_the_page(write_report: Write, tmp_path: Path) -> None:
+    from tests.analysis.built import waiting
+
+    built, _, _ = waiting(tmp_path / "c")
+    built.store.close()
+    assert (
+        "Slot time: proxy 60 s (6 runs), larger 30 s (3 runs)."
+        in write_report(tmp_path / "c").read_text()
+    )
