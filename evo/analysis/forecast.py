@@ -56,7 +56,6 @@ class Plan:
     rungs: Sequence[RungPlan]
     seed_runs: int
     remeasure_share: float
-    race_share: float  # of the search's runs, for the leaders' race after it
     final_blocks: int
     variants: int | None
     seconds: float | None
@@ -66,6 +65,7 @@ class Plan:
     llm_tokens: int | None = None
     llm_dollars: float | None = None
     reference_every: int = 0  # runs of the search between two references; 0: none
+    race_share: float = 0.0  # of the search's runs, for the leaders' race after it
     race_runs: int = 0  # what certification takes at most
     measured_variants: int = 0  # already done, when a campaign goes on
 

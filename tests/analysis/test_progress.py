@@ -89,7 +89,6 @@ PLAN = Plan(
     rungs=(RungPlan("proxy", 8.0, startup_seconds=2.0), RungPlan("larger", 24.0, 2.0)),
     seed_runs=4,
     remeasure_share=0.2,
-    race_share=0.0,
     final_blocks=3,
     variants=40,
     seconds=None,
