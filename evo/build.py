@@ -43,7 +43,6 @@ from population.store import Store
 from population.variant import (
     Clock,
     Order,
-    Purpose,
     Rung,
     Status,
 )
@@ -118,11 +117,11 @@ def build_campaign(
     config: Config,
     loop: LoopSettings,
     say: Callable[[str], None] = lambda text: None,
-    everywhere: bool = False,
+    only: Callable[[str, Sequence[str]], Sequence[Order]] | None = None,
 ) -> Campaign:
     """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs.
 
-    `everywhere`: calibrate the seed once at every rung instead of on several blocks of the first.
+    `only`: the runs to make instead of the usual calibration, from the seed's id and the names of the rungs.
     """
     with folder.open_store() as store:
         left = end_leftovers(store)
@@ -166,9 +165,8 @@ def build_campaign(
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
     proxy = bench.rungs[0]
-    calibrations = [
-        Order(tally.seed_id, rung.name, 0, 0, Purpose.CALIBRATE) for rung in bench.rungs
-    ]
+    names = [rung.name for rung in bench.rungs]
+    calibrations = None if only is None else only(tally.seed_id, names)
     certification = Certification(config.certification, tally, proxy.name, decided)
     parts = Parts(
         open_store=folder.open_store,
@@ -185,15 +183,13 @@ def build_campaign(
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
-        policy=Policy(
-            config.policy, tally, proxy.name, calibrations if everywhere else None, decided
-        ),
+        policy=Policy(config.policy, tally, proxy.name, calibrations, decided),
         certification=certification,
         graduation=Graduation(
             config.graduation,
             tally,
             lineage,
-            [rung.name for rung in bench.rungs],
+            names,
             config.seed,
             certification.proven,
             ladder,

@@ -14,6 +14,7 @@ from operators.llm_operators import Ask, LlmCrossover, LlmMutate
 from operators.merge import Merge
 from operators.nudge import Nudge
 from operators.operator import Operator
+from operators.replicate import Replicate
 from operators.revert import Revert
 from operators.tune import Tune, TuneSettings
 
@@ -30,6 +31,9 @@ CLASSICAL: dict[str, Callable[[OperatorSettings], Operator]] = {
     "merge": lambda _: Merge(),
     "tune": lambda settings: Tune(settings.tune),
     "revert": lambda _: Revert(),
+}
+CONTROLS: dict[str, Callable[[OperatorSettings], Operator]] = {  # their children cannot gain
+    "replicate": lambda _: Replicate(),
 }
 WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
     "llm_mutate": LlmMutate,
@@ -58,7 +62,7 @@ class LlmContext:
 
 def check_names(names: Mapping[str, float]) -> None:
     """Raises UnknownOperator for a name that no operator has."""
-    known = [*CLASSICAL, *WITH_LLM]
+    known = [*CLASSICAL, *WITH_LLM, *CONTROLS]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.0)
@@ -82,10 +86,11 @@ def build_operators(
     Raises UnknownOperator. The client library is imported only when a model is asked.
     """
     check_names(weights)
+    without_llm = CLASSICAL | CONTROLS
     built: list[Operator] = [
-        CLASSICAL[name](settings)
+        without_llm[name](settings)
         for name, weight in weights.items()
-        if name in CLASSICAL and weight > 0
+        if name in without_llm and weight > 0
     ]
     asking = names_with_llm(weights)
     if llm is None or not asking:

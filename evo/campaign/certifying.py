@@ -55,6 +55,13 @@ class CertificationSettings(BaseModel):
     )
 
 
+def rule_of(settings: CertificationSettings, run_sd: float) -> Rule:
+    """The procedure that these settings put in force where one run varies by `run_sd`."""
+    gain = GAIN_SHARE * run_sd if settings.min_gain is None else settings.min_gain
+    floor = FLOOR_SHARE * run_sd
+    return Rule(settings.attempts, gain, floor, settings.alpha, settings.most_pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Race:
     """One attempt: who challenges whom, on blocks from which on, under which rule."""
@@ -204,11 +211,7 @@ class Certification:
         run_sd = self._run_sd()
         if run_sd is None:
             return None
-        settings = self._settings
-        gain = GAIN_SHARE * run_sd if settings.min_gain is None else settings.min_gain
-        rule = Rule(
-            settings.attempts, gain, FLOOR_SHARE * run_sd, settings.alpha, settings.most_pairs
-        )
+        rule = rule_of(self._settings, run_sd)
         sides = (leader, self.champion)
         used = [block for one in sides for block in self._tally.blocks(one, self._rung)]
         return Race(self._begun + 1, leader, self.champion, max(used) + 1, rule)

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from evo.campaign.parts import LoopSettings, Parts, Repeats, Shared, Stop
+from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, unmeasured, variant_by_fingerprint
 from population.store import Store
 from population.variant import Outcome, Proposal, Purpose
@@ -186,7 +187,8 @@ class ProposalLane:
         variant = proposal.variant
         if proposal.outcome is Outcome.VARIANT and variant is not None:
             known = variant_by_fingerprint(store, variant.fingerprint)
-            if known == variant.id or (known and self._settings.repeats is Repeats.REJECT):
+            exempt = self._settings.repeats is Repeats.ALLOW or proposal.operator == REPLICATE
+            if known == variant.id or (known and not exempt):
                 proposal = replace(
                     proposal, outcome=Outcome.DUPLICATE, reason=f"repeats {known[:8]}", variant=None
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from evo.cli.running import ConfigArgument, SetOption, nothing_left_of
 
 if TYPE_CHECKING:
     from evo.config import Config
+    from population.variant import Order
 
 ATTEMPTS = 10  # certifications a campaign of the usual length has runs for
 
@@ -50,7 +52,7 @@ def calibrate(
     with nothing_left_of(where), locked(folder := create_campaign(config, where, CALIBRATION)):
         loop = LoopSettings(search=False, finish=False)
         say = lambda text: say_line(text, as_json)  # noqa: E731
-        campaign = build_campaign(folder, config, loop, say, everywhere=rungs)
+        campaign = build_campaign(folder, config, loop, say, once_a_rung if rungs else None)
         Follower(campaign, config.name, live=False, to_stderr=as_json).run()
     with folder.open_store() as store:
         record = Record.of(store)
@@ -67,6 +69,13 @@ def calibrate(
     else:
         lines = ladder_sentences(found, metric) if rungs else noise_sentences(found, metric)  # type: ignore[arg-type]
         show("", *lines)
+
+
+def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[Order]:
+    """The seed once at every rung."""
+    from population.variant import Order, Purpose
+
+    return [Order(seed_id, rung, 0, 0, Purpose.CALIBRATE) for rung in rungs]
 
 
 def _only_the_seed(config: Config, blocks: int, repeats: int, grid: bool) -> Config:

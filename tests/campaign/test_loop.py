@@ -13,6 +13,7 @@ from evo.campaign.certifying import CertificationSettings
 from evo.campaign.ladder.settings import Promotion
 from evo.campaign.parts import LoopSettings
 from evo.campaign.policy import PolicySettings
+from operators.replicate import Replicate
 from population.reading import (
     counts_by_status,
     events,
@@ -346,3 +347,13 @@ def test_a_vetoed_champion_is_not_what_the_final_comparison_is_about(tmp_path):
         rows = [row.measurement.order for row in measurements(store)]
     final = {one.variant_id for one in rows if one.purpose is Purpose.FINAL}
     assert final and best not in final
+
+
+def test_replicates_are_measured_although_their_code_is_known(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(open_store, operators=[Replicate()], budget=BudgetSettings(variants=5)).run()
+    with open_store() as store:
+        made = [one for one in proposals(store) if one.operator == "replicate"]
+        assert [one.outcome for one in made] == [Outcome.VARIANT] * 5
+        screened = {row.measurement.order.variant_id for row in measurements(store)}
+    assert {one.variant_id for one in made} <= screened
