@@ -25,6 +25,8 @@ from evo.campaign.recording import Recorder, StoredCalls
 from evo.campaign.scenes import Surroundings
 from evo.campaign.tally import Tally
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
+from evo.evaluation.agent_box import open_box
+from evo.evaluation.agents import AgentDesk
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
@@ -32,7 +34,8 @@ from evo.evaluation.probe import open_sandbox
 from evo.evaluation.process import Ended
 from evo.evaluation.slots import Slot, find_slots
 from evo.evaluation.static_check import check_source
-from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
+from evo.folder import AGENTS, RUNS, WEIGHTS, CampaignError, Folder
+from operators.agent import Desk
 from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
 from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
@@ -164,6 +167,7 @@ def build_campaign(
     bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
+    desk = _desk(config, folder, bench, budget, stopping.is_set)
     proxy = bench.rungs[0]
     names = [rung.name for rung in bench.rungs]
     calibrations = None if only is None else only(tally.seed_id, names)
@@ -172,7 +176,7 @@ def build_campaign(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
         proposer=Proposer(
-            build_portfolio(config, budget, recorder, stopping, say, tell),
+            build_portfolio(config, budget, recorder, stopping, say, tell, desk),
             tally,
             lineage,
             config.selection,
@@ -212,6 +216,18 @@ def _notifier(folder: Folder, config: Config, complain: Callable[[str], None]) -
     return Notifier(config.notify, str(folder.path.resolve()), secrets, complain)
 
 
+def _desk(
+    config: Config, folder: Folder, bench: Bench, budget: Budget, stopping: Callable[[], bool]
+) -> Desk | None:
+    """Where the agent of a config works; None when it has none that is used."""
+    if config.agent is None or not config.operators.get("agent"):
+        return None
+    harness = SHIPPED / "seed" / "harness.py"
+    box = open_box(config.agent, hide=bench.dataset.sources)
+    work = (folder.path / AGENTS).resolve()
+    return AgentDesk(config.agent, harness, work, box, stopping, budget)
+
+
 def build_portfolio(
     config: Config,
     budget: Budget,
@@ -219,6 +235,7 @@ def build_portfolio(
     stopping: threading.Event,
     say: Callable[[str], None],
     tell: Callable[[str], None],
+    desk: Desk | None = None,
 ) -> Portfolio:
     """The operators of a config. Without a key for any endpoint, those that need no model.
 
@@ -236,7 +253,7 @@ def build_portfolio(
         say(
             f"no language model ({', '.join(wanting)} not set): running on the operators that need none"
         )
-    operators = build_operators(config.operators, context, OperatorSettings(config.tune))
+    operators = build_operators(config.operators, context, OperatorSettings(config.tune, desk))
     if not operators:
         raise ConfigError(
             f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"

@@ -16,6 +16,7 @@ from evo.campaign.ladder.settings import GraduationSettings
 from evo.campaign.notifying import NotifySettings
 from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
+from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
 from evo.mistakes import blame, in_words, nearest
@@ -85,6 +86,7 @@ class Config(_Settings):
         default={"nudge": 1.0, "tune": 2.0, "merge": 1.0, "revert": 0.5}, min_length=1
     )
     tune: TuneSettings = TuneSettings()
+    agent: AgentSettings | None = None
     llm: LlmSettings | None = None
     selection: SelectionSettings = SelectionSettings()
     policy: PolicySettings = PolicySettings()
@@ -129,6 +131,8 @@ class Config(_Settings):
                 hint = nearest(name, METRICS)
                 raise ValueError(f"{key}: there is no metric {name!r} to search by; {hint}")
         check_names(self.operators)
+        if self.operators.get("agent") and self.agent is None:
+            raise ValueError("operators: agent needs to know which: agent: {command: [...]}")
         unpriced = (
             [one.name for one in self.llm.endpoints if one.dollars(1, 1) is None]
             if self.llm

@@ -23,6 +23,7 @@ from population.variant import Outcome, Proposal, Variant, variant_id
 DATABASE = "campaign.db"
 CONFIG = "config.yaml"
 WEIGHTS = "weights"  # of front members and graduates, where they are kept
+AGENTS = "agents"  # folders that agents work in
 RUNS = "runs"  # workspaces of runs under way
 CHANGEABLE = {
     "budget",
@@ -36,6 +37,7 @@ CHANGEABLE = {
     "slots",
     "queue",
     "tune",
+    "agent",
     "name",
 }
 

@@ -31,7 +31,7 @@ def mutate_messages(request: Request) -> tuple[Message, ...]:
         "mutate.md",
         numbers=_numbers(parent),
         source=_source(parent, "train.py"),
-        setting=_setting(scene),
+        setting=setting_in_words(scene),
         tried=_tried(scene),
         log=_log(scene),
     )
@@ -45,11 +45,11 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
         "crossover.md",
         numbers_first=_numbers(first),
         numbers_second=_numbers(second),
-        numbers_ancestor=_metrics(ancestor),
+        numbers_ancestor=metrics_in_words(ancestor),
         source=_source(first, "first"),
         diff_first=_diff(ancestor, first),
         diff_second=_diff(ancestor, second),
-        setting=_setting(request.scene),
+        setting=setting_in_words(request.scene),
         tried=_tried(request.scene),
     )
     return (_system(request.scene), Message("user", user))
@@ -106,13 +106,14 @@ def _diff(old: ParentView, new: ParentView) -> str:
 
 def _numbers(view: ParentView) -> str:
     """Each metric with its uncertainty, and the idea the parent came from."""
-    text = _metrics(view)
+    text = metrics_in_words(view)
     if view.idea:
         text += "\n\nThe idea it came from:\n" + quoted("idea", one_line(view.idea, MAX_IDEA_CHARS))
     return text
 
 
-def _metrics(view: ParentView) -> str:
+def metrics_in_words(view: ParentView) -> str:
+    """Each metric of a parent with its uncertainty."""
     parts = [f"{name} {_estimate(value)}" for name, value in view.estimates.items()]
     return "; ".join(parts) or "not measured yet"
 
@@ -123,7 +124,8 @@ def _estimate(value: Estimate) -> str:
     return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
 
 
-def _setting(scene: Scene) -> str:
+def setting_in_words(scene: Scene) -> str:
+    """How it was measured: objectives, rung, noise floor."""
     lines = []
     if scene.objectives:
         lines.append("Objectives, the most important first: " + "; ".join(scene.objectives) + ".")

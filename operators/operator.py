@@ -40,6 +40,8 @@ class Tried:
     operator: str
     status: str
     effect: float | None  # child minus parent in the first objective; None without a score
+    effect_se: float | None = None  # its standard error; None where the spread is not known
+    n: int = 0  # blocks that the less measured of the two was measured on
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from operators.agent import Agent, Desk
 from operators.llm.ledger import Ledger
 from operators.llm.purse import Purse
 from operators.llm.settings import LlmSettings
@@ -24,6 +25,7 @@ class OperatorSettings:
     """What a campaign file says to operators that can be set."""
 
     tune: TuneSettings = field(default_factory=TuneSettings)
+    desk: Desk | None = None  # where an agent works; None: there is no agent
 
 
 CLASSICAL: dict[str, Callable[[OperatorSettings], Operator]] = {
@@ -38,6 +40,11 @@ CONTROLS: dict[str, Callable[[OperatorSettings], Operator]] = {  # their childre
 WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
     "llm_mutate": LlmMutate,
     "llm_crossover": LlmCrossover,
+}
+
+
+WITH_DESK: dict[str, Callable[[Desk], Operator]] = {
+    "agent": Agent,
 }
 
 
@@ -62,7 +69,7 @@ class LlmContext:
 
 def check_names(names: Mapping[str, float]) -> None:
     """Raises UnknownOperator for a name that no operator has."""
-    known = [*CLASSICAL, *WITH_LLM, *CONTROLS]
+    known = [*CLASSICAL, *WITH_LLM, *WITH_DESK, *CONTROLS]
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.0)
@@ -81,7 +88,7 @@ def build_operators(
     llm: LlmContext | None = None,
     settings: OperatorSettings = OperatorSettings(),
 ) -> tuple[Operator, ...]:
-    """The operators with a weight above 0; those that ask a model are left out while `llm` is None.
+    """The operators with a weight above 0, without those whose model (`llm`) or desk is None.
 
     Raises UnknownOperator. The client library is imported only when a model is asked.
     """
@@ -92,6 +99,9 @@ def build_operators(
         for name, weight in weights.items()
         if name in without_llm and weight > 0
     ]
+    if settings.desk is not None:
+        chosen = (name for name, weight in weights.items() if name in WITH_DESK and weight > 0)
+        built += (WITH_DESK[name](settings.desk) for name in chosen)
     asking = names_with_llm(weights)
     if llm is None or not asking:
         return tuple(built)

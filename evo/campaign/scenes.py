@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from evo.campaign.tally import Tally
@@ -55,9 +56,9 @@ class Scenes:
                 made = first_proposal(store, child)
                 rows = self._tally.rows(self._at.rung, upto, variant_id=child)
                 if made is not None and rows:
-                    effect = self._effect(child, parent.variant_id, objective, upto)
+                    found = self._effect(child, parent.variant_id, objective, upto)
                     status = rows[-1].measurement.status
-                    tried.append(Tried(made.idea, made.operator, status.value, effect))
+                    tried.append(Tried(made.idea, made.operator, status.value, *found))
         return Scene(
             brief=self._at.brief,
             objectives=tuple(one.name for one in self._tally.objectives),
@@ -66,10 +67,16 @@ class Scenes:
             tried=tuple(tried[-TRIED_SHOWN:]),
         )
 
-    def _effect(self, child: str, parent: str, objective: str, upto: int | None) -> float | None:
-        """Child minus parent in an objective; None without both."""
+    def _effect(
+        self, child: str, parent: str, objective: str, upto: int | None
+    ) -> tuple[float | None, float | None, int]:
+        """Child minus parent in an objective, its standard error and n; None without both."""
         rung = self._at.rung
         mine, theirs = (
             self._tally.believed(one, rung, upto).get(objective) for one in (child, parent)
         )
-        return None if mine is None or theirs is None else mine.mean - theirs.mean
+        if mine is None or theirs is None:
+            return None, None, 0
+        error = math.hypot(mine.sd, theirs.sd)
+        known = error if math.isfinite(error) else None
+        return mine.mean - theirs.mean, known, min(mine.n, theirs.n)

@@ -36,6 +36,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "evo.config": "ConfigError",
     "evo.folder": "CampaignError",
     "evo.cli.folder": "NoCampaign",
+    "evo.evaluation.agent_box": "AgentUnusable",
     "evo.evaluation.documents": "DataError",
     "evo.evaluation.sandbox": "SandboxUnavailable",
     "operators.registry": "UnknownOperator",

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -199,13 +199,13 @@ class Bubblewrap:
             *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
             *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
-            *self._system(),
+            *self.system_view(),
             *("--proc", "/proc", "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
             *_gpu_nodes(view.gpu),
             *("--remount-ro", "/dev"),
             *_tmpfs("/tmp", TMP_MB),
-            *self._python(),
+            *self.python_view(),
             *("--ro-bind", str(view.code), "/code"),
             *(("--ro-bind", str(view.data[0].parent), "/data") if view.data else ()),
             *_tmpfs(BOX, self.settings.scratch_mb),
@@ -228,7 +228,8 @@ class Bubblewrap:
             all_in_namespace=True,
         )
 
-    def _system(self) -> list[str]:
+    def system_view(self) -> list[str]:
+        """The host's programs and libraries, read-only."""
         roots = ("/lib", "/lib32", "/lib64", "/bin", "/sbin")
         names = ("/etc/ld.so.cache", "/etc/alternatives")
         argv = ["--ro-bind", "/usr", "/usr"]
@@ -236,21 +237,27 @@ class Bubblewrap:
             argv += ["--ro-bind-try", path, path]
         return argv
 
-    def _python(self) -> list[str]:
+    def python_view(self) -> list[str]:
         """Our Python and its packages, less the text that must stay hidden."""
         prefixes = list(dict.fromkeys((sys.base_prefix, sys.prefix)))
-        shown = [Path("/usr"), *map(Path, prefixes)]
         argv: list[str] = []
         for prefix in prefixes:
             if prefix != "/usr":
                 argv += ["--ro-bind", prefix, prefix]
+        return argv + self.masks([(root, root) for root in map(Path, ("/usr", *prefixes))])
+
+    def masks(self, shown: Sequence[tuple[Path, Path]]) -> list[str]:
+        """What covers the hidden files and folders beneath what is shown: (path, place in the box)."""
+        argv: list[str] = []
         for path in self.hide:
-            if any(path.is_relative_to(root) for root in shown):
-                argv += (
-                    ["--tmpfs", str(path), "--remount-ro", str(path)]
-                    if path.is_dir()
-                    else ["--ro-bind", "/dev/null", str(path)]
-                )
+            for root, place in shown:
+                if path.is_relative_to(root):
+                    inside = str(place / path.relative_to(root))
+                    argv += (
+                        ["--tmpfs", inside, "--remount-ro", inside]
+                        if path.is_dir()
+                        else ["--ro-bind", "/dev/null", inside]
+                    )
         return argv
 
     def _weights(self, view: View) -> tuple[str, str, str]:

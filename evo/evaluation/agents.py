@@ -1,0 +1,218 @@
+"""A desk for a coding agent: a fresh folder, a box of its own, a time limit, and one file taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from evo.evaluation.agent_box import PASSWD, AgentBox, AgentSettings
+from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
+from evo.evaluation.sandbox import Bubblewrap
+from evo.evaluation.static_check import MOST_SOURCE_BYTES
+from operators.agent import Worked
+from operators.llm.purse import Hold, OpenPurse, Purse
+from operators.operator import ProposalFailed
+from population.variant import Cost, CurvePoint
+
+SAID_BYTES = 64 << 10
+COST_BYTES = 4096
+WAIT_SECONDS = 0.2
+MOST_TOKENS, MOST_DOLLARS = 1 << 53, 1e9  # of one proposal: beyond it nothing is believed
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    stop: Callable[[], bool]
+
+    def started(self, pid: int, started_at: float) -> None:
+        """Not kept: it ends with the thread that started it."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """It tells none."""
+
+    def stopping(self) -> bool:
+        return self.stop()
+
+
+class AgentDesk:
+    """Runs an agent's command in folders under `folder`, as many at once as the settings say."""
+
+    most_bytes = MOST_SOURCE_BYTES
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        harness: Path,
+        folder: Path,
+        box: Bubblewrap | None,
+        stopping: Callable[[], bool] = lambda: False,
+        purse: Purse | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """`box` is open_box()'s. AgentUnusable when the settings name what is not there.
+
+        `purse` pays what a believed cost file says.
+        """
+        self.name = Path(settings.command[0]).name
+        self.seconds = settings.seconds
+        self._settings = settings
+        self._harness = harness
+        self._folder = folder
+        self._box = AgentBox(settings, harness, box, os.environ if environ is None else environ)
+        self._stopping = stopping
+        self._purse = purse if purse and settings.cost_file else OpenPurse()
+        self._changed = threading.Condition()
+        self._free = settings.at_once
+        _remove(folder)  # what a kill left behind
+
+    def rests(self) -> bool:
+        """Whether all places are taken."""
+        return self._free <= 0
+
+    def work(self, files: Mapping[str, str]) -> Worked:
+        """Let the agent work on these files and take train.py back. Raises ProposalFailed."""
+        hold, cost = Hold(0, 0.0), Cost()
+        if not self._purse.reserve(hold):
+            raise ProposalFailed("the budget for models is spent")
+        try:
+            with self._place(), self._scratch(files) as scratch:
+                worked = self._worked(scratch)
+                cost = worked.cost
+                return worked
+        except ProposalFailed as failed:
+            cost = failed.cost
+            raise
+        finally:
+            self._purse.settle(hold, cost.tokens_in + cost.tokens_out, cost.dollars)
+
+    def _worked(self, scratch: Path) -> Worked:
+        began, said, failed = time.monotonic(), "", ""
+        try:
+            said, code = self._run(scratch)
+            if code:
+                failed = f"the agent ended with exit code {code}: {_last_line(said)}"
+        except Ended as end:
+            failed = f"the agent was ended: {end.reason}"
+        except OSError as error:
+            failed = f"the agent could not be started: {error}"
+        cost = self._cost(scratch / "work", time.monotonic() - began)
+        if failed:
+            raise ProposalFailed(failed, cost)
+        try:
+            source = take_back(scratch / "work" / "train.py", self.most_bytes)
+        except ValueError as error:
+            raise ProposalFailed(f"train.py as the agent left it {error}", cost) from None
+        return Worked(source, said, cost)
+
+    def _run(self, scratch: Path) -> tuple[str, int]:
+        """What it said at the end, and its exit code. Raises Ended and OSError."""
+        settings = self._settings
+        limits = Limits(
+            settings.seconds,
+            settings.memory_mb << 20,
+            settings.processes,
+            scratch_bytes=settings.scratch_mb << 20,
+        )
+        role = RoleProcess(self._box.launch(scratch), {}, limits, _Watch(self._stopping))
+        try:
+            while role.exit_code is None:
+                role.tick(POLL_SECONDS)
+            return role.log_tail(SAID_BYTES), role.exit_code
+        finally:
+            role.close()
+
+    def _cost(self, work: Path, seconds: float) -> Cost:
+        """Seconds are ours; tokens and dollars are not known, or what a believed file says."""
+        unknown = Cost(seconds, dollars=None)
+        if not self._settings.cost_file:
+            return unknown
+        try:
+            told = json.loads(take_back(work / self._settings.cost_file, COST_BYTES))
+            sent, answered = (int(told.get(name, 0)) for name in ("tokens_in", "tokens_out"))
+            dollars = None if told.get("dollars") is None else float(told["dollars"])
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+            return unknown
+        sound = 0 <= sent < MOST_TOKENS and 0 <= answered < MOST_TOKENS
+        if not sound or (dollars is not None and not 0 <= dollars < MOST_DOLLARS):
+            return unknown
+        return Cost(seconds, sent, answered, dollars)
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        with self._changed:
+            while self._free <= 0:
+                if self._stopping():
+                    raise ProposalFailed("the campaign is being stopped")
+                self._changed.wait(WAIT_SECONDS)
+            self._free -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify()
+
+    @contextmanager
+    def _scratch(self, files: Mapping[str, str]) -> Iterator[Path]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=self._folder))
+        try:
+            work = scratch / "work"
+            work.mkdir()
+            for name, text in files.items():
+                (work / name).write_text(text, encoding="utf-8")
+            shutil.copyfile(self._harness, work / "harness.py")
+            (work / "harness.py").chmod(0o444)
+            (scratch / "passwd").write_text(PASSWD)
+            yield scratch
+        finally:
+            _remove(scratch)
+
+
+def take_back(path: Path, most_bytes: int) -> str:
+    """The text of one regular file, never through a link. ValueError says what it is instead."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ValueError("is gone") from None
+    except OSError as error:
+        kind = "is a link" if path.is_symlink() else f"cannot be opened: {error.strerror}"
+        raise ValueError(kind) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("is no regular file")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            raw = file.read(most_bytes + 1)
+    finally:
+        os.close(fd)
+    if len(raw) > most_bytes:
+        raise ValueError(f"is larger than {most_bytes:,} bytes")
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
+
+
+def _last_line(said: str) -> str:
+    lines = said.strip().splitlines()
+    return lines[-1].strip()[:300] if lines else "it said nothing"
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder that someone else wrote in, also where they took away its rights."""
+    for here, names, _ in os.walk(folder):
+        for name in names:
+            path = os.path.join(here, name)
+            if not os.path.islink(path):
+                with suppress(OSError):
+                    os.chmod(path, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)

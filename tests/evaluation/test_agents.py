@@ -1,0 +1,253 @@
+"""A coding agent works in a box of its own: what it may do there, and that nothing else comes of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evo.evaluation.agent_box import AgentSettings, AgentUnusable, open_box
+from evo.evaluation.agents import AgentDesk, take_back
+from evo.evaluation.sandbox import SandboxUnavailable
+from operators.operator import ProposalFailed
+from tests.operators.purses import FakePurse
+
+HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
+FILES = {"train.py": "LR = 1\n", "BRIEF.md": "Do better.\n", "HISTORY.md": "Nothing yet.\n"}
+EDIT = "echo 'LR = 2' > train.py; echo 'IDEA: twice the rate'"
+
+pytestmark = pytest.mark.sandbox
+
+
+def desk(tmp_path: Path, script: str, **settings: object) -> AgentDesk:
+    return desk_of(tmp_path, ("/bin/sh", "-c", script), **settings)
+
+
+def desk_of(
+    tmp_path: Path, command: tuple[str, ...], hide: tuple[Path, ...] = (), **settings: object
+) -> AgentDesk:
+    more = {
+        name: settings.pop(name) for name in ("stopping", "environ", "purse") if name in settings
+    }
+    chosen = AgentSettings.model_validate({"command": command, "seconds": 30, **settings})
+    box = open_box(chosen, hide)
+    return AgentDesk(chosen, HARNESS, tmp_path / "agents", box, **more)
+
+
+def refused(one: AgentDesk) -> str:
+    with pytest.raises(ProposalFailed) as caught:
+        one.work(FILES)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
+def test_it_finds_four_files_and_train_py_is_taken_back(tmp_path: Path, sandbox: str) -> None:
+    look = f"ls | tr '\\n' ' '; cat BRIEF.md HISTORY.md; cmp harness.py {HARNESS}; {EDIT}"
+    shown = [str(HARNESS)]
+    worked = desk(tmp_path, look, sandbox=sandbox, read_only=shown).work(FILES)
+    assert worked.source == "LR = 2\n"
+    assert "BRIEF.md HISTORY.md harness.py train.py" in worked.said
+    assert "Do better." in worked.said and "Nothing yet." in worked.said
+    assert worked.said.strip().endswith("IDEA: twice the rate")
+    assert worked.cost.seconds > 0
+    assert worked.cost.dollars is None  # not known, and not guessed
+    assert list((tmp_path / "agents").iterdir()) == []
+
+
+def test_it_sees_nothing_of_the_host_but_what_it_was_shown(tmp_path: Path) -> None:
+    secret, shown = tmp_path / "secret.txt", tmp_path / "shown"
+    shown.mkdir()
+    secret.write_text("secret")
+    (shown / "notes.txt").write_text("notes")
+    (shown / "hidden.txt").write_text("hidden text")
+    script = (
+        f"cat {secret}; cat {shown}/hidden.txt; cat /placed/notes.txt; echo x > /placed/new; "
+        f"echo x > /usr/new; echo x > {tmp_path}/new; echo x > harness.py; env; id -u; {EDIT}"
+    )
+    worked = desk(
+        tmp_path,
+        script,
+        hide=(shown / "hidden.txt",),
+        read_only=[f"{shown}", f"{shown}:/placed"],
+        environment=["GIVEN", "NOT_SET"],
+        environ={"GIVEN": "given", "KEPT": "kept from it"},
+    ).work(FILES)
+    assert "notes" in worked.said and "GIVEN=given" in worked.said
+    assert "secret\n" not in worked.said and "hidden text" not in worked.said
+    assert "kept from it" not in worked.said
+    assert "1000" in worked.said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agents", "secret.txt", "shown"]
+    assert sorted(os.listdir(shown)) == ["hidden.txt", "notes.txt"]
+    assert not Path("/usr/new").exists()
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_it_reaches_the_network_only_where_the_config_says_so(
+    tmp_path: Path, network: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connect = (
+            f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
+        )
+        script = f'{sys.executable} -c "{connect}" && echo reached; {EDIT}'
+        worked = desk(tmp_path, script, network=network).work(FILES)
+    assert ("reached" in worked.said) is network
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
+def test_what_it_leaves_running_ends_with_it(tmp_path: Path, sandbox: str) -> None:
+    word = f"31{os.getpid()}"  # seconds that nobody else sleeps
+    script = f"(setsid sleep {word} &) ; nohup sleep {word} & {EDIT}"
+    assert desk(tmp_path, script, sandbox=sandbox).work(FILES).source == "LR = 2\n"
+    assert not [
+        one for one in psutil.process_iter(["cmdline"]) if word in (one.info["cmdline"] or [])
+    ]
+
+
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
+def test_one_that_hangs_is_ended_at_its_time_limit_and_its_work_is_lost(
+    tmp_path: Path, sandbox: str
+) -> None:
+    began = time.monotonic()
+    script = f"{EDIT}; trap '' TERM HUP INT; while true; do sleep 1; done"
+    assert "still running after" in refused(desk(tmp_path, script, sandbox=sandbox, seconds=1.5))
+    assert time.monotonic() - began < 20
+    assert list((tmp_path / "agents").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("rm train.py; ln -s /etc/passwd train.py", "is a link"),
+        ("rm train.py; ln -s BRIEF.md train.py", "is a link"),
+        ("rm train.py; mkfifo train.py", "is no regular file"),
+        ("rm train.py; mkdir train.py", "is no regular file"),
+        ("rm train.py", "is gone"),
+        ("truncate -s 100001 train.py", "is larger than 100,000 bytes"),
+        ("printf '\\377' > train.py", "is not UTF-8"),
+        ("echo wrong; exit 3", "ended with exit code 3: wrong"),
+        ("mkdir -p a/b; chmod 0 a/b a; rm train.py", "is gone"),
+        ("head -c 30000000 /dev/zero > big; sleep 20", "MB of files"),
+        ("truncate -s 1G train.py || exit 9", "exit code"),
+        ("yes | head -c 40000000", "MB of output"),
+        ("for i in $(seq 60); do sleep 20 & done; sleep 20", "processes"),
+    ],
+)
+def test_what_cannot_be_taken_is_a_failed_proposal_with_its_reason(
+    tmp_path: Path, script: str, told: str
+) -> None:
+    assert told in refused(desk(tmp_path, script, scratch_mb=16, processes=40))
+    assert list((tmp_path / "agents").iterdir()) == []
+
+
+def test_a_stop_of_the_campaign_ends_it(tmp_path: Path) -> None:
+    stop = threading.Event()
+    threading.Timer(0.7, stop.set).start()
+    assert "stopped on request" in refused(desk(tmp_path, "sleep 60", stopping=stop.is_set))
+
+
+def test_no_more_work_at_once_than_may(tmp_path: Path) -> None:
+    one = desk(tmp_path, f"sleep 0.7; {EDIT}")
+    threads = [threading.Thread(target=one.work, args=(FILES,)) for _ in range(2)]
+    assert not one.rests()
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    while not one.rests():
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began > 1.4
+    assert not one.rests()
+
+
+COST = 'echo \'{"tokens_in": 70, "tokens_out": 30, "dollars": 0.25}\' > cost.json'
+
+
+def test_a_cost_file_is_believed_only_where_the_config_says_so(tmp_path: Path) -> None:
+    purse = FakePurse()
+    cost = desk(tmp_path, f"{COST}; {EDIT}", purse=purse).work(FILES).cost
+    assert (cost.tokens_in, cost.dollars) == (0, None)
+    believed = desk(tmp_path, f"{COST}; {EDIT}", cost_file="cost.json", purse=purse).work(FILES)
+    assert (believed.cost.tokens_in, believed.cost.tokens_out, believed.cost.dollars) == (
+        70,
+        30,
+        0.25,
+    )
+    assert purse.spent_tokens == 100
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"tokens_in": -1}', '{"dollars": "NaN"}', '{"dollars": 1e300}', "[" * 4000]
+)
+def test_a_cost_file_that_makes_no_sense_leaves_the_cost_unknown(tmp_path: Path, text: str) -> None:
+    cost = desk(tmp_path, f"echo '{text}' > c; {EDIT}", cost_file="c").work(FILES).cost
+    assert (cost.tokens_in, cost.tokens_out, cost.dollars) == (0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "told"),
+    [
+        (("no-such-agent",), {}, "there is no program 'no-such-agent'"),
+        (("/bin/sh",), {"read_only": ["/no/such/folder"]}, "/no/such/folder does not exist"),
+        (("/bin/sh",), {"read_only": ["relative"]}, "give absolute paths"),
+        (("AGENT",), {}, "cannot be seen in the box; name its folder in agent.read_only"),
+    ],
+)
+def test_an_agent_that_cannot_start_is_told_before_the_campaign_begins(
+    tmp_path: Path, command: tuple[str, ...], settings: dict[str, object], told: str
+) -> None:
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\n" + EDIT)
+    program.chmod(0o755)
+    with pytest.raises(AgentUnusable, match=told.replace("(", r"\(")):
+        desk_of(
+            tmp_path, tuple(str(program) if one == "AGENT" else one for one in command), **settings
+        )
+
+
+def test_a_program_of_ones_own_is_found_where_it_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "agent"
+    program.write_text("#!/bin/sh\n" + EDIT)
+    program.chmod(0o755)
+    for command, shown in (
+        (str(program), str(tmp_path / "bin")),
+        ("/opt/agents/agent", f"{tmp_path / 'bin'}:/opt/agents"),
+    ):
+        assert desk_of(tmp_path, (command,), read_only=[shown]).work(FILES).source == "LR = 2\n"
+
+
+def test_what_a_kill_left_behind_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / "agents" / "old" / "work"
+    left.mkdir(parents=True)
+    left.chmod(0)
+    desk(tmp_path, EDIT)
+    assert not left.parent.exists()
+
+
+def test_taking_back_never_waits_and_never_follows(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    for name, told in (("fifo", "no regular file"), ("link", "is a link"), ("none", "is gone")):
+        with pytest.raises(ValueError, match=told):
+            take_back(tmp_path / name, 10)
+    assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+
+
+def test_without_a_box_the_config_has_to_say_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evo.evaluation.probe import Probe
+
+    monkeypatch.setattr("evo.evaluation.agent_box.probe", lambda mode: Probe(denied="No sandbox."))
+    with pytest.raises(SandboxUnavailable, match="agent: No sandbox"):
+        desk(tmp_path, EDIT)
+    assert desk(tmp_path, EDIT, sandbox="none").work(FILES).source == "LR = 2\n"

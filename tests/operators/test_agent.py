@@ -1,0 +1,84 @@
+"""What an agent is told, and what becomes of what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from operators.agent import Agent, Worked, changes, history, stated_idea
+from operators.operator import ProposalFailed, Scene, Tried
+from population.variant import Cost
+from tests.operators.samples import SEED, SMALL, request
+
+COST = Cost(7.0, dollars=None)
+SCENE = Scene(
+    brief="Lower val_bpb.",
+    objectives=("val_bpb",),
+    noise_sd=0.004,
+    tried=(
+        Tried("oldest\x1b[31m, in\nlines", "nudge", "ok", 0.0123456, 0.0021, 4),
+        Tried("once", "llm_mutate", "ok", -0.02, None, 1),
+        Tried("", "agent", "diverged", None),
+    ),
+)
+
+
+@dataclass
+class FakeDesk:
+    """Leaves what it is told to leave."""
+
+    source: str
+    said: str = "thinking\nIDEA: first\nIDEA: **a warmer start**\nbye"
+    name: str = "scripted"
+    seconds: float = 60.0
+    most_bytes: int = 100_000
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def work(self, files: Mapping[str, str]) -> Worked:
+        self.files = files
+        return Worked(self.source, self.said, COST)
+
+    def rests(self) -> bool:
+        return True
+
+
+def test_it_takes_the_source_the_last_stated_idea_and_the_cost() -> None:
+    desk = FakeDesk(SMALL + "EXTRA = 1\n")
+    draft = Agent(desk).propose(request(SMALL))
+    assert (draft.source, draft.idea) == (SMALL + "EXTRA = 1\n", "a warmer start")
+    assert (draft.author, draft.model, draft.cost) == ("scripted", "", COST)
+    assert Agent(desk).rests()
+
+
+def test_one_that_changed_nothing_has_failed_and_its_cost_counts() -> None:
+    with pytest.raises(ProposalFailed, match="changed nothing") as caught:
+        Agent(FakeDesk(SMALL)).propose(request(SMALL))
+    assert caught.value.cost == COST
+
+
+def test_it_is_told_the_task_the_brief_and_the_limits() -> None:
+    desk = FakeDesk(SMALL + "EXTRA = 1\n")
+    Agent(desk).propose(replace(request(SMALL), scene=SCENE))
+    assert set(desk.files) == {"train.py", "BRIEF.md", "HISTORY.md"}
+    assert desk.files["train.py"] == SMALL
+    for words in ("Lower val_bpb.", "60 seconds", "100,000 bytes", "IDEA:", "are noise"):
+        assert words in desk.files["BRIEF.md"]
+
+
+def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> None:
+    lines = history(SCENE).strip().split("\n")[-3:]
+    assert lines == [
+        "- agent, diverged, no score: no idea stated",
+        "- llm_mutate, ok, -0.02 (n = 1, spread unknown): once",
+        "- nudge, ok, +0.01235 ± 0.0021 (n = 4): oldest [31m, in lines",
+    ]
+    assert "Nothing yet." in history(Scene())
+
+
+def test_an_agent_that_states_no_idea_is_told_by_how_much_it_changed() -> None:
+    assert stated_idea("no idea here") == ""
+    assert changes(SEED, SEED + "A = 1\nB = 2\n") == "no idea stated: 2 lines added, 0 removed"
+    draft = Agent(FakeDesk(SMALL + "A = 1\n", said="")).propose(request(SMALL))
+    assert draft.idea == "no idea stated: 1 lines added, 0 removed"
