@@ -41,8 +41,6 @@ WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
     "llm_mutate": LlmMutate,
     "llm_crossover": LlmCrossover,
 }
-
-
 WITH_DESK: dict[str, Callable[[Desk], Operator]] = {
     "agent": Agent,
 }

@@ -63,10 +63,10 @@ class AgentSettings(BaseModel):
     sandbox: Literal["auto", "none"] = Field(
         default="auto", description="none: it can do whatever our user can"
     )
-    cost_file: str = Field(
-        default="",
-        pattern=r"^[A-Za-z0-9_.-]*$",
-        description="a file of its folder whose numbers are believed; empty: its cost is unknown",
+    cost_file: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="a file of its folder whose numbers are believed; null: its cost is unknown",
     )
 
 

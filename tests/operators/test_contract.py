@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from evo.evaluation.agent_box import AgentSettings
+from evo.evaluation.agents import AgentDesk
+from operators.agent import Desk
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Kin, Operator, ProposalFailed, Request
 from operators.registry import (
     CLASSICAL,
+    WITH_DESK,
     WITH_LLM,
     LlmContext,
+    OperatorSettings,
     UnknownOperator,
     build_operators,
     names_with_llm,
@@ -26,7 +34,8 @@ from tests.operators.histories import plain_history
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SEED, request
 
-EVERY = [*CLASSICAL, *WITH_LLM]
+EVERY = [*CLASSICAL, *WITH_LLM, *WITH_DESK]
+ROOT = Path(__file__).parents[2]
 FIRST = with_knobs(SEED, {"MATRIX_LR": 0.03, "HEAD_DIM": 64})
 SECOND = with_knobs(SEED, {"EMBED_LR": 0.05, "ACTIVATION": "gelu"})
 EDIT = """IDEA: a warmer start
@@ -50,9 +59,17 @@ def server() -> Iterator[FakeOpenAI]:
 
 
 @pytest.fixture(params=EVERY)
-def operator(request: pytest.FixtureRequest, server: FakeOpenAI) -> Operator:
-    (built,) = build_operators({request.param: 1.0}, context(server, []))
+def operator(request: pytest.FixtureRequest, server: FakeOpenAI, tmp_path: Path) -> Operator:
+    settings = OperatorSettings(desk=scripted(tmp_path))
+    (built,) = build_operators({request.param: 1.0}, context(server, []), settings)
     return built
+
+
+def scripted(folder: Path) -> Desk:
+    """A real desk with an agent that is one line of shell."""
+    edit = "sed -i 's/^WARMUP = 0.02/WARMUP = 0.05/' train.py; echo 'IDEA: a warmer start'"
+    settings = AgentSettings(command=("/bin/sh", "-c", edit), sandbox="none")
+    return AgentDesk(settings, ROOT / "seed" / "harness.py", folder / "agents", None)
 
 
 def asked_of(operator: Operator, seed: int = 0) -> Request:
@@ -190,3 +207,39 @@ def test_operators_share_one_budget(server: FakeOpenAI) -> None:
 def test_a_request_without_the_role_asked_for_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         Request(1, (), np.random.default_rng(0)).parent("first")
+
+
+# -- the example of the documents ----------------------------------------------------------------------
+
+
+def test_the_operator_in_the_documents_works_in_twenty_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (ROOT / "docs" / "operators.md").read_text()
+    file, line = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    code = [one for one in file.split("\n") if one.strip()]
+    assert len(code) <= 20 and len(line.strip().split("\n")) == 1
+    names: dict[str, object] = {}
+    exec(file, names)
+    entry = eval("{" + line + "}", names)
+    monkeypatch.setitem(CLASSICAL, "swap", entry["swap"])
+    (built,) = build_operators({"swap": 1.0})
+    drafts = [built.propose(asked_of(built, seed)) for seed in range(5)]
+    for draft in drafts:
+        assert fingerprint(draft.source) != fingerprint(SEED)
+        assert draft.idea.startswith("swap ")
+    with pytest.raises(ProposalFailed, match="no two knobs"):
+        built.propose(request("x = 1\n"))
+
+
+def test_every_operator_is_in_the_documents() -> None:
+    text = (ROOT / "docs" / "operators.md").read_text()
+    assert all(f"| `{name}` |" in text for name in EVERY)
+
+
+def test_the_recipes_of_the_documents_are_sound_settings() -> None:
+    text = (ROOT / "docs" / "operators.md").read_text()
+    recipes = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert len(recipes) == 2
+    for recipe in recipes:
+        AgentSettings.model_validate(yaml.safe_load(recipe)["agent"])
