@@ -26,9 +26,40 @@ MOST_TRIED = 20
 
 def mutate_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for one focused change to one parent."""
+    return _alone(request, "mutate.md")
+
+
+def rewrite_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for a bold change to one parent."""
+    return _alone(request, "rewrite.md")
+
+
+def simplify_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for the same score with less code."""
+    return _alone(request, "simplify.md")
+
+
+def repair_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for mending a failed child ("parent") of a variant that worked ("ancestor")."""
+    failed, worked, scene = request.parent("parent"), request.parent("ancestor"), request.scene
+    user = fill(
+        "repair.md",
+        numbers=_numbers(worked),
+        source=_source(failed, "train.py"),
+        idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
+        diff=_diff(worked, failed),
+        failure=quoted("failure", one_line(scene.failure, MAX_IDEA_CHARS)),
+        setting=_setting(scene),
+        tried=_tried(scene),
+        log=_log(scene),
+    )
+    return (_system(scene), Message("user", user))
+
+
+def _alone(request: Request, prompt: str) -> tuple[Message, ...]:
     parent, scene = request.parent("parent"), request.scene
     user = fill(
-        "mutate.md",
+        prompt,
         numbers=_numbers(parent),
         source=_source(parent, "train.py"),
         setting=setting_in_words(scene),

@@ -1,4 +1,4 @@
-"""Operators that ask a model: `llm_mutate` (one parent) and `llm_crossover` (two)."""
+"""Operators that ask a model: what they share, and those that need nothing else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from operators.briefing import (
     again_messages,
     crossover_messages,
     mutate_messages,
+    rewrite_messages,
 )
 from operators.llm.answer import Message, Reply, one_line
 from operators.operator import Draft, Kin, ProposalFailed, Request
@@ -82,8 +83,12 @@ class LlmOperator:
                 messages = again_messages(messages, text, reason)
                 continue
             idea = read_idea(text) or f"{self.name} without a stated idea"
-            return Draft(source, idea, endpoint, model, cost)
+            return Draft(source, idea, endpoint, model, cost, self._idea_id(request))
         raise ProposalFailed(f"no usable edit in {ASKS} answers: {reason}", cost, model)
+
+    def _idea_id(self, request: Request) -> int | None:
+        """The known idea that the child tries; None: the one it states."""
+        return None
 
     def _edit(self, request: Request, reply: str) -> str:
         source = apply_reply(request.parent(self._edited).source, reply)
@@ -98,6 +103,13 @@ class LlmMutate(LlmOperator):
 
     def __init__(self, llm: Ask) -> None:
         super().__init__("llm_mutate", Kin.ONE, "parent", mutate_messages, llm)
+
+
+class LlmRewrite(LlmOperator):
+    """A bold change: another design of some part of one parent."""
+
+    def __init__(self, llm: Ask) -> None:
+        super().__init__("llm_rewrite", Kin.ONE, "parent", rewrite_messages, llm)
 
 
 class LlmCrossover(LlmOperator):

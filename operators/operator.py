@@ -18,6 +18,7 @@ class Kin(StrEnum):
 
     ONE = "one"  # a single parent
     LINE = "line"  # a single parent that is at least two edits away from the seed
+    FAILED = "failed"  # a child that failed, as "parent", and what it was made from, as "ancestor"
     PAIR = "pair"  # two parents on separate lines of descent, and their lowest common ancestor
 
 
@@ -30,6 +31,7 @@ class ParentView:
     source: str
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     idea: str = ""
+    idea_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Scene:
     noise_sd: float | None = None  # run-to-run sd of the first objective, when measured
     rung: str = ""  # the proxy rung in words
     tried: tuple[Tried, ...] = ()
-    log_tail: str = ""
+    failure: str = ""  # how a failed parent ended, in words
+    log_tail: str = ""  # the last lines of its log
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Request:
     """
 
     number: int  # the proposal's
-    parents: tuple[ParentView, ...]  # for PAIR: first, second, ancestor
+    parents: tuple[ParentView, ...]  # for PAIR: first, second, ancestor; FAILED: parent, ancestor
     rng: np.random.Generator
     scene: Scene = Scene()
     endpoint: str = ""
@@ -87,6 +90,7 @@ class Draft:
     author: str = "evotrain"
     model: str = ""
     cost: Cost = Cost()
+    idea_id: int | None = None  # a known idea that it tries
 
 
 class ProposalFailed(Exception):

@@ -11,7 +11,9 @@ from operators.agent import Agent, Desk
 from operators.llm.ledger import Ledger
 from operators.llm.purse import Purse
 from operators.llm.settings import LlmSettings
-from operators.llm_operators import Ask, LlmCrossover, LlmMutate
+from operators.llm_operators import Ask, LlmCrossover, LlmMutate, LlmRewrite
+from operators.llm_repair import LlmRepair
+from operators.llm_simplify import LlmSimplify
 from operators.merge import Merge
 from operators.nudge import Nudge
 from operators.operator import Operator
@@ -39,7 +41,10 @@ CONTROLS: dict[str, Callable[[OperatorSettings], Operator]] = {  # their childre
 }
 WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
     "llm_mutate": LlmMutate,
+    "llm_rewrite": LlmRewrite,
     "llm_crossover": LlmCrossover,
+    "llm_repair": LlmRepair,
+    "llm_simplify": LlmSimplify,
 }
 WITH_DESK: dict[str, Callable[[Desk], Operator]] = {
     "agent": Agent,

@@ -33,3 +33,12 @@ def notes(store: Store) -> list[Note]:
         Note(id, text, author, tuple(json.loads(evidence)), *rest)
         for id, text, author, evidence, *rest in rows
     ]
+
+
+def repairs_of(store: Store, variant_id: str, before: int) -> list[int]:
+    """The numbers below `before` of the proposals that tried to repair this variant."""
+    sql = """SELECT p.number FROM proposals AS p
+        JOIN parents ON parents.proposal_number = p.number
+        WHERE parents.variant_id = ? AND parents.role = 'parent'
+            AND p.operator = 'llm_repair' AND p.number < ? ORDER BY p.number"""
+    return [row[0] for row in store.query(sql, [variant_id, before])]

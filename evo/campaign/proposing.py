@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from evo.campaign.history import histories
+from evo.campaign.repairs import Repairs
 from evo.campaign.scenes import Scenes, Surroundings
 from evo.campaign.tally import Tally
 from operators.operator import Draft, Kin, Operator, ProposalFailed, Request
@@ -49,6 +50,7 @@ class Proposer:
         self._check_source = check_source
         self._at = surroundings
         self._scenes = Scenes(tally, lineage, surroundings)
+        self._repairs = Repairs(tally, lineage, surroundings.rung)
         self._history = histories(tally, lineage, surroundings.rung)
 
     def rests(self) -> bool:
@@ -62,12 +64,13 @@ class Proposer:
         seen = upto if upto is not None else self._tally.last_id()
         with self._open_store() as store:
             people = self._population(upto)
-            operator = self._portfolio.choose(rng, lambda one: self._can(one, people))
+            failed = self._failed(store, people, number, upto)
+            operator = self._portfolio.choose(rng, lambda one: self._can(one, people, failed))
             if operator is None:
                 return Proposal(
                     number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
                 )
-            parents = self._parents(operator, people, rng)
+            parents = self._parents(operator, people, failed, rng)
             views = self._scenes.views(store, parents, upto)
             scene = self._scenes.scene(store, parents, upto)
             history = self._history(store, upto)
@@ -87,9 +90,21 @@ class Proposer:
         known = self._tally.candidates(self._at.rung, upto, newest)
         return population(known, self._selection)
 
-    def _can(self, operator: Operator, people: list[Candidate]) -> bool:
+    def _failed(
+        self, store: Store, people: list[Candidate], number: int, upto: int | None
+    ) -> list[tuple[Parent, ...]]:
+        """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
+        if all(one.kin is not Kin.FAILED for one in self._portfolio.operators):
+            return []
+        return self._repairs.waiting(store, {one.variant_id for one in people}, number, upto)
+
+    def _can(
+        self, operator: Operator, people: list[Candidate], failed: list[tuple[Parent, ...]]
+    ) -> bool:
         if operator.kin is Kin.ONE:
             return True
+        if operator.kin is Kin.FAILED:
+            return bool(failed)
         if operator.kin is Kin.LINE:
             return any(self._has_line(one) for one in people)
         ids = [one.variant_id for one in people]
@@ -104,8 +119,14 @@ class Proposer:
         )
 
     def _parents(
-        self, operator: Operator, people: list[Candidate], rng: np.random.Generator
+        self,
+        operator: Operator,
+        people: list[Candidate],
+        failed: list[tuple[Parent, ...]],
+        rng: np.random.Generator,
     ) -> tuple[Parent, ...]:
+        if operator.kin is Kin.FAILED:
+            return failed[int(rng.integers(len(failed)))]
         if not people:
             return (Parent(self._tally.seed_id, "parent"),)
         if operator.kin is Kin.LINE:
@@ -148,6 +169,7 @@ class Proposer:
             draft.model,
             _timed(draft.cost, started),
             self._tally.last_id() if seen is None else seen,
+            draft.idea_id,
         )
 
 

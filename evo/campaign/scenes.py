@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from evo.campaign.tally import Tally
 from operators.operator import ParentView, Scene, Tried
 from population.lineage import Lineage
-from population.reading import first_proposal, source_of
+from population.reading import first_proposal, measurement, source_of
 from population.store import Store
-from population.variant import Parent
+from population.variant import Parent, Status
 
 TRIED_SHOWN = 12
 
@@ -37,14 +37,17 @@ class Scenes:
         self, store: Store, parents: tuple[Parent, ...], upto: int | None
     ) -> tuple[ParentView, ...]:
         """The parents, each with its source and what is believed of it."""
-        return tuple(
-            ParentView(
-                parent.variant_id,
-                parent.role,
-                source_of(store, parent.variant_id),
-                self._tally.believed(parent.variant_id, self._at.rung, upto),
-            )
-            for parent in parents
+        return tuple(self._view(store, parent, upto) for parent in parents)
+
+    def _view(self, store: Store, parent: Parent, upto: int | None) -> ParentView:
+        made = first_proposal(store, parent.variant_id)
+        return ParentView(
+            parent.variant_id,
+            parent.role,
+            source_of(store, parent.variant_id),
+            self._tally.believed(parent.variant_id, self._at.rung, upto),
+            made.idea if made is not None else "",
+            made.idea_id if made is not None else None,
         )
 
     def scene(self, store: Store, parents: tuple[Parent, ...], upto: int | None) -> Scene:
@@ -59,13 +62,26 @@ class Scenes:
                     found = self._effect(child, parent.variant_id, objective, upto)
                     status = rows[-1].measurement.status
                     tried.append(Tried(made.idea, made.operator, status.value, *found))
+        failure, log_tail = self._failure(store, parents, upto)
         return Scene(
             brief=self._at.brief,
             objectives=tuple(one.name for one in self._tally.objectives),
             noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
+            failure=failure,
+            log_tail=log_tail,
         )
+
+    def _failure(
+        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+    ) -> tuple[str, str]:
+        """How the first parent ended and the end of its log, if it never got a score."""
+        rows = self._tally.rows(self._at.rung, upto, variant_id=parents[0].variant_id)
+        if not rows or any(row.measurement.status is Status.OK for row in rows):
+            return "", ""
+        last = measurement(store, rows[-1].id).measurement
+        return f"{last.status.value}: {last.reason}", last.log_tail
 
     def _effect(
         self, child: str, parent: str, objective: str, upto: int | None

@@ -48,8 +48,9 @@ run.finish(model)
 
 
 def request(*sources: str, seed: int = 0, scene: Scene | None = None, number: int = 1) -> Request:
-    """A request with one parent, or with first, second and ancestor."""
-    roles = ("parent",) if len(sources) == 1 else ("first", "second", "ancestor")
+    """A request with one parent, a failed one and its ancestor, or first, second and ancestor."""
+    kinds = {1: ("parent",), 2: ("parent", "ancestor"), 3: ("first", "second", "ancestor")}
+    roles = kinds[len(sources)]
     views = tuple(
         ParentView(f"{at:064x}", role, source)
         for at, (role, source) in enumerate(zip(roles, sources, strict=True))

@@ -18,6 +18,9 @@ from operators.briefing import (
     mutate_messages,
     noise_sentence,
     quoted,
+    repair_messages,
+    rewrite_messages,
+    simplify_messages,
 )
 from operators.llm.answer import prompt_text
 from operators.llm_operators import read_idea
@@ -63,6 +66,19 @@ def test_the_mutation_prompt_is_as_written_down() -> None:
 def test_the_crossover_prompt_is_as_written_down() -> None:
     asked = replace(request(FIRST, SECOND, SMALL), scene=SCENE)
     check("crossover.txt", prompt_text(crossover_messages(asked)))
+
+
+@pytest.mark.parametrize("kind", ["rewrite", "simplify"])
+def test_the_other_prompts_about_one_parent_are_as_written_down(kind: str) -> None:
+    made = {"rewrite": rewrite_messages, "simplify": simplify_messages}[kind](single())
+    check(f"{kind}.txt", prompt_text(made))
+
+
+def test_the_repair_prompt_is_as_written_down() -> None:
+    asked = replace(
+        request(SECOND, SMALL), scene=replace(SCENE, failure="crashed: ValueError: no x")
+    )
+    check("repair.txt", prompt_text(repair_messages(asked)))
 
 
 def test_the_second_asking_is_as_written_down() -> None:

@@ -15,7 +15,7 @@ from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.agents import AgentDesk
 from operators.agent import Desk
 from operators.llm.settings import Endpoint, LlmSettings
-from operators.operator import Kin, Operator, ProposalFailed, Request
+from operators.operator import Kin, Operator, ProposalFailed, Request, Scene
 from operators.registry import (
     CLASSICAL,
     WITH_DESK,
@@ -43,6 +43,10 @@ EDIT = """IDEA: a warmer start
 WARMUP = 0.02  # knob: float 0.0 0.2
 =======
 WARMUP = 0.05  # knob: float 0.0 0.2
+>>>>>>> REPLACE
+<<<<<<< SEARCH
+torch.set_flush_denormal(True)  # bytes that never occur drive numbers into the slow range
+=======
 >>>>>>> REPLACE"""
 
 
@@ -73,6 +77,8 @@ def scripted(folder: Path) -> Desk:
 
 
 def asked_of(operator: Operator, seed: int = 0) -> Request:
+    if operator.kin is Kin.FAILED:
+        return request(SEED + "raise ValueError\n", SEED, seed=seed)
     if operator.kin is not Kin.PAIR:
         return replace(request(SEED, seed=seed), history=plain_history(SEED))
     return request(FIRST, SECOND, SEED, seed=seed)
@@ -110,7 +116,7 @@ def test_it_keeps_the_text_it_does_not_change(operator: Operator) -> None:
 def test_it_fails_with_a_reason_when_the_parents_give_nothing(
     operator: Operator, source: str
 ) -> None:
-    sources = (source,) * (3 if operator.kin is Kin.PAIR else 1)
+    sources = (source,) * {Kin.PAIR: 3, Kin.FAILED: 2}.get(operator.kin, 1)
     with pytest.raises(ProposalFailed) as caught:
         operator.propose(request(*sources))
     assert caught.value.reason and len(caught.value.reason) < 500
@@ -177,6 +183,26 @@ def test_a_crossover_that_gives_back_a_parent_is_asked_again() -> None:
         (operator,) = build_operators({"llm_crossover": 1}, context(server, calls))
         draft = operator.propose(asked_of(operator))
     assert "WARMUP = 0.05" in draft.source and "MATRIX_LR = 0.03" in draft.source
+
+
+def test_a_simpler_child_that_is_not_smaller_is_asked_for_again() -> None:
+    same = EDIT.split("\n<<<<<<< SEARCH\ntorch")[0]
+    with FakeOpenAI([same, EDIT]) as server:
+        (operator,) = build_operators({"llm_simplify": 1}, context(server, []))
+        operator.propose(asked_of(operator))
+    assert "is not smaller" in server.requests[1].prompt
+
+
+def test_a_repair_keeps_the_idea_of_the_child_that_failed() -> None:
+    with FakeOpenAI([EDIT]) as server:
+        (operator,) = build_operators({"llm_repair": 1}, context(server, []))
+        asked = asked_of(operator)
+        failed = replace(asked.parents[0], idea="raise it", idea_id=7)
+        scene = Scene(failure="crashed: ValueError", log_tail="Traceback: line 1")
+        draft = operator.propose(replace(asked, parents=(failed, asked.parents[1]), scene=scene))
+    assert draft.idea_id == 7
+    assert "crashed: ValueError" in server.requests[0].prompt
+    assert "Traceback: line 1" in server.requests[0].prompt
 
 
 # -- the registry ------------------------------------------------------------------------------------
