@@ -49,7 +49,7 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
         idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
         diff=_diff(worked, failed),
         failure=quoted("failure", one_line(scene.failure, MAX_IDEA_CHARS)),
-        setting=_setting(scene),
+        setting=setting_in_words(scene),
         tried=_tried(scene),
         log=_log(scene),
     )
