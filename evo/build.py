@@ -12,7 +12,8 @@ from pathlib import Path
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget, Spent
 from evo.campaign.campaign import Campaign
-from evo.campaign.certifying import Certification, decided_before
+from evo.campaign.certifying import Certification, Decision, decided_before
+from evo.campaign.first_noise import FirstNoise
 from evo.campaign.keeping import DiskBudget, KeptWeights
 from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.ladder.scales import every_rung
@@ -23,6 +24,7 @@ from evo.campaign.policy import Policy
 from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder, StoredCalls
 from evo.campaign.scenes import Surroundings
+from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
 from evo.campaign.tally import Tally
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
 from evo.evaluation.agent_box import open_box
@@ -41,11 +43,12 @@ from operators.portfolio import Portfolio
 from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
-from population.reading import decisions, measurements, seed, spent
+from population.reading import decisions, measurement, measurements, seed, source_of, spent
 from population.store import Store
 from population.variant import (
     Clock,
     Order,
+    Purpose,
     Rung,
     Status,
 )
@@ -147,6 +150,7 @@ def build_campaign(
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
         tally.veto(ladder.vetoed)
+        early = _early(store, folder, config, tally, decided)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
@@ -172,6 +176,9 @@ def build_campaign(
     names = [rung.name for rung in bench.rungs]
     calibrations = None if only is None else only(tally.seed_id, names)
     certification = Certification(config.certification, tally, proxy.name, decided)
+    policy = Policy(config.policy, tally, proxy.name, calibrations, decided)
+    few = config.budget.variants or 100
+    noise = FirstNoise(policy, tally, proxy.name, config.certification, few)
     parts = Parts(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
@@ -187,7 +194,7 @@ def build_campaign(
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
-        policy=Policy(config.policy, tally, proxy.name, calibrations, decided),
+        policy=policy,
         certification=certification,
         graduation=Graduation(
             config.graduation,
@@ -198,6 +205,7 @@ def build_campaign(
             certification.proven,
             ladder,
         ),
+        early=early,
         budget=budget,
         board=board,
         recorder=recorder,
@@ -205,6 +213,7 @@ def build_campaign(
         proxy=proxy.name,
         weights=weights,
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
+        remarks=[] if only else [noise],
         closing=[notifier.close],
     )
     return Campaign(parts, loop)
@@ -267,6 +276,26 @@ def in_words(rung: Rung) -> str:
         rung.clock
     ]
     return f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {unit} of training"
+
+
+def _early(
+    store: Store, folder: Folder, config: Config, tally: Tally, decided: Sequence[Decision]
+) -> EarlyStopping:
+    """Early stopping with what earlier processes left it: every score, and the newest curves."""
+
+    def source(variant_id: str) -> str:
+        with folder.open_store() as own:
+            return source_of(own, variant_id)
+
+    first = tally.objectives[0]
+    early = EarlyStopping(config.stopping, tally.seed_id, first.name, first.turned, source, decided)
+    rows = measurements(store, next(iter(config.rungs)))
+    for place, row in enumerate(rows):
+        order = row.measurement.order
+        known = order.purpose in (Purpose.SCREEN, Purpose.CALIBRATE)
+        near = len(rows) - place <= CURVES_KNOWN or order.variant_id == tally.seed_id
+        early.take_in((measurement(store, row.id) if known and near else row).measurement, None)
+    return early
 
 
 def _known(store: Store, config: Config, lineage: Lineage) -> Tally:

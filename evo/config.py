@@ -16,6 +16,7 @@ from evo.campaign.ladder.settings import GraduationSettings
 from evo.campaign.notifying import NotifySettings
 from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
+from evo.campaign.stopping import StoppingSettings
 from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
@@ -92,6 +93,7 @@ class Config(_Settings):
     policy: PolicySettings = PolicySettings()
     certification: CertificationSettings = CertificationSettings()
     graduation: GraduationSettings = GraduationSettings()
+    stopping: StoppingSettings = StoppingSettings()
     budget: BudgetSettings = BudgetSettings()
     keep: KeepSettings = KeepSettings()
     notify: NotifySettings = NotifySettings()

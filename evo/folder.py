@@ -31,6 +31,7 @@ CHANGEABLE = {
     "operators",
     "llm",
     "policy",
+    "stopping",
     "graduation",
     "keep",
     "notify",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,6 @@ from population.statistics.certification import Rule
 from population.statistics.noise import Calibration, calibrate
 from population.variant import Measurement, Purpose, Status
 
-MIN_GAIN_SHARE = 0.25  # of the run sd: what a certified variant must gain at least
-ALPHA = 0.1
 DRAWS_SEED = 20_26
 TOKENS_WITHIN = 2.0  # rungs match when their tokens per parameter are this close
 
@@ -42,8 +40,11 @@ class Ladder:
     )
 
 
-def noise_of(record: Record, children: int, attempts: int) -> Calibration | None:
-    """The noise of the seed's runs at the proxy; None below two runs across and two within blocks."""
+def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) -> Calibration | None:
+    """The noise of the seed's runs at the proxy; None below two runs across and two within blocks.
+
+    `rule_of` gives the procedure in force at a run's sd.
+    """
     runs = [
         row.measurement
         for row in record.rows
@@ -58,8 +59,7 @@ def noise_of(record: Record, children: int, attempts: int) -> Calibration | None
     if len(across) < 2 or len(within) < 2:
         return None
     run_sd = float(np.std(across, ddof=1))
-    rule = Rule(attempts, min_gain=MIN_GAIN_SHARE * run_sd, alpha=ALPHA)
-    return calibrate(across, within, rule, children, np.random.default_rng(DRAWS_SEED))
+    return calibrate(across, within, rule_of(run_sd), children, np.random.default_rng(DRAWS_SEED))
 
 
 def ladder_of(record: Record) -> Ladder | None:

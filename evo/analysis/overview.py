@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evo.analysis.drifting import HostDrift, drifts
 from evo.analysis.duties import Duty, duties
+from evo.analysis.early import Shadowed, shadowed
 from evo.analysis.findings import Findings
 from evo.analysis.ladder import Terms, steps
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
@@ -52,6 +54,8 @@ class Overview:
     findings: Findings
     operators: list[Earning]
     duties: list[Duty]  # what the slots were used for
+    early_stopping: Shadowed
+    drift: list[HostDrift]  # of the seed's reference runs, by host
     slots: int
     slot_busy_share: float | None
     overhead_seconds_median: float | None
@@ -93,6 +97,8 @@ def overview(
         findings=findings,
         operators=earnings(record),
         duties=duties(attempts),
+        early_stopping=shadowed(record),
+        drift=drifts(record, findings.noise),
         slots=record.slots(),
         slot_busy_share=slot_busy_share(attempts, record.slots(), record.starts()),
         overhead_seconds_median=overhead_seconds_median(attempts),

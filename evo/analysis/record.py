@@ -20,6 +20,7 @@ from population.reading import (
     spent,
 )
 from population.records import Event, Measured, OpenRun, Proposed, Spent
+from population.statistics.stopping import WOULD_STOP
 from population.store import Store, StoreError
 from population.variant import DERIVED, Measurement, Outcome, Status
 
@@ -43,6 +44,7 @@ class Record:
     seconds_spent: float
     events: list[Event]
     in_flight: list[OpenRun]
+    would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
     ladder: Ladder  # with what people asked that no campaign has taken yet
 
     @classmethod
@@ -70,6 +72,10 @@ class Record:
             seconds_spent=float(store.setting("seconds_spent", 0.0)),
             events=events(store, limit=EVENTS_READ),
             in_flight=open_runs(store),
+            would_stop={
+                str(one.variant_id): float(one.detail["saves_seconds"])
+                for one in decisions(store, (WOULD_STOP,))
+            },
             ladder=ladder,
         )
 

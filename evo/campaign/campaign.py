@@ -94,7 +94,10 @@ class Campaign:
                 self._look_around()
 
     def _look_around(self) -> None:
-        """Stop cleanly for the first reason that a guard gives."""
+        """Say what is new; stop cleanly for the first reason that a guard gives."""
+        for remark in self.parts.remarks:
+            if said := remark():
+                self.shared.say("remark", said)
         found = (guard() for guard in self.parts.guards)
         reason = next((one for one in found if one), "")
         if reason and self.shared.stop is Stop.NO:

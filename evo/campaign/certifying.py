@@ -20,6 +20,7 @@ from evo.campaign.tally import Key, Tally, key_of
 from population.reading import decisions
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide
+from population.statistics.stopping import WOULD_STOP
 from population.store import Store
 from population.variant import Order, Purpose, Status
 
@@ -274,7 +275,7 @@ def decided_before(store: Store) -> list[Decision]:
     """The decisions of earlier processes, to go on from."""
     return [
         Decision(one.kind, one.variant_id or "", dict(one.detail))
-        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL))
+        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP))
     ]
 
 

@@ -14,6 +14,7 @@ from evo.campaign.ladder.word import told
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
+from evo.campaign.stopping import Following
 from evo.campaign.tally import Key, Tally, key_of
 from evo.evaluation.slots import Slot
 from population.ladder import Role
@@ -192,11 +193,16 @@ class EvaluationLane:
         proven = [one for one in self._parts.certification.certified if one not in vetoed]
         return proven[-1] if proven else seed_id
 
-    def _decide(self, decision: Decision | None) -> None:
-        """Record a decision and say it."""
+    def _note(self, decision: Decision | None) -> None:
+        """Record a decision."""
         if decision is not None:
             kind, variant_id, detail = decision.kind, decision.variant_id, decision.detail
             self._shared.recorder.submit(lambda store: store.add_decision(kind, variant_id, detail))
+
+    def _decide(self, decision: Decision | None) -> None:
+        """Record a decision and say it."""
+        if decision is not None:
+            self._note(decision)
             self._shared.say("decision", in_a_line(decision, self._parts.tally.seed_id))
 
     def _search_is_over(self) -> bool:
@@ -218,11 +224,12 @@ class EvaluationLane:
         self._announce(order)
         self._shared.board.slot_takes(slot.name, order)
         recorder.submit(lambda store: store.open_run(order, slot.name))
-        measurement = self._evaluate(slot, order)
+        followed = self._follow(order)
+        measurement = self._evaluate(slot, order, followed)
         if measurement.status is Status.LOST and self._shared.stop is Stop.NOW:
             recorder.write(lambda store: store.close_run(order))
         else:
-            self._record(measurement)
+            self._record(measurement, followed)
         with self._shared.changed:
             del self._under_way[key_of(order)]
             if order.purpose is Purpose.SCREEN and not self._is_taken(key_of(order)):
@@ -241,25 +248,31 @@ class EvaluationLane:
         if one in (climber.variant_id for climber in choice.having(Role.GRADUATE)):
             self._shared.say("promotion", f"{one[:8]} goes up to {rung}")
 
-    def _evaluate(self, slot: Slot, order: Order) -> Measurement:
+    def _follow(self, order: Order) -> Following | None:
+        early = self._parts.early
+        with self._shared.changed:
+            return early.follow(order.variant_id, order.purpose) if early is not None else None
+
+    def _evaluate(self, slot: Slot, order: Order, followed: Following | None) -> Measurement:
         try:
             with self._parts.open_store() as store:
                 source = source_of(store, order.variant_id)
-            return self._parts.evaluator.evaluate(
-                order, source, slot, _SlotWatch(self._shared, slot.name, order)
-            )
+            watch = _SlotWatch(self._shared, slot.name, order, followed)
+            return self._parts.evaluator.evaluate(order, source, slot, watch)
         except Exception as error:  # noqa: BLE001 - border of the lane: our own fault is a lost attempt
             self._shared.say("error", f"evaluating broke: {traceback.format_exc(limit=-3)}")
             reason = f"{type(error).__name__}: {error}"
             return Measurement(order, Status.LOST, reason, slot=slot.name, started_at=time.time())
 
-    def _record(self, measurement: Measurement) -> None:
+    def _record(self, measurement: Measurement, followed: Following | None) -> None:
         order, tally, recorder = measurement.order, self._parts.tally, self._shared.recorder
         row_id, measurement = recorder.write(lambda store: add_judged(store, measurement))
         with self._shared.changed:
             tally.add(Measured(row_id, shortened(measurement)))
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
+            if self._parts.early is not None:
+                self._note(self._parts.early.take_in(measurement, followed))
             if order.purpose is Purpose.RACE:
                 self._decide(self._parts.certification.settle(idle=False))
             failed = measurement.status not in (Status.OK, Status.LOST)
@@ -288,6 +301,7 @@ class _SlotWatch:
     shared: Shared
     slot: str
     order: Order
+    followed: Following | None
 
     def started(self, pid: int, started_at: float) -> None:
         order = self.order
@@ -295,6 +309,11 @@ class _SlotWatch:
 
     def progress(self, point: CurvePoint) -> None:
         self.shared.board.slot_progress(self.slot, point)
+        if self.followed is not None:
+            self.followed.hear(point)
+
+    def hopeless(self) -> str:
+        return self.followed.reason if self.followed is not None else ""
 
     def stopping(self) -> bool:
         return self.shared.stop is Stop.NOW

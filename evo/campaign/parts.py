@@ -15,9 +15,10 @@ from evo.campaign.keeping import KeptWeights
 from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
+from evo.campaign.stopping import EarlyStopping
 from evo.campaign.tally import Tally
-from evo.evaluation.process import Watch
 from evo.evaluation.slots import Slot
+from evo.evaluation.watch import Watch
 from operators.operator import Draft
 from population.lineage import Lineage
 from population.store import Store
@@ -85,8 +86,10 @@ class Parts:
         threading.Event
     )  # set once someone asked the campaign to stop: nobody waits or retries then
     proxy: str
+    early: EarlyStopping | None = None
     weights: KeptWeights | None = None
     guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
+    remarks: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is
     closing: Sequence[Callable[[], None]] = ()  # called as the campaign ends, records still open
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from evo.config import Config
     from population.variant import Order
 
-ATTEMPTS = 10  # certifications a campaign of the usual length has runs for
-
 
 @app.command(epilog="Example: evo calibrate configs/quickstart.yaml --blocks 6 --repeats 6")
 def calibrate(
@@ -40,6 +38,7 @@ def calibrate(
     from evo.analysis.calibration import ladder_of, noise_of
     from evo.analysis.record import Record
     from evo.build import build_campaign
+    from evo.campaign.certifying import CertificationSettings, rule_of
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, say_line
     from evo.config import read_config
@@ -57,7 +56,13 @@ def calibrate(
     with folder.open_store() as store:
         record = Record.of(store)
     metric, children = record.objective.name, config.budget.variants or 100
-    found = ladder_of(record) if rungs else noise_of(record, children, ATTEMPTS)
+    # where a config certifies nothing: what it would take by default
+    proof = read.certification if read.certification.attempts else CertificationSettings()
+    found = (
+        ladder_of(record)
+        if rungs
+        else noise_of(record, children, lambda run_sd: rule_of(proof, run_sd))
+    )
     if as_json:
         show_json(found)
     elif found is None:

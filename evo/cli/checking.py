@@ -71,6 +71,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     from evo.build import open_bench
     from evo.config import ConfigError, read_config
     from evo.evaluation.static_check import check_source
+    from evo.evaluation.watch import Unwatched
     from population.variant import Measurement, Order, Purpose, Status, variant_id
 
     config = read_config(config_file)
@@ -89,21 +90,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     order = Order(variant_id(source), name, block, 0, Purpose.SCREEN)
     with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:
         bench = open_bench(one_rung, Path(work), {}, lambda text: print(text, file=sys.stderr))
-        return bench.evaluator.evaluate(order, source, bench.slots[0], _Unwatched())
-
-
-class _Unwatched:
-    """Nobody looks on, and nobody stops it."""
-
-    def started(self, pid: int, started_at: float) -> None:
-        """Not kept."""
-
-    def progress(self, point: object) -> None:
-        """Not shown."""
-
-    def stopping(self) -> bool:
-        """Never."""
-        return False
+        return bench.evaluator.evaluate(order, source, bench.slots[0], Unwatched())
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ class _Watch:
     def progress(self, point: CurvePoint) -> None:
         """It tells none."""
 
+    def hopeless(self) -> str:
+        """It is given its time."""
+        return ""
+
     def stopping(self) -> bool:
         return self.stop()
 

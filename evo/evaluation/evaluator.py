@@ -17,7 +17,7 @@ import numpy as np
 
 from evo.evaluation.data import Dataset, Split
 from evo.evaluation.gpu import GpuMemory
-from evo.evaluation.process import Ended, Heard, Watch
+from evo.evaluation.process import Ended, Heard
 from evo.evaluation.roles import Run, Setting, startup_rung
 from evo.evaluation.sandbox import Sandbox
 from evo.evaluation.scoring import (
@@ -29,11 +29,11 @@ from evo.evaluation.scoring import (
 from evo.evaluation.serving import Exam, ask_first, ask_second, probe_rows
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
+from evo.evaluation.watch import Unwatched, Watch
 from evo.evaluation.wires import DONE, INIT, SAVE
 from population.fingerprint import count_nodes
 from population.variant import (
     Clock,
-    CurvePoint,
     DocumentScore,
     Measurement,
     Order,
@@ -55,20 +55,6 @@ _LOOKS = {
     Purpose.GRADUATE: 8,
 }
 LOOKS = 4  # at a hidden row by the second server, where nothing else is said
-
-
-class Unwatched:
-    """A Watch that listens to nothing and never stops a run."""
-
-    def started(self, pid: int, started_at: float) -> None:
-        """Nothing."""
-
-    def progress(self, point: CurvePoint) -> None:
-        """Nothing."""
-
-    def stopping(self) -> bool:
-        """Never."""
-        return False
 
 
 @dataclass(slots=True)

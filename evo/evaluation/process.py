@@ -13,12 +13,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from evo.evaluation.cgroups import Group, parents
 from evo.evaluation.sandbox import Launch
 from evo.evaluation.starting import start
 from evo.evaluation.tree import ProcessTree, Reading, folder_bytes, started_at, sweep
+from evo.evaluation.watch import Watch
 from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain, memory_device
 from population.variant import Clock, CurvePoint, Status
 
@@ -35,20 +35,6 @@ OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemoryError|out of memory|can't allocate memory|Cannot allocate memory"
 )
 CONTROL = re.compile(r"[^\n\t\x20-\x7e\u00a0-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-class Watch(Protocol):
-    """How an evaluation speaks to whoever ordered it."""
-
-    def started(self, pid: int, started_at: float) -> None:
-        """A role's outer process exists; `started_at` in seconds since the epoch."""
-
-    def progress(self, point: CurvePoint) -> None:
-        """The training role told a loss."""
-
-    def stopping(self) -> bool:
-        """Whether the run must end now."""
-        ...
 
 
 class Ended(Exception):
@@ -211,6 +197,8 @@ class RoleProcess:
             raise Ended(Status.TIMED_OUT, f"still running after {now - self.began:.0f} s")
         if self.watch.stopping():
             raise Ended(Status.LOST, "stopped on request")
+        if not self._saved and (reason := self.watch.hopeless()):
+            raise Ended(Status.STOPPED, reason)
 
     def _check_memory(self) -> None:
         hidden, most = self._unnamed_memory, self.limits.memory_bytes

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from evo.evaluation.data import Dataset
-from evo.evaluation.process import Ended, Heard, Limits, RoleProcess, Watch
+from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
 from evo.evaluation.sandbox import Sandbox, View
 from evo.evaluation.serving import Server, Shape, shape_for
 from evo.evaluation.slots import Slot
+from evo.evaluation.watch import Watch
 from evo.evaluation.weights import Weights, take_weights
 from evo.evaluation.wires import READY, SAVE
 from population.variant import Clock, Rung, Status

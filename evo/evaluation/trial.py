@@ -8,24 +8,10 @@ from pathlib import Path
 from evo.evaluation.process import POLL_SECONDS, Limits, RoleProcess
 from evo.evaluation.sandbox import Sandbox, View
 from evo.evaluation.slots import Slot
-from population.variant import CurvePoint
+from evo.evaluation.watch import Unwatched
 
 MEMORY_MB = 4096
 LINE_CHARACTERS = 4096
-
-
-class _Unwatched:
-    """Nobody looks on."""
-
-    def started(self, pid: int, started_at: float) -> None:
-        """Nothing."""
-
-    def progress(self, point: CurvePoint) -> None:
-        """Nothing."""
-
-    def stopping(self) -> bool:
-        """Never."""
-        return False
 
 
 def run_source(
@@ -49,7 +35,7 @@ def run_source(
         )
         cores = slot.cpus
     limits = Limits(seconds, memory_mb << 20, sandbox.settings.processes)
-    role = RoleProcess(sandbox.launch(view), {}, limits, _Unwatched(), cores)
+    role = RoleProcess(sandbox.launch(view), {}, limits, Unwatched(), cores)
     try:
         while role.exit_code is None:
             role.tick(POLL_SECONDS)

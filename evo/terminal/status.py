@@ -8,10 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from evo.analysis.drifting import HostDrift
+from evo.analysis.early import Shadowed
 from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Ranked
 from evo.terminal import sentences
-from evo.terminal.numbers import bar, count, duration, plus_minus, share
+from evo.terminal.numbers import bar, count, duration, plus_minus, share, value
 from evo.terminal.tables import FAINT, earnings_table, pairs
 from evo.terminal.text import placed, plain, short, words
 
@@ -71,6 +73,8 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
             "slots did",
             ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties) or "–",
         ),
+        ("early stopping", _early(one.early_stopping)),
+        *(("drift", _drift(metric, drift)) for drift in one.drift),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
@@ -84,6 +88,27 @@ def _ladder(one: Overview) -> list[tuple[str, Text | str]]:
     if not told:
         return []
     return [("ladder", Text("; ".join(told)).append("  evo graduates shows more", FAINT))]
+
+
+def _early(one: Shadowed) -> str:
+    if one.mode == "off":
+        return "off"
+    acts = "acts" if one.mode == "on" and one.may_stop else "in shadow"
+    if one.mode == "on" and not one.may_stop:
+        acts = "on, but not yet shown to be safe: in shadow"
+    told = f"{acts}; would have stopped {count(one.stops, 'run')}, {one.wrong} of the top tenth"
+    told += f" (at most {share(one.at_most)}), and saved {duration(one.saves_seconds)}"
+    return f"{told}; stopped {one.stopped}" if one.stopped else told
+
+
+def _drift(metric: str, one: HostDrift) -> Text:
+    limits = f"{value(metric, one.low)} to {value(metric, one.high)}"
+    told = (
+        f"{plain(one.host)}: {count(one.references, 'reference run')}, now {value(metric, one.now)}"
+    )
+    if one.outside:
+        return Text(f"{told}, outside {limits}: look at load and clocks", "red")
+    return Text(f"{told}, within {limits}")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from population.statistics.intervals import share_at_most
 from population.variant import CurvePoint
 
+WOULD_STOP = "would stop"  # the kind of the decision about a run that the rule would end
 LEAST_STOPS = 60  # would-be stops before anything may be stopped: 0 of 60 bounds the share at 4.9 %
 MOST_WRONG = 0.05
 TOP_SHARE = 0.1

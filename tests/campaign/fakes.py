@@ -22,8 +22,8 @@ from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
 from evo.campaign.tally import Tally
-from evo.evaluation.process import Watch
 from evo.evaluation.slots import Slot
+from evo.evaluation.watch import Watch
 from operators.operator import Draft, Kin, Operator, Request
 from operators.portfolio import Portfolio
 from population.archive import DEFAULT_OBJECTIVES

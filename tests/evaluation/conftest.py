@@ -56,6 +56,10 @@ class FakeWatch:
     def progress(self, point: CurvePoint) -> None:
         self.points.append(point)
 
+    def hopeless(self) -> str:
+        """Never."""
+        return ""
+
     def stopping(self) -> bool:
         return self.stop_after_points is not None and len(self.points) >= self.stop_after_points
 

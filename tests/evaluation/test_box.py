@@ -252,7 +252,8 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
         from evo.evaluation.data import DataSettings, prepare
         from evo.evaluation.probe import open_sandbox
         from evo.evaluation.sandbox import SandboxSettings
-        from evo.evaluation.evaluator import Evaluator, Unwatched
+        from evo.evaluation.evaluator import Evaluator
+        from evo.evaluation.watch import Unwatched
         from evo.evaluation.slots import find_slots
         from population.variant import Order, Purpose
         from tests.evaluation.conftest import RUNG

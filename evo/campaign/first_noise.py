@@ -1,0 +1,67 @@
+"""What the seed's first runs say of the campaign ahead: how noisy a run is, and what can be proven in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evo.campaign.certifying import CertificationSettings, rule_of
+from evo.campaign.policy import Policy
+from evo.campaign.tally import Tally
+from population.variant import Purpose, Status
+
+DRAWS_SEED = 20_26
+
+
+class FirstNoise:
+    """Says it once, when the seed is calibrated. Call it as often as you like."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        tally: Tally,
+        rung: str,
+        settings: CertificationSettings,
+        children: int,
+    ) -> None:
+        self._policy, self._tally, self._rung = policy, tally, rung
+        self._settings, self._children = settings, children
+        self._said = bool(tally.count(rung, Purpose.SCREEN))  # an earlier process did
+
+    def __call__(self) -> str:
+        """The sentence; "" before it is known, and after it was said."""
+        if self._said or not self._policy.calibrated():
+            return ""
+        self._said = True
+        return self._sentence()
+
+    def _sentence(self) -> str:
+        from population.statistics.noise import calibrate
+
+        metric = self._tally.objectives[0].name
+        runs = [
+            row.measurement
+            for row in self._tally.rows(self._rung, purposes={Purpose.CALIBRATE})
+            if row.measurement.status is Status.OK
+        ]
+        across = [run.metrics[metric] for run in runs if run.order.repeat == 0]
+        within = [run.metrics[metric] for run in runs if run.order.block == 0]
+        if len(across) < 2 or len(within) < 2:
+            return ""
+        settings = self._settings
+        if not settings.attempts:  # what proof would take, were it asked for
+            settings = CertificationSettings(most_pairs=settings.most_pairs, alpha=settings.alpha)
+        rule = rule_of(settings, float(np.std(across, ddof=1)))
+        rng = np.random.default_rng(DRAWS_SEED)
+        found = calibrate(across, within, rule, self._children, rng)
+        text = (
+            f"noise: one run of the seed varies by {found.across.sd:.4f} {metric} from block to block "
+            f"(n={len(across)}), {found.within.sd:.4f} on one block (n={len(within)}); "
+        )
+        if found.smallest is None:
+            text += f"no gain can be certified with {rule.most_pairs} pairs"
+        else:
+            text += (
+                f"a gain of {found.smallest.gain:.4f} is certified four times out of five, in about "
+                f"{found.smallest.pairs:.0f} pairs"
+            )
+        return f"{text}; keeping every lower score would keep {found.greedy.keeps:.1f} children by luck"
