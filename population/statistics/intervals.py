@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
+HALVINGS = 50  # of an interval: to the last digit
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,34 @@ def share_interval(hits: int, tries: int, confidence: float = CONFIDENCE) -> Int
 
 
 def share_at_most(hits: int, tries: int, confidence: float = CONFIDENCE) -> float:
-    """One-sided upper bound of a share (Clopper and Pearson 1934); 1 when nothing was tried."""
-    from scipy.special import betaincinv
+    """One-sided upper bound of a share (Clopper and Pearson 1934); 1 when nothing was tried.
 
-    return 1.0 if hits >= tries else float(betaincinv(hits + 1, tries - hits, confidence))
+    By bisection on the binomial tail: reading commands stay light.
+    """
+    if hits >= tries:
+        return 1.0
+    low, high = hits / tries, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if _at_most(hits, tries, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(hits: int, tries: int, share: float) -> float:
+    """P(X <= hits) of a binomial count."""
+    if share <= 0 or share >= 1:
+        return float(share <= 0)
+    odds, rest = math.log(share), math.log1p(-share)
+    ways = math.lgamma(tries + 1)
+    return sum(
+        math.exp(
+            ways - math.lgamma(k + 1) - math.lgamma(tries - k + 1) + k * odds + (tries - k) * rest
+        )
+        for k in range(hits + 1)
+    )
 
 
 def ratio_interval(
