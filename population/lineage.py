@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -119,14 +119,19 @@ class Branch:
     children: tuple[Branch, ...] = ()
 
 
-def tree(store: Store) -> list[Branch]:
-    """The family tree along first parents: one branch for each variant without a parent."""
+def tree(store: Store, keep: Collection[str] | None = None) -> list[Branch]:
+    """The family tree along first parents: one branch for each variant without a parent.
+
+    `keep`: only these variants; with each of them its first parents must be among them.
+    """
     firsts: dict[str, Proposed] = {}
     for proposal in proposals(store):
         if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
             firsts.setdefault(proposal.variant_id, proposal)
     waiting: dict[str | None, list[Branch]] = {}
     for variant_id, proposal in reversed(firsts.items()):  # children come after their parents
+        if keep is not None and variant_id not in keep:
+            continue
         below = tuple(reversed(waiting.pop(variant_id, [])))
         branch = Branch(variant_id, proposal.operator, proposal.idea, below)
         parent = proposal.parents[0].variant_id if proposal.parents else None

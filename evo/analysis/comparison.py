@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean, stdev
@@ -91,6 +91,17 @@ def compare(
 ) -> Comparison | None:
     """The two side by side on their common blocks; None when there is none."""
     values = block_values(rows, rung, objective.name, purposes)
+    return comparison_of(variant_id, reference_id, values, rung, objective)
+
+
+def comparison_of(
+    variant_id: str,
+    reference_id: str,
+    values: Mapping[str, ByBlock],
+    rung: str,
+    objective: Objective,
+) -> Comparison | None:
+    """The two side by side, from block_values() of the objective at a rung."""
     mine, theirs = values.get(variant_id, {}), values.get(reference_id, {})
     by_block = paired_differences(mine, theirs)
     if not by_block:

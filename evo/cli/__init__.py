@@ -3,6 +3,7 @@
 from evo.cli import (  # noqa: F401 - importing a file puts its commands into the app
     calibrating,
     checking,
+    descent,
     promoting,
     reading,
     reporting,

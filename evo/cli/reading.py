@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.app import DirOption, JsonOption, app, show, show_json
 from evo.cli.folder import at, newest, next_command, opened, overview_of
 
 if TYPE_CHECKING:
     from population.ladder import Ladder
-    from population.lineage import Branch
     from population.records import Measured
     from population.store import Store
-    from population.variant import Estimate
 
 VariantArgument = Annotated[
     str,
@@ -191,174 +187,3 @@ def _last_metrics(runs: list[Measured], proxy: str) -> list[tuple[str, str]]:
         for name, number in metrics.items()
         if not name.endswith("_bpb")
     ]
-
-
-@app.command(epilog="Example: evo diff seed best")
-def diff(
-    before: Annotated[
-        str,
-        typer.Argument(
-            metavar="A", help="An id, a unique prefix of 4 or more, or seed, best, last."
-        ),
-    ],
-    after: Annotated[str, typer.Argument(metavar="B", help="The same.")],
-    directory: DirOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The unified diff from one variant to another."""
-    import difflib
-
-    from evo.terminal.text import printable, short
-    from population.reading import resolve, source_of
-
-    with opened(directory) as (_, store):
-        ids = resolve(store, before), resolve(store, after)
-        old, new = (source_of(store, one) for one in ids)
-    names = [f"{label}/train.py  {short(one)}" for label, one in zip("ab", ids, strict=True)]
-    raw = difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm="")
-    lines = [printable(line) for line in raw]
-    if not lines and not as_json:
-        print(f"{short(ids[0])} and {short(ids[1])} are equal")
-        return
-    if as_json:
-        from evo.analysis.findings import changed_knobs
-
-        known = {"a": ids[0], "b": ids[1], "knobs": changed_knobs(old, new)}
-        show_json({**known, "diff": "\n".join(lines)})
-        return
-    from rich.text import Text
-
-    styles = {"+": "green", "-": "red", "@": "cyan"}
-    bold = ("+++", "---")
-    show(
-        *(
-            Text(line, "bold" if line.startswith(bold) else styles.get(line[:1], ""))
-            for line in lines
-        )
-    )
-
-
-@app.command(epilog="Example: evo tree --of best --depth 3")
-def tree(
-    directory: DirOption = None,
-    of: Annotated[
-        str | None, typer.Option("--of", help="Only this variant and what comes from it.")
-    ] = None,
-    depth: Annotated[
-        int | None, typer.Option("--depth", min=0, help="Generations to show.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """The family tree along first parents, with scores and ideas; front members are marked."""
-    from evo.analysis.ranking import ranking
-    from evo.analysis.record import Record
-    from population.lineage import tree as family
-    from population.reading import resolve
-
-    with opened(directory) as (_, store):
-        record = Record.of(store)
-        branches = family(store)
-        root = resolve(store, of) if of else None
-    if root is not None:
-        waiting = list(branches)
-        while waiting and waiting[-1].variant_id != root:
-            waiting.extend(waiting.pop().children)
-        branches = waiting[-1:]
-    scores = {one.variant_id: one.estimates[record.objective.name] for one in ranking(record)}
-    if as_json:
-        _tree_json(branches, depth, scores, record.front)
-        return
-    from evo.terminal.numbers import plus_minus
-    from evo.terminal.tree import family_tree
-
-    remarks = {
-        row.measurement.order.variant_id: row.measurement.status.value.replace("_", " ")
-        for row in record.rows
-    }
-    metric = record.objective.name
-    remarks |= {
-        one: plus_minus(metric, found.mean, found.sd, found.n) for one, found in scores.items()
-    }
-    show(*(family_tree(branch, remarks, record.front, depth) for branch in branches))
-
-
-def _tree_json(
-    branches: Sequence[Branch],
-    depth: int | None,
-    scores: Mapping[str, Estimate],
-    front: Mapping[str, str],
-) -> None:
-    """A flat list in family order: nested JSON would be deeper than parsers allow."""
-    rows = []
-    waiting: list[tuple[Branch, str | None, int]] = [(one, None, 0) for one in reversed(branches)]
-    while waiting:
-        branch, parent, level = waiting.pop()
-        if depth is not None and level > depth:
-            continue
-        rows.append(
-            {
-                "variant_id": branch.variant_id,
-                "parent": parent,
-                "generation": level,
-                "operator": branch.operator,
-                "idea": branch.idea,
-                "estimate": scores.get(branch.variant_id),
-                "standing": front.get(branch.variant_id),
-            }
-        )
-        waiting.extend((child, branch.variant_id, level + 1) for child in reversed(branch.children))
-    show_json(rows)
-
-
-@app.command(epilog="Example: evo export best -o train.py")
-def export(
-    variant: VariantArgument,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Where to write it; - for stdout.")
-    ] = Path("train.py"),
-    directory: DirOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
-    with_harness: Annotated[
-        bool,
-        typer.Option("--with-harness", help="Also harness.py and its text, to run it by hand."),
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a variant's train.py to a file, exactly as it was measured."""
-    from population.reading import resolve, source_of
-
-    with opened(directory) as (_, store):
-        variant_id = resolve(store, variant)
-        text = source_of(store, variant_id)
-    if str(output) == "-":
-        sys.stdout.write(text)
-        return
-    beside = output.parent / "harness.py"
-    written = {output: text.encode()}
-    if with_harness:
-        from evo.cli.starting import by_hand
-
-        written |= {output.parent / name: content for name, content in by_hand().items()}
-    if problem := next(filter(None, (_objection(path, force) for path in written)), None):
-        complain(problem)
-        raise typer.Exit(FAILED)
-    for path, content in written.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    if as_json:
-        show_json(
-            {"variant": variant_id, "path": output, "harness": beside if with_harness else None}
-        )
-        return
-    print(f"{output}: {variant_id[:8]}, {len(text.splitlines())} lines")
-    if not beside.exists():
-        print("to run it by hand it needs harness.py beside it: add --with-harness")
-
-
-def _objection(path: Path, force: bool) -> str | None:
-    """Why a file cannot be written here; None when it can."""
-    if path.is_dir():
-        return f"{path} is a folder; give the file to write, like {path / 'train.py'}"
-    if path.parent.name != "corpus" and not path.parent.is_dir():
-        return f"{path.parent}: no such folder"
-    return f"{path} exists; --force overwrites it" if path.exists() and not force else None

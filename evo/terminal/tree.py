@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from evo.terminal.tables import FAINT, one_line
+from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.story import Chapter, Story, decision_in_words
+from evo.terminal.numbers import count, signed
+from evo.terminal.tables import FAINT, one_line, pairs
 from evo.terminal.text import clip, plain, short
 from population.lineage import Branch
 
 IDEA_CHARACTERS = 70
+STYLES = {Verdict.BETTER.value: "green", Verdict.WORSE.value: "red"}
 
 
 def family_tree(
-    branch: Branch, remarks: Mapping[str, str], marked: Mapping[str, str], depth: int | None
+    branch: Branch,
+    remarks: Mapping[str, str],
+    marked: Mapping[str, str],
+    depth: int | None,
+    effects: Mapping[str, str],
 ) -> Tree:
     """A branch and what is below it, at most `depth` generations.
 
-    `remarks`: score by variant; `marked`: standing on the front. Not recursive: a lineage may be deeper
-    than the stack.
-
+    `remarks`: score by variant; `marked`: standing; `effects`: what it did to its parent's score. Not
+    recursive: a lineage may be deeper than the stack.
     """
-    root = Tree(_label(branch, remarks, marked), guide_style=FAINT)
+    root = Tree(_label(branch, remarks, marked, effects), guide_style=FAINT)
     waiting = [(root, branch, 0)]
     while waiting:
         place, here, level = waiting.pop()
@@ -31,7 +39,7 @@ def family_tree(
             place.add(Text(f"… {descendants(here)} more", FAINT))
             continue
         for child in here.children:
-            waiting.append((place.add(_label(child, remarks, marked)), child, level + 1))
+            waiting.append((place.add(_label(child, remarks, marked, effects)), child, level + 1))
     return root
 
 
@@ -45,11 +53,84 @@ def descendants(branch: Branch) -> int:
     return total
 
 
-def _label(branch: Branch, remarks: Mapping[str, str], marked: Mapping[str, str]) -> Text:
+def _label(
+    branch: Branch,
+    remarks: Mapping[str, str],
+    marked: Mapping[str, str],
+    effects: Mapping[str, str],
+) -> Text:
     standing = marked.get(branch.variant_id, "")
     label = Text.assemble((short(branch.variant_id), "bold"))
     label.append(f"  {remarks.get(branch.variant_id, 'not measured')}")
     if standing:
         label.append(f"  {standing}", "green")
+    if effect := effects.get(branch.variant_id):
+        label.append(f"  {effect}", STYLES.get(effect.rpartition(" ")[2], FAINT))
     label.append(f"  {plain(branch.operator)}", FAINT)
     return one_line(label.append(f"  {clip(branch.idea, IDEA_CHARACTERS)}"))
+
+
+def effect_in_words(found: Comparison) -> str:
+    """The difference with its interval and n; what the interval says comes last."""
+    said = signed(found.metric, found.difference)
+    if found.low is None or found.high is None:
+        return f"{said} (n={found.n})"
+    low, high = (signed(found.metric, one) for one in (found.low, found.high))
+    return f"{said} [{low}, {high}] n={found.n} {found.verdict.value}"
+
+
+def story_screen(story: Story) -> Iterator[RenderableType]:
+    """The story of a variant, one block a step, and how it stands beside the seed."""
+    for place, one in enumerate(story.chapters):
+        title = Text.assemble((f"{place}  ", FAINT), (short(one.variant_id), "bold"))
+        if one.standing:
+            title.append(f"  {one.standing}", "green")
+        yield title
+        yield pairs([(f"   {name}", Text(text)) for name, text in _told(one)])
+        yield Text("")
+    yield pairs([(name, Text(text)) for name, text in _beside_seed(story)])
+
+
+def _told(one: Chapter) -> Iterator[tuple[str, str]]:
+    by = " ".join(plain(word) for word in (one.author, one.model) if word)
+    yield "made by", f"{plain(one.operator)}, {by}, proposal {one.number}"
+    yield "idea", plain(one.idea) or "none stated"
+    if one.other_parents:
+        yield "and from", ", ".join(map(short, one.other_parents))
+    if one.effect is not None:
+        yield "effect", f"{effect_in_words(one.effect)}, {one.effect.metric} beside its parent"
+    runs = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in one.runs.items())
+    yield "runs", runs or "none"
+    for decided in one.decisions:
+        yield "decided", plain(decision_in_words(decided))
+
+
+def _beside_seed(story: Story) -> Iterator[tuple[str, str]]:
+    for name, found in (("search", story.search), ("fresh blocks", story.fresh)):
+        if found is not None:
+            note = ", on the blocks that chose it: flattering" if name == "search" else ""
+            yield f"beside the seed, {name}", f"{effect_in_words(found)}{note}"
+    if story.fresh is None and story.search is not None:
+        yield "beside the seed, fresh blocks", "not measured: what the search says is unproven"
+
+
+def subject(story: Story) -> str:
+    """One line on a variant: its last idea, or how many edits it is away from the seed."""
+    steps = len(story.chapters) - 1
+    if steps == 1 and story.chapters[-1].idea:
+        return clip(story.chapters[-1].idea, IDEA_CHARACTERS)
+    return f"{short(story.variant_id)}: {count(steps, 'edit')} from the seed"
+
+
+def evidence_lines(story: Story, base: str) -> list[str]:
+    """What is known of a variant, in plain lines: for people who read a patch."""
+    lines = [f"variant {story.variant_id}", f"applies to {base}", ""]
+    lines += [f"{name}: {text}" for name, text in _beside_seed(story)]
+    lines += ["", "The way from the seed:"]
+    for place, one in enumerate(story.chapters[1:], start=1):
+        effect = "" if one.effect is None else f" ({effect_in_words(one.effect)} beside its parent)"
+        lines.append(
+            f"{place}. {plain(one.operator)}: {plain(one.idea) or 'no idea stated'}{effect}"
+        )
+    lines += [f"decided: {plain(decision_in_words(one))}" for one in story.chapters[-1].decisions]
+    return lines

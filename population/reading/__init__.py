@@ -1,6 +1,7 @@
 """What a store knows: every read of it, as functions of a store, in one file a subject."""
 
 from population.reading.campaign import (
+    all_decisions,
     decisions,
     events,
     front,
@@ -40,6 +41,7 @@ __all__ = [
     "Proposed",
     "Spent",
     "UnknownVariant",
+    "all_decisions",
     "best",
     "children_of",
     "counts_by_status",

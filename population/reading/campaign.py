@@ -24,6 +24,12 @@ def decisions(store: Store, kinds: Collection[str]) -> list[Decided]:
     return [Decided(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
 
 
+def all_decisions(store: Store) -> list[Decided]:
+    """Every decision, oldest first."""
+    rows = store.query("SELECT id, kind, variant_id, detail, created FROM decisions ORDER BY id")
+    return [Decided(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
+
+
 def pending(store: Store) -> list[Asked]:
     """What was asked and is not taken yet, oldest first."""
     sql = "SELECT id, kind, detail, author, created FROM requests WHERE done IS NULL ORDER BY id"

@@ -26,7 +26,8 @@ def campaign(tmp_path: Path) -> tuple[Built, str, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "--help", "status", "top", "show best", "diff seed best", "tree"]
+    "command",
+    ["", "--help", "status", "top", "show best", "diff seed best", "tree", "history best", "idea"],
 )
 def test_reading_commands_import_nothing_heavy(command: str, tmp_path: Path) -> None:
     finished(tmp_path / "campaigns" / "built-1")
@@ -159,7 +160,7 @@ def test_diff_is_unified_and_plain_where_nobody_looks(
 
 
 def test_tree_can_start_anywhere_and_end_early(evo: Evo, campaign: tuple[Built, str, str]) -> None:
-    assert evo("tree").out.count("n=") == 3
+    assert evo("tree").out.count("n=") == 5  # three scores, two effects
     assert "a bold idea" not in evo("tree", "--of", "best").out
     assert "… 3 more" in evo("tree", "--depth", 0).out
 
@@ -194,6 +195,7 @@ def test_help_teaches_with_an_example_for_every_command(evo: Evo) -> None:
     listed = evo("--help").out
     for command in (
         *("run", "resume", "stop", "status", "top", "show", "diff", "tree", "export", "graduate"),
+        "history",
         *("approve", "veto", "graduates", "evaluate", "init", "doctor", "idea", "inject", "note"),
     ):
         assert command in listed

@@ -70,7 +70,7 @@ def test_a_hostile_idea_steers_no_screen(tmp_path: Path) -> None:
     child = built.child(SEED.replace("0.1", "0.2"), built.seed, "llm_mutate", HOSTILE)
     built.runs(child, [2.4, 2.4], Purpose.SCREEN)
     built.front({child: "candidate"})
-    text = closing(built) + shown(family_tree(tree(built.store)[0], {}, {}, None))
+    text = closing(built) + shown(family_tree(tree(built.store)[0], {}, {}, None, {}))
     assert "[bold red]loud[/]" in text
     assert not set(text) & set("\x1b\x07\x9b\u202e\r")
 
@@ -208,7 +208,7 @@ def test_a_lineage_deeper_than_the_stack_can_be_drawn_to_a_depth() -> None:
     branch = Branch("f" * 64, "nudge", "")
     for _ in range(5000):
         branch = Branch("e" * 64, "nudge", "", (branch,))
-    text = shown(family_tree(branch, {}, {}, 2))
+    text = shown(family_tree(branch, {}, {}, 2, {}))
     assert "… 4998 more" in text
 
 

@@ -1,0 +1,291 @@
+"""The commands about descent: diff, tree, history, export."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.folder import opened
+from evo.cli.reading import VariantArgument
+
+if TYPE_CHECKING:
+    from evo.analysis.comparison import Comparison
+    from evo.analysis.story import Story
+    from population.lineage import Branch
+    from population.store import Store
+    from population.variant import Estimate
+
+
+@app.command(epilog="Example: evo diff seed best")
+def diff(
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="An id, a unique prefix of 4 or more, or seed, best, last."
+        ),
+    ],
+    after: Annotated[
+        str | None, typer.Argument(metavar="B", help="The same; not with --from-seed.")
+    ] = None,
+    from_seed: Annotated[
+        bool, typer.Option("--from-seed", help="What A does differently from the seed.")
+    ] = False,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The unified diff from one variant to another, or from the seed to one."""
+    import difflib
+
+    from evo.terminal.text import printable, short
+    from population.reading import resolve, source_of
+
+    if from_seed == (after is not None):
+        complain("give two variants, or one with --from-seed")
+        raise typer.Exit(FAILED)
+    with opened(directory) as (_, store):
+        pair = ("seed", before) if after is None else (before, after)
+        ids = resolve(store, pair[0]), resolve(store, pair[1])
+        old, new = (source_of(store, one) for one in ids)
+    names = [f"{label}/train.py  {short(one)}" for label, one in zip("ab", ids, strict=True)]
+    raw = difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm="")
+    lines = [printable(line) for line in raw]
+    if not lines and not as_json:
+        print(f"{short(ids[0])} and {short(ids[1])} are equal")
+        return
+    if as_json:
+        from evo.analysis.findings import changed_knobs
+
+        known = {"a": ids[0], "b": ids[1], "knobs": changed_knobs(old, new)}
+        show_json({**known, "diff": "\n".join(lines)})
+        return
+    from rich.text import Text
+
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    bold = ("+++", "---")
+    show(
+        *(
+            Text(line, "bold" if line.startswith(bold) else styles.get(line[:1], ""))
+            for line in lines
+        )
+    )
+
+
+@app.command(epilog="Example: evo tree --lineage best, or: evo tree --top 10")
+def tree(
+    directory: DirOption = None,
+    lineage: Annotated[
+        str | None,
+        typer.Option(
+            "--lineage",
+            metavar="ID",
+            help="Only the way from the seed to it and what comes from it.",
+        ),
+    ] = None,
+    of: Annotated[
+        str | None, typer.Option("--of", help="Only this variant and what comes from it.")
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", min=1, help="Only the best so many and the ways that lead to them."),
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option("--depth", min=0, help="Generations to show.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The family tree along first parents: score, operator, idea, effect on the parent with its interval.
+
+    Front members are marked with their standing, and so is who graduated to a larger rung.
+    """
+    from evo.analysis.ranking import ranking
+    from evo.analysis.record import Record
+    from evo.analysis.story import best_with_lines, effects, lineage_of, standings
+    from population.lineage import tree as family
+    from population.reading import resolve
+
+    with opened(directory) as (_, store):
+        record = Record.of(store)
+        keep = best_with_lines(record, top) if top else None
+        if lineage is not None:
+            line = lineage_of(record, resolve(store, lineage))
+            keep = line if keep is None else keep & line
+        branches = family(store, keep)
+        root = resolve(store, of) if of else None
+    if root is not None:
+        branches = _below(branches, root)
+    scores = {one.variant_id: one.estimates[record.objective.name] for one in ranking(record)}
+    beside, marks = effects(record), standings(record)
+    if as_json:
+        _tree_json(branches, depth, scores, marks, beside)
+        return
+    from evo.terminal.numbers import plus_minus
+    from evo.terminal.tree import effect_in_words, family_tree
+
+    remarks = {
+        row.measurement.order.variant_id: row.measurement.status.value.replace("_", " ")
+        for row in record.rows
+    }
+    metric = record.objective.name
+    remarks |= {
+        one: plus_minus(metric, found.mean, found.sd, found.n) for one, found in scores.items()
+    }
+    told = {one: effect_in_words(found) for one, found in beside.items()}
+    show(*(family_tree(branch, remarks, marks, depth, told) for branch in branches))
+
+
+def _below(branches: Sequence[Branch], root: str) -> list[Branch]:
+    waiting = list(branches)
+    while waiting and waiting[-1].variant_id != root:
+        waiting.extend(waiting.pop().children)
+    return waiting[-1:]
+
+
+def _tree_json(
+    branches: Sequence[Branch],
+    depth: int | None,
+    scores: Mapping[str, Estimate],
+    marks: Mapping[str, str],
+    beside: Mapping[str, Comparison],
+) -> None:
+    """A flat list in family order: nested JSON would be deeper than parsers allow."""
+    rows = []
+    waiting: list[tuple[Branch, str | None, int]] = [(one, None, 0) for one in reversed(branches)]
+    while waiting:
+        branch, parent, level = waiting.pop()
+        if depth is not None and level > depth:
+            continue
+        rows.append(
+            {
+                "variant_id": branch.variant_id,
+                "parent": parent,
+                "generation": level,
+                "operator": branch.operator,
+                "idea": branch.idea,
+                "estimate": scores.get(branch.variant_id),
+                "standing": marks.get(branch.variant_id),
+                "effect": beside.get(branch.variant_id),
+            }
+        )
+        waiting.extend((child, branch.variant_id, level + 1) for child in reversed(branch.children))
+    show_json(rows)
+
+
+@app.command(epilog="Example: evo history best")
+def history(
+    variant: VariantArgument, directory: DirOption = None, as_json: JsonOption = False
+) -> None:
+    """How a variant came to be, step by step from the seed: idea, effect, evidence, decisions."""
+    with opened(directory) as (_, store):
+        found = _story(store, variant)
+    if as_json:
+        show_json(found)
+        return
+    from evo.terminal.tree import story_screen
+
+    show(*story_screen(found))
+
+
+def _story(store: Store, variant: str) -> Story:
+    from evo.analysis.record import Record
+    from evo.analysis.story import story
+    from population.reading import all_decisions, resolve
+
+    return story(Record.of(store), resolve(store, variant), all_decisions(store))
+
+
+@app.command(epilog="Example: evo export best -o train.py")
+def export(
+    variant: VariantArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Where to write it; - for stdout. [default: train.py or ID.patch]",
+        ),
+    ] = None,
+    patch: Annotated[
+        bool,
+        typer.Option("--patch", help="As a patch for `git apply`, with its evidence as message."),
+    ] = False,
+    onto: Annotated[
+        str, typer.Option("--onto", metavar="ID", help="What a patch applies to; or: parent.")
+    ] = "seed",
+    directory: DirOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    with_harness: Annotated[
+        bool,
+        typer.Option("--with-harness", help="Also harness.py and its text, to run it by hand."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a variant's train.py to a file, exactly as it was measured, or as a patch."""
+    from population.reading import resolve, source_of
+
+    if patch and with_harness:
+        complain("--with-harness goes with a whole train.py, not with --patch")
+        raise typer.Exit(FAILED)
+    with opened(directory) as (_, store):
+        variant_id = resolve(store, variant)
+        text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
+    output = output or Path(f"{variant_id[:8]}.patch" if patch else "train.py")
+    if str(output) == "-":
+        sys.stdout.write(text)
+        return
+    beside = output.parent / "harness.py"
+    written = {output: text.encode()}
+    if with_harness:
+        from evo.cli.starting import by_hand
+
+        written |= {output.parent / name: content for name, content in by_hand().items()}
+    if problem := next(filter(None, (_objection(path, force) for path in written)), None):
+        complain(problem)
+        raise typer.Exit(FAILED)
+    for path, content in written.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    if as_json:
+        show_json(
+            {"variant": variant_id, "path": output, "harness": beside if with_harness else None}
+        )
+        return
+    print(f"{output}: {variant_id[:8]}, {len(text.splitlines())} lines")
+    if patch:
+        print(f"git apply {output}   (git am {output} keeps the evidence as its message)")
+    elif not beside.exists():
+        print("to run it by hand it needs harness.py beside it: add --with-harness")
+
+
+def _patch(store: Store, variant_id: str, onto: str) -> str:
+    """The patch; it ends the command where the two are equal."""
+    from evo.analysis.patch import patch_text
+    from evo.terminal.tree import evidence_lines, subject
+    from population.reading import first_proposal, resolve, source_of
+
+    made = first_proposal(store, variant_id)
+    if onto == "parent":
+        base = made.parents[0].variant_id if made and made.parents else resolve(store, "seed")
+    else:
+        base = resolve(store, onto)
+    before, after = source_of(store, base), source_of(store, variant_id)
+    if before == after:
+        complain(f"{variant_id[:8]} is what the patch would apply to; --onto names something else")
+        raise typer.Exit(FAILED)
+    found = _story(store, variant_id)
+    message = evidence_lines(found, base)
+    at = made.created_at if made else 0.0
+    return patch_text(before, after, subject(found), message, at)
+
+
+def _objection(path: Path, force: bool) -> str | None:
+    """Why a file cannot be written here; None when it can."""
+    if path.is_dir():
+        return f"{path} is a folder; give the file to write, like {path / 'train.py'}"
+    if path.parent.name != "corpus" and not path.parent.is_dir():
+        return f"{path.parent}: no such folder"
+    return f"{path} exists; --force overwrites it" if path.exists() and not force else None
