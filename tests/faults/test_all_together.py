@@ -58,7 +58,7 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
         write_config(
             tmp_path,
             budget={"variants": VARIANTS},
-            operators={name: 1 if name in CLASSICAL else 3 for name in EVERY},
+            operators={name: 3 if name in WITH_DESK else 1 for name in EVERY},
             llm={"endpoints": endpoints},
             agent={"command": ["/bin/sh", "-c", AGENT], "seconds": 20},
         )
