@@ -38,6 +38,8 @@ from evo.evaluation.slots import Slot, find_slots
 from evo.evaluation.static_check import check_source
 from evo.folder import AGENTS, RUNS, WEIGHTS, CampaignError, Folder
 from operators.agent import Desk
+from operators.knowledge import Knowledge, Passage
+from operators.llm.prompt_settings import PromptSettings
 from operators.llm.settings import missing_keys
 from operators.portfolio import Portfolio
 from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
@@ -189,7 +191,15 @@ def build_campaign(
             config.selection,
             folder.open_store,
             check_source,
-            Surroundings(config.seed, config.brief.read_text("utf-8"), proxy.name, in_words(proxy)),
+            Surroundings(
+                config.seed,
+                config.brief.read_text("utf-8"),
+                proxy.name,
+                in_words(proxy),
+                config.llm.prompt if config.llm else PromptSettings(),
+                _finder(folder, config, tell),
+                not loop.exact,
+            ),
         ),
         slots=bench.slots,
         tally=tally,
@@ -235,6 +245,17 @@ def _desk(
     box = open_box(config.agent, hide=bench.dataset.sources)
     work = (folder.path / AGENTS).resolve()
     return AgentDesk(config.agent, harness, work, box, stopping, budget)
+
+
+def _finder(
+    folder: Folder, config: Config, tell: Callable[[str], None]
+) -> Callable[[str, int], tuple[Passage, ...]] | None:
+    """How the user's papers are searched; None without any, or when no model would read them."""
+    if config.knowledge is None or not names_with_llm(config.operators):
+        return None
+    if not config.knowledge.is_dir():
+        raise ConfigError(f"{folder.config}: knowledge: no folder {config.knowledge}")
+    return Knowledge(config.knowledge, folder.path / "knowledge.db", tell).find
 
 
 def build_portfolio(

@@ -89,6 +89,7 @@ class Config(_Settings):
     tune: TuneSettings = TuneSettings()
     agent: AgentSettings | None = None
     llm: LlmSettings | None = None
+    knowledge: Path | None = None
     selection: SelectionSettings = SelectionSettings()
     policy: PolicySettings = PolicySettings()
     certification: CertificationSettings = CertificationSettings()
@@ -194,7 +195,7 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
 def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> Config:
     """A Config from plain values; relative paths are taken from the file's folder."""
     values = dict(raw)
-    for key in ("train", "brief"):
+    for key in ("train", "brief", "knowledge"):
         if isinstance(values.get(key), str):
             values[key] = (path.parent / values[key]).resolve()
     if isinstance(values.get("data"), dict):

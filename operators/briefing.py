@@ -6,22 +6,20 @@ Whatever a variant, a run or another model wrote is quoted as data, delimited an
 from __future__ import annotations
 
 import difflib
-import hashlib
 import math
-from functools import cache
-from importlib import resources
-from string import Template
 
-from operators.llm.answer import Message, one_line
-from operators.operator import ParentView, ProposalFailed, Request, Scene, Tried
+from operators.briefing_context import Context, context
+from operators.llm.answer import Message, estimate_tokens, one_line
+from operators.operator import ParentView, ProposalFailed, Request, Scene
+from operators.quoting import MAX_IDEA_CHARS as MAX_IDEA_CHARS
+from operators.quoting import fill as fill
+from operators.quoting import quoted as quoted
 from population.variant import Estimate
 
 MAX_SOURCE_CHARS = 80_000
 MAX_DIFF_CHARS = 20_000
-MAX_IDEA_CHARS = 300
 MAX_LOG_CHARS = 2_000
 MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
-MOST_TRIED = 20
 
 
 def mutate_messages(request: Request) -> tuple[Message, ...]:
@@ -42,6 +40,7 @@ def simplify_messages(request: Request) -> tuple[Message, ...]:
 def repair_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for mending a failed child ("parent") of a variant that worked ("ancestor")."""
     failed, worked, scene = request.parent("parent"), request.parent("ancestor"), request.scene
+    told = _context(scene)
     user = fill(
         "repair.md",
         numbers=_numbers(worked),
@@ -50,28 +49,30 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
         diff=_diff(worked, failed),
         failure=quoted("failure", one_line(scene.failure, MAX_IDEA_CHARS)),
         setting=setting_in_words(scene),
-        tried=_tried(scene),
+        tried=told.text,
         log=_log(scene),
     )
-    return (_system(scene), Message("user", user))
+    return _briefed(scene, user, told)
 
 
 def _alone(request: Request, prompt: str) -> tuple[Message, ...]:
     parent, scene = request.parent("parent"), request.scene
+    told = _context(scene)
     user = fill(
         prompt,
         numbers=_numbers(parent),
         source=_source(parent, "train.py"),
         setting=setting_in_words(scene),
-        tried=_tried(scene),
+        tried=told.text,
         log=_log(scene),
     )
-    return (_system(scene), Message("user", user))
+    return _briefed(scene, user, told)
 
 
 def crossover_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for joining two parents; the reply edits the first."""
     first, second, ancestor = (request.parent(role) for role in ("first", "second", "ancestor"))
+    told = _context(request.scene)
     user = fill(
         "crossover.md",
         numbers_first=_numbers(first),
@@ -81,9 +82,9 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
         diff_first=_diff(ancestor, first),
         diff_second=_diff(ancestor, second),
         setting=setting_in_words(request.scene),
-        tried=_tried(request.scene),
+        tried=told.text,
     )
-    return (_system(request.scene), Message("user", user))
+    return _briefed(request.scene, user, told)
 
 
 def again_messages(messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
@@ -93,20 +94,16 @@ def again_messages(messages: tuple[Message, ...], reply: str, reason: str) -> tu
     return (*messages, answer, asked)
 
 
-def fill(prompt: str, **parts: str) -> str:
-    """A prompt file with its parts put in. Raises KeyError when a part is missing."""
-    return Template(_prompt(prompt)).substitute(parts)
+def _context(scene: Scene) -> Context:
+    return context(scene, scene.objectives[0] if scene.objectives else "")
 
 
-def quoted(name: str, text: str) -> str:
-    """A text as delimited data: its end mark carries its own hash, so that no text can hold it."""
-    code = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
-    return f"<data {name} {code}>\n{text}\n</data {code}>"
-
-
-@cache
-def _prompt(name: str) -> str:
-    return resources.files("operators").joinpath("prompts", name).read_text(encoding="utf-8")
+def _briefed(scene: Scene, user: str, told: Context) -> tuple[Message, ...]:
+    """The conversation, with about how many tokens each part of it has."""
+    system = _system(scene)
+    rest = estimate_tokens(user) - sum(told.tokens.values())
+    parts = {"brief": estimate_tokens(system.content), "sources": rest, **told.tokens}
+    return (system, Message("user", user, parts))
 
 
 def _system(scene: Scene) -> Message:
@@ -163,6 +160,8 @@ def setting_in_words(scene: Scene) -> str:
     if scene.rung:
         lines.append(f"Rung: {scene.rung}.")
     lines.append(noise_sentence(scene.noise_sd))
+    if scene.run:
+        lines.append(f"Its last run: {scene.run}.")
     return "\n".join(lines)
 
 
@@ -175,19 +174,6 @@ def noise_sentence(noise_sd: float | None) -> str:
         f"Run-to-run sd of the first objective: {noise_sd:.2g}. "
         f"Differences between two single runs below {floor:.2g} are noise."
     )
-
-
-def _tried(scene: Scene) -> str:
-    if not scene.tried:
-        return ""
-    lines = "\n".join(_tried_line(one) for one in scene.tried[-MOST_TRIED:])
-    head = "# Already tried near here (child minus parent in the first objective, single runs)"
-    return f"{head}\n\n{quoted('tried', lines)}\n\n"
-
-
-def _tried_line(one: Tried) -> str:
-    effect = "no score" if one.effect is None else f"{one.effect:+.4g}"
-    return f"- {one.operator}, {one.status}, {effect}: {one_line(one.idea, MAX_IDEA_CHARS)}"
 
 
 def _log(scene: Scene) -> str:

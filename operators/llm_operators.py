@@ -24,7 +24,9 @@ from population.variant import Cost
 
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
-_IDEA = re.compile(r"^[\s#*_>`-]*IDEA[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE)
+_IDEA = re.compile(
+    r"^[\s#*_>`-]*IDEA(?:\s+#?(\d{1,9}))?[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE
+)
 
 
 class Ask(Protocol):
@@ -83,12 +85,14 @@ class LlmOperator:
                 messages = again_messages(messages, text, reason)
                 continue
             idea = read_idea(text) or f"{self.name} without a stated idea"
-            return Draft(source, idea, endpoint, model, cost, self._idea_id(request))
+            return Draft(source, idea, endpoint, model, cost, self._idea_id(request, text))
         raise ProposalFailed(f"no usable edit in {ASKS} answers: {reason}", cost, model)
 
-    def _idea_id(self, request: Request) -> int | None:
-        """The known idea that the child tries; None: the one it states."""
-        return None
+    def _idea_id(self, request: Request, reply: str) -> int | None:
+        """The idea of the list that the child tries; None: the one it states."""
+        found = _IDEA.search(reply)
+        number = int(found[1]) if found and found[1] else None
+        return number if number in {one.id for one in request.scene.ideas} else None
 
     def _edit(self, request: Request, reply: str) -> str:
         source = apply_reply(request.parent(self._edited).source, reply)
@@ -122,7 +126,7 @@ class LlmCrossover(LlmOperator):
 def read_idea(reply: str) -> str:
     """The hypothesis a reply states in its IDEA line, as one capped line; "" without one."""
     found = _IDEA.search(reply)
-    return one_line(found[1].strip("*_ "), MAX_IDEA_CHARS) if found else ""
+    return one_line(found[2].strip("*_ "), MAX_IDEA_CHARS) if found else ""
 
 
 def add(a: Cost, b: Cost) -> Cost:

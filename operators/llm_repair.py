@@ -13,6 +13,6 @@ class LlmRepair(LlmOperator):
     def __init__(self, llm: Ask) -> None:
         super().__init__("llm_repair", Kin.FAILED, "parent", repair_messages, llm)
 
-    def _idea_id(self, request: Request) -> int | None:
+    def _idea_id(self, request: Request, reply: str) -> int | None:
         """The idea stays the failed child's: all children that tried it judge it."""
         return request.parent("parent").idea_id

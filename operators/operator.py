@@ -10,6 +10,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from operators.history import History, NoHistory
+from operators.knowledge import Passage
+from operators.llm.prompt_settings import PromptSettings
+from population.records import JudgedIdea, Note
 from population.variant import Cost, Estimate
 
 
@@ -55,6 +58,12 @@ class Scene:
     noise_sd: float | None = None  # run-to-run sd of the first objective, when measured
     rung: str = ""  # the proxy rung in words
     tried: tuple[Tried, ...] = ()
+    run: str = ""  # the parent's last run in few numbers
+    ideas: tuple[JudgedIdea, ...] = ()
+    notes: tuple[Note, ...] = ()
+    inspirations: tuple[ParentView, ...] = ()  # other good variants, without their sources
+    passages: tuple[Passage, ...] = ()
+    prompt: PromptSettings = PromptSettings()
     failure: str = ""  # how a failed parent ended, in words
     log_tail: str = ""  # the last lines of its log
 

@@ -19,6 +19,12 @@ def judged_ideas(store: Store, author: str | None = None) -> list[JudgedIdea]:
     return [JudgedIdea(*row) for row in rows]
 
 
+def idea_rows(store: Store) -> list[tuple[int, str, str, float]]:
+    """Id, text, author and time of every idea, oldest first."""
+    rows = store.query("SELECT id, text, author, created FROM ideas ORDER BY id")
+    return [(id, text, author, created) for id, text, author, created in rows]
+
+
 def ideas_by_variant(store: Store) -> dict[str, int]:
     """Which idea each variant tries, by its first proposal that names one."""
     sql = """SELECT variant_id, idea_id FROM proposals

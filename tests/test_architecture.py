@@ -36,6 +36,7 @@ DOORS = {
     "cmaes": ("operators.optimiser",),
     "openai": ("operators.llm.client",),
     "httpx": ("operators.llm.client",),  # the openai client's own transport: its time-outs
+    "pypdf": ("operators.knowledge",),
     "tenacity": ("operators.llm",),
     "yaml": ("evo.config", "evo.folder", "evo.cli"),
     "psutil": ("evo.evaluation", "evo.campaign", "evo.cli"),

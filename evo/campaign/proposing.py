@@ -72,7 +72,7 @@ class Proposer:
                 )
             parents = self._parents(operator, people, failed, rng)
             views = self._scenes.views(store, parents, upto)
-            scene = self._scenes.scene(store, parents, upto)
+            scene = self._scenes.scene(store, parents, views, upto)
             history = self._history(store, upto)
             request = Request(number, views, rng, scene, history=history)
             try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from evo.campaign.ideas import Judge
 from evo.campaign.tally import Tally
 from population.lineage import Lineage
-from population.memory import JudgedIdea, judged_ideas, repairs_of
+from population.memory import JudgedIdea, repairs_of
 from population.reading import first_proposal
 from population.store import Store
 from population.variant import OURSELVES, Parent, Purpose, Status
@@ -28,7 +29,8 @@ class Repairs:
     """Finds the failed children at a rung that `llm_repair` may take."""
 
     def __init__(self, tally: Tally, lineage: Lineage, rung: str) -> None:
-        self._tally, self._lineage, self._rung = tally, lineage, rung
+        self._tally, self._rung = tally, rung
+        self._judge = Judge(tally, lineage, rung)
 
     def waiting(
         self, store: Store, people: Collection[str], number: int, upto: int | None
@@ -45,22 +47,27 @@ class Repairs:
         ][-RECENT:]
         if not failed:
             return []
-        given_up = {one.id for one in judged_ideas(store) if _is_worse(one)}
-        found = (self._parents(store, one, number, given_up) for one in dict.fromkeys(failed))
+        given_up = {one.id for one in self._judge.ideas(store, upto) if _is_worse(one)}
+        found = (self._parents(store, one, number, upto, given_up) for one in dict.fromkeys(failed))
         return [one for one in found if one is not None and one[1].variant_id in people]
 
     def _parents(
-        self, store: Store, variant_id: str, number: int, given_up: Collection[int]
+        self,
+        store: Store,
+        variant_id: str,
+        number: int,
+        upto: int | None,
+        given_up: Collection[int],
     ) -> tuple[Parent, ...] | None:
         made = first_proposal(store, variant_id)
         if made is None or made.author == OURSELVES or not made.parents:
             return None
-        if made.idea_id in given_up or self._tally.believed(variant_id, self._rung):
+        if made.idea_id in given_up or self._tally.believed(variant_id, self._rung, upto):
             return None
         if len(repairs_of(store, variant_id, before=number)) >= TRIES:
             return None
         worked, depth = made.parents[0].variant_id, 0
-        while not self._tally.believed(worked, self._rung):
+        while not self._tally.believed(worked, self._rung, upto):
             above = first_proposal(store, worked)
             depth += 1
             if depth >= DEEPEST or above is None or not above.parents:

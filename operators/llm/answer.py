@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from operators.llm.settings import PLACEHOLDER_KEY
 from population.variant import Cost
@@ -20,10 +20,11 @@ _SHORTEST_SECRET = 8  # "x" or "dummy" is no secret, and would blot out half a p
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: role is "system", "user" or "assistant"."""
+    """One turn: role is "system", "user" or "assistant"; `parts` say what a whole conversation is made of."""
 
     role: str
     content: str
+    parts: Mapping[str, int] = field(default_factory=dict)  # about how many tokens each part has
 
 
 @dataclass(frozen=True, slots=True)

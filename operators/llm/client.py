@@ -229,6 +229,7 @@ class LlmClient:
             seconds=seconds,
             outcome=self._clean(outcome),
             proposal_number=call.proposal_number,
+            parts={name: n for one in call.messages for name, n in one.parts.items()},
         )
 
     def _clean(self, text: str) -> str:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from operators.llm.prompt_settings import PromptSettings
+
 PLACEHOLDER_KEY = "no-key"
 
 
@@ -58,6 +60,7 @@ class LlmSettings(_Frozen):
     rest_after: int = Field(default=5, ge=1)  # failed requests in a row, then an endpoint rests
     first_rest_seconds: float = Field(default=15, gt=0)  # doubles from probe to probe, jittered
     longest_rest_seconds: float = Field(default=600, gt=0)
+    prompt: PromptSettings = PromptSettings()
 
     @field_validator("endpoints")
     @classmethod

@@ -12,7 +12,6 @@ import pytest
 
 from operators.briefing import (
     MAX_SOURCE_CHARS,
-    MOST_TRIED,
     again_messages,
     crossover_messages,
     mutate_messages,
@@ -22,6 +21,7 @@ from operators.briefing import (
     rewrite_messages,
     simplify_messages,
 )
+from operators.briefing_context import MOST_TRIED
 from operators.llm.answer import prompt_text
 from operators.llm_operators import read_idea
 from operators.operator import ParentView, ProposalFailed, Request, Scene, Tried

@@ -28,6 +28,7 @@ from operators.registry import (
 )
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
+from population.records import JudgedIdea
 from population.variant import LlmCall
 from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
 from tests.operators.histories import plain_history
@@ -203,6 +204,16 @@ def test_a_repair_keeps_the_idea_of_the_child_that_failed() -> None:
     assert draft.idea_id == 7
     assert "crashed: ValueError" in server.requests[0].prompt
     assert "Traceback: line 1" in server.requests[0].prompt
+
+
+def test_a_reply_may_take_up_an_idea_of_the_list_and_no_other() -> None:
+    idea = JudgedIdea(12, "warmer", "anna", 0.0, 0, 0, 0, 0, 0, None, None)
+    scene = Scene(ideas=(idea,))
+    for number, taken in (("12", 12), ("#12", 12), ("13", None), ("", None)):
+        with FakeOpenAI([EDIT.replace("IDEA:", f"IDEA {number}:")]) as server:
+            (operator,) = build_operators({"llm_mutate": 1}, context(server, []))
+            draft = operator.propose(replace(asked_of(operator), scene=scene))
+        assert (draft.idea_id, draft.idea) == (taken, "a warmer start")
 
 
 # -- the registry ------------------------------------------------------------------------------------
