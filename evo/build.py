@@ -26,6 +26,7 @@ from evo.campaign.recording import Recorder, StoredCalls
 from evo.campaign.scenes import Surroundings
 from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
 from evo.campaign.tally import Tally
+from evo.campaign.voiding import Evidence, Voiding
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
 from evo.evaluation.agent_box import open_box
 from evo.evaluation.agents import AgentDesk
@@ -45,7 +46,7 @@ from operators.portfolio import Portfolio
 from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
-from population.reading import decisions, measurement, measurements, seed, source_of, spent
+from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
 from population.store import Store
 from population.variant import (
     Clock,
@@ -216,6 +217,7 @@ def build_campaign(
             ladder,
         ),
         early=early,
+        voiding=None if config.exact else _voiding(config, bench, tally),
         budget=budget,
         board=board,
         recorder=recorder,
@@ -326,4 +328,17 @@ def _known(store: Store, config: Config, lineage: Lineage) -> Tally:
     tally = Tally(config.objectives, seed_id, config.constraints, lineage)
     for row in measurements(store, statuses=list(Status)):
         tally.add(row)
+    for order, _ in voided(store):
+        tally.void(order)
     return tally
+
+
+def _voiding(config: Config, bench: Bench, tally: Tally) -> Voiding:
+    """What is usual on each host, from the runs so far."""
+    timed = [rung.name for rung in bench.rungs if rung.clock is Clock.SECONDS]
+    voiding = Voiding(config.voiding, tally.seed_id, timed)
+    for rung in tally.rungs():
+        for row in tally.rows(rung):
+            if row.measurement.status is Status.OK:
+                voiding.take_in(Evidence.of(row.measurement))
+    return voiding

@@ -17,6 +17,7 @@ from evo.campaign.notifying import NotifySettings
 from evo.campaign.parts import Repeats
 from evo.campaign.policy import PolicySettings
 from evo.campaign.stopping import StoppingSettings
+from evo.campaign.voiding import VoidingSettings
 from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
@@ -95,6 +96,7 @@ class Config(_Settings):
     certification: CertificationSettings = CertificationSettings()
     graduation: GraduationSettings = GraduationSettings()
     stopping: StoppingSettings = StoppingSettings()
+    voiding: VoidingSettings = VoidingSettings()
     budget: BudgetSettings = BudgetSettings()
     keep: KeepSettings = KeepSettings()
     notify: NotifySettings = NotifySettings()

@@ -32,6 +32,7 @@ CHANGEABLE = {
     "llm",
     "policy",
     "stopping",
+    "voiding",
     "graduation",
     "keep",
     "notify",

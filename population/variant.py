@@ -75,6 +75,7 @@ class Rung:
 
 
 DERIVED = "/"  # in the name of a rung that is made from another one
+AGAIN = 1_000_000  # added to the repeat of a run each time that one of it was voided
 ONE_STEP = "/one-step"  # ends the name of a rung at which a variant is only built
 SHARE = "/x"  # followed by the share of another rung's budget
 

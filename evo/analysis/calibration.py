@@ -10,7 +10,7 @@ import numpy as np
 from evo.analysis.record import Record
 from population.statistics.certification import Rule
 from population.statistics.noise import Calibration, calibrate
-from population.variant import Measurement, Purpose, Status
+from population.variant import AGAIN, Measurement, Purpose, Status
 
 DRAWS_SEED = 20_26
 TOKENS_WITHIN = 2.0  # rungs match when their tokens per parameter are this close
@@ -54,7 +54,7 @@ def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) ->
         and row.measurement.status is Status.OK
     ]
     name = record.objective.name
-    across = [one.metrics[name] for one in runs if one.order.repeat == 0]
+    across = [one.metrics[name] for one in runs if one.order.repeat % AGAIN == 0]
     within = [one.metrics[name] for one in runs if one.order.block == 0]
     if len(across) < 2 or len(within) < 2:
         return None

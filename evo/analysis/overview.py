@@ -54,6 +54,7 @@ class Overview:
     findings: Findings
     operators: list[Earning]
     duties: list[Duty]  # what the slots were used for
+    voided: list[str]  # why runs do not count
     early_stopping: Shadowed
     drift: list[HostDrift]  # of the seed's reference runs, by host
     slots: int
@@ -97,6 +98,7 @@ def overview(
         findings=findings,
         operators=earnings(record),
         duties=duties(attempts),
+        voided=list(record.voided),
         early_stopping=shadowed(record),
         drift=drifts(record, findings.noise),
         slots=record.slots(),

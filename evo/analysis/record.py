@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from population.reading import (
     proposals,
     seed,
     spent,
+    voided,
 )
 from population.records import Event, Measured, OpenRun, Proposed, Spent
 from population.statistics.stopping import WOULD_STOP
@@ -44,6 +45,7 @@ class Record:
     seconds_spent: float
     events: list[Event]
     in_flight: list[OpenRun]
+    voided: Sequence[str]  # why runs do not count, one reason a run
     would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
     ladder: Ladder  # with what people asked that no campaign has taken yet
 
@@ -72,6 +74,7 @@ class Record:
             seconds_spent=float(store.setting("seconds_spent", 0.0)),
             events=events(store, limit=EVENTS_READ),
             in_flight=open_runs(store),
+            voided=[reason for _, reason in voided(store)],
             would_stop={
                 str(one.variant_id): float(one.detail["saves_seconds"])
                 for one in decisions(store, (WOULD_STOP,))

@@ -16,12 +16,22 @@ from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
 from evo.campaign.stopping import Following
 from evo.campaign.tally import Key, Tally, key_of
+from evo.campaign.voiding import Evidence, judged
 from evo.evaluation.slots import Slot
 from population.ladder import Role
 from population.reading import source_of
 from population.records import Measured
 from population.store import Store
-from population.variant import DERIVED, ONE_STEP, CurvePoint, Measurement, Order, Purpose, Status
+from population.variant import (
+    AGAIN,
+    DERIVED,
+    ONE_STEP,
+    CurvePoint,
+    Measurement,
+    Order,
+    Purpose,
+    Status,
+)
 
 POLL_SECONDS = 0.5
 RACING = frozenset({Purpose.RACE, Purpose.POST})
@@ -90,11 +100,16 @@ class EvaluationLane:
                         self._children.ready.remove(order.variant_id)
                 if orders:
                     changed.notify_all()
-                    return orders
+                    return tuple(self._again(order) for order in orders)
                 if self._search_is_over() and not self._under_way:
                     return ()
                 changed.wait(POLL_SECONDS)
         return ()
+
+    def _again(self, order: Order) -> Order:
+        """The order as it is recorded: a row of its own for each time that one was voided."""
+        voided = self._parts.tally.voided(order)
+        return replace(order, repeat=order.repeat + AGAIN * voided) if voided else order
 
     def _choose(self) -> tuple[Order, ...]:
         """The policy's duties in order; a later phase waits until the earlier one is recorded."""
@@ -266,8 +281,15 @@ class EvaluationLane:
 
     def _record(self, measurement: Measurement, followed: Following | None) -> None:
         order, tally, recorder = measurement.order, self._parts.tally, self._shared.recorder
+        # before its score is looked at by anyone: whether the run counts must not hang on it
+        objection = judged(self._parts.voiding, measurement, tally.voided(order))
+        if objection:
+            self._void(measurement, objection)
+            return
         row_id, measurement = recorder.write(lambda store: add_judged(store, measurement))
         with self._shared.changed:
+            if self._parts.voiding is not None and measurement.status is Status.OK:
+                self._parts.voiding.take_in(Evidence.of(measurement))
             tally.add(Measured(row_id, shortened(measurement)))
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
@@ -282,6 +304,20 @@ class EvaluationLane:
         seconds = self._parts.budget.spent().seconds
         recorder.submit(lambda store: store.set_setting("seconds_spent", seconds))
         self._shared.say("measured", describe(measurement, tally))
+
+    def _void(self, measurement: Measurement, reason: str) -> None:
+        """Record a run that does not count; it will be made again."""
+
+        def write(store: Store) -> None:
+            with store.transaction():
+                store.void(store.add_measurement(measurement), reason)
+
+        self._shared.recorder.write(write)
+        self._parts.tally.void(measurement.order)
+        order = measurement.order
+        self._shared.say(
+            "voided", f"{order.purpose} {order.variant_id[:8]} does not count: {reason}"
+        )
 
     def _publish_front(self, rung: str) -> None:
         if DERIVED in rung:

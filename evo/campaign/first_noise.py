@@ -7,7 +7,7 @@ import numpy as np
 from evo.campaign.certifying import CertificationSettings, rule_of
 from evo.campaign.policy import Policy
 from evo.campaign.tally import Tally
-from population.variant import Purpose, Status
+from population.variant import AGAIN, Purpose, Status
 
 DRAWS_SEED = 20_26
 
@@ -43,7 +43,7 @@ class FirstNoise:
             for row in self._tally.rows(self._rung, purposes={Purpose.CALIBRATE})
             if row.measurement.status is Status.OK
         ]
-        across = [run.metrics[metric] for run in runs if run.order.repeat == 0]
+        across = [run.metrics[metric] for run in runs if run.order.repeat % AGAIN == 0]
         within = [run.metrics[metric] for run in runs if run.order.block == 0]
         if len(across) < 2 or len(within) < 2:
             return ""

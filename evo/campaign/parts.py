@@ -17,6 +17,7 @@ from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
 from evo.campaign.stopping import EarlyStopping
 from evo.campaign.tally import Tally
+from evo.campaign.voiding import Voiding
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
 from operators.operator import Draft
@@ -87,6 +88,7 @@ class Parts:
     )  # set once someone asked the campaign to stop: nobody waits or retries then
     proxy: str
     early: EarlyStopping | None = None
+    voiding: Voiding | None = None
     weights: KeptWeights | None = None
     guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
     remarks: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is

@@ -17,7 +17,7 @@ from evo.campaign.posteriors import NO_FAMILY, Family
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.records import FrontMember, Measured
 from population.selection import Candidate
-from population.variant import Estimate, Order, Purpose, Status
+from population.variant import AGAIN, Estimate, Order, Purpose, Status
 
 Beliefs = dict[str, dict[str, Estimate]]
 
@@ -33,8 +33,8 @@ class Key:
 
 
 def key_of(order: Order) -> Key:
-    """The key that this order will be recorded under."""
-    return Key(order.variant_id, order.rung, order.block, order.repeat)
+    """What this order is to show: the same for a run made again because one was voided."""
+    return Key(order.variant_id, order.rung, order.block, order.repeat % AGAIN)
 
 
 class Tally:
@@ -57,6 +57,7 @@ class Tally:
         self._rows: dict[str, list[Measured]] = defaultdict(list)
         self._keys: dict[Key, Status] = {}
         self._lost: Counter[Key] = Counter()
+        self._voided: Counter[Key] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_variant: dict[tuple[str, str], list[Measured]] = defaultdict(list)
         # grown row by row: one for what is known now, one for what an exact campaign may see
@@ -77,6 +78,16 @@ class Tally:
             insort(self._of_variant[order.rung, order.variant_id], row, key=lambda one: one.id)
             self._keys[key_of(order)] = row.measurement.status
             self._purposes[order.rung, order.purpose] += 1
+
+    def void(self, order: Order) -> None:
+        """A run of this order was recorded and does not count."""
+        with self._lock:
+            self._voided[key_of(order)] += 1
+
+    def voided(self, order: Order) -> int:
+        """How many runs of this order do not count."""
+        with self._lock:
+            return self._voided[key_of(order)]
 
     def veto(self, variant_ids: Collection[str]) -> None:
         """Who is neither parent nor front member from now on, whatever was measured."""

@@ -15,7 +15,7 @@ from evo.analysis.ranking import Ranked
 from evo.terminal import sentences
 from evo.terminal.numbers import bar, count, duration, plus_minus, share, value
 from evo.terminal.tables import FAINT, earnings_table, pairs
-from evo.terminal.text import placed, plain, short, words
+from evo.terminal.text import clip, placed, plain, short, words
 
 METER = 20
 
@@ -73,6 +73,7 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
             "slots did",
             ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties) or "–",
         ),
+        *([("voided", _voided(one.voided))] if one.voided else []),
         ("early stopping", _early(one.early_stopping)),
         *(("drift", _drift(metric, drift)) for drift in one.drift),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
@@ -88,6 +89,10 @@ def _ladder(one: Overview) -> list[tuple[str, Text | str]]:
     if not told:
         return []
     return [("ladder", Text("; ".join(told)).append("  evo graduates shows more", FAINT))]
+
+
+def _voided(reasons: Sequence[str]) -> str:
+    return f"{count(len(reasons), 'run')} made again; the last: {clip(reasons[-1], 100)}"
 
 
 def _early(one: Shadowed) -> str:

@@ -9,7 +9,13 @@ from population.reading.campaign import (
     pending,
     spent,
 )
-from population.reading.measurements import counts_by_status, measurement, measurements, open_runs
+from population.reading.measurements import (
+    counts_by_status,
+    measurement,
+    measurements,
+    open_runs,
+    voided,
+)
 from population.reading.proposals import (
     children_of,
     first_proposal,
@@ -65,4 +71,5 @@ __all__ = [
     "unmeasured",
     "variant",
     "variant_by_fingerprint",
+    "voided",
 ]

@@ -119,6 +119,18 @@ def counts_by_status(store: Store, rung: str | None = None) -> dict[Status, int]
     return {Status(status): count for status, count in store.query(sql, values)}
 
 
+def voided(store: Store) -> list[tuple[Order, str]]:
+    """The runs that do not count and why, in the order they were voided."""
+    rows = store.query(
+        """SELECT m.variant_id, m.rung, m.block, m.repeat, m.purpose, v.reason
+        FROM voids AS v JOIN measurements AS m ON m.id = v.measurement_id ORDER BY v.created, m.id"""
+    )
+    return [
+        (Order(id, rung, block, repeat, Purpose(purpose)), reason)
+        for id, rung, block, repeat, purpose, reason in rows
+    ]
+
+
 def open_runs(store: Store) -> list[OpenRun]:
     """The runs in flight, oldest first."""
     rows = store.query(

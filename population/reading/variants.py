@@ -118,9 +118,10 @@ def nearest(store: Store, source: str) -> tuple[str, float]:
 
 
 def unmeasured(store: Store, rung: str) -> list[str]:
-    """Variants without a measurement at this rung (lost ones are none), as they were proposed."""
+    """Variants without a measurement at this rung that counts (lost and voided ones do not), as proposed."""
     sql = """SELECT variant_id FROM proposals WHERE outcome = 'variant'
         AND NOT EXISTS (SELECT 1 FROM measurements AS m WHERE m.variant_id = proposals.variant_id
-            AND m.rung = ? AND m.status != 'lost')
+            AND m.rung = ? AND m.status != 'lost'
+            AND m.id NOT IN (SELECT measurement_id FROM voids))
         GROUP BY variant_id ORDER BY min(number)"""
     return [row[0] for row in store.query(sql, [rung])]

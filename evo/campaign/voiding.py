@@ -1,0 +1,115 @@
+"""When a measurement does not count: because the machine was not itself, never because of its score.
+
+The judgement is made from `Evidence`, which holds no score, before a run is recorded. A run that is turned
+away stays as a row with its reason, and is made again under another repeat.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from population.variant import Measurement, Order, Status
+
+KNOWN = 30  # runs of a host at a rung that say what is usual, the newest
+LEAST_KNOWN = 5  # before that nothing is unusual
+MOST_VOIDS = 2  # of one run: a machine that stays so is the machine that there is
+
+
+class VoidingSettings(BaseModel):
+    """What makes a run too unlike the others of its host to count. None: never."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crowded: float | None = Field(
+        default=2.0, gt=1, description="times the usual wall seconds a CPU second"
+    )
+    slow: float | None = Field(
+        default=0.75, gt=0, lt=1, description="of the usual tokens a second, for runs of the seed"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a run beside its score. Seconds are the supervisor's; tokens the variant's word."""
+
+    order: Order
+    host: str
+    train_wall_seconds: float
+    cpu_seconds: float
+    tokens: int
+
+    @classmethod
+    def of(cls, run: Measurement) -> Self:
+        """Of one run."""
+        return cls(
+            run.order, run.host, run.train_wall_seconds, run.cpu_seconds, run.self_reported_tokens
+        )
+
+
+class Voiding:
+    """What is usual on each host, and what is not. `timed` rungs count wall seconds, others CPU seconds."""
+
+    def __init__(
+        self, settings: VoidingSettings, seed_id: str, wall_clocked: Iterable[str] = ()
+    ) -> None:
+        self._settings, self._seed_id, self._wall_clocked = settings, seed_id, set(wall_clocked)
+        self._crowding = _usual()
+        self._speed = _usual()
+
+    def objection(self, run: Evidence, voided_before: int) -> str:
+        """Why this run does not count, and "" when it does; from what came before it."""
+        if voided_before >= MOST_VOIDS:
+            return ""
+        key, crowding, speed = self._key(run), self._crowding_of(run), self._speed_of(run)
+        usual = _middle(self._crowding[key])
+        limit = self._settings.crowded
+        if crowding and usual and limit is not None and crowding > limit * usual:
+            return f"the machine was busy: {crowding:.2f} wall seconds a CPU second, usually {usual:.2f}"
+        usual, least = _middle(self._speed[key]), self._settings.slow
+        if speed and usual and least is not None and speed < least * usual:
+            return f"the machine was slow: {speed:.0f} tokens a second of the seed, usually {usual:.0f}"
+        return ""
+
+    def take_in(self, run: Evidence) -> None:
+        """A run that counts says what is usual."""
+        key = self._key(run)
+        if crowding := self._crowding_of(run):
+            self._crowding[key].append(crowding)
+        if speed := self._speed_of(run):
+            self._speed[key].append(speed)
+
+    def _key(self, run: Evidence) -> tuple[str, str]:
+        return run.host, run.order.rung
+
+    def _crowding_of(self, run: Evidence) -> float | None:
+        """Wall seconds of training a CPU second; None where the clock is the wall's own."""
+        if run.order.rung in self._wall_clocked or not run.cpu_seconds:
+            return None
+        return run.train_wall_seconds / run.cpu_seconds
+
+    def _speed_of(self, run: Evidence) -> float | None:
+        """The seed's tokens a second of its clock; None for any other variant: its speed is its own."""
+        wall = run.order.rung in self._wall_clocked
+        seconds = run.train_wall_seconds if wall else run.cpu_seconds
+        return run.tokens / seconds if run.order.variant_id == self._seed_id and seconds else None
+
+
+def judged(voiding: Voiding | None, run: Measurement, voided_before: int) -> str:
+    """The objection to a run that ended well; every other status is an answer of its own."""
+    if voiding is None or run.status is not Status.OK:
+        return ""
+    return voiding.objection(Evidence.of(run), voided_before)
+
+
+def _usual() -> defaultdict[tuple[str, str], deque[float]]:
+    return defaultdict(lambda: deque(maxlen=KNOWN))
+
+
+def _middle(known: deque[float]) -> float | None:
+    return median(known) if len(known) >= LEAST_KNOWN else None

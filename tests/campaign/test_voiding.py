@@ -1,0 +1,133 @@
+"""Voiding: decided from times alone, a row with its reason, and the run is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.voiding import Evidence, Voiding, VoidingSettings, judged
+from population.reading import measurements, unmeasured, voided
+from population.variant import AGAIN, Measurement, Order, Purpose, Status
+from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
+
+
+class Poisoned(Mapping[str, float]):
+    """Metrics that nobody may look at."""
+
+    def __getitem__(self, name: str) -> float:
+        raise AssertionError(f"{name} was read before it was known whether the run counts")
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("metrics were read")
+
+    def __len__(self) -> int:
+        raise AssertionError("metrics were read")
+
+
+def finished(
+    wall: float = 8.0, cpu: float = 8.0, who: str = "child", tokens: int = 8000
+) -> Measurement:
+    order = Order(who, "proxy", 0, 0, Purpose.SCREEN)
+    return Measurement(
+        order, Status.OK, metrics=Poisoned(), host="here", train_wall_seconds=wall,
+        cpu_seconds=cpu, self_reported_tokens=tokens,
+    )  # fmt: skip
+
+
+def usual(**settings: float | None) -> Voiding:
+    voiding = Voiding(VoidingSettings(**settings), "seed")
+    for _ in range(5):
+        voiding.take_in(Evidence.of(finished()))
+        voiding.take_in(Evidence.of(finished(who="seed")))
+    return voiding
+
+
+def test_a_crowded_run_is_voided_without_a_look_at_its_score() -> None:
+    assert judged(usual(), finished(wall=15.0), 0) == ""
+    assert "busy: 2.12 wall seconds a CPU second" in judged(usual(), finished(wall=17.0), 0)
+
+
+def test_a_slow_seed_is_voided_and_a_slow_child_is_not_because_its_speed_is_its_own() -> None:
+    assert "slow: 500 tokens a second" in judged(usual(), finished(who="seed", tokens=4000), 0)
+    assert judged(usual(), finished(tokens=4000), 0) == ""
+
+
+def test_nothing_is_unusual_before_five_runs_or_on_another_host() -> None:
+    voiding = Voiding(VoidingSettings(), "seed")
+    assert judged(voiding, finished(wall=80.0), 0) == ""
+    assert judged(usual(), replace(finished(wall=80.0), host="there"), 0) == ""
+
+
+def test_a_machine_that_stays_busy_is_the_machine_that_there_is() -> None:
+    assert judged(usual(), finished(wall=80.0), 1) and not judged(usual(), finished(wall=80.0), 2)
+
+
+def test_null_switches_either_off() -> None:
+    assert not judged(usual(crowded=None), finished(wall=80.0), 0)
+    assert not judged(usual(slow=None), finished(who="seed", tokens=1), 0)
+
+
+@pytest.mark.parametrize("status", [Status.CRASHED, Status.LOST, Status.TIMED_OUT])
+def test_what_did_not_end_well_is_an_answer_of_its_own(status: Status) -> None:
+    assert not judged(usual(), replace(finished(wall=80.0), status=status), 0)
+
+
+@dataclass
+class FakeBusyMachine(FakeEvaluator):
+    """Takes ten times as long for a run's first attempt when it is the tenth one."""
+
+    at: int = 10
+    hit: list[Order] = field(default_factory=list)
+
+    def evaluate(self, order, source, slot, watch) -> Measurement:
+        found = super().evaluate(order, source, slot, watch)
+        crowded = len(self.evaluated) == self.at
+        if crowded:
+            self.hit.append(order)
+        wall = 80.0 if crowded else 8.0
+        return replace(found, host="here", train_wall_seconds=wall, cpu_seconds=8.0)
+
+
+def campaign(open_store, evaluator, variants=15):
+    made = make_campaign(
+        open_store, evaluator=evaluator, slots=1, budget=BudgetSettings(variants=variants)
+    )
+    object.__setattr__(made.parts, "voiding", Voiding(VoidingSettings(), made.parts.tally.seed_id))
+    return made
+
+
+def test_a_voided_run_is_a_row_with_its_reason_and_is_made_again_once(tmp_path) -> None:
+    open_store, evaluator = make_store(tmp_path / "campaign.db"), FakeBusyMachine()
+    assert campaign(open_store, evaluator).run().complete
+    (hit,) = evaluator.hit
+    with open_store() as store:
+        ((order, reason),) = voided(store)
+        counted = [row.measurement.order for row in measurements(store)]
+        assert unmeasured(store, "proxy") == []
+    assert order == hit and "busy" in reason
+    again = replace(hit, repeat=hit.repeat + AGAIN)
+    assert again in counted and hit not in counted
+    assert evaluator.evaluated.count(again) == 1
+
+
+def test_a_kill_after_a_void_leaves_the_run_to_be_made_again(tmp_path) -> None:
+    open_store, evaluator = make_store(tmp_path / "campaign.db"), FakeBusyMachine()
+    first = campaign(open_store, evaluator)
+    first.parts.board.listeners.append(
+        lambda event: first.stop(now=True) if event.kind == "voided" else None
+    )
+    first.run()
+    (hit,) = evaluator.hit
+    with open_store() as store:
+        assert hit.variant_id in unmeasured(store, "proxy")
+    later = campaign(open_store, evaluator)
+    with open_store() as store:
+        for order, _ in voided(store):
+            later.parts.tally.void(order)
+    assert later.run().complete
+    with open_store() as store:
+        counted = [row.measurement.order for row in measurements(store)]
+    assert replace(hit, repeat=hit.repeat + AGAIN) in counted
