@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
 
-from evo.analysis.comparison import block_values
+from evo.analysis.comparison import block_values, paired_differences
 from evo.analysis.record import Record
-from population.archive import Objective
+from population.archive import Objective, Standing
 from population.records import Measured, Proposed
 from population.statistics import estimates
-from population.variant import Estimate, Outcome, Purpose
+from population.variant import Estimate, Outcome, Purpose, Status
 
 SEARCH = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})
+FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})  # on blocks that chose nobody
+PERIODS = 8
 AFTER = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided: what is published
 
 
@@ -60,7 +64,10 @@ class Earning:
     """What one operator did.
 
     `better` counts children whose run beat their first parent's on a common block: single runs, so
-    luck included. `dollars` leaves out calls of unknown price.
+    luck included. `valid`: proposals whose child was scored. `certified_gain`: by how much its certified
+    children beat their nearest certified forebear (else the seed) on fresh blocks, summed.
+    `shares`: of the proposals in each of PERIODS equal parts of them, the oldest first.
+    `seconds` are the operator's own. `dollars` leaves out calls of unknown price.
     """
 
     operator: str
@@ -73,6 +80,11 @@ class Earning:
     tokens: int
     dollars: float
     price_unknown: int
+    valid: int
+    certified: int
+    certified_gain: float
+    seconds: float
+    shares: tuple[float, ...]
 
 
 def earnings(record: Record) -> list[Earning]:
@@ -87,6 +99,8 @@ def earnings(record: Record) -> list[Earning]:
                 slot_seconds.get(order.variant_id, 0.0) + row.measurement.wall_seconds
             )
     gains = gains_over_parents(record.rows, record.births(), record.proxy, record.objective)
+    scored = {run.order.variant_id for run in record.runs() if run.status is Status.OK}
+    certified, shares = certified_gains(record), shares_over_time(record.proposals)
     result = []
     for name in names:
         made = [one for one in record.proposals if one.operator == name]
@@ -103,6 +117,11 @@ def earnings(record: Record) -> list[Earning]:
                 tokens=sum(one.cost.tokens_in + one.cost.tokens_out for one in made),
                 dollars=sum(one.cost.dollars or 0.0 for one in made),
                 price_unknown=sum(one.cost.dollars is None for one in made),
+                valid=sum(child in scored for child in children),
+                certified=sum(child in certified for child in children),
+                certified_gain=sum(certified.get(child, 0.0) for child in children),
+                seconds=sum(one.cost.seconds for one in made),
+                shares=shares[name],
             )
         )
     return sorted(result, key=lambda one: -one.proposals)
@@ -122,3 +141,33 @@ def gains_over_parents(
             difference = mine[block] - parent[block]
             gains[child] = -difference if objective.direction == "minimise" else difference
     return gains
+
+
+def certified_gains(record: Record) -> dict[str, float]:
+    """How much each certified variant beats its nearest certified forebear, else the seed, on fresh blocks.
+
+    Positive is better; 0.0 where no fresh block holds both.
+    """
+    proven = [one for one, standing in record.front.items() if standing == Standing.CERTIFIED]
+    values = block_values(record.rows, record.proxy, record.objective.name, FRESH)
+    gains = {}
+    for one in proven:
+        if one == record.seed_id:
+            continue
+        line = [made.variant_id for made in record.chain(one)[:-1]]
+        base = next((up for up in reversed(line) if up in proven), record.seed_id)
+        pairs = paired_differences(values.get(one, {}), values.get(str(base), {}))
+        gain = fmean(pairs.values()) if pairs else 0.0
+        gains[one] = -gain if record.objective.direction == "minimise" else gain
+    return gains
+
+
+def shares_over_time(made: Sequence[Proposed]) -> dict[str, tuple[float, ...]]:
+    """Each operator's share of the proposals in PERIODS equal parts of them, in their order."""
+    asked = [one.operator for one in made if one.parents]
+    periods = min(PERIODS, len(asked)) or 1
+    edges = [round(len(asked) * k / periods) for k in range(periods + 1)]
+    parts = [asked[low:high] for low, high in pairwise(edges)]
+    return {
+        name: tuple(part.count(name) / len(part) for part in parts) for name in dict.fromkeys(asked)
+    }

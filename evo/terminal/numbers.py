@@ -88,6 +88,11 @@ def sparkline(values: Sequence[float], width: int) -> str:
     return "".join(_bar(values[place], low, high) for place in places)
 
 
+def shares_line(parts: Sequence[float]) -> str:
+    """Shares from 0 to 1 as a curve, one character each."""
+    return "".join(_bar(part, 0.0, 1.0) for part in parts)
+
+
 def _bar(number: float, low: float, high: float) -> str:
     if not math.isfinite(number):
         return " "

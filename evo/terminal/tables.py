@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.analysis.ranking import Earning, Ranked
-from evo.terminal.numbers import duration, plus_minus, value
+from evo.terminal.numbers import duration, plus_minus, share, shares_line, value
 from evo.terminal.text import plain, short, words
 
 FAINT = "bright_black"
+NOTHING = "–"
 
 
 def pairs(rows: Sequence[tuple[str, Text | str]]) -> Table:
@@ -69,27 +70,34 @@ def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: st
 
 
 def earnings_table(rows: Sequence[Earning]) -> Table:
-    """What each operator proposed, what came of it and what it cost."""
-    table = _table(
-        ("operator", "left"),
-        ("proposals", "right"),
-        ("children", "right"),
-        ("beat_a parent", "right"),
-        ("on_front", "right"),
-        ("slot_time", "right"),
-        ("tokens", "right"),
-        ("dollars", "right"),
-    )
-    for one in rows:
-        dollars = f"{one.dollars:.2f}" + (" + unknown" if one.price_unknown else "")
-        table.add_row(
-            Text(plain(one.operator)),
-            f"{one.proposals:,}",
-            f"{one.children:,}",
-            f"{one.better} of {one.measured}",
-            f"{one.on_front}",
-            duration(one.slot_seconds),
-            f"{one.tokens:,}" if one.tokens else "–",
-            dollars if one.tokens or one.dollars else "–",
-        )
+    """What each operator proposed, what came of it and what it cost; columns that say nothing are left out."""
+    columns: list[tuple[tuple[str, str], Sequence[str | Text]]] = [
+        (("operator", "left"), [Text(plain(one.operator)) for one in rows]),
+        (("proposals", "right"), [f"{one.proposals:,}" for one in rows]),
+        (("share_in time", "left"), [Text(shares_line(one.shares)) for one in rows]),
+        (("valid", "right"), [share(one.valid / max(one.proposals, 1)) for one in rows]),
+        (("beat_parent", "right"), [f"{one.better} of {one.measured}" for one in rows]),
+        (("on_front", "right"), [f"{one.on_front}" for one in rows]),
+        (("certified_gain", "right"), [_gain(one) for one in rows]),
+        (("slot_time", "right"), [duration(one.slot_seconds) for one in rows]),
+        (("tokens", "right"), [f"{one.tokens:,}" if one.tokens else NOTHING for one in rows]),
+        (("dollars", "right"), [_dollars(one) for one in rows]),
+    ]
+    told = [one for one in columns if any(cell != NOTHING for cell in one[1])]
+    table = _table(*(head for head, _ in told))
+    table.padding = (0, 1, 0, 0)
+    for cells in zip(*(cells for _, cells in told), strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _gain(one: Earning) -> str:
+    return f"{one.certified_gain:.4f}" if one.certified else NOTHING
+
+
+def _dollars(one: Earning) -> str:
+    if one.price_unknown and not one.dollars:
+        return "unknown"
+    if not one.tokens and not one.dollars:
+        return NOTHING
+    return f"{one.dollars:.2f}" + (" + unknown" if one.price_unknown else "")

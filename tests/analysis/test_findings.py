@@ -192,3 +192,20 @@ def test_what_the_search_claimed_beyond_fresh_runs_on_fresh_text_is_called_selec
     assert found.selection.bias.low < found.selection.bias.value < found.selection.bias.high
     told = " ".join(certainty(found))
     assert "selection bias" in told and "+0.0500" in told
+
+
+def test_an_operator_is_told_with_validity_certified_gain_and_share_over_time(
+    tmp_path: Path,
+) -> None:
+    built, leader, _ = finished(tmp_path)
+    better = built.child(SEED.replace("0.1", "0.4"), leader, "llm_mutate")
+    for block, (seed, first, second) in enumerate([(2.5, 2.4, 2.1), (2.6, 2.5, 2.2)], start=20):
+        for one, bpb in ((built.seed, seed), (leader, first), (better, second)):
+            built.run(one, bpb, block, Purpose.RACE)
+    built.front({better: "certified", leader: "certified"})
+    nudge, llm = earnings(Record.of(built.store))
+    assert (nudge.proposals, nudge.valid, nudge.certified) == (2, 2, 1)
+    assert nudge.certified_gain == pytest.approx(0.1)  # beside the seed: also its final runs say so
+    assert (llm.proposals, llm.valid, llm.certified) == (2, 1, 1)
+    assert llm.certified_gain == pytest.approx(0.3)  # beside the leader before it, not the seed
+    assert nudge.shares == (1.0, 1.0, 0.0, 0.0) and llm.shares == (0.0, 0.0, 1.0, 1.0)

@@ -101,7 +101,12 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
     status = subprocess_json(tmp_path)
     rows = {one["operator"]: one for one in status["operators"]}
     assert set(rows) == names - {"seed"}
-    assert all(one["proposals"] > 0 and one["slot_seconds"] >= 0 for one in rows.values())
+    for one in rows.values():
+        assert one["proposals"] >= one["valid"] >= 0 and one["slot_seconds"] >= 0
+        assert one["certified_gain"] is not None and len(one["shares"]) == 8
+    assert sum(one["proposals"] for one in rows.values()) == len(made) - 1
+    assert rows["agent"]["price_unknown"] == rows["agent"]["proposals"]
+    assert rows["agent"]["seconds"] > 0
 
 
 def subprocess_json(home: Path) -> dict[str, list[dict[str, float]]]:
