@@ -41,13 +41,13 @@ from evo.folder import AGENTS, RUNS, WEIGHTS, CampaignError, Folder
 from operators.agent import Desk
 from operators.knowledge import Knowledge, Passage
 from operators.llm.prompt_settings import PromptSettings
-from operators.llm.settings import missing_keys
+from operators.llm.settings import LlmSettings, missing_keys
 from operators.portfolio import Portfolio
 from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
-from population.store import Store
+from population.store import Store, StoreError
 from population.variant import (
     Clock,
     Order,
@@ -278,19 +278,27 @@ def build_portfolio(
         None,
         missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",),
     )
-    if asking and config.llm and any(one.key(os.environ) for one in config.llm.endpoints):
+    if asking and config.llm and _can_answer(config.llm):
         calls = StoredCalls(recorder)
         context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell)
     elif asking:
         say(
             f"no language model ({', '.join(wanting)} not set): running on the operators that need none"
         )
-    operators = build_operators(config.operators, context, OperatorSettings(config.tune, desk))
+    try:
+        operators = build_operators(config.operators, context, OperatorSettings(config.tune, desk))
+    except StoreError as error:
+        raise ConfigError(f"llm: replay: {error}") from error
     if not operators:
         raise ConfigError(
             f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"
         )
     return Portfolio(operators, config.operators)
+
+
+def _can_answer(llm: LlmSettings) -> bool:
+    """Whether any endpoint has its key, or records answer for them."""
+    return llm.replay is not None or any(one.key(os.environ) for one in llm.endpoints)
 
 
 def in_words(rung: Rung) -> str:

@@ -204,6 +204,10 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         values["data"] = {
             key: _from(path.parent, key, value) for key, value in values["data"].items()
         }
+    if isinstance(values.get("llm"), dict) and isinstance(values["llm"].get("replay"), str):
+        replay = path.parent.resolve() / values["llm"]["replay"]
+        store = replay / "campaign.db" if replay.is_dir() else replay
+        values["llm"] = {**values["llm"], "replay": str(store)}
     by_key = {change.partition("=")[0]: change for change in changes}
     try:
         config = Config.model_validate(values)

@@ -108,7 +108,16 @@ def build_operators(
     asking = names_with_llm(weights)
     if llm is None or not asking:
         return tuple(built)
+    client = _client(llm)
+    return (*built, *(WITH_LLM[name](client) for name in asking))
+
+
+def _client(llm: LlmContext) -> Ask:
+    """What answers: the endpoints, or the records of an earlier campaign."""
+    if llm.settings.replay is not None:
+        from operators.llm.replay import Recorded, ReplayClient
+
+        return ReplayClient(llm.settings, Recorded(llm.settings.replay), llm.ledger)
     from operators.llm.client import LlmClient
 
-    client = LlmClient(llm.settings, llm.purse, llm.ledger, llm.stopping, llm.environ, llm.say)
-    return (*built, *(WITH_LLM[name](client) for name in asking))
+    return LlmClient(llm.settings, llm.purse, llm.ledger, llm.stopping, llm.environ, llm.say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -61,6 +62,7 @@ class LlmSettings(_Frozen):
     first_rest_seconds: float = Field(default=15, gt=0)  # doubles from probe to probe, jittered
     longest_rest_seconds: float = Field(default=600, gt=0)
     prompt: PromptSettings = PromptSettings()
+    replay: Path | None = None
 
     @field_validator("endpoints")
     @classmethod

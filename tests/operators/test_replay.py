@@ -1,0 +1,73 @@
+"""A campaign run against a server, and again from its records with the server gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evo.config import ConfigError
+from population.reading import proposals
+from population.store import Store
+from tests.campaign.real import lone_edits, run_here, write_config
+from tests.operators.fake_openai import FakeOpenAI
+
+pytestmark = pytest.mark.sandbox
+
+
+def config_in(folder: Path, base_url: str, **llm: Any) -> Path:
+    endpoint = {"name": "fake", "model": "fake", "base_url": base_url, "key_env": ""}
+    folder.mkdir()
+    return write_config(
+        folder,
+        operators={"llm_mutate": 2, "llm_rewrite": 1, "nudge": 1},
+        llm={"endpoints": [endpoint], **llm},
+        budget={"variants": 6},
+        rungs={"proxy": {"depth": 1, "context": 64, "budget": 50_000, "rows": 64}},
+        clock="tokens",
+        slots=1,
+        exact=True,
+    )
+
+
+def made(path: Path) -> list[tuple[Any, ...]]:
+    with Store.open(path / "campaign.db", read_only=True) as store:
+        return [(p.number, p.operator, p.outcome, p.variant_id, p.idea) for p in proposals(store)]
+
+
+def test_the_same_variants_come_from_the_records_and_nothing_is_billed(tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    with FakeOpenAI(lone_edits(delay=0)) as server:
+        run_here(config_in(tmp_path / "a", server.base_url), first)
+        url, asked = server.base_url, len(server.requests)
+    assert asked >= 2
+    run_here(config_in(tmp_path / "b", url, replay=str(first)), again)
+    assert made(again) == made(first)
+    with Store.open(again / "campaign.db", read_only=True) as store:
+        ((calls, tokens, dollars),) = store.query(
+            "SELECT count(*), sum(tokens_in + tokens_out), total(dollars) FROM llm_calls"
+        )
+        ((billed,),) = store.query("SELECT sum(tokens_in + tokens_out) FROM proposals")
+        told = store.query("SELECT part FROM v_prompts")
+    assert (calls, tokens, dollars, billed) == (asked, 0, 0.0, 0)
+    assert ("brief",) in told and ("sources",) in told
+
+
+def test_a_prompt_that_was_never_sent_is_a_failed_proposal(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    with FakeOpenAI(lone_edits(delay=0)) as server:
+        run_here(config_in(tmp_path / "a", server.base_url), first)
+        url = server.base_url
+    config = config_in(tmp_path / "b", url, replay=str(first / "campaign.db"))
+    config.write_text(config.read_text().replace("seed_blocks: 2", "seed_blocks: 1"))
+    run_here(config, tmp_path / "again")
+    with Store.open(tmp_path / "again" / "campaign.db", read_only=True) as store:
+        reasons = {p.reason for p in proposals(store) if p.operator.startswith("llm")}
+    assert "fake: the replayed campaign never sent this prompt" in reasons
+
+
+def test_records_that_are_not_there_are_named(tmp_path: Path) -> None:
+    config = config_in(tmp_path / "b", "http://127.0.0.1:9/v1", replay="nowhere.db")
+    with pytest.raises(ConfigError, match=r"llm: replay: no campaign store at .*nowhere\.db"):
+        run_here(config, tmp_path / "again")
