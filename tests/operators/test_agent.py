@@ -9,6 +9,7 @@ import pytest
 
 from operators.agent import Agent, Worked, changes, history, stated_idea
 from operators.operator import ProposalFailed, Scene, Tried
+from population.records import JudgedIdea
 from population.variant import Cost
 from tests.operators.samples import SEED, SMALL, request
 
@@ -68,17 +69,27 @@ def test_it_is_told_the_task_the_brief_and_the_limits() -> None:
 
 
 def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> None:
-    lines = history(SCENE).strip().split("\n")[-3:]
-    assert lines == [
-        "- agent, diverged, no score: no idea stated",
-        "- llm_mutate, ok, -0.02 (n = 1, spread unknown): once",
-        "- nudge, ok, +0.01235 ± 0.0021 (n = 4): oldest [31m, in lines",
-    ]
-    assert "Nothing yet." in history(Scene())
+    text = history(SCENE)
+    lines = [line for line in text.split("\n") if line.startswith("- ")]
+    assert [line.split(",")[0] for line in lines] == ["- agent", "- llm_mutate", "- nudge"]
+    assert "- nudge, ok, +0.01235 ± 0.0021 (n = 4)" in text
+    assert "-0.02 (n = 1, spread unknown)" in text and "no score" in text
+    assert "\x1b" not in text and "<data tried " in text
+    assert "Nothing was tried yet." in history(Scene())
+
+
+def test_it_can_name_an_idea_of_the_list_it_was_shown() -> None:
+    idea = JudgedIdea(12, "warm up longer", "ada", 0.0, 0, 0, 0, 0, 0, None, None)
+    scene = replace(SCENE, ideas=(idea,))
+    for said, number in (("IDEA 12: longer", 12), ("IDEA 13: longer", None), ("IDEA: x", None)):
+        desk = FakeDesk(SMALL + "A = 1\n", said)
+        draft = Agent(desk).propose(replace(request(SMALL), scene=scene))
+        assert draft.idea_id == number
+        assert "idea 12, ada, not tried yet: warm up longer" in desk.files["HISTORY.md"]
 
 
 def test_an_agent_that_states_no_idea_is_told_by_how_much_it_changed() -> None:
-    assert stated_idea("no idea here") == ""
+    assert stated_idea("no idea here") == ("", None)
     assert changes(SEED, SEED + "A = 1\nB = 2\n") == "no idea stated: 2 lines added, 0 removed"
     draft = Agent(FakeDesk(SMALL + "A = 1\n", said="")).propose(request(SMALL))
     assert draft.idea == "no idea stated: 1 lines added, 0 removed"
