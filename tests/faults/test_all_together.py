@@ -50,6 +50,9 @@ def evo(*words: str, cwd: Path) -> str:
 def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_kills(
     tmp_path: Path,
 ) -> None:
+    knowledge = tmp_path / "papers"
+    knowledge.mkdir()
+    (knowledge / "bigrams.md").write_text("SMOOTHING of bigram counts wants a small constant.\n")
     with FakeOpenAI(lone_edits(0.4)) as first, FakeOpenAI(lone_edits(0.3)) as second:
         endpoints = [
             {"name": name, "model": name, "base_url": server.base_url, "key_env": ""}
@@ -60,6 +63,7 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
             budget={"variants": VARIANTS},
             operators={name: 3 if name in WITH_DESK else 1 for name in EVERY},
             llm={"endpoints": endpoints},
+            knowledge=str(knowledge),
             agent={"command": ["/bin/sh", "-c", AGENT], "seconds": 20},
         )
         running = start_evo("run", "campaign.yaml", "--dir", "c", "--plain", cwd=tmp_path)
@@ -76,6 +80,9 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
             running.wait()
             running = start_evo("resume", "--dir", "c", "--plain", cwd=tmp_path)
         assert running.wait(200) == 0, (tmp_path / "evo.log").read_text()
+        prompts = [one.prompt for one in (*first.requests, *second.requests)]
+    for words in ("bigram counts wants a small", "smooth by less", "rows matter little"):
+        assert any(words in prompt for prompt in prompts), words
     with Store.open(tmp_path / "c" / "campaign.db") as store:
         made = proposals(store)
         child = variant_id(mine.read_text())
