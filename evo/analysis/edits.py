@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 
 from operators.source.knobs import Knob, sound_knobs
+from population.fingerprint import parse
 
 KNOB, OTHER = "knob", "other"
 WORDS = {
@@ -88,7 +89,7 @@ def _titles(lines: Sequence[str]) -> list[str]:
 def _definitions(source: str) -> dict[int, str]:
     """The names of the definitions around each line."""
     names: dict[int, str] = {}
-    for node in ast.walk(ast.parse(source)):  # outer ones first
+    for node in ast.walk(parse(source)):  # outer ones first
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             bases = " ".join(map(ast.unparse, node.bases)) if isinstance(node, ast.ClassDef) else ""
             for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):

@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 
+from population.fingerprint import parse
+
 _RULE = re.compile(r"^# [=\-#]{20,}\s*$")
 _TITLE = re.compile(r"^#.*\bschedule\b", re.IGNORECASE)
 
@@ -21,8 +23,8 @@ def schedule_of(source: str) -> str | None:
     if lines is None:
         return None
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        tree = parse(source)
+    except SyntaxError:
         return None
     inside = [node for node in tree.body if lines[0] <= node.lineno <= lines[1]]
     if not inside:
