@@ -64,9 +64,9 @@ def _label(
     label.append(f"  {remarks.get(branch.variant_id, 'not measured')}")
     if standing:
         label.append(f"  {standing}", "green")
+    label.append(f"  {plain(branch.operator)}", FAINT)
     if effect := effects.get(branch.variant_id):
         label.append(f"  {effect}", STYLES.get(effect.rpartition(" ")[2], FAINT))
-    label.append(f"  {plain(branch.operator)}", FAINT)
     return one_line(label.append(f"  {clip(branch.idea, IDEA_CHARACTERS)}"))
 
 
