@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.drifting import HostDrift
+from evo.analysis.early import Shadowed
 from evo.analysis.findings import Findings, Graduate, KnobChange
 from evo.analysis.progress import Failures
-from evo.terminal.numbers import count, signed, value
+from evo.terminal.numbers import count, duration, share, signed, value
 from evo.terminal.text import clip, plain, short
 from population.statistics.race import SelectionBias
 
@@ -179,3 +183,33 @@ def failed(kinds: tuple[Failures, ...]) -> list[str]:
         f"{clip(one.example, 110) or 'no reason given'}"
         for one in kinds
     ]
+
+
+def early(one: Shadowed) -> str:
+    """What early stopping did, or would have done."""
+    if one.mode == "off":
+        return "off"
+    acts = "acts" if one.mode == "on" and one.may_stop else "in shadow"
+    if one.mode == "on" and not one.may_stop:
+        acts = "on, but not yet shown to be safe: in shadow"
+    told = f"{acts}; would have stopped {count(one.stops, 'run')}, {one.wrong} of the top tenth"
+    told += f" (at most {share(one.at_most)}), and saved {duration(one.saves_seconds)}"
+    return f"{told}; stopped {one.stopped}" if one.stopped else told
+
+
+def voided(reasons: Sequence[str]) -> str:
+    """How many runs do not count, and the last reason."""
+    return f"{count(len(reasons), 'run')} made again; the last: {clip(reasons[-1], 100)}"
+
+
+def drift(metric: str, one: HostDrift) -> str:
+    """Where a host's reference runs of the seed stand."""
+    limits = f"{value(metric, one.low)} to {value(metric, one.high)}"
+    told = (
+        f"{plain(one.host)}: {count(one.references, 'reference run')}, now {value(metric, one.now)}"
+    )
+    return (
+        f"{told}, outside {limits}: look at load and clocks"
+        if one.outside
+        else f"{told}, within {limits}"
+    )

@@ -9,13 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.analysis.drifting import HostDrift
-from evo.analysis.early import Shadowed
 from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Ranked
 from evo.terminal import sentences
-from evo.terminal.numbers import bar, count, duration, plus_minus, share, value
+from evo.terminal.numbers import bar, count, duration, plus_minus, share
 from evo.terminal.tables import FAINT, earnings_table, pairs
-from evo.terminal.text import clip, placed, plain, short, words
+from evo.terminal.text import placed, plain, short, words
 
 METER = 20
 
@@ -73,9 +72,9 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
             "slots did",
             ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties) or "–",
         ),
-        *([("voided", _voided(one.voided))] if one.voided else []),
-        ("early stopping", _early(one.early_stopping)),
-        *(("drift", _drift(metric, drift)) for drift in one.drift),
+        *([("voided", sentences.voided(one.voided))] if one.voided else []),
+        ("early stopping", sentences.early(one.early_stopping)),
+        *(("drift", _drift(metric, host)) for host in one.drift),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
@@ -91,29 +90,8 @@ def _ladder(one: Overview) -> list[tuple[str, Text | str]]:
     return [("ladder", Text("; ".join(told)).append("  evo graduates shows more", FAINT))]
 
 
-def _voided(reasons: Sequence[str]) -> str:
-    return f"{count(len(reasons), 'run')} made again; the last: {clip(reasons[-1], 100)}"
-
-
-def _early(one: Shadowed) -> str:
-    if one.mode == "off":
-        return "off"
-    acts = "acts" if one.mode == "on" and one.may_stop else "in shadow"
-    if one.mode == "on" and not one.may_stop:
-        acts = "on, but not yet shown to be safe: in shadow"
-    told = f"{acts}; would have stopped {count(one.stops, 'run')}, {one.wrong} of the top tenth"
-    told += f" (at most {share(one.at_most)}), and saved {duration(one.saves_seconds)}"
-    return f"{told}; stopped {one.stopped}" if one.stopped else told
-
-
 def _drift(metric: str, one: HostDrift) -> Text:
-    limits = f"{value(metric, one.low)} to {value(metric, one.high)}"
-    told = (
-        f"{plain(one.host)}: {count(one.references, 'reference run')}, now {value(metric, one.now)}"
-    )
-    if one.outside:
-        return Text(f"{told}, outside {limits}: look at load and clocks", "red")
-    return Text(f"{told}, within {limits}")
+    return Text(plain(sentences.drift(metric, one)), "red" if one.outside else "")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,0 +1,94 @@
+"""How noisy it was: the seed against itself, drift, what did not count, what early stopping would have done."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import plotly.graph_objects as go
+
+from evo.report.drawing import NEUTRAL, PALETTE, blank, hover
+from evo.report.page import Figure, Section, Table
+from evo.report.told import Told
+from evo.terminal import sentences
+from evo.terminal.numbers import value
+from population.variant import DERIVED, Purpose
+
+LEAST_RUNS = 3
+
+
+def noise_section(told: Told) -> Section | None:
+    """What a difference has to stand out from, and whether the machine stayed itself."""
+    metric, one = told.findings.objective, told.overview
+    rows = _seed_runs(told)
+    if not rows:
+        return None
+    table = Table(("runs of the seed", "rung", "n", f"mean {metric}", "lowest to highest"), rows)
+    lines = [
+        *sentences.needs(told.findings),
+        f"Early stopping: {sentences.early(one.early_stopping)}.",
+    ]
+    if one.voided:
+        lines.append(f"Voided: {sentences.voided(one.voided)}.")
+    lines += [f"Drift: {sentences.drift(metric, host)}." for host in one.drift]
+    chart = _chart(told)
+    about = "The seed on one block, again and again: what moves here is the machine, not the code."
+    figures = (Figure("drift", chart, about),) if chart is not None else ()
+    return Section("noise", "Noise", lines, figures, (table,))
+
+
+def _seed_runs(told: Told) -> list[tuple[str, ...]]:
+    metric = told.findings.objective
+    rows: list[tuple[str, ...]] = []
+    for purpose in (Purpose.CALIBRATE, Purpose.REFERENCE):
+        runs = [
+            row.measurement
+            for row in told.record.rows
+            if row.measurement.order.variant_id == told.record.seed_id
+            and row.measurement.order.purpose is purpose
+            and metric in row.measurement.metrics
+            and DERIVED not in row.measurement.order.rung
+        ]
+        for rung in dict.fromkeys(run.order.rung for run in runs):
+            scores = [run.metrics[metric] for run in runs if run.order.rung == rung]
+            mean = value(metric, fmean(scores))
+            ends = f"{value(metric, min(scores))} to {value(metric, max(scores))}"
+            rows.append((purpose.value, rung, str(len(scores)), mean, ends))
+    return rows
+
+
+def _chart(told: Told) -> go.Figure | None:
+    """The seed's runs on block 0 of the proxy by time, calibration and references; None below three."""
+    metric, record = told.findings.objective, told.record
+    runs = [
+        run
+        for run in record.runs()
+        if run.order.variant_id == record.seed_id
+        and run.order.rung == record.proxy
+        and run.order.block == 0
+        and metric in run.metrics
+    ]
+    if len(runs) < LEAST_RUNS:
+        return None
+    began = runs[0].started_at
+    figure = blank("minutes", metric, height=260)
+    for purpose, hue in ((Purpose.CALIBRATE, NEUTRAL), (Purpose.REFERENCE, PALETTE[0])):
+        mine = [run for run in runs if run.order.purpose is purpose]
+        figure.add_trace(
+            go.Scatter(
+                x=[(run.started_at - began) / 60 for run in mine],
+                y=[run.metrics[metric] for run in mine],
+                mode="markers",
+                name=purpose.value,
+                marker={"color": hue, "size": 9},
+                text=[
+                    hover(f"{metric} {value(metric, run.metrics[metric])}", run.host)
+                    for run in mine
+                ],
+                hoverinfo="text",
+            )
+        )
+    for host in told.overview.drift[:1]:
+        faint = {"color": NEUTRAL, "width": 1, "dash": "dot"}
+        figure.add_hline(y=host.low, line=faint)
+        figure.add_hline(y=host.high, line=faint)
+    return figure
