@@ -201,6 +201,7 @@ def build_campaign(
                 _finder(folder, config, tell),
                 not loop.exact,
             ),
+            loop.exact,
         ),
         slots=bench.slots,
         tally=tally,
@@ -293,7 +294,8 @@ def build_portfolio(
         raise ConfigError(
             f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"
         )
-    return Portfolio(operators, config.operators)
+    models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
+    return Portfolio(operators, config.operators, config.portfolio, models)
 
 
 def _can_answer(llm: LlmSettings) -> bool:

@@ -23,6 +23,7 @@ from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
 from evo.mistakes import blame, in_words, nearest
 from operators.llm.settings import LlmSettings
+from operators.portfolio import PortfolioSettings
 from operators.registry import check_names
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
@@ -89,6 +90,7 @@ class Config(_Settings):
     )
     tune: TuneSettings = TuneSettings()
     agent: AgentSettings | None = None
+    portfolio: PortfolioSettings = PortfolioSettings()
     llm: LlmSettings | None = None
     knowledge: Path | None = None
     selection: SelectionSettings = SelectionSettings()

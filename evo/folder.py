@@ -40,6 +40,7 @@ CHANGEABLE = {
     "queue",
     "tune",
     "agent",
+    "portfolio",
     "name",
 }
 

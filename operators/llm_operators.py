@@ -46,6 +46,10 @@ class Ask(Protocol):
         """Whether no model is to be asked now."""
         ...
 
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the endpoints that may be asked now."""
+        ...
+
 
 class LlmOperator:
     """Asks for an edit of one source, and once more when the answer is none."""
@@ -65,9 +69,14 @@ class LlmOperator:
         """Whether its model does not answer, so that another operator should go."""
         return self._llm.rests()
 
+    def endpoints(self) -> tuple[str, ...]:
+        """The models it may be sent to."""
+        return self._llm.endpoints()
+
     def propose(self, request: Request) -> Draft:
         """The edited parent. Raises ProposalFailed with the cost of all that was asked."""
-        begun, cost, model, endpoint, reason = time.monotonic(), Cost(), "", "", ""
+        begun, cost, model, reason = time.monotonic(), Cost(), "", ""
+        endpoint = request.endpoint
         messages = self._brief(request)
         for _ in range(ASKS):
             try:

@@ -13,7 +13,7 @@ from operators.history import History, NoHistory
 from operators.knowledge import Passage
 from operators.llm.prompt_settings import PromptSettings
 from population.records import JudgedIdea, Note
-from population.variant import Cost, Estimate
+from population.variant import OURSELVES, Cost, Estimate
 
 
 class Kin(StrEnum):
@@ -96,7 +96,7 @@ class Draft:
 
     source: str
     idea: str
-    author: str = "evotrain"
+    author: str = OURSELVES
     model: str = ""
     cost: Cost = Cost()
     idea_id: int | None = None  # a known idea that it tries
@@ -129,4 +129,13 @@ class MayRest(Protocol):
 
     def rests(self) -> bool:
         """Whether another operator should go now."""
+        ...
+
+
+@runtime_checkable
+class AsksModels(Protocol):
+    """An operator that asks a model and can be told which."""
+
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the endpoints that answer now."""
         ...

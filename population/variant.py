@@ -39,6 +39,9 @@ class Purpose(StrEnum):
     GRADUATE = "graduate"
 
 
+OURSELVES = "evotrain"  # the author of what no model and no person wrote
+
+
 class Outcome(StrEnum):
     """What became of one proposal."""
 
@@ -134,14 +137,13 @@ class Proposal:
     reason: str = ""
     variant: Variant | None = None
     idea: str = ""
-    author: str = "evotrain"
+    author: str = OURSELVES
     model: str = ""
     cost: Cost = Cost()
     seen: int = 0
     idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
 
 
-OURSELVES = "evotrain"  # the author of what no model and no person thought of
 
 
 @dataclass(frozen=True, slots=True)

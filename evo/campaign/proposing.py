@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from evo.campaign.history import histories
+from evo.campaign.pulls import Pulls
 from evo.campaign.repairs import Repairs
 from evo.campaign.scenes import Scenes, Surroundings
 from evo.campaign.tally import Tally
@@ -24,7 +25,7 @@ from population.selection import (
     population,
 )
 from population.store import Store
-from population.variant import Cost, Outcome, Parent, Proposal, Variant, variant_id
+from population.variant import OURSELVES, Cost, Outcome, Parent, Proposal, Variant, variant_id
 
 IDEA_CHARACTERS = 400
 
@@ -41,6 +42,7 @@ class Proposer:
         open_store: Callable[[], Store],
         check_source: Callable[[str], str | None],
         surroundings: Surroundings,
+        exact: bool = False,
     ) -> None:
         self._portfolio = portfolio
         self._tally = tally
@@ -51,6 +53,7 @@ class Proposer:
         self._at = surroundings
         self._scenes = Scenes(tally, lineage, surroundings)
         self._repairs = Repairs(tally, lineage, surroundings.rung)
+        self._pulls = Pulls(portfolio, tally, surroundings.rung, exact)
         self._history = histories(tally, lineage, surroundings.rung)
 
     def rests(self) -> bool:
@@ -65,23 +68,25 @@ class Proposer:
         with self._open_store() as store:
             people = self._population(upto)
             failed = self._failed(store, people, number, upto)
-            operator = self._portfolio.choose(rng, lambda one: self._can(one, people, failed))
-            if operator is None:
+            pulls = self._pulls(store, upto)
+            choice = self._portfolio.choose(rng, lambda one: self._can(one, people, failed), pulls)
+            if choice is None:
                 return Proposal(
                     number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
                 )
+            operator = choice.operator
             parents = self._parents(operator, people, failed, rng)
             views = self._scenes.views(store, parents, upto)
             scene = self._scenes.scene(store, parents, views, upto)
             history = self._history(store, upto)
-            request = Request(number, views, rng, scene, history=history)
+            request = Request(number, views, rng, scene, choice.endpoint, history)
             try:
                 draft = operator.propose(request)
             except ProposalFailed as failure:
                 cost = _timed(failure.cost, started)
                 return Proposal(
                     number, operator.name, parents, Outcome.FAILED, one_line(failure.reason),
-                    model=failure.model, cost=cost, seen=seen,
+                    author=choice.endpoint or OURSELVES, model=failure.model, cost=cost, seen=seen,
                 )  # fmt: skip
         return self.judge(number, operator.name, parents, draft, seen, started)
 

@@ -77,6 +77,10 @@ class LlmClient:
         """Whether no endpoint is to be asked now, so that other operators should go first."""
         return not self._ready()
 
+    def endpoints(self) -> tuple[str, ...]:
+        """The names of the endpoints that may be asked now."""
+        return tuple(one.name for one in self._ready())
+
     def _ready(self) -> list[Endpoint]:
         """The endpoints that have their key and do not rest."""
         return [

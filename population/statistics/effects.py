@@ -109,6 +109,14 @@ def posterior(gains: npt.ArrayLike, variances: npt.ArrayLike, prior: Effects) ->
     return Belief(mean, np.sqrt(np.maximum(spread, 0.0)), shares[1])
 
 
+def expected_gain(gains: npt.ArrayLike, variances: npt.ArrayLike, prior: Effects) -> Floats:
+    """The mean of max(effect, 0): how probable a gain is, times its size (arrays broadcast)."""
+    y, v = np.asarray(gains, dtype=np.float64), np.asarray(variances, dtype=np.float64)
+    shares, means, _ = _parts(y, v, prior)
+    expected: Floats = shares[1] * means[1]
+    return expected
+
+
 def child_value(
     measured_gain: npt.ArrayLike,
     own_variance: npt.ArrayLike,

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from evo.campaign.tally import Tally
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
 from operators.operator import Draft, Kin, Operator, Request
-from operators.portfolio import Portfolio
+from operators.portfolio import Portfolio, PortfolioSettings
 from population.archive import DEFAULT_OBJECTIVES
 from population.fingerprint import fingerprint
 from population.ladder import KINDS, Ladder
@@ -128,6 +128,8 @@ def make_campaign(
     rungs: Sequence[Rung] = (PROXY,),
     certification: CertificationSettings = CertificationSettings(attempts=0),
     campaign_seed: int = 0,
+    portfolio: PortfolioSettings | None = None,
+    endpoints: Mapping[str, float] | None = None,
     guards: Sequence[Callable[[], str]] = (),
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
@@ -145,13 +147,14 @@ def make_campaign(
     board = Board([f"slot{k}" for k in range(slots)])
     recorder = Recorder(open_store, lambda text: None)
     proposer = Proposer(
-        Portfolio(chosen, {one.name: 1.0 for one in chosen}),
+        Portfolio(chosen, {one.name: 1.0 for one in chosen}, portfolio, endpoints),
         tally,
         lineage,
         SelectionSettings(),
         open_store,
         lambda source: None,
         Surroundings(campaign_seed, "", rungs[0].name, "a fake rung"),
+        loop.exact,
     )
     parts = Parts(
         open_store=open_store,

@@ -12,6 +12,7 @@ from evo.campaign.tally import Tally
 from operators.history import State
 from operators.nudge import Nudge
 from operators.operator import Draft, Kin, Request
+from operators.portfolio import Mode, PortfolioSettings
 from operators.revert import Revert
 from operators.source.knobs import with_knobs
 from operators.tune import Tune
@@ -42,7 +43,12 @@ class FakeEdit:
 def test_tune_is_told_what_others_measured_and_revert_finds_its_line(tmp_path):
     open_store = make_store(tmp_path / "campaign.db", SOURCE)
     operators = [Tune(), Nudge(), FakeEdit(), Revert()]
-    make_campaign(open_store, operators=operators, budget=BudgetSettings(variants=40)).run()
+    make_campaign(
+        open_store,
+        operators=operators,
+        budget=BudgetSettings(variants=40),
+        portfolio=PortfolioSettings(mode=Mode.FIXED),
+    ).run()
     with open_store() as store:
         made = proposals(store)
     tuned = [one for one in made if one.operator == "tune" and one.outcome is Outcome.VARIANT]

@@ -1,0 +1,131 @@
+"""The portfolio in a campaign: over the wire, by rows alone, and the same again.
+
+A scripted server knows good and bad edits; the evaluator knows what they are worth. A good model's reply is
+a good edit more often, a good operator's too.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evo.campaign.budget import BudgetSettings
+from evo.campaign.parts import LoopSettings
+from evo.campaign.policy import PolicySettings
+from evo.evaluation.process import Watch
+from evo.evaluation.slots import Slot
+from operators.briefing import mutate_messages
+from operators.llm.client import LlmClient
+from operators.llm.settings import Endpoint, LlmSettings
+from operators.llm_operators import LlmMutate, LlmOperator
+from operators.nudge import Nudge
+from operators.operator import Kin
+from population.reading import proposals
+from population.records import Proposed
+from population.variant import Measurement, Order, Status
+from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
+from tests.operators.fake_openai import Asked, FakeOpenAI
+from tests.operators.purses import FakeLedger, FakePurse
+
+PROPOSALS = 150
+LATE = 75  # of the first 150: after it the better half is known
+GOOD, POOR = 0.5, 0.04  # chance of a good edit, by how many of model and operator are the better
+NOISE = 0.01
+SEED = "LEVEL = 0\nLR = 0.1  # knob: log 0.01 1\n"
+
+
+class FakeLandscape(FakeEvaluator):
+    """Each level is worth a gain of two sds of a run; a bad edit costs three."""
+
+    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+        values: dict[str, float] = {}
+        exec(source, values)
+        rng = random.Random(f"{source}{order.block}")
+        score = 2.0 - 2 * NOISE * values["LEVEL"] + rng.gauss(0, NOISE)
+        metrics = {"val_bpb": score, "parameters": 1000.0, "added_nodes": 0.0}
+        return Measurement(order, Status.OK, metrics=metrics, wall_seconds=1.0)
+
+
+class Script:
+    """Answers with a good or a bad edit of LEVEL, by model and by operator; `swapped` turns them around."""
+
+    def __init__(self, better_model: str, better_operator: str) -> None:
+        self.better = better_model, better_operator
+        self.swapped = False
+        self.lock, self.number, self.rng = threading.Lock(), 0, random.Random(1)
+
+    def __call__(self, asked: Asked) -> str:
+        with self.lock:
+            self.number += 1
+            old = re.findall(r"^LEVEL = (\S+)$", asked.prompt, re.MULTILINE)[0]
+            level = float(old)
+            operator = "bold" if "Be bold." in asked.prompt else "llm_mutate"
+            fits = (asked.body["model"] == self.better[0], operator == self.better[1])
+            known = [one for one, name in zip(fits, self.better, strict=True) if name]
+            good = self.rng.random() < (GOOD if all(known) != self.swapped else POOR)
+            new = level + 1 + self.number * 1e-9 if good else level - 1.5 - self.number * 1e-9
+        return (
+            f"IDEA: edit {self.number}\n<<<<<<< SEARCH\nLEVEL = {old}\n=======\n"
+            f"LEVEL = {new:.9f}\n>>>>>>> REPLACE"
+        )
+
+
+def asking(url: str, models: tuple[str, ...], bold: bool) -> list[LlmOperator]:
+    """One operator or two, over so many models of one server."""
+    endpoints = tuple(
+        Endpoint(name=one, model=one, base_url=url, key_env="", max_tokens=200) for one in models
+    )
+    client = LlmClient(LlmSettings(endpoints=endpoints), FakePurse(), FakeLedger([]), environ={})
+    mutate = LlmMutate(client)
+
+    def boldly(request):
+        system, user = mutate_messages(request)
+        return (system, replace(user, content=f"{user.content}\nBe bold."))
+
+    return [mutate, *([LlmOperator("bold", Kin.ONE, "parent", boldly, client)] if bold else [])]
+
+
+def run_to(open_store, script: Script, server: FakeOpenAI, variants: int, settings=None, loop=None):
+    models = ("large", "small") if script.better[0] else ("large",)
+    make_campaign(
+        open_store,
+        evaluator=FakeLandscape(),
+        operators=[*asking(server.base_url, models, bool(script.better[1])), Nudge()],
+        endpoints=dict.fromkeys(models, 1.0),
+        slots=1,
+        budget=BudgetSettings(variants=variants),
+        policy=PolicySettings(seed_blocks=4, seed_repeats=0, final_blocks=0),
+        loop=loop or LoopSettings(exact=True),
+        portfolio=settings,
+    ).run()
+    with open_store() as store:
+        return proposals(store)
+
+
+def share(made: list[Proposed], script: Script) -> float:
+    """Of the tokens, those that went to the better model or operator."""
+    spent = [one for one in made if one.cost.tokens_in]
+    better = [one for one in spent if one.model in script.better or one.operator in script.better]
+    part = sum(one.cost.tokens_in for one in better) / sum(one.cost.tokens_in for one in spent)
+    return 1 - part if script.swapped else part
+
+
+@pytest.mark.parametrize("better", [("large", ""), ("small", ""), ("", "llm_mutate"), ("", "bold")])
+def test_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
+    tmp_path: Path, better: tuple[str, str]
+) -> None:
+    open_store, script = make_store(tmp_path / "campaign.db", SEED), Script(*better)
+    with FakeOpenAI(script) as server:
+        made = run_to(open_store, script, server, PROPOSALS)
+        first = share(made, script), share(made[-LATE:], script)
+        script.swapped = True
+        made = run_to(open_store, script, server, 2 * PROPOSALS)
+    after = share(made[-LATE:], script)
+    print(better, first, after)
+    assert first[0] >= 0.7
+    assert after >= 0.7
