@@ -144,8 +144,6 @@ class Proposal:
     idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """One run to make: the key of the measurement that will show what it did."""

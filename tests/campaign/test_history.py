@@ -46,7 +46,7 @@ def test_tune_is_told_what_others_measured_and_revert_finds_its_line(tmp_path):
     make_campaign(
         open_store,
         operators=operators,
-        budget=BudgetSettings(variants=40),
+        budget=BudgetSettings(variants=70),
         portfolio=PortfolioSettings(mode=Mode.FIXED),
     ).run()
     with open_store() as store:

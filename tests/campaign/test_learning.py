@@ -115,7 +115,15 @@ def share(made: list[Proposed], script: Script) -> float:
     return 1 - part if script.swapped else part
 
 
-@pytest.mark.parametrize("better", [("large", ""), ("small", ""), ("", "llm_mutate"), ("", "bold")])
+@pytest.mark.parametrize(
+    "better",
+    [
+        ("small", ""),
+        ("", "bold"),
+        pytest.param(("large", ""), marks=pytest.mark.soak),
+        pytest.param(("", "llm_mutate"), marks=pytest.mark.soak),
+    ],
+)
 def test_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
     tmp_path: Path, better: tuple[str, str]
 ) -> None:
@@ -126,6 +134,5 @@ def test_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
         script.swapped = True
         made = run_to(open_store, script, server, 2 * PROPOSALS)
     after = share(made[-LATE:], script)
-    print(better, first, after)
     assert first[0] >= 0.7
     assert after >= 0.7

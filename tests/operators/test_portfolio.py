@@ -137,6 +137,6 @@ def test_a_model_that_rests_is_not_chosen() -> None:
 
 def test_an_endpoint_that_weighs_more_is_expected_to_earn_more() -> None:
     operators = [FakeAsking("mutate")]
-    settings = PortfolioSettings(explore=1.0)
+    settings = PortfolioSettings(explore=0.0)
     counts = names(Portfolio(operators, LLM, settings, {"a": 3.0, "b": 1.0}))
     assert counts[Arm("mutate", "a")] > 2 * counts[Arm("mutate", "b")]
