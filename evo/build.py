@@ -40,6 +40,7 @@ from evo.evaluation.static_check import check_source
 from evo.folder import AGENTS, RUNS, WEIGHTS, CampaignError, Folder
 from operators.agent import Desk
 from operators.knowledge import Knowledge, Passage
+from operators.llm.forms import Forms
 from operators.llm.prompt_settings import PromptSettings
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.portfolio import Portfolio
@@ -269,6 +270,7 @@ def build_portfolio(
     say: Callable[[str], None],
     tell: Callable[[str], None],
     desk: Desk | None = None,
+    forms: Forms | None = None,
 ) -> Portfolio:
     """The operators of a config. Without a key for any endpoint, those that need no model.
 
@@ -281,7 +283,7 @@ def build_portfolio(
     )
     if asking and config.llm and _can_answer(config.llm):
         calls = StoredCalls(recorder)
-        context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell)
+        context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell, forms=forms)
     elif asking:
         say(
             f"no language model ({', '.join(wanting)} not set): running on the operators that need none"

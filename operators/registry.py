@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from operators.agent import Agent, Desk
+from operators.llm.forms import Forms
 from operators.llm.ledger import Ledger
 from operators.llm.purse import Purse
 from operators.llm.settings import LlmSettings
@@ -68,6 +69,7 @@ class LlmContext:
     stopping: Callable[[], bool] = lambda: False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     say: Callable[[str], None] = lambda text: None
+    forms: Forms | None = None
 
 
 def check_names(names: Mapping[str, float]) -> None:
@@ -120,4 +122,6 @@ def _client(llm: LlmContext) -> Ask:
         return ReplayClient(llm.settings, Recorded(llm.settings.replay), llm.ledger)
     from operators.llm.client import LlmClient
 
-    return LlmClient(llm.settings, llm.purse, llm.ledger, llm.stopping, llm.environ, llm.say)
+    return LlmClient(
+        llm.settings, llm.purse, llm.ledger, llm.stopping, llm.environ, llm.say, llm.forms
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 
 from operators.llm.settings import PLACEHOLDER_KEY
 from population.variant import Cost
@@ -58,10 +60,12 @@ class CallFailed(Exception):
         unknown: bool = False,
         reply: str = "",
         ours: bool = False,
+        status: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason, self.again, self.wait, self.reply = reason, again, wait, reply
         self.usage = usage or Usage()
+        self.status = status  # of HTTP, where the server answered with an error
         self.ours = ours  # not the endpoint's doing
         self.unknown = unknown  # the server may have billed it all the same: book what was held
 
@@ -149,3 +153,18 @@ def error_message(body: object) -> str:
     if not isinstance(body, str) or "<html" in body.lower():
         return ""
     return one_line(body, 200)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds a server asks to wait (`retry-after-ms`, `Retry-After` as seconds or a date)."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
+        value = headers.get("retry-after", "").strip()
+        if not value:
+            return None
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None

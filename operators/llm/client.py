@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 import numpy as np
 import openai
@@ -25,9 +24,19 @@ from operators.llm.answer import (
     one_line,
     prompt_text,
     read_answer,
+    retry_after,
     scrub,
 )
 from operators.llm.breaker import Breaker, Patience
+from operators.llm.forms import (
+    PROBE,
+    Form,
+    Forms,
+    dressed,
+    is_probed,
+    response_format,
+    undressed,
+)
 from operators.llm.ledger import ASKED, Ledger
 from operators.llm.purse import Hold, Purse
 from operators.llm.settings import Endpoint, LlmSettings
@@ -36,6 +45,7 @@ from population.variant import Cost, LlmCall
 
 _POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
 _CONNECT_SECONDS = 20.0
+_REFUSING = (400, 404, 415, 422, 500, 501)  # how servers answer a field that they do not know
 _STOPPING = "the campaign is stopping"
 
 
@@ -48,6 +58,7 @@ class _Call:
     prompt: str
     hold: Hold
     proposal_number: int
+    response_format: dict[str, object] | None = None
 
 
 class LlmClient:
@@ -61,9 +72,11 @@ class LlmClient:
         stopping: Callable[[], bool] = lambda: False,
         environ: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda text: None,
+        forms: Forms | None = None,
     ) -> None:
         self._settings, self._purse, self._ledger = settings, purse, ledger
         self._stopping, self._say = stopping, say
+        self._forms = forms or Forms()
         self._environ = os.environ if environ is None else environ
         self._clients: dict[tuple[str, str], openai.OpenAI] = {}
         self._lock = threading.Lock()
@@ -102,10 +115,8 @@ class LlmClient:
         """
         chosen = self._pick(rng, endpoint)
         begun, spent = time.monotonic(), list[LlmCall]()
-        prompt = prompt_text(messages)
-        tokens_in = estimate_tokens(prompt)
-        hold = Hold(tokens_in + chosen.max_tokens, chosen.dollars(tokens_in, chosen.max_tokens))
-        call = _Call(chosen, tuple(messages), prompt, hold, proposal_number)
+        form = self._forms.of(chosen, lambda one: self._probe(chosen, one, proposal_number, spent))
+        call = _call_of(chosen, dressed(messages, form), proposal_number, response_format(form))
         try:
             text = self._retrying(rng)(self._attempt, call, spent, rng)
         except CallFailed as failed:
@@ -113,7 +124,26 @@ class LlmClient:
             reason = self._clean(reason + (f" ({len(spent)} attempts)" if len(spent) > 1 else ""))
             cost = _cost(spent, time.monotonic() - begun)
             raise ProposalFailed(reason, cost, chosen.model) from None
-        return Reply(text, chosen.name, chosen.model, _cost(spent, time.monotonic() - begun))
+        cost = _cost(spent, time.monotonic() - begun)
+        return Reply(undressed(text, form), chosen.name, chosen.model, cost)
+
+    def _probe(
+        self, endpoint: Endpoint, form: Form, number: int, spent: list[LlmCall]
+    ) -> bool | None:
+        """Whether an endpoint answers in a form; an error of the server means that it cannot.
+
+        Its breaker hears nothing of it: a field that is not supported is not a server that is down.
+        """
+        key, breaker = endpoint.key(self._environ), self._breakers[endpoint.name]
+        if key is None or breaker.rests() or self._stopping():
+            return None
+        asked = (Message("user", PROBE, {"probe": estimate_tokens(PROBE)}),)
+        call = _call_of(endpoint, asked, number, response_format(form, probe=True))
+        try:
+            text = self._paid(call, key, spent)
+        except CallFailed as failed:
+            return False if failed.status in _REFUSING and form is not Form.TEXT else None
+        return form is Form.TEXT or is_probed(text)
 
     def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
         every = self._settings.endpoints
@@ -278,6 +308,8 @@ class LlmClient:
         completions = self._client(endpoint, key).chat.completions.with_streaming_response
         messages = [{"role": one.role, "content": one.content} for one in call.messages]
         extra: dict[str, object] = {endpoint.max_tokens_field: endpoint.max_tokens}
+        if call.response_format is not None:
+            extra["response_format"] = call.response_format
         if endpoint.temperature is not None:
             extra["temperature"] = endpoint.temperature
         try:
@@ -311,6 +343,18 @@ class LlmClient:
             return found
 
 
+def _call_of(
+    endpoint: Endpoint,
+    messages: tuple[Message, ...],
+    number: int,
+    response_format: dict[str, object] | None,
+) -> _Call:
+    prompt = prompt_text(messages)
+    tokens_in = estimate_tokens(prompt)
+    hold = Hold(tokens_in + endpoint.max_tokens, endpoint.dollars(tokens_in, endpoint.max_tokens))
+    return _Call(endpoint, messages, prompt, hold, number, response_format)
+
+
 def _read(chunks: Iterable[bytes], endpoint: Endpoint, deadline: float) -> bytes:
     """The whole body, bounded in size and time."""
     body = bytearray()
@@ -338,25 +382,10 @@ def _refused(error: openai.APIStatusError) -> CallFailed:
     if getattr(error, "code", None) == "insufficient_quota":
         passing = False
     reason = f"HTTP {status}" + (f": {said}" if said else "")
-    wait = _retry_after(error.response.headers)
+    wait = retry_after(error.response.headers)
     if passing and wait:
         reason += f" (asks to wait {wait:.0f} s)"
-    return CallFailed(reason, again=passing, wait=wait, reply=one_line(said, 500))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds a server asks to wait (`retry-after-ms`, `Retry-After` as seconds or a date)."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
-        value = headers.get("retry-after", "").strip()
-        if not value:
-            return None
-        if value.replace(".", "", 1).isdigit():
-            return float(value)
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError, OverflowError):
-        return None
+    return CallFailed(reason, again=passing, wait=wait, reply=one_line(said, 500), status=status)
 
 
 def _cost(calls: Sequence[LlmCall], seconds: float) -> Cost:

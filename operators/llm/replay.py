@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from operators.llm.answer import Message, Reply, prompt_text, scrub
+from operators.llm.forms import Form, dressed, undressed
 from operators.llm.ledger import ASKED, Ledger
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
@@ -67,8 +68,11 @@ class ReplayClient:
     ) -> Reply:
         """What the endpoint answered to this very prompt. Raises ProposalFailed when it never did."""
         chosen = self._pick(rng, endpoint)
-        prompt = scrub(prompt_text(messages), [])
-        found = self._recorded.take(chosen.name, prompt)
+        for form in reversed(Form):
+            prompt = scrub(prompt_text(dressed(messages, form)), [])
+            found = self._recorded.take(chosen.name, prompt)
+            if found is not None:
+                break
         if found is None:
             raise ProposalFailed(
                 f"{chosen.name}: the replayed campaign never sent this prompt", model=chosen.model
@@ -78,7 +82,7 @@ class ReplayClient:
         self._record(chosen, prompt, outcome, text, proposal_number, parts)
         if outcome != "ok":
             raise ProposalFailed(f"{chosen.name}: {outcome} (replayed)", model=chosen.model)
-        return Reply(text, chosen.name, chosen.model, Cost())
+        return Reply(undressed(text, form), chosen.name, chosen.model, Cost())
 
     def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
         endpoints = self._settings.endpoints

@@ -1,0 +1,92 @@
+"""The form of answers: what a server can do is probed once, and a refusal is not a fault."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from operators.llm.answer import Message
+from operators.llm.client import LlmClient
+from operators.llm.forms import PROBE, Form, Forms, undressed
+from operators.llm.settings import Endpoint, LlmSettings
+from operators.operator import ProposalFailed
+from operators.source.edits import apply_reply
+from population.variant import LlmCall
+from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.purses import FakeLedger, FakePurse
+from tests.operators.samples import SMALL
+
+EDIT = {
+    "idea": "warmer\nstart",
+    "idea_number": 12,
+    "edits": [{"search": "WARMUP = 0.1  # knob: float 0.0 0.5", "replace": "WARMUP = 0.2"}],
+    "file": "",
+}
+TEXT = "IDEA: plain"
+
+
+def server_that(able: str, refusal: int = 400) -> FakeOpenAI:
+    """A server that can answer in this form and in free text."""
+
+    def answer(asked: Asked) -> str | Answer:
+        kind = asked.body.get("response_format", {}).get("type", "text").removeprefix("json_")
+        if kind not in (able, "text"):
+            return Answer("unknown field response_format", status=refusal)
+        if asked.prompt == PROBE:
+            return '{"ok": true}' if kind != "text" else "fine"
+        return json.dumps(EDIT) if kind != "text" else TEXT
+
+    return FakeOpenAI(answer)
+
+
+def client_of(server: FakeOpenAI, calls: list[LlmCall], forms: Forms) -> LlmClient:
+    endpoint = Endpoint(
+        name="a", model="m", base_url=server.base_url, key_env="", reply="auto", max_tokens=100
+    )
+    settings = LlmSettings(endpoints=(endpoint,), attempts=1, rest_after=1)
+    return LlmClient(settings, FakePurse(), FakeLedger(calls), environ={}, forms=forms)
+
+
+@pytest.mark.parametrize("refusal", [400, 422, 500])
+@pytest.mark.parametrize(("able", "probes"), [("schema", 1), ("object", 2), ("text", 3)])
+def test_the_strictest_form_that_works_is_found_once_and_kept(
+    able: str, probes: int, refusal: int
+) -> None:
+    calls, kept, rng = list[LlmCall](), list[dict[str, str]](), np.random.default_rng(0)
+    with server_that(able, refusal) as server:
+        client = client_of(server, calls, Forms(keep=kept.append))
+        replies = [client.ask([Message("user", "improve")], rng, 3) for _ in range(2)]
+        assert len(server.requests) == probes + 2
+        assert not client.rests()  # a refused field is no failure, though one failure makes it rest
+        again = client_of(server, [], Forms(kept[-1]))
+        again.ask([Message("user", "improve")], rng)
+        assert len(server.requests) == probes + 3
+    assert list(kept[-1].values()) == [able]
+    assert len(calls) == probes + 2 and {call.proposal_number for call in calls} == {3}
+    assert replies[0].cost.tokens_in == replies[1].cost.tokens_in + 100 * sum(
+        call.outcome == "ok" for call in calls[:probes]
+    )
+    if able != "text":
+        assert replies[0].text.startswith("IDEA 12: warmer start\n")
+        assert "WARMUP = 0.2\n" in apply_reply(SMALL, replies[0].text)
+    else:
+        assert replies[0].text == TEXT
+
+
+def test_of_a_server_that_is_down_nothing_is_remembered() -> None:
+    kept = list[dict[str, str]]()
+    with FakeOpenAI([Answer(status=500)]) as server:
+        client = client_of(server, [], Forms(keep=kept.append))
+        with pytest.raises(ProposalFailed, match="HTTP 500"):
+            client.ask([Message("user", "improve")], np.random.default_rng(0))
+    assert not kept
+
+
+def test_a_whole_file_and_broken_json_are_read_as_well() -> None:
+    new = SMALL.replace("BATCH = 32", "BATCH = 64")
+    text = undressed(json.dumps({"idea": "x", "edits": [], "file": new}), Form.OBJECT)
+    assert apply_reply(SMALL, text) == new
+    for odd in ("{", "[1]", '{"edits": 3}', "IDEA: x"):
+        assert undressed(odd, Form.SCHEMA) == odd
