@@ -151,6 +151,7 @@ def build_campaign(
         lineage = Lineage.of(store)
         tally = _known(store, config, lineage)
         used = spent(store)
+        known_forms = dict(store.setting("llm_forms", {}))
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
         tally.veto(ladder.vetoed)
@@ -166,6 +167,11 @@ def build_campaign(
 
     recorder = Recorder(folder.open_store, wait)
     stopping = threading.Event()
+
+    def keep_forms(known: dict[str, str]) -> None:
+        recorder.submit(lambda store: store.set_setting("llm_forms", known))
+
+    forms = Forms(known_forms, keep_forms)
 
     def tell(text: str, kind: str = "model") -> None:
         event = board.tell(kind, text)
@@ -187,7 +193,7 @@ def build_campaign(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
         proposer=Proposer(
-            build_portfolio(config, budget, recorder, stopping, say, tell, desk),
+            build_portfolio(config, budget, recorder, stopping, say, tell, desk, forms),
             tally,
             lineage,
             config.selection,

@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evo.config import ConfigError
+from operators.llm.answer import Message, prompt_text
+from operators.llm.replay import Recorded, ReplayClient
+from operators.llm.settings import Endpoint, LlmSettings
+from operators.operator import ProposalFailed
 from population.reading import proposals
 from population.store import Store
+from population.variant import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
 from tests.operators.fake_openai import FakeOpenAI
+from tests.operators.purses import FakeLedger
 
 pytestmark = pytest.mark.sandbox
 
@@ -23,7 +30,7 @@ def config_in(folder: Path, base_url: str, **llm: Any) -> Path:
         folder,
         operators={"llm_mutate": 2, "llm_rewrite": 1, "nudge": 1},
         llm={"endpoints": [endpoint], **llm},
-        budget={"variants": 6},
+        budget={"variants": 4},
         rungs={"proxy": {"depth": 1, "context": 64, "budget": 50_000, "rows": 64}},
         clock="tokens",
         slots=1,
@@ -54,17 +61,23 @@ def test_the_same_variants_come_from_the_records_and_nothing_is_billed(tmp_path:
     assert ("brief",) in told and ("sources",) in told
 
 
-def test_a_prompt_that_was_never_sent_is_a_failed_proposal(tmp_path: Path) -> None:
-    first = tmp_path / "first"
-    with FakeOpenAI(lone_edits(delay=0)) as server:
-        run_here(config_in(tmp_path / "a", server.base_url), first)
-        url = server.base_url
-    config = config_in(tmp_path / "b", url, replay=str(first / "campaign.db"))
-    config.write_text(config.read_text().replace("seed_blocks: 2", "seed_blocks: 1"))
-    run_here(config, tmp_path / "again")
-    with Store.open(tmp_path / "again" / "campaign.db", read_only=True) as store:
-        reasons = {p.reason for p in proposals(store) if p.operator.startswith("llm")}
-    assert "fake: the replayed campaign never sent this prompt" in reasons
+def test_a_prompt_that_was_never_sent_fails_clearly_and_is_no_call(tmp_path: Path) -> None:
+    asked = (Message("user", "improve"),)
+    with Store.create(tmp_path / "campaign.db") as store:
+        for outcome, reply in (("HTTP 500", ""), ("ok", "hello")):
+            store.add_llm_call(
+                LlmCall("fake", "m", prompt_text(asked), reply, 9, 9, 1.0, 1.0, outcome)
+            )
+    settings = LlmSettings(endpoints=(Endpoint(name="fake", model="m"),))
+    calls = list[LlmCall]()
+    client = ReplayClient(settings, Recorded(tmp_path / "campaign.db"), FakeLedger(calls))
+    rng = np.random.default_rng(0)
+    with pytest.raises(ProposalFailed, match="fake: the replayed campaign never sent this prompt"):
+        client.ask([Message("user", "another")], rng)
+    assert not calls
+    reply = client.ask(asked, rng)
+    assert (reply.text, reply.cost.tokens_in, reply.cost.dollars) == ("hello", 0, 0.0)
+    assert [(one.outcome, one.tokens_in) for one in calls] == [("ok", 0)]
 
 
 def test_records_that_are_not_there_are_named(tmp_path: Path) -> None:
