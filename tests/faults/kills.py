@@ -74,11 +74,11 @@ class KilledCampaign:
     def _start(self) -> subprocess.Popen[bytes]:
         words = ["run", "campaign.yaml"]
         if self.folder.database.exists():
-            words = ["resume"]
             with self.folder.open_store() as store:
                 if self._screens(store) >= self._variants:  # it reached its end: more to do
                     self._variants += 6
-                    words += ["--set", f"budget.variants={self._variants}"]
+            # said each time: a kill can come before it is written
+            words = ["resume", "--set", f"budget.variants={self._variants}"]
         env = {"STANDIN_KEY": KEY}
         return start_evo(*words, "--dir", "c", "--plain", cwd=self.home, env=env)
 
