@@ -61,10 +61,10 @@ WORLDS = (
 )
 
 
-def ours(half_life: float = 50, explore: float = 0.1, sure: float = SURE) -> Chooser:
+def ours(half_life: float = 40, explore: float = 0.15, sure: float = SURE) -> Chooser:
     def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
         if rng.random() < explore:
-            return int(rng.choice(len(ARMS), p=priors / priors.sum()))
+            return int(rng.integers(len(ARMS)))
         shape, runs = posteriors(ARMS, priors, pulls, half_life)
         times = sure / SURE
         return int(np.argmax(rng.gamma(times * shape) / (times * runs)))
@@ -92,7 +92,7 @@ def sums(
     return n, gains, costs, top
 
 
-def beta(half_life: float = 50) -> Chooser:
+def beta(half_life: float = 40) -> Chooser:
     """Thompson on gain / largest gain as a fractional success (Agrawal and Goyal 2012), over mean cost."""
 
     def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
@@ -104,7 +104,7 @@ def beta(half_life: float = 50) -> Chooser:
     return choose
 
 
-def ucb(half_life: float = 50) -> Chooser:
+def ucb(half_life: float = 40) -> Chooser:
     """Discounted UCB (Garivier and Moulines 2011) on gain / largest gain, over mean cost."""
 
     def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
@@ -116,7 +116,7 @@ def ucb(half_life: float = 50) -> Chooser:
     return choose
 
 
-def greedy(half_life: float = 50) -> Chooser:
+def greedy(half_life: float = 40) -> Chooser:
     """The best so far per cost, with 10 % at random."""
 
     def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
@@ -166,9 +166,9 @@ CHOOSERS: dict[str, Chooser] = {
     "greedy, 10 % random": greedy(),
     "discounted UCB": ucb(),
     "Thompson, beta": beta(),
-    "Thompson, gamma x 5 (ours)": ours(),
-    "ours, half-life 25": ours(25),
-    "ours, half-life 100": ours(100),
+    "Thompson, gamma x 3 (ours)": ours(),
+    "ours, half-life 20": ours(20),
+    "ours, half-life 80": ours(80),
     "ours, plain Thompson": ours(sure=1.0),
     "ours, no exploring": ours(explore=0.0),
 }

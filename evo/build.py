@@ -44,7 +44,13 @@ from operators.llm.forms import Forms
 from operators.llm.prompt_settings import PromptSettings
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.portfolio import Portfolio
-from operators.registry import LlmContext, OperatorSettings, build_operators, names_with_llm
+from operators.registry import (
+    CONTROLS,
+    LlmContext,
+    OperatorSettings,
+    build_operators,
+    names_with_llm,
+)
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
@@ -303,7 +309,7 @@ def build_portfolio(
             f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"
         )
     models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
-    return Portfolio(operators, config.operators, config.portfolio, models)
+    return Portfolio(operators, config.operators, config.portfolio, models, CONTROLS)
 
 
 def _can_answer(llm: LlmSettings) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -89,7 +89,10 @@ class Choice:
 
 
 class Portfolio:
-    """Chooses among operators and the endpoints they may ask; `weights` of both are priors, or shares."""
+    """Chooses among operators and the endpoints they may ask; `weights` of both are priors, or shares.
+
+    `controls`: operators whose children cannot gain; they keep the share that their weight gives them.
+    """
 
     def __init__(
         self,
@@ -97,9 +100,11 @@ class Portfolio:
         weights: Mapping[str, float],
         settings: PortfolioSettings | None = None,
         endpoints: Mapping[str, float] | None = None,
+        controls: Collection[str] = (),
     ) -> None:
         self.operators = tuple(operators)
         self.weights = {one.name: float(weights[one.name]) for one in self.operators}
+        self.controls = frozenset(controls)
         self.settings, self.endpoints = settings or PortfolioSettings(), dict(endpoints or {})
         if not self.operators or any(not weight >= 0 for weight in self.weights.values()):
             raise ValueError("a portfolio needs operators, and weights of at least 0")
@@ -117,10 +122,12 @@ class Portfolio:
         able = [one for one in self._awake() if can(one)]
         if not able:
             return None
-        if self.settings.mode is Mode.FIXED:
-            shares = np.array([self.weights[one.name] for one in able])
-            return Choice(able[int(rng.choice(len(able), p=shares / shares.sum()))])
-        choices = [Choice(one, endpoint) for one in able for endpoint in self._endpoints(one)]
+        shares = np.array([self.weights[one.name] for one in able])
+        drawn = able[int(rng.choice(len(able), p=shares / shares.sum()))]
+        if self.settings.mode is Mode.FIXED or drawn.name in self.controls:
+            return Choice(drawn)
+        learning = [one for one in able if one.name not in self.controls]
+        choices = [Choice(one, endpoint) for one in learning for endpoint in self._endpoints(one)]
         arms = [Arm(one.operator.name, one.endpoint) for one in choices]
         priors = np.array([self._weight(arm, arms) for arm in arms])
         if rng.random() < self.settings.explore:

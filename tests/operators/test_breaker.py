@@ -206,8 +206,11 @@ def test_the_portfolio_passes_over_operators_that_rest() -> None:
     resting, awake = FakeResting(), FakeAwake()
     both = Portfolio([resting, awake], {"resting": 1.0, "awake": 1.0})
     rng = np.random.default_rng(0)
-    assert {one.name for _ in range(20) if (one := both.choose(rng))} == {"awake"}
+    assert {one.operator.name for _ in range(20) if (one := both.choose(rng))} == {"awake"}
     alone = Portfolio([resting], {"resting": 1.0})
     assert not both.rests() and alone.rests() and alone.choose(rng) is None
     resting.asleep = False
-    assert {one.name for _ in range(40) if (one := both.choose(rng))} == {"awake", "resting"}
+    assert {one.operator.name for _ in range(40) if (one := both.choose(rng))} == {
+        "awake",
+        "resting",
+    }

@@ -140,3 +140,10 @@ def test_an_endpoint_that_weighs_more_is_expected_to_earn_more() -> None:
     settings = PortfolioSettings(explore=0.0)
     counts = names(Portfolio(operators, LLM, settings, {"a": 3.0, "b": 1.0}))
     assert counts[Arm("mutate", "a")] > 2 * counts[Arm("mutate", "b")]
+
+
+def test_a_control_keeps_its_share_whatever_it_earns() -> None:
+    weights = {"nudge": 3.0, "merge": 1.0}
+    portfolio = Portfolio(build_operators(weights), weights, controls=["merge"])
+    pulls = [Pull(Arm("merge"), 1.0, 1.0), Pull(Arm("nudge"), 0.0, 1.0)] * 20
+    assert 60 < names(portfolio, pulls)[Arm("merge")] < 140  # of 400
