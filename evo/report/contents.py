@@ -72,8 +72,10 @@ def page_of(
 def _headline(findings: Findings) -> str:
     """The one thing to know, with its n: the sentences below it say how sure that is."""
     fresh, leader = findings.final, findings.leader_id
-    if fresh is None or leader is None:
+    if leader is None or (fresh is None and findings.search is None):
         return sentences.found(findings)[0]
+    if fresh is None:
+        return f"{short(leader)} leads; whether it is better than the seed is not known yet"
     difference = f"{signed(fresh.metric, fresh.difference)} {fresh.metric} on {count(fresh.n, 'fresh block')}"
     return f"{short(leader)} is {sentences.MEANS[fresh.verdict]}: {difference}"
 

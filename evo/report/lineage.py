@@ -15,7 +15,9 @@ from evo.terminal.numbers import plus_minus
 from population.lineage import Lineage
 
 MOST_LANES = 24  # the largest lineages have a lane each, all others share the last
-LANE_PIXELS = 44
+LANE_PIXELS = 34
+STEP = 0.5  # of a lane, from one generation to the next
+REST = "the rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ def lineage(
 ) -> go.Figure:
     """Every variant under its first parent; x is the number of its proposal."""
     places = _places(record, family)
-    lanes = round(max((y for _, y in places.values()), default=0)) + 1
-    figure = blank("proposal", "", height=140 + LANE_PIXELS * min(lanes, MOST_LANES + 1))
+    lowest = max(y for _, y in places.values())
+    height = 140 + LANE_PIXELS * min(lowest + 1, MOST_LANES)
+    figure = blank("proposal", "", height=round(height))
     figure.add_trace(_edges(record, places, places, NEUTRAL, 0.8, "first parent"))
     figure.add_trace(_edges(record, places, set(marked.way), GOLD, 3.0, "the way to the leader"))
     for operator, hue in colour.items():
@@ -45,29 +48,31 @@ def lineage(
     _marks(figure, places, "graduate", "square-open", 15, marked.graduates)
     _marks(figure, places, "certified", "star", 15, marked.certified)
     figure.update_yaxes(
-        showticklabels=False, ticks="", range=[lanes - 0.4, -0.9], title={"text": "lineages"}
+        showticklabels=False, ticks="", range=[lowest + 0.8, -0.8], title={"text": "lineages"}
     )
     return figure
 
 
 def _places(record: Record, family: Lineage) -> dict[str, tuple[float, float]]:
-    """x, y of each variant: lanes in the order of size, generations a little apart within a lane."""
+    """x, y of each variant: a lane a lineage, the largest first; within it each generation a step lower."""
     births = record.births()
-    roots = {one: family.lineage_root(one) for one in births if one != record.seed_id}
-    sizes = Counter(roots.values())
-    lane = {root: place for place, (root, _) in enumerate(sizes.most_common(MOST_LANES), 1)}
-    rest = len(lane) + 1
     depth: dict[str, int] = {}
     for one, made in births.items():
         depth[one] = depth[made.parents[0].variant_id] + 1 if made.parents else 0
-    deepest = max(depth.values(), default=1) or 1
-    places = {}
-    for one, made in births.items():
-        if one == record.seed_id:
-            places[one] = (float(made.number), 0.0)
-            continue
-        within = 0.62 * (depth[one] - 1) / deepest
-        places[one] = (float(made.number), lane.get(roots[one], rest) + within - 0.3)
+    roots = {one: family.lineage_root(one) for one in births if one != record.seed_id}
+    largest = [root for root, _ in Counter(roots.values()).most_common(MOST_LANES)]
+    deepest: dict[str, int] = {}
+    for one, root in roots.items():
+        lane = root if root in largest else REST
+        deepest[lane] = max(deepest.get(lane, 1), depth[one])
+    tops, top = {}, 1.0
+    for lane in (*largest, REST):
+        tops[lane] = top
+        top += 1 + STEP * (deepest.get(lane, 1) - 1)
+    places = {record.seed_id: (float(births[record.seed_id].number), 0.0)}
+    for one, root in roots.items():
+        lane = root if root in largest else REST
+        places[one] = (float(births[one].number), tops[lane] + STEP * (depth[one] - 1))
     return places
 
 
