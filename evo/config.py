@@ -188,12 +188,17 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
 
 def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     """The config in a YAML file, `changes` like `budget.variants=40` applied. ConfigError when it is wrong."""
+    return checked(read_plain(path, changes), path, changes)
+
+
+def read_plain(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys and values of a YAML file, `changes` applied, nothing checked. ConfigError."""
     raw = _parsed(_text_of(path, str(path)), str(path)) or {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(raw).__name__}")
     for change in changes:
         _apply(raw, change)
-    return checked(raw, path, changes)
+    return raw
 
 
 def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> Config:

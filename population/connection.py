@@ -34,7 +34,7 @@ class StoreError(Exception):
 
 
 def connect(path: Path, mode: str) -> Database:
-    """A connection to the file; `mode` is SQLite's: ro, rw or rwc."""
+    """A connection to the file; `mode` is SQLite's: ro, rw, rwc or memory."""
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode={mode}",
         uri=True,

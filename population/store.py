@@ -69,6 +69,15 @@ class Store:
                 raise
         return cls(db, path)
 
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A new store that is gone when it is closed."""
+        path = Path("in memory")
+        with explained(path):
+            db = connect(path, "memory")
+            migrate(db)
+        return cls(db, path)
+
     def __enter__(self) -> Self:
         return self
 

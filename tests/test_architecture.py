@@ -32,7 +32,7 @@ DOORS = {
     "sqlite_utils": ("population.store", "population.connection", "population.migrations"),
     "deap": ("population.selection", "population.archive"),
     "moocore": ("population.selection", "population.archive"),
-    "optuna": ("operators.optimiser",),
+    "optuna": ("operators.optimiser", "evo.benchmark.contestants.samplers"),
     "cmaes": ("operators.optimiser",),
     "openai": ("operators.llm.client",),
     "httpx": ("operators.llm.client",),  # the openai client's own transport: its time-outs

@@ -1,0 +1,180 @@
+"""One cell of the tournament: a contestant on a landscape with a seed, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+
+from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
+from evo.benchmark.contestants.contract import Contestant, Problem
+from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes.table import Landscape, Noise, Setting, Shown
+from evo.benchmark.racing import raced
+
+VERSION = 1  # of what a cell holds and how it comes about; a new one computes everything anew
+POINTS = 40  # of an anytime curve
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What to compute; a `digest` stands for the file of a contestant of one's own."""
+
+    landscape: str
+    contestant: str
+    seed: int
+    runs: int
+    most_runs: float
+    noise: Noise
+    race_share: float
+    leaders: int
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """The content key that the result is kept under."""
+        text = json.dumps([VERSION, asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What was recommended at the end: its true regret, the reported error less the true one (optimism).
+
+    Both in percentage points; `seconds` of training in all, re-measurements included, and `runs`.
+    """
+
+    regret: float
+    optimism: float
+    runs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished cell. `curve`: true regret of what it would recommend, at equal steps of the budget."""
+
+    cell: Cell
+    published: Pick
+    raced: Pick
+    curve: tuple[float, ...]
+    start_regret: float
+    cpu_seconds: float
+
+
+@dataclass
+class _Played:
+    """A contestant's runs, and what it would have recommended after each."""
+
+    runs: list[tuple[Setting, Shown]]
+    blocks: list[int]
+    picks: list[Setting]
+    seconds: list[float]  # spent, after each run
+
+
+def compute(cell: Cell) -> Result:
+    """Play one cell out. The same cell gives the same result."""
+    began = process_time()
+    table = TABLES[cell.landscape]()
+    landscape = Landscape(table, noise=cell.noise, seed=cell.seed)
+    average = landscape.mean_seconds()
+    problem = Problem(
+        table.dials, landscape.objectives, landscape.start, cell.runs * average, average, cell.seed
+    )
+    rng = np.random.default_rng([cell.seed, *cell.contestant.encode()])
+    contestant = contestant_of(cell.contestant)(problem, rng)
+    played = _play(contestant, landscape, problem.seconds, int(cell.runs * cell.most_runs))
+    seen = _published(contestant, played, landscape)
+    after = seen if cell.contestant in OURS else _with_race(cell, played, landscape, problem)
+    curve = _curve(played, landscape, problem.seconds)
+    start = landscape.regret(landscape.start)
+    return Result(cell, seen, after, curve, start, process_time() - began)
+
+
+def _play(contestant: Contestant, landscape: Landscape, seconds: float, most: int) -> _Played:
+    played, next_block, spent = _Played([], [], [], []), dict[Setting, int](), 0.0
+    while spent < seconds and len(played.runs) < most:
+        wish = contestant.ask()
+        if wish is None:
+            break
+        fresh = next_block.get(wish.setting, 0)
+        block = fresh if wish.block is None else wish.block
+        next_block[wish.setting] = max(fresh, block + 1)
+        shown = landscape.run(wish.setting, block, wish.repeat)
+        contestant.tell(wish, shown)
+        spent += shown.seconds
+        played.runs.append((wish.setting, shown))
+        played.blocks.append(block)
+        played.picks.append(contestant.recommend())
+        played.seconds.append(spent)
+    return played
+
+
+def _published(contestant: Contestant, played: _Played, landscape: Landscape) -> Pick:
+    """As the contestant was published: it reports the best it saw, ours what it believes."""
+    pick = contestant.recommend()
+    believed: Callable[[], float] | None = getattr(contestant, "believed", None)
+    best = min(shown.values[0] for setting, shown in played.runs if setting == pick)
+    reported = believed() if believed else best
+    optimism = landscape.truth(pick)[0] - reported
+    return Pick(landscape.regret(pick), optimism, len(played.runs), played.seconds[-1])
+
+
+def _with_race(cell: Cell, played: _Played, landscape: Landscape, problem: Problem) -> Pick:
+    """The same contestant stopped earlier, and our race of its leaders in the seconds held back.
+
+    No contestant is told its budget's end, so stopping one earlier is running it on less.
+    """
+    limit = problem.seconds * (1 - cell.race_share)
+    most = int(cell.runs * cell.most_runs * (1 - cell.race_share))
+    count = min(1 + sum(one < limit for one in played.seconds), len(played.runs), max(most, 1))
+    spent = played.seconds[count - 1]
+    held = min(problem.seconds - spent, problem.seconds * cell.race_share)
+    seen = [
+        (setting, block, shown)
+        for (setting, shown), block in zip(played.runs[:count], played.blocks, strict=False)
+    ]
+    end = raced(seen, landscape.run, cell.leaders, held)
+    optimism = landscape.truth(end.setting)[0] - end.believed
+    return Pick(landscape.regret(end.setting), optimism, count + end.runs, spent + end.seconds)
+
+
+def _curve(played: _Played, landscape: Landscape, seconds: float) -> tuple[float, ...]:
+    regrets = [landscape.regret(one) for one in played.picks]
+    at = np.searchsorted(played.seconds, np.linspace(0, seconds, POINTS + 1)[1:], side="right") - 1
+    start = landscape.regret(landscape.start)
+    return tuple(regrets[int(one)] if one >= 0 else start for one in at)
+
+
+def digest_of(contestant: str) -> str:
+    """What stands for a contestant's file in a cell's key; "" for one of ours."""
+    if contestant in CONTESTANTS:
+        return ""
+    return hashlib.sha256(Path(contestant).read_bytes()).hexdigest()[:16]
+
+
+def kept(cell: Cell, folder: Path) -> Result | None:
+    """The result of an earlier process; None when there is none that can be read."""
+    try:
+        raw = json.loads((folder / f"{cell.key}.json").read_text(encoding="utf-8"))
+        picks = Pick(**raw["published"]), Pick(**raw["raced"])
+        return Result(cell, *picks, tuple(raw["curve"]), raw["start_regret"], raw["cpu_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def compute_and_keep(cell: Cell, folder: Path) -> Result:
+    """Compute a cell unless it is kept already; a kill leaves no half of a file."""
+    if (known := kept(cell, folder)) is not None:
+        return known
+    result = compute(cell)
+    draft = folder / f"{cell.key}.{os.getpid()}.new"
+    draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
+    os.replace(draft, folder / f"{cell.key}.json")
+    return result

@@ -1,0 +1,49 @@
+"""All contestants by name: a new one is one file and one line here, or a file named in the config."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from evo.benchmark.contestants import samplers, simple
+from evo.benchmark.contestants.contract import Make
+from evo.benchmark.contestants.ours import Ours, OursSettings
+from evo.campaign.certifying import CertificationSettings
+
+CONTESTANTS: Mapping[str, Make] = {
+    "random": simple.Random,
+    "seed again": simple.SeedAgain,
+    "greedy": simple.Greedy,
+    "regularised evolution": simple.RegularisedEvolution,
+    "tpe": samplers.tpe,
+    "cmaes": samplers.cmaes,
+    "nsga2": samplers.nsga2,
+    "ours": Ours,
+    "ours, certifying": partial(Ours, settings=OursSettings(certification=CertificationSettings())),
+}
+OURS = frozenset({"ours", "ours, certifying"})  # with a race of their own
+
+
+class ContestantError(ValueError):
+    """A contestant that cannot take part; the message names it and the fix."""
+
+
+def contestant_of(name: str) -> Make:
+    """A contestant by name, or from a Python file. ContestantError when it is neither."""
+    if name in CONTESTANTS:
+        return CONTESTANTS[name]
+    if not name.endswith(".py"):
+        known = ", ".join(CONTESTANTS)
+        raise ContestantError(f"there is no contestant {name!r}; known: {known}, or a file.py")
+    path = Path(name)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ContestantError(f"{name}: no file there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = getattr(module, "contestant", None)
+    if not callable(made):
+        raise ContestantError(f"{name}: needs a function contestant(problem, rng)")
+    return made  # type: ignore[no-any-return]

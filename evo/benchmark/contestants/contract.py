@@ -1,0 +1,91 @@
+"""What a contestant is: it asks for runs, is told what they showed, and says what it recommends.
+
+One of your own is one file with a function `contestant(problem, rng)` that gives an object with `ask`,
+`tell` and `recommend`; name the file in the config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from evo.benchmark.landscapes.table import Dial, Setting, Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What every contestant is told: the dials, where to start, and what it may spend.
+
+    `seconds` of training in all; a run takes `run_seconds` on average over the whole space. `seed` numbers
+    the cell. Everything shown is to be minimised.
+    """
+
+    dials: tuple[Dial, ...]
+    objectives: tuple[str, ...]
+    start: Setting
+    seconds: float
+    run_seconds: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run to make. `block` None: a fresh one of this setting's."""
+
+    setting: Setting
+    block: int | None = None
+    repeat: int = 0
+
+
+class Contestant(Protocol):
+    """Asks for one run after the other until the seconds are spent or it has no wish left."""
+
+    def ask(self) -> Wish | None:
+        """The next run; None: it is done."""
+        ...
+
+    def tell(self, wish: Wish, shown: Shown) -> None:
+        """What the run just asked for showed."""
+        ...
+
+    def recommend(self) -> Setting:
+        """What it would hand to its user now. Called after at least one run."""
+        ...
+
+
+Make = Callable[[Problem, np.random.Generator], Contestant]
+
+
+@dataclass
+class BestSeen:
+    """The recommendation of all that were published so: the setting of the best single run."""
+
+    best: Setting | None = field(default=None, init=False)
+    value: float = field(default=float("inf"), init=False)
+
+    def tell(self, wish: Wish, shown: Shown) -> None:
+        """Keep the setting if its run is the best so far."""
+        if shown.values[0] < self.value or self.best is None:
+            self.best, self.value = wish.setting, shown.values[0]
+
+    def recommend(self) -> Setting:
+        """The setting of the best run. ValueError before the first."""
+        if self.best is None:
+            raise ValueError("nothing was run yet")
+        return self.best
+
+
+def drawn(dials: tuple[Dial, ...], rng: np.random.Generator) -> Setting:
+    """A setting at random."""
+    return tuple(int(rng.integers(len(dial.choices))) for dial in dials)
+
+
+def changed(setting: Setting, dials: tuple[Dial, ...], rng: np.random.Generator) -> Setting:
+    """The setting with one dial at another choice, both at random."""
+    at = int(rng.integers(len(dials)))
+    step = int(rng.integers(1, len(dials[at].choices)))
+    value = (setting[at] + step) % len(dials[at].choices)
+    return (*setting[:at], value, *setting[at + 1 :])

@@ -1,0 +1,71 @@
+"""The leaders' race for everyone: the class that `evo run` uses, on what is left of the seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from evo.benchmark.landscapes.table import ERROR, Setting, Shown
+from evo.campaign.final_race import FinalRace
+from evo.campaign.tally import Tally
+from population.archive import Objective
+from population.records import Measured
+from population.variant import Measurement, Order, Purpose, Status
+
+RUNG = "table"
+SEEN = "seed"  # stands for the first setting run, which a tally measures all others against
+
+Run = Callable[[Setting, int], Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """Whom the race chose, the error it then believes in, and what its runs took."""
+
+    setting: Setting
+    believed: float
+    seconds: float
+    runs: int
+
+
+def affordable(
+    leaders: int, seconds: float, tally: Tally, run_seconds: Mapping[str, float]
+) -> FinalRace:
+    """A race of the leaders in as many runs as these seconds pay for, at what the leaders' runs take."""
+    able = sorted(
+        (one for one in tally.candidates(RUNG) if one.variant_id in run_seconds),
+        key=lambda one: one.values[0],
+    )[:leaders]
+    searched = len(tally.rows(RUNG))
+    if not able or not searched:
+        return FinalRace(leaders, 0.0, tally, RUNG)
+    runs = int(seconds / fmean(run_seconds[one.variant_id] for one in able))
+    counted = sum(tally.count(RUNG, one) for one in (Purpose.SCREEN, Purpose.REMEASURE))
+    return FinalRace(leaders, (runs + 0.5) / max(counted, 1), tally, RUNG)
+
+
+def raced(
+    seen: Sequence[tuple[Setting, int, Shown]], run: Run, leaders: int, seconds: float
+) -> Raced:
+    """The race of the settings seen on these blocks."""
+    ids: dict[Setting, str] = {}
+    tally, took = Tally([Objective(name=ERROR)], SEEN), dict[str, float]()
+
+    def add(shown: Shown, order: Order) -> None:
+        metrics = {ERROR: shown.values[0]}
+        took[order.variant_id] = shown.seconds
+        tally.add(Measured(tally.last_id() + 1, Measurement(order, Status.OK, metrics=metrics)))
+
+    for repeat, (setting, block, shown) in enumerate(seen):
+        one = ids.setdefault(setting, SEEN if not ids else str(len(ids)))
+        add(shown, Order(one, RUNG, block, repeat, Purpose.SCREEN))
+    by_id = {one: setting for setting, one in ids.items()}
+    race, spent, runs = affordable(leaders, seconds, tally, took), 0.0, 0
+    race.begin(len(tally.rows(RUNG)), tally.last_id())
+    while order := race.next_order(tally.measured):
+        shown = run(by_id[order.variant_id], order.block)
+        spent, runs = spent + shown.seconds, runs + 1
+        add(shown, order)
+    chosen = race.winner() or min(by_id, key=lambda one: tally.believed(one, RUNG)[ERROR].mean)
+    return Raced(by_id[chosen], tally.believed(chosen, RUNG)[ERROR].mean, spent, runs)

@@ -1,0 +1,62 @@
+"""What a benchmark file says: who runs where, how often, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evo.benchmark.contestants import CONTESTANTS, ContestantError, contestant_of
+from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes.table import Noise
+from evo.config import ConfigError, read_plain
+from evo.mistakes import in_words, nearest
+
+
+class BenchConfig(BaseModel):
+    """One benchmark: every contestant on every landscape with every seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    landscapes: tuple[str, ...] = Field(min_length=1, description="such as nb201/cifar10")
+    contestants: tuple[str, ...] = Field(
+        default=tuple(CONTESTANTS), min_length=1, description="names, or files with one of your own"
+    )
+    seeds: int = Field(default=20, ge=2, description="cells of a contestant on a landscape")
+    first_seed: int = Field(default=0, ge=0)
+    runs: int = Field(
+        default=300, ge=10, description="budget: the seconds of so many average trainings"
+    )
+    most_runs: float = Field(
+        default=2.0, ge=1, description="a cell ends at so many times `runs`, however cheap they are"
+    )
+    noise: Noise = Noise.NORMAL
+    race_share: float = Field(default=0.1, gt=0, lt=1, description="held back for the final race")
+    leaders: int = Field(default=6, ge=2, description="in that race")
+
+
+def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
+    """The benchmark in a YAML file. ConfigError when it is wrong; names the file, the key and the fix."""
+    raw = read_plain(path, changes)
+    by_key = {change.partition("=")[0]: change for change in changes}
+    if isinstance(raw.get("contestants"), list):
+        here = path.parent
+        raw["contestants"] = [
+            str(here / one) if str(one).endswith(".py") else one for one in raw["contestants"]
+        ]
+    try:
+        config = BenchConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(in_words(error.errors(), BenchConfig, raw, str(path), by_key)) from error
+    for name in config.landscapes:
+        if name not in TABLES:
+            raise ConfigError(
+                f"{path}: landscapes: there is no {name!r}; {nearest(name, list(TABLES))}"
+            )
+    for name in config.contestants:
+        try:
+            contestant_of(name)
+        except ContestantError as error:
+            raise ConfigError(f"{path}: contestants: {error}") from error
+    return config

@@ -1,0 +1,64 @@
+"""All cells at once over all cores: kept as they finish, taken up again where an earlier process stopped."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from evo.benchmark.cells import Cell, Result, compute_and_keep, digest_of, kept
+from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes.table import ERROR
+from evo.benchmark.settings import BenchConfig
+
+
+def cells_of(config: BenchConfig) -> list[Cell]:
+    """Every cell, seed after seed, so that whatever is interrupted is balanced."""
+    digests = {name: digest_of(name) for name in config.contestants}
+    return [
+        Cell(
+            landscape,
+            contestant,
+            config.first_seed + seed,
+            config.runs,
+            config.most_runs,
+            config.noise,
+            config.race_share,
+            config.leaders,
+            digests[contestant],
+        )
+        for seed in range(config.seeds)
+        for landscape in config.landscapes
+        for contestant in config.contestants
+    ]
+
+
+def play(cells: list[Cell], folder: Path, workers: int | None = None) -> Iterator[Result]:
+    """The results as they come, those of earlier processes first. One process a core by default."""
+    from joblib import Parallel, delayed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = []
+    for cell in cells:
+        known = kept(cell, folder)
+        if known is not None:
+            yield known
+        else:
+            waiting.append(cell)
+    workers = min(workers or os.cpu_count() or 1, max(len(waiting), 1))
+    if workers == 1:
+        yield from (compute_and_keep(cell, folder) for cell in waiting)
+        return
+    with warnings.catch_warnings():  # joblib's, when an interrupted loop lets its workers go
+        warnings.simplefilter("ignore", UserWarning)
+        run = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from run(delayed(compute_and_keep)(cell, folder) for cell in waiting)
+
+
+def median_regret(landscape: str) -> float:
+    """The regret of a landscape's median setting: what regrets are divided by to be averaged."""
+    errors = TABLES[landscape]().means[ERROR]
+    return float(np.median(errors) - errors.min())

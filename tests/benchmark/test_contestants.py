@@ -1,0 +1,86 @@
+"""One contract for all contestants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evo.benchmark.contestants import CONTESTANTS
+from evo.benchmark.contestants.contract import Contestant, Problem
+from evo.benchmark.contestants.ours import Ours, setting_of, source_of
+from evo.benchmark.landscapes.table import ERROR, Dial, Landscape, Setting, Table
+from population.variant import Purpose
+
+RUNS = 40
+
+
+@pytest.fixture(scope="module")
+def hill() -> Landscape:
+    """Error grows with the distance from one corner; names and numbers mixed."""
+    dials = (
+        Dial("op", ("none", "skip", "conv"), ordered=False),
+        Dial("width", (16, 32, 64, 128), ordered=True),
+        Dial("rate", (0.1, 0.2, 0.3), ordered=True),
+    )
+    places = np.indices((3, 4, 3)).reshape(3, -1)
+    errors = places.sum(axis=0) + 10.0
+    draws = errors[:, None] + np.array([-0.3, 0.0, 0.3])
+    ones = np.ones(len(errors))
+    return Landscape(Table("hill", dials, {ERROR: errors}, draws, 0.3 * ones, ones), seed=1)
+
+
+def play(name: str, landscape: Landscape, seed: int = 0) -> tuple[Contestant, list[Setting]]:
+    problem = Problem(
+        landscape.table.dials, landscape.objectives, landscape.start, float(RUNS), 1.0, seed
+    )
+    contestant = CONTESTANTS[name](problem, np.random.default_rng(seed))
+    asked = []
+    for block in range(RUNS):
+        wish = contestant.ask()
+        if wish is None:
+            break
+        asked.append(wish.setting)
+        place = block if wish.block is None else wish.block
+        contestant.tell(wish, landscape.run(wish.setting, place, wish.repeat))
+    return contestant, asked
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_a_contestant_asks_for_settings_of_the_landscape_and_recommends_one_it_ran(
+    name: str, hill: Landscape
+) -> None:
+    contestant, asked = play(name, hill)
+    assert len(asked) > RUNS // 2
+    assert all(0 <= hill.table.place(setting) < 36 for setting in asked)
+    assert contestant.recommend() in asked
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_the_same_seed_plays_the_same_game(name: str, hill: Landscape) -> None:
+    assert play(name, hill)[1] == play(name, hill)[1]
+
+
+@pytest.mark.parametrize("name", [one for one in CONTESTANTS if one != "seed again"])
+def test_a_contestant_finds_something_better_than_the_start(name: str, hill: Landscape) -> None:
+    contestant, _ = play(name, hill)
+    assert hill.regret(contestant.recommend()) < hill.regret(hill.start)
+
+
+def test_doing_nothing_recommends_the_seed(hill: Landscape) -> None:
+    contestant, asked = play("seed again", hill)
+    assert set(asked) == {hill.start} and contestant.recommend() == hill.start
+
+
+def test_ours_does_what_a_campaign_does(hill: Landscape) -> None:
+    contestant, _ = play("ours", hill)
+    assert isinstance(contestant, Ours)
+    rows = [row.measurement.order for row in contestant.tally.rows("table")]
+    purposes = {order.purpose for order in rows}
+    assert {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE} <= purposes
+    assert [one.kind for one in contestant.decisions] == ["leaders"]
+
+
+def test_a_setting_survives_its_source(hill: Landscape) -> None:
+    for setting in ((0, 0, 0), (2, 3, 1), (1, 2, 2)):
+        source = source_of(hill.table.dials, setting)
+        assert setting_of(hill.table.dials, source) == setting
