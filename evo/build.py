@@ -19,7 +19,8 @@ from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.ladder.scales import every_rung
 from evo.campaign.leftovers import end_leftovers, end_strays
 from evo.campaign.notifying import Notifier
-from evo.campaign.parts import LoopSettings, Parts
+from evo.campaign.noting import NoteTaker, NotingProposer
+from evo.campaign.parts import LoopSettings, Parts, Proposes
 from evo.campaign.policy import Policy
 from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder, StoredCalls
@@ -43,6 +44,7 @@ from operators.knowledge import Knowledge, Passage
 from operators.llm.forms import Forms
 from operators.llm.prompt_settings import PromptSettings
 from operators.llm.settings import LlmSettings, missing_keys
+from operators.llm_operators import Ask
 from operators.portfolio import Portfolio
 from operators.registry import (
     CONTROLS,
@@ -50,7 +52,9 @@ from operators.registry import (
     OperatorSettings,
     build_operators,
     names_with_llm,
+    open_client,
 )
+from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
@@ -195,27 +199,34 @@ def build_campaign(
     policy = Policy(config.policy, tally, proxy.name, calibrations, decided)
     few = config.budget.variants or 100
     noise = FirstNoise(policy, tally, proxy.name, config.certification, few)
+    surroundings = Surroundings(
+        config.seed,
+        config.brief.read_text("utf-8"),
+        proxy.name,
+        in_words(proxy),
+        config.llm.prompt if config.llm else PromptSettings(),
+        _finder(folder, config, tell),
+        not loop.exact,
+    )
+    client = open_models(config, budget, recorder, stopping, say, tell, forms)
+    proposer: Proposes = Proposer(
+        build_portfolio(config, client, desk),
+        tally,
+        lineage,
+        config.selection,
+        folder.open_store,
+        check_source,
+        surroundings,
+        loop.exact,
+    )
+    if client is not None and config.llm is not None and config.llm.notes_every:
+        writer, every = NoteWriter(client), config.llm.notes_every
+        note_taker = NoteTaker(writer, every, tally, lineage, surroundings, recorder, tell)
+        proposer = NotingProposer(proposer, note_taker, folder.open_store)
     parts = Parts(
         open_store=folder.open_store,
         evaluator=bench.evaluator,
-        proposer=Proposer(
-            build_portfolio(config, budget, recorder, stopping, say, tell, desk, forms),
-            tally,
-            lineage,
-            config.selection,
-            folder.open_store,
-            check_source,
-            Surroundings(
-                config.seed,
-                config.brief.read_text("utf-8"),
-                proxy.name,
-                in_words(proxy),
-                config.llm.prompt if config.llm else PromptSettings(),
-                _finder(folder, config, tell),
-                not loop.exact,
-            ),
-            loop.exact,
-        ),
+        proposer=proposer,
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
@@ -274,40 +285,46 @@ def _finder(
     return Knowledge(config.knowledge, folder.path / "knowledge.db", tell).find
 
 
-def build_portfolio(
+def open_models(
     config: Config,
     budget: Budget,
     recorder: Recorder,
     stopping: threading.Event,
     say: Callable[[str], None],
     tell: Callable[[str], None],
-    desk: Desk | None = None,
     forms: Forms | None = None,
-) -> Portfolio:
-    """The operators of a config. Without a key for any endpoint, those that need no model.
+) -> Ask | None:
+    """What answers for the models of a config; None when no operator asks, or no endpoint has its key.
 
     `say` hears of it now, `tell` of models that rest and come back while the campaign runs.
     """
-    asking = names_with_llm(config.operators)
-    context, wanting = (
-        None,
-        missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",),
-    )
-    if asking and config.llm and _can_answer(config.llm):
-        calls = StoredCalls(recorder)
-        context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell, forms=forms)
-    elif asking:
-        say(
-            f"no language model ({', '.join(wanting)} not set): running on the operators that need none"
-        )
+    if not names_with_llm(config.operators):
+        return None
+    if config.llm is None or not _can_answer(config.llm):
+        wanting = _wanting(config)
+        say(f"no language model ({wanting} not set): running on the operators that need none")
+        return None
+    calls = StoredCalls(recorder)
+    context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell, forms=forms)
     try:
-        operators = build_operators(config.operators, context, OperatorSettings(config.tune, desk))
+        return open_client(context)
     except StoreError as error:
         raise ConfigError(f"llm: replay: {error}") from error
+
+
+def _wanting(config: Config) -> str:
+    """What is to be set before a model can be asked."""
+    names = missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",)
+    return ", ".join(names)
+
+
+def build_portfolio(config: Config, client: Ask | None, desk: Desk | None = None) -> Portfolio:
+    """The operators of a config; without a model, those that need none."""
+    settings = OperatorSettings(config.tune, desk)
+    operators = build_operators(config.operators, None, settings, client)
     if not operators:
-        raise ConfigError(
-            f"operators: {', '.join(asking)} need a model, and {', '.join(wanting)} is not set"
-        )
+        asking = ", ".join(names_with_llm(config.operators))
+        raise ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
     models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
     return Portfolio(operators, config.operators, config.portfolio, models, CONTROLS)
 

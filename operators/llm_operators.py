@@ -23,7 +23,7 @@ from operators.source.edits import EditError, apply_reply
 from population.variant import Cost
 
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
+THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
 _IDEA = re.compile(
     r"^[\s#*_>`-]*IDEA(?:\s+#?(\d{1,9}))?[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE
 )
@@ -38,8 +38,9 @@ class Ask(Protocol):
         rng: np.random.Generator,
         proposal_number: int = 0,
         endpoint: str = "",
+        as_text: bool = False,
     ) -> Reply:
-        """One whole answer."""
+        """One whole answer; `as_text`: it is no edit, so no form of edits is asked for."""
         ...
 
     def rests(self) -> bool:
@@ -86,7 +87,7 @@ class LlmOperator:
                 raise ProposalFailed(failed.reason, cost, failed.model) from None
             cost = replace(add(cost, reply.cost), seconds=time.monotonic() - begun)
             model, endpoint = reply.model, reply.endpoint
-            text = _THOUGHT.sub("", reply.text)
+            text = THOUGHT.sub("", reply.text)
             try:
                 source = self._edit(request, text)
             except EditError as error:

@@ -92,10 +92,12 @@ def build_operators(
     weights: Mapping[str, float],
     llm: LlmContext | None = None,
     settings: OperatorSettings = OperatorSettings(),
+    client: Ask | None = None,
 ) -> tuple[Operator, ...]:
     """The operators with a weight above 0, without those whose model (`llm`) or desk is None.
 
-    Raises UnknownOperator. The client library is imported only when a model is asked.
+    `client`: what answers, where it is open already. Raises UnknownOperator. The client library is
+    imported only when a model is asked.
     """
     check_names(weights)
     without_llm = CLASSICAL | CONTROLS
@@ -108,14 +110,15 @@ def build_operators(
         chosen = (name for name, weight in weights.items() if name in WITH_DESK and weight > 0)
         built += (WITH_DESK[name](settings.desk) for name in chosen)
     asking = names_with_llm(weights)
-    if llm is None or not asking:
+    if asking and client is None and llm is not None:
+        client = open_client(llm)
+    if client is None:
         return tuple(built)
-    client = _client(llm)
     return (*built, *(WITH_LLM[name](client) for name in asking))
 
 
-def _client(llm: LlmContext) -> Ask:
-    """What answers: the endpoints, or the records of an earlier campaign."""
+def open_client(llm: LlmContext) -> Ask:
+    """What answers: the endpoints, or the records of an earlier campaign (StoreError if unreadable)."""
     if llm.settings.replay is not None:
         from operators.llm.replay import Recorded, ReplayClient
 

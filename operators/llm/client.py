@@ -108,14 +108,20 @@ class LlmClient:
         rng: np.random.Generator,
         proposal_number: int = 0,
         endpoint: str = "",
+        as_text: bool = False,
     ) -> Reply:
         """The answer of the named endpoint, or of one drawn by weight.
 
-        Raises ProposalFailed with a reason and the cost of all attempts.
+        `as_text`: free text, whatever form the endpoint can answer edits in. Raises ProposalFailed
+        with a reason and the cost of all attempts.
         """
         chosen = self._pick(rng, endpoint)
         begun, spent = time.monotonic(), list[LlmCall]()
-        form = self._forms.of(chosen, lambda one: self._probe(chosen, one, proposal_number, spent))
+        form = Form.TEXT
+        if not as_text:
+            form = self._forms.of(
+                chosen, lambda one: self._probe(chosen, one, proposal_number, spent)
+            )
         call = _call_of(chosen, dressed(messages, form), proposal_number, response_format(form))
         try:
             text = self._retrying(rng)(self._attempt, call, spent, rng)

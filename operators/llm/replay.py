@@ -65,10 +65,11 @@ class ReplayClient:
         rng: np.random.Generator,
         proposal_number: int = 0,
         endpoint: str = "",
+        as_text: bool = False,
     ) -> Reply:
         """What the endpoint answered to this very prompt. Raises ProposalFailed when it never did."""
         chosen = self._pick(rng, endpoint)
-        for form in reversed(Form):
+        for form in (Form.TEXT,) if as_text else reversed(Form):
             prompt = scrub(prompt_text(dressed(messages, form)), [])
             found = self._recorded.take(chosen.name, prompt)
             if found is not None:

@@ -62,6 +62,7 @@ class LlmSettings(_Frozen):
     rest_after: int = Field(default=5, ge=1)  # failed requests in a row, then an endpoint rests
     first_rest_seconds: float = Field(default=15, gt=0)  # doubles from probe to probe, jittered
     longest_rest_seconds: float = Field(default=600, gt=0)
+    notes_every: int = Field(default=40, ge=0)  # measurements between two research notes; 0: none
     prompt: PromptSettings = PromptSettings()
     replay: Path | None = None
 
