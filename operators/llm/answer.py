@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from operators.llm.settings import PLACEHOLDER_KEY
-from population.variant import Cost
+from population.variant import Cost, LlmCall
 
 MAX_BODY_BYTES = 4_000_000
 _MOST_TOKENS = 10**8  # a usage beyond it is not believed
@@ -168,3 +168,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def cost_of(calls: Sequence[LlmCall], seconds: float) -> Cost:
+    """What requests cost together; dollars are unknown when one price is."""
+    prices = [one.dollars for one in calls]
+    known = [price for price in prices if price is not None]
+    dollars = sum(known, 0.0) if len(known) == len(prices) else None
+    tokens_in, tokens_out = (
+        sum(one.tokens_in for one in calls),
+        sum(one.tokens_out for one in calls),
+    )
+    return Cost(seconds, tokens_in, tokens_out, dollars)

@@ -19,6 +19,7 @@ from operators.llm.answer import (
     Message,
     Reply,
     Usage,
+    cost_of,
     error_message,
     estimate_tokens,
     one_line,
@@ -41,7 +42,7 @@ from operators.llm.ledger import ASKED, Ledger
 from operators.llm.purse import Hold, Purse
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
-from population.variant import Cost, LlmCall
+from population.variant import LlmCall
 
 _POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
 _CONNECT_SECONDS = 20.0
@@ -128,9 +129,9 @@ class LlmClient:
         except CallFailed as failed:
             reason = f"{chosen.name}: {failed.reason}"
             reason = self._clean(reason + (f" ({len(spent)} attempts)" if len(spent) > 1 else ""))
-            cost = _cost(spent, time.monotonic() - begun)
+            cost = cost_of(spent, time.monotonic() - begun)
             raise ProposalFailed(reason, cost, chosen.model) from None
-        cost = _cost(spent, time.monotonic() - begun)
+        cost = cost_of(spent, time.monotonic() - begun)
         return Reply(undressed(text, form), chosen.name, chosen.model, cost)
 
     def _probe(
@@ -392,14 +393,3 @@ def _refused(error: openai.APIStatusError) -> CallFailed:
     if passing and wait:
         reason += f" (asks to wait {wait:.0f} s)"
     return CallFailed(reason, again=passing, wait=wait, reply=one_line(said, 500), status=status)
-
-
-def _cost(calls: Sequence[LlmCall], seconds: float) -> Cost:
-    prices = [one.dollars for one in calls]
-    known = [price for price in prices if price is not None]
-    dollars = sum(known, 0.0) if len(known) == len(prices) else None
-    tokens_in, tokens_out = (
-        sum(one.tokens_in for one in calls),
-        sum(one.tokens_out for one in calls),
-    )
-    return Cost(seconds, tokens_in, tokens_out, dollars)
