@@ -187,9 +187,9 @@ def test_stopping_ends_a_call_and_a_wait_at_once(fault: Answer) -> None:
         begun = time.monotonic()
         assert "the campaign is stopping" in bench.fails().reason
         assert time.monotonic() - begun < 4
-        assert "the campaign is stopping" in bench.fails().reason  # and asks no more
-        asked = len(server.requests)
-    assert asked == len(bench.calls)
+        asked = len(server.requests), len(bench.calls)
+        assert "the campaign is stopping" in bench.fails().reason
+        assert (len(server.requests), len(bench.calls)) == asked  # it asks no more
 
 
 def test_the_budget_counts_calls_in_flight_and_is_never_overdrawn() -> None:
