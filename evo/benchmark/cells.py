@@ -18,7 +18,7 @@ from evo.benchmark.landscapes import TABLES
 from evo.benchmark.landscapes.table import Landscape, Noise, Setting, Shown
 from evo.benchmark.racing import raced
 
-VERSION = 1  # of what a cell holds and how it comes about; a new one computes everything anew
+VERSION = 2  # of what a cell holds and how it comes about; a new one computes everything anew
 POINTS = 40  # of an anytime curve
 
 
@@ -84,12 +84,13 @@ def compute(cell: Cell) -> Result:
     table = TABLES[cell.landscape]()
     landscape = Landscape(table, noise=cell.noise, seed=cell.seed)
     average = landscape.mean_seconds()
+    most = int(cell.runs * cell.most_runs)
     problem = Problem(
-        table.dials, landscape.objectives, landscape.start, cell.runs * average, average, cell.seed
+        table.dials, landscape.objectives, landscape.start, cell.runs * average, most, cell.seed
     )
     rng = np.random.default_rng([cell.seed, *cell.contestant.encode()])
     contestant = contestant_of(cell.contestant)(problem, rng)
-    played = _play(contestant, landscape, problem.seconds, int(cell.runs * cell.most_runs))
+    played = _play(contestant, landscape, problem.seconds, most)
     seen = _published(contestant, played, landscape)
     after = seen if cell.contestant in OURS else _with_race(cell, played, landscape, problem)
     curve = _curve(played, landscape, problem.seconds)
@@ -140,7 +141,7 @@ def _with_race(cell: Cell, played: _Played, landscape: Landscape, problem: Probl
         (setting, block, shown)
         for (setting, shown), block in zip(played.runs[:count], played.blocks, strict=False)
     ]
-    end = raced(seen, landscape.run, cell.leaders, held)
+    end = raced(seen, landscape.run, cell.leaders, cell.race_share, held)
     optimism = landscape.truth(end.setting)[0] - end.believed
     return Pick(landscape.regret(end.setting), optimism, count + end.runs, spent + end.seconds)
 

@@ -30,9 +30,9 @@ class Raced:
 
 
 def affordable(
-    leaders: int, seconds: float, tally: Tally, run_seconds: Mapping[str, float]
+    leaders: int, share: float, seconds: float, tally: Tally, run_seconds: Mapping[str, float]
 ) -> FinalRace:
-    """A race of the leaders in as many runs as these seconds pay for, at what the leaders' runs take."""
+    """A race of the leaders in this share of the runs, or fewer: what the seconds pay for."""
     able = sorted(
         (one for one in tally.candidates(RUNG) if one.variant_id in run_seconds),
         key=lambda one: one.values[0],
@@ -42,11 +42,12 @@ def affordable(
         return FinalRace(leaders, 0.0, tally, RUNG)
     runs = int(seconds / fmean(run_seconds[one.variant_id] for one in able))
     counted = sum(tally.count(RUNG, one) for one in (Purpose.SCREEN, Purpose.REMEASURE))
-    return FinalRace(leaders, (runs + 0.5) / max(counted, 1), tally, RUNG)
+    share = min(share, (runs + 0.5) / max(counted, 1))
+    return FinalRace(leaders, share, tally, RUNG)
 
 
 def raced(
-    seen: Sequence[tuple[Setting, int, Shown]], run: Run, leaders: int, seconds: float
+    seen: Sequence[tuple[Setting, int, Shown]], run: Run, leaders: int, share: float, seconds: float
 ) -> Raced:
     """The race of the settings seen on these blocks."""
     ids: dict[Setting, str] = {}
@@ -61,7 +62,7 @@ def raced(
         one = ids.setdefault(setting, SEEN if not ids else str(len(ids)))
         add(shown, Order(one, RUNG, block, repeat, Purpose.SCREEN))
     by_id = {one: setting for setting, one in ids.items()}
-    race, spent, runs = affordable(leaders, seconds, tally, took), 0.0, 0
+    race, spent, runs = affordable(leaders, share, seconds, tally, took), 0.0, 0
     race.begin(len(tally.rows(RUNG)), tally.last_id())
     while order := race.next_order(tally.measured):
         shown = run(by_id[order.variant_id], order.block)

@@ -1,6 +1,7 @@
 """The command line `evo`. Commands import what they need when they run: reading ones stay light."""
 
 from evo.cli import (  # noqa: F401 - importing a file puts its commands into the app
+    benching,
     calibrating,
     checking,
     descent,

