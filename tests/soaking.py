@@ -94,7 +94,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     figures: list[str] = []
     for word, when in (("passed", "call"), ("failed", "call"), ("skipped", "setup")):
         for report in terminalreporter.stats.get(word, []):
-            if "soak" in report.keywords and report.when == when:
+            if "soak" in getattr(report, "keywords", ()) and report.when == when:
                 kind = report.nodeid.split("[")[0].split("::")[-1]
                 ended.setdefault(kind, Counter())[word] += 1
                 figures += [str(text) for name, text in report.user_properties if name == FIGURE]
