@@ -31,7 +31,7 @@ EVERYWHERE = {"numpy", "pydantic", "scipy"}
 DOORS = {
     "sqlite_utils": ("population.store", "population.connection", "population.migrations"),
     "deap": ("population.selection", "population.archive"),
-    "moocore": ("population.selection", "population.archive"),
+    "moocore": ("population.selection", "population.archive", "evo.benchmark.fronts"),
     "optuna": ("operators.optimiser", "evo.benchmark.contestants.samplers"),
     "cmaes": ("operators.optimiser",),
     "openai": ("operators.llm.client",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
@@ -14,11 +14,12 @@ import numpy as np
 
 from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem
+from evo.benchmark.fronts import Volumes
 from evo.benchmark.landscapes import TABLES
-from evo.benchmark.landscapes.table import Landscape, Noise, Setting, Shown
+from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
 from evo.benchmark.racing import raced
 
-VERSION = 2  # of what a cell holds and how it comes about; a new one computes everything anew
+VERSION = 3  # of what a cell holds and how it comes about; a new one computes everything anew
 POINTS = 40  # of an anytime curve
 
 
@@ -34,6 +35,7 @@ class Cell:
     noise: Noise
     race_share: float
     leaders: int
+    objectives: tuple[str, ...] = (ERROR,)
     digest: str = ""
 
     @property
@@ -45,9 +47,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What was recommended at the end: its true regret, the reported error less the true one (optimism).
+    """What was recommended at the end: its true regret, and the true error less the reported one (optimism).
 
-    Both in percentage points; `seconds` of training in all, re-measurements included, and `runs`.
+    Both in percentage points; with several objectives in percent of the best hypervolume, missing and only
+    reported. `seconds` of training in all, re-measurements included, and `runs`.
     """
 
     regret: float
@@ -74,7 +77,7 @@ class _Played:
 
     runs: list[tuple[Setting, Shown]]
     blocks: list[int]
-    picks: list[Setting]
+    picks: list[tuple[Setting, ...]]  # one, or a set with several objectives
     seconds: list[float]  # spent, after each run
 
 
@@ -82,7 +85,7 @@ def compute(cell: Cell) -> Result:
     """Play one cell out. The same cell gives the same result."""
     began = process_time()
     table = TABLES[cell.landscape]()
-    landscape = Landscape(table, noise=cell.noise, seed=cell.seed)
+    landscape = Landscape(table, cell.objectives, cell.noise, cell.seed)
     average = landscape.mean_seconds()
     most = int(cell.runs * cell.most_runs)
     problem = Problem(
@@ -91,11 +94,19 @@ def compute(cell: Cell) -> Result:
     rng = np.random.default_rng([cell.seed, *cell.contestant.encode()])
     contestant = contestant_of(cell.contestant)(problem, rng)
     played = _play(contestant, landscape, problem.seconds, most)
-    seen = _published(contestant, played, landscape)
-    after = seen if cell.contestant in OURS else _with_race(cell, played, landscape, problem)
-    curve = _curve(played, landscape, problem.seconds)
-    start = landscape.regret(landscape.start)
+    seen, several = _published(contestant, played, landscape), len(cell.objectives) > 1
+    keeps = several or cell.contestant in OURS  # a race settles one objective
+    after = seen if keeps else _with_race(cell, played, landscape, problem)
+    regret = _regret_on(landscape)
+    curve = _curve(played, regret, landscape.start, problem.seconds)
+    start = regret((landscape.start,))
     return Result(cell, seen, after, curve, start, process_time() - began)
+
+
+def _regret_on(landscape: Landscape) -> Callable[[Sequence[Setting]], float]:
+    if len(landscape.objectives) > 1:
+        return Volumes(landscape).missing
+    return lambda settings: landscape.regret(settings[0])
 
 
 def _play(contestant: Contestant, landscape: Landscape, seconds: float, most: int) -> _Played:
@@ -112,13 +123,29 @@ def _play(contestant: Contestant, landscape: Landscape, seconds: float, most: in
         spent += shown.seconds
         played.runs.append((wish.setting, shown))
         played.blocks.append(block)
-        played.picks.append(contestant.recommend())
+        played.picks.append(_recommended(contestant, landscape, played, most))
         played.seconds.append(spent)
     return played
 
 
+def _recommended(
+    contestant: Contestant, landscape: Landscape, played: _Played, most: int
+) -> tuple[Setting, ...]:
+    """What it would recommend now; a set is asked for only as often as a curve shows."""
+    if len(landscape.objectives) == 1:
+        return (contestant.recommend(),)
+    if played.picks and len(played.runs) % max(most // (2 * POINTS), 1):
+        return played.picks[-1]
+    return tuple(contestant.recommend_set())
+
+
 def _published(contestant: Contestant, played: _Played, landscape: Landscape) -> Pick:
     """As the contestant was published: it reports the best it saw, ours what it believes."""
+    if len(landscape.objectives) > 1:
+        volumes, found = Volumes(landscape), contestant.recommend_set()
+        missing = volumes.missing(tuple(found))
+        optimism = 100.0 * volumes.share(list(found.values())) - (100.0 - missing)
+        return Pick(missing, optimism, len(played.runs), played.seconds[-1])
     pick = contestant.recommend()
     believed: Callable[[], float] | None = getattr(contestant, "believed", None)
     best = min(shown.values[0] for setting, shown in played.runs if setting == pick)
@@ -146,11 +173,11 @@ def _with_race(cell: Cell, played: _Played, landscape: Landscape, problem: Probl
     return Pick(landscape.regret(end.setting), optimism, count + end.runs, spent + end.seconds)
 
 
-def _curve(played: _Played, landscape: Landscape, seconds: float) -> tuple[float, ...]:
-    regrets = [landscape.regret(one) for one in played.picks]
+def _curve(
+    played: _Played, regret: Callable[[Sequence[Setting]], float], start: Setting, seconds: float
+) -> tuple[float, ...]:
     at = np.searchsorted(played.seconds, np.linspace(0, seconds, POINTS + 1)[1:], side="right") - 1
-    start = landscape.regret(landscape.start)
-    return tuple(regrets[int(one)] if one >= 0 else start for one in at)
+    return tuple(regret(played.picks[int(one)] if one >= 0 else (start,)) for one in at)
 
 
 def digest_of(contestant: str) -> str:

@@ -8,10 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from evo.benchmark.comparison import Standing, curves
-from evo.benchmark.summary import PUBLISHED, RACED, Summary, columns, legend, row
+from evo.benchmark.summary import Summary, columns, legend, row
 from evo.report.dossiers import Pack
 from evo.report.drawing import NEUTRAL, blank, colours
 from evo.report.page import Figure, Page, Section, Table
+
+HEADS = {"raced": "With the same race", "published": "As published"}
 
 
 def page_of(summary: Summary, config_text: str) -> Page:
@@ -25,24 +27,11 @@ def page_of(summary: Summary, config_text: str) -> Page:
         headline=summary.headline,
         lines=legend(summary),
         merits=(
-            ("First with the same race", first.contestant, f"IQM {100 * first.regret.value:.1f} %"),
+            ("First", first.contestant, f"IQM {100 * first.regret.value:.1f} %"),
             ("Cells", f"{len(summary.results):,}", f"{cpu / 60:.0f} CPU minutes"),
         ),
         sections=[
-            Section(
-                "raced",
-                "With the same race",
-                (f"{RACED}. Superiority is claimed from this table alone.",),
-                (_regrets(summary.raced, hue, "raced-regret"),),
-                (_table(summary.raced, landscapes),),
-            ),
-            Section(
-                "published",
-                "As published",
-                (f"{PUBLISHED}.",),
-                (_regrets(summary.published, hue, "published-regret"), _optimism(summary, hue)),
-                (_table(summary.published, landscapes),),
-            ),
+            *(_standings(summary, *one, hue) for one in summary.tables),
             Section(
                 "anytime",
                 "Anytime",
@@ -55,12 +44,23 @@ def page_of(summary: Summary, config_text: str) -> Page:
     )
 
 
+def _standings(
+    summary: Summary, name: str, title: str, table: Sequence[Standing], hue: dict[str, str]
+) -> Section:
+    figures = [_regrets(table, hue, f"{name}-regret")]
+    if name == "published":
+        figures.append(_optimism(summary, hue))
+    claim = " Superiority is claimed from this table alone." if name == "raced" else ""
+    shown = (_table(table, summary.config.landscapes),)
+    return Section(name, HEADS[name], (f"{title}.{claim}",), figures, shown)
+
+
 def _table(standings: Sequence[Standing], landscapes: Sequence[str]) -> Table:
     return Table(columns(landscapes), [row(one, landscapes) for one in standings])
 
 
 def _regrets(standings: Sequence[Standing], hue: dict[str, str], name: str) -> Figure:
-    figure = blank("interquartile mean of true regret, % of the median setting's", "")
+    figure = blank("interquartile mean of true regret, %", "")
     for one in reversed(standings):
         figure.add_trace(_bar(one.contestant, one.regret, 100.0, hue))
     figure.update_layout(showlegend=False)
@@ -71,7 +71,7 @@ def _regrets(standings: Sequence[Standing], hue: dict[str, str], name: str) -> F
 
 
 def _optimism(summary: Summary, hue: dict[str, str]) -> Figure:
-    figure = blank("true error less reported error, percentage points", "")
+    figure = blank("what is only reported", "")
     for one in reversed(summary.published):
         figure.add_trace(_bar(one.contestant, one.optimism, 1.0, hue))
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
@@ -93,7 +93,7 @@ def _bar(name: str, bounds: object, factor: float, hue: dict[str, str]) -> go.Sc
 
 
 def _anytime(summary: Summary, landscape: str, hue: dict[str, str]) -> Figure:
-    figure = blank("share of the training seconds", "true regret, percentage points")
+    figure = blank("share of the training seconds", "true regret")
     for name, (median, low, high) in curves(summary.results, landscape).items():
         at = np.linspace(0, 1, len(median) + 1)[1:]
         band = {"color": hue[name], "width": 0}

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evo.benchmark.contestants import CONTESTANTS, ContestantError, contestant_of
 from evo.benchmark.landscapes import TABLES
-from evo.benchmark.landscapes.table import Noise
+from evo.benchmark.landscapes.table import ERROR, Noise
 from evo.config import ConfigError, read_plain
 from evo.mistakes import in_words, nearest
 
@@ -32,6 +32,9 @@ class BenchConfig(BaseModel):
         default=2.0, ge=1, description="a cell ends at so many times `runs`, however cheap they are"
     )
     noise: Noise = Noise.NORMAL
+    objectives: tuple[str, ...] = Field(
+        default=(ERROR,), min_length=1, description="error first; size and latency on nb201"
+    )
     race_share: float = Field(default=0.1, gt=0, lt=1, description="held back for the final race")
     leaders: int = Field(default=6, ge=2, description="in that race")
 
@@ -54,6 +57,13 @@ def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
             raise ConfigError(
                 f"{path}: landscapes: there is no {name!r}; {nearest(name, list(TABLES))}"
             )
+        means = TABLES[name]().means
+        if wrong := next((one for one in config.objectives if one not in means), None):
+            raise ConfigError(
+                f"{path}: objectives: {name} has no {wrong!r}; {nearest(wrong, list(means))}"
+            )
+    if config.objectives[0] != ERROR:
+        raise ConfigError(f"{path}: objectives: {ERROR} comes first")
     for name in config.contestants:
         try:
             contestant_of(name)

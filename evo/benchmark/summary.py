@@ -9,10 +9,11 @@ from typing import Any
 from evo.benchmark.cells import Result
 from evo.benchmark.comparison import Bounds, Standing, standings
 from evo.benchmark.settings import BenchConfig
-from evo.benchmark.tournament import median_regret
+from evo.benchmark.tournament import scale_of
 
 OURS = "ours"
 PUBLISHED = "As published: each picks by the best run it saw, ours by its belief and its race"
+SEVERAL = "By the hypervolume that the true values of each recommended set cover"
 RACED = "The same with our final race for everyone, on a share of the seconds held back"
 
 
@@ -26,6 +27,18 @@ class Summary:
     raced: Sequence[Standing]
 
     @property
+    def several(self) -> bool:
+        """Whether more than the error is judged: by hypervolume, without a race."""
+        return len(self.config.objectives) > 1
+
+    @property
+    def tables(self) -> list[tuple[str, str, Sequence[Standing]]]:
+        """The tables to show: a name, a title and the standings."""
+        if self.several:
+            return [("published", SEVERAL, self.published)]
+        return [("raced", RACED, self.raced), ("published", PUBLISHED, self.published)]
+
+    @property
     def headline(self) -> str:
         """What may be claimed, from the second table alone."""
         others = [one for one in self.raced if one.contestant != OURS and one.gap is not None]
@@ -34,21 +47,22 @@ class Summary:
         best = others[0]
         gap = best.gap
         assert gap is not None
-        told = (
-            f"{gap.value:+.2f} percentage points of true regret ({gap.low:+.2f} to {gap.high:+.2f})"
+        unit = (
+            "% of the hypervolume missing" if self.several else "percentage points of true regret"
         )
+        told = f"{gap.value:+.2f} {unit} ({gap.low:+.2f} to {gap.high:+.2f})"
+        race = "" if self.several else " with the same race"
         if gap.high < 0:
-            return (
-                f"Ours beats {best.contestant}, the best of the others with the same race: {told}"
-            )
+            return f"Ours beats {best.contestant}, the best of the others{race}: {told}"
         if gap.low > 0:
-            return f"{best.contestant} with the same race beats ours: {told} for ours"
-        return f"Ours and {best.contestant} with the same race are not told apart: {told}"
+            return f"{best.contestant}{race} beats ours: {told} for ours"
+        return f"Ours and {best.contestant}{race} are not told apart: {told}"
 
 
 def summarise(config: BenchConfig, results: Sequence[Result]) -> Summary:
     """The summary of these cells; contestants without a cell are left out."""
-    scale = {name: median_regret(name) for name in {one.cell.landscape for one in results}}
+    landscapes = {one.cell.landscape for one in results}
+    scale = {name: scale_of(name, config.objectives) for name in landscapes}
     return Summary(
         config,
         results,
@@ -88,7 +102,7 @@ def row(one: Standing, landscapes: Sequence[str]) -> list[str]:
 def markdown(summary: Summary) -> str:
     """Both tables in Markdown, with what their columns mean."""
     landscapes, parts = summary.config.landscapes, [f"**{summary.headline}**", "", *legend(summary)]
-    for title, table in ((PUBLISHED, summary.published), (RACED, summary.raced)):
+    for _, title, table in summary.tables:
         heads = columns(landscapes)
         rows = [row(one, landscapes) for one in table]
         lines = [heads, ["---"] * len(heads), *rows]
@@ -100,12 +114,20 @@ def legend(summary: Summary) -> list[str]:
     """What was run, and how to read the numbers."""
     config = summary.config
     seeds = len({one.cell.seed for one in summary.results})
+    several = (
+        f"Judged by {', '.join(config.objectives)} together, at true values: percent of the best hypervolume "
+        "that is missing, with the reference point at the seed's error and three sds of its run, and at the "
+        "largest other values there are. Optimism: the percent that is only reported."
+    )
+    single = (
+        "Judged by the true value of what is recommended. Columns of landscapes: mean true regret in "
+        "percentage points. IQM: interquartile mean of regret in percent of the median setting's. Optimism: "
+        "true error less the reported one. Last columns: how likely ours has less regret, and by how much."
+    )
     return [
         f"{seeds} seeds a contestant and landscape; the seconds of {config.runs} average trainings each, "
         f"re-measurements and races included; {config.noise} noise; brackets are 95 % intervals.",
-        "Judged by the true value of what is recommended. Columns of landscapes: mean true regret in "
-        "percentage points. IQM: interquartile mean of regret in percent of the median setting's. Optimism: "
-        "true error less the reported one. Last columns: how likely ours has less regret, and by how much.",
+        several if summary.several else single,
     ]
 
 

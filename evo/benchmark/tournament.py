@@ -28,6 +28,7 @@ def cells_of(config: BenchConfig) -> list[Cell]:
             config.noise,
             config.race_share,
             config.leaders,
+            config.objectives,
             digests[contestant],
         )
         for seed in range(config.seeds)
@@ -58,7 +59,9 @@ def play(cells: list[Cell], folder: Path, workers: int | None = None) -> Iterato
         yield from run(delayed(compute_and_keep)(cell, folder) for cell in waiting)
 
 
-def median_regret(landscape: str) -> float:
-    """The regret of a landscape's median setting: what regrets are divided by to be averaged."""
+def scale_of(landscape: str, objectives: tuple[str, ...]) -> float:
+    """What regrets are divided by to be averaged: that of the median setting, or all of the volume."""
+    if len(objectives) > 1:
+        return 100.0
     errors = TABLES[landscape]().means[ERROR]
     return float(np.median(errors) - errors.min())

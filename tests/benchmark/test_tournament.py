@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from evo.benchmark import cells as cells_file
 from evo.benchmark.cells import Cell, compute, compute_and_keep, kept
 from evo.benchmark.comparison import bootstrap, gap, improvement, interquartile_mean
-from evo.benchmark.landscapes.table import Noise
+from evo.benchmark.fronts import Volumes
+from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes.table import Landscape, Noise
 from evo.benchmark.settings import read_bench
 from evo.benchmark.tournament import cells_of, play
 from evo.config import ConfigError
@@ -52,8 +54,6 @@ def test_doing_nothing_gains_nothing_but_looks_as_if() -> None:
 
 @pytest.mark.parametrize("name", ["random", "greedy", "ours"])
 def test_everyone_pays_for_every_run_and_the_race_stays_inside_the_budget(name: str) -> None:
-    from evo.benchmark.landscapes import TABLES
-
     table = TABLES[CELL.landscape]()
     budget, dearest = CELL.runs * table.seconds.mean(), table.seconds.max()
     result = compute(replace(CELL, contestant=name))
@@ -142,3 +142,17 @@ def test_the_command_writes_a_page_a_table_and_json(tmp_path: Path) -> None:
     assert "default-src &#39;none&#39;" in page and "With the same race" in page
     assert 'id="find"' not in page  # there is no variant to open
     assert (tmp_path / "out" / "b.md").read_text().count("| ours |") == 2
+
+
+def test_several_objectives_are_judged_by_the_hypervolume_of_true_values() -> None:
+    objectives = ("error", "size", "latency")
+    volumes = Volumes(Landscape(TABLES[CELL.landscape](), objectives))
+    every = list(np.ndindex(5, 5, 5, 5, 5, 5))
+    assert volumes.missing(every) == pytest.approx(0.0, abs=1e-9)
+    assert volumes.missing(every[:5000]) >= volumes.missing(every[:9000]) >= 0
+    cell = replace(CELL, objectives=objectives, runs=30)
+    found = {one: compute(replace(cell, contestant=one)) for one in ("seed again", "nsga2", "ours")}
+    assert all(one.raced == one.published for one in found.values())
+    missing = {name: one.published.regret for name, one in found.items()}
+    assert 0 < missing["nsga2"] < missing["seed again"]
+    assert 0 < missing["ours"] < missing["seed again"]

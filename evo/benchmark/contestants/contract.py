@@ -6,12 +6,13 @@ One of your own is one file with a function `contestant(problem, rng)` that give
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from evo.benchmark.fronts import nondominated
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
 
 
@@ -55,6 +56,10 @@ class Contestant(Protocol):
         """What it would hand to its user now. Called after at least one run."""
         ...
 
+    def recommend_set(self) -> Mapping[Setting, tuple[float, ...]]:
+        """The same for several objectives: a set, and the values that it reports of each."""
+        ...
+
 
 Make = Callable[[Problem, np.random.Generator], Contestant]
 
@@ -63,11 +68,13 @@ Make = Callable[[Problem, np.random.Generator], Contestant]
 class BestSeen:
     """The recommendation of all that were published so: the setting of the best single run."""
 
+    seen: dict[Setting, tuple[float, ...]] = field(default_factory=dict, init=False)
     best: Setting | None = field(default=None, init=False)
     value: float = field(default=float("inf"), init=False)
 
     def tell(self, wish: Wish, shown: Shown) -> None:
         """Keep the setting if its run is the best so far."""
+        self.seen[wish.setting] = min(shown.values, self.seen.get(wish.setting, shown.values))
         if shown.values[0] < self.value or self.best is None:
             self.best, self.value = wish.setting, shown.values[0]
 
@@ -76,6 +83,12 @@ class BestSeen:
         if self.best is None:
             raise ValueError("nothing was run yet")
         return self.best
+
+    def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
+        """The settings that no other's run dominates, each by its best run."""
+        settings = list(self.seen)
+        chosen = nondominated(np.array([self.seen[one] for one in settings]))
+        return {settings[at]: self.seen[settings[at]] for at in chosen}
 
 
 def drawn(dials: tuple[Dial, ...], rng: np.random.Generator) -> Setting:

@@ -123,6 +123,15 @@ class Ours:
         chosen = self.policy.leaders.winner() or (front[0] if front else self.tally.seed_id)
         return self._settings[chosen]
 
+    def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
+        """The front and what is believed of it; the seed before there is one."""
+        front, names = self.tally.front(RUNG), self._problem.objectives
+        found = {one: self.tally.believed(one, RUNG) for one in front or [self.tally.seed_id]}
+        return {
+            self._settings[one]: tuple(values[name].mean for name in names)
+            for one, values in found.items()
+        }
+
     def believed(self) -> float:
         """What it believes of the recommended setting's first objective."""
         (chosen,) = [one for one, setting in self._settings.items() if setting == self.recommend()][

@@ -17,7 +17,10 @@ NSGA2_POPULATION = 20  # the default of 50 leaves six generations of 300 runs
 
 
 class Sampled(BestSeen):
-    """Any of Optuna's samplers. `numeric`: it knows no names, so each choice is a number to be largest."""
+    """Any of Optuna's samplers, told every objective.
+
+    `numeric`: it knows neither names nor several objectives, so each choice is a number to be largest, and it
+    is told the first objective."""
 
     def __init__(
         self, problem: Problem, make: Callable[[], BaseSampler], numeric: bool = False
@@ -27,7 +30,8 @@ class Sampled(BestSeen):
         super().__init__()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._dials, self._numeric = problem.dials, numeric
-        self._study = optuna.create_study(sampler=make())
+        self._told = 1 if numeric else len(problem.objectives)
+        self._study = optuna.create_study(sampler=make(), directions=["minimize"] * self._told)
         self._spaces = _spaces(problem.dials, numeric)
         self._trial: Any = None
 
@@ -39,7 +43,7 @@ class Sampled(BestSeen):
     def tell(self, wish: Wish, shown: Shown) -> None:
         """Finish the trial."""
         super().tell(wish, shown)
-        self._study.tell(self._trial, shown.values[0])
+        self._study.tell(self._trial, list(shown.values[: self._told]))
 
     def _setting(self, params: dict[str, Any]) -> Setting:
         return tuple(_choice(dial, params, self._numeric) for dial in self._dials)
