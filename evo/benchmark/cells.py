@@ -15,7 +15,7 @@ import numpy as np
 from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem
 from evo.benchmark.fronts import Volumes
-from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
 from evo.benchmark.racing import raced
 
@@ -84,8 +84,8 @@ class _Played:
 def compute(cell: Cell) -> Result:
     """Play one cell out. The same cell gives the same result."""
     began = process_time()
-    table = TABLES[cell.landscape]()
-    landscape = Landscape(table, cell.objectives, cell.noise, cell.seed)
+    table, judged = tables_of(cell.landscape)
+    landscape = Landscape(table, cell.objectives, cell.noise, cell.seed, judged)
     average = landscape.mean_seconds()
     most = int(cell.runs * cell.most_runs)
     problem = Problem(

@@ -113,7 +113,8 @@ def _anytime(summary: Summary, landscape: str, hue: dict[str, str]) -> Figure:
         )
     figure.update_yaxes(type="log", range=_log_range(summary, landscape))
     about = f"{landscape}: median over seeds, bands from quarter to three quarters."
-    return Figure(f"anytime-{landscape.replace('/', '-')}", figure, about, landscape)
+    name = "".join(letter if letter.isalnum() else "-" for letter in landscape)
+    return Figure(f"anytime-{name}", figure, about, landscape)
 
 
 def _log_range(summary: Summary, landscape: str) -> list[float]:

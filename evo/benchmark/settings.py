@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evo.benchmark.contestants import CONTESTANTS, ContestantError, contestant_of
-from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes import ARROW, TABLES, tables_of
 from evo.benchmark.landscapes.table import ERROR, Noise
 from evo.config import ConfigError, read_plain
 from evo.mistakes import in_words, nearest
@@ -19,7 +19,9 @@ class BenchConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    landscapes: tuple[str, ...] = Field(min_length=1, description="such as nb201/cifar10")
+    landscapes: tuple[str, ...] = Field(
+        min_length=1, description="nb201/cifar10, or `a -> b`: judged on b"
+    )
     contestants: tuple[str, ...] = Field(
         default=tuple(CONTESTANTS), min_length=1, description="names, or files with one of your own"
     )
@@ -53,15 +55,7 @@ def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
     except ValidationError as error:
         raise ConfigError(in_words(error.errors(), BenchConfig, raw, str(path), by_key)) from error
     for name in config.landscapes:
-        if name not in TABLES:
-            raise ConfigError(
-                f"{path}: landscapes: there is no {name!r}; {nearest(name, list(TABLES))}"
-            )
-        means = TABLES[name]().means
-        if wrong := next((one for one in config.objectives if one not in means), None):
-            raise ConfigError(
-                f"{path}: objectives: {name} has no {wrong!r}; {nearest(wrong, list(means))}"
-            )
+        _check_landscape(name, config.objectives, path)
     if config.objectives[0] != ERROR:
         raise ConfigError(f"{path}: objectives: {ERROR} comes first")
     for name in config.contestants:
@@ -70,3 +64,19 @@ def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
         except ContestantError as error:
             raise ConfigError(f"{path}: contestants: {error}") from error
     return config
+
+
+def _check_landscape(name: str, objectives: Sequence[str], path: Path) -> None:
+    head = f"{path}: landscapes: {name}:"
+    for part in (one.strip() for one in name.split(ARROW, 1)):
+        if part not in TABLES:
+            raise ConfigError(f"{head} there is no {part!r}; {nearest(part, list(TABLES))}")
+    try:
+        searched, _ = tables_of(name)
+    except ValueError as error:
+        raise ConfigError(f"{head} {error}") from error
+    if ARROW in name and len(objectives) > 1:
+        raise ConfigError(f"{head} a target judges the error alone; take one objective")
+    if wrong := next((one for one in objectives if one not in searched.means), None):
+        hint = nearest(wrong, list(searched.means))
+        raise ConfigError(f"{path}: objectives: {name} has no {wrong!r}; {hint}")

