@@ -14,6 +14,7 @@ import numpy as np
 
 from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem
+from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
@@ -37,6 +38,7 @@ class Cell:
     leaders: int
     objectives: tuple[str, ...] = (ERROR,)
     digest: str = ""
+    ours: str = ""  # settings of ours that differ from its defaults, as JSON
 
     @property
     def key(self) -> str:
@@ -92,7 +94,7 @@ def compute(cell: Cell) -> Result:
         table.dials, landscape.objectives, landscape.start, cell.runs * average, most, cell.seed
     )
     rng = np.random.default_rng([cell.seed, *cell.contestant.encode()])
-    contestant = contestant_of(cell.contestant)(problem, rng)
+    contestant = _contestant(cell, problem, rng)
     played = _play(contestant, landscape, problem.seconds, most)
     seen, several = _published(contestant, played, landscape), len(cell.objectives) > 1
     keeps = several or cell.contestant in OURS  # a race settles one objective
@@ -101,6 +103,12 @@ def compute(cell: Cell) -> Result:
     curve = _curve(played, regret, landscape.start, problem.seconds)
     start = regret((landscape.start,))
     return Result(cell, seen, after, curve, start, process_time() - began)
+
+
+def _contestant(cell: Cell, problem: Problem, rng: np.random.Generator) -> Contestant:
+    if cell.contestant == "ours":
+        return Ours(problem, rng, OursSettings.model_validate_json(cell.ours or "{}"))
+    return contestant_of(cell.contestant)(problem, rng)
 
 
 def _regret_on(landscape: Landscape) -> Callable[[Sequence[Setting]], float]:

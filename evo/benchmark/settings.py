@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evo.benchmark.contestants import CONTESTANTS, ContestantError, contestant_of
+from evo.benchmark.contestants.ours import NO_PROOF, OursSettings
 from evo.benchmark.landscapes import ARROW, TABLES, tables_of
 from evo.benchmark.landscapes.table import ERROR, Noise
 from evo.config import ConfigError, read_plain
@@ -37,7 +38,10 @@ class BenchConfig(BaseModel):
     objectives: tuple[str, ...] = Field(
         default=(ERROR,), min_length=1, description="error first; size and latency on nb201"
     )
-    race_share: float = Field(default=0.1, gt=0, lt=1, description="held back for the final race")
+    ours: OursSettings = NO_PROOF
+    race_share: float = Field(
+        default=0.1, gt=0, lt=1, description="held back for the final race of all but ours"
+    )
     leaders: int = Field(default=6, ge=2, description="in that race")
 
 

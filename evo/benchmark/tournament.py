@@ -18,6 +18,8 @@ from evo.benchmark.settings import BenchConfig
 def cells_of(config: BenchConfig) -> list[Cell]:
     """Every cell, seed after seed, so that whatever is interrupted is balanced."""
     digests = {name: digest_of(name) for name in config.contestants}
+    differs = config.ours.model_dump_json(exclude_defaults=True)
+    changed = "" if differs == "{}" else differs
     return [
         Cell(
             landscape,
@@ -30,6 +32,7 @@ def cells_of(config: BenchConfig) -> list[Cell]:
             config.leaders,
             config.objectives,
             digests[contestant],
+            changed if contestant == "ours" else "",
         )
         for seed in range(config.seeds)
         for landscape in config.landscapes

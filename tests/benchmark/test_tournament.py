@@ -171,3 +171,14 @@ def test_a_proxy_is_judged_by_its_target() -> None:
     errors = judged.means["error"]
     start = errors[judged.place(landscape.start)]
     assert target.start_regret == pytest.approx(start - errors.min())
+
+
+def test_settings_of_ours_change_its_cells_alone(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("landscapes: [nb201/cifar10]\ncontestants: [random, ours]\n")
+    plain = cells_of(read_bench(tmp_path / "b.yaml"))
+    other = cells_of(read_bench(tmp_path / "b.yaml", ["ours.policy.remeasure_share=0"]))
+    same = {one.contestant for one, two in zip(plain, other, strict=True) if one.key == two.key}
+    assert same == {"random"}
+    short = (replace(one, runs=30) for one in (plain[1], other[1]))
+    first, second = (compute(one) for one in short)
+    assert first.curve != second.curve
