@@ -1,8 +1,9 @@
 """What a free slot does next: one explicit policy, duty after duty, first match wins.
 
 calibrate   the seed on its first blocks, so that everything after has something to stand on
-screen      a new child on block 0 ...
-remeasure   ... unless the front has members thin in n and their share of the runs is not used up
+reference   the seed on block 0 once more, whenever enough runs were made since the last time
+remeasure   a front member thin in n, while re-measuring is behind its share of the runs ...
+screen      ... else a new child on block 0
 race        after the search: the leaders on fresh blocks, the worse half leaving round after round
 final       then the winner and the seed side by side on blocks that chose nobody
 graduate    the picks and the seed at the next rungs
