@@ -247,8 +247,8 @@ class EvaluationLane:
             self._record(measurement, followed)
         with self._shared.changed:
             del self._under_way[key_of(order)]
-            if order.purpose is Purpose.SCREEN and not self._is_taken(key_of(order)):
-                self._children.ready.appendleft(order.variant_id)
+            if order.purpose is Purpose.SCREEN:
+                self._children.end_screen(order.variant_id, self._is_taken(key_of(order)))
             self._children.evaluation_seconds.add(time.monotonic() - started)
             self._shared.board.slot_leaves(slot.name)
             self._shared.changed.notify_all()

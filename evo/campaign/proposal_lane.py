@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from evo.campaign.parts import LoopSettings, Parts, Repeats, Shared, Stop
+from evo.campaign.policy import given_up
+from evo.campaign.tally import Key
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, unmeasured, variant_by_fingerprint
 from population.store import Store
@@ -49,7 +51,9 @@ class ProposalLane:
         proxy = self._parts.proxy
         seed_id = self._parts.tally.seed_id  # measured first of all, by the policy
         left_out = {seed_id, *self._parts.graduation.ladder.vetoed}
-        self.ready.extend(one for one in unmeasured(store, proxy) if one not in left_out)
+        waiting = unmeasured(store, proxy)
+        left_out |= {one for one in waiting if self._is_given_up(one)}
+        self.ready.extend(one for one in waiting if one not in left_out)
         rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
         screens = {row.measurement.order.variant_id: row.id for row in rows}
         for made in proposals(store):
@@ -105,8 +109,24 @@ class ProposalLane:
         if vetoed and variant_id in self.ready:
             self.ready.remove(variant_id)
             self.settle(variant_id, 0)
-        elif not vetoed and not self._parts.tally.rows(self._parts.proxy, variant_id=variant_id):
+        elif not vetoed and self._may_wait(variant_id):
             self.ready.append(variant_id)
+
+    def end_screen(self, variant_id: str, is_over: bool) -> None:
+        """A child's first run ended: over when it is recorded or given up, else the child waits again."""
+        if variant_id in self.ready:  # a veto was lifted while it ran
+            self.ready.remove(variant_id)
+        if is_over or self._parts.tally.is_vetoed(variant_id):
+            self.settle(variant_id, 0)
+        else:
+            self.ready.appendleft(variant_id)
+
+    def _may_wait(self, variant_id: str) -> bool:
+        rows = self._parts.tally.rows(self._parts.proxy, variant_id=variant_id)
+        return not rows and variant_id not in self.ready and not self._is_given_up(variant_id)
+
+    def _is_given_up(self, variant_id: str) -> bool:
+        return given_up(self._parts.tally, Key(variant_id, self._parts.proxy, 0, 0))
 
     def next_number(self) -> int:
         """A number for a proposal that is not made in this lane."""

@@ -121,6 +121,27 @@ def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
     assert "the seed crashed" in ending.reason
 
 
+def test_a_child_whose_runs_were_all_lost_does_not_hold_up_a_campaign_that_goes_on(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+
+    def lose_children(order, source):
+        return Status.LOST if order.purpose is Purpose.SCREEN else None
+
+    lossy = FakeEvaluator(fails=lose_children)
+    make_campaign(open_store, evaluator=lossy, budget=BudgetSettings(variants=2)).run()
+    again = make_campaign(open_store, budget=BudgetSettings(variants=4))
+    ended = threading.Thread(target=again.run, daemon=True)
+    ended.start()
+    ended.join(timeout=20)
+    held_up = ended.is_alive()
+    again.stop(now=True)
+    ended.join(timeout=20)
+    assert not held_up
+    with open_store() as store:
+        assert purposes_in(store)[Purpose.SCREEN] == 2
+        assert len(unmeasured(store, PROXY.name)) == 2
+
+
 def test_a_lost_run_is_made_again_and_counted_once(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     lost = set()
