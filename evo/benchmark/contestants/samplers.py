@@ -41,7 +41,7 @@ class Sampled(BestSeen):
         return Wish(self._setting(self._trial.params))
 
     def tell(self, wish: Wish, shown: Shown) -> None:
-        """Finish the trial."""
+        """Tell the sampler what it asked for."""
         super().tell(wish, shown)
         self._study.tell(self._trial, list(shown.values[: self._told]))
 
