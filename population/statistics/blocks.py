@@ -113,7 +113,7 @@ def _solve(
     return BlockEffects(found.block_sd, found.rest_sd, left, by_block)
 
 
-def f_probability(ratio: float, above: int, below: int) -> float:
+def f_probability(ratio: float, above: float, below: float) -> float:
     """P(F <= ratio) with these degrees of freedom, without a statistics library: reading stays light."""
     return _beta_ratio(above * ratio / (above * ratio + below), above / 2, below / 2)
 

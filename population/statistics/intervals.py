@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from population.statistics.blocks import f_probability
+
 CONFIDENCE = 0.95
 HALVINGS = 50  # of an interval: to the last digit
 
@@ -109,10 +111,17 @@ def ratio_interval(
 
 
 def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
-    """The two-sided quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
+    """The two-sided quantile of Student's t, by bisection: t^2 is an F with 1 and `freedom` degrees."""
+    low, high = 0.0, 1.0
+    while f_probability(high * high, 1, freedom) < confidence:
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if f_probability(middle * middle, 1, freedom) < confidence:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def quantile_interval(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from population.statistics.intervals import Interval, mean_interval
+from population.statistics.intervals import Interval, mean_interval, t_quantile
 from population.variant import Estimate
 
 
@@ -95,18 +95,16 @@ def selection_bias(search: Estimate, fresh_gains: Sequence[float]) -> SelectionB
     The interval of the difference takes the search's error as normal and the fresh mean's as
     Student's (Satterthwaite's approximation with the known part's variance free of error).
     """
-    from scipy.special import stdtrit
-
     fresh = mean_interval(fresh_gains)
     if fresh is None:
         return None
     bias, freedom = search.mean - fresh.value, len(fresh_gains) - 1
-    own = (fresh.high - fresh.value) / float(stdtrit(freedom, 0.975))
+    own = (fresh.high - fresh.value) / t_quantile(freedom)
     total = search.sd**2 + own**2
     if math.isnan(total):
         return SelectionBias(search, fresh, Interval(bias, math.nan, math.nan))
     effective = min(freedom * (total / own**2) ** 2, 1e6) if own > 0 else 1e6
-    half = float(stdtrit(effective, 0.975)) * math.sqrt(total)
+    half = t_quantile(effective) * math.sqrt(total)
     return SelectionBias(search, fresh, Interval(bias, bias - half, bias + half))
 
 
