@@ -23,6 +23,7 @@ FLOORS = {
     "config": 2,
     "folder": 3,
     "build": 4,
+    "importing": 4,
     "benchmark": 5,
     "cli": 6,
     "__main__": 7,

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from evo.analysis.imported import IMPORT
 from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.ladder import KINDS, Ladder
 from population.reading import (
     decisions,
     events,
+    facts_by_measurement,
     front,
     measurements,
     open_runs,
@@ -48,6 +50,8 @@ class Record:
     voided: Sequence[str]  # why runs do not count, one reason a run
     would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
     ladder: Ladder  # with what people asked that no campaign has taken yet
+    imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
+    facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -60,6 +64,7 @@ class Record:
             raise StoreError(f"{store.path} holds no seed; it was never a campaign")
         ladder = Ladder.of(decisions(store, KINDS))
         ladder.hear(pending(store))
+        about = store.setting(IMPORT)
         return cls(
             config=config,
             objectives=tuple(map(Objective.model_validate, config.get("objectives", ())))
@@ -80,6 +85,8 @@ class Record:
                 for one in decisions(store, (WOULD_STOP,))
             },
             ladder=ladder,
+            imported=about,
+            facts=facts_by_measurement(store) if about is not None else {},
         )
 
     @property

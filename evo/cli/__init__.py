@@ -5,6 +5,7 @@ from evo.cli import (  # noqa: F401 - importing a file puts its commands into th
     calibrating,
     checking,
     descent,
+    importing,
     promoting,
     reading,
     reporting,

@@ -40,6 +40,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "evo.evaluation.agent_box": "AgentUnusable",
     "evo.evaluation.documents": "DataError",
     "evo.evaluation.sandbox": "SandboxUnavailable",
+    "evo.importing.results": "ImportFailure",
     "operators.registry": "UnknownOperator",
     "population.reading": "UnknownVariant",
     "population.store": "StoreError",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import opened
+from evo.cli.folder import opened, remark_on
 from evo.cli.reading import VariantArgument
 
 if TYPE_CHECKING:
     from evo.analysis.comparison import Comparison
+    from evo.analysis.record import Record
     from evo.analysis.story import Story
     from population.lineage import Branch
     from population.store import Store
@@ -135,6 +136,7 @@ def tree(
         one: plus_minus(metric, found.mean, found.sd, found.n) for one, found in scores.items()
     }
     told = {one: effect_in_words(found) for one, found in beside.items()}
+    remark_on(record)
     show(*(family_tree(branch, remarks, marks, depth, told) for branch in branches))
 
 
@@ -180,22 +182,25 @@ def history(
     variant: VariantArgument, directory: DirOption = None, as_json: JsonOption = False
 ) -> None:
     """How a variant came to be, step by step from the seed: idea, effect, evidence, decisions."""
+    from evo.analysis.record import Record
+
     with opened(directory) as (_, store):
-        found = _story(store, variant)
+        record = Record.of(store)
+        found = _story(store, record, variant)
     if as_json:
         show_json(found)
         return
+    remark_on(record)
     from evo.terminal.tree import story_screen
 
     show(*story_screen(found))
 
 
-def _story(store: Store, variant: str) -> Story:
-    from evo.analysis.record import Record
+def _story(store: Store, record: Record, variant: str) -> Story:
     from evo.analysis.story import story
     from population.reading import all_decisions, resolve
 
-    return story(Record.of(store), resolve(store, variant), all_decisions(store))
+    return story(record, resolve(store, variant), all_decisions(store))
 
 
 @app.command(epilog="Example: evo export best -o train.py")
@@ -264,6 +269,8 @@ def export(
 def _patch(store: Store, variant_id: str, onto: str) -> str:
     """The patch; it ends the command where the two are equal."""
     from evo.analysis.patch import patch_text
+    from evo.analysis.record import Record
+    from evo.terminal.imported import REMARK
     from evo.terminal.tree import evidence_lines, subject
     from population.reading import first_proposal, resolve, source_of
 
@@ -276,8 +283,11 @@ def _patch(store: Store, variant_id: str, onto: str) -> str:
     if before == after:
         complain(f"{variant_id[:8]} is what the patch would apply to; --onto names something else")
         raise typer.Exit(FAILED)
-    found = _story(store, variant_id)
+    record = Record.of(store)
+    found = _story(store, record, variant_id)
     message = evidence_lines(found, base)
+    if record.imported is not None:
+        message = [REMARK, *message]
     at = made.created_at if made else 0.0
     return patch_text(before, after, subject(found), message, at)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CAMPAIGNS, CALIBRATIONS = "campaigns", "calibrations"
 CALIBRATION = "calibration"  # the kind of a store that only measured the seed
+IMPORT = "import"  # the kind of a store whose numbers were taken over from elsewhere
 DATABASE, CONFIG, LOCK = "campaign.db", "config.yaml", "lock"
 SHIPPED = Path(__file__).resolve().parents[2]  # the folder that holds seed/ and configs/
 LIMITS = ("variants", "seconds", "llm_tokens", "llm_dollars")
@@ -46,21 +47,31 @@ def newest(base: Path) -> Path | None:
 
 def is_calibration(folder: Path) -> bool:
     """Whether this folder's store says so; False for one that cannot be read: others tell why."""
+    return kind_of(folder) == CALIBRATION
+
+
+def kind_of(folder: Path) -> str:
+    """What a store says it is: campaign, calibration or import; "" for one that cannot be read."""
     from population.store import Store, StoreError
 
     try:
         with Store.open(folder / DATABASE, read_only=True) as store:
-            return bool(store.setting("kind") == CALIBRATION)
+            return str(store.setting("kind") or "")
     except StoreError:
-        return False
+        return ""
 
 
 def searched_folder(given: Path | None) -> Path:
-    """The folder of a campaign that can go on. NoCampaign when there is none, or for a calibration."""
+    """The folder of a campaign that can go on. NoCampaign when there is none, or nothing to go on with."""
     folder = campaign_folder(given)
     if is_calibration(folder):
         raise NoCampaign(
             f"{folder} is a calibration and holds no search; `evo run CONFIG` starts one"
+        )
+    if kind_of(folder) == IMPORT:
+        raise NoCampaign(
+            f"{folder} is an import of self-reported measurements: it never ran here and cannot go on; "
+            "`evo run CONFIG` starts a search that measures for itself"
         )
     return folder
 
@@ -204,6 +215,8 @@ def next_command(one: Overview) -> str:
     where = at(Path(one.folder))
     if is_calibration(Path(one.folder)):
         return "evo run CONFIG"
+    if one.imported is not None:
+        return f"evo report{where}"
     if one.running is not None:
         return f"evo top{where}"
     if "approve" in one.phase:
@@ -214,3 +227,11 @@ def next_command(one: Overview) -> str:
     ):
         return f"evo resume{where}"
     return f"evo show best{where}"
+
+
+def remark_on(record: Record) -> None:
+    """Say above what is shown that its numbers are someone else's word, where they are."""
+    if record.imported is not None:
+        from evo.terminal.imported import REMARK
+
+        print(f"({REMARK})")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import DirOption, JsonOption, app, show, show_json
-from evo.cli.folder import at, newest, next_command, opened, overview_of
+from evo.cli.folder import at, newest, next_command, opened, overview_of, remark_on
 
 if TYPE_CHECKING:
     from population.ladder import Ladder
@@ -87,6 +87,7 @@ def top(
     if not rows:
         print("Nothing is certified." if certified else "Nothing has a score yet.")
         return
+    remark_on(record)
     show(ranking_table(rows, [one.name for one in record.objectives], record.seed_id))
 
 
@@ -128,6 +129,7 @@ def show_variant(
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
         rows[1:1] = [("made by", f"{made.operator}, {made.author} {made.model}".strip())]
         rows[2:2] = [("parents", parents or "none"), ("idea", made.idea or "none")]
+    remark_on(record)
     show(variant_screen(rows, [_run_cells(run) for run in runs]))
     if log:
         print("\nlast lines of its log:\n" + printable(log))

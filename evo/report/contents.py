@@ -12,11 +12,14 @@ from evo.analysis.record import Record
 from evo.report import sections
 from evo.report.dossiers import pack
 from evo.report.drawing import colours
+from evo.report.imported import keeps_section
 from evo.report.noise import noise_section
 from evo.report.page import Page
 from evo.report.told import Told
 from evo.terminal import sentences
+from evo.terminal.imported import headline
 from evo.terminal.numbers import count, duration, share, signed, value
+from evo.terminal.status import told_lines
 from evo.terminal.text import short
 from population.reading import decisions
 from population.store import Store
@@ -45,6 +48,7 @@ def page_of(
         colours(made.operator for made in record.births().values()),
     )
     parts = (
+        keeps_section(overview.imported),
         sections.progress_section(told),
         sections.fronts_section(told),
         sections.family_section(told),
@@ -56,13 +60,11 @@ def page_of(
         sections.sandbox_section(told),
         sections.again_section(told),
     )
-    findings = overview.findings
-    found, sure = sentences.found(findings), sentences.certainty(findings)
     return Page(
         title=f"{overview.name}: evolution of train.py",
         subtitle=_subtitle(told),
-        headline=_headline(findings),
-        lines=[*found, *sure],
+        headline=headline(overview.imported) if overview.imported else _headline(overview.findings),
+        lines=told_lines(overview),
         merits=_merits(told),
         sections=[one for one in parts if one is not None],
         pack=pack(store, record, ranked, source_of),

@@ -12,6 +12,7 @@ from evo.analysis.drifting import HostDrift
 from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Ranked
 from evo.terminal import sentences
+from evo.terminal.imported import imported_lines
 from evo.terminal.numbers import bar, count, duration, plus_minus, share
 from evo.terminal.tables import FAINT, earnings_table, pairs
 from evo.terminal.text import placed, plain, short, words
@@ -28,12 +29,19 @@ def status_screen(one: Overview, command: str, where: str = "") -> RenderableTyp
         (f"  {running}", FAINT),
     )
     parts: list[RenderableType] = [head, Text(), pairs(_budget(one) + _rows(one))]
-    told = sentences.found(one.findings) + sentences.certainty(one.findings)
+    told = told_lines(one)
     parts += [Text(), *(words(line) for line in told)]
     if one.operators:
         parts += [Text(), earnings_table(one.operators)]
     parts += [Text(), Text.assemble(("next  ", FAINT), (command, "cyan"))]
     return Group(*parts)
+
+
+def told_lines(one: Overview) -> list[str]:
+    """What was found and how sure that is; of an import, whose word it is."""
+    if one.imported is not None:
+        return imported_lines(one.imported)
+    return sentences.found(one.findings) + sentences.certainty(one.findings)
 
 
 def _budget(one: Overview) -> list[tuple[str, Text | str]]:
@@ -56,6 +64,8 @@ def _meter(name: str, used: Used) -> Text:
 
 def _rows(one: Overview) -> list[tuple[str, Text | str]]:
     metric = one.findings.objective
+    if one.imported is not None:
+        return _imported_rows(one)
     spent = f"{duration(one.spent.slot_seconds)} of slot time"
     if one.spent.tokens_in or one.spent.tokens_out:
         spent += f", {one.spent.tokens_in + one.spent.tokens_out:,} tokens, {one.spent.dollars:.2f} dollars"
@@ -78,6 +88,17 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
+        ("folder", plain(one.folder)),
+    ]
+
+
+def _imported_rows(one: Overview) -> list[tuple[str, Text | str]]:
+    """Without what only a campaign that ran here has: slots, duties, drift."""
+    metric = one.findings.objective
+    return [
+        ("reported", _counts(one.measurements)),
+        ("seed", _believed(one.seed, metric)),
+        ("best", _believed(one.best, metric)),
         ("folder", plain(one.folder)),
     ]
 

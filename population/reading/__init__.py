@@ -11,6 +11,7 @@ from population.reading.campaign import (
 )
 from population.reading.measurements import (
     counts_by_status,
+    facts_by_measurement,
     measurement,
     measurements,
     open_runs,
@@ -53,6 +54,7 @@ __all__ = [
     "counts_by_status",
     "decisions",
     "events",
+    "facts_by_measurement",
     "first_proposal",
     "front",
     "last_measurement_id",

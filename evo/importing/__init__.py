@@ -1,0 +1,1 @@
+"""Histories of other projects, taken in as campaigns of self-reported measurements."""

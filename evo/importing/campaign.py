@@ -1,0 +1,217 @@
+"""A history in the style of autoresearch as a campaign's folder: every number in it is self-reported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evo.analysis.imported import IMPORT, SELF_REPORTED
+from evo.folder import DATABASE, Folder
+from evo.importing.repository import TRAIN, Commit, Repository
+from evo.importing.results import ImportFailure, Reported, Results, Row
+from evo.importing.seedless import seedless_fingerprint
+from population.archive import Objective
+from population.fingerprint import fingerprint
+from population.reading import measurements
+from population.records import FrontMember
+from population.statistics import estimates
+from population.store import Store
+from population.variant import (
+    Measurement,
+    Order,
+    Outcome,
+    Parent,
+    Proposal,
+    Purpose,
+    Status,
+    Variant,
+    variant_id,
+)
+
+RUNG = "reported"
+METRIC = "val_bpb"
+MB_PER_GB = 1024.0
+AUTHOR = "autoresearch"
+MISSING = "# The clone does not hold this train.py: it was attempted as commit {commit}.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A row with the code it was made with. `code`: equal for repeats, "" where the source is not held."""
+
+    row: Row
+    variant: Variant
+    code: str
+    committed_at: float  # seconds since the epoch; the row before's where the commit is not held
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What an import brought in."""
+
+    folder: Path
+    measurements: int
+    variants: int
+    without_source: int
+    problems: tuple[str, ...]
+
+
+def attempts_of(
+    repository: Repository, rows: Sequence[Row], step: Callable[[int], None]
+) -> list[Attempt]:
+    """Every row with its source; `step` hears how many are read."""
+    found: list[Attempt] = []
+    at = 0.0
+    for row, commit in zip(rows, repository.commits([row.commit for row in rows]), strict=True):
+        at = commit.committed_at if commit else at
+        found.append(_attempt(row, commit, at))
+        step(len(found))
+    return found
+
+
+def _attempt(row: Row, commit: Commit | None, at: float) -> Attempt:
+    if commit is None or commit.train is None:
+        source = MISSING.format(commit=commit.hash if commit else row.commit)
+        id = variant_id(source)  # its fingerprint too: what is not known repeats nothing
+        return Attempt(row, Variant(id, source, id), "", at)
+    id = variant_id(commit.train)
+    try:
+        print_, code = fingerprint(commit.train), seedless_fingerprint(commit.train)
+    except SyntaxError:
+        print_ = code = id
+    return Attempt(row, Variant(id, commit.train, print_), code, at)
+
+
+def refuse_folder(path: Path) -> None:
+    """ImportFailure when nothing can be imported into this folder."""
+    if (path / DATABASE).exists():
+        raise ImportFailure(f"{path} holds a campaign already; give another folder with --dir")
+    if path.exists() and not path.is_dir():
+        raise ImportFailure(f"{path} is a file; give the folder to make")
+
+
+def import_history(
+    path: Path, repository: Repository, results: Results, attempts: Sequence[Attempt]
+) -> Brought:
+    """Write the campaign's folder. ImportFailure when one is there, or no row can be used."""
+    refuse_folder(path)
+    if not attempts:
+        told = "\n".join(["results.tsv: no row can be imported", *results.problems[:5]])
+        raise ImportFailure(told)
+    was_there = path.exists()
+    path.mkdir(parents=True, exist_ok=True)
+    draft = Folder(path).database.with_suffix(".new")  # a kill leaves no half of a history
+    try:
+        for stale in path.glob(f"{draft.name}*"):
+            stale.unlink()
+        with Store.create(draft) as store, store.transaction():
+            brought = _Writer(store, attempts).write()
+            _say_what_it_is(store, repository, results)
+        seed = attempts[_first_kept(attempts)].variant
+        (path / TRAIN).write_text(seed.source, encoding="utf-8")
+        os.replace(draft, Folder(path).database)
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(path)
+        raise
+    return Brought(path, len(attempts), *brought, results.problems)
+
+
+def _say_what_it_is(store: Store, repository: Repository, results: Results) -> None:
+    objective = Objective(name=METRIC).model_dump(mode="json")
+    config = {"name": repository.path.name, "rungs": {RUNG: {}}, "objectives": [objective]}
+    store.set_setting("config", config)
+    store.set_setting("kind", IMPORT)
+    store.set_setting(
+        IMPORT,
+        {
+            "repository": str(repository.path),
+            "head": repository.head,
+            "problems": list(results.problems),
+        },
+    )
+    store.add_event("end", "imported: self-reported, nothing of it was measured here")
+
+
+def _first_kept(attempts: Sequence[Attempt]) -> int:
+    """Which attempt everything hangs from: the first keep, else the first that ended well, else the first."""
+    for wanted in ({Reported.KEEP}, {Reported.DISCARD}):
+        for number, one in enumerate(attempts):
+            if one.row.status in wanted:
+                return number
+    return 0
+
+
+class _Writer:
+    """Proposals and measurements in the order of the rows; the seed's proposal comes first."""
+
+    def __init__(self, store: Store, attempts: Sequence[Attempt]) -> None:
+        self._store, self._attempts = store, attempts
+        self._twins: dict[str, str] = {}  # fingerprint to the first variant that has it
+        self._runs: dict[str, int] = {}
+        self._number = 0
+
+    def write(self) -> tuple[int, int]:
+        """How many variants there are, and how many of them without a source."""
+        root = _first_kept(self._attempts)
+        base = self._propose(self._attempts[root], None)
+        for number, one in enumerate(self._attempts):
+            own = base if number == root else self._propose(one, base)
+            self._measure(one, own, base)
+            base = own if one.row.status is Reported.KEEP else base
+        self._set_front()
+        held = {one.variant.fingerprint for one in self._attempts if one.code}
+        return len(self._twins), len(self._twins) - len(held)
+
+    def _propose(self, one: Attempt, base: str | None) -> str:
+        """The variant that an attempt ran: a known one where nothing but the form is new."""
+        self._number += 1
+        twin = self._twins.get(one.variant.fingerprint)
+        own = self._twins.setdefault(one.variant.fingerprint, one.variant.id)
+        self._store.add_proposal(
+            Proposal(
+                self._number,
+                "seed" if base is None else f"reported_{one.row.status}",
+                () if base is None else (Parent(base, "parent"),),
+                Outcome.DUPLICATE if twin else Outcome.VARIANT,
+                reason=f"repeats {twin[:8]}" if twin else "",
+                variant=None if twin else one.variant,
+                idea=one.row.description,
+                author=AUTHOR,
+            )
+        )
+        return own
+
+    def _measure(self, one: Attempt, own: str, base: str) -> None:
+        row, block = one.row, self._runs.get(own, 0)
+        self._runs[own] = block + 1  # no repeat shares anything with another: each is a block
+        crashed = row.status is Reported.CRASH
+        memory = {"peak_memory_mb": row.memory_gb * MB_PER_GB} if row.memory_gb else {}
+        self._store.add_measurement(
+            Measurement(
+                Order(own, RUNG, block, 0, Purpose.SCREEN),
+                Status.CRASHED if crashed else Status.OK,
+                reason=f"{SELF_REPORTED}: {row.status}, line {row.line}",
+                metrics={} if crashed else {METRIC: row.val_bpb, **memory},
+                started_at=one.committed_at,
+                facts={
+                    "origin": SELF_REPORTED,
+                    "line": str(row.line),
+                    "commit": row.commit,
+                    "reported": row.status.value,
+                    "description": row.description,
+                    "code": one.code,
+                    "base": base,
+                },
+            )
+        )
+
+    def _set_front(self) -> None:
+        found = estimates(measurements(self._store))
+        scored = {one: metrics[METRIC] for one, metrics in found.items() if METRIC in metrics}
+        if scored:
+            best = min(scored, key=lambda one: (scored[one].mean, one))
+            self._store.set_front(RUNG, [FrontMember(best, SELF_REPORTED, scored[best])])

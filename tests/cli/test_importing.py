@@ -1,0 +1,252 @@
+"""Histories in the style of autoresearch, made with a real git in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from population.reading import facts_by_measurement
+from population.store import Store
+
+from .driving import Evo
+
+HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+TRAIN = "import torch\ntorch.manual_seed({seed})\nLR = {lr}\n"
+
+
+class History:
+    """A repository that is written as autoresearch writes it: a discard or crash is reset away."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+        path.mkdir()
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *words: str) -> str:
+        who = {
+            f"GIT_{role}_{what}": "a@b"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        done = subprocess.run(
+            ["git", "-C", str(self.path), *words],
+            check=True, capture_output=True, text=True, env={**os.environ, **who},
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def attempt(
+        self, source: str, val_bpb: float, status: str, words: str, commit: str | None = None
+    ) -> None:
+        if commit is None:
+            (self.path / "train.py").write_text(source)
+            self.git("add", "train.py")
+            self.git("commit", "-q", "--allow-empty", "-m", words)
+            commit = self.git("rev-parse", "--short=7", "HEAD")
+            if status != "keep":
+                self.git("reset", "-q", "--hard", "HEAD~1")
+        self.lines.append(f"{commit}\t{val_bpb:.6f}\t44.0\t{status}\t{words}\n")
+        self.write()
+
+    def write(self) -> None:
+        (self.path / "results.tsv").write_text(HEADER + "".join(self.lines))
+
+
+def source(lr: float, seed: int = 1, remark: str = "") -> str:
+    return TRAIN.format(lr=lr, seed=seed) + remark
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    """A baseline, four repeats of it, a large gain, one within the noise, a crash, and a lost commit."""
+    made = History(tmp_path / "lab")
+    made.attempt(source(1), 1.0000, "keep", "baseline")
+    made.attempt(source(1, seed=2), 1.0010, "discard", "another seed")
+    made.attempt(source(1, remark="# no change\n"), 0.9995, "discard", "a remark")
+    made.attempt("", 1.0004, "discard", "baseline re-run", commit="deadbee")
+    made.attempt(source(1, seed=3), 0.9990, "discard", "seed three")
+    made.attempt(source(2), 0.9000, "keep", "double the rate")
+    made.attempt(source(3), 0.8999, "keep", "triple the rate")
+    made.attempt(source(9), 0.0, "crash", "nine times the rate")
+    made.attempt("", 0.9500, "discard", "what was lost", commit="deadbef")
+    return made
+
+
+def test_keeps_beyond_the_noise_of_repeats_are_told_from_the_unproven(
+    evo: Evo, history: History
+) -> None:
+    said = evo("import-autoresearch", "lab", "--json")
+    assert said.code == 0, said.err
+    found = said.json()["findings"]
+    assert (found["groups"], found["freedom"]) == (1, 4)  # seeds, a remark and repeated words
+    assert found["sd"] == pytest.approx(0.000776, abs=1e-6)
+    assert [(keep["description"], keep["proven"]) for keep in found["keeps"]] == [
+        ("double the rate", True),
+        ("triple the rate", False),
+    ]
+    assert said.json()["import"]["without_source"] == 2
+
+
+def test_a_history_without_repeats_proves_nothing(evo: Evo, tmp_path: Path) -> None:
+    made = History(tmp_path / "lab")
+    made.attempt(source(1), 1.0, "keep", "baseline")
+    made.attempt(source(2), 0.5, "keep", "far better")
+    said = evo("import-autoresearch", "lab")
+    assert "cannot be inferred" in said.out
+    assert "0 of 1 after the first exceed" in said.out
+
+
+def test_equal_words_on_code_known_to_differ_are_no_repeats(evo: Evo, tmp_path: Path) -> None:
+    made = History(tmp_path / "lab")
+    made.attempt(source(1), 1.0, "keep", "baseline")
+    made.attempt(source(2), 1.1, "discard", "tune the rate")
+    made.attempt(source(3), 1.2, "discard", "tune the rate")
+    assert evo("import-autoresearch", "lab", "--json").json()["findings"]["groups"] == 0
+
+
+def test_a_keep_of_the_same_code_is_luck_however_large(evo: Evo, history: History) -> None:
+    history.attempt(source(3, seed=7), 0.5, "keep", "the seed alone")
+    keep = evo("import-autoresearch", "lab", "--json").json()["findings"]["keeps"][-1]
+    assert (keep["same_code"], keep["proven"]) == (True, False)
+
+
+def test_a_keep_advances_and_a_discard_hangs_off_the_current_best(
+    evo: Evo, history: History
+) -> None:
+    evo("import-autoresearch", "lab")
+    rows = {row["idea"]: row for row in evo("tree", "--json").json()}
+    ids = {words: row["variant_id"] for words, row in rows.items()}
+    parents = {words: row["parent"] for words, row in rows.items()}
+    assert parents["baseline"] is None
+    assert parents["another seed"] == parents["double the rate"] == ids["baseline"]
+    assert parents["triple the rate"] == ids["double the rate"]
+    assert parents["what was lost"] == parents["nine times the rate"] == ids["triple the rate"]
+    assert "a remark" not in rows  # the same code: another run of the baseline, no variant
+
+
+@pytest.mark.parametrize("words", ["status", "tree", "top", "history best", "show best"])
+def test_every_screen_says_that_the_numbers_are_self_reported(
+    evo: Evo, history: History, words: str
+) -> None:
+    evo("import-autoresearch", "lab")
+    said = evo(*words.split())
+    assert said.code == 0, said.err
+    assert "self-reported" in said.out.lower()
+
+
+def test_every_measurement_carries_that_it_is_self_reported(evo: Evo, history: History) -> None:
+    evo("import-autoresearch", "lab", "--dir", "seen")
+    with Store.open(Path("seen/campaign.db"), read_only=True) as store:
+        facts = facts_by_measurement(store)
+    assert [one["origin"] for one in facts.values()] == ["self-reported"] * 9
+    runs = evo("show", "seed", "--dir", "seen", "--json").json()["measurements"]
+    assert [run["measurement"]["reason"] for run in runs] == [
+        "self-reported: keep, line 2",
+        "self-reported: discard, line 4",
+    ]
+
+
+def test_the_report_lists_every_keep_with_its_verdict(evo: Evo, history: History) -> None:
+    evo("import-autoresearch", "lab")
+    said = evo("report", "--json")
+    assert said.code == 0, said.err
+    assert said.json()["headline"].startswith("Self-reported: 1 of 2 keeps exceed the noise")
+    page = Path("report.html").read_text()
+    assert "exceeds the noise" in page and "unproven" in page
+
+
+def test_a_crash_has_no_score(evo: Evo, history: History) -> None:
+    evo("import-autoresearch", "lab")
+    status = evo("status", "--json").json()
+    assert status["measurements"] == {"ok": 8, "crashed": 1}
+    assert status["best"]["estimates"]["val_bpb"]["mean"] == pytest.approx(0.8999)
+
+
+def test_rows_that_do_not_parse_are_told_with_their_line_and_the_rest_is_imported(
+    evo: Evo, history: History
+) -> None:
+    history.lines[3:3] = [
+        "short\n",
+        "abc1234\tnan\t1.0\tkeep\tx\n",
+        "abc1234\t1.0\t1.0\tmaybe\tx\n",
+    ]
+    history.lines.append("--help\t1.0\t1.0\tkeep\tx\n")
+    history.lines.append("abc1234\t0.0\t1.0\tkeep\tx\n")
+    history.write()
+    said = evo("import-autoresearch", "lab", "--json")
+    assert said.json()["import"]["measurements"] == 9
+    for line in (5, 6, 7, 14, 15):
+        assert f"results.tsv line {line}: " in said.err
+
+
+def test_unknown_and_missing_columns_are_named(evo: Evo, history: History) -> None:
+    results = history.path / "results.tsv"
+    results.write_text(results.read_text().replace("memory_gb", "vram"))
+    said = evo("import-autoresearch", "lab")
+    assert (said.code, "unknown columns: 'vram'" in said.err) == (2, True)
+    results.write_text("commit\tval_bpb\n")
+    assert "lacks memory_gb, status, description" in evo("import-autoresearch", "lab").err
+    assert not Path("campaigns").exists()
+
+
+def test_what_is_no_repository_or_has_no_results_is_said(
+    evo: Evo, history: History, tmp_path: Path
+) -> None:
+    inside = history.path / "folder"  # a folder in a repository is not the repository
+    inside.mkdir()
+    assert "no git repository there" in evo("import-autoresearch", inside).err
+    assert "no such folder" in evo("import-autoresearch", "nowhere").err
+    assert (
+        "no branch or commit 'other'" in evo("import-autoresearch", "lab", "--branch", "other").err
+    )
+    (history.path / "results.tsv").unlink()
+    said = evo("import-autoresearch", "lab")
+    assert (said.code, "no results.tsv there" in said.err) == (2, True)
+
+
+def test_a_branch_brings_its_own_results(evo: Evo, history: History) -> None:
+    history.git("checkout", "-q", "-b", "mar5")
+    history.git("add", "-f", "results.tsv")
+    history.git("commit", "-q", "-m", "results")
+    history.git("checkout", "-q", "main")
+    (history.path / "results.tsv").write_text(HEADER)
+    assert "no row can be imported" in evo("import-autoresearch", "lab").err
+    said = evo("import-autoresearch", "lab", "--branch", "mar5", "--json")
+    assert said.json()["import"]["measurements"] == 9
+
+
+def test_a_second_import_into_the_same_folder_is_refused(evo: Evo, history: History) -> None:
+    assert evo("import-autoresearch", "lab", "--dir", "seen").code == 0
+    again = evo("import-autoresearch", "lab", "--dir", "seen")
+    assert (again.code, "holds a campaign already" in again.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["resume", "graduate"])
+def test_an_import_cannot_go_on_and_says_so(evo: Evo, history: History, command: str) -> None:
+    evo("import-autoresearch", "lab", "--dir", "seen")
+    said = evo(command, "--dir", "seen")
+    assert (said.code, "import of self-reported measurements" in said.err) == (2, True)
+
+
+def test_nothing_of_the_repository_is_executed(evo: Evo, history: History, tmp_path: Path) -> None:
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o755)
+    for key in ("core.fsmonitor", "core.pager", "core.sshCommand", "diff.external"):
+        history.git("config", key, str(trap))
+    history.attempt(f"open('{tmp_path}/sprung', 'w')\n", 0.8, "keep", "a trap")
+    history.attempt(source(4), 0.7, "keep", "after the trap")  # git ends at the trap
+    promised = history.git("rev-parse", "HEAD~1:train.py")
+    (history.path / ".git/objects" / promised[:2] / promised[2:]).unlink()  # git would fetch it
+    history.git("config", "core.repositoryFormatVersion", "1")
+    history.git("config", "extensions.partialClone", "origin")
+    history.git("config", "remote.origin.promisor", "true")
+    history.git("config", "remote.origin.url", f"ext::{trap}")
+    history.git("config", "protocol.ext.allow", "always")
+    (tmp_path / "sprung").unlink(missing_ok=True)  # our own git calls above may have run it
+    said = evo("import-autoresearch", "lab", "--json")
+    assert said.json()["import"]["without_source"] == 3
+    assert not (tmp_path / "sprung").exists()
