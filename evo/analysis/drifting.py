@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from evo.analysis.comparison import Noise
 from evo.analysis.record import Record
 from population.statistics.noise import Drift, drift
-from population.variant import Measurement, Purpose, Status
+from population.variant import Measurement, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def drifts(record: Record, level: Noise | None) -> list[HostDrift]:
         if run.order.variant_id == record.seed_id
         and run.order.rung == record.proxy
         and run.order.block == 0
-        and run.status is Status.OK
+        and name in run.metrics
     ]
     hosts: dict[str, list[Measurement]] = {}
     for run in seed_runs:

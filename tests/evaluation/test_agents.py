@@ -96,7 +96,7 @@ def test_it_reaches_the_network_only_where_the_config_says_so(
         connect = (
             f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
         )
-        script = f'{sys.executable} -c "{connect}" && echo reached; {EDIT}'
+        script = f'{os.path.realpath(sys.executable)} -c "{connect}" && echo reached; {EDIT}'
         worked = desk(tmp_path, script, network=network).work(FILES)
     assert ("reached" in worked.said) is network
 
