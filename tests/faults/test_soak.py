@@ -115,4 +115,4 @@ def test_two_thousand_variants_grow_neither_memory_nor_files_nor_time(tmp_path, 
         f"x {wall:.2f} (coordinator's CPU x {cpu:.2f}), store {megabytes:.0f} MB"
     )
     assert grown < 20 and files <= 4
-    assert min(wall, cpu) < 1.3  # another's load slows the wall clock, growth of ours slows both
+    assert wall < 1.3

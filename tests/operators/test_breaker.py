@@ -174,6 +174,7 @@ def test_while_one_endpoint_rests_the_other_is_asked() -> None:
     assert replies.count("hello") >= 55
 
 
+@pytest.mark.serial
 def test_many_threads_at_once_open_it_once() -> None:
     said: list[str] = []
     with FakeOpenAI([Answer(status=503, delay=0.05)]) as server:
@@ -182,7 +183,7 @@ def test_many_threads_at_once_open_it_once() -> None:
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda _: tries(one), range(16)))
         lasted = time.monotonic() - begun
-        assert len(server.requests) <= 16 + 4 + lasted / 0.2  # whoever comes late asks once a rest
+        assert len(server.requests) <= 16 + 2 + lasted / 0.2  # whoever comes late asks once a rest
     assert len(said) == 1
 
 
