@@ -140,8 +140,8 @@ def _break_out(sandbox: Sandbox) -> Outcome | str:
         folder = Path(tempfile.mkdtemp(prefix="evotrain-probe-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o711)
-        victim = subprocess.Popen(["sleep", "60"])
-        stack.callback(_end, victim)
+        victim = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        stack.callback(_end, victim)  # killed ourselves, its pipe closes: it ends too
         sockets, datagrams = stack.enter_context(_sockets(folder))
         word = f"orphan-{uuid.uuid4().hex}"
         settings = {
