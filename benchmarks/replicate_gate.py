@@ -26,9 +26,8 @@ from evo.folder import Folder, config_of, create_campaign, locked
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.reading import measurements, seed, source_of
-from population.statistics.certification import Verdict, decide
 from population.statistics.intervals import Interval, share_at_most, share_interval
-from population.statistics.power import simulate
+from population.statistics.power import ends, simulate
 from population.variant import (
     Order,
     Outcome,
@@ -127,21 +126,16 @@ def resample(same, worse, settings: CertificationSettings, campaigns: int, rng) 
     pairs = min(rule.most_pairs, blocks)
     shift = PLANTED * run_sd - float((worse[:, None] - same).mean())
 
-    def drawn():
-        return rng.choice(blocks, pairs, replace=False)
+    def drawn(attempts):  # blocks of each attempt [attempts, pairs], none twice in one
+        return rng.permuted(np.tile(np.arange(blocks), (attempts, 1)), axis=1)[:, :pairs]
 
-    false, planted = [], []
-    for _ in range(campaigns):
-        certified = 0
-        for _ in range(rule.attempts):
-            at = drawn()
-            two = np.array([rng.choice(repeats, 2, replace=False) for _ in at])
-            differences = same[at, two[:, 0]] - same[at, two[:, 1]]
-            certified += decide(differences.tolist(), rule).verdict is Verdict.CERTIFIED
-        false.append(certified)
-        at = drawn()
-        gains = worse[at] - same[at, rng.integers(repeats, size=pairs)] + shift
-        planted.append(decide(gains.tolist(), rule).verdict is Verdict.CERTIFIED)
+    at = drawn(campaigns * rule.attempts)
+    first = rng.integers(repeats, size=at.shape)
+    second = (first + rng.integers(1, repeats, size=at.shape)) % repeats  # never the same run
+    false = ends(rule, same[at, first] - same[at, second])[1].reshape(campaigns, -1).sum(axis=1)
+    at = drawn(campaigns)
+    gains = worse[at] - same[at, rng.integers(repeats, size=at.shape)] + shift
+    planted = ends(rule, gains)[1]
     stream = rng.choice(same.ravel(), (campaigns, CHILDREN + 1))
     best = np.minimum.accumulate(stream, axis=1)
     pair_sd = float(np.sqrt(2 * same.var(axis=1, ddof=1).mean()))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from population.statistics.certification import Floats, Rule, futile_path, log_e_path
 
@@ -82,13 +83,21 @@ def smallest_gain(
     return Smallest(high, found.certified, found.pairs_when_certified)
 
 
-def _outcomes(rule: Rule, differences: Floats) -> Outcomes:
-    attempts, most = differences.shape
+def ends(rule: Rule, differences: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Where each attempt [attempts, pairs] ends (index of its last pair), and whether it is certified there.
+
+    What `decide` finds one by one; an attempt that reaches no verdict ends at the last pair given.
+    """
     proven = log_e_path(differences, rule) >= rule.log_threshold
     given_up = futile_path(differences, rule) & ~proven
     given_up[:, -1] = True
     stop = (proven | given_up).argmax(axis=1)
-    certified = proven[np.arange(attempts), stop]
+    return stop, proven[np.arange(len(differences)), stop]
+
+
+def _outcomes(rule: Rule, differences: Floats) -> Outcomes:
+    attempts, most = differences.shape
+    stop, certified = ends(rule, differences)
     share = float(certified.mean())
     means = differences.cumsum(axis=1)[np.arange(attempts), stop] / (stop + 1)
     return Outcomes(

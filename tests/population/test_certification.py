@@ -20,7 +20,7 @@ from population.statistics.certification import (
     log_e_from_sums,
     log_e_path,
 )
-from population.statistics.power import Outcomes, simulate, smallest_gain
+from population.statistics.power import Outcomes, ends, simulate, smallest_gain
 
 RULE = Rule(attempts=10)
 MANY = 20_000
@@ -182,3 +182,12 @@ def test_with_too_few_pairs_no_gain_can_be_certified() -> None:
 def test_a_rule_that_makes_no_sense_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="needs attempts"):
         Rule(**bad)  # type: ignore[arg-type]
+
+
+def test_many_attempts_at_once_end_where_one_by_one_they_do() -> None:
+    differences = np.random.default_rng(8).normal(0.6, 1.0, (200, RULE.most_pairs))
+    stop, certified = ends(RULE, differences)
+    alone = [decide(row.tolist(), RULE) for row in differences]
+    assert [one.pairs for one in alone] == (stop + 1).tolist()
+    assert [one.verdict is Verdict.CERTIFIED for one in alone] == certified.tolist()
+    assert 0 < certified.mean() < 1
