@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from evo.evaluation import landlock, sandbox
@@ -55,6 +58,22 @@ def deny_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_takes_the_strongest_box_that_works() -> None:
     assert open_sandbox(SandboxSettings()).name == "bwrap"
     assert "fell_back" not in probe().facts
+
+
+@needs_bwrap
+def test_who_is_killed_while_it_probes_leaves_no_process() -> None:
+    probing_one = subprocess.Popen(
+        [sys.executable, "-c", "from evo.evaluation.probe import probe; probe()"]
+    )
+    it, started = psutil.Process(probing_one.pid), set[psutil.Process]()
+    deadline = time.monotonic() + 20
+    while len(started) < 3 and probing_one.poll() is None and time.monotonic() < deadline:
+        started.update(it.children(recursive=True))  # who is signalled, the box, the tries in it
+    probing_one.kill()
+    probing_one.wait()
+    assert len(started) >= 3
+    _gone, alive = psutil.wait_procs(started, timeout=10)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
 @needs_landlock
