@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 
-from operators.briefing_context import Context, context
+from operators.briefing_context import Context, context, tried_line
 from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.operator import ParentView, ProposalFailed, Request, Scene
 from operators.quoting import MAX_IDEA_CHARS as MAX_IDEA_CHARS
@@ -18,6 +18,7 @@ from population.variant import Estimate
 
 MAX_SOURCE_CHARS = 80_000
 MAX_DIFF_CHARS = 20_000
+MAX_EDITS = 30  # of one parent's line, the newest
 MAX_LOG_CHARS = 2_000
 MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
 
@@ -70,21 +71,34 @@ def _alone(request: Request, prompt: str) -> tuple[Message, ...]:
 
 
 def crossover_messages(request: Request) -> tuple[Message, ...]:
-    """The prompt for joining two parents; the reply edits the first."""
-    first, second, ancestor = (request.parent(role) for role in ("first", "second", "ancestor"))
-    told = _context(request.scene)
+    """The prompt for joining two or three parents; the reply edits the first."""
+    first, ancestor, scene = request.parent("first"), request.parent("ancestor"), request.scene
+    others = [view for view in request.parents if view not in (first, ancestor)]
+    told = _context(scene)
     user = fill(
         "crossover.md",
-        numbers_first=_numbers(first),
-        numbers_second=_numbers(second),
+        numbers=_numbers(first),
         numbers_ancestor=metrics_in_words(ancestor),
         source=_source(first, "first"),
-        diff_first=_diff(ancestor, first),
-        diff_second=_diff(ancestor, second),
-        setting=setting_in_words(request.scene),
+        diff=_diff(ancestor, first),
+        edits=_edits(first, scene),
+        others="\n\n".join(_partner(ancestor, one, scene) for one in others),
+        roles=" and in the ".join(one.role for one in others),
+        setting=setting_in_words(scene),
         tried=told.text,
     )
-    return _briefed(request.scene, user, told)
+    return _briefed(scene, user, told)
+
+
+def _partner(ancestor: ParentView, view: ParentView, scene: Scene) -> str:
+    return fill(
+        "crossover_other.md",
+        role=view.role,
+        title=view.role.capitalize(),
+        numbers=_numbers(view),
+        diff=_diff(ancestor, view),
+        edits=_edits(view, scene),
+    ).strip()
 
 
 def again_messages(messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
@@ -130,6 +144,19 @@ def _diff(old: ParentView, new: ParentView) -> str:
     if len(text) > MAX_DIFF_CHARS:
         text = text[:MAX_DIFF_CHARS] + "\n(the rest is left out)"
     return quoted(f"diff-{new.role}", text) if text else "Nothing."
+
+
+def _edits(view: ParentView, scene: Scene) -> str:
+    """The edits that made a parent of the ancestor, the oldest first, each with its own effect."""
+    if not view.edits:
+        return "Not known."
+    objective = scene.objectives[0] if scene.objectives else "the first objective"
+    lines = [tried_line(one) for one in view.edits[-MAX_EDITS:]]
+    left_out = len(view.edits) - len(lines)
+    if left_out:
+        lines.insert(0, f"- ({left_out} older edits are left out)")
+    told = quoted(f"edits-{view.role}", "\n".join(lines))
+    return f"Each minus what it edits, in {objective}, ± standard error, over n blocks of both:\n\n{told}"
 
 
 def _numbers(view: ParentView) -> str:

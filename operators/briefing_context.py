@@ -12,7 +12,7 @@ from operators.llm.answer import estimate_tokens, one_line
 from operators.operator import ParentView, Scene, Tried
 from operators.quoting import MAX_IDEA_CHARS, MAX_NOTE_CHARS, MAX_PASSAGE_CHARS, quoted
 from population.records import JudgedIdea
-from population.variant import OURSELVES
+from population.variant import OURSELVES, Status
 
 MOST_TRIED = 20
 
@@ -72,7 +72,8 @@ def tried_line(one: Tried) -> str:
     """One child in a line: how it ended, its effect with its standard error and n, and what to make of it."""
     idea = one_line(one.idea, MAX_IDEA_CHARS)
     if one.effect is None:
-        return f"- {one.operator}, {one.status}, no score: {idea}"
+        without = "no comparison" if one.status == Status.OK else "no score"
+        return f"- {one.operator}, {one.status}, {without}: {idea}"
     return f"- {one.operator}, {one.status}, {_effect(one.effect, one.effect_se, one.n)}: {idea}"
 
 

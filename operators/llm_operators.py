@@ -127,10 +127,10 @@ class LlmRewrite(LlmOperator):
 
 
 class LlmCrossover(LlmOperator):
-    """What is good in the second parent, carried into the first."""
+    """What is good in the second parent, and in a third one if there is one, carried into the first."""
 
     def __init__(self, llm: Ask) -> None:
-        super().__init__("llm_crossover", Kin.PAIR, "first", crossover_messages, llm)
+        super().__init__("llm_crossover", Kin.SEVERAL, "first", crossover_messages, llm)
 
 
 def read_idea(reply: str) -> str:

@@ -23,18 +23,7 @@ class Kin(StrEnum):
     LINE = "line"  # a single parent that is at least two edits away from the seed
     FAILED = "failed"  # a child that failed, as "parent", and what it was made from, as "ancestor"
     PAIR = "pair"  # two parents on separate lines of descent, and their lowest common ancestor
-
-
-@dataclass(frozen=True, slots=True)
-class ParentView:
-    """A parent as an operator sees it: its source and what is believed of it, by metric name."""
-
-    variant_id: str
-    role: str  # "parent", "first", "second" or "ancestor"
-    source: str
-    estimates: Mapping[str, Estimate] = field(default_factory=dict)
-    idea: str = ""
-    idea_id: int | None = None
+    SEVERAL = "several"  # as PAIR, at times with a third that parted from both at the same ancestor
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +35,20 @@ class Tried:
     status: str
     effect: float | None  # child minus parent in the first objective; None without a score
     effect_se: float | None = None  # its standard error; None where the spread is not known
-    n: int = 0  # blocks that the less measured of the two was measured on
+    n: int = 0  # blocks that the less measured of the two was measured on, or that both were
+
+
+@dataclass(frozen=True, slots=True)
+class ParentView:
+    """A parent as an operator sees it: its source and what is believed of it, by metric name."""
+
+    variant_id: str
+    role: str  # "parent", "first", "second", "third" or "ancestor"
+    source: str
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    idea: str = ""
+    idea_id: int | None = None
+    edits: tuple[Tried, ...] = ()  # since the common ancestor, each against what it edits
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Request:
     """
 
     number: int  # the proposal's
-    parents: tuple[ParentView, ...]  # for PAIR: first, second, ancestor; FAILED: parent, ancestor
+    parents: tuple[ParentView, ...]  # PAIR: first, second, ancestor; FAILED: parent, ancestor
     rng: np.random.Generator
     scene: Scene = Scene()
     endpoint: str = ""

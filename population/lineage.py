@@ -15,7 +15,7 @@ ANCESTOR = "ancestor"  # the role of a merge's base: not a parent, it is reached
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a variant's first proposal made it of. `ancestor`: a merge's base, None for others."""
+    """What a variant's first proposal made it of. `ancestor`: the base of a merge, None for others."""
 
     operator: str
     parents: tuple[str, ...]
@@ -91,12 +91,26 @@ class Lineage:
         """Whether `child` comes from `ancestor` through any parents; nobody is its own child."""
         return bool(self._ancestors[child] & self._bit(ancestor))
 
-    def lowest_common_ancestor(self, first: str, second: str) -> str | None:
-        """The latest variant both come from (or are); None when their families never meet."""
-        common = (self._ancestors[first] | self._bit(first)) & (
-            self._ancestors[second] | self._bit(second)
-        )
+    def lowest_common_ancestor(self, first: str, *others: str) -> str | None:
+        """The latest variant all of them come from (or are); None when their families never meet."""
+        common = self._ancestors[first] | self._bit(first)
+        for other in others:
+            common &= self._ancestors[other] | self._bit(other)
         return self._order[common.bit_length() - 1] if common else None
+
+    def way(self, ancestor: str, variant_id: str) -> tuple[str, ...]:
+        """From an ancestor to a variant, both included, through first parents where they lead there.
+
+        ValueError when it does not descend from it.
+        """
+        way = [variant_id]
+        while way[-1] != ancestor:
+            parents = self._parents[way[-1]]
+            leading = [one for one in parents if one == ancestor or self.descends(one, ancestor)]
+            if not leading:
+                raise ValueError(f"{variant_id} does not descend from {ancestor}")
+            way.append(leading[0])
+        return tuple(reversed(way))
 
     def lineage_root(self, variant_id: str) -> str:
         """The child of the seed it comes from along first parents; the seed's is the seed."""

@@ -21,6 +21,7 @@ class SelectionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     population: int = Field(default=20, ge=1, description="last measured, beside the front")
+    third_parent: float = Field(default=0.25, ge=0, le=1)  # of crossovers that may have one
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,16 @@ def choose_pair(
             return first, second
         firsts = [one for one in firsts if one.candidate.variant_id != first.variant_id]
     return None
+
+
+def choose_third(
+    candidates: Sequence[Candidate],
+    eligible: Callable[[Candidate], bool],
+    rng: np.random.Generator,
+) -> Candidate | None:
+    """One more parent beside a pair, of those eligible; None when nobody is."""
+    able = [one for one in _ranked(candidates) if eligible(one.candidate)]
+    return _tournament(able, 1, rng)[0] if able else None
 
 
 def _ranked(candidates: Sequence[Candidate]) -> list[_Entrant]:

@@ -106,7 +106,7 @@ class Variant:
 class Parent:
     """One parent of a proposal.
 
-    Roles: `parent` (one), `first` and `second` (merge, crossover), `ancestor`.
+    Roles: `parent` (one), `first` and `second` (merge, crossover), `third` (some crossovers), `ancestor`.
     """
 
     variant_id: str

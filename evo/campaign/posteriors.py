@@ -130,7 +130,7 @@ class Posteriors:
         return self._by_operator.get(operator, everyone)
 
     def _centre(self, variant_id: str) -> tuple[str, ...]:
-        """What a variant is centred on: one parent, or both and their ancestor; () for a root."""
+        """What a variant is centred on: one parent, or all and their ancestor; () for a root."""
         birth = self._family.birth_of(variant_id)
         if birth is None or not birth.parents:
             return ()

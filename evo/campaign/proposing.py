@@ -22,6 +22,7 @@ from population.selection import (
     SelectionSettings,
     choose_pair,
     choose_parents,
+    choose_third,
     population,
 )
 from population.store import Store
@@ -136,14 +137,39 @@ class Proposer:
             return (Parent(self._tally.seed_id, "parent"),)
         if operator.kin is Kin.LINE:
             people = [one for one in people if self._has_line(one)]
-        if operator.kin is not Kin.PAIR:
+        if operator.kin not in (Kin.PAIR, Kin.SEVERAL):
             return (Parent(choose_parents(people, 1, rng)[0].variant_id, "parent"),)
+        chosen = self._pair(people, rng)
+        if operator.kin is Kin.SEVERAL and rng.random() < self._selection.third_parent:
+            chosen = self._with_third(people, chosen, rng)
+        ancestor = self._lineage.lowest_common_ancestor(*chosen)
+        assert ancestor is not None, "every variant descends from the seed"
+        named = zip(chosen, ("first", "second", "third"), strict=False)
+        return (*(Parent(one, role) for one, role in named), Parent(ancestor, "ancestor"))
+
+    def _pair(self, people: list[Candidate], rng: np.random.Generator) -> tuple[str, ...]:
         pair = choose_pair(people, lambda a, b: self._unrelated(a.variant_id, b.variant_id), rng)
         assert pair is not None, "_can() found an eligible pair"
-        first, second = (one.variant_id for one in pair)
-        ancestor = self._lineage.lowest_common_ancestor(first, second)
-        assert ancestor is not None, "every variant descends from the seed"
-        return (Parent(first, "first"), Parent(second, "second"), Parent(ancestor, "ancestor"))
+        return tuple(one.variant_id for one in pair)
+
+    def _with_third(
+        self, people: list[Candidate], pair: tuple[str, ...], rng: np.random.Generator
+    ) -> tuple[str, ...]:
+        """The pair and a third that parted from both where they parted, if there is one.
+
+        So no edit is in two of them: each one's diff is its own, and their effects add up.
+        """
+        parted = self._lineage.lowest_common_ancestor(*pair)
+
+        def apart(one: Candidate) -> bool:
+            return all(
+                self._unrelated(one.variant_id, other)
+                and self._lineage.lowest_common_ancestor(one.variant_id, other) == parted
+                for other in pair
+            )
+
+        third = choose_third(people, apart, rng)
+        return pair if third is None else (*pair, third.variant_id)
 
     def judge(
         self,

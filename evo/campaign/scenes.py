@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from evo.campaign.ideas import Judge
+from evo.campaign.lines import Lines
 from evo.campaign.tally import Tally
 from operators.knowledge import Passage
 from operators.llm.prompt_settings import PromptSettings
 from operators.operator import ParentView, Scene, Tried
 from operators.source.knobs import sound_knobs
-from population.lineage import Lineage
+from population.lineage import ANCESTOR, Lineage
 from population.memory import notes
 from population.reading import first_proposal, measurement, source_of
 from population.records import JudgedIdea
@@ -45,12 +46,20 @@ class Scenes:
         self._lineage = lineage
         self._at = surroundings
         self._judge = Judge(tally, lineage, surroundings.rung)
+        self._lines = Lines(tally, lineage, surroundings.rung)
 
     def views(
         self, store: Store, parents: tuple[Parent, ...], upto: int | None
     ) -> tuple[ParentView, ...]:
-        """The parents, each with its source and what is believed of it."""
-        return tuple(self._view(store, parent, upto) for parent in parents)
+        """The parents, each with its source and what is believed of it; of several, also their edits."""
+        views = (self._view(store, parent, upto) for parent in parents)
+        base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
+        if base is None or len(parents) < 3:
+            return tuple(views)
+        return tuple(
+            replace(view, edits=self._lines.edits(store, base, view.variant_id, upto))
+            for view in views
+        )
 
     def _view(self, store: Store, parent: Parent, upto: int | None) -> ParentView:
         made = first_proposal(store, parent.variant_id)

@@ -30,11 +30,15 @@ def centred_value(gain: float, own: float, centre: float, prior: Effects) -> tup
 
 
 def centre_of(parents: Sequence[Estimate], ancestor: Estimate | None = None) -> tuple[float, float]:
-    """Mean and variance of what a child is centred on: its parent, or a + b - ancestor of a merge."""
+    """Mean and variance of what a child is centred on: its parent, or a + b - ancestor of a merge.
+
+    With k parents the ancestor is in the sum k times and counts once, so it goes off k - 1 times.
+    """
     mean, variance = sum(one.mean for one in parents), sum(one.sd**2 for one in parents)
     if len(parents) == 1 or ancestor is None:
         return mean / len(parents), variance / len(parents) ** 2
-    return mean - ancestor.mean, variance + ancestor.sd**2
+    surplus = len(parents) - 1
+    return mean - surplus * ancestor.mean, variance + (surplus * ancestor.sd) ** 2
 
 
 def _effect(gain: float, variance: float, prior: Effects) -> tuple[float, float]:

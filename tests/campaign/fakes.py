@@ -131,6 +131,7 @@ def make_campaign(
     portfolio: PortfolioSettings | None = None,
     endpoints: Mapping[str, float] | None = None,
     guards: Sequence[Callable[[], str]] = (),
+    selection: SelectionSettings = SelectionSettings(),
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
     chosen = [FakeOperator()] if operators is None else list(operators)
@@ -150,7 +151,7 @@ def make_campaign(
         Portfolio(chosen, {one.name: 1.0 for one in chosen}, portfolio, endpoints),
         tally,
         lineage,
-        SelectionSettings(),
+        selection,
         open_store,
         lambda source: None,
         Surroundings(campaign_seed, "", rungs[0].name, "a fake rung"),

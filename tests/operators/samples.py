@@ -48,8 +48,13 @@ run.finish(model)
 
 
 def request(*sources: str, seed: int = 0, scene: Scene | None = None, number: int = 1) -> Request:
-    """A request with one parent, a failed one and its ancestor, or first, second and ancestor."""
-    kinds = {1: ("parent",), 2: ("parent", "ancestor"), 3: ("first", "second", "ancestor")}
+    """A request with one parent, a failed one and its ancestor, or two or three and their ancestor."""
+    kinds = {
+        1: ("parent",),
+        2: ("parent", "ancestor"),
+        3: ("first", "second", "ancestor"),
+        4: ("first", "second", "third", "ancestor"),
+    }
     roles = kinds[len(sources)]
     views = tuple(
         ParentView(f"{at:064x}", role, source)

@@ -44,6 +44,15 @@ SCENE = Scene(
 )
 FIRST = with_knobs(SMALL, {"MATRIX_LR": 0.03})
 SECOND = SMALL.replace("return x + 1", "return x + 2")
+THIRD = with_knobs(SMALL, {"TIED": False})
+EDITS = {
+    "first": (
+        Tried("MATRIX_LR 0.02 -> 0.05", "nudge", "ok", 0.0021, 0.0028, 4),
+        Tried("MATRIX_LR 0.05 -> 0.03", "tune", "ok", -0.0098, 0.0028, 4),
+    ),
+    "second": (Tried("a larger first step", "llm_mutate", "ok", -0.012, None, 1),),
+    "third": (Tried("an output layer of its own", "llm_mutate", "ok", None, None, 0),),
+}
 
 
 def single(scene: Scene = SCENE, source: str = SMALL, idea: str = "wider") -> Request:
@@ -63,9 +72,22 @@ def test_the_mutation_prompt_is_as_written_down() -> None:
     check("mutate.txt", prompt_text(mutate_messages(single())))
 
 
-def test_the_crossover_prompt_is_as_written_down() -> None:
-    asked = replace(request(FIRST, SECOND, SMALL), scene=SCENE)
-    check("crossover.txt", prompt_text(crossover_messages(asked)))
+@pytest.mark.parametrize("parents", [2, 3])
+def test_the_crossover_prompt_is_as_written_down(parents: int) -> None:
+    asked = replace(request(*(FIRST, SECOND, THIRD)[:parents], SMALL), scene=SCENE)
+    views = [replace(view, edits=EDITS.get(view.role, ())) for view in asked.parents]
+    text = prompt_text(crossover_messages(replace(asked, parents=tuple(views))))
+    check({2: "crossover.txt", 3: "crossover_of_three.txt"}[parents], text)
+    assert text.count("Its edits since then") == parents
+
+
+def test_of_a_long_line_the_newest_edits_are_told_and_the_rest_counted() -> None:
+    asked = request(FIRST, SECOND, SMALL)
+    edits = tuple(Tried(f"edit {k}", "nudge", "ok", 0.001 * k, 0.01, 2) for k in range(50))
+    views = tuple(replace(view, edits=edits) for view in asked.parents)
+    user = crossover_messages(replace(asked, parents=views))[1].content
+    assert user.count("(20 older edits are left out)") == 2
+    assert "edit 19\n" not in user and user.count("edit 20\n") == 2 == user.count("edit 49\n")
 
 
 @pytest.mark.parametrize("kind", ["rewrite", "simplify"])

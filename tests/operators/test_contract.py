@@ -80,7 +80,7 @@ def scripted(folder: Path) -> Desk:
 def asked_of(operator: Operator, seed: int = 0) -> Request:
     if operator.kin is Kin.FAILED:
         return request(SEED + "raise ValueError\n", SEED, seed=seed)
-    if operator.kin is not Kin.PAIR:
+    if operator.kin not in (Kin.PAIR, Kin.SEVERAL):
         return replace(request(SEED, seed=seed), history=plain_history(SEED))
     return request(FIRST, SECOND, SEED, seed=seed)
 
@@ -117,7 +117,7 @@ def test_it_keeps_the_text_it_does_not_change(operator: Operator) -> None:
 def test_it_fails_with_a_reason_when_the_parents_give_nothing(
     operator: Operator, source: str
 ) -> None:
-    sources = (source,) * {Kin.PAIR: 3, Kin.FAILED: 2}.get(operator.kin, 1)
+    sources = (source,) * {Kin.PAIR: 3, Kin.SEVERAL: 4, Kin.FAILED: 2}.get(operator.kin, 1)
     with pytest.raises(ProposalFailed) as caught:
         operator.propose(request(*sources))
     assert caught.value.reason and len(caught.value.reason) < 500

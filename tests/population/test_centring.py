@@ -48,5 +48,7 @@ def test_a_merge_is_centred_as_the_formula_says():
     a, b, base = Estimate(2.18, 0.3, 1), Estimate(2.17, 0.4, 1), Estimate(2.2, 0.2, 4)
     expected = merge_centre((2.18, 0.09), (2.17, 0.16), (2.2, 0.04))
     assert centre_of([a, b], base) == pytest.approx(expected)
+    three = centre_of([a, b, Estimate(2.1, 0.1, 1)], base)
+    assert three == pytest.approx((2.18 + 2.17 + 2.1 - 2 * 2.2, 0.09 + 0.16 + 0.01 + 4 * 0.04))
     assert centre_of([a]) == pytest.approx((2.18, 0.09))
     assert np.allclose(centre_of([a, b]), ((2.18 + 2.17) / 2, 0.25 / 4))

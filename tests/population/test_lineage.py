@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,33 @@ def test_the_lowest_common_ancestor_has_no_common_one_below_it(parents: list[lis
             common = (ancestors(known, a) | {a}) & (ancestors(known, b) | {b})
             assert lowest in common
             assert not [one for one in common if lineage.descends(one, str(lowest))]
+
+
+@given(FAMILIES)
+def test_three_meet_where_the_families_of_all_meet(parents: list[list[int]]) -> None:
+    lineage, known = family(parents)
+    for three in itertools.islice(itertools.combinations(known, 3), 60):
+        lowest = lineage.lowest_common_ancestor(*three)
+        common = set.intersection(*({one} | ancestors(known, one) for one in three))
+        assert lowest in common
+        assert not [one for one in common if lineage.descends(one, str(lowest))]
+
+
+@given(FAMILIES)
+def test_the_way_from_an_ancestor_goes_from_parent_to_child(parents: list[list[int]]) -> None:
+    lineage, known = family(parents)
+    for child in known:
+        for above in ancestors(known, child):
+            way = lineage.way(above, child)
+            assert (way[0], way[-1]) == (above, child)
+            assert all(old in known[new] for old, new in itertools.pairwise(way))
+        assert lineage.way(child, child) == (child,)
+
+
+def test_there_is_no_way_between_strangers() -> None:
+    lineage, _ = family([[0], [0]])
+    with pytest.raises(ValueError, match="does not descend"):
+        lineage.way("v1", "v2")
 
 
 def test_a_lineage_is_named_after_the_child_of_the_seed() -> None:

@@ -17,6 +17,7 @@ from population.selection import (
     SelectionSettings,
     choose_pair,
     choose_parents,
+    choose_third,
     population,
 )
 
@@ -49,6 +50,17 @@ def test_the_same_generator_chooses_the_same(people: list[Candidate], seed: int,
     assert chosen == choose_parents(people, k, rng(seed))
     assert len(chosen) == k
     assert set(chosen) <= set(people)
+
+
+@given(CANDIDATES, SEEDS)
+def test_a_third_is_one_of_those_eligible(people: list[Candidate], seed: int) -> None:
+    def eligible(one: Candidate) -> bool:
+        return one.variant_id in ("v2", "v3")
+
+    third = choose_third(people, eligible, rng(seed))
+    assert third == choose_third(people, eligible, rng(seed))
+    assert (third is None) == (len(people) < 3)
+    assert third is None or eligible(third)
 
 
 @given(CANDIDATES, SEEDS)
