@@ -96,7 +96,7 @@ class EvaluationLane:
                 orders = self._choose()
                 for order in orders:
                     self._under_way[key_of(order)] = order
-                    if order.purpose is Purpose.SCREEN:
+                    if self._is_first_run(order) and order.variant_id in self._children.ready:
                         self._children.ready.remove(order.variant_id)
                 if orders:
                     changed.notify_all()
@@ -229,6 +229,12 @@ class EvaluationLane:
         tally = self._parts.tally
         return key in self._under_way or tally.measured(key) or given_up(tally, key)
 
+    def _is_first_run(self, order: Order) -> bool:
+        """Whether a child waits for this run, whatever it is made for: it need not be made twice."""
+        tally, proxy = self._parts.tally, self._parts.proxy
+        screen = Key(order.variant_id, proxy, 0, 0)
+        return order.variant_id != tally.seed_id and key_of(order) == screen
+
     def _is_under_way(self, purposes: Collection[Purpose]) -> bool:
         return any(order.purpose in purposes for order in self._under_way.values())
 
@@ -247,7 +253,7 @@ class EvaluationLane:
             self._record(measurement, followed)
         with self._shared.changed:
             del self._under_way[key_of(order)]
-            if order.purpose is Purpose.SCREEN:
+            if self._is_first_run(order):
                 self._children.end_screen(order.variant_id, self._is_taken(key_of(order)))
             self._children.evaluation_seconds.add(time.monotonic() - started)
             self._shared.board.slot_leaves(slot.name)

@@ -132,6 +132,7 @@ def make_campaign(
     endpoints: Mapping[str, float] | None = None,
     guards: Sequence[Callable[[], str]] = (),
     selection: SelectionSettings = SelectionSettings(),
+    calibrations: Sequence[Order] | None = None,
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
     chosen = [FakeOperator()] if operators is None else list(operators)
@@ -164,7 +165,7 @@ def make_campaign(
         slots=[Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)],
         tally=tally,
         lineage=lineage,
-        policy=Policy(policy, tally, rungs[0].name, decided=decided),
+        policy=Policy(policy, tally, rungs[0].name, calibrations, decided),
         certification=Certification(certification, tally, rungs[0].name, decided),
         graduation=Graduation(
             graduation.model_copy(update={"promotion": promotion}),

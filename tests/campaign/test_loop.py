@@ -23,7 +23,16 @@ from population.reading import (
     seed,
     unmeasured,
 )
-from population.variant import Outcome, Purpose, Status
+from population.variant import (
+    Order,
+    Outcome,
+    Parent,
+    Proposal,
+    Purpose,
+    Status,
+    Variant,
+    variant_id,
+)
 from tests.campaign.fakes import (
     LARGER,
     PROXY,
@@ -378,3 +387,22 @@ def test_replicates_are_measured_although_their_code_is_known(tmp_path):
         assert [one.outcome for one in made] == [Outcome.VARIANT] * 5
         screened = {row.measurement.order.variant_id for row in measurements(store)}
     assert {one.variant_id for one in made} <= screened
+
+
+def test_a_child_whose_first_run_was_made_for_calibration_is_waited_for_no_more(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    waiting = Variant(variant_id("LR = 0.3\nDEPTH = 2\n"), "LR = 0.3\nDEPTH = 2\n", "waiting")
+    with open_store() as store:
+        root = seed(store)
+        parents = (Parent(root, "parent"),)
+        store.add_proposal(Proposal(2, "inject", parents, Outcome.VARIANT, variant=waiting))
+    asked = [Order(one, "proxy", 0, 0, Purpose.CALIBRATE) for one in (root, waiting.id)]
+    campaign = make_campaign(
+        open_store, loop=LoopSettings(search=False, finish=False), calibrations=asked
+    )
+    running = threading.Thread(target=campaign.run, daemon=True)
+    running.start()
+    running.join(timeout=20)
+    assert not running.is_alive()
+    with open_store() as store:
+        assert purposes_in(store) == {Purpose.CALIBRATE: 2}
