@@ -12,7 +12,7 @@ from evo.campaign.parts import LoopSettings, Parts, Repeats, Shared, Stop
 from evo.campaign.policy import given_up
 from evo.campaign.tally import Key
 from operators.replicate import NAME as REPLICATE
-from population.reading import proposals, unmeasured, variant_by_fingerprint
+from population.reading import proposals, repeated, unmeasured
 from population.store import Store
 from population.variant import Outcome, Proposal, Purpose
 
@@ -206,7 +206,7 @@ class ProposalLane:
         """Record a proposal; in the record lane, so that two equal children cannot both be new."""
         variant = proposal.variant
         if proposal.outcome is Outcome.VARIANT and variant is not None:
-            known = variant_by_fingerprint(store, variant.fingerprint)
+            known = repeated(store, variant)
             exempt = self._settings.repeats is Repeats.ALLOW or proposal.operator == REPLICATE
             if known == variant.id or (known and not exempt):
                 proposal = replace(

@@ -180,13 +180,13 @@ def inject(
     """
     from evo.analysis.record import Record
     from evo.cli.folder import config_values
-    from population.reading import first_proposal, nearest, resolve
+    from population.reading import first_proposal, nearest, repeated, resolve
     from population.store import Store
 
     folder = searched_folder(directory)
     child = _checked(file)
     with Store.open(folder / DATABASE, read_only=True) as store:
-        known = _repeated(store, child)
+        known = repeated(store, child)
         allowed = config_values(folder, Record.of(store)).get("repeats") == "allow"
         if known == child.id or (known and not allowed):
             made = first_proposal(store, known)
@@ -233,11 +233,3 @@ def _checked(file: Path) -> Variant:
     if objection := check_source(source):
         _refuse(f"{file}: {objection}; docs/contract.md says what a train.py needs")
     return Variant(variant_id(source), source, fingerprint(source))
-
-
-def _repeated(store: Store, child: Variant) -> str | None:
-    from population.reading import variant_by_fingerprint
-
-    if store.query("SELECT 1 FROM variants WHERE id = ?", [child.id]):
-        return child.id
-    return variant_by_fingerprint(store, child.fingerprint)

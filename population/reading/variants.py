@@ -37,6 +37,13 @@ def variant_by_fingerprint(store: Store, fingerprint: str) -> str | None:
     return first_text(store, sql, [fingerprint])
 
 
+def repeated(store: Store, child: Variant) -> str | None:
+    """Whom this child repeats: itself where its very source is known, else its oldest twin, or None."""
+    if store.query("SELECT 1 FROM variants WHERE id = ?", [child.id]):
+        return child.id
+    return variant_by_fingerprint(store, child.fingerprint)
+
+
 def resolve(store: Store, text: str) -> str:
     """The full id for an id, a unique prefix (4 digits or more) or a name of NAMES; else UnknownVariant.
 
