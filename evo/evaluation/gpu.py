@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from evo.evaluation.bare_run import run_source
 from evo.evaluation.process import Ended
 from evo.evaluation.sandbox import Sandbox, SandboxUnavailable
 from evo.evaluation.slots import Slot
-from evo.evaluation.trial import run_source
 
 PREFLIGHT_SECONDS = 180.0  # the first start of CUDA on a machine can take a minute
 LOOK = """

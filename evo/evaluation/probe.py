@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evo.evaluation import breakout, launcher
+from evo.evaluation.bare_run import run_source
 from evo.evaluation.facts import facts_of
 from evo.evaluation.landlock import Landlocked, Unboxed
 from evo.evaluation.process import Ended
@@ -29,7 +30,6 @@ from evo.evaluation.sandbox import (
     find_bwrap,
 )
 from evo.evaluation.seccomp import supported
-from evo.evaluation.trial import run_source
 
 PROBE_SECONDS = 20.0
 ORDER = ("bwrap", "landlock")  # what `auto` tries, the strongest first
