@@ -11,10 +11,8 @@ import pytest
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import CertificationSettings
 from evo.campaign.ladder.settings import Promotion
-from evo.campaign.parts import LoopSettings, Repeats
+from evo.campaign.parts import LoopSettings
 from evo.campaign.policy import PolicySettings
-from operators.operator import Draft
-from operators.replicate import Replicate
 from population.reading import (
     counts_by_status,
     events,
@@ -108,46 +106,6 @@ def test_a_broken_operator_is_a_failed_proposal_and_others_go_on(tmp_path):
     with open_store() as store:
         assert purposes_in(store)[Purpose.SCREEN] == 10
         assert any(p.outcome is Outcome.FAILED and "boom" in p.reason for p in proposals(store))
-
-
-def test_a_search_without_new_children_closes_instead_of_spinning(tmp_path):
-    class FakeRepeater(FakeOperator):
-        def propose(self, request):
-            draft = super().propose(request)
-            return type(draft)(SEED, "nothing new")
-
-    open_store = make_store(tmp_path / "campaign.db")
-    ending = make_campaign(open_store, operators=[FakeRepeater()]).run()
-    assert "no new child" in ending.reason
-    with open_store() as store:
-        assert purposes_in(store)[Purpose.SCREEN] == 0
-        assert {p.outcome for p in proposals(store, after=1)} == {Outcome.DUPLICATE}
-
-
-def test_where_repeats_are_allowed_the_very_source_of_a_twin_does_not_wait_for_ever(tmp_path):
-    twins = ["LR = 0.2\nDEPTH = 2\n", "LR = 0.2  # a twin\nDEPTH = 2\n"]
-
-    class FakeRepeater(FakeOperator):
-        def propose(self, request):
-            return Draft([*twins, twins[1]][request.number % 3], "one of the twins")
-
-    open_store = make_store(tmp_path / "campaign.db")
-    campaign = make_campaign(
-        open_store, operators=[FakeRepeater()], loop=LoopSettings(repeats=Repeats.ALLOW)
-    )
-    guard = threading.Timer(20, campaign.stop, kwargs={"now": True})
-    guard.start()
-    ending = campaign.run()
-    guard.cancel()
-    assert "no new child" in ending.reason
-    with open_store() as store:
-        orders = [row.measurement.order for row in measurements(store)]
-        screened = [order for order in orders if order.purpose is Purpose.SCREEN]
-        assert {order.variant_id for order in screened} == {variant_id(one) for one in twins}
-        assert len(screened) == 2
-        assert any(
-            one.reason.startswith(f"repeats {variant_id(twins[1])[:8]}") for one in proposals(store)
-        )
 
 
 def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
@@ -404,16 +362,6 @@ def test_a_vetoed_champion_is_not_what_the_final_comparison_is_about(tmp_path):
         rows = [row.measurement.order for row in measurements(store)]
     final = {one.variant_id for one in rows if one.purpose is Purpose.FINAL}
     assert final and best not in final
-
-
-def test_replicates_are_measured_although_their_code_is_known(tmp_path):
-    open_store = make_store(tmp_path / "campaign.db")
-    make_campaign(open_store, operators=[Replicate()], budget=BudgetSettings(variants=5)).run()
-    with open_store() as store:
-        made = [one for one in proposals(store) if one.operator == "replicate"]
-        assert [one.outcome for one in made] == [Outcome.VARIANT] * 5
-        screened = {row.measurement.order.variant_id for row in measurements(store)}
-    assert {one.variant_id for one in made} <= screened
 
 
 def test_a_child_whose_first_run_was_made_for_calibration_is_waited_for_no_more(tmp_path):
