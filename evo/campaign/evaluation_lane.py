@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from evo.campaign.certifying import Decision, in_a_line
+from evo.campaign.deciding import Decisions
 from evo.campaign.judging import add_judged
-from evo.campaign.ladder.word import told
+from evo.campaign.next_runs import NextRuns
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
-from evo.campaign.policy import given_up
 from evo.campaign.proposal_lane import ProposalLane
 from evo.campaign.stopping import Following
 from evo.campaign.tally import Key, Tally, key_of
@@ -34,8 +33,6 @@ from population.variant import (
 )
 
 POLL_SECONDS = 0.5
-RACING = frozenset({Purpose.RACE, Purpose.POST})
-SEARCHING = frozenset(Purpose) - {Purpose.FINAL, Purpose.POST, Purpose.GRADUATE}
 
 
 class EvaluationLane:
@@ -45,10 +42,11 @@ class EvaluationLane:
         self, parts: Parts, settings: LoopSettings, shared: Shared, children: ProposalLane
     ) -> None:
         self._parts = parts
-        self._settings = settings
         self._shared = shared
         self._children = children
         self._under_way: dict[Key, Order] = {}
+        self._decisions = Decisions(shared, parts.tally.seed_id)
+        self._next = NextRuns(parts, settings, children, self._decisions, self._under_way)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -70,7 +68,13 @@ class EvaluationLane:
         with self._shared.changed:
             return {order.purpose for order in self._under_way.values()}
 
-    # -- what to do next -----------------------------------------------------------------------------------
+    def veto(self, variant_ids: Collection[str]) -> None:
+        """From now on these are neither parents nor front members."""
+        self._parts.tally.veto(variant_ids)
+        for rung in self._parts.tally.rungs():
+            self._publish_front(rung)
+
+    # -- the slots' threads --------------------------------------------------------------------------------
 
     def _work(self, slot: Slot) -> None:
         try:
@@ -93,7 +97,7 @@ class EvaluationLane:
         changed = self._shared.changed
         with changed:
             while self._shared.stop is Stop.NO:
-                orders = self._choose()
+                orders = self._next.choose()
                 for order in orders:
                     self._under_way[key_of(order)] = order
                     if self._is_first_run(order) and order.variant_id in self._children.ready:
@@ -101,7 +105,7 @@ class EvaluationLane:
                 if orders:
                     changed.notify_all()
                     return tuple(self._again(order) for order in orders)
-                if self._search_is_over() and not self._under_way:
+                if self._next.search_is_over() and not self._under_way:
                     return ()
                 changed.wait(POLL_SECONDS)
         return ()
@@ -111,132 +115,11 @@ class EvaluationLane:
         voided = self._parts.tally.voided(order)
         return replace(order, repeat=order.repeat + AGAIN * voided) if voided else order
 
-    def _choose(self) -> tuple[Order, ...]:
-        """The policy's duties in order; a later phase waits until the earlier one is recorded."""
-        policy, taken = self._parts.policy, self._is_taken
-        order = policy.calibrate(taken)
-        if order is not None:
-            return (order,)
-        if not self._search_is_over():
-            return self._choose_search()
-        if not self._settings.finish:
-            return ()
-        if self._is_under_way(SEARCHING - RACING):
-            return self._go_ahead()
-        published = self._parts.certification.next_post(taken)
-        if published or self._is_under_way({Purpose.POST}):
-            return published or self._go_ahead()
-        orders = self._race_leaders() or self._race(at_end=self._settings.search)
-        if orders or self._is_under_way({Purpose.RACE}):
-            return orders or self._go_ahead()
-        self._decide(policy.begin_final(self._champion()))
-        order = policy.final(taken)
-        if order is not None:
-            return (order,)
-        return self._go_ahead() if self._is_under_way({Purpose.FINAL}) else self._climb()
-
-    def _go_ahead(self) -> tuple[Order, ...]:
-        """What the ladder needs anyway, while it is not yet known who goes up."""
-        order = self._parts.graduation.ahead(self._is_taken)
-        return (order,) if order is not None else ()
-
-    def _climb(self) -> tuple[Order, ...]:
-        """The next run up the ladder, after what is due to be decided."""
-        graduation = self._parts.graduation
-        while decisions := graduation.decide():
-            self.record(decisions)
-        order = graduation.next_order(self._is_taken)
-        return (order,) if order is not None else ()
-
-    def record(self, decisions: Sequence[Decision]) -> None:
-        """Record decisions of the ladder, all or none, and say them."""
-
-        def write(store: Store) -> None:
-            with store.transaction():
-                for one in decisions:
-                    store.add_decision(one.kind, one.variant_id, one.detail)
-
-        self._shared.recorder.submit(write)
-        for line in told(decisions):
-            self._shared.say("decision", line)
-
-    def veto(self, variant_ids: Collection[str]) -> None:
-        """From now on these are neither parents nor front members."""
-        self._parts.tally.veto(variant_ids)
-        for rung in self._parts.tally.rungs():
-            self._publish_front(rung)
-
-    def _choose_search(self) -> tuple[Order, ...]:
-        policy, exact = self._parts.policy, self._settings.exact
-        # An exact campaign decides only once the next child is known, so that timing decides nothing.
-        if exact and (self._is_under_way(SEARCHING) or not self._children.ready):
-            return ()
-        order = policy.reference(self._is_taken)
-        if order is not None:
-            return (order,)
-        if not self._is_under_way(RACING):  # one pair at a time: children go on
-            pair = self._parts.certification.next_post(self._is_taken) or self._race(at_end=False)
-            if pair:
-                return pair
-        order = policy.search(self._children.ready, self._is_taken)
-        return (order,) if order is not None else ()
-
-    def _race_leaders(self) -> tuple[Order, ...]:
-        """The next run of the leaders' race; the challenge that the search left is ended first."""
-        if self._parts.certification.race is not None:
-            return ()
-        begun, order = self._parts.policy.race_leaders(self._is_taken)
-        self._decide(begun)
-        return (order,) if order is not None else ()
-
-    def _race(self, at_end: bool) -> tuple[Order, ...]:
-        """The next pair of the challenge under way, or of one that begins now."""
-        certification, leaders = self._parts.certification, self._parts.policy.leaders
-        if at_end and certification.race is None and self._is_under_way({Purpose.RACE}):
-            return ()  # the leaders still run: who challenges is not known yet
-        self._decide(certification.begin(at_end, leaders.winner() if at_end else None))
-        race, vetoed = certification.race, self._parts.graduation.ladder.vetoed
-        dropped = race is not None and race.challenger in vetoed
-        pair = () if dropped else certification.next_pair(self._is_taken)
-        if not pair and not self._is_under_way({Purpose.RACE}):
-            self._decide(certification.settle(idle=True))
-        return pair
-
-    def _champion(self) -> str:
-        """Whom the last race left on top, the vetoed left out."""
-        vetoed, seed_id = self._parts.graduation.ladder.vetoed, self._parts.tally.seed_id
-        proven = [one for one in self._parts.certification.certified if one not in vetoed]
-        return proven[-1] if proven else seed_id
-
-    def _note(self, decision: Decision | None) -> None:
-        """Record a decision."""
-        if decision is not None:
-            kind, variant_id, detail = decision.kind, decision.variant_id, decision.detail
-            self._shared.recorder.submit(lambda store: store.add_decision(kind, variant_id, detail))
-
-    def _decide(self, decision: Decision | None) -> None:
-        """Record a decision and say it."""
-        if decision is not None:
-            self._note(decision)
-            self._shared.say("decision", in_a_line(decision, self._parts.tally.seed_id))
-
-    def _search_is_over(self) -> bool:
-        children = self._children
-        nothing_waits = not children.ready or children.out_of_time
-        return bool(children.closed) and children.idle and nothing_waits
-
-    def _is_taken(self, key: Key) -> bool:
-        tally = self._parts.tally
-        return key in self._under_way or tally.measured(key) or given_up(tally, key)
-
     def _is_first_run(self, order: Order) -> bool:
         """Whether a child waits for this run, whatever it is made for: it need not be made twice."""
         tally, proxy = self._parts.tally, self._parts.proxy
         screen = Key(order.variant_id, proxy, 0, 0)
         return order.variant_id != tally.seed_id and key_of(order) == screen
-
-    def _is_under_way(self, purposes: Collection[Purpose]) -> bool:
-        return any(order.purpose in purposes for order in self._under_way.values())
 
     # -- one run -------------------------------------------------------------------------------------------
 
@@ -254,7 +137,7 @@ class EvaluationLane:
         with self._shared.changed:
             del self._under_way[key_of(order)]
             if self._is_first_run(order):
-                self._children.end_screen(order.variant_id, self._is_taken(key_of(order)))
+                self._children.end_screen(order.variant_id, self._next.is_taken(key_of(order)))
             self._children.evaluation_seconds.add(time.monotonic() - started)
             self._shared.board.slot_leaves(slot.name)
             self._shared.changed.notify_all()
@@ -300,9 +183,9 @@ class EvaluationLane:
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
             if self._parts.early is not None:
-                self._note(self._parts.early.take_in(measurement, followed))
+                self._decisions.note(self._parts.early.take_in(measurement, followed))
             if order.purpose is Purpose.RACE:
-                self._decide(self._parts.certification.settle(idle=False))
+                self._decisions.tell(self._parts.certification.settle(idle=False))
             failed = measurement.status not in (Status.OK, Status.LOST)
             if order.purpose is Purpose.CALIBRATE and failed:
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
