@@ -216,11 +216,14 @@ def _sums(pulls: Sequence[Pull], half_life: float) -> dict[Arm, Sums]:
         for at, pull in enumerate(pulls)
         if not math.isnan(pull.gain)
     ]
-    total = sum(weight * pull.gain for pull, weight in weighted)
-    typical = sum(weight * pull.gain**2 for pull, weight in weighted) / total if total > 0 else 1.0
+    largest = max((pull.gain for pull, _ in weighted), default=0.0) or 1.0
+    shares = [pull.gain / largest for pull, _ in weighted]  # squares of tiny gains would underflow
+    total = sum(weight * share for (_, weight), share in zip(weighted, shares, strict=True))
+    squares = sum(weight * share**2 for (_, weight), share in zip(weighted, shares, strict=True))
+    typical = squares / total if total > 0 else 1.0
     sums: dict[Arm, Sums] = {}
-    for pull, weight in weighted:
-        one = Sums(weight * pull.gain / typical, weight * pull.cost)
+    for (pull, weight), share in zip(weighted, shares, strict=True):
+        one = Sums(weight * share / typical, weight * pull.cost)
         sums[pull.arm] = sums.get(pull.arm, Sums()) + one
     return sums
 

@@ -129,6 +129,15 @@ def test_the_unit_of_the_metric_does_not_matter() -> None:
         )
 
 
+@pytest.mark.parametrize("gain", [5e-324, 1e-200, 1e200])
+def test_a_gain_whose_square_is_no_number_is_still_one_typical_gain(gain: float) -> None:
+    arms = [Arm("mutate", "a"), Arm("mutate", "b")]
+    pulls = [Pull(arms[0], gain, 1.0), Pull(arms[1], 0.0, 1.0)]
+    shapes, _ = posteriors(arms, np.ones(2), pulls, 40.0)
+    expected, _ = posteriors(arms, np.ones(2), [Pull(arms[0], 1.0, 1.0), pulls[1]], 40.0)
+    assert shapes.tolist() == pytest.approx(expected.tolist())
+
+
 def test_a_model_that_rests_is_not_chosen() -> None:
     assert {arm.endpoint for arm in names(learning(ready=("b",)))} == {"b", ""}
     resting = learning(ready=())
