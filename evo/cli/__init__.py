@@ -15,5 +15,8 @@ from evo.cli import (  # noqa: F401 - importing a file puts its commands into th
     steering,
 )
 from evo.cli.app import app, main
+from evo.cli.panels import arrange
+
+arrange(app)
 
 __all__ = ["app", "main"]

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from evo.cli.folder import fresh_folder, newest
+from evo.cli.panels import PANELS, arrange
 from population.reading import pending
 from population.variant import Purpose
 from tests.analysis.built import SEED, Built, finished
@@ -191,15 +193,21 @@ def test_a_file_that_is_no_store_is_told_in_one_line(evo: Evo, tmp_path: Path) -
     assert (said.code, said.err.count("\n")) == (2, 1)
 
 
-def test_help_teaches_with_an_example_for_every_command(evo: Evo) -> None:
+def test_help_lists_every_command_in_its_panel_and_teaches_each_by_example(evo: Evo) -> None:
     listed = evo("--help").out
-    for command in (
-        *("run", "resume", "stop", "status", "top", "show", "diff", "tree", "export", "graduate"),
-        "history",
-        *("approve", "veto", "graduates", "evaluate", "init", "doctor", "idea", "inject", "note"),
-    ):
-        assert command in listed
-        assert "Example: evo" in evo(command, "--help").out, command
+    places = [listed.index(f"─ {panel} ─") for panel in PANELS]
+    assert places == sorted(places)
+    for names in PANELS.values():
+        for command in names:
+            assert f"│ {command} " in listed
+            assert "Example: evo" in evo(command, "--help").out, command
+
+
+def test_a_command_without_a_panel_is_a_mistake() -> None:
+    lost = typer.Typer()
+    lost.command()(lambda: None)
+    with pytest.raises(KeyError):
+        arrange(lost)
 
 
 def test_approval_waits_in_the_store_for_the_next_run(
