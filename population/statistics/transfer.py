@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,15 +81,13 @@ def kendall_tau(
 
 def top_overlap(proxy: npt.ArrayLike, target: npt.ArrayLike, k: int) -> TopOverlap | None:
     """The overlap of the best k (least scores) with its hypergeometric chance level; None below 10."""
-    from scipy.stats import hypergeom
-
     x, y = np.asarray(proxy, dtype=np.float64), np.asarray(target, dtype=np.float64)
     n = len(x)
     if n < LEAST_VARIANTS or not 0 < k < n:
         return None
     best = [set(np.argsort(one, kind="stable")[:k].tolist()) for one in (x, y)]
     overlap = len(best[0] & best[1])
-    chance = float(hypergeom.sf(overlap - 1, n, k, k))
+    chance = _overlap_probability(overlap, n, k)
     return TopOverlap(k, n, overlap, k * k / n, chance)
 
 
@@ -118,6 +117,14 @@ def regret_at_k(proxy: Mapping[str, float], target: Mapping[str, float], k: int)
     if not both or k < 1:
         raise ValueError("needs a variant with both scores and k >= 1")
     return min(target[id] for id in both[:k]) - min(target[id] for id in both)
+
+
+def _overlap_probability(least: int, n: int, k: int) -> float:
+    """P(two random choices of k among n share `least` or more), hypergeometric: exact, in whole numbers."""
+    ways = sum(
+        math.comb(k, shared) * math.comb(n - k, k - shared) for shared in range(least, k + 1)
+    )
+    return ways / math.comb(n, k)
 
 
 def _tau(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
