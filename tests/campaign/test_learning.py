@@ -133,6 +133,7 @@ def shares_before_and_after(
 def test_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
     tmp_path: Path, better: tuple[str, str]
 ) -> None:
+    # one seed, in which it holds: what holds of several is for the long set below
     assert min(shares_before_and_after(tmp_path / "c", better, seed=2)) >= 0.7
 
 
@@ -141,7 +142,7 @@ def test_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
 def test_in_most_campaigns_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
     tmp_path: Path, better: tuple[str, str], tell: Callable[[str], None]
 ) -> None:
-    # one campaign in about twenty falls below: its luck is that of 60 draws
+    # a few campaigns fall below, by the luck of 60 draws: the median is judged, the range told
     found = [shares_before_and_after(tmp_path / str(n), better, seed=n) for n in range(1, 6)]
     before, after = (sorted(one) for one in zip(*found, strict=True))
     name = next(filter(None, better))
