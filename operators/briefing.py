@@ -25,17 +25,17 @@ MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it coul
 
 def mutate_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for one focused change to one parent."""
-    return _alone(request, "mutate.md")
+    return messages_about(request, "mutate.md")
 
 
 def rewrite_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for a bold change to one parent."""
-    return _alone(request, "rewrite.md")
+    return messages_about(request, "rewrite.md")
 
 
 def simplify_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for the same score with less code."""
-    return _alone(request, "simplify.md")
+    return messages_about(request, "simplify.md")
 
 
 def repair_messages(request: Request) -> tuple[Message, ...]:
@@ -56,7 +56,10 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
     return _briefed(scene, user, told)
 
 
-def _alone(request: Request, prompt: str) -> tuple[Message, ...]:
+def messages_about(
+    request: Request, prompt: str, system: str = "system.md", **more: str
+) -> tuple[Message, ...]:
+    """A prompt about one parent; `more`: the parts that this prompt has beside those of all."""
     parent, scene = request.parent("parent"), request.scene
     told = _context(scene)
     user = fill(
@@ -66,8 +69,9 @@ def _alone(request: Request, prompt: str) -> tuple[Message, ...]:
         setting=setting_in_words(scene),
         tried=told.text,
         log=_log(scene),
+        **more,
     )
-    return _briefed(scene, user, told)
+    return _briefed(scene, user, told, system)
 
 
 def crossover_messages(request: Request) -> tuple[Message, ...]:
@@ -101,10 +105,12 @@ def _partner(ancestor: ParentView, view: ParentView, scene: Scene) -> str:
     ).strip()
 
 
-def again_messages(messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
+def again_messages(
+    messages: tuple[Message, ...], reply: str, reason: str, prompt: str = "again.md"
+) -> tuple[Message, ...]:
     """The same conversation, going on with a reply that could not be used and why."""
     answer = Message("assistant", reply[:MAX_REPLY_CHARS])
-    asked = Message("user", fill("again.md", reason=one_line(reason, MAX_IDEA_CHARS)))
+    asked = Message("user", fill(prompt, reason=one_line(reason, MAX_IDEA_CHARS)))
     return (*messages, answer, asked)
 
 
@@ -112,17 +118,19 @@ def _context(scene: Scene) -> Context:
     return context(scene, scene.objectives[0] if scene.objectives else "")
 
 
-def _briefed(scene: Scene, user: str, told: Context) -> tuple[Message, ...]:
+def _briefed(
+    scene: Scene, user: str, told: Context, prompt: str = "system.md"
+) -> tuple[Message, ...]:
     """The conversation, with about how many tokens each part of it has."""
-    system = _system(scene)
+    system = _system(scene, prompt)
     rest = estimate_tokens(user) - sum(told.tokens.values())
     parts = {"brief": estimate_tokens(system.content), "sources": rest, **told.tokens}
     return (system, Message("user", user, parts))
 
 
-def _system(scene: Scene) -> Message:
+def _system(scene: Scene, prompt: str) -> Message:
     brief = scene.brief.strip() or "Lower the first objective."
-    return Message("system", fill("system.md", brief=brief))
+    return Message("system", fill(prompt, brief=brief))
 
 
 # -- parts -------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ class Ask(Protocol):
 class LlmOperator:
     """Asks for an edit of one source, and once more when the answer is none."""
 
+    as_text = False  # whether its replies have a form of their own, none of those of edits
+
     def __init__(
         self,
         name: str,
@@ -81,7 +83,7 @@ class LlmOperator:
         messages = self._brief(request)
         for _ in range(ASKS):
             try:
-                reply = self._llm.ask(messages, request.rng, request.number, endpoint)
+                reply = self._llm.ask(messages, request.rng, request.number, endpoint, self.as_text)
             except ProposalFailed as failed:
                 cost = replace(add(cost, failed.cost), seconds=time.monotonic() - begun)
                 raise ProposalFailed(failed.reason, cost, failed.model) from None
@@ -92,7 +94,7 @@ class LlmOperator:
                 source = self._edit(request, text)
             except EditError as error:
                 reason = str(error)
-                messages = again_messages(messages, text, reason)
+                messages = self._again(messages, text, reason)
                 continue
             idea = read_idea(text) or f"{self.name} without a stated idea"
             return Draft(source, idea, endpoint, model, cost, self._idea_id(request, text))
@@ -103,6 +105,9 @@ class LlmOperator:
         found = _IDEA.search(reply)
         number = int(found[1]) if found and found[1] else None
         return number if number in {one.id for one in request.scene.ideas} else None
+
+    def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
+        return again_messages(messages, reply, reason)
 
     def _edit(self, request: Request, reply: str) -> str:
         source = apply_reply(request.parent(self._edited).source, reply)

@@ -104,7 +104,7 @@ def suggest_cmaes(
     for at in range(0, len(told) - size + 1, size):
         optimiser.tell([(_vector(knobs, one.values), one.value) for one in told[at : at + size]])
     asked = optimiser.ask()
-    return {knob.name: _from_place(knob, float(at)) for knob, at in zip(knobs, asked, strict=True)}
+    return {knob.name: from_place(knob, float(at)) for knob, at in zip(knobs, asked, strict=True)}
 
 
 @cache
@@ -158,7 +158,8 @@ def _vector(knobs: Sequence[Knob], values: Mapping[str, Value]) -> np.ndarray:
     return np.array([place(knob, values[knob.name]) for knob in knobs])
 
 
-def _from_place(knob: Knob, at: float) -> int | float:
+def from_place(knob: Knob, at: float) -> int | float:
+    """The value at a place in a numeric knob's range, 0 to 1, as a person would write it."""
     if knob.kind is KnobKind.LOG:
         low, high = math.log(knob.low), math.log(knob.high)
         return rounded(knob, math.exp(low + at * (high - low)))

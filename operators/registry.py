@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from operators.agent import Agent, Desk
+from operators.hybrid import Hybrid
 from operators.llm.forms import Forms
 from operators.llm.ledger import Ledger
 from operators.llm.purse import Purse
@@ -46,6 +47,7 @@ WITH_LLM: dict[str, Callable[[Ask], Operator]] = {
     "llm_crossover": LlmCrossover,
     "llm_repair": LlmRepair,
     "llm_simplify": LlmSimplify,
+    "hybrid": Hybrid,
 }
 WITH_DESK: dict[str, Callable[[Desk], Operator]] = {
     "agent": Agent,

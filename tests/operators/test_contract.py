@@ -49,6 +49,19 @@ WARMUP = 0.05  # knob: float 0.0 0.2
 torch.set_flush_denormal(True)  # bytes that never occur drive numbers into the slow range
 =======
 >>>>>>> REPLACE"""
+VALUES = "IDEA: a warmer start\nWARMUP = 0.05"
+NO_EDIT = "no SEARCH/REPLACE block"
+NO_VALUES = "no line NAME = value"
+
+
+def reply_for(name: str) -> str:
+    """A good reply in the form that an operator asks for."""
+    return VALUES if name == "hybrid" else EDIT
+
+
+def reason_of(name: str) -> str:
+    """Why an operator cannot use a reply that is none."""
+    return NO_VALUES if name == "hybrid" else NO_EDIT
 
 
 def context(server: FakeOpenAI, calls: list[LlmCall], purse: FakePurse | None = None) -> LlmContext:
@@ -59,7 +72,7 @@ def context(server: FakeOpenAI, calls: list[LlmCall], purse: FakePurse | None = 
 
 @pytest.fixture
 def server() -> Iterator[FakeOpenAI]:
-    with FakeOpenAI([EDIT]) as running:
+    with FakeOpenAI(lambda asked: VALUES if "`NAME = value`" in asked.prompt else EDIT) as running:
         yield running
 
 
@@ -134,14 +147,14 @@ def test_its_name_and_kin_are_those_of_the_registry(operator: Operator) -> None:
 @pytest.mark.parametrize("name", WITH_LLM)
 def test_a_reply_that_is_no_edit_is_asked_again_once_with_the_reason(name: str) -> None:
     calls: list[LlmCall] = []
-    with FakeOpenAI(["IDEA: nothing", EDIT]) as server:
+    with FakeOpenAI(["IDEA: nothing", reply_for(name)]) as server:
         (operator,) = build_operators({name: 1}, context(server, calls))
         draft = operator.propose(asked_of(operator))
     assert draft.idea == "a warmer start"
     assert draft.cost.tokens_in == 200 and len(calls) == 2
     roles = [message["role"] for message in server.requests[1].body["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
-    assert "no SEARCH/REPLACE block" in server.requests[1].prompt
+    assert reason_of(name) in server.requests[1].prompt
 
 
 @pytest.mark.parametrize("name", WITH_LLM)
@@ -150,7 +163,7 @@ def test_two_replies_that_are_no_edit_are_enough(name: str) -> None:
     with FakeOpenAI(["nothing"]) as server:
         (operator,) = build_operators({name: 1}, context(server, calls))
         with pytest.raises(
-            ProposalFailed, match="no usable edit in 2 answers: no SEARCH"
+            ProposalFailed, match=f"no usable edit in 2 answers: {reason_of(name)}"
         ) as caught:
             operator.propose(asked_of(operator))
     assert len(calls) == 2 and caught.value.cost.tokens_out == 40

@@ -1,0 +1,155 @@
+"""Operator `hybrid`: a model sets constants of one structure, shown what the optimiser knows of it.
+
+The optimiser of `tune` is told all runs of a structure whoever made them, so that it learns from these too.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from operators.briefing import again_messages, messages_about
+from operators.history import Setting, State
+from operators.llm.answer import Message
+from operators.llm_operators import Ask, LlmOperator
+from operators.operator import Kin, Request
+from operators.optimiser import from_place
+from operators.quoting import quoted
+from operators.source.constants import place, with_settings
+from operators.source.edits import EditError
+from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text, same_value
+from operators.space import Space
+
+BEST_SHARE = 0.25  # of the scored runs: where the optimiser looks for more
+LEAST_BEST = 3  # runs before a mean and a spread say anything
+SHOWN = 6  # of the best runs, and of the last
+MOST_LINES = 200  # of a reply are read
+_LINE = re.compile(r"^[\s>*`-]{0,12}([^\W\d]\w{0,99})`?\s*=(?!=)\s*(.{1,200}?)[\s`*;,]*$")
+
+
+class Hybrid(LlmOperator):
+    """Asks for values of its parent's constants; what is unknown, out of range or tried is asked again."""
+
+    as_text = True
+
+    def __init__(self, llm: Ask) -> None:
+        super().__init__("hybrid", Kin.ONE, "parent", hybrid_messages, llm)
+
+    def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
+        return again_messages(messages, reply, reason, "hybrid_again.md")
+
+    def _edit(self, request: Request, reply: str) -> str:
+        space, values = Space.of(request), read_values(reply)
+        try:
+            child = with_settings(request.parent("parent").source, space.knobs, values)
+        except KnobError as error:
+            raise EditError(str(error)) from None
+        if all(same_value(value, space.start[name]) for name, value in values.items()):
+            raise EditError("every value is the parent's: the reply changes nothing")
+        if space.was_tried({**space.start, **values}) or request.history.known(child):
+            raise EditError("this structure was set so before")
+        return child
+
+
+def read_values(reply: str) -> dict[str, Value]:
+    """The values of the lines `NAME = value`. EditError without one, or for a name with two values."""
+    values: dict[str, Value] = {}
+    for line in reply.splitlines()[:MOST_LINES]:
+        found = _LINE.match(line)
+        if found is None or not found[1].isupper():
+            continue
+        name, value = found[1], _value(found[2])
+        if name in values and not same_value(values[name], value):
+            raise EditError(f"{name} has two values, {values[name]!r} and {value!r}")
+        values[name] = value
+    if not values:
+        raise EditError("no line NAME = value in the reply")
+    return values
+
+
+def _value(text: str) -> Value:
+    """A Python literal, its remark left out, or a bare word such as the choice of a knob."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text.split("#")[0].strip()
+    return value if isinstance(value, bool | int | float | str) else text
+
+
+def hybrid_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt: the parent, its constants, and what the optimiser knows. ProposalFailed without any."""
+    space = Space.of(request)
+    return messages_about(
+        request,
+        "hybrid.md",
+        "hybrid_system.md",
+        constants=quoted("constants", "\n".join(constants_in_words(space))),
+        runs=_runs(space),
+    )
+
+
+def constants_in_words(space: Space) -> list[str]:
+    """Each constant in a line: value, range, where the best runs lie, its share of the effects."""
+    scored = sorted(space.own(State.SCORED), key=lambda one: one.value)
+    best = scored[: max(LEAST_BEST, round(BEST_SHARE * len(scored)))]
+    lines = []
+    for knob, share in zip(space.knobs, space.weights(), strict=True):
+        guessed = ", a range guessed around its first value" if knob.name in space.guessed else ""
+        belief = _belief(knob, best) if len(best) >= LEAST_BEST else ""
+        known = f"; {belief}; {share:.0%} of the effects" if belief else ""
+        lines.append(f"- {knob.name} = {knob.text}, in {range_text(knob)}{guessed}{known}")
+    return lines
+
+
+def _belief(knob: Knob, best: Sequence[Setting]) -> str:
+    """Mean and spread of a constant in the best runs, on its own scale; a choice is counted."""
+    values = [one.constants[knob.name] for one in best if knob.name in one.constants]
+    values = [one for one in values if knob.holds(one)]
+    if len(values) < LEAST_BEST:
+        return ""
+    if knob.kind is KnobKind.CHOICE:
+        counts = [(sum(same_value(value, one) for value in values), one) for one in knob.choices]
+        return "in the best " + ", ".join(f"{one} {n} times" for n, one in counts if n)
+    places = np.array([place(knob, value) for value in values])
+    mean, spread = float(places.mean()), float(places.std(ddof=1))
+    low, middle, high = (
+        from_place(knob, min(max(at, 0.0), 1.0)) for at in (mean - spread, mean, mean + spread)
+    )
+    return f"the best {middle:g} ({low:g} to {high:g})"
+
+
+def _runs(space: Space) -> str:
+    """The best and the last runs of the structure."""
+    if not any(one.own for one in space.settings):
+        return "None yet."
+    scored = sorted(space.own(State.SCORED), key=lambda one: one.value)
+    last = [one for one in space.settings if one.own and one not in scored[:SHOWN]][-SHOWN:]
+    parts = [("best", scored[:SHOWN]), ("last", last)]
+    told = [
+        f"The {name} ones:\n\n"
+        + quoted(name, "\n".join(run_line(one, space.start) for one in runs))
+        for name, runs in parts
+        if runs
+    ]
+    return "\n\n".join(told)
+
+
+def run_line(one: Setting, start: Mapping[str, Value]) -> str:
+    """One setting: what is believed of it, and where it differs from `start`."""
+    moved = ", ".join(
+        f"{name} = {one.constants[name]!r}"
+        for name, value in start.items()
+        if name in one.constants and not same_value(one.constants[name], value)
+    )
+    return f"- {_result(one)}: {moved or 'as the parent'}"
+
+
+def _result(one: Setting) -> str:
+    if one.state is not State.SCORED:
+        return {State.FAILED: "failed"}.get(one.state, "not measured yet")
+    spread = f"± {one.sd:.2g} (n = {one.n})" if math.isfinite(one.sd) else f"(n = {one.n})"
+    return f"{one.value:.6g} {spread}"
