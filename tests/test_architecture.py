@@ -35,8 +35,8 @@ DOORS = {
     "moocore": ("population.selection", "population.archive", "evo.benchmark.fronts"),
     "optuna": ("operators.optimiser", "evo.benchmark.contestants.samplers"),
     "cmaes": ("operators.optimiser",),
-    "openai": ("operators.llm.client",),
-    "httpx": ("operators.llm.client",),  # the openai client's own transport: its time-outs
+    "openai": ("operators.llm.wire",),
+    "httpx": ("operators.llm.wire",),  # the openai client's own transport: its time-outs
     "pypdf": ("operators.knowledge",),
     "tenacity": ("operators.llm",),
     "yaml": ("evo.config", "evo.folder", "evo.cli"),

@@ -70,6 +70,10 @@ class CallFailed(Exception):
         self.unknown = unknown  # the server may have billed it all the same: book what was held
 
 
+class Unusable(CallFailed):
+    """The model answered, and nothing that can be used: cut off, refused, or empty."""
+
+
 def estimate_tokens(text: str) -> int:
     """About how many tokens a text has, rather too many than too few."""
     return math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN)
@@ -113,7 +117,7 @@ def read_answer(body: bytes, content_type: str, prompt: str, max_tokens: int) ->
         raise CallFailed(reason, usage=usage, reply=shown)
     text, reason = _text(choices[0], max_tokens)
     if reason:
-        raise CallFailed(reason, usage=usage, reply=text or shown)
+        raise Unusable(reason, usage=usage, reply=text or shown)
     return text, usage
 
 

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import openai
 import tenacity
 
 from operators.llm.answer import (
-    MAX_BODY_BYTES,
     CallFailed,
     Message,
     Reply,
+    Unusable,
     Usage,
     cost_of,
-    error_message,
     estimate_tokens,
-    one_line,
     prompt_text,
-    read_answer,
-    retry_after,
     scrub,
 )
 from operators.llm.breaker import Breaker, Patience
@@ -41,13 +34,13 @@ from operators.llm.forms import (
 from operators.llm.ledger import ASKED, Ledger
 from operators.llm.purse import Hold, Purse
 from operators.llm.settings import Endpoint, LlmSettings
+from operators.llm.wire import POLL_SECONDS, STOPPING, Question, Wire
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
 
-_POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
-_CONNECT_SECONDS = 20.0
 _REFUSING = (400, 404, 415, 422, 500, 501)  # how servers answer a field that they do not know
-_STOPPING = "the campaign is stopping"
+_PROBE_TOKENS = 2048  # a model that thinks first does so over a probe too
+_PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +72,7 @@ class LlmClient:
         self._stopping, self._say = stopping, say
         self._forms = forms or Forms()
         self._environ = os.environ if environ is None else environ
-        self._clients: dict[tuple[str, str], openai.OpenAI] = {}
-        self._lock = threading.Lock()
+        self._wire = Wire(lambda: self._stopping())
         rests = settings.first_rest_seconds, settings.longest_rest_seconds
         self._breakers = {
             one.name: Breaker(Patience(settings.rest_after, *rests, one.timeout_seconds))
@@ -145,9 +137,16 @@ class LlmClient:
         if key is None or breaker.rests() or self._stopping():
             return None
         asked = (Message("user", PROBE, {"probe": estimate_tokens(PROBE)}),)
-        call = _call_of(endpoint, asked, number, response_format(form, probe=True))
+        bounds = {
+            "max_tokens": min(endpoint.max_tokens, _PROBE_TOKENS),
+            "timeout_seconds": min(endpoint.timeout_seconds, _PROBE_SECONDS),
+        }
+        bounded = endpoint.model_copy(update=bounds)
+        call = _call_of(bounded, asked, number, response_format(form, probe=True))
         try:
             text = self._paid(call, key, spent)
+        except Unusable:  # it answers, and not in this form
+            return form is Form.TEXT
         except CallFailed as failed:
             return False if failed.status in _REFUSING and form is not Form.TEXT else None
         return form is Form.TEXT or is_probed(text)
@@ -191,14 +190,14 @@ class LlmClient:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if self._stopping():
-                raise CallFailed(_STOPPING)
-            time.sleep(min(left, _POLL_SECONDS))
+                raise CallFailed(STOPPING)
+            time.sleep(min(left, POLL_SECONDS))
 
     def _attempt(self, call: _Call, spent: list[LlmCall], rng: np.random.Generator) -> str:
         """One request, let through by the endpoint's breaker, which hears how it ended."""
         key = call.endpoint.key(self._environ)
         if self._stopping():
-            raise CallFailed(_STOPPING)
+            raise CallFailed(STOPPING)
         if key is None:
             raise CallFailed(f"the environment variable {call.endpoint.key_env} holds no key")
         breaker = self._breakers[call.endpoint.name]
@@ -241,7 +240,10 @@ class LlmClient:
         number: int | None = None
         try:
             number = self._ledger.asked(done)
-            text, usage = self._wait_for(lambda: self._request(call, key), call.endpoint)
+            address = call.endpoint.address(self._environ)
+            text, usage = self._wire.ask(
+                Question(call.endpoint, key, address, call.messages, call.response_format)
+            )
             outcome = "ok"
             return self._clean(text)
         except CallFailed as failed:
@@ -277,78 +279,6 @@ class LlmClient:
         keys = (one.key(self._environ) for one in self._settings.endpoints)
         return scrub(text, [key for key in keys if key])
 
-    # -- one request ---------------------------------------------------------------------------------
-
-    def _wait_for(
-        self, work: Callable[[], tuple[str, Usage]], endpoint: Endpoint
-    ) -> tuple[str, Usage]:
-        """The result of a request made in its own thread, which is left behind at the deadline."""
-        done: queue.SimpleQueue[tuple[str, Usage] | CallFailed] = queue.SimpleQueue()
-
-        def run() -> None:
-            try:
-                done.put(work())
-            except CallFailed as failed:
-                done.put(failed)
-            except Exception as error:  # noqa: BLE001 - the thread's border: any fault is a failed call
-                done.put(CallFailed(f"the connection broke ({type(error).__name__})", again=True))
-
-        threading.Thread(target=run, name=f"llm-{endpoint.name}", daemon=True).start()
-        deadline = time.monotonic() + endpoint.timeout_seconds
-        while True:
-            try:
-                result = done.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if self._stopping():
-                    raise CallFailed(_STOPPING, unknown=True, ours=True) from None
-                if time.monotonic() > deadline:
-                    raise _timed_out(endpoint) from None
-                continue
-            if isinstance(result, CallFailed):
-                raise result
-            return result
-
-    def _request(self, call: _Call, key: str) -> tuple[str, Usage]:
-        """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
-        endpoint = call.endpoint
-        deadline = time.monotonic() + endpoint.timeout_seconds
-        completions = self._client(endpoint, key).chat.completions.with_streaming_response
-        messages = [{"role": one.role, "content": one.content} for one in call.messages]
-        extra: dict[str, object] = {endpoint.max_tokens_field: endpoint.max_tokens}
-        if call.response_format is not None:
-            extra["response_format"] = call.response_format
-        if endpoint.temperature is not None:
-            extra["temperature"] = endpoint.temperature
-        try:
-            with completions.create(
-                model=endpoint.model,
-                messages=messages,  # type: ignore[arg-type]  # plain dicts of that shape
-                extra_body=extra,
-            ) as response:
-                body = _read(response.iter_bytes(), endpoint, deadline)
-                kind = response.headers.get("content-type", "")
-        except openai.APITimeoutError:
-            raise _timed_out(endpoint) from None
-        except openai.APIStatusError as error:
-            raise _refused(error) from None
-        except openai.APIConnectionError:
-            raise CallFailed("the server cannot be reached", again=True) from None
-        return read_answer(body, kind, call.prompt, endpoint.max_tokens)
-
-    def _client(self, endpoint: Endpoint, key: str) -> openai.OpenAI:
-        with self._lock:
-            found = self._clients.get((endpoint.name, key))
-            if found is None:
-                seconds = endpoint.timeout_seconds
-                found = openai.OpenAI(
-                    api_key=key,
-                    base_url=endpoint.address(self._environ),
-                    max_retries=0,
-                    timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
-                )
-                self._clients[endpoint.name, key] = found
-            return found
-
 
 def _call_of(
     endpoint: Endpoint,
@@ -360,36 +290,3 @@ def _call_of(
     tokens_in = estimate_tokens(prompt)
     hold = Hold(tokens_in + endpoint.max_tokens, endpoint.dollars(tokens_in, endpoint.max_tokens))
     return _Call(endpoint, messages, prompt, hold, number, response_format)
-
-
-def _read(chunks: Iterable[bytes], endpoint: Endpoint, deadline: float) -> bytes:
-    """The whole body, bounded in size and time."""
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            reason = f"the answer is larger than {MAX_BODY_BYTES // 1_000_000} MB"
-            raise CallFailed(
-                reason, unknown=True, reply=bytes(body[:2000]).decode(errors="replace")
-            )
-        if time.monotonic() > deadline:
-            raise _timed_out(endpoint)
-    return bytes(body)
-
-
-def _timed_out(endpoint: Endpoint) -> CallFailed:
-    reason = f"no whole answer within {endpoint.timeout_seconds:g} s"
-    return CallFailed(reason, again=True, unknown=True)
-
-
-def _refused(error: openai.APIStatusError) -> CallFailed:
-    """An HTTP error status as a failed call: 408, 429 and 5xx may pass, others do not."""
-    status, said = error.status_code, error_message(error.body)
-    passing = status in (408, 429) or status >= 500
-    if getattr(error, "code", None) == "insufficient_quota":
-        passing = False
-    reason = f"HTTP {status}" + (f": {said}" if said else "")
-    wait = retry_after(error.response.headers)
-    if passing and wait:
-        reason += f" (asks to wait {wait:.0f} s)"
-    return CallFailed(reason, again=passing, wait=wait, reply=one_line(said, 500), status=status)

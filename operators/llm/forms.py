@@ -120,13 +120,14 @@ class Forms:
     ) -> None:
         self._known, self._keep = dict(known or {}), keep
         self._probing: set[str] = set()
+        self._asked: dict[str, int] = {}  # questions to those of whom nothing is known yet
         self._lock = threading.Lock()
 
     def of(self, endpoint: Endpoint, probe: Callable[[Form], bool | None]) -> Form:
         """The form to ask this endpoint for; `probe` says whether it can do one, None: it did not say.
 
-        A server that refuses everything is down, not unable: nothing is remembered of it. While one thread
-        probes, the others ask for free text.
+        A server that refuses everything is down, not unable: nothing is remembered of it, and it is probed
+        again at its 2nd, 4th, 8th, ... question. While one thread probes, the others ask for free text.
         """
         if endpoint.reply != "auto":
             return Form(endpoint.reply)
@@ -134,7 +135,7 @@ class Forms:
         with self._lock:
             if key in self._known:
                 return Form(self._known[key])
-            if key in self._probing:
+            if key in self._probing or not self._is_due(key):
                 return Form.TEXT
             self._probing.add(key)
         try:
@@ -151,3 +152,8 @@ class Forms:
         finally:
             with self._lock:
                 self._probing.discard(key)
+
+    def _is_due(self, key: str) -> bool:
+        """Whether to probe now: at the first question, then at the 2nd, 4th, 8th, ..."""
+        self._asked[key] = asked = self._asked.get(key, 0) + 1
+        return asked & (asked - 1) == 0

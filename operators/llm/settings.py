@@ -31,7 +31,7 @@ class Endpoint(_Frozen):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     price_in: float | None = Field(default=None, ge=0)  # dollars per million tokens; None: unknown
     price_out: float | None = Field(default=None, ge=0)
-    reply: Literal["text", "auto", "schema", "object"] = "text"
+    reply: Literal["auto", "schema", "object", "text"] = "auto"
     timeout_seconds: float = Field(default=300, gt=0)  # for one whole answer
     weight: float = Field(default=1, gt=0)  # how often it is asked, relative to the others
 

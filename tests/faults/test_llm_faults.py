@@ -209,7 +209,8 @@ def test_a_call_cut_off_by_a_kill_counts_at_its_ceiling_in_the_next_process(tmp_
     open_store = make_store(tmp_path / "campaign.db", SEED)
     recorder = Recorder(open_store, print)
     recorder.start()
-    settings = LlmSettings(endpoints=(Endpoint(name="a", model="b", max_tokens=1000, key_env=""),))
+    endpoint = Endpoint(name="a", model="b", max_tokens=1000, key_env="", reply="text")
+    settings = LlmSettings(endpoints=(endpoint,))
     budget = Budget(BudgetSettings(llm_tokens=1_500), Spent())
     (operator,) = build_operators(
         {"llm_mutate": 1.0}, LlmContext(settings, budget, StoredCalls(recorder), environ={})

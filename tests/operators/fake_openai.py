@@ -1,5 +1,8 @@
 """A scripted OpenAI-compatible server on loopback, with every fault a real one has.
 
+Unless its script knows `forms`, it is an old one: it refuses the field response_format, and the
+script never hears of probes.
+
 with FakeOpenAI(["IDEA: ...", Answer(status=500), Answer(text="...", delay=1)]) as server:
     ... server.base_url ... server.requests ...
 """
@@ -15,6 +18,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from operators.llm.forms import PROBE
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,8 @@ class QuietServer(ThreadingHTTPServer):
 class FakeOpenAI:
     """Answers by script: a function of the request, or a list whose last entry is repeated."""
 
-    def __init__(self, script: Script, port: int = 0) -> None:
-        self._script = script
+    def __init__(self, script: Script, port: int = 0, forms: bool = False) -> None:
+        self._script, self._forms = script, forms
         self._lock = threading.Lock()
         self.requests: list[Asked] = []
         self._server = QuietServer(("127.0.0.1", port), self._handler())
@@ -97,6 +102,10 @@ class FakeOpenAI:
         self._server.server_close()
 
     def answer(self, asked: Asked) -> Answer:
+        if not self._forms and "response_format" in asked.body:
+            return Answer("unknown field response_format", status=400)
+        if not self._forms and asked.prompt == PROBE:
+            return Answer("no, thanks")
         with self._lock:
             self.requests.append(asked)
             number = len(self.requests) - 1

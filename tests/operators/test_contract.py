@@ -65,7 +65,9 @@ def reason_of(name: str) -> str:
 
 
 def context(server: FakeOpenAI, calls: list[LlmCall], purse: FakePurse | None = None) -> LlmContext:
-    endpoint = Endpoint(name="local", model="tiny", base_url=server.base_url, key_env="")
+    endpoint = Endpoint(
+        name="local", model="tiny", base_url=server.base_url, key_env="", reply="text"
+    )
     settings = LlmSettings(endpoints=(endpoint,), attempts=2, first_wait_seconds=0.01)
     return LlmContext(settings, purse or FakePurse(), FakeLedger(calls), environ={})
 

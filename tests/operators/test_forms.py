@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from evo.folder import Folder
 from operators.llm.answer import Message
 from operators.llm.client import LlmClient
 from operators.llm.forms import PROBE, Form, Forms, undressed
@@ -14,6 +16,7 @@ from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
 from operators.source.edits import apply_reply
 from population.variant import LlmCall
+from tests.campaign.real import lone_edits, run_here, write_config
 from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SMALL
@@ -38,7 +41,7 @@ def server_that(able: str, refusal: int = 400) -> FakeOpenAI:
             return '{"ok": true}' if kind != "text" else "fine"
         return json.dumps(EDIT) if kind != "text" else TEXT
 
-    return FakeOpenAI(answer)
+    return FakeOpenAI(answer, forms=True)
 
 
 def client_of(server: FakeOpenAI, calls: list[LlmCall], forms: Forms) -> LlmClient:
@@ -77,11 +80,47 @@ def test_the_strictest_form_that_works_is_found_once_and_kept(
 
 def test_of_a_server_that_is_down_nothing_is_remembered() -> None:
     kept = list[dict[str, str]]()
-    with FakeOpenAI([Answer(status=500)]) as server:
+    with FakeOpenAI([Answer(status=500)], forms=True) as server:
         client = client_of(server, [], Forms(keep=kept.append))
         with pytest.raises(ProposalFailed, match="HTTP 500"):
             client.ask([Message("user", "improve")], np.random.default_rng(0))
     assert not kept
+
+
+def test_a_server_whose_probes_come_to_nothing_is_probed_ever_more_rarely() -> None:
+    def answer(asked: Asked) -> str | Answer:
+        return Answer(hang_up=True) if "response_format" in asked.body else TEXT
+
+    with FakeOpenAI(answer, forms=True) as server:
+        client = client_of(server, [], Forms())
+        for _ in range(9):
+            assert client.ask([Message("user", "improve")], np.random.default_rng(0)).text == TEXT
+    probes = sum("response_format" in one.body for one in server.requests)
+    assert (probes, len(server.requests)) == (4, 9 + 4)  # at the 1st, 2nd, 4th and 8th question
+
+
+@pytest.mark.parametrize("odd", [Answer("{", finish_reason="length"), Answer(" "), Answer("Sure!")])
+def test_a_model_that_cannot_keep_to_a_form_is_asked_for_text_from_then_on(odd: Answer) -> None:
+    def answer(asked: Asked) -> str | Answer:
+        return odd if "response_format" in asked.body or asked.prompt == PROBE else TEXT
+
+    kept = list[dict[str, str]]()
+    with FakeOpenAI(answer, forms=True) as server:
+        client = client_of(server, [], Forms(keep=kept.append))
+        for _ in range(2):
+            assert client.ask([Message("user", "improve")], np.random.default_rng(0)).text == TEXT
+    assert len(server.requests) == 3 + 2
+    assert list(kept[-1].values()) == ["text"]
+
+
+def test_a_probe_holds_few_tokens_of_the_budget() -> None:
+    with FakeOpenAI(lambda asked: '{"ok": true}', forms=True) as server:
+        endpoint = Endpoint(name="a", model="m", base_url=server.base_url, key_env="")
+        client = LlmClient(
+            LlmSettings(endpoints=(endpoint,)), FakePurse(), FakeLedger([]), environ={}
+        )
+        client.ask([Message("user", "improve")], np.random.default_rng(0))
+    assert [one.body["max_tokens"] for one in server.requests] == [2048, 8192]
 
 
 def test_a_whole_file_and_broken_json_are_read_as_well() -> None:
@@ -90,3 +129,32 @@ def test_a_whole_file_and_broken_json_are_read_as_well() -> None:
     assert apply_reply(SMALL, text) == new
     for odd in ("{", "[1]", '{"edits": 3}', "IDEA: x"):
         assert undressed(odd, Form.SCHEMA) == odd
+
+
+@pytest.mark.sandbox
+def test_a_resumed_campaign_knows_what_was_probed(tmp_path: Path) -> None:
+    edits, probed = lone_edits(delay=0), list[str]()
+
+    def answer(asked: Asked) -> str | Answer:
+        if asked.prompt == PROBE:
+            probed.append(asked.body["response_format"]["type"])
+            return '{"ok": true}'
+        return edits(asked)
+
+    with FakeOpenAI(answer, forms=True) as server:
+        endpoint = {"name": "a", "model": "m", "base_url": server.base_url, "key_env": ""}
+        config = write_config(
+            tmp_path,
+            operators={"llm_mutate": 1},
+            llm={"endpoints": [endpoint]},
+            budget={"variants": 2},
+            slots=1,
+        )
+        run_here(config, tmp_path / "c")
+        asked = len(server.requests)
+        kept = Folder(tmp_path / "c").config
+        kept.write_text(kept.read_text().replace("variants: 2", "variants: 4"))
+        run_here(kept, tmp_path / "c")
+    assert probed == ["json_schema"]
+    later = [one.body.get("response_format", {}) for one in server.requests[asked:]]
+    assert later and all(one["json_schema"]["name"] == "edit" for one in later)

@@ -42,7 +42,7 @@ class Bench:
         **endpoint: Any,
     ) -> None:
         url = server if isinstance(server, str) else server.base_url
-        endpoint = {"timeout_seconds": 5, "max_tokens": 1000} | endpoint
+        endpoint = {"timeout_seconds": 5, "max_tokens": 1000, "reply": "text"} | endpoint
         settings = LlmSettings(
             endpoints=(Endpoint(name="local", model="tiny", base_url=url, **endpoint),),
             attempts=attempts,
