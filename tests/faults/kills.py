@@ -14,6 +14,7 @@ import psutil
 
 from evo.campaign.tally import Tally
 from evo.folder import DATABASE, Folder, config_of
+from population.lineage import Lineage
 from population.reading import front, measurement, measurements, proposals, seed
 from population.records import Measured
 from population.store import Store
@@ -159,9 +160,9 @@ class KilledCampaign:
         rows = measurements(store)
         config, seed_id = config_of(self.folder), seed(store)
         assert seed_id is not None
-        fronts = []
+        fronts, family = [], Lineage.of(store)
         for cut in range(behind + 1):
-            tally = Tally(config.objectives, seed_id, config.constraints)
+            tally = Tally(config.objectives, seed_id, config.constraints, family)
             for row in rows[: len(rows) - cut]:
                 tally.add(row)
             fronts.append(tally.front("proxy"))
