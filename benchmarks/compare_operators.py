@@ -187,7 +187,7 @@ class Arm:
     interval: Interval | None
     difference: (
         float | None
-    )  # to the full arm, seed by seed; None for itself or without a common seed
+    )  # to the full arm, seed by seed; None for itself or without a common one
     difference_interval: Interval | None
     evaluations: float  # a campaign
     slot_seconds: float  # a campaign
