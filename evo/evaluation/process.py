@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from evo.evaluation.cgroups import Group, parents
 from evo.evaluation.sandbox import Launch
@@ -23,6 +24,7 @@ from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain
 from population.variant import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
+GONE_SECONDS = 1.0
 LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
 MOST_FILES = 20_000
 THREADS_PER_PROCESS = 8
@@ -156,18 +158,19 @@ class RoleProcess:
             return
         if not self._started:
             raise Ended(Status.LOST, f"the sandbox did not start: {self.last_line()}")
-        if (
-            self._launch.guarded and self.exit_code < 0
-        ):  # from inside nobody can reach the box's own process
-            raise Ended(Status.LOST, f"the sandbox was killed by signal {-self.exit_code}")
-        if self._group.ran_out_of_memory():
-            raise Ended(Status.OUT_OF_MEMORY, "ended by the kernel: out of memory")
+        self._must_not_be_killed(self.exit_code)
         if OUT_OF_MEMORY.search(self._text()):
             raise Ended(Status.OUT_OF_MEMORY, self.last_line())
         if self.exit_code == 0:
             raise Ended(Status.REJECTED, "the script ended without run.finish(model)")
         said = self.last_line() or f"ended with exit code {self.exit_code}"
         raise Ended(Status.CRASHED, said)
+
+    def _must_not_be_killed(self, exit_code: int) -> None:
+        if self._launch.guarded and exit_code < 0:  # from inside nobody can reach the box's process
+            raise Ended(Status.LOST, f"the sandbox was killed by signal {-exit_code}")
+        if self._group.ran_out_of_memory():
+            raise Ended(Status.OUT_OF_MEMORY, "ended by the kernel: out of memory")
 
     def clock(self) -> float:
         """What the role used so far by our own reading, in the clock's seconds (0 for tokens)."""
@@ -361,23 +364,30 @@ class RoleProcess:
                 if time.monotonic() > end:
                     raise Ended(Status.TIMED_OUT, "it takes no requests") from None
             except BrokenPipeError:
-                raise Ended(Status.REJECTED, "it stopped answering") from None
+                self._stopped_answering()
 
     def receive(self, size: int, seconds: float) -> bytes:
         """Exactly `size` bytes of replies; Ended when they do not come in time or the role is gone."""
         end = time.monotonic() + seconds
         while len(self.replies) < size:
             if self.exit_code is not None:
-                said = (
-                    f": {self.last_line()}" if self._keeps_log else ""
-                )  # else it may hold hidden text
-                raise Ended(Status.REJECTED, f"it stopped answering{said}")
+                self._stopped_answering()
             if time.monotonic() > end:
                 raise Ended(Status.TIMED_OUT, f"no answer within {seconds:.0f} s")
             self.tick(POLL_SECONDS)
         answer = bytes(self.replies[:size])
         del self.replies[:size]
         return answer
+
+    def _stopped_answering(self) -> NoReturn:
+        """Raises Ended: lost when its box was killed, else it is rejected."""
+        end = time.monotonic() + GONE_SECONDS  # a pipe may break before the end is known
+        while self.exit_code is None and time.monotonic() < end:
+            self.tick(POLL_SECONDS / 10)
+        if self.exit_code is not None:
+            self._must_not_be_killed(self.exit_code)
+        said = f": {self.last_line()}" if self._keeps_log else ""  # else it may hold hidden text
+        raise Ended(Status.REJECTED, f"it stopped answering{said}")
 
     def shared(self, size: int) -> bytearray:
         """The first `size` bytes of the shared buffer, copied: the role may go on writing."""

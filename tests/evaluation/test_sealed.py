@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import signal
+import time
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.serving import Server
 from population.variant import Clock, Purpose, Status
 
 from .conftest import RUNG, Evaluate, FakeWatch
@@ -190,6 +197,23 @@ def test_a_run_is_stopped_on_request_and_called_lost(evaluate: Evaluate, box: Sa
     seen = evaluate(HONEST, box, watch=FakeWatch(stop_after_points=3), budget=20.0)
     assert seen.status is Status.LOST
     assert seen.wall_seconds < 15
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3], ids=["while it is asked", "before it is asked"])
+def test_a_box_that_is_killed_from_outside_while_it_serves_is_lost(
+    evaluate: Evaluate, box: Sandbox, monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    asked = Server.costs
+
+    def killed(server: Server, *rows: NDArray[Any]) -> NDArray[Any]:
+        with contextlib.suppress(ProcessLookupError):  # an answer may have come before its end
+            os.kill(server.process.pid, signal.SIGKILL)
+        time.sleep(pause)
+        return asked(server, *rows)
+
+    monkeypatch.setattr(Server, "costs", killed)
+    made = evaluate(HONEST, box)
+    assert (made.status, made.reason) == (Status.LOST, "the sandbox was killed by signal 9")
 
 
 def test_what_does_not_pass_the_static_check_never_runs(evaluate: Evaluate, box: Sandbox) -> None:
