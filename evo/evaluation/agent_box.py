@@ -131,10 +131,10 @@ class AgentBox:
         return self._whole(argv, HOME, work)
 
     def _unboxed(self, scratch: Path) -> Launch:
-        """A keeper that ends what the agent leaves behind, limits, and our user's rights."""
+        """Limits, and our user's rights."""
         home = scratch / "home"
         home.mkdir()
-        spec = {"parent": os.getpid(), "user": None, "pid_mark": 0, "rules": None, "seccomp": ""}
+        spec = {"user": None, "pid_mark": 0, "rules": None, "seccomp": ""}
         argv = [sys.executable, "-S", "-I", launcher.__file__, json.dumps(spec), STATUS_FD]
         return self._whole(argv, str(home), scratch / "work")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -87,17 +86,8 @@ def orphan() -> None:
     os.wait()
 
 
-def is_heard() -> bool:
-    """Whether anybody still reads what we say; a box whose starter is killed while it is made runs on."""
-    ear = select.poll()
-    ear.register(1, 0)
-    return not ear.poll(0)
-
-
 def main() -> None:
     """All tries; one line of JSON."""
-    if not is_heard():
-        return
     canary, home = SETTINGS["canary"], os.statvfs(os.path.expanduser("~"))
     report = {
         "written": works(write, empty, link),

@@ -32,7 +32,7 @@ _BWRAP = {
     "metadata": "enforced: mount namespace",
     "network": "enforced: network namespace",
     "signals": "enforced: pid namespace",
-    "orphans": "enforced: pid namespace",
+    "orphans": "enforced: pid namespace and keeper process",
     "disk": "enforced: tmpfs size",
     "gpu": "enforced: device nodes (not measured)",
 }

@@ -1,7 +1,6 @@
 """Boxes without namespaces: Landlock and seccomp where those are denied, and no box at all.
 
-Both start through the launcher, which stays as the role's keeper: what the role leaves behind ends
-with it, also when our process dies.
+Both start through the launcher, which shuts the role in and becomes it.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ class Unboxed:
 
 def _launch(sandbox: Landlocked | Unboxed, view: View, spec: Mapping[str, object]) -> Launch:
     user = user_of(view) if sandbox.drops else None
-    whole = {"parent": os.getpid(), "user": user, "pid_mark": PID_MARK, **spec}
+    whole = {"user": user, "pid_mark": PID_MARK, **spec}
     most = 8 * sandbox.settings.processes
     if user is None:
         most = _threads_of_user() + SPARE_THREADS

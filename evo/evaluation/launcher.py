@@ -1,10 +1,9 @@
-"""Runs one role without namespaces: stays as its keeper, and shuts the role in before it starts.
+"""Shuts a role in without namespaces, then becomes it.
 
-`python -S -I launcher.py SPEC STATUS COMMAND...` in a process of its own; imports nothing of ours. STATUS
-is a descriptor that is told when the box stands. SPEC is JSON: parent (the process id of who starts it),
-user (an unprivileged uid, or null), rules ([kind of ACCESS, path] for Landlock, or null: no box), seccomp
-(a program in hex, or ""), self_access, pid_mark, most_abi (for tests). The keeper adopts whatever the role
-leaves behind and ends it, also when its own parent dies.
+`python -S -I launcher.py SPEC STATUS COMMAND...` beneath its keeper; imports nothing of ours. STATUS is a
+descriptor that is told when the box stands. SPEC is JSON: user (an unprivileged uid, or null), rules ([kind
+of ACCESS, path] for Landlock, or null: no box), seccomp (a program in hex, or ""), self_access, pid_mark,
+most_abi (for tests).
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import signal
 import stat
 import sys
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # on every machine
 LEAST_ABI = 3  # Linux 6.2: before it, a file that may only be read could be emptied
 SCOPED_SIGNALS_ABI = 6
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 22, 24
-PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 28, 36, 38
+PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 28, 38
 NO_ROOT_LOCKED = 0b11
 CAPABILITY_VERSION = 0x20080522
 
@@ -127,18 +125,17 @@ def seccomp(program: bytes, pid_mark: int) -> None:
     prctl(PR_SET_SECCOMP, 2, "seccomp", ctypes.byref(value))
 
 
-def become_role(spec: dict[str, Any], status: int, command: list[str], keeper: int) -> None:
+def become_role(spec: dict[str, Any], status: int, command: list[str]) -> None:
     """Give up everything, tell so, and become the command. Does not return."""
-    boxed = spec["rules"] is not None
+    boxed, keeper = spec["rules"] is not None, os.getppid()
     if spec["user"] is not None:
         os.setgroups([])
         os.setresgid(*[spec["user"]] * 3)
         os.setresuid(*[spec["user"]] * 3)
     elif boxed and os.geteuid() == 0:
         drop_capabilities()
-    prctl(
-        PR_SET_PDEATHSIG, signal.SIGKILL, "pdeathsig"
-    )  # after the uid: a change of it clears this
+    # A change of the uid cleared what the keeper had set.
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, "pdeathsig")
     if os.getppid() != keeper:
         os._exit(1)
     prctl(PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
@@ -148,89 +145,17 @@ def become_role(spec: dict[str, Any], status: int, command: list[str], keeper: i
         seccomp(bytes.fromhex(spec["seccomp"]), spec["pid_mark"])
     os.write(status, b'{"child-pid": %d}' % os.getpid())
     os.close(status)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execv(command[0], command)
 
 
-# -- the keeper ------------------------------------------------------------------------------------
-
-
-def keep(child: int) -> int:
-    """Wait for the role's end, or our parent's; end all that is left; the role's exit code."""
-    while True:
-        got = signal.sigwait((signal.SIGCHLD, signal.SIGTERM))
-        if got == signal.SIGTERM:
-            end_all()
-            return 128 + signal.SIGTERM
-        while (ended := reap()) is not None:
-            if ended[0] == child:
-                end_all()
-                code = os.waitstatus_to_exitcode(ended[1])
-                return code if code >= 0 else 128 - code
-
-
-def reap() -> tuple[int, int] | None:
-    """One child that ended and its status; None when none has."""
-    try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return (pid, status) if pid else None
-
-
-def end_all() -> None:
-    """Kill everything beneath us until nothing is: whoever lost a parent has become our child."""
-    while True:
-        for pid in beneath(os.getpid()):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
-        while reap() is not None:
-            continue
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        time.sleep(0.001)
-
-
-def beneath(pid: int) -> list[int]:
-    """All descendants, the nearest first."""
-    found = [pid]
-    for one in found:
-        try:
-            threads = os.listdir(f"/proc/{one}/task")
-        except OSError:
-            continue
-        for thread in threads:
-            try:
-                with open(f"/proc/{one}/task/{thread}/children") as file:
-                    found += map(int, file.read().split())
-            except OSError:
-                continue
-    return found[1:]
-
-
 def main() -> int:
-    """Fork the role and keep it."""
-    spec, status, command = json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    prctl(PR_SET_PDEATHSIG, signal.SIGTERM, "pdeathsig")
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD, signal.SIGTERM))
-    prctl(PR_SET_CHILD_SUBREAPER, 1, "subreaper")
-    if os.getppid() != spec["parent"]:
-        return 1
-    keeper, child = os.getpid(), os.fork()
-    if child == 0:
-        try:
-            become_role(spec, status, command, keeper)
-        except (OSError, ValueError) as error:
-            os.write(2, f"{error.strerror if isinstance(error, OSError) else error}\n".encode())
-        finally:
-            os._exit(NOT_STARTED)
-    os.closerange(0, os.sysconf("SC_OPEN_MAX"))  # the role's pipes end with the role
-    return keep(child)
+    """Become the role, or say why not."""
+    try:
+        become_role(json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    except (OSError, ValueError) as error:
+        os.write(2, f"{error.strerror if isinstance(error, OSError) else error}\n".encode())
+    return NOT_STARTED
 
 
 if __name__ == "__main__":

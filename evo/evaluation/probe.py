@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from evo.evaluation import breakout, launcher
+from evo.evaluation import breakout, keeper, launcher
 from evo.evaluation.bare_run import run_source
 from evo.evaluation.facts import facts_of
 from evo.evaluation.landlock import Landlocked, Unboxed
@@ -121,7 +121,7 @@ def _try_rung(rung: str, drops: bool) -> Probe:
 
 def _python() -> tuple[Path, ...]:
     paths = (sys.prefix, sys.base_prefix, sys.executable, os.path.realpath(sys.executable))
-    return (*map(Path, paths), Path(launcher.__file__))
+    return (*map(Path, paths), Path(keeper.__file__), Path(launcher.__file__))
 
 
 def _open_to_all(path: Path) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 
+from evo.evaluation import keeper
 from evo.evaluation.cgroups import Group
 from evo.evaluation.sandbox import FILTER_FD, STATUS_FD, Launch
 from evo.evaluation.wires import Wires
@@ -24,7 +26,7 @@ def start(
             os.chown(path, launch.owner, launch.owner)
     with _filter_file(launch.filter) as filter_fd, _on_cores(cpus):
         words = {STATUS_FD: str(wires.setup_end), FILTER_FD: str(filter_fd)}
-        argv = [words.get(word, word) for word in launch.argv]
+        argv = [*_keeper(launch), *(words.get(word, word) for word in launch.argv)]
         popen = subprocess.Popen(
             [*GATE, *argv] if group else argv,
             env=environment,
@@ -48,6 +50,11 @@ def start(
             popen.wait()
             raise
     return popen
+
+
+def _keeper(launch: Launch) -> tuple[str, ...]:
+    killed_by = "box" if launch.all_in_namespace else "role"
+    return sys.executable, "-S", "-I", keeper.__file__, str(os.getpid()), killed_by
 
 
 @contextlib.contextmanager

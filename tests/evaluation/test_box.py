@@ -275,6 +275,41 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
     wait_for(lambda: not alive(word), 5)
 
 
+KILLED_AS_THEY_START = """
+import os, signal, sys, time
+from pathlib import Path
+from evo.evaluation.probe import open_sandbox
+from evo.evaluation.process import Limits, RoleProcess
+from evo.evaluation.sandbox import SandboxSettings, View
+from evo.evaluation.watch import Unwatched
+
+home, box = Path(sys.argv[1]), open_sandbox(SandboxSettings(mode=sys.argv[2]))
+home.joinpath("train.py").write_text("import time; time.sleep(60)")
+tries, longest = 40, 0.07
+for number in range(tries):
+    scratch, weights = home / str(number), home / f"weights-{number}"
+    scratch.mkdir()
+    weights.touch()
+    launch = box.launch(View(home, (), scratch, weights, True, memory_mb=500, threads=1))
+    supervisor = os.fork()
+    if supervisor == 0:
+        RoleProcess(launch, {}, Limits(60, 500 << 20, 64), Unwatched())
+        time.sleep(60)
+    time.sleep(longest * number / tries)
+    os.kill(supervisor, signal.SIGKILL)
+    os.waitpid(supervisor, 0)
+"""
+
+
+@every_rung
+def test_whatever_moment_of_a_start_its_supervisor_dies_in_no_process_is_left(
+    tmp_path: Path, rung: str
+) -> None:
+    command = [sys.executable, "-c", KILLED_AS_THEY_START, str(tmp_path), rung]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True, timeout=60)
+    wait_for(lambda: not alive(str(tmp_path)), 5)
+
+
 def wait_for(condition: object, seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
