@@ -77,10 +77,7 @@ def lone_edits(delay: float = 1.0) -> Callable[[Asked], Answer]:
     return answer
 
 
-def leftovers(word: str) -> list[int]:
-    """Processes whose command line names `word`."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if word in " ".join(process.info["cmdline"] or []):
-            found.append(process.pid)
-    return found
+def leftovers(word: str) -> list[str]:
+    """The command lines of the processes that name `word`."""
+    lines = (" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"]))
+    return [line for line in lines if word in line]
