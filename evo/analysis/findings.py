@@ -119,7 +119,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         test = compare(*pair[:-1], TEST, AFTER)
         sources = source_of(record.seed_id), source_of(leader)
         knobs, lines = changed_knobs(*sources), changed_lines(*sources)
-    level = noise(record.rows, record.proxy, record.objective.name)
+    level = _noise(record)
     return Findings(
         objective=record.objective.name,
         minimise=record.objective.direction == "minimise",
@@ -174,6 +174,14 @@ def _chain(record: Record, leader: str | None) -> tuple[Step, ...]:
         for made in record.chain(leader)
         if made.variant_id != record.seed_id
     )
+
+
+def _noise(record: Record) -> Noise | None:
+    """Of one run: an import's repeats are known by code and words, ours by variant."""
+    history = record.history()
+    if history is None:
+        return noise(record.rows, record.proxy, record.objective.name)
+    return Noise(history.sd, history.freedom, history.groups) if history.sd is not None else None
 
 
 def _needs(observed: Comparison | None, level: Noise | None) -> Needs | None:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 from evo.analysis.student import t_quantile
@@ -51,6 +52,11 @@ class Imported:
     attempts: int
     smallest: float | None
     keeps: tuple[Keep, ...]
+
+    @property
+    def name(self) -> str:
+        """The repository's own name: where it lies on this machine is nobody else's business."""
+        return PurePath(self.repository).name
 
 
 def imported(

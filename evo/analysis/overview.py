@@ -10,7 +10,7 @@ from evo.analysis.drifting import HostDrift, drifts
 from evo.analysis.duties import Duty, duties
 from evo.analysis.early import Shadowed, shadowed
 from evo.analysis.findings import Findings
-from evo.analysis.imported import Imported, imported
+from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
 from evo.analysis.ranking import Earning, Ranked, earnings, front_of, ranking
@@ -109,14 +109,8 @@ def overview(
         spent=spent,
         seconds_spent=record.seconds_spent,
         events=[event.text for event in record.events[-LAST_EVENTS:]],
-        imported=_imported(record),
+        imported=record.history(),
     )
-
-
-def _imported(record: Record) -> Imported | None:
-    if record.imported is None:
-        return None
-    return imported(record.imported, record.rows, record.facts, record.objective.name)
 
 
 def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -35,10 +36,13 @@ def ranking(record: Record) -> list[Ranked]:
     """Every variant with a score at the proxy, best first objective first.
 
     The estimates are from every run at the proxy, whatever it was made for, with what blocks do taken off:
-    a leader that loses on fresh blocks loses its place.
+    a leader that loses on fresh blocks loses its place. Those of an import are as sure as its repeats allow.
     """
     rows = [row for row in record.rows if row.measurement.order.rung == record.proxy]
-    births, objective = record.births(), record.objective
+    births, objective, history = record.births(), record.objective, record.history()
+    believed = estimates(rows, record.seed_id)
+    if history is not None:
+        believed = {one: _as_sure(metrics, history.sd) for one, metrics in believed.items()}
     found = [
         Ranked(
             variant_id,
@@ -47,10 +51,16 @@ def ranking(record: Record) -> list[Ranked]:
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
         )
-        for variant_id, metrics in estimates(rows, record.seed_id).items()
+        for variant_id, metrics in believed.items()
         if objective.name in metrics
     ]
     return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+
+
+def _as_sure(metrics: Mapping[str, Estimate], run_sd: float | None) -> dict[str, Estimate]:
+    """Estimates with the sd of a mean of n runs that vary by `run_sd`; NaN where that is not known."""
+    sd = math.nan if run_sd is None else run_sd
+    return {name: replace(one, sd=sd / math.sqrt(one.n)) for name, one in metrics.items()}
 
 
 def front_of(record: Record, ranked: Sequence[Ranked]) -> list[Ranked]:

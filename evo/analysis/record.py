@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from evo.analysis.imported import IMPORT
+from evo.analysis.imported import IMPORT, Imported, imported
 from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.ladder import KINDS, Ladder
 from population.reading import (
@@ -118,6 +118,12 @@ class Record:
             if made.outcome is Outcome.VARIANT and made.variant_id is not None:
                 first.setdefault(made.variant_id, made)
         return first
+
+    def history(self) -> Imported | None:
+        """What can be said of an import's self-reported numbers; None where they were measured here."""
+        if self.imported is None:
+            return None
+        return imported(self.imported, self.rows, self.facts, self.objective.name)
 
     def chain(self, variant_id: str) -> list[Proposed]:
         """The proposals from the seed to a variant along first parents, the seed's own first."""

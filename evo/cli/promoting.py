@@ -121,9 +121,15 @@ def graduates(directory: DirOption = None, as_json: JsonOption = False) -> None:
     from evo.analysis.record import Record
 
     with opened(directory) as (folder, store):
-        found = climb_of(folder, store, Record.of(store))
+        record = Record.of(store)
+        found = climb_of(folder, store, record)
     if as_json:
         show_json(found)
+        return
+    if record.imported is not None:
+        print(
+            "No ladder: an imported history holds one rung, self-reported, and nothing was run here."
+        )
         return
     from evo.terminal.ladder import ladder_screen
 
@@ -151,6 +157,9 @@ def _show_waiting(directory: Path | None, as_json: bool) -> None:
         found = evidence_of(folder, store, record)
     if as_json:
         show_json(found)
+        return
+    if record.imported is not None:
+        print("Nothing can go up: an imported history is read, never run.")
         return
     from evo.terminal.waiting import waiting_screen
 

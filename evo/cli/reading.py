@@ -173,7 +173,7 @@ def _run_cells(row: Measured) -> list[str]:
         order.purpose.value,
         run.status.value.replace("_", " "),
         "" if score is None else f"{score} {value(score, run.metrics[score])}",
-        duration(run.wall_seconds),
+        duration(run.wall_seconds) if run.wall_seconds else "–",
         run.reason,
     ]
 

@@ -12,9 +12,9 @@ from evo.analysis.record import Record
 from evo.report import sections
 from evo.report.dossiers import pack
 from evo.report.drawing import colours
-from evo.report.imported import keeps_section
+from evo.report.imported import keeps_section, origin_section
 from evo.report.noise import noise_section
-from evo.report.page import Page
+from evo.report.page import Page, Section
 from evo.report.told import Told
 from evo.terminal import sentences
 from evo.terminal.imported import headline
@@ -47,8 +47,20 @@ def page_of(
         config,
         colours(made.operator for made in record.births().values()),
     )
-    parts = (
-        keeps_section(overview.imported),
+    parts = _measured_here(told) if overview.imported is None else _read(told)
+    return Page(
+        title=f"{overview.name}: evolution of train.py",
+        subtitle=_subtitle(told),
+        headline=headline(overview.imported) if overview.imported else _headline(overview.findings),
+        lines=told_lines(overview),
+        merits=_merits(told),
+        sections=[one for one in parts if one is not None],
+        pack=pack(store, record, ranked, source_of),
+    )
+
+
+def _measured_here(told: Told) -> tuple[Section | None, ...]:
+    return (
         sections.progress_section(told),
         sections.fronts_section(told),
         sections.family_section(told),
@@ -60,14 +72,17 @@ def page_of(
         sections.sandbox_section(told),
         sections.again_section(told),
     )
-    return Page(
-        title=f"{overview.name}: evolution of train.py",
-        subtitle=_subtitle(told),
-        headline=headline(overview.imported) if overview.imported else _headline(overview.findings),
-        lines=told_lines(overview),
-        merits=_merits(told),
-        sections=[one for one in parts if one is not None],
-        pack=pack(store, record, ranked, source_of),
+
+
+def _read(told: Told) -> tuple[Section | None, ...]:
+    """Of a history that was read: nothing about slots, budgets, sandbox or operators at work here."""
+    return (
+        keeps_section(told.overview.imported),
+        sections.progress_section(told),
+        sections.fronts_section(told),
+        sections.family_section(told),
+        sections.failures_section(told),
+        origin_section(),
     )
 
 
@@ -86,6 +101,9 @@ def _subtitle(told: Told) -> str:
     runs = told.record.attempts
     if not runs:
         return "nothing measured yet"
+    if told.overview.imported is not None:
+        children = count(told.findings.children, "child", "children")
+        return f"{count(len(runs), 'reported run')} · {children} · {told.overview.phase}"
     first = time.strftime("%Y-%m-%d %H:%M", time.gmtime(runs[0].measurement.started_at))
     hosts = sorted({row.measurement.host for row in runs})
     return (
@@ -106,6 +124,8 @@ def _merits(told: Told) -> list[tuple[str, str, str]]:
     if leader is not None:
         text = value(metric, leader.estimates[metric].mean)
         merits.append((f"leader {short(leader.variant_id)}", text, _known(leader, metric)))
+    if told.overview.imported is not None:
+        return merits
     fresh = findings.final
     if fresh is not None:
         ends = "too few pairs for an interval"

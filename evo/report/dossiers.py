@@ -122,7 +122,7 @@ def _run(row: Measured, metric: str) -> list[str]:
         order.purpose.value,
         run.status.value.replace("_", " "),
         score,
-        duration(run.wall_seconds),
+        duration(run.wall_seconds) if run.wall_seconds else "–",
         run.reason,
     ]
 

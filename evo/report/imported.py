@@ -17,3 +17,14 @@ def keeps_section(one: Imported | None) -> Section | None:
     table = Table(COLUMNS, rows, [keep.variant_id for keep in one.keeps])
     lines = [f"Every number here is {REMARK}.", *one.problems]
     return Section("keeps", "Keeps, as reported", lines, tables=(table,) if rows else ())
+
+
+def origin_section() -> Section:
+    """In the place of budget, sandbox and how to run again, which a history that was read has none of."""
+    lines = [
+        "Self-reported, imported from git history; nothing was run here. So there are no slots, no budget, no "
+        "calibration and no sandbox to tell of, and no config to run again: `evo run CONFIG` starts a search "
+        "that measures for itself. To take the leader home: `evo export best -o train.py`. Every figure is "
+        "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
+    ]
+    return Section("origin", "Where it comes from", lines)

@@ -32,7 +32,8 @@ def progress(
     scored = [(at, row) for at, row in enumerate(rows, 1) if metric in row.measurement.metrics]
     if not scored:
         return None
-    figure = blank("measurements at the proxy", metric)
+    here = record.imported is None
+    figure = blank("measurements at the proxy" if here else "runs as reported", metric)
     seeds = [r.measurement.metrics[metric] for _, r in scored if _is_seed(r, record)]
     if level is not None and seeds:
         _band(figure, sum(seeds) / len(seeds), level.sd, len(rows))

@@ -35,6 +35,12 @@ def progress_section(told: Told) -> Section | None:
         "estimate of whoever was believed best at the time; a golden line is a certified champion. What lies "
         "within the grey band cannot be told from the seed by one run."
     )
+    if told.overview.imported is not None:
+        about = (
+            "Every number as reported, in the order of the history, by what the history made of it. The dotted "
+            "line is whoever had the best mean at the time. What lies within the grey band cannot be told from "
+            "the seed by one run."
+        )
     return Section("progress", "Progress", figures=(Figure("progress", figure, about),))
 
 

@@ -14,7 +14,7 @@ REMARK = "self-reported by the imported history; nothing of it was measured here
 
 def imported_lines(one: Imported) -> list[str]:
     """The whole finding, a sentence a line."""
-    told = f"{count(one.measurements, 'measurement')} from {plain(one.repository)}"
+    told = f"{count(one.measurements, 'measurement')} from the git history of {plain(one.name)}"
     lines = [f"Self-reported: {told}. Nothing of it was measured here.", _noise(one), *_keeps(one)]
     if one.problems:
         lines.append(f"{count(len(one.problems), 'line')} of its results could not be read.")

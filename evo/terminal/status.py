@@ -31,7 +31,7 @@ def status_screen(one: Overview, command: str, where: str = "") -> RenderableTyp
     parts: list[RenderableType] = [head, Text(), pairs(_budget(one) + _rows(one))]
     told = told_lines(one)
     parts += [Text(), *(words(line) for line in told)]
-    if one.operators:
+    if one.operators and one.imported is None:  # those of an import earned nothing here
         parts += [Text(), earnings_table(one.operators)]
     parts += [Text(), Text.assemble(("next  ", FAINT), (command, "cyan"))]
     return Group(*parts)

@@ -158,6 +158,41 @@ def test_the_report_lists_every_keep_with_its_verdict(evo: Evo, history: History
     assert "exceeds the noise" in page and "unproven" in page
 
 
+def test_the_report_tells_of_nothing_that_did_not_happen_here(evo: Evo, history: History) -> None:
+    evo("import-autoresearch", "lab")
+    assert evo("report").code == 0
+    page = Path("report.html").read_text()
+    page = page[page.index("<main") : page.index("</main>")]
+    assert "Self-reported, imported from git history; nothing was run here" in page
+    for untrue in (
+        "slots busy",
+        "Sandbox",
+        "Budget",
+        "0.0 s",
+        "To run it again",
+        "certified champions",
+    ):
+        assert untrue not in page
+    assert str(history.path.parent) not in page  # where the clone lies is nobody else's business
+
+
+def test_screens_and_report_know_one_noise(evo: Evo, history: History) -> None:
+    sd = evo("import-autoresearch", "lab", "--json").json()["findings"]["sd"]
+    status = evo("status", "--json").json()
+    assert status["findings"]["noise"]["sd"] == sd
+    first = status["findings"]["seed_id"]
+    for one in evo("top", "--json").json():
+        found = one["estimates"]["val_bpb"]
+        assert found["sd"] == pytest.approx(sd / found["n"] ** 0.5)
+        assert found["n"] == (2 if one["variant_id"] == first else 1)
+
+
+def test_the_ladder_of_a_history_is_said_to_be_none(evo: Evo, history: History) -> None:
+    evo("import-autoresearch", "lab")
+    assert "nothing was run here" in evo("graduates").out
+    assert "never run" in evo("approve").out
+
+
 def test_a_crash_has_no_score(evo: Evo, history: History) -> None:
     evo("import-autoresearch", "lab")
     status = evo("status", "--json").json()
