@@ -41,19 +41,19 @@ def simplify_messages(request: Request) -> tuple[Message, ...]:
 def repair_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for mending a failed child ("parent") of a variant that worked ("ancestor")."""
     failed, worked, scene = request.parent("parent"), request.parent("ancestor"), request.scene
-    told = _context(scene)
+    told, source, diff = _context(scene), _source(failed, "train.py"), _diff(worked, failed)
     user = fill(
         "repair.md",
         numbers=_numbers(worked),
-        source=_source(failed, "train.py"),
+        source=source,
         idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
-        diff=_diff(worked, failed),
+        diff=diff,
         failure=quoted("failure", one_line(scene.failure, MAX_IDEA_CHARS)),
         setting=setting_in_words(scene),
         tried=told.text,
         log=_log(scene),
     )
-    return _briefed(scene, user, told)
+    return _briefed(scene, user, told, source + diff)
 
 
 def messages_about(
@@ -61,37 +61,39 @@ def messages_about(
 ) -> tuple[Message, ...]:
     """A prompt about one parent; `more`: the parts that this prompt has beside those of all."""
     parent, scene = request.parent("parent"), request.scene
-    told = _context(scene)
+    told, source = _context(scene), _source(parent, "train.py")
     user = fill(
         prompt,
         numbers=_numbers(parent),
-        source=_source(parent, "train.py"),
+        source=source,
         setting=setting_in_words(scene),
         tried=told.text,
         log=_log(scene),
         **more,
     )
-    return _briefed(scene, user, told, system)
+    return _briefed(scene, user, told, source, system)
 
 
 def crossover_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for joining two or three parents; the reply edits the first."""
     first, ancestor, scene = request.parent("first"), request.parent("ancestor"), request.scene
     others = [view for view in request.parents if view not in (first, ancestor)]
-    told = _context(scene)
+    told, source, diff = _context(scene), _source(first, "first"), _diff(ancestor, first)
+    edits = _edits(first, scene)
+    partners = "\n\n".join(_partner(ancestor, one, scene) for one in others)
     user = fill(
         "crossover.md",
         numbers=_numbers(first),
         numbers_ancestor=metrics_in_words(ancestor),
-        source=_source(first, "first"),
-        diff=_diff(ancestor, first),
-        edits=_edits(first, scene),
-        others="\n\n".join(_partner(ancestor, one, scene) for one in others),
+        source=source,
+        diff=diff,
+        edits=edits,
+        others=partners,
         roles=" and in the ".join(one.role for one in others),
         setting=setting_in_words(scene),
         tried=told.text,
     )
-    return _briefed(scene, user, told)
+    return _briefed(scene, user, told, source + diff + edits + partners)
 
 
 def _partner(ancestor: ParentView, view: ParentView, scene: Scene) -> str:
@@ -110,8 +112,9 @@ def again_messages(
 ) -> tuple[Message, ...]:
     """The same conversation, going on with a reply that could not be used and why."""
     answer = Message("assistant", reply[:MAX_REPLY_CHARS])
-    asked = Message("user", fill(prompt, reason=one_line(reason, MAX_IDEA_CHARS)))
-    return (*messages, answer, asked)
+    asked = fill(prompt, reason=one_line(reason, MAX_IDEA_CHARS))
+    tokens = estimate_tokens(answer.content + asked)
+    return (*messages, answer, Message("user", asked, {"again": tokens}))
 
 
 def _context(scene: Scene) -> Context:
@@ -119,13 +122,13 @@ def _context(scene: Scene) -> Context:
 
 
 def _briefed(
-    scene: Scene, user: str, told: Context, prompt: str = "system.md"
+    scene: Scene, user: str, told: Context, shown: str, prompt: str = "system.md"
 ) -> tuple[Message, ...]:
-    """The conversation, with about how many tokens each part of it has."""
-    system = _system(scene, prompt)
-    rest = estimate_tokens(user) - sum(told.tokens.values())
-    parts = {"brief": estimate_tokens(system.content), "sources": rest, **told.tokens}
-    return (system, Message("user", user, parts))
+    """The conversation, with about how many tokens each part of it has; `shown`: the sources in it."""
+    system, sources = _system(scene, prompt), estimate_tokens(shown)
+    task = estimate_tokens(user) - sources - sum(told.tokens.values())
+    parts = {"brief": estimate_tokens(system.content), "task": task, "sources": sources}
+    return (system, Message("user", user, {**parts, **told.tokens}))
 
 
 def _system(scene: Scene, prompt: str) -> Message:

@@ -88,10 +88,9 @@ def note_messages(scene: Scene, findings: Iterable[Finding]) -> tuple[Message, .
     brief = scene.brief.strip() or "Lower the first objective."
     system = fill("note_system.md", brief=brief)
     parts = {name: estimate_tokens(text) for name, text in told.items() if text}
-    return (
-        Message("system", system),
-        Message("user", user, {"brief": estimate_tokens(system), **parts}),
-    )
+    task = estimate_tokens(user) - sum(parts.values())
+    parts = {"brief": estimate_tokens(system), "task": task, **parts}
+    return (Message("system", system), Message("user", user, parts))
 
 
 def _part(head: str, name: str, lines: list[str]) -> str:

@@ -94,6 +94,22 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """One request to a model that has ended, without its texts. `dollars` is None for an unknown price."""
+
+    proposal_number: int  # 0: for no proposal
+    operator: str  # that the proposal is by; "" for no proposal, or for one that a kill cut off
+    parts: Mapping[str, int]  # about how many tokens of the prompt each
+    endpoint: str
+    model: str
+    outcome: str  # "ok", or what went wrong
+    tokens_in: int
+    tokens_out: int
+    dollars: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FrontMember:
     """A variant on the front: its standing and what is believed of it in the first objective."""
 

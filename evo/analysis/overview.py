@@ -13,6 +13,7 @@ from evo.analysis.findings import Findings
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
+from evo.analysis.prompts import Prompts
 from evo.analysis.ranking import Earning, Ranked, earnings, front_of, ranking
 from evo.analysis.record import Record
 from population.records import Spent
@@ -54,6 +55,7 @@ class Overview:
     ladder: Mapping[str, Mapping[str, int]]  # by rung: how many variants are how far
     findings: Findings
     operators: list[Earning]
+    prompts: list[Prompts]  # by operator: what its calls were made of
     duties: list[Duty]  # what the slots were used for
     voided: list[str]  # why runs do not count
     early_stopping: Shadowed
@@ -74,6 +76,7 @@ def overview(
     running: int | None,
     limits: Mapping[str, float | None],
     terms: Terms,
+    prompts: list[Prompts],
 ) -> Overview:
     """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]
@@ -99,6 +102,7 @@ def overview(
         ladder=_ladder(record, terms),
         findings=findings,
         operators=earnings(record),
+        prompts=prompts,
         duties=duties(attempts),
         voided=list(record.voided),
         early_stopping=shadowed(record),

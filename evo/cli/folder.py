@@ -195,12 +195,15 @@ def findings_of(store: Store, record: Record) -> Findings:
 def overview_of(folder: Path, store: Store) -> Overview:
     """Where the campaign stands."""
     from evo.analysis.overview import overview
+    from evo.analysis.prompts import prompts
     from evo.analysis.record import Record
+    from population.reading import calls
 
     record = Record.of(store)
     limits = limits_of(folder, record)
     findings, terms = findings_of(store, record), terms_of(graduation_of(folder, record))
-    return overview(record, findings, str(folder), running_process(folder), limits, terms)
+    asked = prompts(calls(store))
+    return overview(record, findings, str(folder), running_process(folder), limits, terms, asked)
 
 
 def at(folder: Path) -> str:

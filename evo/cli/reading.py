@@ -100,7 +100,14 @@ def show_variant(
 ) -> None:
     """Everything known of one variant: where it comes from, every run, every failure's reason."""
     from evo.analysis.record import Record
-    from population.reading import children_of, first_proposal, measurements, resolve, source_of
+    from population.reading import (
+        calls,
+        children_of,
+        first_proposal,
+        measurements,
+        resolve,
+        source_of,
+    )
     from population.variant import Status
 
     with opened(directory) as (_, store):
@@ -110,12 +117,16 @@ def show_variant(
         record = Record.of(store)
         children = [child.variant_id for child in children_of(store, variant_id)]
         text = source_of(store, variant_id) if source else None
+        asked = (
+            [one for one in calls(store, made.number) if one.operator] if made is not None else []
+        )
         log = _last_log(store, runs)
     if as_json:
-        known = {"variant_id": variant_id, "proposal": made, "children": children}
+        known = {"variant_id": variant_id, "proposal": made, "calls": asked, "children": children}
         said = dict(_on_the_ladder(record.ladder, variant_id))
         show_json({**known, "ladder": said, "measurements": runs, "log_tail": log, "source": text})
         return
+    from evo.terminal.prompts import call_line
     from evo.terminal.status import variant_screen
     from evo.terminal.text import printable, short
 
@@ -129,6 +140,7 @@ def show_variant(
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
         rows[1:1] = [("made by", f"{made.operator}, {made.author} {made.model}".strip())]
         rows[2:2] = [("parents", parents or "none"), ("idea", made.idea or "none")]
+        rows[4:4] = [("call", call_line(one)) for one in asked]
     remark_on(record)
     show(variant_screen(rows, [_run_cells(run) for run in runs]))
     if log:

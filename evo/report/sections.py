@@ -18,6 +18,7 @@ from evo.report.told import Told
 from evo.terminal import sentences
 from evo.terminal.ladder import report as ladder_report
 from evo.terminal.numbers import count, duration, plus_minus, share, value
+from evo.terminal.prompts import parts_in_words
 from evo.terminal.text import clip, short
 from population.lineage import Lineage
 from population.traces import facts
@@ -171,7 +172,24 @@ def operators_section(told: Told) -> Section | None:
     figure = operator_shares(told.record, told.colour)
     about = "Who proposed, over time."
     figures = (Figure("shares", figure, about),) if figure is not None else ()
-    return Section("operators", "Operators", figures=figures, tables=(Table(columns, rows),))
+    tables = (Table(columns, rows), *_prompts(told))
+    return Section("operators", "Operators", figures=figures, tables=tables)
+
+
+def _prompts(told: Told) -> tuple[Table, ...]:
+    """What models were asked; nothing where none was."""
+    columns = ("asked by", "calls", "tokens in", "tokens out", "prompts by part, tokens")
+    rows = [
+        (
+            one.operator,
+            f"{one.calls:,}",
+            f"{one.tokens_in:,}",
+            f"{one.tokens_out:,}",
+            parts_in_words(one.parts),
+        )
+        for one in told.overview.prompts
+    ]
+    return (Table(columns, rows),) if rows else ()
 
 
 def failures_section(told: Told) -> Section | None:

@@ -14,6 +14,7 @@ from evo.analysis.ranking import Ranked
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
 from evo.terminal.numbers import bar, count, duration, plus_minus, share
+from evo.terminal.prompts import prompts_line
 from evo.terminal.tables import FAINT, earnings_table, pairs
 from evo.terminal.text import placed, plain, short, words
 
@@ -88,6 +89,7 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
+        *(("prompts", prompts_line(asked)) for asked in one.prompts),
         ("folder", plain(one.folder)),
     ]
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from operators.llm.answer import Message, one_line
+from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.llm.settings import Endpoint
 
 
@@ -71,7 +71,8 @@ def dressed(messages: Sequence[Message], form: Form) -> tuple[Message, ...]:
     if form is Form.TEXT:
         return tuple(messages)
     *before, last = messages
-    return (*before, replace(last, content=f"{last.content}\n\n{_asked()}"))
+    parts = {**last.parts, "form": estimate_tokens(_asked())}
+    return (*before, replace(last, content=f"{last.content}\n\n{_asked()}", parts=parts))
 
 
 def undressed(text: str, form: Form) -> str:

@@ -1,5 +1,6 @@
 """What a store knows: every read of it, as functions of a store, in one file a subject."""
 
+from population.reading.calls import calls
 from population.reading.campaign import (
     all_decisions,
     decisions,
@@ -37,11 +38,12 @@ from population.reading.variants import (
     variant,
     variant_by_fingerprint,
 )
-from population.records import Asked, Decided, Event, Measured, OpenRun, Proposed, Spent
+from population.records import Asked, Called, Decided, Event, Measured, OpenRun, Proposed, Spent
 
 __all__ = [
     "NAMES",
     "Asked",
+    "Called",
     "Decided",
     "Event",
     "Measured",
@@ -51,6 +53,7 @@ __all__ = [
     "UnknownVariant",
     "all_decisions",
     "best",
+    "calls",
     "children_of",
     "counts_by_status",
     "decisions",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 
-from operators.briefing import mutate_messages
+import pytest
+
+from operators.briefing import again_messages, mutate_messages
 from operators.briefing_context import context
 from operators.knowledge import Passage
-from operators.llm.prompt_settings import PromptSettings
+from operators.llm.answer import estimate_tokens
+from operators.llm.forms import Form, dressed
+from operators.llm.prompt_settings import SHARES, PromptSettings
 from operators.operator import ParentView, Scene, Tried
 from operators.quoting import MAX_NOTE_CHARS
 from population.records import JudgedIdea, Note
@@ -56,6 +60,16 @@ def test_what_went_to_which_part_goes_with_the_prompt() -> None:
     messages = mutate_messages(request(SMALL, scene=FULL))
     parts = messages[-1].parts
     assert parts["sources"] > 100 and parts["brief"] > 100 and parts["knowledge"] > 5
+    assert set(parts) == {"brief", "task", "sources", *SHARES}
+
+
+@pytest.mark.parametrize("form", Form)
+def test_the_parts_add_up_to_the_whole_prompt_also_when_it_is_asked_again(form: Form) -> None:
+    first = mutate_messages(request(SMALL, scene=FULL))
+    for messages in (first, again_messages(first, "nothing " * 50, "no edit in the reply")):
+        asked = dressed(messages, form)
+        told = sum(sum(one.parts.values()) for one in asked)
+        assert told == pytest.approx(estimate_tokens("".join(one.content for one in asked)), abs=12)
 
 
 def test_hostile_words_stay_inside_their_quotes() -> None:

@@ -55,7 +55,7 @@ def test_a_note_comes_with_the_full_ids_of_what_it_rests_on(reply: str) -> None:
     found = written(told, calls, reply)
     assert found == NoteDraft("norms are needed", (B, A), "fake")
     assert [one.proposal_number for one in calls] == [0]
-    assert {"brief", "children", "notes"} == set(calls[0].parts)
+    assert {"brief", "task", "children", "notes"} == set(calls[0].parts)
 
 
 def test_a_model_may_have_nothing_to_say() -> None:
