@@ -21,7 +21,7 @@ from evo.campaign.leftovers import end_leftovers, end_strays
 from evo.campaign.notifying import Notifier
 from evo.campaign.noting import NoteTaker, NotingProposer
 from evo.campaign.parts import LoopSettings, Parts, Proposes
-from evo.campaign.policy import Policy
+from evo.campaign.policy import Policy, run_seconds, seed_runs
 from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder, StoredCalls
 from evo.campaign.scenes import Surroundings
@@ -196,7 +196,9 @@ def build_campaign(
     names = [rung.name for rung in bench.rungs]
     calibrations = None if only is None else only(tally.seed_id, names)
     certification = Certification(config.certification, tally, proxy.name, decided)
-    policy = Policy(config.policy, tally, proxy.name, calibrations, decided)
+    limit = config.budget.seconds if loop.search else None
+    most = seed_runs(config.policy, limit, len(bench.slots), run_seconds(proxy))
+    policy = Policy(config.policy, tally, proxy.name, calibrations, decided, most)
     few = config.budget.variants or 100
     noise = FirstNoise(policy, tally, proxy.name, config.certification, few)
     surroundings = Surroundings(

@@ -31,10 +31,16 @@ class RungPlan:
         """Slot seconds of one run."""
         if self.measured_seconds is not None:
             return self.measured_seconds
+        training = self.training_seconds
+        return None if training is None else training + OVERHEAD_SECONDS
+
+    @property
+    def training_seconds(self) -> float | None:
+        """Of them, from the start to the end of the training."""
         if self.train_seconds is None:
             return None
         startup = STARTUP_SECONDS if self.startup_seconds is None else self.startup_seconds
-        return startup + self.train_seconds + OVERHEAD_SECONDS
+        return startup + self.train_seconds
 
 
 @dataclass(frozen=True, slots=True)

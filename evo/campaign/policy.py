@@ -18,12 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from evo.campaign.certifying import FINAL, Decision
 from evo.campaign.final_race import FinalRace
 from evo.campaign.tally import Key, Tally, key_of
-from population.variant import Order, Purpose
+from population.variant import Clock, Order, Purpose, Rung
 
 Taken = Callable[[Key], bool]
 
 SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
 FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
+SEED_SHARE = 0.25  # of the runs that a budget of seconds holds: more may not go to the seed before the search
+LEAST_SEED_RUNS = 2  # the seed on two blocks: without them nothing is known of the noise
 MOST_ATTEMPTS = 3  # a run that our own machine lost this often is given up
 
 
@@ -33,7 +35,11 @@ class PolicySettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed_blocks: int = Field(default=4, ge=1, description="blocks the seed is measured on first")
-    seed_repeats: int = Field(default=2, ge=0, description="further runs of the seed on block 0")
+    seed_repeats: int = Field(
+        default=2,
+        ge=0,
+        description="further runs of it on block 0; in all at most a quarter of `budget.seconds`, but two",
+    )
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
     most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
     reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
@@ -61,14 +67,17 @@ class Policy:
         rung: str,
         calibrations: Sequence[Order] | None = None,
         decided: Sequence[Decision] = (),
+        seed_runs: int | None = None,
     ) -> None:
+        """`calibrations` in the place of the settings' own, of which only the first `seed_runs` are made."""
         self._settings = settings
         self._tally = tally
         self._rung = rung
         self.leaders = FinalRace(settings.leaders, settings.held_back, tally, rung, decided)
         finals = [one for one in decided if one.kind == FINAL]
         self._final = finals[-1] if finals else None
-        self._calibrations = self._default_calibrations() if calibrations is None else calibrations
+        own = self._default_calibrations()[:seed_runs]
+        self._calibrations = own if calibrations is None else calibrations
 
     def calibrate(self, taken: Taken) -> Order | None:
         """The seed's next calibration run."""
@@ -166,6 +175,25 @@ class Policy:
 
     def _first_free(self, orders: Sequence[Order], taken: Taken) -> Order | None:
         return next((order for order in orders if not taken(key_of(order))), None)
+
+
+def seed_runs(
+    settings: PolicySettings, seconds: float | None, slots: int, run_seconds: float
+) -> int:
+    """How many runs measure the seed before the search: what the settings want and the seconds can bear.
+
+    `seconds`: the campaign's budget, None for no limit; `run_seconds`: of one run, 0 where it is not known.
+    """
+    wanted = settings.seed_blocks + settings.seed_repeats
+    if seconds is None or not run_seconds:
+        return wanted
+    able = int(SEED_SHARE * seconds * slots / run_seconds)
+    return min(wanted, max(able, LEAST_SEED_RUNS))
+
+
+def run_seconds(rung: Rung) -> float:
+    """What a run takes from start to the end of its training; 0 where the clock counts tokens."""
+    return 0.0 if rung.clock is Clock.TOKENS else rung.startup_seconds + rung.budget
 
 
 def given_up(tally: Tally, key: Key) -> bool:

@@ -16,6 +16,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
     from evo.analysis.forecast import Plan
     from evo.campaign.ladder.settings import work_by_rung
+    from evo.campaign.policy import seed_runs
     from evo.config import ConfigError
     from evo.evaluation.slots import find_slots
 
@@ -23,11 +24,14 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         slots = find_slots(config.slots)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    rungs = zip(config.rungs, config.rung_settings(), strict=True)
+    named = zip(config.rungs, config.rung_settings(), strict=True)
+    rungs = [_rung_plan(name, settings, record) for name, settings in named]
     return Plan(
         slots=len(slots),
-        rungs=[_rung_plan(name, settings, record) for name, settings in rungs],
-        seed_runs=config.policy.seed_blocks + config.policy.seed_repeats,
+        rungs=rungs,
+        seed_runs=seed_runs(
+            config.policy, config.budget.seconds, len(slots), rungs[0].training_seconds or 0.0
+        ),
         remeasure_share=config.policy.remeasure_share,
         race_share=config.policy.held_back,
         reference_every=config.policy.reference_every,

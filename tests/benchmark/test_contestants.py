@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,18 @@ def test_ours_does_what_a_campaign_does(hill: Landscape) -> None:
     purposes = {order.purpose for order in rows}
     assert {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE} <= purposes
     assert [one.kind for one in contestant.decisions] == ["leaders"]
+
+
+def test_a_dear_seed_takes_little_of_what_ours_may_spend(hill: Landscape) -> None:
+    dear = replace(
+        hill.table, seconds=np.where(np.arange(36) == hill.table.place(hill.start), 3.0, 0.5)
+    )
+    contestant, asked = play("ours", Landscape(dear, seed=1))
+    assert isinstance(contestant, Ours)
+    rows = [row.measurement for row in contestant.tally.rows("table")]
+    on_seed = [one for one in rows if one.order.variant_id == contestant.tally.seed_id]
+    assert len(on_seed) == 1  # a second run would be more than a twentieth of the seconds
+    assert len(asked) > 30
 
 
 def test_a_setting_survives_its_source(hill: Landscape) -> None:

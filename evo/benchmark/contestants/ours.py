@@ -43,6 +43,9 @@ from population.variant import (
 )
 
 MOST_FAILED = 50  # proposals in a row without a new child, before the search is over
+SEED_SHARE = (
+    0.05  # of the seconds, for the seed beyond its first run: on a table it may cost ten others
+)
 
 
 class OursSettings(BaseModel):
@@ -146,17 +149,22 @@ class Ours:
 
     def _search(self) -> Order | None:
         policy = self.policy
-        order = policy.calibrate(self._taken)
-        if order is None and not policy.calibrated():
-            return None
-        if order := order or policy.reference(self._taken):
-            return order
+        seed = policy.calibrate(self._taken) or policy.reference(self._taken)
+        if seed is not None and self._affords_seed():
+            return seed
         self._decide(self.certification.begin(at_end=False))
         if pair := self.certification.next_pair(self._taken):
             return pair[0]
         if not self._ready:
             self._propose()
         return policy.search(tuple(self._ready), self._taken)
+
+    def _affords_seed(self) -> bool:
+        """Whether one more run of the seed stays within its share; the first always does."""
+        seed_id = self.tally.seed_id
+        runs = len(self.tally.rows(RUNG, variant_id=seed_id))
+        one = self._seconds.get(seed_id, 0.0)  # a setting costs the same each time
+        return (runs + 1) * one <= SEED_SHARE * self._problem.seconds
 
     def _propose(self) -> None:
         """One new child, if the operators find one."""
