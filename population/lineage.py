@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,6 +22,28 @@ class Birth:
     ancestor: str | None = None
 
 
+def births(made: Iterable[Proposed]) -> dict[str, Proposed]:
+    """Each variant's first proposal, by its number, but parents before their children.
+
+    A number says when a proposal was begun: one that took long can have a parent with a higher one.
+    """
+    firsts: dict[str, Proposed] = {}
+    for proposal in made:
+        if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
+            firsts.setdefault(proposal.variant_id, proposal)
+    born: dict[str, Proposed] = {}
+    for variant_id in firsts:
+        waiting = [variant_id]
+        while waiting:
+            child = firsts[waiting[-1]]
+            parents = [one.variant_id for one in child.parents if one.variant_id in firsts]
+            unborn = [one for one in parents if one not in born]
+            waiting += unborn
+            if not unborn:
+                born.setdefault(waiting.pop(), child)
+    return born
+
+
 class Lineage:
     """The family of all variants, in memory; ancestors are bit sets, so every answer is quick."""
 
@@ -37,9 +59,8 @@ class Lineage:
     def of(cls, store: Store) -> Self:
         """The family as the store knows it."""
         family = cls()
-        for proposal in proposals(store):
-            if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
-                family.add(proposal.variant_id, proposal.parents, proposal.operator)
+        for variant_id, proposal in births(proposals(store)).items():
+            family.add(variant_id, proposal.parents, proposal.operator)
         return family
 
     def __contains__(self, variant_id: str) -> bool:
@@ -138,12 +159,8 @@ def tree(store: Store, keep: Collection[str] | None = None) -> list[Branch]:
 
     `keep`: only these variants; with each of them its first parents must be among them.
     """
-    firsts: dict[str, Proposed] = {}
-    for proposal in proposals(store):
-        if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
-            firsts.setdefault(proposal.variant_id, proposal)
     waiting: dict[str | None, list[Branch]] = {}
-    for variant_id, proposal in reversed(firsts.items()):  # children come after their parents
+    for variant_id, proposal in reversed(births(proposals(store)).items()):
         if keep is not None and variant_id not in keep:
             continue
         below = tuple(reversed(waiting.pop(variant_id, [])))

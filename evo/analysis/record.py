@@ -9,6 +9,7 @@ from typing import Any, Self
 from evo.analysis.imported import IMPORT, Imported, imported
 from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.ladder import KINDS, Ladder
+from population.lineage import births
 from population.reading import (
     decisions,
     events,
@@ -25,7 +26,7 @@ from population.reading import (
 from population.records import Event, Measured, OpenRun, Proposed, Spent
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store, StoreError
-from population.variant import DERIVED, Measurement, Outcome, Status
+from population.variant import DERIVED, Measurement, Status
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
 EVENTS_READ = 1000
@@ -112,12 +113,8 @@ class Record:
         return [event.created_at for event in self.events if event.kind == START]
 
     def births(self) -> dict[str, Proposed]:
-        """Each variant's first proposal, in order: lineage hangs on it."""
-        first: dict[str, Proposed] = {}
-        for made in self.proposals:
-            if made.outcome is Outcome.VARIANT and made.variant_id is not None:
-                first.setdefault(made.variant_id, made)
-        return first
+        """Each variant's first proposal, parents before children: lineage hangs on it."""
+        return births(self.proposals)
 
     def history(self) -> Imported | None:
         """What can be said of an import's self-reported numbers; None where they were measured here."""

@@ -129,5 +129,22 @@ def test_the_family_and_the_tree_come_from_first_proposals(store: Store) -> None
     ]
 
 
+def test_a_child_whose_proposal_was_begun_before_its_parents_was_belongs_to_the_family(
+    store: Store,
+) -> None:
+    seed = add_variant(store, 1, "seed", operator="seed")
+    parent = add_variant(store, 3, "quick", Parent(seed, "parent"))
+    child = add_variant(store, 2, "slow", Parent(parent, "parent"))
+    lineage = Lineage.of(store)
+    assert lineage.parents_of(child) == (parent,)
+    assert lineage.after(0) == (seed, parent, child)
+    assert tree(store) == [
+        Branch(
+            seed, "seed", "idea 1",
+            (Branch(parent, "nudge", "idea 3", (Branch(child, "nudge", "idea 2"),)),),
+        )
+    ]  # fmt: skip
+
+
 def test_an_empty_store_has_no_tree(store: Store) -> None:
     assert tree(store) == []
