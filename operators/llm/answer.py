@@ -14,6 +14,7 @@ from operators.llm.settings import PLACEHOLDER_KEY
 from population.variant import Cost, LlmCall
 
 MAX_BODY_BYTES = 4_000_000
+REFUSING = (400, 404, 415, 422, 500, 501)  # how servers answer a field that they do not know
 _MOST_TOKENS = 10**8  # a usage beyond it is not believed
 _BYTES_PER_TOKEN = 3  # code has 3 to 4: an estimate on the high side
 _KEY_LIKE = re.compile(r"\bsk-[\w*.-]{6,}")
@@ -67,7 +68,9 @@ class CallFailed(Exception):
         self.usage = usage or Usage()
         self.status = status  # of HTTP, where the server answered with an error
         self.ours = ours  # not the endpoint's doing
-        self.unknown = unknown  # the server may have billed it all the same: book what was held
+        self.unknown = (
+            unknown  # the server may have billed it all the same: book at least what was held
+        )
 
 
 class Unusable(CallFailed):
@@ -109,7 +112,18 @@ def read_answer(body: bytes, content_type: str, prompt: str, max_tokens: int) ->
         reason = f"the server answered {kind} that is not JSON (does base_url end in /v1?)"
         raise CallFailed(reason, reply=shown) from None
     data = data if isinstance(data, dict) else {}
-    usage = _usage(data.get("usage"), prompt, body)
+    guess = Usage(estimate_tokens(prompt), math.ceil(len(body) / _BYTES_PER_TOKEN))
+    return read_completion(data, guess, shown, max_tokens)
+
+
+def read_completion(
+    data: Mapping[str, object], guess: Usage, shown: str, max_tokens: int
+) -> tuple[str, Usage]:
+    """The text of a completion and its tokens, `guess` where the server tells none.
+
+    `shown` is kept as the reply where there is no text. Raises CallFailed with one clear reason.
+    """
+    usage = _usage(data.get("usage"), guess)
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         said = error_message(data)
@@ -136,17 +150,17 @@ def _text(choice: dict[str, object], max_tokens: int) -> tuple[str, str]:
     return text, "" if text.strip() else "the model answered nothing"
 
 
-def _usage(usage: object, prompt: str, body: bytes) -> Usage:
-    """The tokens a server tells, or estimates where it tells none or nonsense."""
+def _usage(usage: object, guess: Usage) -> Usage:
+    """The tokens a server tells, or the guess where it tells none or nonsense."""
     told = usage if isinstance(usage, dict) else {}
-    guesses = (estimate_tokens(prompt), math.ceil(len(body) / _BYTES_PER_TOKEN))
-    values = [
-        count if type(count) is int and 0 <= count <= _MOST_TOKENS else guess
-        for count, guess in zip(
-            (told.get("prompt_tokens"), told.get("completion_tokens")), guesses, strict=True
-        )
-    ]
-    return Usage(*values)
+
+    def tokens(name: str, guessed: int) -> int:
+        count = told.get(name)
+        return count if type(count) is int and 0 <= count <= _MOST_TOKENS else guessed
+
+    return Usage(
+        tokens("prompt_tokens", guess.tokens_in), tokens("completion_tokens", guess.tokens_out)
+    )
 
 
 def error_message(body: object) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import tenacity
 
 from operators.llm.answer import (
+    REFUSING,
     CallFailed,
     Message,
     Reply,
@@ -38,7 +39,6 @@ from operators.llm.wire import POLL_SECONDS, STOPPING, Question, Wire
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
 
-_REFUSING = (400, 404, 415, 422, 500, 501)  # how servers answer a field that they do not know
 _PROBE_TOKENS = 2048  # a model that thinks first does so over a probe too
 _PROBE_SECONDS = 60.0
 
@@ -148,7 +148,7 @@ class LlmClient:
         except Unusable:  # it answers, and not in this form
             return form is Form.TEXT
         except CallFailed as failed:
-            return False if failed.status in _REFUSING and form is not Form.TEXT else None
+            return False if failed.status in REFUSING and form is not Form.TEXT else None
         return form is Form.TEXT or is_probed(text)
 
     def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
@@ -247,7 +247,7 @@ class LlmClient:
             outcome = "ok"
             return self._clean(text)
         except CallFailed as failed:
-            usage = usage if failed.unknown else failed.usage
+            usage = _larger(usage, failed.usage) if failed.unknown else failed.usage
             outcome, text = failed.reason, failed.reply
             raise
         finally:
@@ -278,6 +278,10 @@ class LlmClient:
     def _clean(self, text: str) -> str:
         keys = (one.key(self._environ) for one in self._settings.endpoints)
         return scrub(text, [key for key in keys if key])
+
+
+def _larger(one: Usage, other: Usage) -> Usage:
+    return Usage(max(one.tokens_in, other.tokens_in), max(one.tokens_out, other.tokens_out))
 
 
 def _call_of(

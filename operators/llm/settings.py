@@ -33,6 +33,8 @@ class Endpoint(_Frozen):
     price_out: float | None = Field(default=None, ge=0)
     reply: Literal["auto", "schema", "object", "text"] = "auto"
     timeout_seconds: float = Field(default=300, gt=0)  # for one whole answer
+    stream: bool = True  # answers come piece by piece, where the server can
+    silence_seconds: float = Field(default=60, gt=0)  # between two pieces, then it is given up
     weight: float = Field(default=1, gt=0)  # how often it is asked, relative to the others
 
     def address(self, environ: Mapping[str, str]) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import openai
+from openai.types.chat import ChatCompletion
 
 from operators.llm.answer import (
     MAX_BODY_BYTES,
@@ -22,10 +23,12 @@ from operators.llm.answer import (
     retry_after,
 )
 from operators.llm.settings import Endpoint
+from operators.llm.stream import Manner, Manners, Told
 
 STOPPING = "the campaign is stopping"
 POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
 _CONNECT_SECONDS = 20.0
+_MAX_STREAM_BYTES = 64_000_000  # each token comes with some hundred bytes around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,67 +48,113 @@ class Wire:
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self._stopping = stopping
         self._clients: dict[tuple[str, str, str | None], openai.OpenAI] = {}
+        self._manners = Manners()
         self._lock = threading.Lock()
 
     def ask(self, question: Question) -> tuple[str, Usage]:
         """The answer and its tokens. Raises CallFailed, at the endpoint's deadline at the latest.
 
-        The request has its own thread, which is left behind when it does not end in time.
+        The request has its own thread, which is left behind when it does not end in time: it hangs up at
+        the next piece of a streamed answer.
         """
         endpoint = question.endpoint
+        told = Told(endpoint, prompt_text(question.messages))
         done: queue.SimpleQueue[tuple[str, Usage] | CallFailed] = queue.SimpleQueue()
 
         def run() -> None:
             try:
-                done.put(self._request(question))
+                done.put(self._request(question, told))
             except CallFailed as failed:
                 done.put(failed)
             except Exception as error:  # noqa: BLE001 - the thread's border: any fault is a failed call
                 done.put(CallFailed(f"the connection broke ({type(error).__name__})", again=True))
 
         threading.Thread(target=run, name=f"llm-{endpoint.name}", daemon=True).start()
+        try:
+            result = self._wait(done, told, endpoint)
+        finally:
+            told.unwanted = True
+        if isinstance(result, CallFailed):
+            raise result
+        return result
+
+    def _wait(
+        self,
+        done: queue.SimpleQueue[tuple[str, Usage] | CallFailed],
+        told: Told,
+        endpoint: Endpoint,
+    ) -> tuple[str, Usage] | CallFailed:
+        """What comes of a request, or why nobody waits for it any longer."""
         deadline = time.monotonic() + endpoint.timeout_seconds
         while True:
             try:
-                result = done.get(timeout=POLL_SECONDS)
+                return done.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 if self._stopping():
-                    raise CallFailed(STOPPING, unknown=True, ours=True) from None
+                    return CallFailed(STOPPING, unknown=True, ours=True, reply=told.text())
+                if told.silent_seconds() > endpoint.silence_seconds:
+                    return _gone_silent(endpoint, told)
                 if time.monotonic() > deadline:
-                    raise _timed_out(endpoint) from None
-                continue
-            if isinstance(result, CallFailed):
-                raise result
-            return result
+                    return _timed_out(endpoint, told)
 
-    def _request(self, question: Question) -> tuple[str, Usage]:
-        """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
+    def _request(self, question: Question, told: Told) -> tuple[str, Usage]:
+        """One request, and another one where the server does not stream. Raises as `_send` does."""
         endpoint = question.endpoint
         deadline = time.monotonic() + endpoint.timeout_seconds
+        manner: Manner | None = self._manners.of(endpoint)
+        while manner is not None:
+            try:
+                return self._send(question, manner, told, deadline)
+            except CallFailed as refusal:
+                manner = self._manners.below(endpoint, manner, refusal)
+                if manner is None or told.unwanted:
+                    raise
+        raise AssertionError("a manner is left or the refusal was raised")
+
+    def _send(
+        self, question: Question, manner: Manner, told: Told, deadline: float
+    ) -> tuple[str, Usage]:
+        """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
+        endpoint = question.endpoint
         completions = self._client(question).chat.completions.with_streaming_response
         messages = [{"role": one.role, "content": one.content} for one in question.messages]
-        extra: dict[str, object] = {endpoint.max_tokens_field: endpoint.max_tokens}
-        if question.response_format is not None:
-            extra["response_format"] = question.response_format
-        if endpoint.temperature is not None:
-            extra["temperature"] = endpoint.temperature
         seconds = endpoint.timeout_seconds
         try:
             with completions.create(
                 model=endpoint.model,
                 messages=messages,  # type: ignore[arg-type]  # plain dicts of that shape
-                extra_body=extra,
+                extra_body=_fields(question) | manner.fields(),
                 timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
             ) as response:
-                body = _read(response.iter_bytes(), endpoint, deadline)
-                kind = response.headers.get("content-type", "")
+                self._manners.works(endpoint, manner)
+                return self._read(response, question, told, deadline)
         except openai.APITimeoutError:
-            raise _timed_out(endpoint) from None
+            raise _timed_out(endpoint, told) from None
         except openai.APIStatusError as error:
             raise _refused(error) from None
         except openai.APIConnectionError:
             raise CallFailed("the server cannot be reached", again=True) from None
-        return read_answer(body, kind, prompt_text(question.messages), endpoint.max_tokens)
+
+    def _read(
+        self,
+        response: openai.APIResponse[ChatCompletion],
+        question: Question,
+        told: Told,
+        deadline: float,
+    ) -> tuple[str, Usage]:
+        """The answer of an open response, which comes in pieces or whole, whatever was asked for."""
+        endpoint = question.endpoint
+        kind = response.headers.get("content-type", "")
+        if not kind.startswith("text/event-stream"):
+            body = b"".join(_bounded(response, endpoint, told, deadline, MAX_BODY_BYTES))
+            return read_answer(body, kind, prompt_text(question.messages), endpoint.max_tokens)
+        source = _Source(response, _bounded(response, endpoint, told, deadline, _MAX_STREAM_BYTES))
+        events = openai.Stream[object](
+            cast_to=object,
+            response=source,  # type: ignore[arg-type]  # all that the stream asks of one
+            client=self._client(question),
+        )
+        return told.listen(_without_errors(events, told))
 
     def _client(self, question: Question) -> openai.OpenAI:
         name = question.endpoint.name, question.key, question.address
@@ -117,24 +166,71 @@ class Wire:
             return self._clients[name]
 
 
-def _read(chunks: Iterable[bytes], endpoint: Endpoint, deadline: float) -> bytes:
-    """The whole body, bounded in size and time."""
-    body = bytearray()
-    for chunk in chunks:
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            reason = f"the answer is larger than {MAX_BODY_BYTES // 1_000_000} MB"
-            raise CallFailed(
-                reason, unknown=True, reply=bytes(body[:2000]).decode(errors="replace")
-            )
-        if time.monotonic() > deadline:
-            raise _timed_out(endpoint)
-    return bytes(body)
+class _Source:
+    """An open response as the library's parser of streams sees it: what it reads is bounded."""
+
+    def __init__(
+        self, response: openai.APIResponse[ChatCompletion], chunks: Iterator[bytes]
+    ) -> None:
+        self._chunks = chunks
+        self.request, self.close = response.http_request, response.close
+
+    def iter_bytes(self) -> Iterator[bytes]:
+        return self._chunks
 
 
-def _timed_out(endpoint: Endpoint) -> CallFailed:
+def _fields(question: Question) -> dict[str, object]:
+    """What a request says beside its messages."""
+    endpoint = question.endpoint
+    fields: dict[str, object] = {endpoint.max_tokens_field: endpoint.max_tokens}
+    if question.response_format is not None:
+        fields["response_format"] = question.response_format
+    if endpoint.temperature is not None:
+        fields["temperature"] = endpoint.temperature
+    return fields
+
+
+def _bounded(
+    response: openai.APIResponse[ChatCompletion],
+    endpoint: Endpoint,
+    told: Told,
+    deadline: float,
+    most_bytes: int,
+) -> Iterator[bytes]:
+    """The bytes of a body, bounded in size and time, while somebody waits for them."""
+    size, head = 0, b""
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        head += chunk[: 2000 - len(head)]
+        if size > most_bytes:
+            reason = f"the answer is larger than {most_bytes // 1_000_000} MB"
+            raise CallFailed(reason, unknown=True, reply=head.decode(errors="replace"))
+        if told.unwanted or time.monotonic() > deadline:
+            raise _timed_out(endpoint, told)
+        yield chunk
+
+
+def _without_errors(events: Iterable[object], told: Told) -> Iterator[object]:
+    """The events of a stream. Raises CallFailed where the server puts an error into it."""
+    try:
+        yield from events
+    except openai.APIConnectionError:
+        raise
+    except openai.APIError as error:
+        said = error_message(error.body) or one_line(error.message, 200)
+        raise CallFailed(
+            f"the server says: {said}", again=True, unknown=True, reply=told.text()
+        ) from None
+
+
+def _gone_silent(endpoint: Endpoint, told: Told) -> CallFailed:
+    reason = f"the answer stopped in the middle: nothing for {endpoint.silence_seconds:g} s"
+    return CallFailed(reason, again=True, unknown=True, usage=told.counted(), reply=told.text())
+
+
+def _timed_out(endpoint: Endpoint, told: Told) -> CallFailed:
     reason = f"no whole answer within {endpoint.timeout_seconds:g} s"
-    return CallFailed(reason, again=True, unknown=True)
+    return CallFailed(reason, again=True, unknown=True, usage=told.counted(), reply=told.text())
 
 
 def _refused(error: openai.APIStatusError) -> CallFailed:
@@ -147,4 +243,5 @@ def _refused(error: openai.APIStatusError) -> CallFailed:
     wait = retry_after(error.response.headers)
     if passing and wait:
         reason += f" (asks to wait {wait:.0f} s)"
-    return CallFailed(reason, again=passing, wait=wait, reply=one_line(said, 500), status=status)
+    reply = said or (one_line(str(error.body), 500) if isinstance(error.body, dict) else "")
+    return CallFailed(reason, again=passing, wait=wait, reply=reply, status=status)

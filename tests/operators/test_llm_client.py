@@ -106,14 +106,15 @@ def test_an_unknown_price_stays_unknown() -> None:
     ],
 )
 def test_a_passing_fault_is_tried_again_and_recorded(fault: Answer) -> None:
-    with FakeOpenAI([fault, "hello"]) as server:
+    with FakeOpenAI(["well", fault, "hello"]) as server:
         bench = Bench(server)
+        bench.ask()
         reply = bench.ask()
     assert reply.text == "hello"
-    assert [call.outcome == "ok" for call in bench.calls] == [False, True]
+    assert [call.outcome == "ok" for call in bench.calls] == [True, False, True]
     assert (reply.cost.tokens_in, reply.cost.tokens_out) == (100, 20)
     if fault.headers.get("retry-after") == "0.2":
-        assert server.requests[1].at - server.requests[0].at >= 0.2
+        assert server.requests[2].at - server.requests[1].at >= 0.2
 
 
 @pytest.mark.parametrize(
@@ -141,23 +142,26 @@ def test_a_passing_fault_is_tried_again_and_recorded(fault: Answer) -> None:
             "text/html that is not JSON .*/v1",
         ),
         (Answer(body=b"[" * 100_000), "not JSON"),
-        (Answer("x" * 10_000_000), "larger than 4 MB"),
+        (Answer(body=b"x" * 10_000_000), "larger than 4 MB"),
     ],
 )
 def test_a_lasting_fault_fails_at_once_with_a_clear_reason(fault: Answer, words: str) -> None:
-    with FakeOpenAI([fault]) as server:
+    with FakeOpenAI(["well", fault]) as server:
         bench = Bench(server)
+        bench.ask()
         failed = bench.fails()
-    assert len(server.requests) == len(bench.calls) == 1
+    assert len(server.requests) == len(bench.calls) == 2
     assert re.search(words, failed.reason)
     assert failed.reason.startswith("local: ") and len(failed.reason) < 400
-    assert len(bench.calls[0].reply) <= 2000
+    assert len(bench.calls[1].reply) <= 2000
 
 
 def test_retries_are_bounded() -> None:
-    with FakeOpenAI([Answer(status=500)]) as server:
-        failed = Bench(server).fails()
-    assert len(server.requests) == 3
+    with FakeOpenAI(["well", Answer(status=500)]) as server:
+        bench = Bench(server)
+        bench.ask()
+        failed = bench.fails()
+    assert len(server.requests) == 1 + 3
     assert failed.reason == "local: HTTP 500: scripted fault (3 attempts)"
 
 
