@@ -10,6 +10,7 @@ import math
 
 from operators.briefing_context import Context, context, tried_line
 from operators.llm.answer import Message, estimate_tokens, one_line
+from operators.nearby import nearby
 from operators.operator import ParentView, ProposalFailed, Request, Scene
 from operators.quoting import MAX_IDEA_CHARS as MAX_IDEA_CHARS
 from operators.quoting import fill as fill
@@ -41,7 +42,11 @@ def simplify_messages(request: Request) -> tuple[Message, ...]:
 def repair_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for mending a failed child ("parent") of a variant that worked ("ancestor")."""
     failed, worked, scene = request.parent("parent"), request.parent("ancestor"), request.scene
-    told, source, diff = _context(scene), _source(failed, "train.py"), _diff(worked, failed)
+    told, source, diff = (
+        context(scene, nearby(request)),
+        _source(failed, "train.py"),
+        _diff(worked, failed),
+    )
     user = fill(
         "repair.md",
         numbers=_numbers(worked),
@@ -59,9 +64,10 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
 def messages_about(
     request: Request, prompt: str, system: str = "system.md", **more: str
 ) -> tuple[Message, ...]:
-    """A prompt about one parent; `more`: the parts that this prompt has beside those of all."""
+    """A prompt about one parent; `more`: what this prompt has beside what all have, such as its `runs`."""
     parent, scene = request.parent("parent"), request.scene
-    told, source = _context(scene), _source(parent, "train.py")
+    told = context(scene, () if "runs" in more else nearby(request))
+    source = _source(parent, "train.py")
     user = fill(
         prompt,
         numbers=_numbers(parent),
@@ -78,7 +84,11 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for joining two or three parents; the reply edits the first."""
     first, ancestor, scene = request.parent("first"), request.parent("ancestor"), request.scene
     others = [view for view in request.parents if view not in (first, ancestor)]
-    told, source, diff = _context(scene), _source(first, "first"), _diff(ancestor, first)
+    told, source, diff = (
+        context(scene, nearby(request)),
+        _source(first, "first"),
+        _diff(ancestor, first),
+    )
     edits = _edits(first, scene)
     partners = "\n\n".join(_partner(ancestor, one, scene) for one in others)
     user = fill(
@@ -115,10 +125,6 @@ def again_messages(
     asked = fill(prompt, reason=one_line(reason, MAX_IDEA_CHARS))
     tokens = estimate_tokens(answer.content + asked)
     return (*messages, answer, Message("user", asked, {"again": tokens}))
-
-
-def _context(scene: Scene) -> Context:
-    return context(scene, scene.objectives[0] if scene.objectives else "")
 
 
 def _briefed(

@@ -32,10 +32,13 @@ class _Part:
     lines: Sequence[str]  # the most important first
 
 
-def context(scene: Scene, objective: str) -> Context:
-    """The parts that have something to tell, the most important lines of each first."""
+def context(scene: Scene, settings: Sequence[str] = ()) -> Context:
+    """The parts that have something to tell, the most important lines of each first.
+
+    `settings`: what is known of other constants in the parent's code, in lines.
+    """
     sections, spent, left = [], {}, 0.0
-    for part in _parts(scene, objective):
+    for part in _parts(scene, settings):
         left += scene.prompt.tokens * scene.prompt.shares.get(part.name, 0.0)
         kept: list[str] = []
         for line in part.lines:
@@ -51,13 +54,17 @@ def context(scene: Scene, objective: str) -> Context:
     return Context("".join(sections), spent)
 
 
-def _parts(scene: Scene, objective: str) -> list[_Part]:
-    change = f"child minus parent in {objective or 'the first objective'}"
+def _parts(scene: Scene, settings: Sequence[str]) -> list[_Part]:
+    objective = scene.objectives[0] if scene.objectives else "the first objective"
+    change = f"child minus parent in {objective}"
     tried = [tried_line(one) for one in reversed(scene.tried[-MOST_TRIED:])]
     return [
         _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
               [idea_line(one) for one in _by_interest(scene.ideas)]),
         _Part("tried", f"Already tried near here ({change} ± standard error)", tried),
+        _Part("settings", f"The parent's code with other constants, the nearest first (minus the parent "
+              f"in {objective}, less is better, ± standard error): nearly the same again shows nothing new",
+              settings),
         _Part("notes", "Research notes",
               [f"- note {one.id}, {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
                for one in reversed(scene.notes)]),
@@ -74,14 +81,14 @@ def tried_line(one: Tried) -> str:
     if one.effect is None:
         without = "no comparison" if one.status == Status.OK else "no score"
         return f"- {one.operator}, {one.status}, {without}: {idea}"
-    return f"- {one.operator}, {one.status}, {_effect(one.effect, one.effect_se, one.n)}: {idea}"
+    return f"- {one.operator}, {one.status}, {effect_in_words(one.effect, one.effect_se, one.n)}: {idea}"
 
 
 def idea_line(one: JudgedIdea) -> str:
     """One idea in a line, with what its children say of it."""
     ends = f"{one.children} children, {one.ok} ran, {one.failed} failed"
     if one.effect is not None:
-        ends += f", {_effect(one.effect, one.effect_se, one.n)}"
+        ends += f", {effect_in_words(one.effect, one.effect_se, one.n)}"
     elif not one.children:
         ends = "not tried yet"
     return (
@@ -89,7 +96,8 @@ def idea_line(one: JudgedIdea) -> str:
     )
 
 
-def _effect(effect: float, se: float | None, n: int) -> str:
+def effect_in_words(effect: float, se: float | None, n: int) -> str:
+    """An effect with its standard error and n, and whether it could be none."""
     if se is None:
         return f"{effect:+.4g} (n = {n}, spread unknown)"
     told = f"{effect:+.4g} ± {se:.2g} (n = {n})"

@@ -16,6 +16,7 @@ from operators.briefing import again_messages, messages_about
 from operators.history import Setting, State
 from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
+from operators.nearby import differences
 from operators.operator import Kin, Request
 from operators.optimiser import from_place
 from operators.quoting import quoted
@@ -140,12 +141,7 @@ def _runs(space: Space) -> str:
 
 def run_line(one: Setting, start: Mapping[str, Value]) -> str:
     """One setting: what is believed of it, and where it differs from `start`."""
-    moved = ", ".join(
-        f"{name} = {one.constants[name]!r}"
-        for name, value in start.items()
-        if name in one.constants and not same_value(one.constants[name], value)
-    )
-    return f"- {_result(one)}: {moved or 'as the parent'}"
+    return f"- {_result(one)}: {differences(one.constants, start) or 'as the parent'}"
 
 
 def _result(one: Setting) -> str:

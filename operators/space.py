@@ -84,8 +84,7 @@ class Space:
     def was_tried(self, values: Mapping[str, Value]) -> bool:
         """Whether the structure was set (nearly) so before."""
         return any(
-            one.own and distance(self.knobs, values, one.constants) <= NEAR / 10
-            for one in self.settings
+            one.own and distance(self.knobs, values, one.constants) <= NEAR for one in self.settings
         )
 
     def drawn(self, most: int, rng: np.random.Generator) -> tuple[Knob, ...]:

@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SHARES = {
     "ideas": 0.2,
-    "tried": 0.25,
+    "tried": 0.2,
+    "settings": 0.1,
     "notes": 0.15,
-    "inspirations": 0.15,
+    "inspirations": 0.1,
     "knowledge": 0.25,
 }
 

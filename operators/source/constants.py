@@ -24,7 +24,7 @@ from operators.source.knobs import (
 from operators.source.parse import Offsets, SourceError, parse
 from population.fingerprint import knob_free_fingerprint
 
-NEAR = 0.03  # of a range: settings nearer than this in every knob say the same
+NEAR = 0.003  # of a range: settings nearer than this in every knob are the same
 GUESS_FACTOR = 4.0  # a guessed range goes so far up and down
 LEAST_LOG_WHOLE = 16  # whole numbers from here on are guessed by their logarithm
 
@@ -124,22 +124,6 @@ def distance(
         apart = 1.0 if other else abs(place(knob, a) - place(knob, b))
         found.append(apart if math.isfinite(apart) else 1.0)
     return max(found)
-
-
-def nearly_repeats(source: str, other: str) -> bool:
-    """Whether two sources are one structure with nearly the same constants: what one shows, both do."""
-    try:
-        mine, theirs = structure_of(source), structure_of(other)
-    except (SyntaxError, SourceError):
-        return False
-    if mine.fingerprint != theirs.fingerprint:
-        return False
-    knobs = tunable(source, (), {})
-    turned = {knob.name for knob in knobs}
-    fixed = [name for name in mine.constants if name not in turned]
-    if any(not same_value(mine.constants[name], theirs.constants[name]) for name in fixed):
-        return False
-    return distance(knobs, mine.constants, theirs.constants) <= NEAR
 
 
 def _literals(source: str) -> dict[str, ast.expr]:

@@ -10,6 +10,7 @@ from evo.campaign.history import histories
 from evo.campaign.parts import LoopSettings
 from evo.campaign.tally import Tally
 from operators.history import State
+from operators.nearby import nearby
 from operators.nudge import Nudge
 from operators.operator import Draft, Kin, Request
 from operators.portfolio import Mode, PortfolioSettings
@@ -93,3 +94,31 @@ def test_settings_show_no_more_than_a_proposal_may_see(tmp_path):
         assert math.isclose(every[0].value, tally.believed(seed_id, "proxy")["val_bpb"].mean)
         assert history(store, None).known(SOURCE + "# a remark\n")
         assert not history(store, None).known(with_knobs(SOURCE, {"LR": 0.123}))
+
+
+class FakeModel(FakeEdit):
+    """Sets LR of whatever parent it gets, and keeps what a model would have been shown."""
+
+    name = "model"
+
+    def __init__(self) -> None:
+        self.shown: list[list[str]] = []
+
+    def propose(self, request: Request) -> Draft:
+        self.shown.append(nearby(request))
+        source = request.parent("parent").source
+        return Draft(with_knobs(source, {"LR": 0.5 + request.number / 100}), "LR")
+
+
+def test_a_near_repeat_of_a_relatives_child_is_shown_as_measured_before_it_is_proposed(tmp_path):
+    open_store, model = make_store(tmp_path / "campaign.db", SOURCE), FakeModel()
+    make_campaign(
+        open_store,
+        operators=[model],
+        budget=BudgetSettings(variants=6),
+        slots=1,
+        loop=LoopSettings(exact=True),
+    ).run()
+    last = model.shown[-1]
+    assert len(last) >= 3 and all("LR = 0.5" in one for one in last)
+    assert all(re.match(r"- [+-][\d.e-]+ ± [\d.e-]+ \(n = \d+\)", one) for one in last)

@@ -32,35 +32,36 @@ FULL = Scene(
 
 
 def test_every_part_is_told_with_effect_error_and_n() -> None:
-    told = context(FULL, "val_bpb")
+    told = context(FULL, ["- +0.2 ± 0.01 (n = 1): LR = 0.3"])
     for line in (
         "idea 2, anna, not tried yet: a person wants this",
         "idea 1, gpt, 3 children, 2 ran, 1 failed, -0.05 ± 0.01 (n = 2): rotary",
         "llm_mutate, ok, -0.01 ± 0.02 (n = 1), inconclusive: wider",
         "nudge, ok, -0.1 ± 0.01 (n = 4): norm",
+        "+0.2 ± 0.01 (n = 1): LR = 0.3",
         "note 4, gpt: large rates diverge",
         "bbbbbbbb, val_bpb 2.2 (n = 3): gelu",
         "muon.md: Orthogonalise the momentum.",
     ):
         assert line in told.text
     assert told.text.index("idea 2") < told.text.index("idea 1")
-    assert set(told.tokens) == {"ideas", "tried", "notes", "inspirations", "knowledge"}
+    assert set(told.tokens) == set(SHARES)
 
 
 def test_the_parts_keep_within_their_tokens_and_hand_on_what_they_leave() -> None:
     long = tuple(Note(at, "x" * 600, "gpt", (), 0, 0.0, None) for at in range(50))
     small = PromptSettings(tokens=1000, shares={"ideas": 0.1, "notes": 0.5})
-    told = context(Scene(notes=long, prompt=small), "")
+    told = context(Scene(notes=long, prompt=small))
     assert told.text.count("- note") == 2  # 600 tokens for lines of about 210
     assert "note 49" in told.text and "note 48" in told.text
-    assert not context(Scene(notes=long, prompt=PromptSettings(tokens=0)), "").text
+    assert not context(Scene(notes=long, prompt=PromptSettings(tokens=0))).text
 
 
 def test_what_went_to_which_part_goes_with_the_prompt() -> None:
     messages = mutate_messages(request(SMALL, scene=FULL))
     parts = messages[-1].parts
     assert parts["sources"] > 100 and parts["brief"] > 100 and parts["knowledge"] > 5
-    assert set(parts) == {"brief", "task", "sources", *SHARES}
+    assert set(parts) == {"brief", "task", "sources", *SHARES} - {"settings"}
 
 
 @pytest.mark.parametrize("form", Form)
