@@ -140,6 +140,8 @@ class Told:
 
     def _hear(self, event: object) -> None:
         """Take in one chunk of a chat completion; what is odd in it is passed over."""
+        if isinstance(event, dict) and "data" in event:  # so older openai wraps named events
+            event = event["data"]
         if not isinstance(event, dict):
             return
         self._usage = event.get("usage") or self._usage
