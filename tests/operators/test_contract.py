@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SEED, request
 
 EVERY = [*CLASSICAL, *WITH_LLM, *WITH_DESK]
+EXAMPLE = "swap"  # of the documents
 ROOT = Path(__file__).parents[2]
 FIRST = with_knobs(SEED, {"MATRIX_LR": 0.03, "HEAD_DIM": 64})
 SECOND = with_knobs(SEED, {"EMBED_LR": 0.05, "ACTIVATION": "gelu"})
@@ -78,8 +79,15 @@ def server() -> Iterator[FakeOpenAI]:
         yield running
 
 
-@pytest.fixture(params=EVERY)
-def operator(request: pytest.FixtureRequest, server: FakeOpenAI, tmp_path: Path) -> Operator:
+@pytest.fixture(params=[*EVERY, EXAMPLE])
+def operator(
+    request: pytest.FixtureRequest,
+    server: FakeOpenAI,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Operator:
+    if request.param == EXAMPLE:
+        monkeypatch.setitem(CLASSICAL, EXAMPLE, documented()[1])
     settings = OperatorSettings(desk=scripted(tmp_path))
     (built,) = build_operators({request.param: 1.0}, context(server, []), settings)
     return built
@@ -139,7 +147,7 @@ def test_it_fails_with_a_reason_when_the_parents_give_nothing(
 
 
 def test_its_name_and_kin_are_those_of_the_registry(operator: Operator) -> None:
-    assert operator.name in EVERY
+    assert operator.name in [*EVERY, EXAMPLE]
     assert isinstance(operator.kin, Kin)
 
 
@@ -264,24 +272,23 @@ def test_a_request_without_the_role_asked_for_is_a_key_error() -> None:
 # -- the example of the documents ----------------------------------------------------------------------
 
 
-def test_the_operator_in_the_documents_works_in_twenty_lines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def documented() -> tuple[str, Callable[[OperatorSettings], Operator]]:
+    """The file of the documents, and what its line adds to the registry."""
     text = (ROOT / "docs" / "operators.md").read_text()
     file, line = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    code = [one for one in file.split("\n") if one.strip()]
-    assert len(code) <= 20 and len(line.strip().split("\n")) == 1
+    assert len(line.strip().split("\n")) == 1
     names: dict[str, object] = {}
     exec(file, names)
-    entry = eval("{" + line + "}", names)
-    monkeypatch.setitem(CLASSICAL, "swap", entry["swap"])
-    (built,) = build_operators({"swap": 1.0})
-    drafts = [built.propose(asked_of(built, seed)) for seed in range(5)]
-    for draft in drafts:
-        assert fingerprint(draft.source) != fingerprint(SEED)
-        assert draft.idea.startswith("swap ")
+    return file, eval("{" + line + "}", names)[EXAMPLE]
+
+
+def test_the_operator_in_the_documents_has_twenty_lines_and_does_what_it_says() -> None:
+    file, make = documented()
+    assert len([one for one in file.split("\n") if one.strip()]) <= 20
+    for seed in range(5):
+        assert make(OperatorSettings()).propose(request(SEED, seed=seed)).idea.startswith("swap ")
     with pytest.raises(ProposalFailed, match="no two knobs"):
-        built.propose(request("x = 1\n"))
+        make(OperatorSettings()).propose(request("x = 1\n"))
 
 
 def test_every_operator_is_in_the_documents() -> None:
