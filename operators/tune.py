@@ -17,7 +17,8 @@ from operators.source.constants import with_settings
 from operators.source.knobs import KnobKind, Value, range_text, same_value
 from operators.space import Space
 
-MOST_KNOBS = 3  # TPE turns so many at once: most of twenty are fine where they are
+MOST_KNOBS = 3  # TPE turns so many at once: most of twenty are fine where they are ...
+FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)
 RELATIVES = 3  # of the relatives' settings are told to TPE
 DRAWS = 12  # suggestions before it is said that everything near was tried
 
@@ -63,7 +64,9 @@ class Tune:
         if self._settings.method is Method.CMAES and len(numeric) > 1:
             return suggest_cmaes(numeric, space.told()[-most:], relatives, space.start, rng)
         told = space.told(waiting=True)[-most:]
-        return suggest_tpe(space.drawn(MOST_KNOBS, rng), [*relatives[:RELATIVES], *told], rng)
+        few = len(space.knobs) <= FEW_KNOBS
+        knobs = space.knobs if few else space.drawn(MOST_KNOBS, rng)
+        return suggest_tpe(knobs, [*relatives[:RELATIVES], *told], rng)
 
 
 def idea_of(moved: Mapping[str, Value], space: Space, method: Method) -> str:

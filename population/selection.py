@@ -1,4 +1,4 @@
-"""Who becomes a parent: binary tournaments on feasibility, non-domination rank and crowding."""
+"""Who becomes a parent: tournaments on feasibility, non-domination rank and crowding."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 _GLOBAL_RANDOM = threading.Lock()  # DEAP draws from the module `random`, which threads share
+TOURNAMENT = 5  # as in regularised evolution; two hardly select among the last twenty
 
 
 class SelectionSettings(BaseModel):
@@ -21,6 +22,7 @@ class SelectionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     population: int = Field(default=20, ge=1, description="last measured, beside the front")
+    tournament: int = Field(default=TOURNAMENT, ge=1, description="how many meet; the best wins")
     third_parent: float = Field(default=0.25, ge=0, le=1)  # of crossovers that may have one
 
 
@@ -64,31 +66,35 @@ def population(candidates: Sequence[Candidate], settings: SelectionSettings) -> 
 
 
 def choose_parents(
-    candidates: Sequence[Candidate], how_many: int, rng: np.random.Generator
+    candidates: Sequence[Candidate],
+    how_many: int,
+    rng: np.random.Generator,
+    size: int = TOURNAMENT,
 ) -> list[Candidate]:
-    """So many winners of binary tournaments, repeats possible. ValueError without candidates."""
+    """So many winners of tournaments of `size`, repeats possible. ValueError without candidates."""
     if not candidates:
         raise ValueError("nobody to choose from")
-    return _tournament(_ranked(candidates), how_many, rng)
+    return _tournament(_ranked(candidates), how_many, rng, size)
 
 
 def choose_pair(
     candidates: Sequence[Candidate],
     eligible: Callable[[Candidate, Candidate], bool],
     rng: np.random.Generator,
+    size: int = TOURNAMENT,
 ) -> tuple[Candidate, Candidate] | None:
     """Two different parents that are eligible together; None when no two are."""
     entrants = _ranked(candidates)
     firsts = entrants
     while firsts:
-        (first,) = _tournament(firsts, 1, rng)
+        (first,) = _tournament(firsts, 1, rng, size)
         partners = [
             one
             for one in entrants
             if one.candidate.variant_id != first.variant_id and eligible(first, one.candidate)
         ]
         if partners:
-            (second,) = _tournament(partners, 1, rng)
+            (second,) = _tournament(partners, 1, rng, size)
             return first, second
         firsts = [one for one in firsts if one.candidate.variant_id != first.variant_id]
     return None
@@ -98,10 +104,11 @@ def choose_third(
     candidates: Sequence[Candidate],
     eligible: Callable[[Candidate], bool],
     rng: np.random.Generator,
+    size: int = TOURNAMENT,
 ) -> Candidate | None:
     """One more parent beside a pair, of those eligible; None when nobody is."""
     able = [one for one in _ranked(candidates) if eligible(one.candidate)]
-    return _tournament(able, 1, rng)[0] if able else None
+    return _tournament(able, 1, rng, size)[0] if able else None
 
 
 def _ranked(candidates: Sequence[Candidate]) -> list[_Entrant]:
@@ -130,12 +137,12 @@ def _maximised(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _tournament(
-    entrants: Sequence[_Entrant], how_many: int, rng: np.random.Generator
+    entrants: Sequence[_Entrant], how_many: int, rng: np.random.Generator, size: int
 ) -> list[Candidate]:
     from deap import tools
 
     with _seeded(rng):
-        won = tools.selTournament(entrants, how_many, tournsize=2, fit_attr="preference")
+        won = tools.selTournament(entrants, how_many, tournsize=size, fit_attr="preference")
     return [entrant.candidate for entrant in won]
 
 

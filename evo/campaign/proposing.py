@@ -138,7 +138,8 @@ class Proposer:
         if operator.kin is Kin.LINE:
             people = [one for one in people if self._has_line(one)]
         if operator.kin not in (Kin.PAIR, Kin.SEVERAL):
-            return (Parent(choose_parents(people, 1, rng)[0].variant_id, "parent"),)
+            (one,) = choose_parents(people, 1, rng, self._selection.tournament)
+            return (Parent(one.variant_id, "parent"),)
         chosen = self._pair(people, rng)
         if operator.kin is Kin.SEVERAL and rng.random() < self._selection.third_parent:
             chosen = self._with_third(people, chosen, rng)
@@ -148,7 +149,12 @@ class Proposer:
         return (*(Parent(one, role) for one, role in named), Parent(ancestor, "ancestor"))
 
     def _pair(self, people: list[Candidate], rng: np.random.Generator) -> tuple[str, ...]:
-        pair = choose_pair(people, lambda a, b: self._unrelated(a.variant_id, b.variant_id), rng)
+        pair = choose_pair(
+            people,
+            lambda a, b: self._unrelated(a.variant_id, b.variant_id),
+            rng,
+            self._selection.tournament,
+        )
         assert pair is not None, "_can() found an eligible pair"
         return tuple(one.variant_id for one in pair)
 
@@ -168,7 +174,7 @@ class Proposer:
                 for other in pair
             )
 
-        third = choose_third(people, apart, rng)
+        third = choose_third(people, apart, rng, self._selection.tournament)
         return pair if third is None else (*pair, third.variant_id)
 
     def judge(

@@ -59,6 +59,13 @@ def test_tpe_turns_one_to_three_constants_and_says_what_it_knew() -> None:
     assert all("(tpe, told 2 runs of this structure)" in draft.idea for draft in drafts)
 
 
+def test_tpe_turns_all_of_a_few_constants_at_once() -> None:
+    few = "A = 5  # knob: int 0 9\nB = 5  # knob: int 0 9\nC = 5  # knob: int 0 9\nD = 5  # knob: int 0 9\n"
+    history = FakeHistory([setting(few, 1.0)], seed=few)
+    drafts = [METHODS[0].propose(asked(few, history, seed)) for seed in range(12)]
+    assert max(len(changed(draft, few)) for draft in drafts) == 4
+
+
 def test_what_others_measured_teaches_it(tune: Tune) -> None:
     """Forty settings made by anyone: its next ones lie nearer the optimum than the parent does."""
     rng = np.random.default_rng(0)

@@ -99,24 +99,27 @@ def test_the_front_and_the_last_measured_are_the_population() -> None:
     assert choose_pair([], never_related, rng(0)) is None
 
 
-def test_better_ranks_are_chosen_more_often() -> None:
+@pytest.mark.parametrize("size", [2, 5])
+def test_better_ranks_are_chosen_more_often_the_more_so_the_larger_the_tournament(
+    size: int,
+) -> None:
     people = [Candidate(f"v{k}", (float(k), float(k))) for k in range(6)]
-    counts = Counter(one.variant_id for one in choose_parents(people, 3000, rng(1)))
-    assert counts["v0"] > counts["v2"] > counts["v4"] > 0
-    # a binary tournament with replacement: rank r of 6 wins (2 (6 - r) - 1) of 36
-    assert counts["v0"] / 3000 == pytest.approx(11 / 36, abs=0.03)
+    counts = Counter(one.variant_id for one in choose_parents(people, 3000, rng(1), size))
+    assert counts["v0"] > counts["v1"] > counts["v2"] > 0
+    # drawn with replacement: the best wins wherever it is drawn at all
+    assert counts["v0"] / 3000 == pytest.approx(1 - (5 / 6) ** size, abs=0.03)
 
 
 def test_in_one_rank_the_lonely_are_chosen_more_often() -> None:
     line = [0.0, 1.0, 1.1, 1.2, 5.0]
     people = [Candidate(f"v{k}", (x, -x)) for k, x in enumerate(line)]
-    counts = Counter(one.variant_id for one in choose_parents(people, 3000, rng(2)))
+    counts = Counter(one.variant_id for one in choose_parents(people, 3000, rng(2), 2))
     assert min(counts["v0"], counts["v4"]) > counts["v3"] > counts["v2"]
 
 
 def test_the_feasible_win_over_the_infeasible() -> None:
     people = [Candidate("broken", (0.0,), violation=0.1), Candidate("fine", (9.0,))]
-    counts = Counter(one.variant_id for one in choose_parents(people, 2000, rng(3)))
+    counts = Counter(one.variant_id for one in choose_parents(people, 2000, rng(3), 2))
     assert counts["broken"] / 2000 == pytest.approx(0.25, abs=0.04)  # only against itself
 
 
