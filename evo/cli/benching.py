@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from evo.cli.app import INTERRUPTED, JsonOption, app, complain, show_json
-
-if TYPE_CHECKING:
-    from evo.benchmark.cells import Cell, Result
 
 CELLS = "cells"
 
@@ -37,14 +34,22 @@ def bench(
     Each is judged by the true value of what it recommends, never by the best it saw. Finished cells are kept:
     the same command goes on where an earlier one was stopped, and other budgets compute only what is new.
     """
+    from evo.benchmark.real import is_real
+    from evo.config import read_plain
+
+    if is_real(read_plain(config, changes or [])):
+        _on_real_training(config, output, workers, changes or [], as_json)
+        return
     from evo.benchmark.page import page_of
     from evo.benchmark.settings import read_bench
     from evo.benchmark.summary import as_values, markdown, summarise
-    from evo.benchmark.tournament import cells_of
+    from evo.benchmark.tournament import cells_of, play
     from evo.report.page import render
 
     settings = read_bench(config, changes or [])
-    results = _played(cells_of(settings), output / CELLS, workers)
+    cells = cells_of(settings)
+    where = output / CELLS
+    results = _followed(play(cells, where, workers), len(cells), where)
     summary = summarise(settings, results)
     text = markdown(summary)
     page, table = output / f"{config.stem}.html", output / f"{config.stem}.md"
@@ -60,8 +65,27 @@ def bench(
     print(f"{page} (open it in a browser) and {table}")
 
 
-def _played(cells: Sequence[Cell], folder: Path, workers: int | None) -> list[Result]:
-    """All cells, with a bar on the terminal. Ctrl-C: what is finished is kept, exit code 130."""
+def _on_real_training(
+    config: Path, output: Path, workers: int | None, changes: Sequence[str], as_json: bool
+) -> None:
+    """A benchmark whose file names a campaign: real runs in the sandbox, a table, no page."""
+    from evo.benchmark.real import read_real, real_cells
+    from evo.benchmark.real_summary import play_real, real_markdown, real_values
+
+    settings = read_real(config, changes)
+    cells, where = real_cells(settings), output / CELLS
+    results = _followed(play_real(settings, cells, where, workers), len(cells), where)
+    text, table = real_markdown(settings, results), output / f"{config.stem}.md"
+    table.write_text(text, encoding="utf-8")
+    if as_json:
+        show_json({**real_values(settings, results), "table": table})
+        return
+    print(text)
+    print(table)
+
+
+def _followed(coming: Iterator[Any], total: int, folder: Path) -> list[Any]:
+    """All results, with a bar on the terminal. Ctrl-C: what is finished is kept, exit code 130."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -71,9 +95,7 @@ def _played(cells: Sequence[Cell], folder: Path, workers: int | None) -> list[Re
         TimeRemainingColumn,
     )
 
-    from evo.benchmark.tournament import play
-
-    results: list[Result] = []
+    results = []
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,15 +106,16 @@ def _played(cells: Sequence[Cell], folder: Path, workers: int | None) -> list[Re
     )
     try:
         with bar:
-            task = bar.add_task("cells", total=len(cells))
-            for result in play(list(cells), folder, workers):
+            task = bar.add_task("cells", total=total)
+            for result in coming:
                 results.append(result)
                 cell = result.cell
-                said = f"{cell.contestant} on {cell.landscape}, seed {cell.seed}"
+                where = getattr(cell, "landscape", "real training")
+                said = f"{cell.contestant} on {where}, seed {cell.seed}"
                 bar.update(task, advance=1, description=said)
     except KeyboardInterrupt:
         complain(
-            f"interrupted: {len(results)} of {len(cells)} cells are kept in {folder}; "
+            f"interrupted: {len(results)} of {total} cells are kept in {folder}; "
             "the same command goes on from there"
         )
         raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,157 @@
+"""What the cells on real training say: differences to the seed with intervals, and no ranking of few seeds."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from evo.analysis.student import t_quantile
+from evo.benchmark.real import (
+    RealCell,
+    RealConfig,
+    RealResult,
+    compute_and_keep_real,
+    kept_real,
+    slots_of,
+)
+
+MINE = "ours"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean over seeds with its 95 % interval (t); the ends are NaN for one seed."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RealStanding:
+    """One contestant. `difference`: recommended less seed; `minus`: ours less it by seed, in bits per byte."""
+
+    contestant: str
+    difference: Mean
+    by_seed: tuple[float, ...]
+    optimism: float  # true less reported, the mean over seeds
+    minus: Mean | None
+    runs: float
+    failed: float
+
+
+def play_real(
+    config: RealConfig, cells: Sequence[RealCell], folder: Path, workers: int | None = None
+) -> Iterator[RealResult]:
+    """The results as they come, those of earlier processes first. One process a slot by default."""
+    from joblib import Parallel, delayed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = []
+    for cell in cells:
+        known = kept_real(cell, folder)
+        if known is not None:
+            yield known
+        else:
+            waiting.append(cell)
+    able = slots_of(config)
+    workers = min(workers or able, able, max(len(waiting), 1))
+    if workers == 1:
+        yield from (compute_and_keep_real(cell, folder) for cell in waiting)
+        return
+    with warnings.catch_warnings():  # joblib's, when an interrupted loop lets its workers go
+        warnings.simplefilter("ignore", UserWarning)
+        run = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        yield from run(delayed(compute_and_keep_real)(cell, folder) for cell in waiting)
+
+
+def real_standings(results: Sequence[RealResult], names: Sequence[str]) -> list[RealStanding]:
+    """All contestants in the order in which they were named: few seeds rank nobody."""
+    by_name: dict[str, dict[int, RealResult]] = {}
+    for one in sorted(results, key=lambda one: (names.index(one.cell.contestant), one.cell.seed)):
+        by_name.setdefault(one.cell.contestant, {})[one.cell.seed] = one
+    mine = by_name.get(MINE, {})
+    table = []
+    for name, found in by_name.items():
+        both = [] if name == MINE else sorted(found.keys() & mine.keys())
+        gaps = [mine[seed].difference - found[seed].difference for seed in both]
+        every = list(found.values())
+        table.append(
+            RealStanding(
+                name,
+                mean_of([one.difference for one in every]),
+                tuple(one.difference for one in every),
+                fmean(one.difference - one.reported for one in every),
+                mean_of(gaps) if gaps else None,
+                fmean(one.runs for one in every),
+                fmean(one.failed for one in every),
+            )
+        )
+    return table
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean of these with the t interval of as many."""
+    n, mean = len(values), fmean(values)
+    if n < 2:
+        return Mean(mean, math.nan, math.nan)
+    half = t_quantile(CONFIDENCE, n - 1) * stdev(values) / math.sqrt(n)
+    return Mean(mean, mean - half, mean + half)
+
+
+def real_markdown(config: RealConfig, results: Sequence[RealResult]) -> str:
+    """The table in Markdown, with what its columns mean."""
+    seeds = len({one.cell.seed for one in results})
+    heads = [
+        "contestant",
+        "less the seed",
+        "each seed",
+        "optimism",
+        "ours less it",
+        "runs",
+        "failed",
+    ]
+    rows = [
+        [
+            one.contestant,
+            _told(one.difference),
+            ", ".join(f"{value:+.4f}" for value in one.by_seed),
+            "" if math.isnan(one.optimism) else f"{one.optimism:+.4f}",
+            "" if one.minus is None else _told(one.minus),
+            f"{one.runs:.0f}",
+            f"{one.failed:.1f}",
+        ]
+        for one in real_standings(results, config.contestants)
+    ]
+    parts = [
+        f"**Real training, {seeds} seeds a contestant: intervals, and no ranking claimed from them.**",
+        "",
+        f"val_bpb of what each recommends after {config.seconds:g} slot seconds, final race included, less the "
+        f"seed's on the same {config.judged_blocks} fresh blocks; below 0 is better. Brackets: 95 % intervals "
+        "over seeds. Optimism: that less the gain it believed in. Contestants stand in the order of the file.",
+        "",
+        *(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows]),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def real_values(config: RealConfig, results: Sequence[RealResult]) -> dict[str, Any]:
+    """Everything, for `--json`."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "standings": [asdict(one) for one in real_standings(results, config.contestants)],
+        "cells": [asdict(one) for one in results],
+    }
+
+
+def _told(one: Mean) -> str:
+    if math.isnan(one.low):
+        return f"{one.value:+.4f}"
+    return f"{one.value:+.4f} [{one.low:+.4f}, {one.high:+.4f}]"

@@ -1,0 +1,114 @@
+"""The tournament on real training: real sandboxed runs of a small trainer, judged on fresh blocks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from evo.benchmark.real import (
+    FAILED,
+    RealLandscape,
+    RealResult,
+    grid,
+    read_real,
+    real_cells,
+)
+from evo.benchmark.real_summary import mean_of, real_standings
+from evo.build import open_bench
+from evo.config import ConfigError, read_config
+from operators.source.knobs import read_knobs, same_value
+from tests.campaign.real import STANDIN, write_config
+
+SHIPPED = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_config(tmp_path)
+    path = tmp_path / "real.yaml"
+    values = {
+        "campaign": "campaign.yaml",
+        "contestants": ["random", "ours"],
+        "seeds": 2,
+        "seconds": 3,
+        "judged_blocks": 2,
+    }
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def evo(*words: str) -> str:
+    from evo.cli import app
+
+    said = CliRunner().invoke(app, list(words))
+    assert said.exit_code == 0, said.output
+    return said.stdout
+
+
+def test_contestants_run_for_real_within_their_seconds_and_a_second_call_runs_nothing(
+    file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = json.loads(evo("bench", str(file), "-o", str(out), "--json"))
+    cells = first["cells"]
+    assert len(cells) == 4 and {one["cell"]["contestant"] for one in cells} == {"random", "ours"}
+    for one in cells:
+        assert one["runs"] >= 2 and one["failed"] == 0
+        assert 1.5 < one["seconds"] < 7.0  # the last run may end beyond the limit
+        assert one["difference"] == 0.0 or one["knobs"]
+    kept = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    again = json.loads(evo("bench", str(file), "-o", str(out), "--json"))
+    assert again["standings"] == first["standings"]
+    assert {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")} == kept
+    assert "no ranking claimed" in (out / "real.md").read_text()
+
+
+def test_a_setting_is_trained_with_its_knobs_and_one_that_fails_counts_as_bad(
+    file: Path, tmp_path: Path
+) -> None:
+    config = read_config(tmp_path / "campaign.yaml")
+    bench = open_bench(config, tmp_path / "work", {})
+    source = STANDIN.read_text()
+    landscape = RealLandscape(bench, bench.slots[0], source, 0)
+    good = landscape.run(landscape.start, 0)
+    assert landscape.values(landscape.start) == {one.name: one.value for one in read_knobs(source)}
+    low = list(landscape.start)
+    low[1] = 0  # MIX = 0: pairs are not looked at
+    assert landscape.run(tuple(low), 0).values[0] > good.values[0] + 0.1
+    broken = source.replace("run = harness.start()", "run = harness.start(); 1 / 0")
+    landscape._source = broken
+    assert landscape.run(landscape.start, 1).values[0] == pytest.approx(
+        FAILED * good.values[0], rel=0.1
+    )
+    assert landscape.failed == 1
+
+
+def test_a_grid_holds_a_knobs_own_value_within_its_range() -> None:
+    for knob in read_knobs((SHIPPED.parent / "seed" / "train.py").read_text()):
+        values = grid(knob)
+        assert any(same_value(one, knob.value) for one in values)
+        assert all(knob.holds(one) for one in values) and len(set(values)) == len(values) > 1
+
+
+def test_the_shipped_file_is_read_and_a_wrong_one_is_told_from_it(file: Path) -> None:
+    shipped = read_real(SHIPPED / "bench-real.yaml")
+    assert len(real_cells(shipped)) == 12
+    file.write_text(file.read_text() + "second: 3\n")
+    with pytest.raises(ConfigError, match="second"):
+        read_real(file)
+
+
+def test_ours_less_another_is_taken_seed_by_seed(file: Path) -> None:
+    cells = real_cells(read_real(file))
+    shown = {("random", 0): 0.1, ("random", 1): 0.3, ("ours", 0): 0.0, ("ours", 1): 0.2}
+    results = [
+        RealResult(one, shown[one.contestant, one.seed], 0.0, 2, 9, 0, 5.0, {}) for one in cells
+    ]
+    random, ours = real_standings(results[::-1], ["random", "ours"])
+    assert random.minus is not None and random.minus.value == pytest.approx(-0.1)
+    assert ours.minus is None and ours.by_seed == (0.0, 0.2)
+    assert mean_of([0.1, 0.3]).low == pytest.approx(0.2 - 12.706 * 0.1, rel=1e-3)
