@@ -33,6 +33,7 @@ def bench(
 
     Each is judged by the true value of what it recommends, never by the best it saw. Finished cells are kept:
     the same command goes on where an earlier one was stopped, and other budgets compute only what is new.
+    A file that names a `campaign` (configs/bench-real.yaml) trains for real, and is judged on fresh blocks.
     """
     from evo.benchmark.real import is_real
     from evo.config import read_plain
