@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from population.migrations import APPLICATION_ID, MIGRATIONS, migrate, schema_version
 
 BUSY_SECONDS = 30.0
@@ -33,19 +31,18 @@ class StoreError(Exception):
         self.passing = passing
 
 
-def connect(path: Path, mode: str) -> Database:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection to the file; `mode` is SQLite's: ro, rw, rwc or memory."""
-    connection = sqlite3.connect(
+    db = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         check_same_thread=False,  # our own lock makes the threads take turns
     )
-    db = Database(connection, execute_plugins=False)
     try:
         db.execute("PRAGMA foreign_keys = ON")
         # some builds of SQLite have no square root, which views take standard errors with
-        connection.create_function("sqrt", 1, math.sqrt, deterministic=True)
+        db.create_function("sqrt", 1, math.sqrt, deterministic=True)
         db.execute("PRAGMA synchronous = FULL")  # a committed measurement outlives a power cut
     except BaseException:
         db.close()
@@ -53,7 +50,7 @@ def connect(path: Path, mode: str) -> Database:
     return db
 
 
-def check(db: Database, path: Path, read_only: bool) -> None:
+def check(db: sqlite3.Connection, path: Path, read_only: bool) -> None:
     """See that this is a store of ours, and bring it to the newest schema. StoreError when it is not."""
     version = schema_version(db)
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

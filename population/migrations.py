@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
+import sqlite3
 
 APPLICATION_ID = 0x45564F54  # "EVOT": tells a campaign store from any other SQLite file
 
@@ -258,12 +258,12 @@ _IDEAS = (
 MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS), _IDEAS)
 
 
-def schema_version(db: Database) -> int:
+def schema_version(db: sqlite3.Connection) -> int:
     """How many migrations the file has seen; 0 for an empty one."""
     return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(db: Database) -> None:
+def migrate(db: sqlite3.Connection) -> None:
     """Bring the file to the newest schema, each migration in one transaction."""
     for number, statements in enumerate(MIGRATIONS, start=1):
         if schema_version(db) >= number:

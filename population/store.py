@@ -13,11 +13,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from sqlite_utils import Database
+from typing import TYPE_CHECKING, Any, Self
 
 from population.connection import StoreError as StoreError
 from population.connection import check, connect, explained
@@ -33,14 +32,24 @@ from population.variant import (
     Proposal,
 )
 
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
 
 class Store:
     """One open campaign store. Use as a context manager, or call `close`."""
 
-    def __init__(self, db: Database, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.path = path
-        self._db = db
+        self._connection = connection
         self._lock = threading.RLock()
+
+    @cached_property
+    def _db(self) -> Database:
+        """What writes. Whoever only reads, as `evo status`, does not wait for the import."""
+        from sqlite_utils import Database
+
+        return Database(self._connection, execute_plugins=False)
 
     @classmethod
     def create(cls, path: Path | str) -> Self:
@@ -92,18 +101,18 @@ class Store:
     def close(self) -> None:
         """Close the file; nothing can be read or written afterwards."""
         with self._lock:
-            self._db.close()
+            self._connection.close()
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of one SELECT."""
         with self._lock, explained(self.path):
-            return self._db.execute(sql, values).fetchall()  # also reading a row can fail
+            return self._connection.execute(sql, values).fetchall()  # also reading a row can fail
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside become durable together or, on an exception, not at all."""
         with self._lock:
-            if self._db.conn.in_transaction:
+            if self._connection.in_transaction:
                 with self._db.atomic():
                     yield
                 return
@@ -113,7 +122,7 @@ class Store:
                 yield
                 self._execute("COMMIT")
             except BaseException:
-                self._db.rollback()
+                self._connection.rollback()
                 raise
 
     def add_proposal(self, proposal: Proposal) -> None:

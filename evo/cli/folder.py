@@ -147,7 +147,8 @@ def config_values(folder: Path, record: Record) -> Mapping[str, object]:
     import yaml
 
     try:
-        raw = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as quick
+        raw = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), loader)
     except (OSError, ValueError, yaml.YAMLError):
         raw = None
     return raw if isinstance(raw, dict) else record.config

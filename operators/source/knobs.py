@@ -8,6 +8,7 @@ ACTIVATION = "relu2"  # knob: choice relu2 gelu silu
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ def read_knobs(source: str) -> tuple[Knob, ...]:
     """The knobs in the order of the source. Raises KnobError at the first malformed remark."""
     knobs, errors = _scan(source)
     if errors:
-        raise errors[0]
+        raise errors[0].with_traceback(None)  # it is kept, and would keep every caller
     return knobs
 
 
@@ -102,7 +103,8 @@ def range_text(knob: Knob) -> str:
     return f"{knob.kind} {knob.low:g} {knob.high:g}"
 
 
-def _scan(source: str) -> tuple[tuple[Knob, ...], list[KnobError]]:
+@functools.lru_cache(maxsize=64)  # the same few sources are asked for again and again
+def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
     try:
         tree = parse(source)
     except SourceError as error:
@@ -121,7 +123,7 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], list[KnobError]]:
             knobs[knob.name] = knob
         except KnobError as error:
             errors.append(error)
-    return tuple(knobs.values()), errors
+    return tuple(knobs.values()), tuple(errors)
 
 
 def _statements(tree: ast.Module) -> list[ast.stmt]:
