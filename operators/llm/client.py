@@ -231,6 +231,17 @@ class LlmClient:
         )
 
     def _paid(self, call: _Call, key: str, spent: list[LlmCall]) -> str:
+        """One request, and at once another where the server refused only the manner of asking."""
+        manner: int | None = None
+        while True:
+            try:
+                return self._sent(call, key, spent, manner)
+            except CallFailed as refusal:
+                manner = refusal.manner
+                if manner is None:
+                    raise
+
+    def _sent(self, call: _Call, key: str, spent: list[LlmCall], manner: int | None) -> str:
         """One request, granted by the purse, settled and recorded whatever comes."""
         if not self._purse.reserve(call.hold):
             raise CallFailed("the budget for language models is used up", ours=True)
@@ -242,7 +253,7 @@ class LlmClient:
             number = self._ledger.asked(done)
             address = call.endpoint.address(self._environ)
             text, usage = self._wire.ask(
-                Question(call.endpoint, key, address, call.messages, call.response_format)
+                Question(call.endpoint, key, address, call.messages, call.response_format, manner)
             )
             outcome = "ok"
             return self._clean(text)

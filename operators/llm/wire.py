@@ -40,6 +40,7 @@ class Question:
     address: str | None
     messages: tuple[Message, ...]
     response_format: dict[str, object] | None = None
+    manner: int | None = None  # None: the best that the endpoint is known to take
 
 
 class Wire:
@@ -98,24 +99,20 @@ class Wire:
                     return _timed_out(endpoint, told)
 
     def _request(self, question: Question, told: Told) -> tuple[str, Usage]:
-        """One request, and another one where the server does not stream. Raises as `_send` does."""
-        endpoint = question.endpoint
-        deadline = time.monotonic() + endpoint.timeout_seconds
-        manner: Manner | None = self._manners.of(endpoint)
-        while manner is not None:
-            try:
-                return self._send(question, manner, told, deadline)
-            except CallFailed as refusal:
-                manner = self._manners.below(endpoint, manner, refusal)
-                if manner is None or told.unwanted:
-                    raise
-        raise AssertionError("a manner is left or the refusal was raised")
+        """One request. Raises CallFailed, with the manner to ask in when only this one was refused."""
+        manner = self._manners.of(question.endpoint)
+        if question.manner is not None:
+            manner = Manner(question.manner)
+        try:
+            return self._send(question, manner, told)
+        except CallFailed as refusal:
+            refusal.manner = self._manners.below(question.endpoint, manner, refusal)
+            raise
 
-    def _send(
-        self, question: Question, manner: Manner, told: Told, deadline: float
-    ) -> tuple[str, Usage]:
+    def _send(self, question: Question, manner: Manner, told: Told) -> tuple[str, Usage]:
         """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
         endpoint = question.endpoint
+        deadline = time.monotonic() + endpoint.timeout_seconds
         completions = self._client(question).chat.completions.with_streaming_response
         messages = [{"role": one.role, "content": one.content} for one in question.messages]
         seconds = endpoint.timeout_seconds
