@@ -60,7 +60,9 @@ class Gate:
     greedy_keeps: float  # a campaign of CHILDREN children, each no better
     greedy_claims: float  # the gain it then believes in, in run sds
     power: Interval
-    promised: float  # by simulation with normal noise at this pair sd
+    planted_sd: float  # of a pair of the planted gain, which has noise of its own
+    promised: float  # by simulation with normal noise at the sd of a pair of identical code
+    promised_planted: float  # and at that of the planted pair
 
 
 def measure(
@@ -139,8 +141,12 @@ def resample(same, worse, settings: CertificationSettings, campaigns: int, rng) 
     stream = rng.choice(same.ravel(), (campaigns, CHILDREN + 1))
     best = np.minimum.accumulate(stream, axis=1)
     pair_sd = float(np.sqrt(2 * same.var(axis=1, ddof=1).mean()))
+    planted_sd = float(np.sqrt((worse[:, None] - same).var(axis=0, ddof=1).mean()))
     wrong = int(np.count_nonzero(false))
-    promised = simulate(rule, PLANTED * run_sd, pair_sd, rng, 4000)
+
+    def promised(sd):
+        return simulate(rule, PLANTED * run_sd, sd, rng, 4000).certified
+
     return Gate(
         runs=same.size + worse.size,
         blocks=blocks,
@@ -155,7 +161,9 @@ def resample(same, worse, settings: CertificationSettings, campaigns: int, rng) 
         greedy_keeps=float((stream[:, 1:] < best[:, :-1]).sum(axis=1).mean()),
         greedy_claims=float((stream[:, 0] - best[:, -1]).mean()) / run_sd,
         power=share_interval(int(np.count_nonzero(planted)), campaigns),
-        promised=promised.certified,
+        planted_sd=planted_sd,
+        promised=promised(pair_sd),
+        promised_planted=promised(planted_sd),
     )
 
 
@@ -171,9 +179,11 @@ def markdown(gate: Gate, alpha: float) -> str:
 | {gate.at_most:.4f} | {alpha} |
 | greedy, {CHILDREN} children | {gate.greedy_keeps:.2f} keeps, claiming {gate.greedy_claims:.2f} run sds | | | |
 
-| planted gain of {PLANTED:g} run sds | certified (95 %) | promised |
-|---|---|---|
-| the gate | {power.value:.3f} ({power.low:.3f} to {power.high:.3f}) | {gate.promised:.3f} |
+| planted gain of {PLANTED:g} run sds | certified (95 %) | promised at the sd of identical code | \
+at its own, {gate.planted_sd:.4f} |
+|---|---|---|---|
+| the gate | {power.value:.3f} ({power.low:.3f} to {power.high:.3f}) | {gate.promised:.3f} \
+| {gate.promised_planted:.3f} |
 
 The handicap as measured cost {gate.planted_as_measured:+.4f}; it was moved to exactly {PLANTED:g} run sds."""
 

@@ -21,5 +21,6 @@ def test_identical_code_is_hardly_ever_promoted_and_a_planted_gain_nearly_always
     found = GATE["resample"](same, worse, settings, 300, np.random.default_rng(1))
     assert found.at_most < settings.alpha
     assert found.power.value > 0.9 and found.promised > 0.9
+    assert found.promised_planted > 0.9
     assert found.greedy_keeps > 3 and found.greedy_claims > 1
     assert f"{found.runs} runs on 20 blocks" in GATE["markdown"](found, settings.alpha)
