@@ -35,6 +35,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
         "rungs": {"proxy": rung | {"startup_seconds": 0.3}},
         "operators": {"nudge": 3, "merge": 1},
         "policy": {"seed_blocks": 2, "seed_repeats": 0, "final_blocks": 0},
+        "certification": {"most_pairs": 4, "post_pairs": 2},
         "budget": {"variants": 10},
     }
     path = folder / "campaign.yaml"
@@ -64,10 +65,12 @@ def start_evo(
 
 
 def lone_edits(delay: float = 1.0) -> Callable[[Asked], Answer]:
-    """A model that sets the stand-in's SMOOTHING to ever new values."""
+    """A model that sets the stand-in's SMOOTHING to ever new values, and notes nothing."""
     values = itertools.count(1)
 
     def answer(asked: Asked) -> Answer:
+        if "NOTHING" in asked.prompt:  # what a request for a research note offers
+            return Answer("NOTHING")
         value = 0.3 + next(values) / 1000
         was = re.search(r"^SMOOTHING = \S+", asked.prompt, re.MULTILINE)
         assert was, asked.prompt

@@ -41,17 +41,17 @@ def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(
             rungs={"proxy": rung | {"startup_seconds": 0.3}},
             operators={"llm_mutate": 1},
             llm={"endpoints": [endpoint]},
-            budget={"variants": 52},
+            budget={"variants": 28},
             policy={"seed_blocks": 2, "seed_repeats": 0, "final_blocks": 0, "remeasure_share": 0.1},
         )
         run_here(config, tmp_path / "c")
     with Folder(tmp_path / "c").open_store() as store:
         rows = [row.measurement for row in measurements(store)]
         calls = store.query("SELECT prompt || reply, tokens_in FROM llm_calls WHERE outcome = 'ok'")
-    assert len(rows) >= 60 - 4
+    assert len(rows) >= 28
     assert Counter(row.status for row in rows)[Status.OK] == len(rows)
     assert slot_busy_share(rows, 2) >= 0.95
-    assert len(calls) >= 52 and "secret" not in "".join(text for text, _ in calls)
+    assert len(calls) >= 28 and "secret" not in "".join(text for text, _ in calls)
 
 
 def test_a_model_that_is_down_leaves_the_campaign_to_the_operators_that_work(tmp_path, monkeypatch):

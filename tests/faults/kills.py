@@ -42,6 +42,7 @@ class KilledCampaign:
         write_config(
             home,
             budget={"variants": self._variants},
+            certification={},
             operators={"nudge": 1, "merge": 1, "llm_mutate": 2},
             llm={"endpoints": [endpoint | {"key_env": "STANDIN_KEY"}]},
         )
