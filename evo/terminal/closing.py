@@ -49,8 +49,7 @@ def closing_screen(
         parts += _section("Up the ladder", _lines(told))
     for title, lines in ladder_report(climb) if climb is not None else ():
         parts += _section(title, _lines(lines))
-    if findings.search is not None:
-        parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
+    parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
     if findings.failures:
         parts += _section("What failed", _lines(sentences.failed(findings.failures)))
     parts += _section("Next", [Text(command, "cyan") for command in commands])

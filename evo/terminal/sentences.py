@@ -156,6 +156,16 @@ def needs(findings: Findings, where: str = "") -> list[str]:
     """What a longer run would need; `where`: " --dir FOLDER" for commands to type."""
     need, seen = findings.needs, findings.final or findings.search
     resume = f"evo resume{where}"
+    if seen is None and findings.children:
+        lines = [
+            f"More children: {count(findings.children, 'variant')} beside the seed gave nothing better."
+        ]
+        if findings.noise is not None:
+            sd = value(findings.objective, findings.noise.sd)
+            lines.append(
+                f"One run varies by {sd} (sd): a smaller gain is not seen in a single run."
+            )
+        return lines
     if need is None or seen is None:
         return ["More runs: without two paired runs nothing can be said about what it takes."]
     metric = findings.objective

@@ -121,6 +121,7 @@ def test_without_a_leader_the_screen_says_so(tmp_path: Path) -> None:
     built.run(built.child(SEED.replace("0.1", "0.2"), built.seed), 2.9)
     built.front({built.seed: "candidate"})
     assert "nothing better than the seed was found" in closing(built)
+    assert "More children: " in closing(built)
 
 
 def test_a_difference_inside_the_noise_is_not_called_better(tmp_path: Path) -> None:
