@@ -34,7 +34,8 @@ def noise_sentences(found: Calibration, metric: str) -> list[str]:
             f"The smallest gain this campaign can certify four times out of five is "
             f"{found.smallest.gain:.4f} {metric}, at about {found.smallest.pairs:.0f} pairs of runs "
             f"(at most {found.rule.most_pairs}; alpha {found.rule.alpha:g} over {found.rule.attempts} "
-            "attempts). Smaller gains may be real; they will not be proven."
+            "attempts). Smaller gains may be real; they will not be proven. A changed script can be noisier "
+            "than the seed, and takes more pairs then."
         )
     lines.append(
         f"A loop that keeps whatever scored lower once would keep {found.greedy.keeps:.1f} of "

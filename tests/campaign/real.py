@@ -25,7 +25,7 @@ STANDIN = ROOT / "tests" / "standins" / "quick.py"
 
 
 def write_config(folder: Path, **changes: Any) -> Path:
-    """A campaign file for the stand-in trainer: a tenth of a CPU second a run."""
+    """A campaign file for the stand-in trainer: a tenth of a CPU second a run, nothing certified."""
     rung = {"depth": 1, "context": 64, "budget": 0.1, "rows": 64, "memory_mb": 1024}
     values: dict[str, Any] = {
         "name": "standin",
@@ -35,7 +35,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
         "rungs": {"proxy": rung | {"startup_seconds": 0.3}},
         "operators": {"nudge": 3, "merge": 1},
         "policy": {"seed_blocks": 2, "seed_repeats": 0, "final_blocks": 0},
-        "certification": {"most_pairs": 4, "post_pairs": 2},
+        "certification": {"attempts": 0},
         "budget": {"variants": 10},
     }
     path = folder / "campaign.yaml"

@@ -106,6 +106,7 @@ def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_pa
         slots=1,
         seed=3,
         rungs={"proxy": rung},
+        certification={"most_pairs": 4, "post_pairs": 2},
         budget={"variants": 8},
     )
     run_here(config, tmp_path / "whole")

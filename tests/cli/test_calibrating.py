@@ -33,7 +33,7 @@ def calibrate(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_calibrating_tells_the_noise_and_the_smallest_gain_that_can_be_certified(tmp_path):
-    write_config(tmp_path)
+    write_config(tmp_path, certification={})
     ended = calibrate(tmp_path, "--blocks", "3", "--repeats", "2")
     assert ended.returncode == 0, ended.stderr
     text = " ".join(ended.stdout.split())

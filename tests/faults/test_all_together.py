@@ -61,6 +61,7 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
         write_config(
             tmp_path,
             budget={"variants": VARIANTS},
+            certification={},
             operators={name: 3 if name in WITH_DESK else 1 for name in EVERY},
             llm={"endpoints": endpoints},
             knowledge=str(knowledge),

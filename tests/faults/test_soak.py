@@ -92,6 +92,7 @@ def test_two_thousand_variants_grow_neither_memory_nor_files_nor_time(tmp_path, 
         tmp_path,
         train=str(CHEAPEST),
         clock="tokens",
+        certification={},
         rungs={"proxy": rung},
         budget={"variants": 2000},
     )
