@@ -12,7 +12,8 @@ from population.statistics.certification import Floats, Rule, futile_path, log_e
 
 LARGEST_EFFECT = 20.0  # pair sds; a gain that takes more is "impossible"
 
-Noise = Callable[[np.random.Generator, tuple[int, int]], Floats]  # mean 0, sd 1, [attempts, pairs]
+# mean 0, sd 1, [attempts, pairs]; the generator in quotes, since naming it would load them all
+Noise = Callable[["np.random.Generator", tuple[int, int]], Floats]
 
 
 @dataclass(frozen=True, slots=True)
