@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 
 from evo.build import build_campaign
+from evo.campaign import proposal_lane
 from evo.campaign.board import Event
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.campaign import Campaign
@@ -71,7 +72,9 @@ def growth(samples: list[Sample], clock: str, window: int) -> float:
 
 
 @pytest.mark.serial
-def test_three_hundred_variants_cost_as_much_at_the_end_as_at_the_beginning(tmp_path):
+def test_three_hundred_variants_cost_as_much_at_the_end_as_at_the_beginning(tmp_path, monkeypatch):
+    # few threads, all of them at work early: each opens the store for itself and keeps pages of it
+    monkeypatch.setattr(proposal_lane, "MOST_PROPOSERS", 4)
     open_store = make_store(tmp_path / "campaign.db")
     campaign = make_campaign(
         open_store, evaluator=FakeEvaluator(), budget=BudgetSettings(variants=300)
