@@ -69,9 +69,8 @@ class CallFailed(Exception):
         self.status = status  # of HTTP, where the server answered with an error
         self.ours = ours  # not the endpoint's doing
         self.manner: int | None = None  # of asking at once again, where only that was refused
-        self.unknown = (
-            unknown  # the server may have billed it all the same: book at least what was held
-        )
+        # The server may have billed it all the same: book at least what was held.
+        self.unknown = unknown
 
 
 class Unusable(CallFailed):

@@ -43,9 +43,8 @@ from population.variant import (
 )
 
 MOST_FAILED = 50  # proposals in a row without a new child, before the search is over
-SEED_SHARE = (
-    0.05  # of the seconds, for the seed beyond its first run: on a table it may cost ten others
-)
+# Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
+SEED_SHARE = 0.05
 
 
 class OursSettings(BaseModel):
