@@ -30,7 +30,7 @@ from evo.evaluation.serving import Exam, ask_first, ask_second, probe_rows
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
 from evo.evaluation.watch import Unwatched, Watch
-from evo.evaluation.wires import DONE, INIT, SAVE
+from evo.evaluation.wires import DONE, INIT, SAVE, STEP
 from population.fingerprint import count_nodes
 from population.variant import (
     Clock,
@@ -118,7 +118,7 @@ class Evaluator:
         except OSError as error:  # a full disk, no more processes: not the variant's doing
             status, reason = Status.LOST, f"{type(error).__name__}: {error}"
         arrived = found.heard.arrived
-        trained = arrived.get(DONE, 0.0) - arrived.get(INIT, 0.0) if len(arrived) > 1 else 0.0
+        trained = arrived[DONE] - arrived[INIT] if {INIT, DONE} <= arrived.keys() else 0.0
         return Measurement(
             order=order,
             status=status,
@@ -140,9 +140,10 @@ class Evaluator:
         )
 
     def measure_startup(self, rung: str, slot: Slot) -> float:
-        """Seconds of the rung's clock from exec to the seed's first progress(): median of 2, x 1.1.
+        """Seconds of the rung's clock that starting costs the seed: median of 2, x 1.1.
 
-        Raises Ended when the seed does not get that far.
+        From exec to its first progress(); on a GPU to the end of its first step, which compiles. Raises
+        Ended when the seed does not get that far.
         """
         if self.rungs[rung].clock is Clock.TOKENS:
             return 0.0
@@ -152,10 +153,11 @@ class Evaluator:
         measured = startup_rung(self.rungs[rung])
         with self._run(measured, 0, self.seed_source, slot, Unwatched()) as run:
             trainer = run.start_training()
-            trainer.until(INIT)
+            ready = INIT if slot.device == "cpu" else STEP
+            trainer.until(ready)
             if measured.clock is Clock.CPU_SECONDS:
-                return trainer.heard.readings[INIT].cpu_seconds
-            return trainer.heard.arrived[INIT] - trainer.began
+                return trainer.heard.readings[ready].cpu_seconds
+            return trainer.heard.arrived[ready] - trainer.began
 
     def _measure(self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found) -> None:
         if problem := check_source(source):

@@ -69,7 +69,9 @@ class Heard:
     curve: list[CurvePoint] = field(default_factory=list)
     tokens: int = 0
     steps: int = 0
-    arrived: dict[bytes, float] = field(default_factory=dict)  # kind -> our monotonic seconds
+    arrived: dict[bytes, float] = field(
+        default_factory=dict
+    )  # first of a kind: our monotonic clock
     readings: dict[bytes, Reading] = field(default_factory=dict)
 
 
@@ -288,7 +290,7 @@ class RoleProcess:
             if not math.isfinite(record.loss):
                 raise Ended(Status.DIVERGED, f"the loss is {record.loss} at step {record.steps}")
             self._add_point(record)
-        elif record.kind not in heard.arrived:
+        if record.kind not in heard.arrived:
             self._look()
             heard.arrived[record.kind] = time.monotonic()
             heard.readings[record.kind] = self._reading

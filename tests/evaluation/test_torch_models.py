@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,14 @@ def test_start_up_is_measured_to_the_first_look_at_the_clock(
     evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "w", quick)
     assert 0.03 < evaluator.measure_startup("proxy", slot) < 3.0
     assert not list((tmp_path / "w").iterdir())
+
+
+def test_on_a_gpu_start_up_lasts_to_the_end_of_the_first_step_which_compiles(
+    dataset: Dataset, slot: Slot, no_box: Sandbox, quick: str, tmp_path: Path
+) -> None:
+    compiling = "run.progress()\nimport time\ntime.sleep(0.5)\n"
+    source = quick.replace("run = harness.start()\n", f"run = harness.start()\n{compiling}")
+    rungs = {"proxy": replace(RUNG, clock=Clock.SECONDS)}
+    evaluator = Evaluator(dataset, rungs, no_box, tmp_path / "w", source)
+    on_gpu = evaluator.measure_startup("proxy", replace(slot, device="cuda"))
+    assert evaluator.measure_startup("proxy", slot) + 0.5 < on_gpu < 5.0
