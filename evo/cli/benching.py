@@ -35,7 +35,7 @@ def bench(
     the same command goes on where an earlier one was stopped, and other budgets compute only what is new.
     A file that names a `campaign` (configs/bench-real.yaml) trains for real, and is judged on fresh blocks.
     """
-    from evo.benchmark.real import is_real
+    from evo.benchmark.real.settings import is_real
     from evo.config import read_plain
 
     if is_real(read_plain(config, changes or [])):
@@ -70,8 +70,9 @@ def _on_real_training(
     config: Path, output: Path, workers: int | None, changes: Sequence[str], as_json: bool
 ) -> None:
     """A benchmark whose file names a campaign: real runs in the sandbox, a table, no page."""
-    from evo.benchmark.real import read_real, real_cells
-    from evo.benchmark.real_summary import play_real, real_markdown, real_values
+    from evo.benchmark.real.cells import real_cells
+    from evo.benchmark.real.settings import read_real
+    from evo.benchmark.real.summary import play_real, real_markdown, real_values
 
     settings = read_real(config, changes)
     cells, where = real_cells(settings), output / CELLS

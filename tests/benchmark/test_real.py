@@ -9,15 +9,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from evo.benchmark.real import (
-    FAILED,
-    RealLandscape,
-    RealResult,
-    grid,
-    read_real,
-    real_cells,
-)
-from evo.benchmark.real_summary import mean_of, real_standings
+from evo.benchmark.real.cells import RealResult, real_cells
+from evo.benchmark.real.landscape import FAILED, RealLandscape, grid
+from evo.benchmark.real.settings import read_real
+from evo.benchmark.real.summary import mean_of, real_standings
 from evo.build import open_bench
 from evo.config import ConfigError, read_config
 from operators.source.knobs import read_knobs, same_value

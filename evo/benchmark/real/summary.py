@@ -11,14 +11,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 from evo.analysis.student import t_quantile
-from evo.benchmark.real import (
+from evo.benchmark.real.cells import (
     RealCell,
-    RealConfig,
     RealResult,
     compute_and_keep_real,
     kept_real,
     slots_of,
 )
+from evo.benchmark.real.settings import RealConfig
 
 MINE = "ours"
 CONFIDENCE = 0.95

@@ -1,7 +1,6 @@
-"""The landscape that no table holds: our own train.py, trained and scored for real, over its knobs.
+"""The cells of a benchmark on real training: played out on a slot of their own, and kept by content.
 
-Contestants are those of the tables: each knob becomes a dial, and a run is a measurement by the evaluator in
-the sandbox. Nobody knows the truth here, so each is judged by fresh paired blocks of what it recommends and of
+Nobody knows the truth here, so each contestant is judged by fresh paired blocks of what it recommends and of
 the seed, after our final race for everyone, at an equal budget of slot seconds.
 """
 
@@ -11,51 +10,27 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evo.benchmark.contestants import CONTESTANTS, OURS, ContestantError, contestant_of
+from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Problem
-from evo.benchmark.landscapes.table import ERROR, Dial, Setting, Shown
+from evo.benchmark.landscapes.table import ERROR, Setting, Shown
 from evo.benchmark.racing import raced
+from evo.benchmark.real.landscape import JUDGED_FROM, RealLandscape
+from evo.benchmark.real.settings import RealConfig
 from evo.build import Bench, open_bench
-from evo.config import ConfigError, read_config, read_plain
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Unwatched
-from evo.mistakes import in_words
-from operators.optimiser import from_place
-from operators.source.constants import place
-from operators.source.knobs import Knob, KnobKind, Value, read_knobs, same_value, with_knobs
-from population.variant import Order, Purpose, Status, variant_id
+from evo.config import ConfigError, read_config
+from evo.evaluation.slots import Slot, find_slots
 
 VERSION = 1  # of what a cell holds and how it comes about
-STEPS = 9  # of the grid that a numeric knob is turned on, its own value among them
 SEED_BLOCKS = 1000  # apart: no seed of the benchmark trains on another one's blocks
-JUDGED_FROM = 900  # blocks from here on chose nobody
-FAILED = 1.5  # times the seed's score: what a run without a score counts as
-METRIC = "val_bpb"
-
-
-class RealConfig(BaseModel):
-    """A benchmark on real training: every contestant with every seed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    campaign: Path = Field(description="a campaign's file: its seed, first rung, sandbox and data")
-    changes: tuple[str, ...] = Field(default=(), description="keys of it that differ")
-    contestants: tuple[str, ...] = Field(default=("random", "greedy", "tpe", "ours"), min_length=1)
-    seeds: int = Field(default=3, ge=2)
-    first_seed: int = Field(default=0, ge=0)
-    seconds: float = Field(gt=0, description="of slot time, for each cell, race included")
-    judged_blocks: int = Field(default=3, ge=1, description="fresh ones, beyond the seconds")
-    race_share: float = Field(default=0.1, gt=0, lt=1)
-    leaders: int = Field(default=3, ge=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,32 +73,6 @@ class RealResult:
     knobs: dict[str, str]  # of the recommended, where they differ from the seed
 
 
-def is_real(raw: object) -> bool:
-    """Whether a benchmark's file is one on real training."""
-    return isinstance(raw, dict) and "campaign" in raw
-
-
-def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
-    """The benchmark in a YAML file. ConfigError when it is wrong; names the file, the key and the fix."""
-    raw = read_plain(path, changes)
-    if isinstance(raw.get("contestants"), list):
-        names = map(str, raw["contestants"])
-        raw["contestants"] = [str(path.parent / n) if n.endswith(".py") else n for n in names]
-    by_key = {change.partition("=")[0]: change for change in changes}
-    try:
-        config = RealConfig.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(in_words(error.errors(), RealConfig, raw, str(path), by_key)) from error
-    for name in config.contestants:
-        try:
-            contestant_of(name)
-        except ContestantError as error:
-            raise ConfigError(f"{path}: contestants: {error}") from error
-    found = config.model_copy(update={"campaign": (path.parent / config.campaign).resolve()})
-    read_config(found.campaign, found.changes)
-    return found
-
-
 def real_cells(config: RealConfig) -> list[RealCell]:
     """Every cell, seed after seed, so that whatever is interrupted is balanced."""
     campaign = read_config(config.campaign, config.changes)
@@ -146,68 +95,6 @@ def real_cells(config: RealConfig) -> list[RealCell]:
                 )
             )
     return cells
-
-
-class RealLandscape:
-    """The seed's knobs as dials; a run trains and scores. Not for several threads."""
-
-    def __init__(self, bench: Bench, slot: Slot, source: str, first_block: int) -> None:
-        self._bench, self._slot, self._source = bench, slot, source
-        self._rung, self._first_block = bench.rungs[0].name, first_block
-        self.knobs = tuple(read_knobs(source))
-        if not self.knobs:
-            raise ConfigError("the train.py has no knobs to turn")
-        self._values = tuple(grid(knob) for knob in self.knobs)
-        self.dials = tuple(map(_dial, self.knobs, self._values))
-        self.start: Setting = tuple(
-            next(at for at, one in enumerate(values) if same_value(one, knob.value))
-            for knob, values in zip(self.knobs, self._values, strict=True)
-        )
-        self.failed = 0
-        self._worst = np.inf
-        first = self.run(self.start, JUDGED_FROM - 1).values[0]
-        if not np.isfinite(first):
-            raise ConfigError("the seed itself has no score, so nothing can be compared with it")
-        self._worst = FAILED * first
-
-    def run(self, setting: Setting, block: int, repeat: int = 0) -> Shown:
-        """One real training, in slot seconds."""
-        source = with_knobs(self._source, self.values(setting))
-        order = Order(
-            variant_id(source), self._rung, self._first_block + block, repeat, Purpose.SCREEN
-        )
-        found = self._bench.evaluator.evaluate(order, source, self._slot, Unwatched())
-        ok = found.status is Status.OK
-        self.failed += not ok
-        return Shown((found.metrics[METRIC] if ok else self._worst,), found.wall_seconds)
-
-    def values(self, setting: Setting) -> dict[str, Value]:
-        """The knobs' values that a setting stands for."""
-        return {
-            knob.name: values[at]
-            for knob, values, at in zip(self.knobs, self._values, setting, strict=True)
-        }
-
-
-def grid(knob: Knob) -> tuple[Value, ...]:
-    """What a knob is turned to: its choices, or STEPS places of its range, its own value for the nearest."""
-    if knob.kind is KnobKind.CHOICE:
-        return knob.choices
-    own = place(knob, knob.value)
-    steps = np.linspace(0.0, 1.0, STEPS)
-    nearest = int(np.argmin(abs(steps - own)))
-    values = [
-        knob.value if at == nearest else from_place(knob, float(step))
-        for at, step in enumerate(steps)
-    ]
-    return tuple(sorted(dict.fromkeys(values), key=float))
-
-
-def _dial(knob: Knob, values: tuple[Value, ...]) -> Dial:
-    """Names stand for choices, so that 8 and False are read as no number."""
-    if knob.kind is KnobKind.CHOICE:
-        return Dial(knob.name, tuple(f"is_{at}" for at in range(len(values))), ordered=False)
-    return Dial(knob.name, tuple(float(one) for one in values), ordered=True)
 
 
 def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealResult:
@@ -285,11 +172,9 @@ def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
 
 
 @contextmanager
-def _free_slot(folder: Path, wanted: object) -> Iterator[int]:
+def _free_slot(folder: Path, wanted: int | Literal["auto"]) -> Iterator[int]:
     """The place of a slot that no other process of this benchmark uses."""
-    from evo.evaluation.slots import find_slots
-
-    slots = find_slots(wanted)  # type: ignore[arg-type]
+    slots = find_slots(wanted)
     for at in range(len(slots)):
         with (folder / f"slot-{at}.lock").open("w") as lock:
             try:
@@ -303,6 +188,4 @@ def _free_slot(folder: Path, wanted: object) -> Iterator[int]:
 
 def slots_of(config: RealConfig) -> int:
     """How many cells can be measured at once."""
-    from evo.evaluation.slots import find_slots
-
     return len(find_slots(read_config(config.campaign, config.changes).slots))

@@ -1,0 +1,82 @@
+"""Real training as a landscape: the seed's knobs are dials, and a run is a measurement in the sandbox."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evo.benchmark.landscapes.table import Dial, Setting, Shown
+from evo.build import Bench
+from evo.config import ConfigError
+from evo.evaluation.slots import Slot
+from evo.evaluation.watch import Unwatched
+from operators.optimiser import from_place
+from operators.source.constants import place
+from operators.source.knobs import Knob, KnobKind, Value, read_knobs, same_value, with_knobs
+from population.variant import Order, Purpose, Status, variant_id
+
+STEPS = 9  # of the grid that a numeric knob is turned on, its own value among them
+JUDGED_FROM = 900  # blocks from here on chose nobody
+FAILED = 1.5  # times the seed's score: what a run without a score counts as
+METRIC = "val_bpb"
+
+
+class RealLandscape:
+    """The seed's knobs as dials; a run trains and scores. Not for several threads."""
+
+    def __init__(self, bench: Bench, slot: Slot, source: str, first_block: int) -> None:
+        self._bench, self._slot, self._source = bench, slot, source
+        self._rung, self._first_block = bench.rungs[0].name, first_block
+        self.knobs = tuple(read_knobs(source))
+        if not self.knobs:
+            raise ConfigError("the train.py has no knobs to turn")
+        self._values = tuple(grid(knob) for knob in self.knobs)
+        self.dials = tuple(map(_dial, self.knobs, self._values))
+        self.start: Setting = tuple(
+            next(at for at, one in enumerate(values) if same_value(one, knob.value))
+            for knob, values in zip(self.knobs, self._values, strict=True)
+        )
+        self.failed = 0
+        self._worst = np.inf
+        first = self.run(self.start, JUDGED_FROM - 1).values[0]
+        if not np.isfinite(first):
+            raise ConfigError("the seed itself has no score, so nothing can be compared with it")
+        self._worst = FAILED * first
+
+    def run(self, setting: Setting, block: int, repeat: int = 0) -> Shown:
+        """One real training, in slot seconds."""
+        source = with_knobs(self._source, self.values(setting))
+        order = Order(
+            variant_id(source), self._rung, self._first_block + block, repeat, Purpose.SCREEN
+        )
+        found = self._bench.evaluator.evaluate(order, source, self._slot, Unwatched())
+        ok = found.status is Status.OK
+        self.failed += not ok
+        return Shown((found.metrics[METRIC] if ok else self._worst,), found.wall_seconds)
+
+    def values(self, setting: Setting) -> dict[str, Value]:
+        """The knobs' values that a setting stands for."""
+        return {
+            knob.name: values[at]
+            for knob, values, at in zip(self.knobs, self._values, setting, strict=True)
+        }
+
+
+def grid(knob: Knob) -> tuple[Value, ...]:
+    """What a knob is turned to: its choices, or STEPS places of its range, its own value for the nearest."""
+    if knob.kind is KnobKind.CHOICE:
+        return knob.choices
+    own = place(knob, knob.value)
+    steps = np.linspace(0.0, 1.0, STEPS)
+    nearest = int(np.argmin(abs(steps - own)))
+    values = [
+        knob.value if at == nearest else from_place(knob, float(step))
+        for at, step in enumerate(steps)
+    ]
+    return tuple(sorted(dict.fromkeys(values), key=float))
+
+
+def _dial(knob: Knob, values: tuple[Value, ...]) -> Dial:
+    """Names stand for choices, so that 8 and False are read as no number."""
+    if knob.kind is KnobKind.CHOICE:
+        return Dial(knob.name, tuple(f"is_{at}" for at in range(len(values))), ordered=False)
+    return Dial(knob.name, tuple(float(one) for one in values), ordered=True)

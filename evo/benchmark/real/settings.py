@@ -1,0 +1,54 @@
+"""A benchmark on real training as its file says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evo.benchmark.contestants import ContestantError, contestant_of
+from evo.config import ConfigError, read_config, read_plain
+from evo.mistakes import in_words
+
+
+class RealConfig(BaseModel):
+    """A benchmark on real training: every contestant with every seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign: Path = Field(description="a campaign's file: its seed, first rung, sandbox and data")
+    changes: tuple[str, ...] = Field(default=(), description="keys of it that differ")
+    contestants: tuple[str, ...] = Field(default=("random", "greedy", "tpe", "ours"), min_length=1)
+    seeds: int = Field(default=3, ge=2)
+    first_seed: int = Field(default=0, ge=0)
+    seconds: float = Field(gt=0, description="of slot time, for each cell, race included")
+    judged_blocks: int = Field(default=3, ge=1, description="fresh ones, beyond the seconds")
+    race_share: float = Field(default=0.1, gt=0, lt=1)
+    leaders: int = Field(default=3, ge=2)
+
+
+def is_real(raw: object) -> bool:
+    """Whether a benchmark's file is one on real training."""
+    return isinstance(raw, dict) and "campaign" in raw
+
+
+def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
+    """The benchmark in a YAML file. ConfigError when it is wrong; names the file, the key and the fix."""
+    raw = read_plain(path, changes)
+    if isinstance(raw.get("contestants"), list):
+        names = map(str, raw["contestants"])
+        raw["contestants"] = [str(path.parent / n) if n.endswith(".py") else n for n in names]
+    by_key = {change.partition("=")[0]: change for change in changes}
+    try:
+        config = RealConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(in_words(error.errors(), RealConfig, raw, str(path), by_key)) from error
+    for name in config.contestants:
+        try:
+            contestant_of(name)
+        except ContestantError as error:
+            raise ConfigError(f"{path}: contestants: {error}") from error
+    found = config.model_copy(update={"campaign": (path.parent / config.campaign).resolve()})
+    read_config(found.campaign, found.changes)
+    return found
