@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evo.cli.app import INTERRUPTED, JsonOption, app, complain, show_json
+
+if TYPE_CHECKING:
+    from evo.report.page import Page
 
 CELLS = "cells"
 
@@ -45,7 +48,6 @@ def bench(
     from evo.benchmark.settings import read_bench
     from evo.benchmark.summary import as_values, markdown, summarise
     from evo.benchmark.tournament import cells_of, play
-    from evo.report.page import render
 
     settings = read_bench(config, changes or [])
     cells = cells_of(settings)
@@ -53,37 +55,46 @@ def bench(
     results = _followed(play(cells, where, workers), len(cells), where)
     summary = summarise(settings, results)
     text = markdown(summary)
-    page, table = output / f"{config.stem}.html", output / f"{config.stem}.md"
-    shown = "\n".join(
-        [config.read_text(encoding="utf-8"), *(f"# --set {one}" for one in changes or [])]
-    )
-    page.write_text(render(page_of(summary, shown)), encoding="utf-8")
-    table.write_text(text, encoding="utf-8")
-    if as_json:
-        show_json({**as_values(summary), "page": page, "table": table})
-        return
-    print(text)
-    print(f"{page} (open it in a browser) and {table}")
+    shown = page_of(summary, _as_run(config, changes or []))
+    _show(output, config.stem, shown, text, as_values(summary) if as_json else None)
 
 
 def _on_real_training(
     config: Path, output: Path, workers: int | None, changes: Sequence[str], as_json: bool
 ) -> None:
-    """A benchmark whose file names a campaign: real runs in the sandbox, a table, no page."""
+    """A benchmark whose file names a campaign: real runs in the sandbox."""
     from evo.benchmark.real.cells import real_cells
+    from evo.benchmark.real.page import real_page
     from evo.benchmark.real.settings import read_real
     from evo.benchmark.real.summary import play_real, real_markdown, real_values
 
     settings = read_real(config, changes)
     cells, where = real_cells(settings), output / CELLS
     results = _followed(play_real(settings, cells, where, workers), len(cells), where)
-    text, table = real_markdown(settings, results), output / f"{config.stem}.md"
+    shown = real_page(settings, results, _as_run(config, changes))
+    values = real_values(settings, results) if as_json else None
+    _show(output, config.stem, shown, real_markdown(settings, results), values)
+
+
+def _as_run(config: Path, changes: Sequence[str]) -> str:
+    """The file, and what the command changed of it."""
+    return "\n".join([config.read_text(encoding="utf-8"), *(f"# --set {one}" for one in changes)])
+
+
+def _show(
+    folder: Path, name: str, shown: Page, text: str, values: Mapping[str, Any] | None
+) -> None:
+    """Write the page and the Markdown table beside each other, and print the table, or `values` as JSON."""
+    from evo.report.page import render
+
+    page, table = folder / f"{name}.html", folder / f"{name}.md"
+    page.write_text(render(shown), encoding="utf-8")
     table.write_text(text, encoding="utf-8")
-    if as_json:
-        show_json({**real_values(settings, results), "table": table})
+    if values is not None:
+        show_json({**values, "page": page, "table": table})
         return
     print(text)
-    print(table)
+    print(f"{page} (open it in a browser) and {table}")
 
 
 def _followed(coming: Iterator[Any], total: int, folder: Path) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,11 @@ def test_contestants_run_for_real_within_their_seconds_and_a_second_call_runs_no
     assert again["standings"] == first["standings"]
     assert {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")} == kept
     assert "no ranking claimed" in (out / "real.md").read_text()
+    page = (out / "real.html").read_text()
+    assert "no ranking claimed" in page and "What each recommends" in page
+    assert {one["contestant"] for one in first["standings"]} <= set(
+        re.findall(r"<td>(\w+)</td>", page)
+    )
 
 
 def test_a_setting_is_trained_with_its_knobs_and_one_that_fails_counts_as_bad(

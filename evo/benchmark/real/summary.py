@@ -105,38 +105,56 @@ def mean_of(values: Sequence[float]) -> Mean:
     return Mean(mean, mean - half, mean + half)
 
 
-def real_markdown(config: RealConfig, results: Sequence[RealResult]) -> str:
-    """The table in Markdown, with what its columns mean."""
+COLUMNS = (
+    "contestant",
+    "less the seed",
+    "each seed",
+    "optimism",
+    "ours less it",
+    "runs",
+    "failed",
+)
+
+
+def real_headline(results: Sequence[RealResult]) -> str:
+    """How much may be read out of so many seeds."""
     seeds = len({one.cell.seed for one in results})
-    heads = [
-        "contestant",
-        "less the seed",
-        "each seed",
-        "optimism",
-        "ours less it",
-        "runs",
-        "failed",
-    ]
-    rows = [
-        [
-            one.contestant,
-            _told(one.difference),
-            ", ".join(f"{value:+.4f}" for value in one.by_seed),
-            "" if math.isnan(one.optimism) else f"{one.optimism:+.4f}",
-            "" if one.minus is None else _told(one.minus),
-            f"{one.runs:.0f}",
-            f"{one.failed:.1f}",
-        ]
-        for one in real_standings(results, config.contestants)
-    ]
-    parts = [
-        f"**Real training, {seeds} seeds a contestant: intervals, and no ranking claimed from them.**",
-        "",
+    return (
+        f"Real training, {seeds} seeds a contestant: intervals, and no ranking claimed from them."
+    )
+
+
+def real_legend(config: RealConfig) -> str:
+    """What the columns mean."""
+    return (
         f"val_bpb of what each recommends after {config.seconds:g} slot seconds, final race included, less the "
         f"seed's on the same {config.judged_blocks} fresh blocks; below 0 is better. Brackets: 95 % intervals "
-        "over seeds. Optimism: that less the gain it believed in. Contestants stand in the order of the file.",
+        "over seeds. Optimism: that less the gain it believed in. Contestants stand in the order of the file."
+    )
+
+
+def real_row(one: RealStanding) -> list[str]:
+    """A contestant's row of COLUMNS."""
+    return [
+        one.contestant,
+        _told(one.difference),
+        ", ".join(f"{value:+.4f}" for value in one.by_seed),
+        "" if math.isnan(one.optimism) else f"{one.optimism:+.4f}",
+        "" if one.minus is None else _told(one.minus),
+        f"{one.runs:.0f}",
+        f"{one.failed:.1f}",
+    ]
+
+
+def real_markdown(config: RealConfig, results: Sequence[RealResult]) -> str:
+    """The table in Markdown, with what its columns mean."""
+    rows = [real_row(one) for one in real_standings(results, config.contestants)]
+    parts = [
+        f"**{real_headline(results)}**",
         "",
-        *(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows]),
+        real_legend(config),
+        "",
+        *(f"| {' | '.join(line)} |" for line in [COLUMNS, ["---"] * len(COLUMNS), *rows]),
         "",
     ]
     return "\n".join(parts)
