@@ -211,10 +211,7 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         values["data"] = {
             key: _from(path.parent, key, value) for key, value in values["data"].items()
         }
-    if isinstance(values.get("llm"), dict) and isinstance(values["llm"].get("replay"), str):
-        replay = path.parent.resolve() / values["llm"]["replay"]
-        store = replay / "campaign.db" if replay.is_dir() else replay
-        values["llm"] = {**values["llm"], "replay": str(store)}
+    values = with_replay(values, path)
     by_key = {change.partition("=")[0]: change for change in changes}
     try:
         config = Config.model_validate(values)
@@ -224,6 +221,16 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         named = getattr(config, key)
         _text_of(named, f"{blame(key, str(path), by_key)}: {key}: {named}")
     return config
+
+
+def with_replay(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The values with `llm.replay` taken from the file's folder; a folder there stands for its store."""
+    llm = values.get("llm")
+    if not isinstance(llm, dict) or not isinstance(llm.get("replay"), str):
+        return values
+    replay = path.parent.resolve() / llm["replay"]
+    store = replay / "campaign.db" if replay.is_dir() else replay
+    return {**values, "llm": {**llm, "replay": str(store)}}
 
 
 def _text_of(path: Path, name: str) -> str:

@@ -12,16 +12,20 @@ from time import process_time
 
 import numpy as np
 
-from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
+from evo.benchmark.asking import Asking, open_model
+from evo.benchmark.contestants import ASKING, CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem
 from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
 from evo.benchmark.racing import raced
+from evo.campaign.budget import Budget
 
 VERSION = 3  # of what a cell holds and how it comes about; a new one computes everything anew
 POINTS = 40  # of an anytime curve
+FIGURES = ("start_regret", "cpu_seconds", "llm_tokens", "llm_dollars")
+SETTABLE = ("ours", "ours with llm")  # whom the settings of ours are for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,19 @@ class Cell:
     objectives: tuple[str, ...] = (ERROR,)
     digest: str = ""
     ours: str = ""  # settings of ours that differ from its defaults, as JSON
+    asking: str = ""  # of those that ask a model: which, and what it may cost, as JSON
 
     @property
     def key(self) -> str:
         """The content key that the result is kept under."""
         text = json.dumps([VERSION, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def search(self) -> str:
+        """What a model is told of the cell: nothing that it could know the landscape by."""
+        text = f"{self.landscape} {self.contestant} {self.seed}"
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,8 @@ class Result:
     curve: tuple[float, ...]
     start_regret: float
     cpu_seconds: float
+    llm_tokens: int = 0
+    llm_dollars: float | None = 0.0  # None: a price is unknown
 
 
 @dataclass
@@ -83,15 +96,21 @@ class _Played:
     seconds: list[float]  # spent, after each run
 
 
-def compute(cell: Cell) -> Result:
-    """Play one cell out. The same cell gives the same result."""
+def compute(cell: Cell, folder: Path | None = None) -> Result:
+    """Play one cell out. The same cell gives the same result, as far as a model does.
+
+    `folder`: where calls of a model are recorded.
+    """
     began = process_time()
     table, judged = tables_of(cell.landscape)
     landscape = Landscape(table, cell.objectives, cell.noise, cell.seed, judged)
     average = landscape.mean_seconds()
     most = int(cell.runs * cell.most_runs)
+    asking = Asking.model_validate_json(cell.asking) if cell.asking else None
+    model, budget = open_model(asking, cell.search, folder) if asking else (None, None)
+    seconds = cell.runs * average
     problem = Problem(
-        table.dials, landscape.objectives, landscape.start, cell.runs * average, most, cell.seed
+        table.dials, landscape.objectives, landscape.start, seconds, most, cell.seed, model
     )
     rng = np.random.default_rng([cell.seed, *cell.contestant.encode()])
     contestant = _contestant(cell, problem, rng)
@@ -102,12 +121,22 @@ def compute(cell: Cell) -> Result:
     regret = _regret_on(landscape)
     curve = _curve(played, regret, landscape.start, problem.seconds)
     start = regret((landscape.start,))
-    return Result(cell, seen, after, curve, start, process_time() - began)
+    spent = process_time() - began
+    return Result(cell, seen, after, curve, start, spent, *_asked(asking, budget))
+
+
+def _asked(asking: Asking | None, budget: Budget | None) -> tuple[int, float | None]:
+    """Tokens and dollars of a cell."""
+    if asking is None or budget is None:
+        return 0, 0.0
+    spent = budget.spent()
+    return spent.llm_tokens, spent.llm_dollars if asking.priced else None
 
 
 def _contestant(cell: Cell, problem: Problem, rng: np.random.Generator) -> Contestant:
-    if cell.contestant == "ours":
-        return Ours(problem, rng, OursSettings.model_validate_json(cell.ours or "{}"))
+    if cell.contestant in SETTABLE:
+        settings = OursSettings.model_validate_json(cell.ours or "{}")
+        return Ours(problem, rng, settings, asks=cell.contestant in ASKING)
     return contestant_of(cell.contestant)(problem, rng)
 
 
@@ -190,7 +219,7 @@ def _curve(
 
 def digest_of(contestant: str) -> str:
     """What stands for a contestant's file in a cell's key; "" for one of ours."""
-    if contestant in CONTESTANTS:
+    if contestant in CONTESTANTS or contestant in ASKING:
         return ""
     return hashlib.sha256(Path(contestant).read_bytes()).hexdigest()[:16]
 
@@ -200,7 +229,8 @@ def kept(cell: Cell, folder: Path) -> Result | None:
     try:
         raw = json.loads((folder / f"{cell.key}.json").read_text(encoding="utf-8"))
         picks = Pick(**raw["published"]), Pick(**raw["raced"])
-        return Result(cell, *picks, tuple(raw["curve"]), raw["start_regret"], raw["cpu_seconds"])
+        figures = {name: raw[name] for name in FIGURES}
+        return Result(cell, *picks, tuple(raw["curve"]), **figures)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -209,7 +239,7 @@ def compute_and_keep(cell: Cell, folder: Path) -> Result:
     """Compute a cell unless it is kept already; a kill leaves no half of a file."""
     if (known := kept(cell, folder)) is not None:
         return known
-    result = compute(cell)
+    result = compute(cell, folder)
     draft = folder / f"{cell.key}.{os.getpid()}.new"
     draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
     os.replace(draft, folder / f"{cell.key}.json")

@@ -42,6 +42,8 @@ class Standing:
     by_landscape: Mapping[str, Bounds]  # mean true regret, percentage points
     optimism: Bounds
     runs: float
+    llm_tokens: float  # of a cell
+    llm_dollars: float | None  # None: a price is unknown
     beaten: Bounds | None
     gap: Bounds | None
 
@@ -66,11 +68,18 @@ def standings(
                 {k: bootstrap({k: v}, _mean) for k, v in regrets[name].items()},
                 bootstrap(optimism, _mean),
                 float(np.mean([pick(one).runs for one in found])),
+                float(np.mean([one.llm_tokens for one in found])),
+                _dollars(found),
                 None if mine is None or other is None else improvement(mine, other),
                 None if mine is None or other is None else gap(mine, other),
             )
         )
     return sorted(table, key=lambda one: one.regret.value)
+
+
+def _dollars(found: Sequence[Result]) -> float | None:
+    known = [one.llm_dollars for one in found if one.llm_dollars is not None]
+    return float(np.mean(known)) if len(known) == len(found) else None
 
 
 def interquartile_mean(scores: Scores) -> Bounds:

@@ -51,12 +51,13 @@ def _standings(
     if name == "published":
         figures.append(_optimism(summary, hue))
     claim = " Superiority is claimed from this table alone." if name == "raced" else ""
-    shown = (_table(table, summary.config.landscapes),)
+    shown = (_table(table, summary),)
     return Section(name, HEADS[name], (f"{title}.{claim}",), figures, shown)
 
 
-def _table(standings: Sequence[Standing], landscapes: Sequence[str]) -> Table:
-    return Table(columns(landscapes), [row(one, landscapes) for one in standings])
+def _table(standings: Sequence[Standing], summary: Summary) -> Table:
+    landscapes, asked = summary.config.landscapes, summary.asked
+    return Table(columns(landscapes, asked), [row(one, landscapes, asked) for one in standings])
 
 
 def _regrets(standings: Sequence[Standing], hue: dict[str, str], name: str) -> Figure:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evo.benchmark.contestants import CONTESTANTS, ContestantError, contestant_of
+from evo.benchmark.asking import Asking
+from evo.benchmark.contestants import ASKING, CONTESTANTS, ContestantError, contestant_of
 from evo.benchmark.contestants.ours import NO_PROOF, OursSettings
 from evo.benchmark.landscapes import ARROW, TABLES, tables_of
 from evo.benchmark.landscapes.table import ERROR, Noise
-from evo.config import ConfigError, read_plain
+from evo.campaign.budget import BudgetSettings
+from evo.config import ConfigError, read_plain, with_replay
 from evo.mistakes import in_words, nearest
+from operators.llm.settings import LlmSettings
 
 
 class BenchConfig(BaseModel):
@@ -43,11 +47,29 @@ class BenchConfig(BaseModel):
         default=0.1, gt=0, lt=1, description="held back for the final race of all but ours"
     )
     leaders: int = Field(default=6, ge=2, description="in that race")
+    llm: LlmSettings | None = None
+    llm_tokens: int | None = Field(default=None, ge=0, description="of one cell, in and out")
+    llm_dollars: float | None = Field(default=None, ge=0, description="of one cell")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _everyone_who_can(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and raw.get("llm") and "contestants" not in raw:
+            return {**raw, "contestants": [*CONTESTANTS, *ASKING]}
+        return raw
+
+    @property
+    def asking(self) -> Asking | None:
+        """The models and what one cell may spend on them."""
+        if self.llm is None:
+            return None
+        budget = BudgetSettings(llm_tokens=self.llm_tokens, llm_dollars=self.llm_dollars)
+        return Asking(llm=self.llm, budget=budget)
 
 
 def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
     """The benchmark in a YAML file. ConfigError when it is wrong; names the file, the key and the fix."""
-    raw = read_plain(path, changes)
+    raw = with_replay(read_plain(path, changes), path)
     by_key = {change.partition("=")[0]: change for change in changes}
     if isinstance(raw.get("contestants"), list):
         here = path.parent
@@ -67,7 +89,25 @@ def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
             contestant_of(name)
         except ContestantError as error:
             raise ConfigError(f"{path}: contestants: {error}") from error
+    _check_models(config, path)
     return config
+
+
+def _check_models(config: BenchConfig, path: Path) -> None:
+    asks = [one for one in config.contestants if one in ASKING]
+    if not asks:
+        return
+    asking = config.asking
+    if asking is None:
+        raise ConfigError(
+            f"{path}: contestants: {asks[0]!r} asks a model; name one under llm: {{endpoints: [...]}}"
+        )
+    if wanting := asking.wanting():
+        raise ConfigError(f"{path}: llm: {', '.join(wanting)} is not set, and {asks[0]!r} needs it")
+    if config.llm_dollars is not None and not asking.priced:
+        raise ConfigError(
+            f"{path}: llm_dollars cannot be kept: give price_in and price_out of every endpoint"
+        )
 
 
 def _check_landscape(name: str, objectives: Sequence[str], path: Path) -> None:

@@ -32,6 +32,11 @@ class Summary:
         return len(self.config.objectives) > 1
 
     @property
+    def asked(self) -> bool:
+        """Whether a model was asked."""
+        return any(one.cell.asking for one in self.results)
+
+    @property
     def tables(self) -> list[tuple[str, str, Sequence[Standing]]]:
         """The tables to show: a name, a title and the standings."""
         if self.several:
@@ -71,8 +76,8 @@ def summarise(config: BenchConfig, results: Sequence[Result]) -> Summary:
     )
 
 
-def columns(landscapes: Sequence[str]) -> list[str]:
-    """The heads of a table of standings."""
+def columns(landscapes: Sequence[str], asked: bool = False) -> list[str]:
+    """The heads of a table of standings; `asked`: a model was."""
     return [
         "contestant",
         "IQM of regret",
@@ -81,11 +86,13 @@ def columns(landscapes: Sequence[str]) -> list[str]:
         "ours is better",
         "ours minus it",
         "runs",
+        *(["tokens", "dollars"] if asked else []),
     ]
 
 
-def row(one: Standing, landscapes: Sequence[str]) -> list[str]:
+def row(one: Standing, landscapes: Sequence[str], asked: bool = False) -> list[str]:
     """One contestant as plain text."""
+    dollars = "unknown" if one.llm_dollars is None else f"{one.llm_dollars:.3f}"
     return [
         one.contestant,
         _share(one.regret),
@@ -96,6 +103,7 @@ def row(one: Standing, landscapes: Sequence[str]) -> list[str]:
         else f"{one.beaten.value:.0%} [{one.beaten.low:.0%}, {one.beaten.high:.0%}]",
         _points(one.gap, signed=True),
         f"{one.runs:.0f}",
+        *([f"{one.llm_tokens:,.0f}", dollars] if asked else []),
     ]
 
 
@@ -103,8 +111,8 @@ def markdown(summary: Summary) -> str:
     """Both tables in Markdown, with what their columns mean."""
     landscapes, parts = summary.config.landscapes, [f"**{summary.headline}**", "", *legend(summary)]
     for _, title, table in summary.tables:
-        heads = columns(landscapes)
-        rows = [row(one, landscapes) for one in table]
+        heads = columns(landscapes, summary.asked)
+        rows = [row(one, landscapes, summary.asked) for one in table]
         lines = [heads, ["---"] * len(heads), *rows]
         parts += ["", f"{title}.", "", *(f"| {' | '.join(map(_cell, line))} |" for line in lines)]
     return "\n".join([*parts, ""])

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.benchmark.cells import Cell, Result, compute_and_keep, digest_of, kept
+from evo.benchmark.asking import make_record
+from evo.benchmark.cells import SETTABLE, Cell, Result, compute_and_keep, digest_of, kept
+from evo.benchmark.contestants import ASKING
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR
 from evo.benchmark.settings import BenchConfig
@@ -20,6 +22,7 @@ def cells_of(config: BenchConfig) -> list[Cell]:
     digests = {name: digest_of(name) for name in config.contestants}
     differs = config.ours.model_dump_json(exclude_defaults=True)
     changed = "" if differs == "{}" else differs
+    asking = config.asking.model_dump_json(exclude_defaults=True) if config.asking else ""
     return [
         Cell(
             landscape,
@@ -32,7 +35,8 @@ def cells_of(config: BenchConfig) -> list[Cell]:
             config.leaders,
             config.objectives,
             digests[contestant],
-            changed if contestant == "ours" else "",
+            changed if contestant in SETTABLE else "",
+            asking if contestant in ASKING else "",
         )
         for seed in range(config.seeds)
         for landscape in config.landscapes
@@ -45,6 +49,8 @@ def play(cells: list[Cell], folder: Path, workers: int | None = None) -> Iterato
     from joblib import Parallel, delayed
 
     folder.mkdir(parents=True, exist_ok=True)
+    if any(one.asking for one in cells):
+        make_record(folder)
     waiting = []
     for cell in cells:
         known = kept(cell, folder)

@@ -44,7 +44,9 @@ class Proposer:
         check_source: Callable[[str], str | None],
         surroundings: Surroundings,
         exact: bool = False,
+        people: Callable[[int | None], list[Candidate]] | None = None,
     ) -> None:
+        self._people = people or self._population  # who may be a parent; nobody: the seed is
         self._portfolio = portfolio
         self._tally = tally
         self._lineage = lineage
@@ -67,7 +69,7 @@ class Proposer:
         rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
         seen = upto if upto is not None else self._tally.last_id()
         with self._open_store() as store:
-            people = self._population(upto)
+            people = self._people(upto)
             failed = self._failed(store, people, number, upto)
             pulls = self._pulls(store, upto)
             choice = self._portfolio.choose(rng, lambda one: self._can(one, people, failed), pulls)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from evo.benchmark.contestants import samplers, simple
+from evo.benchmark.contestants import models, samplers, simple
 from evo.benchmark.contestants.contract import Make
 from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.campaign.certifying import CertificationSettings
@@ -23,7 +23,12 @@ CONTESTANTS: Mapping[str, Make] = {
     "ours": Ours,
     "ours, certifying": partial(Ours, settings=OursSettings(certification=CertificationSettings())),
 }
-OURS = frozenset({"ours", "ours, certifying"})  # with a race of their own
+ASKING: Mapping[str, Make] = {  # take part where a model is named
+    "best of n": models.best_of_n,
+    "greedy llm": models.greedy_llm,
+    "ours with llm": partial(Ours, asks=True),
+}
+OURS = frozenset({"ours", "ours, certifying", "ours with llm"})  # with a race of their own
 
 
 class ContestantError(ValueError):
@@ -32,10 +37,11 @@ class ContestantError(ValueError):
 
 def contestant_of(name: str) -> Make:
     """A contestant by name, or from a Python file. ContestantError when it is neither."""
-    if name in CONTESTANTS:
-        return CONTESTANTS[name]
+    own = {**CONTESTANTS, **ASKING}
+    if name in own:
+        return own[name]
     if not name.endswith(".py"):
-        known = ", ".join(CONTESTANTS)
+        known = ", ".join(own)
         raise ContestantError(f"there is no contestant {name!r}; known: {known}, or a file.py")
     path = Path(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)

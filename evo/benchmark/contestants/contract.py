@@ -14,6 +14,21 @@ import numpy as np
 
 from evo.benchmark.fronts import nondominated
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
+from operators.llm.prompt_settings import PromptSettings
+from operators.llm_operators import Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What answers in one cell, its endpoints by weight, and how much a prompt may hold.
+
+    `search` stands in every prompt: no two cells ask the same, so a replay gives each its own answers.
+    """
+
+    ask: Ask
+    search: str
+    endpoints: Mapping[str, float] = field(default_factory=dict)
+    prompt: PromptSettings = PromptSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +36,7 @@ class Problem:
     """What every contestant is told: the dials, where to start, and what it may spend.
 
     `seconds` of training in all, in `runs` at most. `seed` numbers the cell. Less is better
-    in everything shown.
+    in everything shown. `model`: what may be asked, where the benchmark names one.
     """
 
     dials: tuple[Dial, ...]
@@ -30,6 +45,7 @@ class Problem:
     seconds: float
     runs: int
     seed: int
+    model: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)

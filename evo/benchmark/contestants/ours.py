@@ -1,8 +1,7 @@
-"""Ours without a language model: the campaign's own search, run by run on a landscape.
+"""Ours: the campaign's own search, run by run on a landscape.
 
 The classes are those that `evo run` uses - portfolio, operators, proposer, tally with its posteriors, policy,
-leaders' race - and variants are real sources whose knobs are the landscape's dials. Only the sandbox is
-missing, and the store lies in memory.
+leaders' race - and variants are real sources. Only the sandbox is missing.
 """
 
 from __future__ import annotations
@@ -13,36 +12,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from evo.benchmark.contestants.contract import Problem, Wish
-from evo.benchmark.landscapes.table import Dial, Setting, Shown
+from evo.benchmark.contestants.sources import Sources
+from evo.benchmark.landscapes.table import Setting, Shown
 from evo.benchmark.racing import RUNG, affordable
 from evo.campaign.certifying import Certification, CertificationSettings, Decision
 from evo.campaign.policy import Policy, PolicySettings
-from evo.campaign.proposing import Proposer
-from evo.campaign.scenes import Surroundings
-from evo.campaign.tally import Key, Tally
+from evo.campaign.tally import Key
 from evo.config import Config
-from operators.portfolio import Portfolio
-from operators.registry import build_operators
-from operators.source.knobs import read_knobs
-from population.archive import Objective
-from population.fingerprint import fingerprint
-from population.lineage import Lineage
-from population.reading import variant_by_fingerprint
-from population.records import Measured
 from population.selection import SelectionSettings
-from population.store import Store
-from population.variant import (
-    Measurement,
-    Order,
-    Outcome,
-    Proposal,
-    Purpose,
-    Status,
-    Variant,
-    variant_id,
-)
+from population.variant import Order, Purpose
 
-MOST_FAILED = 50  # proposals in a row without a new child, before the search is over
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05
 
@@ -59,32 +38,28 @@ class OursSettings(BaseModel):
 
 
 NO_PROOF = OursSettings()
+WITH_MODEL = {"llm_mutate": 3.0, "llm_crossover": 1.0, "hybrid": 1.0}  # beside those without
 
 
 class Ours:
-    """One campaign as a contestant. Certification costs runs that choose nobody: off unless asked for."""
+    """One campaign as a contestant. Certification costs runs that choose nobody: off unless asked for.
+
+    `asks`: operators with a model take part, too.
+    """
 
     def __init__(
-        self, problem: Problem, rng: np.random.Generator, settings: OursSettings = NO_PROOF
+        self,
+        problem: Problem,
+        rng: np.random.Generator,
+        settings: OursSettings = NO_PROOF,
+        asks: bool = False,
     ) -> None:
         self._problem, self._policy_settings = problem, settings.policy
-        source = source_of(problem.dials, problem.start)
-        root = Variant(variant_id(source), source, fingerprint(source))
-        self._store, self._lineage = _Kept.in_memory(), Lineage()
-        self._settings = {root.id: problem.start}
-        self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
-        objectives = [Objective(name=one) for one in problem.objectives]
-        self.tally = Tally(objectives, root.id, family=self._lineage)
-        weights = settings.operators
-        self._proposer = Proposer(
-            Portfolio(build_operators(weights), weights),
-            self.tally,
-            self._lineage,
-            settings.selection,
-            lambda: self._store,
-            lambda source: None,
-            Surroundings(int(rng.integers(2**31)), "", RUNG, "a recorded table"),
-        )
+        seed = int(rng.integers(2**31))
+        weights = {**settings.operators, **(WITH_MODEL if asks else {})}
+        model = problem.model if asks else None
+        self._sources = Sources(problem, seed, weights, settings.selection, model)
+        self.tally = self._sources.tally
         self.policy = Policy(settings.policy, self.tally, RUNG)
         self.certification = Certification(settings.certification, self.tally, RUNG)
         self.decisions: list[Decision] = []
@@ -92,7 +67,7 @@ class Ours:
         self._order: Order | None = None
         self._spent = 0.0
         self._seconds: dict[str, float] = {}
-        self._proposals, self._racing, self._over = 1, False, False
+        self._racing, self._over = False, False
 
     def ask(self) -> Wish | None:
         """The policy's next duty, in the order of the evaluation lane."""
@@ -102,18 +77,14 @@ class Ours:
         if self._order is None:
             return None
         order = self._order
-        return Wish(self._settings[order.variant_id], order.block, order.repeat)
+        return Wish(self._sources.settings[order.variant_id], order.block, order.repeat)
 
     def tell(self, wish: Wish, shown: Shown) -> None:
         """Record the run."""
         assert self._order is not None, "told of a run that was not asked for"
-        metrics = dict(zip(self._problem.objectives, shown.values, strict=True))
-        measurement = Measurement(
-            self._order, Status.OK, metrics=metrics, wall_seconds=shown.seconds
-        )
         self._spent += shown.seconds
         self._seconds[self._order.variant_id] = shown.seconds
-        self.tally.add(Measured(self._store.add_measurement(measurement), measurement))
+        self._sources.record(self._order, shown)
         if self._order.purpose is Purpose.SCREEN:
             self._ready.remove(self._order.variant_id)
         if self._order.purpose is Purpose.RACE and self.certification.race is not None:
@@ -123,22 +94,22 @@ class Ours:
         """The winner of the leaders' race, else the best by belief."""
         front = self.tally.front(RUNG)
         chosen = self.policy.leaders.winner() or (front[0] if front else self.tally.seed_id)
-        return self._settings[chosen]
+        return self._sources.settings[chosen]
 
     def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
         """The front and what is believed of it; the seed before there is one."""
         front, names = self.tally.front(RUNG), self._problem.objectives
         found = {one: self.tally.believed(one, RUNG) for one in front or [self.tally.seed_id]}
         return {
-            self._settings[one]: tuple(values[name].mean for name in names)
+            self._sources.settings[one]: tuple(values[name].mean for name in names)
             for one, values in found.items()
         }
 
     def believed(self) -> float:
         """What it believes of the recommended setting's first objective."""
-        (chosen,) = [one for one, setting in self._settings.items() if setting == self.recommend()][
-            :1
-        ]
+        (chosen,) = [
+            one for one, setting in self._sources.settings.items() if setting == self.recommend()
+        ][:1]
         return self.tally.believed(chosen, RUNG)[self._problem.objectives[0]].mean
 
     def _search_is_over(self) -> bool:
@@ -167,23 +138,11 @@ class Ours:
 
     def _propose(self) -> None:
         """One new child, if the operators find one."""
-        for _ in range(MOST_FAILED):
-            self._proposals += 1
-            proposal = self._proposer.propose(self._proposals, None)
-            variant = proposal.variant
-            if variant is not None and proposal.outcome is Outcome.VARIANT:
-                setting = setting_of(self._problem.dials, variant.source)
-                if variant_by_fingerprint(self._store, variant.fingerprint) is None:
-                    self._settings[variant.id] = setting
-                    self._enter(proposal)
-                    self._ready.append(variant.id)
-                    return
-        self._over = True
-
-    def _enter(self, proposal: Proposal) -> None:
-        assert proposal.variant is not None
-        self._store.add_proposal(proposal)
-        self._lineage.add(proposal.variant.id, proposal.parents, proposal.operator)
+        child = self._sources.propose()
+        if child is None:
+            self._over = True
+        else:
+            self._ready.append(child)
 
     def _finish(self) -> Order | None:
         """The leaders' race in what is left of the seconds."""
@@ -205,38 +164,3 @@ class Ours:
 
     def _taken(self, key: Key) -> bool:
         return self.tally.measured(key)
-
-
-class _Kept(Store):
-    """A store that stays open when a proposal is done with it."""
-
-    def close(self) -> None:
-        """Nothing: it lives as long as its contestant."""
-
-
-def source_of(dials: tuple[Dial, ...], setting: Setting) -> str:
-    """A source whose knobs are these dials: numbers by their place, names as choices."""
-    lines = []
-    for dial, at in zip(dials, setting, strict=True):
-        if dial.ordered:
-            lines.append(f"{_name(dial)} = {at}  # knob: int 0 {len(dial.choices) - 1}")
-        else:
-            lines.append(f'{_name(dial)} = "{dial.choices[at]}"  # knob: choice {_words(dial)}')
-    return "\n".join([*lines, ""])
-
-
-def setting_of(dials: tuple[Dial, ...], source: str) -> Setting:
-    """The setting that a source's knobs stand for."""
-    values = {knob.name: knob.value for knob in read_knobs(source)}
-    return tuple(
-        int(values[_name(dial)]) if dial.ordered else dial.choices.index(values[_name(dial)])
-        for dial in dials
-    )
-
-
-def _name(dial: Dial) -> str:
-    return dial.name.upper()
-
-
-def _words(dial: Dial) -> str:
-    return " ".join(map(str, dial.choices))

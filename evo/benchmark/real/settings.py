@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evo.benchmark.contestants import ContestantError, contestant_of
+from evo.benchmark.contestants import ASKING, ContestantError, contestant_of
 from evo.config import ConfigError, read_config, read_plain
 from evo.mistakes import in_words
 
@@ -49,6 +49,10 @@ def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
             contestant_of(name)
         except ContestantError as error:
             raise ConfigError(f"{path}: contestants: {error}") from error
+        if name in ASKING:
+            raise ConfigError(
+                f"{path}: contestants: {name!r} asks a model, and on real training nobody does yet"
+            )
     found = config.model_copy(update={"campaign": (path.parent / config.campaign).resolve()})
     read_config(found.campaign, found.changes)
     return found
