@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from evo.benchmark.contestants import ASKING, CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem
 from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.benchmark.fronts import Volumes
+from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
 from evo.benchmark.racing import raced
@@ -226,21 +226,21 @@ def digest_of(contestant: str) -> str:
 
 def kept(cell: Cell, folder: Path) -> Result | None:
     """The result of an earlier process; None when there is none that can be read."""
+    raw = read_kept(folder, cell.key)
     try:
-        raw = json.loads((folder / f"{cell.key}.json").read_text(encoding="utf-8"))
+        if raw is None:
+            return None
         picks = Pick(**raw["published"]), Pick(**raw["raced"])
         figures = {name: raw[name] for name in FIGURES}
         return Result(cell, *picks, tuple(raw["curve"]), **figures)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 
 def compute_and_keep(cell: Cell, folder: Path) -> Result:
-    """Compute a cell unless it is kept already; a kill leaves no half of a file."""
+    """Compute a cell unless it is kept already."""
     if (known := kept(cell, folder)) is not None:
         return known
     result = compute(cell, folder)
-    draft = folder / f"{cell.key}.{os.getpid()}.new"
-    draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
-    os.replace(draft, folder / f"{cell.key}.json")
+    keep(folder, cell.key, asdict(result))
     return result

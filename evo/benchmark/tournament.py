@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from evo.benchmark.asking import make_record
 from evo.benchmark.cells import SETTABLE, Cell, Result, compute_and_keep, digest_of, kept
 from evo.benchmark.contestants import ASKING
+from evo.benchmark.keeping import play_cells
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR
 from evo.benchmark.settings import BenchConfig
@@ -46,26 +46,10 @@ def cells_of(config: BenchConfig) -> list[Cell]:
 
 def play(cells: list[Cell], folder: Path, workers: int | None = None) -> Iterator[Result]:
     """The results as they come, those of earlier processes first. One process a core by default."""
-    from joblib import Parallel, delayed
-
     folder.mkdir(parents=True, exist_ok=True)
     if any(one.asking for one in cells):
         make_record(folder)
-    waiting = []
-    for cell in cells:
-        known = kept(cell, folder)
-        if known is not None:
-            yield known
-        else:
-            waiting.append(cell)
-    workers = min(workers or os.cpu_count() or 1, max(len(waiting), 1))
-    if workers == 1:
-        yield from (compute_and_keep(cell, folder) for cell in waiting)
-        return
-    with warnings.catch_warnings():  # joblib's, when an interrupted loop lets its workers go
-        warnings.simplefilter("ignore", UserWarning)
-        run = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from run(delayed(compute_and_keep)(cell, folder) for cell in waiting)
+    return play_cells(cells, folder, kept, compute_and_keep, workers or os.cpu_count() or 1)
 
 
 def scale_of(landscape: str, objectives: tuple[str, ...]) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Problem
+from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes.table import ERROR, Setting, Shown
 from evo.benchmark.racing import raced
 from evo.benchmark.real.landscape import JUDGED_FROM, RealLandscape
@@ -149,15 +149,15 @@ def _judged(landscape: RealLandscape, pick: Setting, blocks: int) -> float:
 
 def kept_real(cell: RealCell, folder: Path) -> RealResult | None:
     """The result of an earlier process; None when there is none that can be read."""
+    raw = read_kept(folder, cell.key)
     try:
-        raw = json.loads((folder / f"{cell.key}.json").read_text(encoding="utf-8"))
-        return RealResult(**{**raw, "cell": cell})
-    except (OSError, ValueError, TypeError):
+        return None if raw is None else RealResult(**{**raw, "cell": cell})
+    except TypeError:
         return None
 
 
 def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
-    """Compute a cell on a slot that is free, unless it is kept already; a kill leaves no half of a file."""
+    """Compute a cell on a slot that is free, unless it is kept already."""
     if (known := kept_real(cell, folder)) is not None:
         return known
     config = read_config(Path(cell.campaign), cell.changes)
@@ -165,9 +165,7 @@ def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
         bench = open_bench(config, folder / f"slot-{at}", {})
         source = config.train.read_text(encoding="utf-8")
         result = compute_real(cell, bench, bench.slots[at], source)
-    draft = folder / f"{cell.key}.{os.getpid()}.new"
-    draft.write_text(json.dumps(asdict(result)), encoding="utf-8")
-    os.replace(draft, folder / f"{cell.key}.json")
+    keep(folder, cell.key, asdict(result))
     return result
 
 

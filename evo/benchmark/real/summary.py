@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from evo.analysis.student import t_quantile
+from evo.benchmark.keeping import play_cells
 from evo.benchmark.real.cells import (
     RealCell,
     RealResult,
@@ -50,25 +50,9 @@ def play_real(
     config: RealConfig, cells: Sequence[RealCell], folder: Path, workers: int | None = None
 ) -> Iterator[RealResult]:
     """The results as they come, those of earlier processes first. One process a slot by default."""
-    from joblib import Parallel, delayed
-
-    folder.mkdir(parents=True, exist_ok=True)
-    waiting = []
-    for cell in cells:
-        known = kept_real(cell, folder)
-        if known is not None:
-            yield known
-        else:
-            waiting.append(cell)
     able = slots_of(config)
-    workers = min(workers or able, able, max(len(waiting), 1))
-    if workers == 1:
-        yield from (compute_and_keep_real(cell, folder) for cell in waiting)
-        return
-    with warnings.catch_warnings():  # joblib's, when an interrupted loop lets its workers go
-        warnings.simplefilter("ignore", UserWarning)
-        run = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        yield from run(delayed(compute_and_keep_real)(cell, folder) for cell in waiting)
+    workers = min(workers or able, able)
+    return play_cells(cells, folder, kept_real, compute_and_keep_real, workers)
 
 
 def real_standings(results: Sequence[RealResult], names: Sequence[str]) -> list[RealStanding]:
