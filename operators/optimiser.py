@@ -1,6 +1,6 @@
-"""The one door to classical optimisers: rows in, one setting out. No state of its own.
+"""The one door to classical optimisers: rows in, settings out. No state between two proposals.
 
-A study is rebuilt from what was measured each time it is asked, so that it knows what anyone tried and
+A study is rebuilt from what was measured for each proposal, so that it knows what anyone tried and
 a resumed campaign goes on where it was.
 """
 
@@ -43,40 +43,45 @@ class Told:
     value: float
 
 
-def suggest_tpe(
-    knobs: Sequence[Knob], told: Sequence[Told], rng: np.random.Generator
-) -> dict[str, Value]:
-    """Values for these knobs by a tree-structured Parzen estimator (Bergstra et al. 2011; Optuna).
+class Parzen:
+    """A tree-structured Parzen estimator (Bergstra et al. 2011; Optuna) of these knobs.
 
-    Settings that lack a knob or lie outside its range are not told.
+    Settings that lack a knob or lie outside its range are not told. Telling is what takes time: ask one
+    as often as suggestions are wanted.
     """
-    import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(n_startup_trials=1, seed=int(rng.integers(2**31)))
-    study = optuna.create_study(sampler=sampler)
-    spaces = {knob.name: _distribution(knob) for knob in knobs}
-    row = _row_class()
-    now = datetime.now()
-    for one in _inside(knobs, told):
-        params = {knob.name: _param(knob, one.values[knob.name]) for knob in knobs}
-        study.add_trial(
-            row(
-                number=-1,
-                trial_id=-1,
-                state=optuna.trial.TrialState.COMPLETE,
-                value=one.value,
-                datetime_start=now,
-                datetime_complete=now,
-                params=params,
-                distributions=spaces,
-                user_attrs={},
-                system_attrs={},
-                intermediate_values={},
+    def __init__(
+        self, knobs: Sequence[Knob], told: Sequence[Told], rng: np.random.Generator
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(n_startup_trials=1, seed=int(rng.integers(2**31)))
+        self._knobs, self._study = knobs, optuna.create_study(sampler=sampler)
+        spaces = {knob.name: _distribution(knob) for knob in knobs}
+        row, now = _row_class(), datetime.now()
+        for one in _inside(knobs, told):
+            params = {knob.name: _param(knob, one.values[knob.name]) for knob in knobs}
+            self._study.add_trial(
+                row(
+                    number=-1,
+                    trial_id=-1,
+                    state=optuna.trial.TrialState.COMPLETE,
+                    value=one.value,
+                    datetime_start=now,
+                    datetime_complete=now,
+                    params=params,
+                    distributions=spaces,
+                    user_attrs={},
+                    system_attrs={},
+                    intermediate_values={},
+                )
             )
-        )
-    trial = study.ask()
-    return {knob.name: _asked(trial, knob) for knob in knobs}
+
+    def suggest(self) -> dict[str, Value]:
+        """Values for the knobs, drawn anew."""
+        trial = self._study.ask()
+        return {knob.name: _asked(trial, knob) for knob in self._knobs}
 
 
 def suggest_cmaes(

@@ -6,13 +6,13 @@ the best: what was good there is worth a try here, but what was bad there may be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from operators.operator import Draft, Kin, ProposalFailed, Request
-from operators.optimiser import Method, suggest_cmaes, suggest_tpe
+from operators.optimiser import Method, Parzen, suggest_cmaes
 from operators.source.constants import with_settings
 from operators.source.knobs import KnobKind, Value, range_text, same_value
 from operators.space import Space
@@ -44,8 +44,9 @@ class Tune:
     def propose(self, request: Request) -> Draft:
         """The parent with other constants. ProposalFailed when it has none, or all near was tried."""
         source, space = request.parent("parent").source, Space.of(request)
+        suggest = self._suggester(space, request.rng)
         for _ in range(DRAWS):
-            values = self._suggest(space, request.rng)
+            values = suggest()
             moved = {
                 name: value
                 for name, value in values.items()
@@ -58,15 +59,19 @@ class Tune:
                 return Draft(child, idea_of(moved, space, self._settings.method))
         raise ProposalFailed("all that the optimiser suggests was tried before")
 
-    def _suggest(self, space: Space, rng: np.random.Generator) -> dict[str, Value]:
+    def _suggester(
+        self, space: Space, rng: np.random.Generator
+    ) -> Callable[[], Mapping[str, Value]]:
+        """What gives one suggestion after the other."""
         most, relatives = self._settings.told, space.relatives()
         numeric = [knob for knob in space.knobs if knob.kind is not KnobKind.CHOICE]
         if self._settings.method is Method.CMAES and len(numeric) > 1:
-            return suggest_cmaes(numeric, space.told()[-most:], relatives, space.start, rng)
-        told = space.told(waiting=True)[-most:]
-        few = len(space.knobs) <= FEW_KNOBS
-        knobs = space.knobs if few else space.drawn(MOST_KNOBS, rng)
-        return suggest_tpe(knobs, [*relatives[:RELATIVES], *told], rng)
+            own = space.told()[-most:]
+            return lambda: suggest_cmaes(numeric, own, relatives, space.start, rng)
+        told = [*relatives[:RELATIVES], *space.told(waiting=True)[-most:]]
+        if len(space.knobs) <= FEW_KNOBS:
+            return Parzen(space.knobs, told, rng).suggest
+        return lambda: Parzen(space.drawn(MOST_KNOBS, rng), told, rng).suggest()
 
 
 def idea_of(moved: Mapping[str, Value], space: Space, method: Method) -> str:
