@@ -42,6 +42,11 @@ class Found(Mapping[str, Estimate]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def all(self) -> dict[str, Estimate]:
+        """Every estimate, each made once."""
+        made = ((name, belief.estimate(self._variant_id)) for name, belief in self._beliefs.items())
+        return {name: one for name, one in made if one is not None}
+
 
 class RungBeliefs:
     """All metrics of a rung up to some row, and the front of it. Not thread-safe."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from population.variant import Outcome, Purpose
 LEAST_COST = 0.5  # runs; a proposal that gave no child still took its turn
 LATEST = 200  # numbers: further behind the newest one no proposal comes back
 NO_SEARCH = {Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE}  # runs that no operator asked for
+
+Believed = Callable[[str], tuple[float, float] | None]  # mean and variance of a variant, by id
 
 
 class Pulls:
@@ -38,7 +42,10 @@ class Pulls:
         with self._lock:
             made = self._read(store)[-self._settings.looked_back :]
         unit = 1.0 if self._exact else self._usual_seconds(upto)
-        found = [self._measured(one, upto, unit) for one in made]
+        believed = cache(
+            lambda variant_id: self._believed(variant_id, upto)
+        )  # siblings share parents
+        found = [self._measured(one, upto, unit, believed) for one in made]
         gains = self._gains([gain for gain, _, _ in found], [var for _, var, _ in found], upto)
         return [
             Pull(self._arm(one), gain, max(cost, LEAST_COST))
@@ -54,7 +61,9 @@ class Pulls:
     def _arm(self, one: Proposed) -> Arm:
         return Arm(one.operator, one.author if one.author in self._endpoints else "")
 
-    def _measured(self, one: Proposed, upto: int | None, unit: float) -> tuple[float, float, float]:
+    def _measured(
+        self, one: Proposed, upto: int | None, unit: float, believed: Believed
+    ) -> tuple[float, float, float]:
         """Difference to the better parent, its variance, and the cost in runs.
 
         The difference is NaN while the child waits, and minus infinity for no child or one that failed.
@@ -64,10 +73,10 @@ class Pulls:
             return -math.inf, 0.0, cost
         rows = self._tally.rows(self._rung, upto, variant_id=one.variant_id)
         cost += sum(self._run_cost(row, unit) for row in rows)
-        mine = self._believed(one.variant_id, upto)
+        mine = believed(one.variant_id)
         if mine is None:
             return (-math.inf if rows else math.nan), 0.0, cost
-        parents = [self._believed(parent.variant_id, upto) for parent in one.parents]
+        parents = [believed(parent.variant_id) for parent in one.parents]
         known = [parent for parent in parents if parent is not None]
         if not known:
             return math.nan, 0.0, cost

@@ -153,13 +153,13 @@ class Tally:
         """Estimates by variant and metric, from every run at a rung whatever it was made for."""
         with self._lock:
             known = self._known(rung, upto)
-            return {variant_id: dict(known.found(variant_id)) for variant_id in known}
+            return {variant_id: known.found(variant_id).all() for variant_id in known}
 
     def means(self, rung: str, upto: int | None = None) -> Beliefs:
         """The same without shrinking anything: what the runs average to, for reporting."""
         with self._lock:
             known = self._known(rung, upto)
-            return {variant_id: dict(known.measured(variant_id)) for variant_id in known}
+            return {variant_id: known.measured(variant_id).all() for variant_id in known}
 
     def believed(
         self,
@@ -170,7 +170,7 @@ class Tally:
         """Estimates of one variant by metric; empty without an `ok` run."""
         with self._lock:
             known = self._known(rung, upto)
-            return dict(known.found(variant_id)) if variant_id in known else {}
+            return known.found(variant_id).all() if variant_id in known else {}
 
     def noise_sd(self, rung: str, metric: str, upto: int | None = None) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""
