@@ -130,7 +130,7 @@ class AgentDesk:
         try:
             while role.exit_code is None:
                 role.tick(POLL_SECONDS)
-            return role.log_tail(SAID_BYTES), role.exit_code
+            return role.log.text(SAID_BYTES), role.exit_code
         finally:
             role.close()
 

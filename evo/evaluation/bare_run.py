@@ -39,6 +39,6 @@ def run_source(
     try:
         while role.exit_code is None:
             role.tick(POLL_SECONDS)
-        return role.last_line(LINE_CHARACTERS), role.exit_code
+        return role.log.last_line(LINE_CHARACTERS), role.exit_code
     finally:
         role.close()

@@ -206,7 +206,7 @@ class Evaluator:
         found.heard = run.trainer.heard
         saved = found.heard.readings.get(SAVE)
         found.cpu_seconds = saved.cpu_seconds if saved else run.trainer.cpu_seconds()
-        found.log_tail = run.trainer.log_tail(LOG_CHARACTERS)
+        found.log_tail = run.trainer.log.text(LOG_CHARACTERS)
 
     @contextmanager
     def _run(

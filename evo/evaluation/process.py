@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import re
 import select
 import subprocess
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from evo.evaluation.cgroups import Group, parents
+from evo.evaluation.log import Log
 from evo.evaluation.sandbox import Launch
 from evo.evaluation.starting import start
 from evo.evaluation.tree import ProcessTree, Reading, folder_bytes, started_at, sweep
@@ -29,14 +29,9 @@ LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
 MOST_FILES = 20_000
 THREADS_PER_PROCESS = 8
 MEMORY_SLACK_MB = 64
-TAIL_BYTES = 64 << 10
 READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from looking at the clock
 MARK = "EVOTRAIN_MARK"
 CURVE_POINTS = 64
-OUT_OF_MEMORY = re.compile(
-    r"MemoryError|OutOfMemoryError|out of memory|can't allocate memory|Cannot allocate memory"
-)
-CONTROL = re.compile(r"[^\n\t\x20-\x7e\u00a0-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Ended(Exception):
@@ -96,9 +91,8 @@ class RoleProcess:
         self.replies = bytearray()
         self.exit_code: int | None = None
         self._mark = uuid.uuid4().hex
-        self._tail = bytearray()
-        self._keeps_log = True
-        self._written = self._records = 0
+        self.log = Log()
+        self._records = 0
         self._partial = b""
         self._launch = launch
         self._started = False  # the sandbox says so
@@ -159,13 +153,13 @@ class RoleProcess:
         if self.exit_code is None:
             return
         if not self._started:
-            raise Ended(Status.LOST, f"the sandbox did not start: {self.last_line()}")
+            raise Ended(Status.LOST, f"the sandbox did not start: {self.log.last_line()}")
         self._must_not_be_killed(self.exit_code)
-        if OUT_OF_MEMORY.search(self._text()):
-            raise Ended(Status.OUT_OF_MEMORY, self.last_line())
+        if self.log.says_out_of_memory():
+            raise Ended(Status.OUT_OF_MEMORY, self.log.last_line())
         if self.exit_code == 0:
             raise Ended(Status.REJECTED, "the script ended without run.finish(model)")
-        said = self.last_line() or f"ended with exit code {self.exit_code}"
+        said = self.log.last_line() or f"ended with exit code {self.exit_code}"
         raise Ended(Status.CRASHED, said)
 
     def _must_not_be_killed(self, exit_code: int) -> None:
@@ -264,11 +258,8 @@ class RoleProcess:
             self._poll.unregister(fd)
 
     def _hear_log(self, got: bytes) -> None:
-        self._written += len(got)
-        if self._keeps_log:
-            self._tail += got
-            del self._tail[:-TAIL_BYTES]
-        if self._written > self.limits.output_bytes:
+        self.log.hear(got)
+        if self.log.written > self.limits.output_bytes:
             raise Ended(Status.CRASHED, f"more than {self.limits.output_bytes >> 20} MB of output")
 
     def _hear_records(self, got: bytes) -> None:
@@ -311,19 +302,7 @@ class RoleProcess:
         """Forget nothing, but keep nothing more: from here on the role knows hidden text."""
         if self._wires.log in self._inputs():
             self._read(self._wires.log)
-        self._keeps_log = False
-
-    def log_tail(self, most_bytes: int) -> str:
-        """The last lines of output, without control characters."""
-        return self._text()[-most_bytes:]
-
-    def last_line(self, most: int = 300) -> str:
-        """The last line of output, at most so many characters."""
-        lines = self._text().strip().splitlines()
-        return lines[-1].strip()[:most] if lines else ""
-
-    def _text(self) -> str:
-        return CONTROL.sub("", self._tail.decode(errors="replace"))
+        self.log.kept = False
 
     def peak_bytes(self) -> int:
         """The peak memory of the whole tree so far, in bytes."""
@@ -388,7 +367,7 @@ class RoleProcess:
             self.tick(POLL_SECONDS / 10)
         if self.exit_code is not None:
             self._must_not_be_killed(self.exit_code)
-        said = f": {self.last_line()}" if self._keeps_log else ""  # else it may hold hidden text
+        said = f": {self.log.last_line()}" if self.log.kept else ""  # else it may hold hidden text
         raise Ended(Status.REJECTED, f"it stopped answering{said}")
 
     def shared(self, size: int) -> bytearray:
