@@ -93,16 +93,16 @@ class RungBeliefs:
 
     def _take(self, row: Measured) -> None:
         order = row.measurement.order
-        again = order.variant_id in self._found
+        moved = order.variant_id in self._found or order.variant_id == self._seed_id
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"measurement {row.id} has {metric} = {value}")
             self._of(metric).add(order.variant_id, order.block, value)
             belief = self._beliefs[metric]
             if isinstance(belief, Posteriors):
-                belief.forget(order.variant_id)
+                moved |= belief.forget(order.variant_id)
         self._found.setdefault(order.variant_id, Found(self._beliefs, order.variant_id))
-        if again or order.variant_id == self._seed_id:
+        if moved:
             self._fresh = None  # a member may have become worse, so that others come back
         elif self._fresh is not None:
             self._fresh.add(order.variant_id)

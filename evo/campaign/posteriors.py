@@ -69,13 +69,18 @@ class Posteriors:
             self._known.clear()
         return changes + self._fits
 
-    def forget(self, variant_id: str) -> None:
-        """A row of this variant came or went: its belief and those that hang on it are stale."""
-        waiting = [variant_id]
+    def forget(self, variant_id: str) -> bool:
+        """A row of this variant came or went: its belief and those that hang on it are stale.
+
+        Whether any hung on it: a child may be measured before its parent is.
+        """
+        waiting, stale = [variant_id], 0
         while waiting:
             one = waiting.pop()
+            stale += 1
             self._known.pop(one, None)
             waiting.extend(self._hang_on.pop(one, ()))
+        return stale > 1
 
     def estimate(self, variant_id: str) -> Estimate | None:
         """What is believed of one variant; None without a run."""
