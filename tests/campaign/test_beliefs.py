@@ -125,6 +125,21 @@ def screened(variant_id: str, score: float, id: int, block: int = 0) -> Measured
     return Measured(id, Measurement(order, Status.OK, metrics=metrics))
 
 
+def test_an_ancestor_measured_after_its_descendant_moves_the_front_as_if_it_had_come_first():
+    scores = [(SEED, 2.0, 0), (SEED, 2.2, 1), (SEED, 1.8, 2), ("e", 1.9, 0), ("c", 2.34, 0)]
+    rows = [screened(name, score, at, block) for at, (name, score, block) in enumerate(scores, 1)]
+    tally = Tally(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
+    for one in rows:
+        tally.add(one)
+    assert tally.front("proxy")
+    late = screened("a", 2.27, 6)  # what "e" is centred on from now on
+    tally.add(late)
+    afresh = Tally(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
+    for one in [*rows, late]:
+        afresh.add(one)
+    assert tally.front("proxy") == afresh.front("proxy") == [SEED]
+
+
 def failing(variant_id: str, id: int) -> Measured:
     order = Order(variant_id, "proxy", 0, 0, Purpose.SCREEN)
     return Measured(id, Measurement(order, Status.CRASHED, "boom"))
