@@ -85,6 +85,7 @@ class Findings:
     minimise: bool
     rung: str
     seed_id: str
+    seed: Ranked | None  # what the search believes of it; None before it has a score
     best_id: str | None
     leader_id: str | None
     search: Comparison | None
@@ -105,7 +106,8 @@ class Findings:
 
 def find(record: Record, source_of: Callable[[str], str]) -> Findings:
     """The findings of what is recorded so far, from the first measurement on."""
-    front = front_of(record, ranking(record))
+    ranked = ranking(record)
+    front = front_of(record, ranked)
     best = front[0].variant_id if front else None
     leader = _compared(record) or next(
         (one.variant_id for one in front if one.variant_id != record.seed_id), None
@@ -125,6 +127,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         minimise=record.objective.direction == "minimise",
         rung=record.proxy,
         seed_id=record.seed_id,
+        seed=next((one for one in ranked if one.variant_id == record.seed_id), None),
         best_id=best,
         leader_id=leader,
         search=search,

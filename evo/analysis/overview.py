@@ -14,7 +14,7 @@ from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
 from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
 from evo.analysis.prompts import Prompts
-from evo.analysis.ranking import Earning, Ranked, earnings, front_of, ranking
+from evo.analysis.ranking import Earning, Ranked, earnings
 from evo.analysis.record import Record
 from population.records import Spent
 from population.variant import Purpose
@@ -80,7 +80,6 @@ def overview(
 ) -> Overview:
     """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]
-    ranked = ranking(record)
     spent = record.spent
     used = {
         "variants": spent.variants - 1,  # the seed is nobody's child
@@ -96,8 +95,8 @@ def overview(
         budget={name: Used(used[name], limits.get(name)) for name in used},
         measurements=by_status(attempts),
         proposals=dict(Counter(made.outcome.value for made in record.proposals if made.parents)),
-        seed=next((one for one in ranked if one.variant_id == record.seed_id), None),
-        best=next(iter(front_of(record, ranked)), None),
+        seed=findings.seed,
+        best=next(iter(findings.front), None),
         front_size=len(record.front),
         ladder=_ladder(record, terms),
         findings=findings,
