@@ -141,14 +141,14 @@ def _tournament(
 ) -> list[Candidate]:
     from deap import tools
 
-    with _seeded(rng):
+    with drawing_from(rng):
         won = tools.selTournament(entrants, how_many, tournsize=size, fit_attr="preference")
     return [entrant.candidate for entrant in won]
 
 
 @contextmanager
-def _seeded(rng: np.random.Generator) -> Iterator[None]:
-    """Python's global random, seeded from `rng` for one thread; its state is restored."""
+def drawing_from(rng: np.random.Generator) -> Iterator[None]:
+    """DEAP draws from `rng`: Python's global random is seeded from it for one thread and restored."""
     with _GLOBAL_RANDOM:
         state = random.getstate()
         random.seed(int(rng.integers(2**63)))

@@ -31,7 +31,7 @@ FLOORS = {
 EVERYWHERE = {"numpy", "pydantic", "scipy"}
 DOORS = {
     "sqlite_utils": ("population.store", "population.connection", "population.migrations"),
-    "deap": ("population.selection", "population.archive"),
+    "deap": ("population.selection", "population.archive", "evo.benchmark.contestants.genetic"),
     "moocore": ("population.selection", "population.archive", "evo.benchmark.fronts"),
     "optuna": ("operators.optimiser", "evo.benchmark.contestants.samplers"),
     "cmaes": ("operators.optimiser",),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from evo.benchmark.contestants import models, samplers, simple
+from evo.benchmark.contestants import genetic, models, samplers, simple
 from evo.benchmark.contestants.contract import Make
 from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.campaign.certifying import CertificationSettings
@@ -20,6 +20,7 @@ CONTESTANTS: Mapping[str, Make] = {
     "tpe": samplers.tpe,
     "cmaes": samplers.cmaes,
     "nsga2": samplers.nsga2,
+    "nsga2 by deap": genetic.GeneticNsga2,
     "ours": Ours,
     "ours, certifying": partial(Ours, settings=OursSettings(certification=CertificationSettings())),
 }
