@@ -19,7 +19,7 @@ from statistics import fmean
 from evo.analysis.comparison import block_values, paired_differences
 from evo.analysis.ranking import earnings
 from evo.analysis.record import START, Record
-from evo.build import build_campaign
+from evo.assembly.campaign import build_campaign
 from evo.campaign.parts import LoopSettings
 from evo.cli.folder import findings_of
 from evo.cli.following import Follower

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.build import build_campaign
+from evo.assembly.campaign import build_campaign
 from evo.campaign.certifying import CertificationSettings, rule_of
 from evo.campaign.parts import LoopSettings
 from evo.cli.folder import CALIBRATION

@@ -22,7 +22,7 @@ FLOORS = {
     "mistakes": 1,
     "config": 2,
     "folder": 3,
-    "build": 4,
+    "assembly": 4,
     "importing": 4,
     "benchmark": 5,
     "cli": 6,
@@ -202,10 +202,10 @@ def house(root: Path, files: dict[str, str]) -> Imports:
     ("path", "source", "check"),
     [
         ("population/a.py", "def f():\n    import operators.nudge", storey_breaks),
-        ("operators/a.py", "from evo import build", storey_breaks),
+        ("operators/a.py", "from evo import assembly", storey_breaks),
         ("evo/evaluation/a.py", "from ..campaign import board", floor_breaks),
         ("evo/campaign/a.py", "class A:\n    from evo import cli", floor_breaks),
-        ("evo/build.py", "from evo.terminal.live import Live", floor_breaks),
+        ("evo/assembly/campaign.py", "from evo.terminal.live import Live", floor_breaks),
         ("evo/somewhere.py", "", floor_breaks),
         ("operators/a.py", "async def f():\n    from openai import OpenAI", door_breaks),
         ("population/store.py", "import deap.tools", door_breaks),
@@ -219,9 +219,9 @@ def test_a_wrong_arrow_is_seen(tmp_path: Path, path: str, source: str, check: ob
         "population/store.py": "import sqlite_utils, numpy\n",
         "operators/nudge.py": "from population import store\n",
         "evo/campaign/board.py": "from operators.nudge import x\n",
-        "evo/build.py": "import evo.campaign.board\n",
+        "evo/assembly/campaign.py": "import evo.campaign.board\n",
         "evo/terminal/live.py": "import rich.live\n",
-        "evo/cli.py": "from evo import build\nfrom evo.terminal.live import Live\n",
+        "evo/cli.py": "from evo import assembly\nfrom evo.terminal.live import Live\n",
     }
     assert callable(check)
     assert not check(house(tmp_path, fine))

@@ -37,7 +37,7 @@ def calibrate(
     """
     from evo.analysis.calibration import ladder_of, noise_of
     from evo.analysis.record import Record
-    from evo.build import build_campaign
+    from evo.assembly.campaign import build_campaign
     from evo.campaign.certifying import CertificationSettings, rule_of
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, say_line

@@ -68,7 +68,7 @@ def _training(measured: Measurement) -> str:
 
 
 def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Measurement:
-    from evo.build import open_bench
+    from evo.assembly.bench import open_bench
     from evo.config import ConfigError, read_config
     from evo.evaluation.static_check import check_source
     from evo.evaluation.watch import Unwatched

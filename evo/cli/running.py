@@ -156,7 +156,7 @@ def _follow(
 ) -> None:
     """Hold the folder, run its campaign in view, and close with what was found."""
     from evo.analysis.record import START
-    from evo.build import build_campaign
+    from evo.assembly.campaign import build_campaign
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, leave, say_line
     from evo.cli.forecasting import plan_of

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from evo.assembly.bench import open_bench
 from evo.benchmark.real.cells import RealResult, real_cells
 from evo.benchmark.real.landscape import FAILED, RealLandscape, grid
 from evo.benchmark.real.settings import read_real
 from evo.benchmark.real.summary import mean_of, real_standings
-from evo.build import open_bench
 from evo.config import ConfigError, read_config
 from operators.source.knobs import read_knobs, same_value
 from tests.campaign.real import STANDIN, write_config

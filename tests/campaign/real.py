@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from evo.build import build_campaign
+from evo.assembly.campaign import build_campaign
 from evo.campaign.parts import Ending, LoopSettings
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked

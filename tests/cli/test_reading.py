@@ -26,7 +26,7 @@ HEAVY = {
     "openai",
     "moocore",
     "evo.config",
-    "evo.build",
+    "evo.assembly",
     "evo.folder",
     "numpy.random",
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from evo.build import build_campaign
+from evo.assembly.campaign import build_campaign
 from evo.campaign import proposal_lane
 from evo.campaign.board import Event
 from evo.campaign.budget import BudgetSettings

@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from evo.assembly.bench import Bench, open_bench
 from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
 from evo.benchmark.contestants.contract import Problem
 from evo.benchmark.keeping import keep, read_kept
@@ -25,7 +26,6 @@ from evo.benchmark.landscapes.table import ERROR, Setting, Shown
 from evo.benchmark.racing import raced
 from evo.benchmark.real.landscape import JUDGED_FROM, RealLandscape
 from evo.benchmark.real.settings import RealConfig
-from evo.build import Bench, open_bench
 from evo.config import ConfigError, read_config
 from evo.evaluation.slots import Slot, find_slots
 

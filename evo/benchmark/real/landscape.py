@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from evo.assembly.bench import Bench
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
-from evo.build import Bench
 from evo.config import ConfigError
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Unwatched

@@ -1,14 +1,13 @@
-"""The one place that knows the concrete classes: from a config and a folder to a campaign that can run."""
+"""From a config and a folder to a campaign that can run, or go on where it was."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+from evo.assembly.bench import Bench, open_bench
+from evo.assembly.proposers import build_portfolio, open_desk, open_models, open_papers
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget, Spent
 from evo.campaign.campaign import Campaign
@@ -16,49 +15,27 @@ from evo.campaign.certifying import Certification, Decision, decided_before
 from evo.campaign.first_noise import FirstNoise
 from evo.campaign.keeping import DiskBudget, KeptWeights
 from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.ladder.scales import every_rung
 from evo.campaign.leftovers import end_leftovers, end_strays
 from evo.campaign.notifying import Notifier
 from evo.campaign.noting import NoteTaker, NotingProposer
 from evo.campaign.parts import LoopSettings, Parts, Proposes
 from evo.campaign.policy import Policy, run_seconds, seed_runs
 from evo.campaign.proposing import Proposer
-from evo.campaign.recording import Recorder, StoredCalls
+from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
 from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
 from evo.campaign.tally import Tally
 from evo.campaign.voiding import Evidence, Voiding
-from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
-from evo.evaluation.agent_box import open_box
-from evo.evaluation.agents import AgentDesk
-from evo.evaluation.data import Dataset, prepare
-from evo.evaluation.evaluator import Evaluator
-from evo.evaluation.gpu import require_cuda
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.process import Ended
-from evo.evaluation.slots import Slot, find_slots
+from evo.config import Config
 from evo.evaluation.static_check import check_source
-from evo.folder import AGENTS, RUNS, WEIGHTS, CampaignError, Folder
-from operators.agent import Desk
-from operators.knowledge import Knowledge, Passage
+from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from operators.llm.forms import Forms
 from operators.llm.prompt_settings import PromptSettings
-from operators.llm.settings import LlmSettings, missing_keys
-from operators.llm_operators import Ask
-from operators.portfolio import Portfolio
-from operators.registry import (
-    CONTROLS,
-    LlmContext,
-    OperatorSettings,
-    build_operators,
-    names_with_llm,
-    open_client,
-)
 from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
-from population.store import Store, StoreError
+from population.store import Store
 from population.variant import (
     Clock,
     Order,
@@ -66,70 +43,6 @@ from population.variant import (
     Rung,
     Status,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What measures: the evaluator with its slots and rungs."""
-
-    evaluator: Evaluator
-    slots: Sequence[Slot]
-    rungs: list[Rung]
-    dataset: Dataset
-
-
-def open_bench(
-    config: Config,
-    work: Path,
-    startup: dict[str, float],
-    say: Callable[[str], None] = lambda text: None,
-) -> Bench:
-    """The evaluator of a config, working in a folder.
-
-    `startup` holds the start-up seconds by rung where they are known; what is missing is measured on the
-    seed now and added.
-    """
-    work = work.resolve()  # a sandbox has another working directory
-    slots = find_slots(config.slots)
-    dataset = prepare(config.data, work / "data")
-    sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
-    require_cuda(sandbox, slots)
-    seed_source = config.train.read_text(encoding="utf-8")
-    harness = SHIPPED / "seed" / "harness.py"
-
-    def evaluator(known: list[Rung]) -> Evaluator:
-        every = every_rung(known, config.graduation)
-        return Evaluator(dataset, every, sandbox, work / RUNS, seed_source, harness)
-
-    drafts = [
-        _draft_rung(name, one, slots[0])
-        for name, one in zip(config.rungs, config.rung_settings(), strict=True)
-    ]
-    measuring, rungs = evaluator(drafts), []
-    for draft, settings in zip(drafts, config.rung_settings(), strict=True):
-        if draft.clock is Clock.TOKENS:
-            startup[draft.name] = 0.0
-        elif settings.startup_seconds != "auto":
-            startup[draft.name] = settings.startup_seconds
-        elif draft.name not in startup:
-            say(f"measuring what starting costs at rung {draft.name}")
-            startup[draft.name] = _startup_of(measuring, draft.name, slots[0], config.train)
-        rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
-    return Bench(evaluator(rungs), slots, rungs, dataset)
-
-
-def _startup_of(evaluator: Evaluator, rung: str, slot: Slot, seed_file: Path) -> float:
-    try:
-        return evaluator.measure_startup(rung, slot)
-    except Ended as end:
-        raise ConfigError(
-            f"{seed_file}: the seed fails at rung {rung}: {end.status}, {end.reason}"
-        ) from end
-
-
-def _draft_rung(name: str, settings: RungSettings, slot: Slot) -> Rung:
-    clock = settings.clock or (Clock.SECONDS if slot.device != "cpu" else Clock.CPU_SECONDS)
-    return rung_of(name, settings, clock, startup_seconds=30.0)
 
 
 def build_campaign(
@@ -191,7 +104,7 @@ def build_campaign(
     bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
-    desk = _desk(config, folder, bench, budget, stopping.is_set)
+    desk = open_desk(config, folder, bench, budget, stopping.is_set)
     proxy = bench.rungs[0]
     names = [rung.name for rung in bench.rungs]
     calibrations = None if only is None else only(tally.seed_id, names)
@@ -207,7 +120,7 @@ def build_campaign(
         proxy.name,
         in_words(proxy),
         config.llm.prompt if config.llm else PromptSettings(),
-        _finder(folder, config, tell),
+        open_papers(folder, config, tell),
         not loop.exact,
     )
     client = open_models(config, budget, recorder, stopping, say, tell, forms)
@@ -262,78 +175,6 @@ def _notifier(folder: Folder, config: Config, complain: Callable[[str], None]) -
     secrets = {one.key_env for one in config.llm.endpoints} if config.llm else set()
     secrets |= {"OPENAI_API_KEY"}
     return Notifier(config.notify, str(folder.path.resolve()), secrets, complain)
-
-
-def _desk(
-    config: Config, folder: Folder, bench: Bench, budget: Budget, stopping: Callable[[], bool]
-) -> Desk | None:
-    """Where the agent of a config works; None when it has none that is used."""
-    if config.agent is None or not config.operators.get("agent"):
-        return None
-    harness = SHIPPED / "seed" / "harness.py"
-    box = open_box(config.agent, hide=bench.dataset.sources)
-    work = (folder.path / AGENTS).resolve()
-    return AgentDesk(config.agent, harness, work, box, stopping, budget)
-
-
-def _finder(
-    folder: Folder, config: Config, tell: Callable[[str], None]
-) -> Callable[[str, int], tuple[Passage, ...]] | None:
-    """How the user's papers are searched; None without any, or when no model would read them."""
-    if config.knowledge is None or not names_with_llm(config.operators):
-        return None
-    if not config.knowledge.is_dir():
-        raise ConfigError(f"{folder.config}: knowledge: no folder {config.knowledge}")
-    return Knowledge(config.knowledge, folder.path / "knowledge.db", tell).find
-
-
-def open_models(
-    config: Config,
-    budget: Budget,
-    recorder: Recorder,
-    stopping: threading.Event,
-    say: Callable[[str], None],
-    tell: Callable[[str], None],
-    forms: Forms | None = None,
-) -> Ask | None:
-    """What answers for the models of a config; None when no operator asks, or no endpoint has its key.
-
-    `say` hears of it now, `tell` of models that rest and come back while the campaign runs.
-    """
-    if not names_with_llm(config.operators):
-        return None
-    if config.llm is None or not _can_answer(config.llm):
-        wanting = _wanting(config)
-        say(f"no language model ({wanting} not set): running on the operators that need none")
-        return None
-    calls = StoredCalls(recorder)
-    context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell, forms=forms)
-    try:
-        return open_client(context)
-    except StoreError as error:
-        raise ConfigError(f"llm: replay: {error}") from error
-
-
-def _wanting(config: Config) -> str:
-    """What is to be set before a model can be asked."""
-    names = missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",)
-    return ", ".join(names)
-
-
-def build_portfolio(config: Config, client: Ask | None, desk: Desk | None = None) -> Portfolio:
-    """The operators of a config; without a model, those that need none."""
-    settings = OperatorSettings(config.tune, desk)
-    operators = build_operators(config.operators, None, settings, client)
-    if not operators:
-        asking = ", ".join(names_with_llm(config.operators))
-        raise ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
-    models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
-    return Portfolio(operators, config.operators, config.portfolio, models, CONTROLS)
-
-
-def _can_answer(llm: LlmSettings) -> bool:
-    """Whether any endpoint has its key, or records answer for them."""
-    return llm.replay is not None or any(one.key(os.environ) for one in llm.endpoints)
 
 
 def in_words(rung: Rung) -> str:

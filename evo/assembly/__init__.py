@@ -1,0 +1,1 @@
+"""The one place that knows the concrete classes: everybody else gets the parts handed in."""

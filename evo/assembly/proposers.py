@@ -1,0 +1,102 @@
+"""What proposes in a campaign: operators with their models, the agent's desk and the user's papers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from evo.assembly.bench import Bench
+from evo.campaign.budget import Budget
+from evo.campaign.recording import Recorder, StoredCalls
+from evo.config import SHIPPED, Config, ConfigError
+from evo.evaluation.agent_box import open_box
+from evo.evaluation.agents import AgentDesk
+from evo.folder import AGENTS, Folder
+from operators.agent import Desk
+from operators.knowledge import Knowledge, Passage
+from operators.llm.forms import Forms
+from operators.llm.settings import LlmSettings, missing_keys
+from operators.llm_operators import Ask
+from operators.portfolio import Portfolio
+from operators.registry import (
+    CONTROLS,
+    LlmContext,
+    OperatorSettings,
+    build_operators,
+    names_with_llm,
+    open_client,
+)
+from population.store import StoreError
+
+
+def build_portfolio(config: Config, client: Ask | None, desk: Desk | None = None) -> Portfolio:
+    """The operators of a config; without a model, those that need none."""
+    settings = OperatorSettings(config.tune, desk)
+    operators = build_operators(config.operators, None, settings, client)
+    if not operators:
+        asking = ", ".join(names_with_llm(config.operators))
+        raise ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
+    models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
+    return Portfolio(operators, config.operators, config.portfolio, models, CONTROLS)
+
+
+def open_models(
+    config: Config,
+    budget: Budget,
+    recorder: Recorder,
+    stopping: threading.Event,
+    say: Callable[[str], None],
+    tell: Callable[[str], None],
+    forms: Forms | None = None,
+) -> Ask | None:
+    """What answers for the models of a config; None when no operator asks, or no endpoint has its key.
+
+    `say` hears of it now, `tell` of models that rest and come back while the campaign runs.
+    """
+    if not names_with_llm(config.operators):
+        return None
+    if config.llm is None or not _can_answer(config.llm):
+        wanting = _wanting(config)
+        say(f"no language model ({wanting} not set): running on the operators that need none")
+        return None
+    calls = StoredCalls(recorder)
+    context = LlmContext(config.llm, budget, calls, stopping.is_set, say=tell, forms=forms)
+    try:
+        return open_client(context)
+    except StoreError as error:
+        raise ConfigError(f"llm: replay: {error}") from error
+
+
+def open_desk(
+    config: Config, folder: Folder, bench: Bench, budget: Budget, stopping: Callable[[], bool]
+) -> Desk | None:
+    """Where the agent of a config works; None when it has none that is used."""
+    if config.agent is None or not config.operators.get("agent"):
+        return None
+    harness = SHIPPED / "seed" / "harness.py"
+    box = open_box(config.agent, hide=bench.dataset.sources)
+    work = (folder.path / AGENTS).resolve()
+    return AgentDesk(config.agent, harness, work, box, stopping, budget)
+
+
+def open_papers(
+    folder: Folder, config: Config, tell: Callable[[str], None]
+) -> Callable[[str, int], tuple[Passage, ...]] | None:
+    """How the user's papers are searched; None without any, or when no model would read them."""
+    if config.knowledge is None or not names_with_llm(config.operators):
+        return None
+    if not config.knowledge.is_dir():
+        raise ConfigError(f"{folder.config}: knowledge: no folder {config.knowledge}")
+    return Knowledge(config.knowledge, folder.path / "knowledge.db", tell).find
+
+
+def _can_answer(llm: LlmSettings) -> bool:
+    """Whether any endpoint has its key, or records answer for them."""
+    return llm.replay is not None or any(one.key(os.environ) for one in llm.endpoints)
+
+
+def _wanting(config: Config) -> str:
+    """What is to be set before a model can be asked."""
+    names = missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",)
+    return ", ".join(names)
