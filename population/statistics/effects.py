@@ -7,6 +7,7 @@ then a part has a sign, the parts cannot swap names, and P(gain) is simply the w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -167,8 +168,7 @@ def _parts(y: Floats, variance: Floats, prior: Effects) -> tuple[Floats, Floats,
         above = log_ndtr(centre / spread)
         density = np.log(2.0) - 0.5 * (np.log(total) + y**2 / total) + above
         densities.append(log_weight + density)
-        hazard = np.exp(-0.5 * (centre / spread) ** 2 - 0.5 * np.log(2 * np.pi) - above)
-        mean = np.maximum(centre + spread * hazard, 0.0)
+        mean = np.maximum(centre + spread * _hazard(centre / spread), 0.0)
         means.append(sign * mean)
         squares.append(np.maximum(spread**2 + centre * mean, mean**2))
     log_shares = np.stack(densities)
@@ -178,14 +178,22 @@ def _parts(y: Floats, variance: Floats, prior: Effects) -> tuple[Floats, Floats,
 
 def _expect(seen: Observations, weights: Floats, sds: Floats) -> tuple[Floats, Floats]:
     """Expected children in each part [3]; the sum of squared effects in gain and harm [2]."""
-    from scipy.special import log_ndtr
-
     now = Effects(*(float(one) for one in (*weights, *sds)))
     shares, _, squares = _parts(seen.gains, seen.variances, now)
     counts, sums = shares.sum(axis=1), (shares * squares).sum(axis=1)[1:]
     if len(seen.harm_beyond):  # only the harm part reaches beyond a bound above 0
         scaled = seen.harm_beyond / now.harm_sd
-        hazard = np.exp(-0.5 * scaled**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-scaled))
         counts[2] += len(scaled)
-        sums[1] += float((now.harm_sd**2 * (1 + scaled * hazard)).sum())
+        sums[1] += float((now.harm_sd**2 * (1 + scaled * _hazard(-scaled))).sum())
     return counts, sums
+
+
+def _hazard(z: Floats) -> Floats:
+    """The normal density over its distribution function at z: about -z far below 0, where both vanish.
+
+    By the scaled erfc, so that neither is computed: an objective without noise puts z at minus millions.
+    """
+    from scipy.special import erfcx
+
+    ratio: Floats = math.sqrt(2 / math.pi) / erfcx(-z / math.sqrt(2))
+    return ratio

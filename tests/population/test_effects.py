@@ -134,6 +134,16 @@ def test_every_extreme_has_a_finite_posterior() -> None:
     assert ((found.p_gain >= 0) & (found.p_gain <= 1)).all()
 
 
+def test_an_objective_without_noise_has_finite_beliefs_and_a_finite_prior() -> None:
+    """A size is measured exactly, so that a gain may lie a billion of its standard errors off."""
+    gains = np.array([-3e9, -40.0, 0.0, 40.0, 3e9])
+    with np.errstate(over="raise", invalid="raise"):
+        prior = fit(Observations.of(gains, np.full(5, 1e-18)), weak_prior(1e-9))
+        found = posterior(gains, 1e-18, prior)
+    assert np.isfinite([prior.nothing, prior.gain, prior.harm, prior.gain_sd, prior.harm_sd]).all()
+    assert found.mean == pytest.approx(gains, rel=1e-3)
+
+
 def test_a_parents_own_error_is_not_taken_for_its_childs_effect() -> None:
     rng = np.random.default_rng(7)
     n, prior = 100_000, Effects(nothing=0.25, gain=0.05, harm=0.7, gain_sd=1.0, harm_sd=5.0)
