@@ -23,8 +23,8 @@ class Setting:
     """One variant as its constants by name, and what is believed of its first objective.
 
     `value` is turned so that less is better and NaN without a score; `sd` is of that mean, NaN while no
-    noise is known. `own`: of the structure asked for, else of a relative: a structure that is a parent
-    or a child of it.
+    noise is known. `values`: every objective likewise, empty without a score. `own`: of the structure asked
+    for, else of a relative: a structure that is a parent or a child of it.
     """
 
     variant_id: str
@@ -35,6 +35,7 @@ class Setting:
     sd: float
     n: int
     own: bool = True
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from operators.source.parse import SourceError
 
 FLOOR = 0.3  # of the mean weight, for a knob that never showed an effect
 MOST_COMPARED = 200  # settings of one structure
+AUGMENTED = 0.05  # what the sum of all weighs beside the largest: no goal is blind to an objective
 LEAST_STEP = 0.1  # of a range: what a smaller step shows is mostly noise
 
 
@@ -46,6 +47,25 @@ class Space:
             raise ProposalFailed("the parent has no constant to turn")
         start = {knob.name: knob.value for knob in knobs}
         return cls(knobs, frozenset(start) - remarked, start, settings)
+
+    def weighed(self, rng: np.random.Generator) -> Self:
+        """The same with all objectives in the place of the first, by weights drawn at random.
+
+        The augmented Tchebycheff function of each one's place between the best and the worst seen: over many
+        draws their optima lie all along the front (ParEGO: Knowles 2006). One without a score stays as it is.
+        """
+        scored = [one for one in self.settings if one.values]
+        if not scored:
+            return self
+        values = np.array([one.values for one in scored])
+        low, span = values.min(axis=0), np.ptp(values, axis=0)
+        shares = (values - low) / np.where(span > 0, span, 1.0) * rng.dirichlet(np.ones(len(span)))
+        goals = shares.max(axis=1) + AUGMENTED * shares.sum(axis=1)
+        goal = {one.variant_id: float(at) for one, at in zip(scored, goals, strict=True)}
+        settings = [
+            replace(one, value=goal.get(one.variant_id, one.value)) for one in self.settings
+        ]
+        return replace(self, settings=settings)
 
     def own(self, state: State) -> list[Setting]:
         """The structure's own settings in a state."""

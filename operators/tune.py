@@ -30,6 +30,12 @@ class TuneSettings(BaseModel):
 
     method: Method = Field(default=Method.TPE, description="the optimiser")
     told: int = Field(default=200, ge=10, description="settings it is told at most, newest first")
+    first_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="of its proposals, for the first objective alone; the others weigh all at random",
+    )
 
 
 class Tune:
@@ -44,6 +50,10 @@ class Tune:
     def propose(self, request: Request) -> Draft:
         """The parent with other constants. ProposalFailed when it has none, or all near was tried."""
         source, space = request.parent("parent").source, Space.of(request)
+        share = self._settings.first_share
+        weighs = share < 1 and request.rng.random() >= share
+        if weighs:
+            space = space.weighed(request.rng)
         suggest = self._suggester(space, request.rng)
         for _ in range(DRAWS):
             values = suggest()
@@ -56,7 +66,7 @@ class Tune:
                 continue
             child = with_settings(source, space.knobs, moved)
             if not request.history.known(child):
-                return Draft(child, idea_of(moved, space, self._settings.method))
+                return Draft(child, idea_of(moved, space, self._settings.method, weighs))
         raise ProposalFailed("all that the optimiser suggests was tried before")
 
     def _suggester(
@@ -74,8 +84,8 @@ class Tune:
         return lambda: Parzen(space.drawn(MOST_KNOBS, rng), told, rng).suggest()
 
 
-def idea_of(moved: Mapping[str, Value], space: Space, method: Method) -> str:
-    """What was turned, by which optimiser, and which ranges are guesses."""
+def idea_of(moved: Mapping[str, Value], space: Space, method: Method, weighed: bool = False) -> str:
+    """What was turned, by which optimiser, for what, and which ranges are guesses."""
     moves = ", ".join(f"{name} {space.start[name]} -> {value}" for name, value in moved.items())
     guesses = [
         f"{knob.name} in {range_text(knob)}"
@@ -83,4 +93,5 @@ def idea_of(moved: Mapping[str, Value], space: Space, method: Method) -> str:
         if knob.name in space.guessed and knob.name in moved
     ]
     said = f"; range guessed around its first value: {', '.join(guesses)}" if guesses else ""
-    return f"{moves} ({method}, told {len(space.told())} runs of this structure{said})"
+    goal = ", all objectives weighed" if weighed else ""
+    return f"{moves} ({method}, told {len(space.told())} runs of this structure{goal}{said})"

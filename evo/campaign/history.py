@@ -93,6 +93,7 @@ class CampaignHistory:
                         sd=sd,
                         n=n,
                         own=name == own.fingerprint,
+                        values=self._values(member),
                     )
                 )
         return settings
@@ -130,6 +131,13 @@ class CampaignHistory:
             return math.nan, math.nan, 0
         estimate = found[objective.name]
         return objective.to_minimise(found), estimate.sd, estimate.n
+
+    def _values(self, variant_id: str) -> tuple[float, ...]:
+        """What is believed of every objective (less is better); empty when one has no score."""
+        found = self._tally.believed(variant_id, self._rung, self._upto)
+        if any(one.name not in found for one in self._tally.objectives):
+            return ()
+        return tuple(one.to_minimise(found) for one in self._tally.objectives)
 
     def _state(self, variant_id: str, value: float) -> State:
         if math.isfinite(value):

@@ -15,13 +15,20 @@ from tests.operators.samples import SEED
 SD = 0.005
 
 
-def setting(source: str, value: float | None, own: bool = True, failed: bool = False) -> Setting:
-    """One variant by its source; None: not measured, or failed."""
+def setting(
+    source: str,
+    value: float | None,
+    own: bool = True,
+    failed: bool = False,
+    others: tuple[float, ...] = (),
+) -> Setting:
+    """One variant by its source; None: not measured, or failed. `others`: its objectives beside the first."""
     state = State.SCORED if value is not None else State.FAILED if failed else State.WAITING
     number = math.nan if value is None else value
     structure = knob_free_fingerprint(source)
     n = int(value is not None)
-    return Setting(source, structure, constants(source), state, number, SD, n, own)
+    values = () if value is None else (value, *others)
+    return Setting(source, structure, constants(source), state, number, SD, n, own, values)
 
 
 def line_of(*sources: str, values: Sequence[float] = ()) -> list[Forebear]:

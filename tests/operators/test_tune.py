@@ -82,6 +82,37 @@ def test_what_others_measured_teaches_it(tune: Tune) -> None:
     assert np.median(turned) < landscape(SMALL) / 2
 
 
+def test_with_all_objectives_weighed_it_looks_at_both_ends_of_the_front() -> None:
+    """The first objective wants A small, the second wants it large: one share of 1 sees the first alone."""
+    source = "A = 50  # knob: int 0 99\n"
+    sources = [with_knobs(source, {"A": value}) for value in range(5, 100, 10)]
+    runs = [setting(one, constants(one)["A"], others=(-constants(one)["A"],)) for one in sources]
+
+    def means(share: float) -> list[float]:
+        tune = Tune(TuneSettings(first_share=share))
+        history = FakeHistory(runs, seed=source)
+        drafts = [tune.propose(asked(sources[4], history, seed)) for seed in range(40)]
+        assert all(("all objectives weighed" in one.idea) == (share < 1) for one in drafts)
+        return [constants(one.source)["A"] for one in drafts]
+
+    alone, weighed = means(1.0), means(0.0)
+    assert np.mean(alone) < 30 and np.quantile(alone, 0.9) < 60
+    assert np.quantile(weighed, 0.1) < 30 and np.quantile(weighed, 0.9) > 70
+
+
+def test_weighing_needs_every_objective_and_leaves_what_has_no_score() -> None:
+    space = Space.of(asked(SMALL, FakeHistory([setting(SMALL, 1.0)], seed=SMALL)))
+    rng = np.random.default_rng(0)
+    runs = [
+        setting(SMALL, 1.0, others=(3.0,)),
+        setting(rate(0.03), 2.0, others=(3.0,)),
+        setting(rate(0.05), None),
+    ]
+    best, worst, waiting = replace(space, settings=runs).weighed(rng).settings
+    assert best.value == 0.0 and 0 < worst.value <= 1.05 and np.isnan(waiting.value)
+    assert replace(space, settings=runs[2:]).weighed(rng).settings == runs[2:]
+
+
 def test_the_constants_that_mattered_are_turned_most() -> None:
     others = [with_knobs(SMALL, {"WARMUP": at / 20}) for at in range(10) if at != 2]
     rates = [rate(0.002 * 1.5**at) for at in range(9)]

@@ -19,6 +19,7 @@ from evo.campaign.certifying import Certification, CertificationSettings, Decisi
 from evo.campaign.policy import Policy, PolicySettings
 from evo.campaign.tally import Key
 from evo.config import Config
+from operators.tune import TuneSettings
 from population.selection import SelectionSettings
 from population.variant import Order, Purpose
 
@@ -34,6 +35,7 @@ class OursSettings(BaseModel):
     policy: PolicySettings = PolicySettings()
     certification: CertificationSettings = CertificationSettings(attempts=0)
     selection: SelectionSettings = SelectionSettings()
+    tune: TuneSettings = TuneSettings()
     operators: dict[str, float] = Config.model_fields["operators"].default
 
 
@@ -58,7 +60,9 @@ class Ours:
         seed = int(rng.integers(2**31))
         weights = {**settings.operators, **(WITH_MODEL if asks else {})}
         model = problem.model if asks else None
-        self._sources = Sources(problem, seed, weights, settings.selection, model)
+        self._sources = Sources(
+            problem, seed, weights, settings.selection, model, tune=settings.tune
+        )
         self.tally = self._sources.tally
         self.policy = Policy(settings.policy, self.tally, RUNG)
         self.certification = Certification(settings.certification, self.tally, RUNG)

@@ -16,8 +16,9 @@ from evo.campaign.scenes import Surroundings
 from evo.campaign.tally import Tally
 from operators.llm.prompt_settings import PromptSettings
 from operators.portfolio import Portfolio
-from operators.registry import build_operators
+from operators.registry import OperatorSettings, build_operators
 from operators.source.knobs import read_knobs
+from operators.tune import TuneSettings
 from population.archive import Objective
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
@@ -45,6 +46,7 @@ class Sources:
         selection: SelectionSettings | None = None,
         model: Model | None = None,
         people: Callable[[], list[Candidate]] | None = None,
+        tune: TuneSettings | None = None,
     ) -> None:
         self._problem = problem
         source = source_of(problem.dials, problem.start)
@@ -54,7 +56,11 @@ class Sources:
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
         self.tally = Tally(objectives, root.id, family=self._lineage)
-        operators = build_operators(weights, client=model.ask if model else None)
+        operators = build_operators(
+            weights,
+            settings=OperatorSettings(tune or TuneSettings()),
+            client=model.ask if model else None,
+        )
         brief, prompt = "", PromptSettings()
         if model:
             brief, prompt = f"{BRIEF} This is search {model.search}.", model.prompt
