@@ -21,7 +21,7 @@ LOOK = """
 import json
 import torch
 
-found = {"assembly": torch.version.cuda or "", "available": torch.cuda.is_available()}
+found = {"build": torch.version.cuda or "", "available": torch.cuda.is_available()}
 if found["available"]:
     ones = torch.ones(64, 64, device="cuda")
     found |= {"sum": float((ones @ ones).sum()), "devices": torch.cuda.device_count()}
@@ -62,7 +62,7 @@ def _missing(sandbox: Sandbox, slot: Slot) -> str:
         found = json.loads(line)
     except ValueError:
         return line or f"it ended with {code}"
-    if not found["assembly"]:
+    if not found["build"]:
         return "torch is built without CUDA"
     if not found["available"]:
         return "torch.cuda.is_available() is False"

@@ -30,9 +30,9 @@ def look(monkeypatch: pytest.MonkeyPatch, found: str) -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ('{"assembly": "", "available": false}', "built without CUDA"),
-        ('{"assembly": "13.0", "available": false}', "is_available"),
-        ('{"assembly": "13.0", "available": true, "devices": 8, "sum": 262144.0}', "8 devices"),
+        ('{"build": "", "available": false}', "built without CUDA"),
+        ('{"build": "13.0", "available": false}', "is_available"),
+        ('{"build": "13.0", "available": true, "devices": 8, "sum": 262144.0}', "8 devices"),
         ("ModuleNotFoundError: No module named 'torch'", "No module named 'torch'"),
     ],
 )
@@ -45,5 +45,5 @@ def test_a_gpu_that_is_not_there_inside_is_refused_aloud(
 
 
 def test_a_gpu_that_multiplies_is_taken(unboxed: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    look(monkeypatch, '{"assembly": "13.0", "available": true, "devices": 1, "sum": 262144.0}')
+    look(monkeypatch, '{"build": "13.0", "available": true, "devices": 1, "sum": 262144.0}')
     require_cuda(unboxed, [GPU])

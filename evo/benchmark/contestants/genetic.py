@@ -12,10 +12,8 @@ from evo.benchmark.landscapes.table import Setting, Shown
 from population.selection import drawing_from
 
 POPULATION = 20  # as Optuna's here; DEAP wants a multiple of four
-CROSSOVER, SWAPPED = (
-    0.9,
-    0.5,
-)  # how often a pair is crossed, and the share of the dials that it swaps then
+CROSSOVER = 0.9  # how often a pair is crossed ...
+SWAPPED = 0.5  # ... and the share of the dials that it then swaps
 
 
 class GeneticNsga2(BestSeen):

@@ -56,11 +56,8 @@ class Sources:
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
         self.tally = Tally(objectives, root.id, family=self._lineage)
-        operators = build_operators(
-            weights,
-            settings=OperatorSettings(tune or TuneSettings()),
-            client=model.ask if model else None,
-        )
+        told = OperatorSettings(tune or TuneSettings())
+        operators = build_operators(weights, None, told, model.ask if model else None)
         brief, prompt = "", PromptSettings()
         if model:
             brief, prompt = f"{BRIEF} This is search {model.search}.", model.prompt
