@@ -51,15 +51,18 @@ class Space:
     def weighed(self, rng: np.random.Generator) -> Self:
         """The same with all objectives in the place of the first, by weights drawn at random.
 
-        The augmented Tchebycheff function of each one's place between the best and the worst seen: over many
-        draws their optima lie all along the front (ParEGO: Knowles 2006). One without a score stays as it is.
+        The augmented Tchebycheff function over each one's rank: over many draws the optima lie all along the
+        front (ParEGO: Knowles 2006; by ranks, because one bad setting would squeeze a scale of values). One
+        without a score stays as it is.
         """
         scored = [one for one in self.settings if one.values]
         if not scored:
             return self
         values = np.array([one.values for one in scored])
-        low, span = values.min(axis=0), np.ptp(values, axis=0)
-        shares = (values - low) / np.where(span > 0, span, 1.0) * rng.dirichlet(np.ones(len(span)))
+        shares = (values[:, None] > values[None]).mean(
+            axis=1
+        )  # how many are better, [settings, objectives]
+        shares *= rng.dirichlet(np.ones(values.shape[1]))
         goals = shares.max(axis=1) + AUGMENTED * shares.sum(axis=1)
         goal = {one.variant_id: float(at) for one, at in zip(scored, goals, strict=True)}
         settings = [
