@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from evo.campaign.tally import Tally
 from operators.history import Forebear, Setting, State
@@ -14,7 +14,7 @@ from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import first_proposal, source_of, variant_by_fingerprint
 from population.store import Store
-from population.variant import Status
+from population.variant import Estimate, Status
 
 LONGEST_LINE = 60  # edits that are looked back at
 
@@ -82,7 +82,8 @@ class CampaignHistory:
         settings = []
         for name, members in found.items():
             for member in members:
-                value, sd, n = self._believed(member)
+                believed = self._believed(member)
+                value, sd, n = self._first(believed)
                 settings.append(
                     Setting(
                         variant_id=member,
@@ -93,7 +94,7 @@ class CampaignHistory:
                         sd=sd,
                         n=n,
                         own=name == own.fingerprint,
-                        values=self._values(member),
+                        values=self._all(believed),
                     )
                 )
         return settings
@@ -103,7 +104,7 @@ class CampaignHistory:
         line, here = list[Forebear](), variant_id
         while len(line) <= LONGEST_LINE:
             made = first_proposal(self._store, here)
-            value, sd, _ = self._believed(here)
+            value, sd, _ = self._first(self._believed(here))
             idea = made.idea if made else ""
             line.append(Forebear(here, source_of(self._store, here), idea, value, sd))
             parents = self._lineage.parents_of(here)
@@ -123,21 +124,22 @@ class CampaignHistory:
         except SyntaxError:
             return False
 
-    def _believed(self, variant_id: str) -> tuple[float, float, int]:
+    def _believed(self, variant_id: str) -> Mapping[str, Estimate]:
+        return self._tally.believed(variant_id, self._rung, self._upto)
+
+    def _first(self, believed: Mapping[str, Estimate]) -> tuple[float, float, int]:
         """Mean (less is better), sd and n of the first objective; NaN without a score."""
         objective = self._tally.objectives[0]
-        found = self._tally.believed(variant_id, self._rung, self._upto)
-        if objective.name not in found:
+        if objective.name not in believed:
             return math.nan, math.nan, 0
-        estimate = found[objective.name]
-        return objective.to_minimise(found), estimate.sd, estimate.n
+        estimate = believed[objective.name]
+        return objective.to_minimise(believed), estimate.sd, estimate.n
 
-    def _values(self, variant_id: str) -> tuple[float, ...]:
-        """What is believed of every objective (less is better); empty when one has no score."""
-        found = self._tally.believed(variant_id, self._rung, self._upto)
-        if any(one.name not in found for one in self._tally.objectives):
+    def _all(self, believed: Mapping[str, Estimate]) -> tuple[float, ...]:
+        """The mean of every objective (less is better); empty without a score."""
+        if any(one.name not in believed for one in self._tally.objectives):
             return ()
-        return tuple(one.to_minimise(found) for one in self._tally.objectives)
+        return tuple(one.to_minimise(believed) for one in self._tally.objectives)
 
     def _state(self, variant_id: str, value: float) -> State:
         if math.isfinite(value):
