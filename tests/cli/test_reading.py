@@ -264,19 +264,17 @@ def test_stop_asks_nobody_when_nobody_runs(evo: Evo, campaign: tuple[Built, str,
     assert pending(campaign[0].store) == []
 
 
-def test_status_of_four_times_the_variants_costs_no_more_than_a_few_times_the_work(
-    evo: Evo, tmp_path: Path
-) -> None:
-    for variants in (500, 2000):
+def test_the_cost_of_a_status_grows_no_faster_than_the_campaign(evo: Evo, tmp_path: Path) -> None:
+    for variants in (500, 4000):
         _descending(tmp_path / str(variants), variants)
-    seconds: dict[int, list[float]] = {500: [], 2000: []}
-    for variants in 3 * (500, 2000):
+    seconds: dict[int, list[float]] = {500: [], 4000: []}
+    for variants in 3 * (500, 4000):
         began = time.process_time()
         said = evo("status", "--json", "--dir", str(tmp_path / str(variants))).out
         seconds[variants].append(time.process_time() - began)
         assert json.loads(said)["measurements"]["ok"] == variants + 2
-    # in proportion it is 4 times the work, by squares 16 times
-    assert min(seconds[2000]) < 7 * min(seconds[500])
+    # in proportion it is 8 times the work at most; one loop over pairs of runs makes it 20
+    assert min(seconds[4000]) < 11 * min(seconds[500]), seconds
 
 
 def _descending(folder: Path, variants: int) -> None:
