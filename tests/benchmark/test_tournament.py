@@ -161,6 +161,18 @@ def test_several_objectives_are_judged_by_the_hypervolume_of_true_values() -> No
     assert all(0 < missing[name] < missing["seed again"] for name in names[1:])
 
 
+@pytest.mark.parametrize("name", ["nsga2", "nsga2 by deap"])
+def test_a_genetic_contestant_covers_more_than_random_draws_at_equal_seconds(name: str) -> None:
+    cell = replace(CELL, objectives=("error", "size", "latency"), runs=300)
+    missing = {
+        one: sum(
+            compute(replace(cell, contestant=one, seed=seed)).published.regret for seed in (0, 1)
+        )
+        for one in (name, "random")
+    }
+    assert missing[name] < 0.8 * missing["random"]
+
+
 def test_a_proxy_is_judged_by_its_target() -> None:
     proxy, target = (compute(replace(CELL, landscape=one)) for one in (CELL.landscape, ARROWED))
     assert proxy.published.seconds == target.published.seconds  # the same search
