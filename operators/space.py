@@ -59,9 +59,8 @@ class Space:
         if not scored:
             return self
         values = np.array([one.values for one in scored])
-        shares = (values[:, None] > values[None]).mean(
-            axis=1
-        )  # how many are better, [settings, objectives]
+        # the share of the settings that are better, [settings, objectives]
+        shares = (values[:, None] > values[None]).mean(axis=1)
         shares *= rng.dirichlet(np.ones(values.shape[1]))
         goals = shares.max(axis=1) + AUGMENTED * shares.sum(axis=1)
         goal = {one.variant_id: float(at) for one, at in zip(scored, goals, strict=True)}

@@ -15,10 +15,7 @@ from evo.evaluation.probe import open_sandbox
 from evo.evaluation.process import Ended
 from evo.evaluation.slots import Slot, find_slots
 from evo.folder import RUNS
-from population.variant import (
-    Clock,
-    Rung,
-)
+from population.variant import Clock, Rung
 
 
 @dataclass(frozen=True, slots=True)

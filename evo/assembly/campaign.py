@@ -36,13 +36,7 @@ from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
 from population.store import Store
-from population.variant import (
-    Clock,
-    Order,
-    Purpose,
-    Rung,
-    Status,
-)
+from population.variant import Clock, Order, Purpose, Rung, Status
 
 
 def build_campaign(
