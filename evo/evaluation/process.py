@@ -155,7 +155,7 @@ class RoleProcess:
         if not self._started:
             raise Ended(Status.LOST, f"the sandbox did not start: {self.log.last_line()}")
         self._must_not_be_killed(self.exit_code)
-        if self.log.says_out_of_memory():
+        if self.log.ended_out_of_memory(self.exit_code):
             raise Ended(Status.OUT_OF_MEMORY, self.log.last_line())
         if self.exit_code == 0:
             raise Ended(Status.REJECTED, "the script ended without run.finish(model)")
