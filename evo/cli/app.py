@@ -33,6 +33,8 @@ DirOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
+ID_HELP = "An id, a unique prefix of 4 or more digits, or seed, leader, best, last (README: Words)."
+
 ERRORS = {  # told in one line; looked up by name, because importing them would make `evo status` slow
     "evo.benchmark.landscapes.package": "NoTables",
     "evo.config": "ConfigError",

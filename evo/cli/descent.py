@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import opened, remark_on
+from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.folder import named, opened, remark_on
 from evo.cli.reading import VariantArgument
 
 if TYPE_CHECKING:
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
     from population.variant import Estimate
 
 
-@app.command(epilog="Example: evo diff seed best")
+@app.command(epilog="Example: evo diff seed leader")
 def diff(
     before: Annotated[
         str,
-        typer.Argument(
-            metavar="A", help="An id, a unique prefix of 4 or more, or seed, best, last."
-        ),
+        typer.Argument(metavar="A", help=ID_HELP),
     ],
     after: Annotated[
         str | None, typer.Argument(metavar="B", help="The same; not with --from-seed.")
@@ -43,14 +41,14 @@ def diff(
     import difflib
 
     from evo.terminal.text import printable, short
-    from population.reading import resolve, source_of
+    from population.reading import source_of
 
     if from_seed == (after is not None):
         complain("give two variants, or one with --from-seed")
         raise typer.Exit(FAILED)
     with opened(directory) as (_, store):
         pair = ("seed", before) if after is None else (before, after)
-        ids = resolve(store, pair[0]), resolve(store, pair[1])
+        ids = named(store, pair[0]), named(store, pair[1])
         old, new = (source_of(store, one) for one in ids)
     names = [f"{label}/train.py  {short(one)}" for label, one in zip("ab", ids, strict=True)]
     raw = difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm="")
@@ -76,7 +74,7 @@ def diff(
     )
 
 
-@app.command(epilog="Example: evo tree --lineage best, or: evo tree --top 10")
+@app.command(epilog="Example: evo tree --lineage leader, or: evo tree --top 10")
 def tree(
     directory: DirOption = None,
     lineage: Annotated[
@@ -177,7 +175,7 @@ def _tree_json(
     show_json(rows)
 
 
-@app.command(epilog="Example: evo history best")
+@app.command(epilog="Example: evo history leader")
 def history(
     variant: VariantArgument, directory: DirOption = None, as_json: JsonOption = False
 ) -> None:
@@ -186,7 +184,7 @@ def history(
 
     with opened(directory) as (_, store):
         record = Record.of(store)
-        found = _story(store, record, variant)
+        found = _story(store, record, named(store, variant))
     if as_json:
         show_json(found)
         return
@@ -196,14 +194,14 @@ def history(
     show(*story_screen(found))
 
 
-def _story(store: Store, record: Record, variant: str) -> Story:
+def _story(store: Store, record: Record, variant_id: str) -> Story:
     from evo.analysis.story import story
-    from population.reading import all_decisions, resolve
+    from population.reading import all_decisions
 
-    return story(record, resolve(store, variant), all_decisions(store))
+    return story(record, variant_id, all_decisions(store))
 
 
-@app.command(epilog="Example: evo export best -o train.py")
+@app.command(epilog="Example: evo export leader -o train.py")
 def export(
     variant: VariantArgument,
     output: Annotated[
@@ -230,13 +228,13 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a variant's train.py to a file, exactly as it was measured, or as a patch."""
-    from population.reading import resolve, source_of
+    from population.reading import source_of
 
     if patch and with_harness:
         complain("--with-harness goes with a whole train.py, not with --patch")
         raise typer.Exit(FAILED)
     with opened(directory) as (_, store):
-        variant_id = resolve(store, variant)
+        variant_id = named(store, variant)
         text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
     output = output or Path(f"{variant_id[:8]}.patch" if patch else "train.py")
     if str(output) == "-":

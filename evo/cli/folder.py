@@ -230,7 +230,23 @@ def next_command(one: Overview) -> str:
         or one.findings.leader_id is None
     ):
         return f"evo resume{where}"
-    return f"evo show best{where}"
+    return f"evo show leader{where}"
+
+
+def named(store: Store, text: str) -> str:
+    """The variant that a person means. Of `best`, stderr tells where it is not whom the findings are about."""
+    from evo.cli.app import complain
+    from population.reading import compared, leader, resolve, seed
+
+    found = resolve(store, text)
+    first = leader(store) if text == "best" else None
+    if first is not None and first != found:
+        who = "the seed" if found == seed(store) else found[:8]
+        why = "the final comparison was with" if compared(store) else "the front's best child is"
+        complain(f"best is {who} here; {why} {first[:8]}, which `leader` names")
+    elif text == "best" and found == seed(store):
+        complain("best is the seed: no child is on the front")
+    return found
 
 
 def remark_on(record: Record) -> None:

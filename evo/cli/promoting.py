@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import (
     DATABASE,
     ask,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VariantArgument = Annotated[
     str,
-    typer.Argument(metavar="ID", help="An id, a unique prefix of 4 or more, or seed, best, last."),
+    typer.Argument(metavar="ID", help=ID_HELP),
 ]
 
 
@@ -38,7 +38,7 @@ def approve(
         str | None,
         typer.Argument(
             metavar="[ID]",
-            help="An id, a unique prefix of 4 or more, or seed, best, last; without one: what waits.",
+            help=f"{ID_HELP} Without one: what waits.",
         ),
     ] = None,
     to: Annotated[

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import DirOption, JsonOption, app, show, show_json
-from evo.cli.folder import at, newest, next_command, opened, overview_of, remark_on
+from evo.cli.app import ID_HELP, DirOption, JsonOption, app, show, show_json
+from evo.cli.folder import at, named, newest, next_command, opened, overview_of, remark_on
 
 if TYPE_CHECKING:
     from population.ladder import Ladder
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VariantArgument = Annotated[
     str,
-    typer.Argument(metavar="ID", help="An id, a unique prefix of 4 or more, or seed, best, last."),
+    typer.Argument(metavar="ID", help=ID_HELP),
 ]
 
 
@@ -91,7 +91,7 @@ def top(
     show(ranking_table(rows, [one.name for one in record.objectives], record.seed_id))
 
 
-@app.command(name="show", epilog="Example: evo show best --source")
+@app.command(name="show", epilog="Example: evo show leader --source")
 def show_variant(
     variant: VariantArgument,
     directory: DirOption = None,
@@ -105,13 +105,12 @@ def show_variant(
         children_of,
         first_proposal,
         measurements,
-        resolve,
         source_of,
     )
     from population.variant import Status
 
     with opened(directory) as (_, store):
-        variant_id = resolve(store, variant)
+        variant_id = named(store, variant)
         made = first_proposal(store, variant_id)
         runs = measurements(store, variant_id=variant_id, statuses=list(Status))
         record = Record.of(store)

@@ -82,7 +82,7 @@ def _read(told: Told) -> tuple[Section | None, ...]:
         sections.fronts_section(told),
         sections.family_section(told),
         sections.failures_section(told),
-        origin_section(),
+        origin_section(sections.take_home(told.findings)),
     )
 
 

@@ -19,12 +19,12 @@ def keeps_section(one: Imported | None) -> Section | None:
     return Section("keeps", "Keeps, as reported", lines, tables=(table,) if rows else ())
 
 
-def origin_section() -> Section:
+def origin_section(take_home: str) -> Section:
     """In the place of budget, sandbox and how to run again, which a history that was read has none of."""
     lines = [
         "Self-reported, imported from git history; nothing was run here. So there are no slots, no budget, no "
         "calibration and no sandbox to tell of, and no config to run again: `evo run CONFIG` starts a search "
-        "that measures for itself. To take the leader home: `evo export best -o train.py`. Every figure is "
+        f"that measures for itself. {take_home}Every figure is "
         "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
     ]
     return Section("origin", "Where it comes from", lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evo.analysis.climb import climb
-from evo.analysis.findings import changed_knobs
+from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.ladder import Terms
 from evo.analysis.ranking import Ranked
 from evo.report.fronts import fronts
@@ -250,11 +250,18 @@ def sandbox_section(told: Told) -> Section | None:
     return Section("sandbox", "Sandbox", lines, tables=(Table(("promise", "held by"), shown),))
 
 
+def take_home(findings: Findings) -> str:
+    """The command that writes the leader to a file; "" where nobody leads."""
+    if findings.leader_id is None:
+        return ""
+    return f"To take the leader home: `evo export {short(findings.leader_id)} -o train.py`. "
+
+
 def again_section(told: Told) -> Section:
     """The config as run, and how to run it again."""
     lines = [
         "To run it again: save the config below beside train.py and brief.md from the campaign's folder, "
-        "then `evo run config.yaml`. To take the leader home: `evo export best -o train.py`. Every figure is "
+        f"then `evo run config.yaml`. {take_home(told.findings)}Every figure is "
         "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
     ]
     return Section("again", "Reproduce", lines, texts={"The config as run": told.config})

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from population.ladder import KINDS, Ladder
+from population.reading.campaign import decisions, pending
 from population.reading.rows import text as first_text
 from population.store import Store
-from population.variant import Variant
+from population.variant import Purpose, Variant
 
 SHORTEST_PREFIX = 4
 LEAST_SHARED = 0.5
-NAMES = ("seed", "best", "last")
+NAMES = ("seed", "leader", "best", "last")
 
 
 class UnknownVariant(LookupError):
@@ -47,7 +49,8 @@ def repeated(store: Store, child: Variant) -> str | None:
 def resolve(store: Store, text: str) -> str:
     """The full id for an id, a unique prefix (4 digits or more) or a name of NAMES; else UnknownVariant.
 
-    `best` is the front's best by the first objective at the first rung, `last` the newest child.
+    `leader` is the child that the final comparison was made for, else the front's best child; `best` is the
+    front's best by the first objective at the first rung, which may be the seed; `last` is the newest child.
     """
     if text in NAMES:
         return _named(store, text)
@@ -74,7 +77,7 @@ def _short(ids: Collection[str]) -> str:
 
 
 def _named(store: Store, name: str) -> str:
-    found = {"seed": seed, "best": best, "last": _last}[name](store)
+    found = {"seed": seed, "leader": leader, "best": best, "last": _last}[name](store)
     if found is None:
         raise UnknownVariant(f"there is no {name!r} yet")
     return found
@@ -90,14 +93,38 @@ def best(store: Store) -> str | None:
     """The front's best by the first objective at the first rung; without a front, the variant of
     lowest mean val_bpb.
     """
-    rung = first_text(
-        store, "SELECT rung FROM v_measurements WHERE status = 'ok' ORDER BY id LIMIT 1"
-    )
+    rung = _first_rung(store)
     on_front = first_text(
         store, "SELECT variant_id FROM front WHERE rung = ? AND place = 0", [rung]
     )
     order = "WHERE rung = ? AND val_bpb IS NOT NULL ORDER BY val_bpb, variant LIMIT 1"
     return on_front or first_text(store, f"SELECT variant FROM v_estimates {order}", [rung])
+
+
+def leader(store: Store) -> str | None:
+    """Whom the final comparison was made for, else the front's best child; None without either."""
+    members = "SELECT variant_id FROM front WHERE rung = ? ORDER BY place"
+    return compared(store) or _first_child(store, members, [_first_rung(store)])
+
+
+def compared(store: Store) -> str | None:
+    """The child that the last final comparison was made for, vetoed ones left out; None before one."""
+    finals = """SELECT variant FROM v_measurements WHERE purpose = ?
+        GROUP BY variant ORDER BY max(id) DESC"""
+    return _first_child(store, finals, [Purpose.FINAL.value])
+
+
+def _first_child(store: Store, sql: str, values: list[str | None]) -> str | None:
+    """The first variant of these rows that is neither the seed nor vetoed."""
+    ladder = Ladder.of(decisions(store, KINDS))
+    ladder.hear(pending(store))
+    left_out = {seed(store), *ladder.vetoed}
+    return next((str(one) for (one,) in store.query(sql, values) if one not in left_out), None)
+
+
+def _first_rung(store: Store) -> str | None:
+    sql = "SELECT rung FROM v_measurements WHERE status = 'ok' ORDER BY id LIMIT 1"
+    return first_text(store, sql)
 
 
 def _last(store: Store) -> str | None:

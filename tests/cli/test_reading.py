@@ -139,7 +139,7 @@ def test_status_says_where_the_campaign_stands(evo: Evo, campaign: tuple[Built, 
         "overhead",
     ):
         assert part in said.out, part
-    assert "next  evo show best" in said.out
+    assert "next  evo show leader" in said.out
 
 
 def test_evo_alone_is_the_status(evo: Evo, campaign: tuple[Built, str, str]) -> None:

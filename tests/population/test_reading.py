@@ -69,7 +69,7 @@ def test_an_unknown_variant_is_answered_with_near_ones(store: Store) -> None:
         reading.resolve(store, "abc")
     with pytest.raises(UnknownVariant, match="near: ef0000"):
         reading.resolve(store, "efff")
-    with pytest.raises(UnknownVariant, match="names: seed, best, last"):
+    with pytest.raises(UnknownVariant, match="names: seed, leader, best, last"):
         reading.resolve(store, "%%%%")
     with pytest.raises(UnknownVariant):
         reading.variant(store, "abcd")

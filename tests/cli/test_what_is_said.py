@@ -1,0 +1,69 @@
+"""What the screens say of scores: the same words for the same thing, whatever shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evo.analysis.findings import find
+from evo.analysis.record import Record
+from population.reading import resolve, source_of
+from population.variant import Purpose
+from tests.analysis.built import SEED, Built, finished
+
+from .driving import Evo
+
+
+def best_is_the_seed(folder: Path) -> tuple[Built, str]:
+    """A campaign whose leader lost the final comparison, so that the seed leads the front again."""
+    built, leader, _ = finished(folder)
+    built.front({built.seed: "replicated", leader: "candidate"})
+    return built, leader
+
+
+def test_the_leader_is_whom_the_findings_are_about(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    with pytest.raises(LookupError, match="there is no 'leader' yet"):
+        resolve(built.store, "leader")
+    built.runs(built.seed, [2.5, 2.5], Purpose.CALIBRATE)
+    first = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    second = built.child(SEED.replace("0.1", "0.3"), built.seed)
+    for one in (first, second):
+        built.run(one, 2.4)
+
+    def leader() -> str | None:
+        found = find(Record.of(built.store), lambda one: source_of(built.store, one)).leader_id
+        assert resolve(built.store, "leader") == found
+        return found
+
+    built.front({built.seed: "replicated", first: "candidate", second: "candidate"})
+    assert leader() == first
+    for one in (built.seed, second):
+        built.run(one, 2.4, 7, Purpose.FINAL)
+    assert leader() == second
+    built.store.add_request("veto", {"variant_id": second}, author="someone")
+    assert leader() == first
+
+
+@pytest.mark.parametrize(
+    "command", ["diff seed best", "history best", "export best -o x.py", "show best"]
+)
+def test_best_tells_when_it_is_not_the_leader(evo: Evo, tmp_path: Path, command: str) -> None:
+    _, leader = best_is_the_seed(tmp_path / "campaigns" / "built-1")
+    said = evo(*command.split())
+    assert said.err == (
+        f"evo: best is the seed here; the final comparison was with {leader[:8]}, "
+        "which `leader` names\n"
+    )
+    right = evo(*command.replace("best", "leader").replace("x.py", "y.py").split())
+    assert right.code == 0 and not right.err
+    assert leader[:8] in right.out
+
+
+def test_the_report_takes_the_leader_home_by_its_id(evo: Evo, tmp_path: Path) -> None:
+    _, leader = best_is_the_seed(tmp_path / "campaigns" / "built-1")
+    assert evo("report").code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert f"evo export {leader[:8]} -o train.py" in page
+    assert "evo export best" not in page
