@@ -1,4 +1,4 @@
-"""Control groups of one role: most processes and memory, held by the kernel (v1 and v2).
+"""Control groups of one role: most processes and memory, held by the kernel, and CPU time (v1 and v2).
 
 Used only where a group is ours to divide: we stand at the root of what is mounted (a container, a
 machine of its own), or the service manager marked our group as delegated. Elsewhere they belong to
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "evotrain"
-NEEDED = ("pids", "memory")
+NEEDED = ("pids", "memory", "cpuacct")
+V2_ALWAYS = "cpuacct"  # every v2 group counts CPU time, whatever its controllers
 END_SECONDS = 5.0
 _numbers = itertools.count()
 
@@ -67,6 +68,18 @@ class Group:
         """Move a process in; what it starts from now on is in, too."""
         for folder in self._unique():
             (folder / "cgroup.procs").write_text(str(pid))
+
+    def cpu_seconds(self) -> float | None:
+        """What everything that was ever in it used; None where no group counts."""
+        folder = self._folders.get("cpuacct")
+        if folder is None:
+            return None
+        with contextlib.suppress(OSError):
+            return int((folder / "cpuacct.usage").read_text()) / 1e9
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            counts = (folder / "cpu.stat").read_text()
+            return int(counts.split("usage_usec", 1)[1].split(None, 1)[0]) / 1e6
+        return None
 
     def ran_out_of_memory(self) -> bool:
         """Whether the kernel ended a process of it for want of memory."""
@@ -173,15 +186,17 @@ def _v2_controllers(folder: Path) -> tuple[str, ...]:
         on = control.read_text().split()
     except OSError:
         return ()
-    return tuple(name for name in NEEDED if name in on)
+    return tuple(name for name in NEEDED if name in on or name == V2_ALWAYS)
 
 
 def _works(parents: Parents) -> bool:
     try:
-        Group(parents, 16, 64 << 20).close()
+        group = Group(parents, 16, 64 << 20)
     except OSError:
         return False
-    return True
+    counts = "cpuacct" not in parents.controllers or group.cpu_seconds() is not None
+    group.close()
+    return counts
 
 
 def _clear_stale(folder: Path) -> None:

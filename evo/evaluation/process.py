@@ -11,7 +11,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from evo.evaluation.cgroups import Group, parents
@@ -228,7 +228,9 @@ class RoleProcess:
             raise Ended(Status.CRASHED, f"more than {MOST_FILES} files")
 
     def _look(self) -> None:
-        self._reading = self._tree.read(self.limits.processes)
+        seen = self._tree.read(self.limits.processes)
+        used = max(seen.cpu_seconds, self._group.cpu_seconds() or 0.0)
+        self._reading = replace(seen, cpu_seconds=used)
         if not self._saved and self.clock() > self.limits.clock_seconds:
             raise Ended(
                 Status.TIMED_OUT,

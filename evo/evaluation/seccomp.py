@@ -145,6 +145,7 @@ _FILTERED = {
     "fadvise64": (221, 223),
     "madvise": (28, 233),
     "preadv2": (327, 286),
+    "rt_sigaction": (13, 134),
 }
 TABLES = (_HOST, _CORES, _CHANNELS, _METADATA, _SOCKETS, _SIGNALS, _SIGNALS_OTHERWISE, _FILTERED)
 
@@ -160,6 +161,8 @@ _DROP_PAGES = (20, 21)  # MADV_COLD, MADV_PAGEOUT
 _WITHOUT_WAITING = 8  # RWF_NOWAIT
 _LOCKS = (6, 7, 37, 38)  # F_SETLK, F_SETLKW and their open-file kind: told to have worked
 _FCNTLS = (5, 36, 1024, 1026)  # asking for locks, leases, being told of changes
+_CHILD_ENDED = 17  # SIGCHLD
+_THREAD, _SHARED_FILES = 0x10000, 0x400  # CLONE_THREAD, CLONE_FILES
 _OWNERS = (8, 10, 15)  # whom a descriptor signals, and with what
 
 _LOAD, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
@@ -182,7 +185,8 @@ def program(alone: bool = False, own_signals: bool = False, machine: str | None 
     for table in (_HOST, _CORES, _CHANNELS, *((_METADATA, _SOCKETS) if alone else ())):
         build.deny(table)
     build.when("clone3", [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)])  # then clone is used
-    build.when("clone", _if_bits(0, _NEW_NAMESPACES))
+    build.when("clone", [*_if_bits(0, _NEW_NAMESPACES), *_OF_ONE_PROCESS])
+    build.when("rt_sigaction", _CHILDREN_ARE_COUNTED)
     build.when("flock", [(_RETURN, 0, 0, _ERRNO)])  # a shared file's lock is a message
     build.when("prlimit64", _unless(0, (0,)))
     build.when("fadvise64", _if_any(3, (_DROP_FILE_PAGES,)))
@@ -204,6 +208,26 @@ def program(alone: bool = False, own_signals: bool = False, machine: str | None 
 
 _Step = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 _REFUSE = _ERRNO | errno.EPERM
+
+
+# A thread with descriptors of its own would hold files that nobody finds by its process.
+_OF_ONE_PROCESS: list[_Step] = [
+    (_LOAD, 0, 0, _ARGUMENTS),
+    (_AND, 0, 0, _THREAD | _SHARED_FILES),
+    (_EQUAL, 0, 1, _THREAD),
+    (_RETURN, 0, 0, _REFUSE),
+]
+# Where the end of children is ignored, what they used is added to nobody's time. Changing what becomes
+# of it is told to have worked, as a data loader does it; asking is allowed.
+_CHILDREN_ARE_COUNTED: list[_Step] = [
+    (_LOAD, 0, 0, _ARGUMENTS),
+    (_EQUAL, 0, 5, _CHILD_ENDED),
+    (_LOAD, 0, 0, _ARGUMENTS + 8),
+    (_EQUAL, 0, 2, 0),
+    (_LOAD, 0, 0, _ARGUMENTS + 12),
+    (_EQUAL, 1, 0, 0),
+    (_RETURN, 0, 0, _ERRNO),
+]
 
 
 class _Builder:

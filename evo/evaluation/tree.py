@@ -13,13 +13,19 @@ from stat import S_ISREG
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+ENDED = (b"Z", b"X")
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStat:
-    """One line of /proc: times in seconds, memory in bytes, `start` in ticks since boot."""
+    """One line of /proc: times in seconds, memory in bytes, `start` in ticks since boot.
+
+    Where the first thread has exited and others work on, `state` and memory are those of `thread`, one
+    of the others; the rest is of the whole process anyway.
+    """
 
     pid: int
+    thread: int
     state: str
     start: int
     own_seconds: float
@@ -38,13 +44,19 @@ class Reading:
 
 def read_stat(pid: int) -> ProcessStat | None:
     """The process as it is now, or None when there is none."""
-    try:
-        text = _slurp(f"/proc/{pid}/stat")
-    except OSError:
+    field = _stat_fields(f"/proc/{pid}/stat")
+    if field is None:
         return None
-    field = text[text.rindex(b")") + 2 :].split()
+    thread = pid
+    if field[0] in ENDED and int(field[17]) > 1:  # a dead first thread is no dead process
+        for name in _names(f"/proc/{pid}/task"):
+            other = _stat_fields(f"/proc/{pid}/task/{name}/stat")
+            if other and other[0] not in ENDED:
+                thread, field[0], field[21] = int(name), other[0], other[21]
+                break
     return ProcessStat(
         pid=pid,
+        thread=thread,
         state=field[0].decode(),
         start=int(field[19]),
         own_seconds=(int(field[11]) + int(field[12])) / TICK,
@@ -90,7 +102,7 @@ class ProcessTree:
         """The peak memory in bytes: of the whole tree when read, at least the largest high-water mark."""
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                status = Path(f"/proc/{stat.pid}/status").read_text()
+                status = Path(f"/proc/{stat.thread}/status").read_text()
                 mark = status.split("VmHWM:", 1)[1].split(None, 1)[0]
                 self.peak_bytes = max(self.peak_bytes, int(mark) * 1024)
         return self.peak_bytes
@@ -100,7 +112,7 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                rollup = Path(f"/proc/{stat.pid}/smaps_rollup").read_text()
+                rollup = Path(f"/proc/{stat.thread}/smaps_rollup").read_text()
                 total += int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
         return total
 
@@ -109,7 +121,7 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                counts = Path(f"/proc/{stat.pid}/io").read_text()
+                counts = Path(f"/proc/{stat.thread}/io").read_text()
                 total += int(counts.split("\nread_bytes:", 1)[1].split(None, 1)[0])
         return total
 
@@ -149,9 +161,9 @@ class ProcessTree:
         found: dict[tuple[int, int], int] = {}
         for stat in self._alive:
             with contextlib.suppress(OSError):
-                for name in os.listdir(f"/proc/{stat.pid}/fd"):
+                for name in os.listdir(f"/proc/{stat.thread}/fd"):
                     with contextlib.suppress(OSError):
-                        file = os.stat(f"/proc/{stat.pid}/fd/{name}")
+                        file = os.stat(f"/proc/{stat.thread}/fd/{name}")
                         if file.st_nlink == 0 and S_ISREG(file.st_mode):
                             found[file.st_dev, file.st_ino] = file.st_blocks * 512
         return found
@@ -161,7 +173,7 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                status = Path(f"/proc/{stat.pid}/status").read_text()
+                status = Path(f"/proc/{stat.thread}/status").read_text()
                 total += int(status.split("RssShmem:", 1)[1].split(None, 1)[0]) * 1024
         return total
 
@@ -186,11 +198,26 @@ def folder_bytes(folder: Path, most_files: int) -> tuple[int, int]:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                found.extend(map(int, _slurp(f"/proc/{pid}/task/{thread}/children").split()))
+    for thread in _names(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            found.extend(map(int, _slurp(f"/proc/{pid}/task/{thread}/children").split()))
     return found
+
+
+def _stat_fields(path: str) -> list[bytes] | None:
+    """What follows the name in a line of /proc; None when there is none."""
+    try:
+        text = _slurp(path)
+    except OSError:
+        return None
+    return text[text.rindex(b")") + 2 :].split() if text else None
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _slurp(path: str) -> bytes:
@@ -223,6 +250,8 @@ def sweep(mark: str) -> int:
             continue
         try:
             environment = Path(f"/proc/{name}/environ").read_bytes()
+            if not environment and (stat := read_stat(int(name))) and stat.thread != stat.pid:
+                environment = Path(f"/proc/{stat.thread}/environ").read_bytes()
         except OSError:
             continue
         if wanted in environment:

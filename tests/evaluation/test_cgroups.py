@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,18 @@ def mount(point: Path, kind: str = "cgroup2", options: str = "rw", root: str = "
 def test_a_v2_group_at_the_root_of_what_is_mounted_is_ours(tmp_path: Path) -> None:
     v2(tmp_path, "cpu memory pids", "memory pids")
     found = find_parents("0::/\n", mount(tmp_path))
-    assert found.folders == (("pids", tmp_path), ("memory", tmp_path))
+    assert found.folders == (("pids", tmp_path), ("memory", tmp_path), ("cpuacct", tmp_path))
+
+
+def test_a_v2_group_counts_cpu_time_whatever_its_controllers(tmp_path: Path) -> None:
+    v2(tmp_path, "", "")
+    found = find_parents("0::/\n", mount(tmp_path))
+    assert found.controllers == ("cpuacct",)
+    group = Group(found, 1, 1)
+    (made,) = tmp_path.glob("evotrain-*")
+    assert group.cpu_seconds() is None
+    (made / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert group.cpu_seconds() == 2.5
 
 
 def test_a_container_that_sees_its_own_group_as_the_root_may_use_it(tmp_path: Path) -> None:
@@ -73,6 +85,26 @@ def test_limits_are_written_as_each_version_wants_them(tmp_path: Path) -> None:
         assert group.ran_out_of_memory()
         (made / "memory.events").write_text("low 0\noom 0\noom_kill 0\n")
         assert not group.ran_out_of_memory()
+
+
+@pytest.mark.skipif("cpuacct" not in parents().controllers, reason="no group counts here")
+def test_a_real_group_counts_children_that_nobody_waited_for() -> None:
+    group = Group(parents(), 64, 1 << 30)
+    source = (
+        "import os, signal, sys, time\nsys.stdin.readline()\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "for _ in range(50):\n    if os.fork() == 0:\n"
+        "        while time.process_time() < 0.01: pass\n        os._exit(0)\n"
+        "try:\n    os.wait()\nexcept ChildProcessError:\n    pass\n"
+    )
+    with subprocess.Popen([sys.executable, "-S", "-c", source], stdin=subprocess.PIPE) as one:
+        assert one.stdin
+        group.add(one.pid)
+        one.stdin.close()
+        assert one.wait(60) == 0
+    used = group.cpu_seconds()
+    group.close()
+    assert used is not None and used > 0.5
 
 
 @pytest.mark.skipif("pids" not in parents().controllers, reason="no pids group is ours here")

@@ -77,6 +77,8 @@ def test_syscall_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
         ("socketpair", (1, 2), True, False),
         ("clone", (0x01200011,), True, True),
         ("clone", (0x10000011,), False, False),
+        ("clone", (0x003D0F00,), True, True),  # a thread as the C library makes it
+        ("clone", (0x00010900,), False, False),  # and one with descriptors of its own
         ("clone3", (), False, False),
         ("ioctl", (0, 0x5401), True, True),
         ("ioctl", (0, 0x5412), False, False),
@@ -113,6 +115,15 @@ def test_locks_on_shared_files_are_told_to_work_and_do_nothing(machine: str) -> 
     code = program(machine=machine)
     assert answer(code, machine, number_of("flock", machine), 3, 2) == ERRNO
     assert answer(code, machine, number_of("fcntl", machine), 3, 6) == ERRNO
+
+
+@machines
+def test_ignoring_the_end_of_children_is_told_to_work_and_does_nothing(machine: str) -> None:
+    code, number = program(machine=machine), number_of("rt_sigaction", machine)
+    for action in (0x1000, 0x7F00_0000_0000):
+        assert answer(code, machine, number, 17, action) == ERRNO
+        assert answer(code, machine, number, 2, action) == ALLOW
+    assert answer(code, machine, number, 17, 0, 0x1000) == ALLOW
 
 
 @machines

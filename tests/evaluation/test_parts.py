@@ -73,6 +73,35 @@ def test_a_tree_counts_children_that_ended_and_were_not_waited_for() -> None:
     assert started.returncode == -9
 
 
+BEHIND = """
+import ctypes, os, threading, time
+def work():
+    time.sleep(0.2)
+    if os.fork() == 0:
+        time.sleep(60)
+    held = bytearray(b"x") * (128 << 20)
+    time.sleep(60)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall({}, 0)
+"""
+
+
+def test_a_process_whose_first_thread_has_exited_is_counted_and_ended_whole() -> None:
+    source = BEHIND.format(60 if os.uname().machine == "x86_64" else 93)
+    with subprocess.Popen([sys.executable, "-S", "-c", source]) as started:
+        tree = ProcessTree(started.pid)
+        try:
+            deadline = time.monotonic() + 20
+            while (seen := tree.read(64)).rss_bytes < 128 << 20 or seen.processes < 2:
+                assert time.monotonic() < deadline, seen
+                time.sleep(0.01)
+            assert f"{started.pid} (python) Z" in Path(f"/proc/{started.pid}/stat").read_text()
+            assert min(tree.note_peak(), tree.shared_once_bytes()) >= 100 << 20
+        finally:
+            assert tree.kill(root_last=False)
+    assert started.returncode == -9
+
+
 def test_shared_memory_cannot_be_resized_by_its_other_user() -> None:
     wires = Wires(4096)
     try:
