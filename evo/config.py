@@ -35,15 +35,14 @@ GRACE_SHARE = 0.02  # of the budget, for saving
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
 
 
-METRICS = (  # what every run of the search has; test_bpb is kept from it
+METRICS = (  # what every run of the search has and we measure; test_bpb is kept from it
     "val_bpb",
     "parameters",
     "added_nodes",
     "peak_memory_mb",
     "serve_tokens_per_second",
-    "epochs",
-    "tokens_per_parameter",
 )
+SELF_REPORTED = ("epochs", "tokens_per_parameter")  # from a count that is the variant's own word
 
 
 class ConfigError(Exception):
@@ -134,6 +133,11 @@ class Config(_Settings):
             )
         searched = [("objectives", one.name) for one in self.objectives]
         for key, name in (*searched, *(("constraints", one.name) for one in self.constraints)):
+            if name in SELF_REPORTED:
+                raise ValueError(
+                    f"{key}: {name} is what a variant says of itself, so nothing can be searched by it; "
+                    f"leave it out, or take one that we measure: {', '.join(METRICS)}"
+                )
             if name not in METRICS:
                 hint = nearest(name, METRICS)
                 raise ValueError(f"{key}: there is no metric {name!r} to search by; {hint}")

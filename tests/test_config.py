@@ -117,6 +117,11 @@ def mistake(tmp_path: Path, *changes: str, more: str = "") -> str:
         ("objectives=val_bpb", "objectives: should be a list (given: 'val_bpb')"),
         ("objectives=[{name: val_bbp}]", "no metric 'val_bbp' to search by; did you mean 'val_bpb'?"),
         ("objectives=[{name: test_bpb}]", "no metric 'test_bpb' to search by"),
+        ("objectives=[{name: val_bpb}, {name: epochs}]",
+         "objectives: epochs is what a variant says of itself, so nothing can be searched by it; leave it "
+         "out, or take one that we measure: val_bpb, parameters"),
+        ("constraints=[{name: tokens_per_parameter, at_most: 2}]",
+         "constraints: tokens_per_parameter is what a variant says of itself"),
         ("constraints=[{name: params, at_most: 2}]", "did you mean 'parameters'?"),
         ("rungs.prxy.budget=3", "--set rungs.prxy.budget=3: rungs.prxy.depth: is missing: there is no "
          "rung 'prxy'; did you mean 'proxy'?"),

@@ -26,7 +26,7 @@ from evo.evaluation.scoring import (
     bits_by_document,
     bits_per_byte,
 )
-from evo.evaluation.serving import Exam, ask_first, ask_second, probe_rows
+from evo.evaluation.serving import Exam, ask_first, ask_second, harmless_rows
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
 from evo.evaluation.watch import Unwatched, Watch
@@ -54,6 +54,7 @@ _LOOKS = {
     Purpose.POST: 8,
     Purpose.GRADUATE: 8,
 }
+PROBE_ROWS = 8
 LOOKS = 4  # at a hidden row by the second server, where nothing else is said
 
 
@@ -185,7 +186,8 @@ class Evaluator:
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
         names: tuple[Split, ...] = ("val", "test") if order.purpose in _SEES_TEST else ("val",)
         exam = Exam(
-            probe=probe_rows(self._text, run.setting.shape, rng),
+            probe=harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS),
+            rehearsal=harmless_rows(self._text, run.setting.shape, rng, run.setting.rung.rows),
             splits=tuple(self._hidden[order.rung, name] for name in names),
             looks=_LOOKS.get(order.purpose, LOOKS),
             tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,

@@ -2,7 +2,8 @@
 
 A sees the hidden rows as they are. B, which never saw them, sees the same beginnings up to a secret cut,
 then tokens that differ from the truth everywhere, in another order and other company. Costs before the
-cut must agree. First both answer the same harmless rows: what differs there is not in the weights.
+cut must agree. Last it sees the rows whole: no cut ever hides their end. First both answer the same
+harmless rows: what differs there is not in the weights. Then they rehearse a request of full size.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ class Server:
         """Tokens answered per second of waiting for answers."""
         return self.tokens / max(self.busy_seconds, 1e-9)
 
-    def costs(self, inputs: Tokens, targets: Tokens) -> Floats:
-        """Nats [rows, length] of the targets, asked in batches in the order given."""
-        step = self.shape.rows
+    def costs(self, inputs: Tokens, targets: Tokens, most: int = MOST_ROWS) -> Floats:
+        """Nats [rows, length] of the targets, asked in batches of at most `most` in the order given."""
+        step = min(self.shape.rows, most)
         parts = [
             self._ask(inputs[at : at + step], targets[at : at + step])
             for at in range(0, len(inputs), step)
@@ -98,10 +99,13 @@ class Server:
 class Exam:
     """What both servers are asked: rows that hold nothing hidden, then the hidden splits.
 
-    `looks`: how often B is shown each hidden row, always a little more of it.
+    `rehearsal`: of the size of the largest request on hidden text. What has not the memory or the time for
+    it ends there, where an end says nothing. `looks`: how often B is shown each hidden row, always a little
+    more of it, before it is shown it whole.
     """
 
     probe: Tokens
+    rehearsal: Tokens
     splits: tuple[Hidden, ...]
     looks: int
     tolerance: Tolerance = EXACT
@@ -121,7 +125,7 @@ def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> Answers:
     Ended (lost) when it fetched files from disk meanwhile: which pages lie in memory is a message that
     outlives it. An honest server has all it needs by then, but for a cold machine, where it is asked again.
     """
-    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
+    probe = _harmless_costs(server, exam)
     server.knows_hidden_text()
     before = server.process.storage_bytes()
     answers = Answers(probe, tuple(_true_costs(server, hidden, rng) for hidden in exam.splits))
@@ -135,8 +139,7 @@ def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> Answers:
 
 def ask_second(server: Server, exam: Exam, said: Answers, rng: np.random.Generator) -> None:
     """Ended unless B agrees: rejected on the probe, cheated where A knew more than B was shown."""
-    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
-    must_be_same(said.probe, probe, exam.tolerance)
+    must_be_same(said.probe, _harmless_costs(server, exam), exam.tolerance)
     server.knows_hidden_text()
     for hidden, costs in zip(exam.splits, said.splits, strict=True):
         must_not_peek(server, hidden, costs, exam, rng)
@@ -161,12 +164,19 @@ def must_not_peek(
 
     One look at a row checks the position before its cut against any peek, so a rare one needs several.
     Each look cuts later than the one before: what B remembers of a row never holds the token in question.
+    The last one cuts nothing: only order and company differ, at the row's last position too. Its requests
+    are of half the size, so that company differs even where one request would hold all rows.
     """
-    rows = hidden.tokens
-    cuts = secret_cuts(len(rows), rows.shape[1] - 1, rng, exam.looks)
+    rows, length = hidden.tokens, hidden.tokens.shape[1] - 1
+    cuts = secret_cuts(len(rows), length, rng, exam.looks)
     seen = [_corrupted_costs(server, rows, cut, rng) for cut in cuts]
     again = np.tile(costs, (exam.looks, 1))
     found = audit(again, np.concatenate(seen), cuts.ravel(), exam.tolerance)
+    if not found.flagged:
+        whole = _true_costs(
+            server, hidden, rng, most=max(min(server.shape.rows, len(rows)) // 2, 1)
+        )
+        found = audit(costs, whole, np.full(len(rows), length), exam.tolerance)
     if found.flagged:
         raise Ended(
             Status.CHEATED,
@@ -175,9 +185,20 @@ def must_not_peek(
         )
 
 
-def _true_costs(server: Server, hidden: Hidden, rng: np.random.Generator) -> Floats:
+def _harmless_costs(server: Server, exam: Exam) -> Floats:
+    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
+    server.process.close_log()  # what it does with requests of full size is nobody's to read
+    server.costs(exam.rehearsal[:, :-1], exam.rehearsal[:, 1:])
+    return probe
+
+
+def _true_costs(
+    server: Server, hidden: Hidden, rng: np.random.Generator, most: int = MOST_ROWS
+) -> Floats:
     rows = hidden.tokens
-    return _shuffled(lambda order: server.costs(rows[order, :-1], rows[order, 1:]), len(rows), rng)
+    return _shuffled(
+        lambda order: server.costs(rows[order, :-1], rows[order, 1:], most), len(rows), rng
+    )
 
 
 def _corrupted_costs(
@@ -192,14 +213,16 @@ def secret_cuts(
 ) -> NDArray[np.int64]:
     """Where each row's truth ends for B, 1 .. length - 1: [looks, count], rising from look to look.
 
-    A position is only checked in rows cut after it, so half the cuts are uniform and half crowd the end,
-    log-uniform in their distance from it: without them, peeking in the last few positions would be seen
-    in one row of `length`.
+    A position is checked against a peek by the rows cut right after it. Half the rows of a look share the
+    positions evenly, so that with two rows a position none is left out; half crowd the end, log-uniform
+    in their distance from it: peeking in the last few positions is seen in many rows.
     """
-    form = (looks, count)
-    uniform = rng.integers(1, length, form)
-    late = length - np.floor(np.exp(rng.uniform(0, np.log(length), form))).astype(np.int64)
-    cuts = np.where(rng.random(form) < 0.5, uniform, np.clip(late, 1, length - 1))
+    even, cuts = (count + 1) // 2, np.empty((looks, count), dtype=np.int64)
+    for look in cuts:
+        spread = (np.arange(even) + rng.random()) * (length - 1) / even
+        early = np.floor(np.exp(rng.uniform(0, np.log(length), count - even))).astype(np.int64)
+        crowd = np.clip(length - early, 1, length - 1)
+        look[:] = rng.permutation(np.concatenate([1 + spread.astype(np.int64), crowd]))
     return np.sort(cuts, axis=0)
 
 
@@ -213,9 +236,11 @@ def corrupted(
     return np.where(kept, inputs, other).astype(np.uint16)
 
 
-def probe_rows(text: Tokens, shape: Shape, rng: np.random.Generator) -> Tokens:
-    """Up to eight rows [n, length + 1] that hold nothing hidden: training text and random tokens."""
-    count, width = min(shape.rows, 8), shape.length + 1
+def harmless_rows(
+    text: Tokens, shape: Shape, rng: np.random.Generator, most: int = 1 << 30
+) -> Tokens:
+    """Rows [n, length + 1] that hold nothing hidden: training text and random tokens, by turns."""
+    count, width = min(shape.rows, most), shape.length + 1
     rows = rng.integers(0, shape.vocab, (count, width)).astype(np.uint16)
     for row in rows[::2]:
         at = int(rng.integers(0, max(len(text) - width, 0) + 1))

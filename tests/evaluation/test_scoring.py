@@ -17,6 +17,7 @@ from evo.evaluation.scoring import (
     bits_per_byte,
     nats,
 )
+from evo.evaluation.serving import secret_cuts
 
 RNG = np.random.default_rng(5)
 
@@ -86,6 +87,23 @@ def test_an_audit_of_reduced_arithmetic_allows_noise_and_sees_a_peek() -> None:
     edge = np.arange(0, 256, 20)  # one row in twenty: the last place before the cut was predicted
     noisy[edge, cuts[edge] - 1] += 2.0
     assert audit(a, noisy, cuts, REDUCED).flagged == len(edge)
+
+
+@given(
+    count=st.integers(1, 300),
+    length=st.integers(2, 130),
+    looks=st.integers(1, 4),
+    seed=st.integers(0, 99),
+)
+def test_secret_cuts_leave_no_position_out_where_rows_are_enough(
+    count: int, length: int, looks: int, seed: int
+) -> None:
+    cuts = secret_cuts(count, length, np.random.default_rng(seed), looks)
+    assert cuts.shape == (looks, count)
+    assert cuts.min() >= 1 and cuts.max() <= length - 1
+    assert (np.diff(cuts, axis=0) >= 0).all(), "a later look shows less"
+    if count >= 2 * (length - 1):
+        assert set(cuts.ravel()) == set(range(1, length))
 
 
 def test_bits_are_summed_by_document_over_its_bytes() -> None:
