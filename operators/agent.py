@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from operators.briefing import MAX_IDEA_CHARS, fill, metrics_in_words, setting_in_words
+from operators.briefing import fill, metrics_in_words, setting_in_words
 from operators.briefing_context import context
 from operators.llm.answer import one_line
 from operators.nearby import nearby
 from operators.operator import Draft, Kin, ProposalFailed, Request
-from population.variant import Cost
+from population.variant import MAX_TEXT_CHARS, Cost
 
 _IDEA = re.compile(
     r"^[\s#*_>`-]*IDEA[\s*_`]*(\d*)[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE
@@ -96,12 +96,12 @@ def history(request: Request) -> str:
 
 
 def stated_idea(said: str) -> tuple[str, int | None]:
-    """The last IDEA line of what an agent said, as one capped line, and the number of a known idea in it."""
+    """The last IDEA line of what an agent said, as one line, and the number of a known idea in it."""
     found = _IDEA.findall(said)
     if not found:
         return "", None
     number, text = found[-1]
-    return one_line(text.strip("*_ "), MAX_IDEA_CHARS), int(number) if number else None
+    return one_line(text.strip("*_ "), MAX_TEXT_CHARS), int(number) if number else None
 
 
 def changes(before: str, after: str) -> str:

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from operators.briefing import (
-    MAX_IDEA_CHARS,
     again_messages,
     crossover_messages,
     mutate_messages,
@@ -20,7 +19,7 @@ from operators.briefing import (
 from operators.llm.answer import Message, Reply, one_line
 from operators.operator import Draft, Kin, ProposalFailed, Request
 from operators.source.edits import EditError, apply_reply
-from population.variant import Cost
+from population.variant import MAX_TEXT_CHARS, Cost
 
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
 THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
@@ -139,9 +138,9 @@ class LlmCrossover(LlmOperator):
 
 
 def read_idea(reply: str) -> str:
-    """The hypothesis a reply states in its IDEA line, as one capped line; "" without one."""
+    """The hypothesis a reply states in its IDEA line, as one line; "" without one."""
     found = _IDEA.search(reply)
-    return one_line(found[2].strip("*_ "), MAX_IDEA_CHARS) if found else ""
+    return one_line(found[2].strip("*_ "), MAX_TEXT_CHARS) if found else ""
 
 
 def add(a: Cost, b: Cost) -> Cost:

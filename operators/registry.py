@@ -79,10 +79,9 @@ def check_names(names: Mapping[str, float]) -> None:
     known = [*CLASSICAL, *WITH_LLM, *WITH_DESK, *CONTROLS]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.0)
-            raise UnknownOperator(
-                f"there is no operator {name!r}; did you mean {near[0]!r}? Known: {', '.join(known)}"
-            )
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UnknownOperator(f"there is no operator {name!r}; {hint}known: {', '.join(known)}")
 
 
 def names_with_llm(weights: Mapping[str, float]) -> tuple[str, ...]:

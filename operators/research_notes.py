@@ -14,6 +14,7 @@ from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.llm_operators import THOUGHT, Ask
 from operators.operator import ProposalFailed, Scene, Tried
 from operators.quoting import MAX_NOTE_CHARS, fill, quoted
+from population.variant import MAX_TEXT_CHARS
 
 SHORT_ID = 8  # characters of a variant's id that a model is shown
 SHARE_OF_NOTES = 0.25  # of the tokens: for the notes that stand
@@ -68,7 +69,7 @@ class NoteWriter:
         if not evidence:
             reason = "the note names no variant of those it was shown"
             raise ProposalFailed(reason, reply.cost, reply.model)
-        return NoteDraft(one_line(note[1].strip("*_` "), MAX_NOTE_CHARS), evidence, reply.endpoint)
+        return NoteDraft(one_line(note[1].strip("*_` "), MAX_TEXT_CHARS), evidence, reply.endpoint)
 
 
 def note_messages(scene: Scene, findings: Iterable[Finding]) -> tuple[Message, ...]:

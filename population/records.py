@@ -68,6 +68,11 @@ class Asked:
     author: str
     created_at: float
 
+    @property
+    def name(self) -> str:
+        """How it is called beside what stands: w7 waits, 7 stands."""
+        return f"w{self.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

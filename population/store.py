@@ -164,6 +164,8 @@ class Store:
         """The row of its idea: the one it names, else that of the same words, else a new one."""
         if proposal.idea_id is not None or not proposal.idea or proposal.author == OURSELVES:
             return proposal.idea_id
+        if proposal.outcome is Outcome.DUPLICATE:
+            return None  # what it would try is a variant already: in a list it would wait for ever
         same = "SELECT id FROM ideas WHERE lower(text) = lower(?) ORDER BY id LIMIT 1"
         known = self.query(same, [proposal.idea])
         return known[0][0] if known else self.add_idea(proposal.idea, proposal.author)
@@ -256,9 +258,16 @@ class Store:
         row = {"kind": kind, "detail": _json(detail), "author": author}
         return self._insert("requests", {**row, "created": time.time()})
 
-    def finish_request(self, id: int) -> None:
-        """A request is answered; in one transaction with what it asked for, it is so exactly once."""
-        self._change("UPDATE requests SET done = ? WHERE id = ?", [time.time(), id])
+    def finish_request(self, id: int) -> bool:
+        """A request is answered; in one transaction with what it asked for, it is so exactly once.
+
+        False when it was answered or withdrawn before: then it asks for nothing any more.
+        """
+        with self.transaction():
+            if not self.query("SELECT 1 FROM requests WHERE id = ? AND done IS NULL", [id]):
+                return False
+            self._change("UPDATE requests SET done = ? WHERE id = ?", [time.time(), id])
+        return True
 
     def set_setting(self, key: str, value: object) -> None:
         """Keep a JSON value under a name."""

@@ -39,6 +39,7 @@ class Purpose(StrEnum):
     GRADUATE = "graduate"
 
 
+MAX_TEXT_CHARS = 20_000  # of an idea or a note; tables and prompts show less of it
 OURSELVES = "evotrain"  # the author of what no model and no person wrote
 
 

@@ -23,13 +23,17 @@ AFTER = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided: wh
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One variant with what the search believes of it; `standing` is "" off the front."""
+    """One variant with what the search believes of it; `standing` is "" off the front.
+
+    `vetoed`: a person turned it away, whether the campaign has taken that yet or not.
+    """
 
     variant_id: str
     estimates: Mapping[str, Estimate]
     standing: str
     operator: str
     idea: str
+    vetoed: bool = False
 
 
 def ranking(record: Record) -> list[Ranked]:
@@ -50,6 +54,7 @@ def ranking(record: Record) -> list[Ranked]:
             record.front.get(variant_id, ""),
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
+            variant_id in record.ladder.vetoed,
         )
         for variant_id, metrics in believed.items()
         if objective.name in metrics

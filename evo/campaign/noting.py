@@ -12,6 +12,7 @@ from evo.campaign.parts import Proposes
 from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
 from evo.campaign.tally import Tally
+from operators.llm.answer import one_line
 from operators.operator import Draft, ProposalFailed, Scene, Tried
 from operators.research_notes import Finding, NoteDraft, NoteWriter
 from population.lineage import Lineage
@@ -20,6 +21,7 @@ from population.reading import first_proposal
 from population.store import Store
 from population.variant import Parent, Proposal
 
+SAID = 400  # characters of a note in the event that tells of it
 SHOWN = 60  # children that a note can rest on, the newest
 NOTED_AT = "noted_at"  # the setting that holds the number of measurements at the last turn
 _NOTES_STREAM = 1  # the random stream of a proposal number that notes draw from
@@ -71,7 +73,11 @@ class NoteTaker:
             draft = self._writer.write(
                 self._scene(store, upto), findings, np.random.default_rng(seed)
             )
-            said = f"{draft.author} notes: {draft.text}" if draft else "nothing new to note"
+            said = (
+                f"{draft.author} notes: {one_line(draft.text, SAID)}"
+                if draft
+                else "nothing new to note"
+            )
         except ProposalFailed as failed:
             said = f"no research note: {failed.reason}"
         self._recorder.write(lambda store: self._keep(store, draft, upto, count))

@@ -26,7 +26,16 @@ from population.selection import (
     population,
 )
 from population.store import Store
-from population.variant import OURSELVES, Cost, Outcome, Parent, Proposal, Variant, variant_id
+from population.variant import (
+    MAX_TEXT_CHARS,
+    OURSELVES,
+    Cost,
+    Outcome,
+    Parent,
+    Proposal,
+    Variant,
+    variant_id,
+)
 
 IDEA_CHARACTERS = 400
 
@@ -203,7 +212,7 @@ class Proposer:
             outcome,
             one_line(reason),
             variant,
-            one_line(draft.idea),
+            one_line(draft.idea, MAX_TEXT_CHARS),
             draft.author,
             draft.model,
             _timed(draft.cost, started),

@@ -13,9 +13,9 @@ from operators.operator import Draft
 from population.reading import pending
 from population.records import Asked
 from population.store import Store, StoreError
-from population.variant import Outcome, Parent, Proposal
+from population.variant import MAX_TEXT_CHARS, Outcome, Parent, Proposal
 
-LONGEST_IDEA, LONGEST_NOTE = 2_000, 4_000  # characters
+WITHDRAWN = object()  # whoever asked took it back before it was answered
 INJECT = "inject"  # the operator of a variant that a person wrote
 
 
@@ -85,13 +85,15 @@ class Requests:
     def _end(self, asked: Asked, answer: Answer) -> str:
         def write(store: Store) -> Any:
             with store.transaction():
-                store.finish_request(asked.id)
+                if not store.finish_request(asked.id):
+                    return WITHDRAWN
                 return answer.write(store)
 
-        return answer.said(self._shared.recorder.write(write))
+        written = self._shared.recorder.write(write)
+        return "" if written is WITHDRAWN else answer.said(written)
 
     def _idea(self, asked: Asked) -> Answer:
-        text = worded(asked.detail["text"], LONGEST_IDEA)
+        text = worded(asked.detail["text"], MAX_TEXT_CHARS)
         return Answer(
             lambda store: store.add_idea(text, asked.author),
             lambda number: f"{asked.author} put in idea {number}: {text}",
@@ -99,7 +101,7 @@ class Requests:
 
     def _note(self, asked: Asked) -> Answer:
         text, evidence = (
-            worded(asked.detail["text"], LONGEST_NOTE),
+            worded(asked.detail["text"], MAX_TEXT_CHARS),
             asked.detail.get("evidence", []),
         )
         if unknown := [one for one in evidence if one not in self._parts.lineage]:
@@ -111,7 +113,7 @@ class Requests:
         )
 
     def _edit_note(self, asked: Asked) -> Answer:
-        number, text = int(asked.detail["id"]), worded(asked.detail["text"], LONGEST_NOTE)
+        number, text = int(asked.detail["id"]), worded(asked.detail["text"], MAX_TEXT_CHARS)
         return Answer(
             lambda store: store.edit_note(number, text, asked.author),
             lambda stood: _of_note(stood, number, f"{asked.author} edited note {number}: {text}"),

@@ -12,6 +12,7 @@ from evo.campaign.tally import Tally
 from operators.knowledge import Passage
 from operators.llm.prompt_settings import PromptSettings
 from operators.operator import ParentView, Scene, Tried
+from operators.quoting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
 from population.memory import notes
@@ -160,5 +161,5 @@ class Scenes:
             return ()
         new = [one.text for one in ideas if not one.children]
         knobs = [knob.name.replace("_", " ") for knob in sound_knobs(views[0].source)]
-        words = " ".join([*(view.idea for view in views), *new, *knobs])
+        words = " ".join([*(view.idea[:MAX_IDEA_CHARS] for view in views), *new, *knobs])
         return self._at.find(words, self._at.prompt.knowledge_passages)

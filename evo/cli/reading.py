@@ -76,9 +76,9 @@ def top(
         record = Record.of(store)
     ranked = ranking(record)
     front = front_of(record, ranked)
-    rows = front + [one for one in ranked if not one.standing][: max(0, most - len(front))]
-    if certified:
-        rows = [one for one in front if one.standing == "certified"]
+    others = [one for one in ranked if one not in front]
+    found = [one for one in front if one.standing == "certified"] if certified else front + others
+    rows = found[:most]
     if as_json:
         show_json(rows)
         return
@@ -89,6 +89,8 @@ def top(
         return
     remark_on(record)
     show(ranking_table(rows, [one.name for one in record.objectives], record.seed_id))
+    if len(found) > most:
+        print(f"\n{len(rows):,} of {len(found):,}; {len(front):,} are on the front; -n shows more")
 
 
 @app.command(name="show", epilog="Example: evo show leader --source")

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.asking import AuthorOption, when_taken_up
+from evo.cli.asking import AuthorOption, unheard, when_taken_up
 from evo.cli.folder import DATABASE, ask, login_name, opened, searched_folder
 
 if TYPE_CHECKING:
     from population.records import Asked
     from population.store import Store
     from population.variant import Variant
-
-LONGEST_IDEA, LONGEST_NOTE = 2_000, 4_000  # characters
 
 
 @app.command(epilog='Example: evo idea "tie the embedding to the output head"')
@@ -38,27 +36,30 @@ def idea(
         _list_ideas(directory, author, most, as_json)
         return
     folder = searched_folder(directory)
-    said = _worded(text, LONGEST_IDEA)
+    said = _worded(text)
     ask(folder, "idea", {"text": said}, author)
-    _told(folder, {"text": said}, author, as_json)
+    _told(folder, {"text": said}, author, as_json, "nobody will try it")
 
 
 def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: bool) -> None:
     from population.memory import judged_ideas
 
-    with opened(directory) as (_, store):
+    with opened(directory) as (folder, store):
         ideas, waiting = judged_ideas(store, author), _waiting(store, ("idea",), author)
+    why = unheard(folder) if waiting or any(not one.children for one in ideas) else ""
     if as_json:
         show_json({"ideas": ideas, "waiting": waiting})
         return
     if not ideas and not waiting:
         print('No ideas yet. Put one in: evo idea "what to try and why"')
         return
-    from evo.terminal.steering import ideas_table
+    from evo.terminal.steering import ideas_list
 
-    show(ideas_table(ideas[-most:], waiting))
+    show(ideas_list(ideas[-most:], waiting))
     if len(ideas) > most:
         print(f"\nthe newest {most} of {len(ideas):,}; -n shows more")
+    if why:
+        print(f"\n{why}: nobody will try what is not tried yet")
 
 
 def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) -> list[Asked]:
@@ -68,11 +69,17 @@ def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) ->
     return [one for one in found if author in (None, one.author)]
 
 
-def _told(folder: Path, detail: dict[str, object], author: str | None, as_json: bool) -> None:
+def _told(
+    folder: Path, detail: dict[str, object], author: str | None, as_json: bool, vain: str = ""
+) -> None:
+    """Say when it is taken up; `vain`: what follows where no operator asks a model."""
+    why = unheard(folder) if vain else ""
     if as_json:
-        show_json({**detail, "author": author or login_name(), "path": folder})
-    else:
-        print(f"noted: {when_taken_up(folder)}")
+        show_json({**detail, "author": author or login_name(), "path": folder, "unheard": why})
+        return
+    print(f"noted: {when_taken_up(folder)}")
+    if why:
+        print(f"but {why}: {vain} until one does (docs/operators.md)")
 
 
 @app.command(
@@ -88,10 +95,16 @@ def note(
         typer.Option("--on", metavar="ID", help="A variant that it rests on. Repeatable."),
     ] = None,
     edit: Annotated[
-        int | None, typer.Option("--edit", metavar="N", help="Put TEXT in the place of note N.")
+        str | None,
+        typer.Option(
+            "--edit", metavar="N", help="Put TEXT in the place of note N (w7: one that waits)."
+        ),
     ] = None,
     delete: Annotated[
-        int | None, typer.Option("--delete", metavar="N", help="Take note N out of all prompts.")
+        str | None,
+        typer.Option(
+            "--delete", metavar="N", help="Take note N out of all prompts (w7: one that waits)."
+        ),
     ] = None,
     author: AuthorOption = None,
     directory: DirOption = None,
@@ -107,34 +120,60 @@ def note(
         _refuse("--delete needs no TEXT" if text else f"--edit {edit} needs a TEXT")
     if on and (edit is not None or delete is not None):
         _refuse("--on belongs to a new note")
-    folder = searched_folder(directory)
-    kind, detail = _of_note(folder, text, edit if delete is None else delete, on or [])
+    folder, number = searched_folder(directory), edit if delete is None else delete
+    said = None if text is None else _worded(text)
+    if number is not None and number.startswith("w"):
+        _change_waiting(folder, number, said)
+        if as_json:
+            show_json(
+                {"id": number, "text": said, "author": author or login_name(), "path": folder}
+            )
+        else:
+            print("withdrawn" if said is None else f"changed: {when_taken_up(folder)}")
+        return
+    kind, detail = _of_note(folder, said, number, on or [])
     ask(folder, kind, detail, author)
-    _told(folder, detail, author, as_json)
+    _told(folder, detail, author, as_json, "no prompt will carry it" if said is not None else "")
 
 
 def _of_note(
-    folder: Path, text: str | None, number: int | None, on: list[str]
+    folder: Path, said: str | None, number: str | None, on: list[str]
 ) -> tuple[str, dict[str, object]]:
     """The kind and the detail of the request, checked against what is known."""
     from population.memory import notes
     from population.reading import resolve
     from population.store import Store
 
-    said = None if text is None else _worded(text, LONGEST_NOTE)
     with Store.open(folder / DATABASE, read_only=True) as store:
         evidence = [resolve(store, one) for one in on]
-        standing = [one.id for one in notes(store)]
+        standing = [str(one.id) for one in notes(store)]
+        waiting = [one.name for one in _waiting(store, ("note",))]
     if number is None:
         return "note", {"text": said, "evidence": evidence}
     if number not in standing:
-        known = ", ".join(map(str, standing[-10:])) or "none yet"
-        _refuse(f"there is no note {number}; notes that stand: {known}")
+        known = ", ".join((standing + waiting)[-10:]) or "none yet"
+        _refuse(f"there is no note {number}; notes that stand or wait: {known}")
     return (
-        ("delete note", {"id": number})
+        ("delete note", {"id": int(number)})
         if said is None
-        else ("edit note", {"id": number, "text": said})
+        else ("edit note", {"id": int(number), "text": said})
     )
+
+
+def _change_waiting(folder: Path, number: str, said: str | None) -> None:
+    """Withdraw a note that no campaign has taken yet; with other words, ask for those in its place."""
+    from population.store import Store
+
+    with Store.open(folder / DATABASE) as store, store.transaction():
+        waiting = {one.name: one for one in _waiting(store, ("note",))}
+        asked = waiting.get(number)
+        if asked is None:
+            _refuse(
+                f"there is no note {number} that waits; waiting: {', '.join(waiting) or 'none'}"
+            )
+        store.finish_request(asked.id)
+        if said is not None:
+            store.add_request(asked.kind, {**asked.detail, "text": said}, asked.author)
 
 
 def _list_notes(directory: Path | None, as_json: bool) -> None:
@@ -149,9 +188,9 @@ def _list_notes(directory: Path | None, as_json: bool) -> None:
     if not standing and not waiting:
         print('No notes yet. Write one: evo note "what was learned here"')
         return
-    from evo.terminal.steering import notes_table
+    from evo.terminal.steering import notes_list
 
-    show(notes_table(standing, waiting))
+    show(notes_list(standing, waiting))
 
 
 @app.command(epilog='Example: evo inject train.py --idea "normalise queries and keys"')
@@ -192,24 +231,44 @@ def inject(
             made = first_proposal(store, known)
             whose = f" ({made.operator}, proposal {made.number})" if made else ""
             _refuse(f"{file} is the same code as {known[:8]}{whose}; `evo show {known[:8]}`")
+        if any(_code(one) == child.fingerprint for one in _waiting(store, ("inject",))):
+            _refuse(
+                f"{file}: the same code was put in before and waits; `evo status` shows what waits"
+            )
         parent_id, shared = (
             (resolve(store, parent), None) if parent else nearest(store, child.source)
         )
-    said = _worded(words, LONGEST_IDEA) if words else ""
+    said = _worded(words) if words else ""
     detail = {"parent_id": parent_id, "source": child.source, "idea": said}
     ask(folder, "inject", detail, author)
     if as_json:
         who = author or login_name()
         show_json({"variant": child.id, "parent": parent_id, "author": who, "path": folder})
         return
-    because = "" if shared is None else f", with which it shares {shared:.0%} of its lines"
+    because = "" if shared is None else f", with which it shares {_shared(shared)}"
     print(f"{child.id[:8]}, a child of {parent_id[:8]}{because}: {when_taken_up(folder)}")
 
 
-def _worded(text: str, most: int) -> str:
+def _shared(part: float) -> str:
+    """A share of lines that says "all" only of all."""
+    if part == 1.0:
+        return "all of its lines, in another order"
+    return f"{'more than 99.9' if part > 0.999 else f'{100 * part:.1f}'} % of its lines"
+
+
+def _code(asked: Asked) -> str:
+    """The fingerprint of a variant that waits to be put in."""
+    from population.fingerprint import fingerprint
+
+    return fingerprint(str(asked.detail["source"]))
+
+
+def _worded(text: str) -> str:
+    from population.variant import MAX_TEXT_CHARS
+
     said = text.strip()
-    if not said or len(said) > most:
-        _refuse(f"give a text of 1 to {most:,} characters, not {len(said):,}")
+    if not said or len(said) > MAX_TEXT_CHARS:
+        _refuse(f"give a text of 1 to {MAX_TEXT_CHARS:,} characters, not {len(said):,}")
     return said
 
 

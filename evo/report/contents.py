@@ -12,6 +12,7 @@ from evo.analysis.record import Record
 from evo.report import sections
 from evo.report.dossiers import pack
 from evo.report.drawing import colours
+from evo.report.ideas import ideas_section
 from evo.report.imported import keeps_section, origin_section
 from evo.report.noise import noise_section
 from evo.report.page import Page, Section
@@ -66,6 +67,7 @@ def _measured_here(told: Told) -> tuple[Section | None, ...]:
         sections.family_section(told),
         sections.ladder_section(told),
         sections.operators_section(told),
+        ideas_section(told),
         sections.failures_section(told),
         sections.spending_section(told),
         noise_section(told),

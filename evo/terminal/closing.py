@@ -18,6 +18,7 @@ from evo.terminal.ladder import report as ladder_report
 from evo.terminal.tables import FAINT, ranking_table
 from evo.terminal.text import placed, plain, short, words
 
+FRONT_SHOWN = 12
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 
 
@@ -42,8 +43,12 @@ def closing_screen(
     parts += _section("What was found", [_coloured(findings), *_way(findings)])
     parts += _section("How sure that is", _lines(sentences.certainty(findings)))
     if findings.front:
-        table = ranking_table(findings.front, objectives, findings.seed_id)
-        parts += _section(f"Pareto front at {plain(findings.rung)}", [table])
+        shown, more = findings.front[:FRONT_SHOWN], len(findings.front) - FRONT_SHOWN
+        body: list[RenderableType] = [ranking_table(shown, objectives, findings.seed_id)]
+        if more > 0:
+            hint = f"… {more:,} more: `evo top -n {len(findings.front)}{where}` shows all"
+            body.append(words(hint, FAINT))
+        parts += _section(f"Pareto front at {plain(findings.rung)}", body)
     if findings.graduates:
         told = [sentences.graduation(one) for one in findings.graduates]
         parts += _section("Up the ladder", _lines(told))

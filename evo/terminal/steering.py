@@ -2,74 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from evo.terminal.tables import FAINT
-from evo.terminal.text import plain, short, words
+from evo.terminal.text import clip, plain, short, words
 from population.records import Asked, JudgedIdea, Note
 
-WAITS = "waits for the campaign to go on"
+IDEA_CHARACTERS = 300  # of an idea in the list; `evo show` and the report have it whole
+EVIDENCE_SHOWN = 12
+INDENT = 5
 
 
-def ideas_table(ideas: Sequence[JudgedIdea], waiting: Sequence[Asked]) -> Table:
+def ideas_list(ideas: Sequence[JudgedIdea], waiting: Sequence[Asked]) -> RenderableType:
     """Each idea with its children and their mean effect on val_bpb (below 0 is better); what waits last."""
-    table = _table(("", "right"), "author", "idea", "children", ("effect on val_bpb", "right"))
-    for one in ideas:
-        table.add_row(
-            str(one.id), words(one.author), words(one.text), _children(one), Text(_effect(one))
+    told = [
+        _told(str(one.id), one.author, idea_outcome(one), clip(one.text, IDEA_CHARACTERS))
+        for one in ideas
+    ]
+    return Group(*told, *map(_waits, waiting))
+
+
+def notes_list(notes: Sequence[Note], waiting: Sequence[Asked]) -> RenderableType:
+    """The notes that stand, whole, with what they rest on; what waits last."""
+    told = [
+        _told(
+            str(one.id),
+            one.author + (", edited" if one.edited_at is not None else ""),
+            "",
+            one.text,
+            f"rests on {evidence_in_words(one.evidence, EVIDENCE_SHOWN)}" if one.evidence else "",
         )
-    for asked in waiting:
-        table.add_row("–", words(asked.author), words(_text(asked)), Text(WAITS, FAINT), "")
-    return table
+        for one in notes
+    ]
+    return Group(*told, *map(_waits, waiting))
 
 
-def notes_table(notes: Sequence[Note], waiting: Sequence[Asked]) -> Table:
-    """The notes that stand with what they rest on; what waits last."""
-    table = _table(("", "right"), "author", "note", "rests on")
-    for one in notes:
-        evidence = ", ".join(short(id) for id in one.evidence)
-        by = words(one.author + (", edited" if one.edited_at is not None else ""))
-        table.add_row(str(one.id), by, words(one.text), words(evidence or "–"))
-    for asked in waiting:
-        table.add_row("–", words(asked.author), words(_text(asked)), Text(WAITS, FAINT))
-    return table
+def evidence_in_words(ids: Sequence[str], most: int) -> str:
+    """The first `most` ids in short, and how many more there are."""
+    more = f", … {len(ids) - most} more" if len(ids) > most else ""
+    return ", ".join(short(id) for id in ids[:most]) + more
 
 
-def _table(*columns: str | tuple[str, str]) -> Table:
-    table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        name, side = (column, "left") if isinstance(column, str) else column
-        folds = name in ("idea", "note")
-        table.add_column(
-            Text(name, FAINT),
-            justify="right" if side == "right" else "left",
-            no_wrap=not folds,
-            ratio=1 if folds else None,
-        )
-    return table
-
-
-def _children(one: JudgedIdea) -> Text:
+def idea_outcome(one: JudgedIdea) -> str:
+    """What came of an idea: how its children ended, and their mean effect."""
     if not one.children:
-        return Text("not tried yet", FAINT)
+        return "not tried yet"
     parts = [(one.ok, "ok"), (one.failed, "failed"), (one.waiting, "waiting")]
     told = ", ".join(f"{count} {name}" for count, name in parts if count)
-    return Text(told)
+    return told if one.effect is None else f"{told}; effect on val_bpb {_effect(one)}"
 
 
 def _effect(one: JudgedIdea) -> str:
-    if one.effect is None:
-        return "–"
     if one.effect_se is None:
         return f"{one.effect:+.4f} (n = 1)"
     return f"{one.effect:+.4f} ± {one.effect_se:.4f} (n = {one.n})"
 
 
-def _text(asked: Asked) -> str:
+def _waits(asked: Asked) -> RenderableType:
     detail = asked.detail if isinstance(asked.detail, dict) else {}
     number = detail.get("id")
-    text = plain(str(detail.get("text", "")))
-    return f"{asked.kind} {number}: {text}".rstrip(": ") if number is not None else text
+    kind = asked.kind if number is None else f"{asked.kind} {number}"
+    outcome = f"{kind}: waits for the campaign to go on"
+    text = str(detail.get("text", ""))
+    shown = clip(text, IDEA_CHARACTERS) if asked.kind == "idea" else text
+    return _told(asked.name, asked.author, outcome, shown)
+
+
+def _told(number: str, author: str, outcome: str, text: str, below: str = "") -> RenderableType:
+    """A head line, and the text below it with the whole width: it is legible on any terminal."""
+    head = Text.assemble((f"{number:<{INDENT}}", FAINT), (plain(author), "bold"))
+    head.append(f"  {plain(outcome)}" if outcome else "", FAINT)
+    lines: Iterable[Text] = (words(text), words(below, FAINT))
+    return Group(head, *(Padding(one, (0, 0, 0, INDENT)) for one in lines if one.plain))

@@ -63,10 +63,16 @@ def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: st
                 Text(value(name, one.estimates[name].mean if name in one.estimates else None))
                 for name in others
             ),
-            Text(one.standing, "green"),
+            _standing(one),
             one_line(words("the seed" if one.variant_id == seed_id else one.idea)),
         )
     return table
+
+
+def _standing(one: Ranked) -> Text:
+    if one.vetoed:
+        return Text("vetoed", "red")
+    return Text(one.standing, "green") if one.standing else Text("off the front", FAINT)
 
 
 def earnings_table(rows: Sequence[Earning]) -> Table:

@@ -6,7 +6,9 @@ import re
 
 from rich.text import Text
 
-LONGEST = 2000
+from population.variant import MAX_TEXT_CHARS
+
+LONGEST = MAX_TEXT_CHARS
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles, links: OSC up to its end
     r"|\x1b[P^_X][^\x1b]*(?:\x1b\\)?"  # DCS, PM, APC, SOS

@@ -16,6 +16,7 @@ from importlib import resources
 
 from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.llm.settings import Endpoint
+from population.variant import MAX_TEXT_CHARS
 
 
 class Form(StrEnum):
@@ -87,7 +88,7 @@ def undressed(text: str, form: Form) -> str:
         return text
     number = said.get("idea_number")
     named = f" {number}" if type(number) is int and number > 0 else ""
-    lines = [f"IDEA{named}: {one_line(str(said.get('idea', '')), 2000)}"]
+    lines = [f"IDEA{named}: {one_line(str(said.get('idea', '')), MAX_TEXT_CHARS)}"]
     for edit in said.get("edits", []):
         if isinstance(edit, dict):
             old, new = str(edit.get("search", "")), str(edit.get("replace", ""))

@@ -131,7 +131,7 @@ def test_notes_of_people_are_rows_that_can_be_edited_and_deleted(tmp_path):
         ("dance", {}),
         ("idea", None),
         ("idea", {"text": " "}),
-        ("idea", {"text": "x" * 5000}),
+        ("idea", {"text": "x" * 30_000}),
         ("idea", {"text": "half a pair \ud800"}),
         ("idea", {"text": 5}),
         ("inject", {}),

@@ -49,12 +49,12 @@ class Evo:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
 
-    def __call__(self, *words: object) -> Said:
+    def __call__(self, *words: object, columns: int = 120) -> Said:
         from evo.cli import main
 
         self._capsys.readouterr()
         self._monkeypatch.setattr(sys, "argv", ["evo", *map(str, words)])
-        self._monkeypatch.setenv("COLUMNS", "120")
+        self._monkeypatch.setenv("COLUMNS", str(columns))
         code = 0
         try:
             main()

@@ -44,13 +44,13 @@ def test_an_author_can_be_named(evo: Evo, campaign: tuple[Built, str, str]) -> N
     assert pending(campaign[0].store)[0].author == "ada"
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * 2001])
+@pytest.mark.parametrize("text", ["", "  ", "x" * 20_001])
 def test_an_idea_needs_words_and_not_too_many(
     evo: Evo, campaign: tuple[Built, str, str], text: str
 ) -> None:
     said = evo("idea", text)
     assert (said.code, said.err.count("\n")) == (2, 1)
-    assert "1 to 2,000 characters" in said.err
+    assert "1 to 20,000 characters" in said.err
     assert pending(campaign[0].store) == []
 
 
@@ -74,6 +74,59 @@ def test_ideas_are_listed_with_what_came_of_them(
     assert "narrow" not in evo("idea", "--author", "bob").out
 
 
+def test_an_idea_that_nobody_will_try_says_so(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    folder = campaign[0].store.path.parent
+    for command in ("idea", "note"):
+        assert "no operator here asks a model" in evo(command, "tie the embeddings").out
+    assert "no operator here asks a model" in evo("idea").out
+    (folder / "config.yaml").write_text("operators: {llm_mutate: 1}")
+    assert "there is no llm in the config" in evo("idea", "warm up").out
+    (folder / "config.yaml").write_text("operators: {llm_mutate: 1}\nllm: {endpoints: []}")
+    assert "nobody" not in evo("idea", "warm up").out + evo("idea").out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 110, 160, 220])
+def test_a_note_shows_its_words_at_every_width(
+    evo: Evo, campaign: tuple[Built, str, str], columns: int
+) -> None:
+    words = [f"word{place}" for place in range(400)]
+    evidence = [f"{place:064x}" for place in range(15)]
+    campaign[0].store.add_note(" ".join(words), "a-model-with-a-long-name", evidence)
+    told = evo("note", columns=columns).out
+    lines = told.splitlines()
+    assert " ".join(told.split()).count("word399") == 1 and "a-model-with-a-long-name" in told
+    assert all(word in told for word in words)
+    assert max(map(len, lines)) <= columns
+    assert max(line.count("word") for line in lines) >= (columns - 5) // 9
+    assert "3 more" in told
+
+
+def test_words_are_kept_whole(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    built, leader, _ = campaign
+    long = "tie " * 4_000 + "end"
+    built.store._execute("UPDATE proposals SET idea = ? WHERE variant_id = ?", [long, leader])
+    assert " ".join(evo("show", leader).out.split()).count("tie") == 4_000
+    assert evo("idea", long).code == 0 and pending(built.store)[0].detail["text"] == long
+    assert evo("idea").out.count("tie") < 200
+
+
+def test_a_note_that_waits_can_be_changed_and_withdrawn(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    store = campaign[0].store
+    evo("note", "width helps", "--author", "ada")
+    evo("note", "depth helps")
+    first, second = pending(store)
+    assert first.name in evo("note").out
+    assert "1 to 20,000" in evo("note", "--edit", first.name, " ").err
+    evo("note", "--edit", first.name, "width helps a little")
+    assert evo("note", "--delete", second.name).out == "withdrawn\n"
+    (left,) = pending(store)
+    assert (left.kind, left.author, left.detail["text"]) == ("note", "ada", "width helps a little")
+    gone = evo("note", "--delete", second.name)
+    assert gone.code == 2 and f"waiting: {left.name}" in gone.err
+
+
 def test_notes_are_written_edited_and_deleted(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     built, leader, _ = campaign
     assert "No notes yet" in evo("note").out
@@ -95,13 +148,13 @@ def test_notes_are_written_edited_and_deleted(evo: Evo, campaign: tuple[Built, s
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--edit", "9", "text"), "no note 9; notes that stand: none yet"),
+        (("--edit", "9", "text"), "no note 9; notes that stand or wait: none yet"),
         (("--delete", "9"), "no note 9"),
         (("--edit", "9"), "--edit 9 needs a TEXT"),
         (("--delete", "9", "text"), "--delete needs no TEXT"),
         (("--edit", "9", "--delete", "9", "text"), "do not go together"),
         (("text", "--on", "ffff"), "no variant 'ffff'"),
-        (("x" * 4001,), "1 to 4,000 characters"),
+        (("x" * 20_001,), "1 to 20,000 characters"),
         (("--edit", "9", "text", "--on", "best"), "belongs to a new note"),
     ],
 )
@@ -120,7 +173,9 @@ def test_a_variant_put_in_hangs_on_its_nearest(evo: Evo, fresh: Path) -> None:
     said = evo("inject", mine, "--idea", "an extra", "--author", "ada")
     child, root = variant_id(mine.read_text()), variant_id(QUICK)
     assert said.code == 0
-    assert f"{child[:8]}, a child of {root[:8]}, with which it shares 98% of its lines" in said.out
+    assert (
+        f"{child[:8]}, a child of {root[:8]}, with which it shares 98.2 % of its lines" in said.out
+    )
     with Store.open(fresh) as store:
         (asked,) = pending(store)
     assert (asked.kind, asked.author) == ("inject", "ada")
@@ -137,12 +192,26 @@ def test_a_named_parent_is_taken_whatever_is_near(evo: Evo, fresh: Path) -> None
             store.add_proposal(made)
     Path("mine.py").write_text(QUICK + "\nEXTRA = 2\n")
     assert evo("inject", "mine.py", "--json").json()["parent"] == one.id
+    again = evo("inject", "mine.py", "--parent", "seed")
+    assert again.code == 2 and "the same code was put in before and waits" in again.err
+    Path("mine.py").write_text(QUICK + "\nEXTRA = 3\n")
     named = evo("inject", "mine.py", "--parent", "seed", "--json").json()
     assert named["parent"] == variant_id(QUICK)
     Path("mine.py").write_text("import harness\nharness.start().progress()\nharness.finish()\n")
     assert evo("inject", "mine.py", "--json").json()["parent"] == variant_id(QUICK)
+    Path("mine.py").write_text(QUICK + "\nEXTRA = 4\n")
     said = evo("inject", "mine.py", "--parent", "ffff")
     assert said.code == 2 and "no variant 'ffff'" in said.err
+
+
+def test_a_share_of_lines_is_all_only_where_all_are_shared(evo: Evo, fresh: Path) -> None:
+    source = QUICK + "".join(f"# line {place}\n" for place in range(3000))
+    one = Variant(variant_id(source), source, fingerprint(source))
+    parents = (Parent(variant_id(QUICK), "parent"),)
+    with Store.open(fresh) as store:
+        store.add_proposal(Proposal(2, "nudge", parents, Outcome.VARIANT, variant=one))
+    Path("mine.py").write_text(source + "EXTRA = 1\n")
+    assert "shares more than 99.9 % of its lines" in evo("inject", "mine.py").out
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,9 @@ def test_the_brief_of_our_campaigns_names_every_call_of_the_harness() -> None:
         ("Sure!\n**IDEA:** wider `MLP`\n", "wider `MLP`"),
         ("> idea : a\x1b[1mb\n", "a [1mb"),
         ("nothing", ""),
-        ("IDEA: " + "x" * 5000, "x" * 299 + "…"),
+        ("IDEA: " + "x" * 5000, "x" * 5000),
+        ("IDEA: " + "x" * 30_000, "x" * 19_999 + "…"),
     ],
 )
-def test_the_idea_is_read_as_one_capped_line(reply: str, idea: str) -> None:
+def test_the_idea_is_read_whole_as_one_line(reply: str, idea: str) -> None:
     assert read_idea(reply) == idea

@@ -24,6 +24,7 @@ from operators.registry import (
     OperatorSettings,
     UnknownOperator,
     build_operators,
+    check_names,
     names_with_llm,
 )
 from operators.source.knobs import with_knobs
@@ -243,6 +244,8 @@ def test_a_reply_may_take_up_an_idea_of_the_list_and_no_other() -> None:
 
 
 def test_an_unknown_operator_is_named_with_the_nearest() -> None:
+    with pytest.raises(UnknownOperator, match="no operator 'foo'; known: nudge"):
+        check_names({"foo": 1.0})
     with pytest.raises(UnknownOperator, match="'nudgee'; did you mean 'nudge'"):
         build_operators({"nudgee": 1.0})
 

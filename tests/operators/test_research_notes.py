@@ -10,11 +10,10 @@ import pytest
 from operators.llm.answer import prompt_text
 from operators.llm.prompt_settings import PromptSettings
 from operators.operator import ProposalFailed, Scene, Tried
-from operators.quoting import MAX_NOTE_CHARS
 from operators.registry import LlmContext, open_client
 from operators.research_notes import Finding, NoteDraft, NoteWriter, note_messages
 from population.records import Note
-from population.variant import LlmCall
+from population.variant import MAX_TEXT_CHARS, LlmCall
 from tests.operators.fake_openai import FakeOpenAI
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.test_briefing import check
@@ -70,9 +69,11 @@ def test_no_note_without_evidence_that_was_shown(answer: str) -> None:
         written(answer, [])
 
 
-def test_a_long_or_hostile_note_is_capped_to_one_line() -> None:
-    found = written(f"NOTE: \x1b[2J{'x' * 5000}\nEVIDENCE: {A[:8]}", [])
-    assert found is not None and len(found.text) <= MAX_NOTE_CHARS and found.text.isprintable()
+def test_a_long_or_hostile_note_is_kept_whole_on_one_line() -> None:
+    found = written(f"NOTE: \x1b[2J{'x' * 5000} end{''}\nEVIDENCE: {A[:8]}", [])
+    assert found is not None and found.text.isprintable() and found.text.endswith("x end")
+    endless = written(f"NOTE: {'y' * 50_000}\nEVIDENCE: {A[:8]}", [])
+    assert endless is not None and len(endless.text) == MAX_TEXT_CHARS
 
 
 def test_hostile_words_stay_inside_their_quotes_and_tokens() -> None:

@@ -78,3 +78,16 @@ def test_a_note_can_be_put_otherwise_and_taken_back_and_its_row_stays(store: Sto
     assert store.query("SELECT text, deleted > 0 FROM notes WHERE id = ?", [second]) == [
         ("width helps", 1)
     ]
+
+
+def test_an_idea_whose_code_is_a_variant_already_does_not_wait_for_ever(store: Store) -> None:
+    add_variant(store, 1, "seed")
+    parents = (Parent(make_variant("seed").id, "parent"),)
+    made = {"idea": "the same again", "author": "ada"}
+    store.add_proposal(Proposal(2, "inject", parents, Outcome.DUPLICATE, "repeats", **made))
+    assert judged_ideas(store) == []
+
+
+def test_a_request_is_taken_or_withdrawn_once(store: Store) -> None:
+    asked = store.add_request("note", {"text": "x"})
+    assert store.finish_request(asked) and not store.finish_request(asked)

@@ -119,3 +119,21 @@ def test_the_ladders_report_stands_in_the_page(write_report: Write, tmp_path: Pa
         "Slot time: proxy 60 s (6 runs), larger 30 s (3 runs)."
         in write_report(tmp_path / "c").read_text()
     )
+
+
+def test_ideas_notes_and_vetoes_stand_in_the_page_whole(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    long = "word " * 400 + "at the very end"
+    tried = built.store.add_idea(f"an idea: {long}", "ada")
+    built.store._execute("UPDATE proposals SET idea_id = ? WHERE variant_id = ?", [tried, leader])
+    built.store.add_note(f"a note: {long}", "a-model", [leader])
+    built.store.add_request("idea", {"text": "tie the embeddings"}, "bob")
+    built.store.add_decision("vetoed", leader, {"author": "cleo", "reason": "it looks ahead"})
+    built.store.close()
+    html = write_report(tmp_path / "c").read_text()
+    section = html.split("Ideas and notes</h2>")[1].split("</section>")[0]
+    assert section.count(long.strip()) == 2
+    for text in ("ada", "a-model", "tie the embeddings", "waits", "cleo", "it looks ahead"):
+        assert text in section, text

@@ -1,0 +1,68 @@
+"""What people and models put in words: every idea with what came of it, the notes, and vetoes."""
+
+from __future__ import annotations
+
+from evo.report.page import Section, Table
+from evo.report.told import Told
+from evo.terminal.steering import evidence_in_words, idea_outcome
+from evo.terminal.text import plain, short
+from population.ladder import VETOED
+from population.memory import judged_ideas, notes
+from population.reading import decisions, pending
+
+EVIDENCE_SHOWN = 60
+
+
+def ideas_section(told: Told) -> Section | None:
+    """Ideas, notes and vetoes, whole; None where there are none."""
+    tables = [one for one in (_ideas(told), _notes(told), _vetoes(told)) if one is not None]
+    if not tables:
+        return None
+    lines = [
+        "The effect of an idea is child minus parent on the blocks both ran on: below 0, its children are "
+        "better."
+    ]
+    return Section("ideas", "Ideas and notes", lines, tables=tables)
+
+
+def _ideas(told: Told) -> Table | None:
+    rows = [
+        (str(one.id), plain(one.author), plain(one.text), idea_outcome(one))
+        for one in judged_ideas(told.store)
+    ]
+    rows += _waiting(told, "idea")
+    return Table(("", "by", "idea", "what came of it"), rows) if rows else None
+
+
+def _notes(told: Told) -> Table | None:
+    rows = [
+        (
+            str(one.id),
+            plain(one.author) + (", edited" if one.edited_at is not None else ""),
+            plain(one.text),
+            evidence_in_words(one.evidence, EVIDENCE_SHOWN) or "–",
+        )
+        for one in notes(told.store)
+    ]
+    rows += _waiting(told, "note")
+    return Table(("", "by", "note", "rests on"), rows) if rows else None
+
+
+def _waiting(told: Told, kind: str) -> list[tuple[str, str, str, str]]:
+    return [
+        (one.name, plain(one.author), plain(str(one.detail.get("text", ""))), "waits")
+        for one in pending(told.store)
+        if one.kind == kind and isinstance(one.detail, dict)
+    ]
+
+
+def _vetoes(told: Told) -> Table | None:
+    why = {
+        one.variant_id: str(one.detail.get("reason", ""))
+        for one in decisions(told.store, (VETOED,))
+    }
+    rows = [
+        (short(one), plain(by) or "someone", plain(why.get(one, "")) or "–")
+        for one, by in told.record.ladder.vetoed.items()
+    ]
+    return Table(("vetoed", "by", "why"), rows, list(told.record.ladder.vetoed)) if rows else None
