@@ -47,26 +47,33 @@ def test_with_gpus_there_is_a_slot_for_each_visible_one(
     assert [slot.name for slot in find_slots()] == ["gpu1"]
 
 
-BURN = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+PARENT_THAT_WAITS_FOR_NOBODY = """
+import os, signal, sys, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork() == 0:
+    end = time.process_time() + 0.4
+    while time.process_time() < end: pass
+    print('burnt', flush=True)
+    sys.stdin.readline()
+    os._exit(0)
+time.sleep(600)
+"""
 
 
 def test_a_tree_counts_children_that_ended_and_were_not_waited_for() -> None:
-    source = (
-        "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
-        "if os.fork() == 0:\n"
-        + "".join(f"    {line}\n" for line in BURN.format(0.4).splitlines())
-        + "    os._exit(0)\ntime.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-S", "-c", source]) as started:
+    command = [sys.executable, "-S", "-c", PARENT_THAT_WAITS_FOR_NOBODY]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, bufsize=0) as started:  # type: ignore[call-overload]
         tree = ProcessTree(started.pid)
         try:
-            deadline = time.monotonic() + 20
-            while tree.read(64).processes != 2 and time.monotonic() < deadline:
+            assert started.stdout.readline() == "burnt\n"
+            both = tree.read(64)
+            assert both.processes == 2 and both.cpu_seconds >= 0.39  # to a tick
+            started.stdin.write("end\n")
+            while (seen := tree.read(64)).processes == 2:
                 time.sleep(0.01)
-            while (seen := tree.read(64)).processes == 2 and time.monotonic() < deadline:
-                time.sleep(0.01)
-            assert 0.3 < seen.cpu_seconds < 0.6
             assert seen.processes == 1
+            assert both.cpu_seconds <= seen.cpu_seconds < both.cpu_seconds + 0.3  # and once
             assert tree.note_peak() >= seen.rss_bytes > 0
         finally:
             assert tree.kill(root_last=False)

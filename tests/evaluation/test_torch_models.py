@@ -9,6 +9,7 @@ import pytest
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
+from evo.evaluation.process import Ended
 from evo.evaluation.sandbox import Sandbox
 from evo.evaluation.slots import Slot
 from population.variant import Clock, Status
@@ -80,20 +81,30 @@ def test_attention_that_sees_the_future_is_caught(evaluate: Evaluate, box: Sandb
     assert seen.status is Status.CHEATED
 
 
+START = "run = harness.start()\n"
+BURNS = "import time\nwhile time.process_time() < 0.6: pass\n"
+
+
 def test_start_up_is_measured_to_the_first_look_at_the_clock(
     dataset: Dataset, slot: Slot, box: Sandbox, quick: str, tmp_path: Path
 ) -> None:
-    evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "w", quick)
-    assert 0.03 < evaluator.measure_startup("proxy", slot) < 3.0
+    first_step_never_ends = f"{BURNS}run.progress()\ntime.sleep(600)\n"
+    source = quick.replace(START, START + first_step_never_ends)
+    evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "w", source)
+    assert evaluator.measure_startup("proxy", slot) >= 0.6
     assert not list((tmp_path / "w").iterdir())
 
 
 def test_on_a_gpu_start_up_lasts_to_the_end_of_the_first_step_which_compiles(
     dataset: Dataset, slot: Slot, no_box: Sandbox, quick: str, tmp_path: Path
 ) -> None:
-    compiling = "run.progress()\nimport time\ntime.sleep(0.5)\n"
-    source = quick.replace("run = harness.start()\n", f"run = harness.start()\n{compiling}")
     rungs = {"proxy": replace(RUNG, clock=Clock.SECONDS)}
-    evaluator = Evaluator(dataset, rungs, no_box, tmp_path / "w", source)
-    on_gpu = evaluator.measure_startup("proxy", replace(slot, device="cuda"))
-    assert evaluator.measure_startup("proxy", slot) + 0.5 < on_gpu < 5.0
+
+    def measured(first_step: str) -> float:
+        source = quick.replace(START, f"{START}import time\nrun.progress()\n{first_step}\n")
+        evaluator = Evaluator(dataset, rungs, no_box, tmp_path / "w", source)
+        return evaluator.measure_startup("proxy", replace(slot, device="cuda"))
+
+    assert measured("time.sleep(0.5)") >= 0.5
+    with pytest.raises(Ended, match="never compiled"):
+        measured("raise ValueError('never compiled')")

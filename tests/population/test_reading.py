@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from population_records import add_variant, make_variant, members, scored
@@ -24,6 +25,7 @@ from population.variant import (
     Variant,
     variant_id,
 )
+from tests.counting import lines_run, sql_steps
 
 
 def parent(id: str, role: str = "parent") -> Parent:
@@ -212,43 +214,44 @@ def grown(store: Store, size: int) -> list[str]:
     return ids
 
 
-@pytest.mark.serial
-def test_reads_stay_quick_at_three_thousand_variants(store: Store) -> None:
-    ids = grown(store, 3000)
-    store.set_front("proxy", members(*ids[:30]))
-    middle = ids[1500]
-    yardstick = quickest(lambda: sum(k * k for k in range(300_000)))  # some 20 ms when idle
-    keyed = {
-        "measurements of one": lambda: reading.measurements(store, variant_id=middle),
-        "new measurements": lambda: reading.measurements(store, rung="proxy", after=2990),
-        "one measurement": lambda: reading.measurement(store, 1500),
-        "first proposal": lambda: reading.first_proposal(store, middle),
-        "children": lambda: reading.children_of(store, middle),
-        "resolve": lambda: reading.resolve(store, middle[:12]),
-        "fingerprint": lambda: reading.variant_by_fingerprint(store, "fingerprint 7"),
-        "next number": lambda: reading.next_proposal_number(store),
-        "events": lambda: reading.events(store),
-    }
-    whole = {
-        "all measurements": lambda: reading.measurements(store, rung="proxy"),
-        "all proposals": lambda: reading.proposals(store),
-        "unmeasured": lambda: reading.unmeasured(store, "mid"),
-        "best": lambda: reading.resolve(store, "best"),
-        "spent": lambda: reading.spent(store),
-        "counts": lambda: reading.counts_by_status(store, "proxy"),
-    }
-    slow = {name: took for name, read in keyed.items() if (took := quickest(read)) > yardstick / 5}
-    assert not slow, f"yardstick {yardstick}"
-    slow = {name: took for name, read in whole.items() if (took := quickest(read)) > yardstick * 6}
-    assert not slow, f"yardstick {yardstick}"
+KEYED = {"measurements of one", "new measurements", "one measurement", "first proposal", "children"}
+KEYED |= {"resolve", "fingerprint", "next number", "events"}
+FEW, MANY = 100, 600
 
 
-def quickest(read: object) -> float:
-    """The shortest of five times, in seconds: a busy machine makes the others longer."""
-    assert callable(read)
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        read()
-        times.append(time.perf_counter() - started)
-    return min(times)
+def costs(path: Path, size: int) -> dict[str, int]:
+    """Steps of SQLite and lines of Python that each read takes of a store of this size."""
+    with Store.create(path / f"{size}.db") as store:
+        ids = grown(store, size)
+        store.set_front("proxy", members(*ids[:30]))
+        one = ids[40]
+        reads: dict[str, Callable[[], object]] = {
+            "measurements of one": lambda: reading.measurements(store, variant_id=one),
+            "new measurements": lambda: reading.measurements(store, rung="proxy", after=size - 10),
+            "one measurement": lambda: reading.measurement(store, 50),
+            "first proposal": lambda: reading.first_proposal(store, one),
+            "children": lambda: reading.children_of(store, one),
+            "resolve": lambda: reading.resolve(store, one[:12]),
+            "fingerprint": lambda: reading.variant_by_fingerprint(store, "fingerprint 7"),
+            "next number": lambda: reading.next_proposal_number(store),
+            "events": lambda: reading.events(store),
+            "all measurements": lambda: reading.measurements(store, rung="proxy"),
+            "all proposals": lambda: reading.proposals(store),
+            "unmeasured": lambda: reading.unmeasured(store, "mid"),
+            "best": lambda: reading.resolve(store, "best"),
+            "spent": lambda: reading.spent(store),
+            "counts": lambda: reading.counts_by_status(store, "proxy"),
+        }
+        return {
+            name: sql_steps(store._connection, read) + lines_run(read)
+            for name, read in reads.items()
+        }
+
+
+def test_a_read_by_key_costs_the_same_in_a_larger_store_and_a_whole_one_grows_with_it(
+    tmp_path: Path,
+) -> None:
+    few, many = costs(tmp_path, FEW), costs(tmp_path, MANY)
+    grew = {name: round(many[name] / few[name], 2) for name in few}
+    assert {name: times for name, times in grew.items() if name in KEYED and times > 1.1} == {}
+    assert {name: times for name, times in grew.items() if times > 1.1 * MANY / FEW} == {}
