@@ -15,7 +15,7 @@ from evo.campaign.keeping import KeepSettings
 from evo.campaign.ladder.settings import GraduationSettings
 from evo.campaign.notifying import NotifySettings
 from evo.campaign.parts import Repeats
-from evo.campaign.policy import PolicySettings
+from evo.campaign.scheduler import PolicySettings
 from evo.campaign.stopping import StoppingSettings
 from evo.campaign.voiding import VoidingSettings
 from evo.evaluation.agent_box import AgentSettings

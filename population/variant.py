@@ -7,9 +7,10 @@ does anything.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Status(StrEnum):
@@ -37,6 +38,32 @@ class Purpose(StrEnum):
     POST = "post"
     FINAL = "final"
     GRADUATE = "graduate"
+
+
+class Phase(StrEnum):
+    """What a campaign is busy with. Of several at once the one furthest down this list is named."""
+
+    CALIBRATING = "measuring the seed"
+    SEARCHING = "searching"
+    RACING = "racing on fresh blocks"
+    PUBLISHING = "measuring the new champion afresh"
+    COMPARING = "comparing leader and seed"
+    GRADUATING = "graduating"
+
+
+_PHASES = {
+    Purpose.CALIBRATE: Phase.CALIBRATING,
+    Purpose.RACE: Phase.RACING,
+    Purpose.POST: Phase.PUBLISHING,
+    Purpose.FINAL: Phase.COMPARING,
+    Purpose.GRADUATE: Phase.GRADUATING,
+}
+
+
+def phase_of(purposes: Collection[Purpose]) -> Phase | None:
+    """The phase that runs for these purposes belong to; None without any."""
+    phases = {_PHASES.get(one, Phase.SEARCHING) for one in purposes}
+    return next((one for one in reversed(Phase) if one in phases), None)
 
 
 MAX_TEXT_CHARS = 20_000  # of an idea or a note; tables and prompts show less of it
@@ -154,6 +181,15 @@ class Order:
     block: int
     repeat: int
     purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something the campaign or a person decided about a variant, with what it rests on; a row each."""
+
+    kind: str
+    variant_id: str
+    detail: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,13 @@ def test_the_seed_is_data_and_imported_by_nobody(imports: Imports) -> None:
     ]
 
 
+def test_what_decides_neither_waits_nor_writes_nor_reads_a_clock(imports: Imports) -> None:
+    deciding = ("scheduler", "ready_queue", "final_race", "standing", "ladder.graduation")
+    acting = {"threading", "queue", "concurrent.futures", "time", "sqlite3", "subprocess"}
+    for name in (f"evo.campaign.{one}" for one in deciding):
+        assert not imports[name] & {*acting, "population.store", "population.connection"}, name
+
+
 def test_files_stay_short() -> None:
     folders = ("evo", "operators", "population", "seed", "tests", "benchmarks")
     lines = {

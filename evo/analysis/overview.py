@@ -17,16 +17,8 @@ from evo.analysis.prompts import Prompts
 from evo.analysis.ranking import Earning, Ranked, earnings
 from evo.analysis.record import Record
 from population.records import Spent
-from population.variant import Purpose
+from population.variant import phase_of
 
-PHASES = {
-    Purpose.CALIBRATE: "measuring the seed",
-    Purpose.SCREEN: "searching",
-    Purpose.REMEASURE: "searching",
-    Purpose.FINAL: "comparing leader and seed",
-    Purpose.POST: "measuring the new champion afresh",
-    Purpose.GRADUATE: "graduating",
-}
 LAST_EVENTS = 8
 
 
@@ -125,8 +117,7 @@ def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:
 
 def _phase(record: Record, running: int | None) -> str:
     if running is not None:
-        purposes = [run.order.purpose for run in record.in_flight]
-        return PHASES.get(purposes[-1], "running") if purposes else "between runs"
+        return phase_of([run.order.purpose for run in record.in_flight]) or "between runs"
     ends = [event.text for event in record.events if event.kind == "end"]
     starts = record.starts()
     last_end = max((e.created_at for e in record.events if e.kind == "end"), default=0.0)

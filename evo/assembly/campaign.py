@@ -11,7 +11,7 @@ from evo.assembly.proposers import build_portfolio, open_desk, open_models, open
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget, Spent
 from evo.campaign.campaign import Campaign
-from evo.campaign.certifying import Certification, Decision, decided_before
+from evo.campaign.certifying import Certification, decided_before
 from evo.campaign.first_noise import FirstNoise
 from evo.campaign.keeping import DiskBudget, KeptWeights
 from evo.campaign.ladder.graduation import Graduation
@@ -19,10 +19,10 @@ from evo.campaign.leftovers import end_leftovers, end_strays
 from evo.campaign.notifying import Notifier
 from evo.campaign.noting import NoteTaker, NotingProposer
 from evo.campaign.parts import LoopSettings, Parts, Proposes
-from evo.campaign.policy import Policy, run_seconds, seed_runs
 from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
+from evo.campaign.scheduler import Scheduler, run_seconds, seed_runs
 from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
 from evo.campaign.tally import Tally
 from evo.campaign.voiding import Evidence, Voiding
@@ -36,7 +36,7 @@ from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
 from population.store import Store
-from population.variant import Clock, Order, Purpose, Rung, Status
+from population.variant import Clock, Decision, Order, Purpose, Rung, Status
 
 
 def build_campaign(
@@ -105,9 +105,23 @@ def build_campaign(
     certification = Certification(config.certification, tally, proxy.name, decided)
     limit = config.budget.seconds if loop.search else None
     most = seed_runs(config.policy, limit, len(bench.slots), run_seconds(proxy))
-    policy = Policy(config.policy, tally, proxy.name, calibrations, decided, most)
+    scheduler = Scheduler(
+        config.policy,
+        tally,
+        proxy.name,
+        certification,
+        Graduation(
+            config.graduation, tally, lineage, names, config.seed, certification.proven, ladder
+        ),
+        calibrations=calibrations,
+        decided=decided,
+        seed_runs=most,
+        exact=loop.exact,
+        search=loop.search,
+        finish=loop.finish,
+    )
     few = config.budget.variants or 100
-    noise = FirstNoise(policy, tally, proxy.name, config.certification, few)
+    noise = FirstNoise(scheduler, tally, proxy.name, config.certification, few)
     surroundings = Surroundings(
         config.seed,
         config.brief.read_text("utf-8"),
@@ -139,17 +153,7 @@ def build_campaign(
         slots=bench.slots,
         tally=tally,
         lineage=lineage,
-        policy=policy,
-        certification=certification,
-        graduation=Graduation(
-            config.graduation,
-            tally,
-            lineage,
-            names,
-            config.seed,
-            certification.proven,
-            ladder,
-        ),
+        scheduler=scheduler,
         early=early,
         voiding=None if config.exact else _voiding(config, bench, tally),
         budget=budget,

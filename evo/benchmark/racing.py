@@ -63,7 +63,8 @@ def raced(
         add(shown, Order(one, RUNG, block, repeat, Purpose.SCREEN))
     by_id = {one: setting for setting, one in ids.items()}
     race, spent, runs = affordable(leaders, share, seconds, tally, took), 0.0, 0
-    race.begin(len(tally.rows(RUNG)), tally.last_id())
+    if begun := race.begin(len(tally.rows(RUNG)), tally.last_id()):
+        race.take(begun)
     while order := race.next_order(tally.measured):
         shown = run(by_id[order.variant_id], order.block)
         spent, runs = spent + shown.seconds, runs + 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 
-from evo.campaign.certifying import Decision
 from evo.campaign.evaluation_lane import EvaluationLane
 from evo.campaign.ladder.word import is_about_a_child, told, word_of
 from evo.campaign.parts import Ending, LoopSettings, Parts, Shared, Stop
@@ -17,18 +16,10 @@ from evo.campaign.requests import Answer, Requests, saying
 from population.ladder import APPROVED, VETOED
 from population.records import Asked
 from population.store import Store
-from population.variant import Purpose
+from population.variant import Decision, phase_of
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
-PHASES = (
-    (Purpose.GRADUATE, "graduating"),
-    (Purpose.FINAL, "comparing leader and seed"),
-    (Purpose.POST, "measuring the new champion afresh"),
-    (Purpose.SCREEN, "searching"),
-    (Purpose.REMEASURE, "searching"),
-    (Purpose.CALIBRATE, "measuring the seed"),
-)
 
 
 class Campaign:
@@ -126,7 +117,7 @@ class Campaign:
 
     def _heed(self, said: Decision) -> str:
         """What a person said of a variant counts from now on; it in words, "" where it changes nothing."""
-        graduation = self.parts.graduation
+        graduation = self.parts.scheduler.graduation
         with self.shared.changed:
             if not graduation.heed(said):
                 return ""
@@ -137,8 +128,7 @@ class Campaign:
         return "; ".join(told([said]))
 
     def _name_phase(self) -> None:
-        purposes = self._evaluations.purposes()
-        phase = next((name for purpose, name in PHASES if purpose in purposes), "between runs")
+        phase = phase_of(self._evaluations.purposes()) or "between runs"
         self.parts.board.set_phase("stopping" if self.shared.stop is not Stop.NO else phase)
 
     def _ending(self) -> Ending:
@@ -147,7 +137,7 @@ class Campaign:
         if self.shared.stop is not Stop.NO:
             why = f": {self.shared.reason}" if self.shared.reason else ""
             return Ending(f"stopped{why}; `evo resume` goes on from here", complete=False)
-        waiting = self.parts.graduation.waiting()
+        waiting = self.parts.scheduler.graduation.waiting()
         if waiting:
             ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
             return Ending(

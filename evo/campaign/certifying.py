@@ -22,7 +22,7 @@ from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store
-from population.variant import Order, Purpose, Status
+from population.variant import Decision, Order, Purpose, Status
 
 Taken = Callable[[Key], bool]
 Pair = tuple[Order, ...]  # both runs, or what is missing of them
@@ -74,15 +74,6 @@ class Race:
     rule: Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Something to record: a race begun, or its verdict."""
-
-    kind: str
-    variant_id: str
-    detail: dict[str, Any]
-
-
 class Certification:
     """The races of one campaign at its proxy. Its state is its decisions and the tally's rows."""
 
@@ -105,10 +96,10 @@ class Certification:
         self._raced: set[str] = set()
         self._judged = -1
         for decision in decisions:
-            self._replay(decision)
+            self.take(decision)
 
     def begin(self, at_end: bool, leader: str | None = None) -> Decision | None:
-        """Start a race when the leader is worth it: before the end only when it is likely to pass.
+        """A race to start when the leader is worth it: before the end only when it is likely to pass.
 
         `leader`: who won the race of the leaders; else the best of the front.
         """
@@ -124,10 +115,7 @@ class Certification:
         race = self._race_for(leader)
         if race is None or not (at_end or self._chance(race) >= LIKELY):
             return None
-        self.race, self._begun = race, race.number
-        self._raced.add(leader)
-        detail = asdict(race) | {"metric": self._metric.name}
-        return Decision(BEGUN, leader, detail)
+        return Decision(BEGUN, leader, asdict(race) | {"metric": self._metric.name})
 
     def proven(self) -> frozenset[str]:
         """Who is certified: by a race, or by fresh blocks with e-BH over the front's members."""
@@ -166,9 +154,7 @@ class Certification:
                 return None
             progress = replace(progress, verdict=Verdict.EXHAUSTED)
         detail = {"number": race.number, "champion": race.champion, **asdict(progress)}
-        decision = Decision(ENDED, race.challenger, detail)
-        self._crown(decision)
-        return decision
+        return Decision(ENDED, race.challenger, detail)
 
     def gains(self, race: Race) -> list[float]:
         """Champion minus challenger by pair in order, above 0 when the challenger is better."""
@@ -183,7 +169,8 @@ class Certification:
             gains.append(scores[0] - scores[1])  # type: ignore[operator]
         return gains
 
-    def _replay(self, decision: Decision) -> None:
+    def take(self, decision: Decision) -> None:
+        """A decision counts from now on; other kinds change nothing."""
         if decision.kind == BEGUN:
             detail = dict(decision.detail)
             rule = Rule(**detail.pop("rule"))
@@ -280,7 +267,7 @@ def decided_before(store: Store) -> list[Decision]:
 
 
 def in_a_line(decision: Decision, seed_id: str) -> str:
-    """A decision for a person."""
+    """A decision for a person; "" for kinds that others put into words."""
     detail, challenger = decision.detail, decision.variant_id[:8]
     if decision.kind == FINAL:
         return (
@@ -289,6 +276,8 @@ def in_a_line(decision: Decision, seed_id: str) -> str:
     if decision.kind == LEADERS:
         many, first = len(detail["leaders"]), detail["first_block"]
         return f"race of {many} leaders in up to {detail['runs']} runs, on blocks from {first} on"
+    if decision.kind not in (BEGUN, ENDED):
+        return ""
     champion = "the seed" if detail["champion"] == seed_id else str(detail["champion"])[:8]
     if decision.kind == BEGUN:
         return f"{challenger} challenges {champion}: up to {detail['rule']['most_pairs']} pairs on fresh blocks"

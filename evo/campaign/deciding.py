@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evo.campaign.certifying import Decision, in_a_line
+from evo.campaign.certifying import in_a_line
 from evo.campaign.ladder.word import told
 from evo.campaign.parts import Shared
 from population.store import Store
+from population.variant import Decision
 
 
 class Decisions:
@@ -17,20 +18,10 @@ class Decisions:
         self._shared = shared
         self._seed_id = seed_id
 
-    def note(self, decision: Decision | None) -> None:
-        """Record a decision; None is none."""
-        if decision is not None:
-            kind, variant_id, detail = decision.kind, decision.variant_id, decision.detail
-            self._shared.recorder.submit(lambda store: store.add_decision(kind, variant_id, detail))
-
-    def tell(self, decision: Decision | None) -> None:
-        """Record a decision and say it; None is none."""
-        if decision is not None:
-            self.note(decision)
-            self._shared.say("decision", in_a_line(decision, self._seed_id))
-
-    def tell_ladder(self, decisions: Sequence[Decision]) -> None:
-        """Record decisions of the ladder, all or none, and say them."""
+    def tell(self, decisions: Sequence[Decision]) -> None:
+        """Record decisions, all or none, and say those that people should hear of."""
+        if not decisions:
+            return
 
         def write(store: Store) -> None:
             with store.transaction():
@@ -38,5 +29,6 @@ class Decisions:
                     store.add_decision(one.kind, one.variant_id, one.detail)
 
         self._shared.recorder.submit(write)
-        for line in told(decisions):
+        lines = [line for one in decisions if (line := in_a_line(one, self._seed_id))]
+        for line in [*lines, *told(decisions)]:
             self._shared.say("decision", line)

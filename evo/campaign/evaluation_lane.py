@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from evo.campaign.deciding import Decisions
 from evo.campaign.judging import add_judged
-from evo.campaign.next_runs import NextRuns
 from evo.campaign.parts import LoopSettings, Parts, Shared, Stop
 from evo.campaign.proposal_lane import ProposalLane
+from evo.campaign.scheduler import SearchState
 from evo.campaign.stopping import Following
 from evo.campaign.tally import Key, Tally, key_of
 from evo.campaign.voiding import Evidence, judged
@@ -46,7 +46,6 @@ class EvaluationLane:
         self._children = children
         self._under_way: dict[Key, Order] = {}
         self._decisions = Decisions(shared, parts.tally.seed_id)
-        self._next = NextRuns(parts, settings, children, self._decisions, self._under_way)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -97,18 +96,23 @@ class EvaluationLane:
         changed = self._shared.changed
         with changed:
             while self._shared.stop is Stop.NO:
-                orders = self._next.choose()
-                for order in orders:
+                state = self._state()
+                step = self._parts.scheduler.next(state)
+                self._decisions.tell(step.decisions)
+                for order in step.runs:
                     self._under_way[key_of(order)] = order
-                    if self._is_first_run(order) and order.variant_id in self._children.ready:
+                    if self._is_first_run(order):
                         self._children.ready.remove(order.variant_id)
-                if orders:
+                if step.runs:
                     changed.notify_all()
-                    return tuple(self._again(order) for order in orders)
-                if self._next.search_is_over() and not self._under_way:
+                    return tuple(self._again(order) for order in step.runs)
+                if state.search_is_over and not self._under_way:
                     return ()
                 changed.wait(POLL_SECONDS)
         return ()
+
+    def _state(self) -> SearchState:
+        return SearchState(self._under_way, tuple(self._children.ready), self._children.is_over)
 
     def _again(self, order: Order) -> Order:
         """The order as it is recorded: a row of its own for each time that one was voided."""
@@ -137,7 +141,8 @@ class EvaluationLane:
         with self._shared.changed:
             del self._under_way[key_of(order)]
             if self._is_first_run(order):
-                self._children.end_screen(order.variant_id, self._next.is_taken(key_of(order)))
+                is_over = self._parts.tally.is_settled(key_of(order))
+                self._children.end_screen(order.variant_id, is_over)
             self._children.evaluation_seconds.add(time.monotonic() - started)
             self._shared.board.slot_leaves(slot.name)
             self._shared.changed.notify_all()
@@ -146,7 +151,7 @@ class EvaluationLane:
         """A graduate's first run at an upper rung is its promotion."""
         tally, one, rung = self._parts.tally, order.variant_id, order.rung
         first = order.purpose is Purpose.GRADUATE and order.block == 0
-        choice = self._parts.graduation.ladder.choice(rung) if first else None
+        choice = self._parts.scheduler.graduation.ladder.choice(rung) if first else None
         if choice is None or tally.rows(rung, variant_id=one):
             return
         if one in (climber.variant_id for climber in choice.having(Role.GRADUATE)):
@@ -183,9 +188,9 @@ class EvaluationLane:
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
             if self._parts.early is not None:
-                self._decisions.note(self._parts.early.take_in(measurement, followed))
-            if order.purpose is Purpose.RACE:
-                self._decisions.tell(self._parts.certification.settle(idle=False))
+                would_stop = self._parts.early.take_in(measurement, followed)
+                self._decisions.tell([would_stop] if would_stop is not None else [])
+            self._decisions.tell(self._parts.scheduler.tell(order))
             failed = measurement.status not in (Status.OK, Status.LOST)
             if order.purpose is Purpose.CALIBRATE and failed:
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
@@ -211,7 +216,7 @@ class EvaluationLane:
     def _publish_front(self, rung: str) -> None:
         if DERIVED in rung:
             return  # what was only built has no score; shares of a budget have no front
-        members = self._parts.tally.members(rung, self._parts.certification.proven())
+        members = self._parts.tally.members(rung, self._parts.scheduler.certification.proven())
         self._shared.recorder.submit(lambda store: store.set_front(rung, members))
         if self._parts.weights and rung == self._parts.proxy:  # who ran further up is a graduate
             on_front = {one.variant_id for one in members}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from evo.campaign.certifying import LEADERS, Decision
+from evo.campaign.certifying import LEADERS
 from evo.campaign.tally import Key, Tally, key_of
 from population.statistics.race import Race, race
-from population.variant import Estimate, Order, Purpose, Status
+from population.variant import Decision, Estimate, Order, Purpose, Status
 
 Taken = Callable[[Key], bool]
 
@@ -29,8 +29,14 @@ class FinalRace:
         decided: Sequence[Decision] = (),
     ) -> None:
         self._leaders, self._share, self._tally, self._rung = leaders, share, tally, rung
-        begun = [one for one in decided if one.kind == LEADERS]
-        self._begun = begun[-1] if begun else None
+        self._begun: Decision | None = None
+        for decision in decided:
+            self.take(decision)
+
+    def take(self, decision: Decision) -> None:
+        """A decision counts from now on; other kinds change nothing."""
+        if decision.kind == LEADERS:
+            self._begun = decision
 
     def begin(self, searched: int, seen: int) -> Decision | None:
         """Name the leaders; None while `seen`, the search's last row, is what the last race began from.
@@ -55,8 +61,7 @@ class FinalRace:
             "runs": runs,
             "seen": seen,
         }
-        self._begun = Decision(LEADERS, leaders[0], detail)
-        return self._begun
+        return Decision(LEADERS, leaders[0], detail)
 
     def next_order(self, taken: Taken) -> Order | None:
         """The next run of the race; None when all of its round are under way or it is over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from evo.campaign.certifying import CertificationSettings, rule_of
-from evo.campaign.policy import Policy
+from evo.campaign.scheduler import Scheduler
 from evo.campaign.tally import Tally
 from population.variant import AGAIN, Purpose, Status
 
@@ -17,19 +17,19 @@ class FirstNoise:
 
     def __init__(
         self,
-        policy: Policy,
+        scheduler: Scheduler,
         tally: Tally,
         rung: str,
         settings: CertificationSettings,
         children: int,
     ) -> None:
-        self._policy, self._tally, self._rung = policy, tally, rung
+        self._scheduler, self._tally, self._rung = scheduler, tally, rung
         self._settings, self._children = settings, children
         self._said = bool(tally.count(rung, Purpose.SCREEN))  # an earlier process did
 
     def __call__(self) -> str:
         """The sentence; "" before it is known, and after it was said."""
-        if self._said or not self._policy.calibrated():
+        if self._said or not self._scheduler.is_calibrated():
             return ""
         self._said = True
         return self._sentence()

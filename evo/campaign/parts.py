@@ -10,11 +10,9 @@ from typing import Protocol
 
 from evo.campaign.board import Board
 from evo.campaign.budget import Budget
-from evo.campaign.certifying import Certification
 from evo.campaign.keeping import KeptWeights
-from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.policy import Policy
 from evo.campaign.recording import Recorder
+from evo.campaign.scheduler import Scheduler
 from evo.campaign.stopping import EarlyStopping
 from evo.campaign.tally import Tally
 from evo.campaign.voiding import Voiding
@@ -77,9 +75,7 @@ class Parts:
     slots: Sequence[Slot]
     tally: Tally
     lineage: Lineage
-    policy: Policy
-    certification: Certification
-    graduation: Graduation
+    scheduler: Scheduler
     budget: Budget
     board: Board
     recorder: Recorder

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from evo.campaign.parts import LoopSettings, Parts, Repeats, Shared, Stop
-from evo.campaign.policy import given_up
+from evo.campaign.ready_queue import ReadyQueue
 from evo.campaign.tally import Key
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured
@@ -43,17 +42,17 @@ class ProposalLane:
         self._not_before = 0.0  # a server that is down is not asked again at once
         self._seconds = RunningMean(0.1)
         self.evaluation_seconds = RunningMean(10.0)
-        self.ready: deque[str] = deque()
+        self.ready = ReadyQueue()
         self.closed = "" if settings.search else "everything asked for is measured"
 
     def take_up(self, store: Store) -> None:
         """Continue where the rows end: committed children that were never measured are ready again."""
         proxy = self._parts.proxy
         seed_id = self._parts.tally.seed_id  # measured first of all, by the policy
-        left_out = {seed_id, *self._parts.graduation.ladder.vetoed}
+        left_out = {seed_id, *self._parts.scheduler.graduation.ladder.vetoed}
         waiting = unmeasured(store, proxy)
         left_out |= {one for one in waiting if self._is_given_up(one)}
-        self.ready.extend(one for one in waiting if one not in left_out)
+        self.ready.add(one for one in waiting if one not in left_out)
         rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
         screens = {row.measurement.order.variant_id: row.id for row in rows}
         for made in proposals(store):
@@ -88,15 +87,11 @@ class ProposalLane:
             self._shared.say("budget", f"the search closes: {reason}")
 
     @property
-    def idle(self) -> bool:
-        """Whether no child is in the making."""
-        return not self._making
-
-    @property
-    def out_of_time(self) -> bool:
-        """Whether even the waiting children are not to be measured."""
+    def is_over(self) -> bool:
+        """Whether no child is left to measure, and none will come."""
         limit = self._parts.budget.search_seconds
-        return limit is not None and self._parts.budget.spent().seconds >= limit
+        out_of_time = limit is not None and self._parts.budget.spent().seconds >= limit
+        return bool(self.closed) and not self._making and (out_of_time or not self.ready)
 
     def settle(self, variant_id: str, measurement_id: int) -> None:
         """A child was screened."""
@@ -106,27 +101,26 @@ class ProposalLane:
 
     def heed_veto(self, variant_id: str, vetoed: bool) -> None:
         """A vetoed child that waits is not measured any more; it waits again once the veto is lifted."""
-        if vetoed and variant_id in self.ready:
-            self.ready.remove(variant_id)
-            self.settle(variant_id, 0)
-        elif not vetoed and self._may_wait(variant_id):
-            self.ready.append(variant_id)
+        if vetoed:
+            if self.ready.remove(variant_id):
+                self.settle(variant_id, 0)
+        elif self._may_wait(variant_id):
+            self.ready.add([variant_id])
 
     def end_screen(self, variant_id: str, is_over: bool) -> None:
         """A child's first run ended: over when it is recorded or given up, else the child waits again."""
-        if variant_id in self.ready:  # a veto was lifted while it ran
-            self.ready.remove(variant_id)
         if is_over or self._parts.tally.is_vetoed(variant_id):
+            self.ready.remove(variant_id)  # it waited again where a veto was lifted while it ran
             self.settle(variant_id, 0)
         else:
-            self.ready.appendleft(variant_id)
+            self.ready.put_first(variant_id)
 
     def _may_wait(self, variant_id: str) -> bool:
         rows = self._parts.tally.rows(self._parts.proxy, variant_id=variant_id)
-        return not rows and variant_id not in self.ready and not self._is_given_up(variant_id)
+        return not rows and not self._is_given_up(variant_id)
 
     def _is_given_up(self, variant_id: str) -> bool:
-        return given_up(self._parts.tally, Key(variant_id, self._parts.proxy, 0, 0))
+        return self._parts.tally.is_given_up(Key(variant_id, self._parts.proxy, 0, 0))
 
     def next_number(self) -> int:
         """A number for a proposal that is not made in this lane."""
@@ -140,7 +134,7 @@ class ProposalLane:
             if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
                 self._parts.budget.add_variant()
                 self._add_child(proposal, proposal.variant.id)
-                self.ready.appendleft(self.ready.pop())
+                self.ready.put_first(proposal.variant.id)
             else:
                 self._settled[proposal.number] = 0
             self._shared.changed.notify_all()
@@ -153,7 +147,7 @@ class ProposalLane:
         spent = self._parts.budget.exhausted(in_the_making=len(self._making))
         if spent:
             self.close(f"budget spent, {spent}")
-        elif self._fruitless >= FAILURES_IN_A_ROW and self.idle:
+        elif self._fruitless >= FAILURES_IN_A_ROW and not self._making:
             self.close(f"{self._fruitless} proposals in a row gave no new child")
 
     def _is_wanted(self) -> bool:
@@ -177,7 +171,7 @@ class ProposalLane:
 
     def _visible_to(self, number: int) -> int | None:
         """Exact campaigns: the last measurement proposal `number` may see; None while that is not known."""
-        if not self._parts.policy.calibrated():
+        if not self._parts.scheduler.is_calibrated():
             return None
         rows = self._parts.tally.rows(self._parts.proxy, purposes={Purpose.CALIBRATE})
         seen = max(row.id for row in rows)
@@ -232,7 +226,7 @@ class ProposalLane:
         self._fruitless = 0
         self._parts.lineage.add(child, proposal.parents, proposal.operator)
         self._number_of[child] = proposal.number
-        self.ready.append(child)
+        self.ready.add([child])
 
 
 class RunningMean:

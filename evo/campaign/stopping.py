@@ -15,7 +15,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from evo.campaign.certifying import Decision
 from evo.campaign.schedules import schedule_of
 from population.statistics.stopping import (
     AUDIT_SHARE,
@@ -25,7 +24,7 @@ from population.statistics.stopping import (
     safety,
     would_stop,
 )
-from population.variant import CurvePoint, Measurement, Purpose, Status
+from population.variant import CurvePoint, Decision, Measurement, Purpose, Status
 
 CURVES_KNOWN = 200  # runs whose curves are read again when a campaign goes on
 PEERS = 40  # finished runs of a schedule to compare with, the newest

@@ -20,6 +20,7 @@ from population.selection import Candidate
 from population.variant import AGAIN, Estimate, Order, Purpose, Status
 
 Beliefs = dict[str, dict[str, Estimate]]
+MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,14 @@ class Tally:
         """How often this run was lost."""
         with self._lock:
             return self._lost[key]
+
+    def is_given_up(self, key: Key) -> bool:
+        """Whether this run was lost so often that it is not tried again."""
+        return self.attempts(key) >= MAX_ATTEMPTS
+
+    def is_settled(self, key: Key) -> bool:
+        """Whether this run is recorded or given up."""
+        return self.measured(key) or self.is_given_up(key)
 
     def count(self, rung: str, purpose: Purpose) -> int:
         """Runs recorded at a rung for a purpose."""

@@ -16,7 +16,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
     from evo.analysis.forecast import Plan
     from evo.campaign.ladder.settings import work_by_rung
-    from evo.campaign.policy import seed_runs
+    from evo.campaign.scheduler import seed_runs
     from evo.config import ConfigError
     from evo.evaluation.slots import find_slots
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from evo.campaign.certifying import Decision
 from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.ladder.settings import GraduationSettings, Promotion
 from evo.campaign.tally import Tally, key_of
@@ -13,7 +12,7 @@ from population.archive import VAL_BPB, Objective
 from population.ladder import Ladder, Role, word
 from population.lineage import Lineage
 from population.records import Measured
-from population.variant import Measurement, Order, Parent, Purpose, Status
+from population.variant import Decision, Measurement, Order, Parent, Purpose, Status
 
 RUNGS = ("proxy", "mid", "target")
 SETTINGS = GraduationSettings(
@@ -66,11 +65,19 @@ class Mountain:
         self.tally.veto(ladder.vetoed)
         return Graduation(settings, self.tally, self.lineage, rungs, seed, ladder=ladder)
 
+    def decide(self, graduation: Graduation) -> list[Decision]:
+        """What is due to be decided, taken in as the scheduler does."""
+        found = graduation.decide()
+        for one in found:
+            graduation.take(one)
+        self.decided += found
+        return found
+
     def climb(self, graduation: Graduation, most: int = 500) -> int:
         """Decide and run until nothing is left, or so many runs are made."""
         for done in range(most):
-            while found := graduation.decide():
-                self.decided += found
+            while self.decide(graduation):
+                pass
             order = graduation.next_order(lambda key: self.tally.measured(key))
             if order is None:
                 return done

@@ -17,10 +17,10 @@ from evo.campaign.certifying import Certification, CertificationSettings, decide
 from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.ladder.settings import GraduationSettings, Promotion
 from evo.campaign.parts import LoopSettings, Parts
-from evo.campaign.policy import Policy, PolicySettings
 from evo.campaign.proposing import Proposer
 from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
+from evo.campaign.scheduler import PolicySettings, Scheduler
 from evo.campaign.tally import Tally
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
@@ -165,15 +165,24 @@ def make_campaign(
         slots=[Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)],
         tally=tally,
         lineage=lineage,
-        policy=Policy(policy, tally, rungs[0].name, calibrations, decided),
-        certification=Certification(certification, tally, rungs[0].name, decided),
-        graduation=Graduation(
-            graduation.model_copy(update={"promotion": promotion}),
+        scheduler=Scheduler(
+            policy,
             tally,
-            lineage,
-            [rung.name for rung in rungs],
-            campaign_seed,
-            ladder=ladder,
+            rungs[0].name,
+            Certification(certification, tally, rungs[0].name, decided),
+            Graduation(
+                graduation.model_copy(update={"promotion": promotion}),
+                tally,
+                lineage,
+                [rung.name for rung in rungs],
+                campaign_seed,
+                ladder=ladder,
+            ),
+            calibrations=calibrations,
+            decided=decided,
+            exact=loop.exact,
+            search=loop.search,
+            finish=loop.finish,
         ),
         budget=Budget(budget, Spent(variants=used.variants - 1)),
         board=board,

@@ -12,7 +12,7 @@ import pytest
 
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import BEGUN, ENDED, CertificationSettings
-from evo.campaign.policy import PolicySettings
+from evo.campaign.scheduler import PolicySettings
 from population.reading import decisions, measurements
 from population.variant import Measurement, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

@@ -6,7 +6,7 @@ from collections import Counter
 
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import FINAL, LEADERS
-from evo.campaign.policy import PolicySettings
+from evo.campaign.scheduler import PolicySettings
 from population.reading import decisions, measurements
 from population.variant import Order, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

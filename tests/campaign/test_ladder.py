@@ -40,7 +40,7 @@ def test_controls_come_from_the_middle_off_the_front_and_again_for_the_same_camp
     for seed in (7, 7, 8, 9, 10):
         mountain = Mountain(variants=30, front=3)
         graduation = mountain.graduation(seed=seed)
-        graduation.decide()
+        mountain.decide(graduation)
         drawn.append(names(graduation, "mid", Role.CONTROL))
     assert drawn[0] == drawn[1] and len({tuple(one) for one in drawn}) > 2
     middle = {f"v{place:02d}" for place in range(10, 20)}
@@ -51,7 +51,7 @@ def test_only_one_of_a_lineage_goes_up() -> None:
     mountain = Mountain(variants=3, front=3)
     mountain.grow("child", "v00", 0.5, 995.0)
     graduation = mountain.graduation()
-    graduation.decide()
+    mountain.decide(graduation)
     assert names(graduation, "mid", Role.GRADUATE) == ["child", "v01", "v02"]
 
 

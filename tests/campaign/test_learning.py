@@ -17,7 +17,7 @@ import pytest
 
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.parts import LoopSettings
-from evo.campaign.policy import PolicySettings
+from evo.campaign.scheduler import PolicySettings
 from evo.evaluation.process import Watch
 from evo.evaluation.slots import Slot
 from operators.briefing import mutate_messages

@@ -12,7 +12,7 @@ from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import CertificationSettings
 from evo.campaign.ladder.settings import Promotion
 from evo.campaign.parts import LoopSettings
-from evo.campaign.policy import PolicySettings
+from evo.campaign.scheduler import PolicySettings
 from population.reading import (
     counts_by_status,
     events,
@@ -251,7 +251,7 @@ def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):
     assert "evo approve" in ending.reason and not ending.complete
     with open_store() as store:
         assert measurements(store, rung="larger") == []
-        (pick,) = [one.variant_id for one in campaign.parts.graduation.waiting()]
+        (pick,) = [one.variant_id for one in campaign.parts.scheduler.graduation.waiting()]
         store.add_request("approve", {"variant_id": pick}, "someone")
     ending = make_campaign(
         open_store,
@@ -321,7 +321,7 @@ def test_a_veto_counts_in_a_running_campaign_and_in_the_next(tmp_path):
         ]
         assert any("ann vetoed" in event.text for event in events(store))
     third = make_campaign(open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL)
-    assert best in third.parts.graduation.ladder.vetoed
+    assert best in third.parts.scheduler.graduation.ladder.vetoed
     assert best not in [one.variant_id for one in third.parts.tally.candidates("proxy")]
     with open_store() as store:
         store.add_request("unveto", {"variant_id": best}, "ann")

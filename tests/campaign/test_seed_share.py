@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evo.campaign.policy import Policy, PolicySettings, seed_runs
-from evo.campaign.tally import Tally, key_of
-from population.archive import DEFAULT_OBJECTIVES
-from population.records import Measured
-from population.variant import Measurement, Status
+from evo.campaign.scheduler import PolicySettings, seed_runs
 
 
 @pytest.mark.parametrize(
@@ -26,17 +22,3 @@ def test_the_seed_takes_at_most_a_quarter_of_a_budget_of_seconds(
     seconds: float | None, slots: int, run: float, runs: int
 ) -> None:
     assert seed_runs(PolicySettings(), seconds, slots, run) == runs
-
-
-def test_of_fewer_calibrations_those_on_new_blocks_are_made_and_the_search_follows() -> None:
-    tally = Tally(DEFAULT_OBJECTIVES, "seed")
-    policy = Policy(PolicySettings(), tally, "proxy", seed_runs=3)
-    made = []
-    while order := policy.calibrate(tally.measured):
-        assert not policy.calibrated()
-        made.append((order.block, order.repeat))
-        metrics = {one.name: 1.0 for one in DEFAULT_OBJECTIVES}
-        tally.add(Measured(len(made), Measurement(order, Status.OK, metrics=metrics)))
-        assert tally.measured(key_of(order))
-    assert made == [(0, 0), (1, 0), (2, 0)]
-    assert policy.calibrated()

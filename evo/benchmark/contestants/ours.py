@@ -1,12 +1,10 @@
 """Ours: the campaign's own search, run by run on a landscape.
 
-The classes are those that `evo run` uses - portfolio, operators, proposer, tally with its posteriors, policy,
-leaders' race - and variants are real sources. Only the sandbox is missing.
+The classes are those that `evo run` uses - portfolio, operators, proposer, tally with its posteriors, the
+scheduler with all its duties - and variants are real sources. Only the sandbox and the threads are missing.
 """
 
 from __future__ import annotations
-
-from collections import deque
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -15,16 +13,19 @@ from evo.benchmark.contestants.contract import Problem, Wish
 from evo.benchmark.contestants.sources import Sources
 from evo.benchmark.landscapes.table import Setting, Shown
 from evo.benchmark.racing import RUNG, affordable
-from evo.campaign.certifying import Certification, CertificationSettings, Decision
-from evo.campaign.policy import Policy, PolicySettings
-from evo.campaign.tally import Key
+from evo.campaign.certifying import Certification, CertificationSettings
+from evo.campaign.ladder.graduation import Graduation
+from evo.campaign.ladder.settings import GraduationSettings
+from evo.campaign.ready_queue import ReadyQueue
+from evo.campaign.scheduler import PolicySettings, Scheduler, SearchState, Step
 from evo.config import Config
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
-from population.variant import Order, Purpose
+from population.variant import Decision, Order, Purpose
 
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05
+SEED_ALONE = (Purpose.CALIBRATE, Purpose.REFERENCE)
 
 
 class OursSettings(BaseModel):
@@ -63,21 +64,28 @@ class Ours:
         self._sources = Sources(
             problem, seed, weights, settings.selection, model, tune=settings.tune
         )
-        self.tally = self._sources.tally
-        self.policy = Policy(settings.policy, self.tally, RUNG)
-        self.certification = Certification(settings.certification, self.tally, RUNG)
+        self.tally = tally = self._sources.tally
+        self.scheduler = Scheduler(
+            settings.policy.model_copy(update={"final_blocks": 0}),  # the bench compares for itself
+            tally,
+            RUNG,
+            Certification(settings.certification, tally, RUNG),
+            Graduation(GraduationSettings(), tally, self._sources.lineage, [RUNG]),
+        )
         self.decisions: list[Decision] = []
-        self._ready: deque[str] = deque()
+        self._ready = ReadyQueue()
         self._order: Order | None = None
         self._spent = 0.0
         self._seconds: dict[str, float] = {}
-        self._racing, self._over = False, False
+        self._racing, self._gave_up = False, False
 
     def ask(self) -> Wish | None:
-        """The policy's next duty, in the order of the evaluation lane."""
-        self._order = self._search() if not self._search_is_over() else None
-        if self._order is None:
-            self._order = self._finish()
+        """The scheduler's next run; a child is proposed when there is nothing else to do."""
+        step = self._next_step()
+        if not step.runs and not self._search_is_over():
+            self._propose()
+            step = self._next_step()
+        self._order = step.runs[0] if step.runs else None
         if self._order is None:
             return None
         order = self._order
@@ -85,19 +93,18 @@ class Ours:
 
     def tell(self, wish: Wish, shown: Shown) -> None:
         """Record the run."""
-        assert self._order is not None, "told of a run that was not asked for"
+        order = self._order
+        assert order is not None, "told of a run that was not asked for"
         self._spent += shown.seconds
-        self._seconds[self._order.variant_id] = shown.seconds
-        self._sources.record(self._order, shown)
-        if self._order.purpose is Purpose.SCREEN:
-            self._ready.remove(self._order.variant_id)
-        if self._order.purpose is Purpose.RACE and self.certification.race is not None:
-            self._decide(self.certification.settle(idle=False))
+        self._seconds[order.variant_id] = shown.seconds
+        self._sources.record(order, shown)
+        self._ready.remove(order.variant_id)
+        self.decisions += self.scheduler.tell(order)
 
     def recommend(self) -> Setting:
         """The winner of the leaders' race, else the best by belief."""
         front = self.tally.front(RUNG)
-        chosen = self.policy.leaders.winner() or (front[0] if front else self.tally.seed_id)
+        chosen = self.scheduler.leaders.winner() or (front[0] if front else self.tally.seed_id)
         return self._sources.settings[chosen]
 
     def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
@@ -116,22 +123,24 @@ class Ours:
         ][:1]
         return self.tally.believed(chosen, RUNG)[self._problem.objectives[0]].mean
 
+    def _next_step(self) -> Step:
+        over = self._search_is_over()
+        if over and not self._racing:
+            self._begin_racing()
+        step = self.scheduler.next(SearchState({}, tuple(self._ready), over, self._allows))
+        self.decisions += step.decisions
+        return step
+
     def _search_is_over(self) -> bool:
         share, made = 1 - self._policy_settings.held_back, self.tally.last_id()
         spent = self._spent >= self._problem.seconds * share
-        return self._over or spent or made >= self._problem.runs * share
+        return self._gave_up or spent or made >= self._problem.runs * share
 
-    def _search(self) -> Order | None:
-        policy = self.policy
-        seed = policy.calibrate(self._taken) or policy.reference(self._taken)
-        if seed is not None and self._affords_seed():
-            return seed
-        self._decide(self.certification.begin(at_end=False))
-        if pair := self.certification.next_pair(self._taken):
-            return pair[0]
-        if not self._ready:
-            self._propose()
-        return policy.search(tuple(self._ready), self._taken)
+    def _allows(self, order: Order) -> bool:
+        """Whether the seconds pay for a run: of the seed, before the search is over, only a share of them."""
+        if self._search_is_over():
+            return order.purpose not in SEED_ALONE and self._spent < self._problem.seconds
+        return order.purpose not in SEED_ALONE or self._affords_seed()
 
     def _affords_seed(self) -> bool:
         """Whether one more run of the seed stays within its share; the first always does."""
@@ -144,27 +153,14 @@ class Ours:
         """One new child, if the operators find one."""
         child = self._sources.propose()
         if child is None:
-            self._over = True
+            self._gave_up = True
         else:
-            self._ready.append(child)
+            self._ready.add([child])
 
-    def _finish(self) -> Order | None:
-        """The leaders' race in what is left of the seconds."""
-        if self._spent >= self._problem.seconds:
-            return None
-        if not self._racing:
-            self._racing = True
-            rule, rest = self._policy_settings, self._problem.seconds - self._spent
-            self.policy.leaders = affordable(
-                rule.leaders, rule.race_share, rest, self.tally, self._seconds
-            )
-        begun, order = self.policy.race_leaders(self._taken)
-        self._decide(begun)
-        return order
-
-    def _decide(self, decision: Decision | None) -> None:
-        if decision is not None:
-            self.decisions.append(decision)
-
-    def _taken(self, key: Key) -> bool:
-        return self.tally.measured(key)
+    def _begin_racing(self) -> None:
+        """The leaders' race gets what is left of the seconds."""
+        self._racing = True
+        rule, rest = self._policy_settings, self._problem.seconds - self._spent
+        self.scheduler.leaders = affordable(
+            rule.leaders, rule.race_share, rest, self.tally, self._seconds
+        )

@@ -51,11 +51,11 @@ class Sources:
         self._problem = problem
         source = source_of(problem.dials, problem.start)
         root = Variant(variant_id(source), source, fingerprint(source))
-        self._store, self._lineage = _Kept.in_memory(), Lineage()
+        self._store, self.lineage = _Kept.in_memory(), Lineage()
         self.settings = {root.id: problem.start}
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
-        self.tally = Tally(objectives, root.id, family=self._lineage)
+        self.tally = Tally(objectives, root.id, family=self.lineage)
         told = OperatorSettings(tune or TuneSettings())
         operators = build_operators(weights, None, told, model.ask if model else None)
         brief, prompt = "", PromptSettings()
@@ -65,7 +65,7 @@ class Sources:
         self._proposer = Proposer(
             Portfolio(operators, weights, endpoints=model.endpoints if model else None),
             self.tally,
-            self._lineage,
+            self.lineage,
             selection or SelectionSettings(),
             lambda: self._store,
             self._mistake if model else lambda source: None,
@@ -97,7 +97,7 @@ class Sources:
     def _enter(self, proposal: Proposal) -> None:
         assert proposal.variant is not None
         self._store.add_proposal(proposal)
-        self._lineage.add(proposal.variant.id, proposal.parents, proposal.operator)
+        self.lineage.add(proposal.variant.id, proposal.parents, proposal.operator)
 
     def _mistake(self, source: str) -> str | None:
         """Why a model's source cannot be looked up; None when it can."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from evo.campaign.certifying import Decision
 from evo.campaign.ladder.choosing import (
     GRADUATING,
     best_of_front,
@@ -23,11 +22,10 @@ from evo.campaign.ladder.choosing import (
     promoted_ancestors,
 )
 from evo.campaign.ladder.settings import GraduationSettings, Promotion, share_names
-from evo.campaign.policy import given_up
 from evo.campaign.tally import Key, Tally, key_of
 from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Climber, Ladder, Role, misfit
 from population.lineage import Lineage
-from population.variant import ONE_STEP, Measurement, Order, Purpose, Status
+from population.variant import ONE_STEP, Decision, Measurement, Order, Purpose, Status
 
 Taken = Callable[[Key], bool]
 WAITS, BUILDS, VETOED = "waits for approval", "is built there first", "was vetoed"
@@ -63,10 +61,7 @@ class Graduation:
         found = self._choose_first()
         for below, rung in zip(self._upper, self._upper[1:], strict=False):
             found = found or self._choose_further(below, rung)
-        found = found or self._choose_ancestors() or self._choose_reaching()
-        for one in found:
-            self._take(one)
-        return found
+        return found or self._choose_ancestors() or self._choose_reaching()
 
     def _choose_first(self) -> list[Decision]:
         """The best of the front and the controls, once the search is over and again when it went on."""
@@ -174,10 +169,11 @@ class Graduation:
         lifts_nothing = said.kind == UNVETOED and said.variant_id not in self.ladder.vetoed
         if is_seed or lifts_nothing:
             return False
-        self._take(said)
+        self.take(said)
         return True
 
-    def _take(self, decision: Decision) -> None:
+    def take(self, decision: Decision) -> None:
+        """A decision counts from now on; other kinds change nothing."""
         self.ladder.take(decision.kind, decision.variant_id, decision.detail)
 
     # -- what to run ---------------------------------------------------------------------------------------
@@ -311,5 +307,4 @@ class Graduation:
         return rows[-1].measurement if rows else None
 
     def _is_settled(self, order: Order) -> bool:
-        key = key_of(order)
-        return self._tally.measured(key) or given_up(self._tally, key)
+        return self._tally.is_settled(key_of(order))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evo.campaign.certifying import Decision
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
 from population.reading import UnknownVariant, seed, variant
 from population.records import Asked
 from population.store import Store
+from population.variant import Decision
 
 
 def word_of(asked: Asked) -> Decision | None:

@@ -1,0 +1,311 @@
+"""What free slots do next, as a table of states: no thread, no store, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from evo.campaign.certifying import (
+    BEGUN,
+    ENDED,
+    FINAL,
+    LEADERS,
+    Certification,
+    CertificationSettings,
+)
+from evo.campaign.ladder.graduation import Graduation
+from evo.campaign.ladder.settings import GraduationSettings, Promotion
+from evo.campaign.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
+from evo.campaign.tally import MAX_ATTEMPTS, Tally, key_of
+from population.archive import VAL_BPB
+from population.ladder import CHOSEN
+from population.lineage import Lineage
+from population.records import Measured
+from population.variant import (
+    Decision,
+    Measurement,
+    Order,
+    Parent,
+    Phase,
+    Purpose,
+    Status,
+    phase_of,
+)
+
+POLICY = PolicySettings(
+    seed_blocks=2,
+    seed_repeats=1,
+    reference_every=4,
+    remeasure_share=0.3,
+    race_share=0.3,
+    final_blocks=2,
+)
+GRADUATION = GraduationSettings(
+    promotion=Promotion.AUTO, graduates=1, controls=0, ancestors=0, fresh_blocks=1, blocks=1
+)
+RUNGS = ("proxy", "target")
+
+
+class World:
+    """A scheduler, its history, and scores by a rule; drives itself one run at a time."""
+
+    def __init__(self, gains: dict[str, float] | None = None, **settings: object) -> None:
+        self.gains = {"seed": 0.0} | (gains or {})
+        self.history = Tally([VAL_BPB], "seed")
+        self.lineage = Lineage()
+        self.lineage.add("seed", ())
+        self.ready: list[str] = []
+        self.over = False
+        self.status: Callable[[Order], Status] = lambda order: Status.OK
+        self.ran: list[Order] = []
+        self.decided: list[Decision] = []
+        self.settings = settings
+        self.scheduler = self.restart()
+
+    def restart(self) -> Scheduler:
+        """As another process would go on: from the decisions and the rows alone."""
+        policy = self.settings.get("policy", POLICY)
+        certification = self.settings.get("certification", CertificationSettings(attempts=0))
+        rest = {key: self.settings[key] for key in ("exact", "finish") if key in self.settings}
+        graduation = Graduation(GRADUATION, self.history, self.lineage, RUNGS)
+        decided = tuple(self.decided)
+        for one in decided:
+            graduation.take(one)
+        self.scheduler = Scheduler(
+            policy,
+            self.history,
+            "proxy",
+            Certification(certification, self.history, "proxy", decided),
+            graduation,
+            decided=decided,
+            **rest,
+        )
+        return self.scheduler
+
+    def child(self, name: str) -> None:
+        self.lineage.add(name, (Parent("seed", "parent"),))
+        self.ready.append(name)
+
+    def state(self, under_way: Sequence[Order] = ()) -> SearchState:
+        return SearchState({key_of(one): one for one in under_way}, tuple(self.ready), self.over)
+
+    def next(self, under_way: Sequence[Order] = ()) -> tuple[Order, ...]:
+        step = self.scheduler.next(self.state(under_way))
+        self.decided += step.decisions
+        return step.runs
+
+    def record(self, order: Order) -> None:
+        score = 2.0 - self.gains[order.variant_id] + 0.01 * ((2 * order.block + order.repeat) % 3)
+        status = self.status(order)
+        metrics = {"val_bpb": score, "parameters": 100.0} if status is Status.OK else {}
+        self.ran.append(order)
+        self.history.add(Measured(len(self.ran), Measurement(order, status, metrics=metrics)))
+        if order.variant_id in self.ready and order.purpose is Purpose.SCREEN:
+            self.ready.remove(order.variant_id)
+        self.decided += self.scheduler.tell(order)
+
+    def drive(self, most: int = 500) -> list[Order]:
+        """Run until nothing is left; what was run, in order."""
+        before = len(self.ran)
+        for _ in range(most):
+            runs = self.next()
+            if not runs:
+                break
+            for order in runs:
+                self.record(order)
+        return self.ran[before:]
+
+
+def purposes(orders: Sequence[Order]) -> list[Purpose]:
+    return [one.purpose for one in orders]
+
+
+def test_the_seed_comes_first_on_new_blocks_then_again_on_the_first_one() -> None:
+    world = World()
+    world.child("a")
+    made = []
+    while (order := world.next()[0]).purpose is Purpose.CALIBRATE:
+        assert not world.scheduler.is_calibrated()
+        made.append((order.variant_id, order.block, order.repeat))
+        world.record(order)
+    assert made == [("seed", 0, 0), ("seed", 1, 0), ("seed", 0, 1)]
+    assert world.scheduler.is_calibrated()
+    assert (order.variant_id, order.purpose) == ("a", Purpose.SCREEN)
+
+
+def test_a_slot_that_is_free_while_the_seed_runs_gets_the_next_calibration_and_then_a_child() -> (
+    None
+):
+    world = World()
+    world.child("a")
+    under_way: list[Order] = []
+    for expected in ("seed", "seed", "seed", "a"):
+        (order,) = world.next(under_way)
+        assert order.variant_id == expected
+        under_way.append(order)
+    assert world.next(under_way) == ()
+
+
+def test_a_child_under_way_is_not_started_twice_and_a_lost_one_is_given_up_in_the_end() -> None:
+    world = World()
+    world.drive()
+    world.child("a")
+    (order,) = world.next()
+    assert world.next([order]) == ()
+    world.status = lambda order: Status.LOST
+    for _ in range(MAX_ATTEMPTS):
+        (again,) = world.next()
+        assert again == order
+        world.history.add(Measured(0, Measurement(again, Status.LOST)))
+    assert world.next() == ()
+
+
+def test_the_seed_is_referred_to_once_every_so_many_runs_of_the_search() -> None:
+    world = World({f"c{k}": -0.5 for k in range(12)})
+    for k in range(12):
+        world.child(f"c{k}")
+    ran = world.drive()
+    searched = [one for one in ran if one.purpose in (Purpose.SCREEN, Purpose.REMEASURE)]
+    references = [one for one in ran if one.purpose is Purpose.REFERENCE]
+    assert len(references) == len(searched) // 4
+    assert len({one.repeat for one in references}) == len(references)
+
+
+def test_re_measuring_takes_its_share_and_goes_to_the_front_member_with_the_fewest_blocks() -> None:
+    world = World({f"c{k}": 0.1 * k for k in range(8)})
+    for k in range(8):
+        world.child(f"c{k}")
+    ran = world.drive()
+    many = purposes(ran).count(Purpose.REMEASURE)
+    assert 0 < many <= 0.3 * (many + 8)
+    for place, order in enumerate(ran):
+        if order.purpose is Purpose.REMEASURE:
+            earlier = {one.block for one in ran[:place] if one.variant_id == order.variant_id}
+            assert order.block == len(earlier)  # the next block of its own
+
+
+def test_after_the_search_come_leaders_then_the_final_comparison_then_the_ladder() -> None:
+    gains = {f"c{k}": 0.05 * k for k in range(8)}
+    world = World(gains)
+    for name in gains:
+        world.child(name)
+    world.drive()
+    world.over = True
+    ran = purposes(world.drive())
+    assert [one.kind for one in world.decided] == [LEADERS, FINAL, CHOSEN]
+    order = [Purpose.RACE, Purpose.FINAL, Purpose.GRADUATE]
+    assert [one for place, one in enumerate(ran) if one not in ran[:place]] == order
+    assert sorted(ran, key=order.index) == ran
+    assert world.next() == ()
+
+
+def test_what_follows_the_search_waits_for_its_last_runs_and_free_slots_run_ahead() -> None:
+    world = World({"a": 0.3, "b": 0.2})
+    world.child("a")
+    world.drive()
+    world.child("b")
+    (last,) = world.next()
+    world.over = True
+    ahead = world.next([last])
+    assert [(one.variant_id, one.purpose) for one in ahead] == [("seed", Purpose.GRADUATE)]
+    assert not world.decided
+
+
+def test_nothing_follows_the_search_where_nothing_was_asked_to() -> None:
+    world = World({"a": 0.3}, finish=False)
+    world.child("a")
+    world.drive()
+    world.over = True
+    assert world.next() == ()
+    assert not world.decided
+
+
+def test_an_exact_campaign_decides_only_once_a_child_waits_and_nothing_runs() -> None:
+    world = World({"a": 0.3, "b": 0.1}, exact=True)
+    world.drive()
+    assert world.next() == ()
+    world.child("a")
+    (order,) = world.next()
+    world.child("b")
+    assert world.next([order]) == ()
+
+
+def test_a_challenge_runs_in_pairs_alternately_and_its_verdict_is_a_decision() -> None:
+    certification = CertificationSettings(attempts=1, most_pairs=6, post_pairs=1)
+    world = World({"a": 0.5}, certification=certification)
+    world.child("a")
+    world.drive()
+    world.over = True
+    begun = len(world.ran)
+    pair = world.next()
+    assert {one.variant_id for one in pair} == {"a", "seed"}
+    assert len({one.block for one in pair}) == 1
+    for order in pair:
+        world.record(order)
+    following = world.next()
+    assert [one.variant_id for one in following] == [one.variant_id for one in pair][::-1]
+    for order in following:
+        world.record(order)
+    world.drive()
+    kinds = [one.kind for one in world.decided]
+    assert kinds[:2] == [BEGUN, ENDED]
+    assert world.decided[1].detail["verdict"] == "certified"
+    races = [one for one in world.ran[begun:] if one.purpose is Purpose.RACE]
+    posts = [one for one in world.ran[begun:] if one.purpose is Purpose.POST]
+    assert min(one.block for one in posts) > max(one.block for one in races)
+
+
+def test_a_challenger_that_is_vetoed_gets_no_further_pair_and_its_challenge_ends() -> None:
+    certification = CertificationSettings(attempts=1, most_pairs=6)
+    world = World({"a": 0.5}, certification=certification)
+    world.child("a")
+    world.drive()
+    world.over = True
+    for order in world.next():
+        world.record(order)
+    world.history.veto({"a"})
+    world.drive()
+    assert [one.kind for one in world.decided][:2] == [BEGUN, ENDED]
+    assert world.decided[1].detail["verdict"] != "certified"
+    assert purposes(world.ran).count(Purpose.RACE) == 2
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_another_process_goes_on_as_this_one_would_have(every: int) -> None:
+    gains = {f"c{k}": 0.05 * k for k in range(6)}
+    certification = CertificationSettings(attempts=1, most_pairs=4)
+
+    def search(restarts: bool) -> World:
+        world = World(gains, certification=certification)
+        for name in gains:
+            world.child(name)
+        for closing in (False, True):
+            world.over = closing
+            while world.drive(most=every):
+                if restarts:
+                    world.restart()
+        return world
+
+    once, often = search(False), search(True)
+    assert often.ran == once.ran
+    assert often.decided == once.decided
+
+
+def test_runs_that_cannot_be_paid_for_are_left_out() -> None:
+    world = World()
+    world.child("a")
+    state = SearchState({}, ("a",), False, lambda order: order.variant_id != "seed")
+    assert [one.variant_id for one in world.scheduler.next(state).runs] == ["a"]
+
+
+def test_the_duties_are_one_tuple_and_every_one_of_them_says_what_it_is_for() -> None:
+    assert len(set(DUTIES)) == len(DUTIES)
+    assert all(duty.__doc__ for duty in DUTIES)
+
+
+def test_of_several_phases_at_once_the_furthest_one_is_named_and_every_purpose_has_one() -> None:
+    assert phase_of([]) is None
+    assert all(phase_of([one]) is not None for one in Purpose)
+    assert phase_of([Purpose.SCREEN, Purpose.GRADUATE, Purpose.CALIBRATE]) is Phase.GRADUATING
+    assert phase_of([Purpose.REFERENCE, Purpose.RACE]) is Phase.RACING
