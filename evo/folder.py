@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +15,18 @@ import yaml
 from evo.config import Config, ConfigError, read_config
 from evo.evaluation.data import look_ahead
 from evo.evaluation.static_check import check_source
+from evo.files import campaign_around, is_its_own, write_file
+from evo.lock import Held, Unlockable, hold, is_lock
 from population.fingerprint import fingerprint
 from population.reading import seed
 from population.store import Store
 from population.variant import Outcome, Proposal, Variant, variant_id
 
 DATABASE = "campaign.db"
+DRAFT = "campaign.new"  # the store while it is being made
 CONFIG = "config.yaml"
+LOCK = "lock"
+CAMPAIGNS = "campaigns"
 WEIGHTS = "weights"  # of front members and graduates, where they are kept
 AGENTS = "agents"  # folders that agents work in
 RUNS = "runs"  # workspaces of runs under way
@@ -65,35 +70,125 @@ class Folder:
         """The config as run."""
         return self.path / CONFIG
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs the campaign."""
+        return self.path / LOCK
+
     def open_store(self) -> Store:
         """A new connection to the store."""
         return Store.open(self.database)
 
 
 def create_campaign(config: Config, path: Path, kind: str = "campaign") -> Folder:
-    """A new campaign folder: config as run, seed, brief and an empty store. CampaignError when one is there.
+    """A new campaign folder: config as run, seed, brief and an empty store. Nothing is left where it fails.
 
-    `kind`: "campaign", or "calibration" for one that only measures the seed.
+    CampaignError when the folder holds anything. `kind`: "campaign", or "calibration" for one that only
+    measures the seed.
     """
     folder = Folder(path)
-    refuse_folder(path)
+    refuse_folder(path, config, kind)
+    was_there, had_lock = path.exists(), (path / LOCK).exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CampaignError(f"{path}: cannot be made: {error.strerror or error}") from error
     with locked(folder):  # two that begin at once must not write over each other
-        _create(folder, config, kind)
+        try:
+            refuse_folder(path, config, kind)
+        except CampaignError:
+            if not had_lock:
+                folder.lock.unlink()
+            raise
+        try:
+            _create(folder, config, kind)
+        except BaseException:
+            clear(folder, keep=was_there)
+            raise
     return folder
 
 
-def refuse_folder(path: Path) -> None:
-    """CampaignError when no new campaign can be made at this path."""
+def clear(folder: Folder, keep: bool) -> None:
+    """Remove what `create_campaign` and a run made; `keep`: the folder itself stays, as it was there before."""
+    if not keep:
+        shutil.rmtree(folder.path)
+        return
+    for path in folder.path.iterdir():
+        if is_its_own(folder.path.resolve(), path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def refuse_folder(path: Path, config: Config | None = None, kind: str = "campaign") -> None:
+    """CampaignError when no new campaign can be made at this path: only an empty folder or none will do.
+
+    `config` of the campaign, where there is one, and its kind: what was meant is then said more precisely.
+    """
+    shown = shlex.quote(str(path))
     if (path / DATABASE).exists():
         raise CampaignError(
-            f"{path} holds a campaign already: `evo resume --dir {path}` continues it"
+            f"{path} holds a campaign already: `evo resume --dir {shown}` continues it"
         )
+    if around := campaign_around(path):
+        raise CampaignError(
+            f"{path} lies inside the campaign in {around}; give a folder outside of it"
+        )
+    if path.is_symlink() and not path.exists():
+        raise CampaignError(f"{path} is a link that leads to nothing; give the folder to make")
     if path.exists() and not path.is_dir():
         raise CampaignError(f"{path} is a file; give the folder to make")
+    if not path.exists():
+        return
+    try:
+        there = sorted(one.name for one in path.iterdir())
+    except OSError as error:
+        raise CampaignError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if strangers := _strangers(path, there):
+        raise CampaignError(_instead(path, there, strangers, config, kind))
+
+
+def _instead(
+    path: Path, there: Sequence[str], strangers: Sequence[str], config: Config | None, kind: str
+) -> str:
+    """Why a folder with something in it is refused, and what was probably meant."""
+    name = config.name.removesuffix(f"-{kind}") if config else "NAME"
+    under = f"{kind}s"  # campaigns, calibrations
+    default = f"leave out --dir, and {under}/{name}-1 or the next free number is made"
+    if (path / CAMPAIGNS).is_dir() or any((path / one / DATABASE).is_file() for one in there):
+        inside = path / under if (path / CAMPAIGNS).is_dir() else path
+        meant = shlex.quote(str(inside / f"{name}-1"))
+        return (
+            f"{path} holds campaigns; --dir names the new one's own folder, such as `--dir {meant}`, "
+            f"or {default}"
+        )
+    if (path / "campaign.yaml").is_file() and (path / "seed").is_dir():
+        meant = shlex.quote(str(path / "campaign.yaml"))
+        command = "run" if kind == "campaign" else "calibrate"
+        return (
+            f"{path} is a folder to start from, as `evo init` writes it, and not one for a campaign; "
+            f"`evo {command} {meant}` without --dir makes one under ./{under}"
+        )
+    if config is not None and path.resolve() == config.train.resolve().parent:
+        return (
+            f"{path} is where this campaign's seed lies ({config.train.name}), which would be written "
+            f"over; {default}"
+        )
+    held = ", ".join(strangers[:3]) + (" ..." if len(strangers) > 3 else "")
+    return (
+        f"{path} is not empty ({held}), and a campaign writes a train.py, brief.md and config.yaml of its "
+        f"own; give a new folder, or {default}"
+    )
+
+
+def _strangers(path: Path, names: Sequence[str]) -> list[str]:
+    """What of these no earlier start of ours left there: a lock, or a creation that was killed."""
+    begun = {CONFIG, "train.py", "brief.md"} if DRAFT in names else set()
+    drafts = {one for one in names if one.startswith(DRAFT)}
+    ours = begun | drafts | ({LOCK} if is_lock(path / LOCK) else set())
+    return [one for one in names if one not in ours or not _is_plain(path / one)]
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def look_over(config: Config) -> None:
@@ -106,17 +201,16 @@ def look_over(config: Config) -> None:
 
 def _create(folder: Folder, config: Config, kind: str) -> None:
     path = folder.path
-    refuse_folder(path)
     look_over(config)
-    shutil.copyfile(config.train, path / "train.py")
-    shutil.copyfile(config.brief, path / "brief.md")
-    _write_config(folder, config)
-    source = (path / "train.py").read_text(encoding="utf-8")
-    root = Variant(variant_id(source), source, fingerprint(source))
-    draft = folder.database.with_suffix(".new")  # a kill in between leaves no store without a seed
-    for stale in path.glob(f"{draft.name}*"):
+    draft = path / DRAFT  # a kill in between leaves no store without a seed
+    for stale in path.glob(f"{DRAFT}*"):
         stale.unlink()
     with Store.create(draft) as store, store.transaction():
+        write_file(path / "train.py", config.train.read_bytes())
+        write_file(path / "brief.md", config.brief.read_bytes())
+        _write_config(folder, config)
+        source = (path / "train.py").read_text(encoding="utf-8")
+        root = Variant(variant_id(source), source, fingerprint(source))
         store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
         store.set_setting("kind", kind)
@@ -125,20 +219,17 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
 
 @contextmanager
 def locked(folder: Folder) -> Iterator[None]:
-    """Hold a campaign for this process alone. CampaignError when another one runs it."""
-    with open(folder.path / "lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise CampaignError(
-                f"{folder.path} is being run by process {holder}; `evo stop --dir {folder.path}` stops it"
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+    """Hold a campaign for this process alone. CampaignError when another one runs it, or nothing can lock."""
+    try:
+        with hold(folder.lock):
+            yield
+    except Held as error:
+        raise CampaignError(
+            f"{folder.path} is being run by {error.holder}; "
+            f"`evo stop --dir {shlex.quote(str(folder.path))}` stops it"
+        ) from error
+    except Unlockable as error:
+        raise CampaignError(str(error)) from error
 
 
 def config_of(folder: Folder) -> Config:
@@ -156,9 +247,7 @@ def change_config(folder: Folder, changes: Sequence[str]) -> Config:
 def _write_config(folder: Folder, config: Config) -> None:
     values = config.model_dump(mode="json", exclude_defaults=True)
     values |= {"train": "train.py", "brief": "brief.md"}
-    draft = folder.config.with_suffix(".new")  # a kill in between leaves no half of a config
-    draft.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    os.replace(draft, folder.config)
+    write_file(folder.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
 def _comparable(folder: Folder, config: Config) -> Config:
@@ -172,8 +261,10 @@ def _comparable(folder: Folder, config: Config) -> Config:
             "would not be comparable; undo the change, or start a new campaign with it"
         )
     if root is not None and variant_id(config.train.read_text(encoding="utf-8")) != root:
+        where = shlex.quote(str(config.train)), shlex.quote(str(folder.path))
+        put_back = "evo export seed -o {} --force --dir {}".format(*where)
         raise CampaignError(
             f"{config.train} is not the seed this campaign began with; put that back with "
-            f"`evo export seed -o {config.train} --dir {folder.path}`, or start a new campaign"
+            f"`{put_back}`, or start a new campaign"
         )
     return config

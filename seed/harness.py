@@ -12,7 +12,8 @@ Read-only, on the untrusted side of the wall: nothing here is believed by whoeve
 
 The same file runs in three roles. `train` trains and saves. `serve` finds progress() at 1 at once, loads the
 saved weights in finish() and answers logits. Started by hand (`python train.py`) it trains on the embedded
-corpus (DEPTH, BUDGET_SECONDS, CONTEXT, CLOCK and SEED in the environment), scores itself and prints a summary.
+corpus (DEPTH, BUDGET_SECONDS, CONTEXT, CLOCK, SEED and THREADS in the environment), scores itself and prints a
+summary. On a CPU it takes one thread, as every run of a campaign does; THREADS=0 takes what torch takes.
 """
 
 import json
@@ -268,6 +269,7 @@ def _standalone_spec():
         (folder / f"{split}.bin").write_bytes(b"".join(chosen))
     os.chdir(folder)
     torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_available()
     number = lambda name, default: float(os.environ.get(name, default))  # noqa: E731
     return {
         "role": "alone",
@@ -278,8 +280,10 @@ def _standalone_spec():
         "clock": os.environ.get("CLOCK", "seconds"),
         "startup_seconds": None,
         "exec_monotonic": exec_monotonic,
-        "device": "cuda" if torch and torch.cuda.is_available() else "cpu",
-        "threads": 0,
+        "device": "cuda" if on_gpu else "cpu",
+        "threads": int(
+            number("THREADS", 0 if on_gpu else 1)
+        ),  # spinning threads waste a shared CPU
         "vocab": 256,
         "token_type": "uint8",
         "data": ["train.bin"],
@@ -289,13 +293,22 @@ def _standalone_spec():
 
 def _corpus_documents(corpus):
     """The documents of the embedded corpus in the order of their index, as bytes."""
-    index = json.loads((corpus / "sotu.json").read_text())
+    index = json.loads((corpus / "sotu.json").read_text(encoding="utf-8"))
     text = lzma.decompress((corpus / "sotu.txt.xz").read_bytes())
     ends = np.cumsum([document["bytes"] for document in index["documents"]])
     return [
         text[end - document["bytes"] : end]
         for document, end in zip(index["documents"], ends, strict=True)
     ]
+
+
+def _count_saved(path):
+    """The numbers a safetensors file holds, as campaigns count: buffers too; of more than 32 bits, twice."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    tensors = [one for name, one in header.items() if name != "__metadata__"]
+    wide = [one["dtype"] in ("F64", "I64", "U64", "C64") for one in tensors]
+    return sum(math.prod(one["shape"]) << two for one, two in zip(tensors, wide, strict=True))
 
 
 def _summary(run, model):
@@ -318,5 +331,5 @@ def _summary(run, model):
     print(f"total_seconds:    {seconds:.1f}")
     print(f"total_tokens:     {run.tokens}")
     print(f"num_steps:        {run.steps}")
-    print(f"num_params:       {sum(p.numel() for p in model.parameters())}")
+    print(f"num_params:       {_count_saved(Path(WEIGHTS))}")
     print(f"depth:            {run.depth}")

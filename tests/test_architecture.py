@@ -16,6 +16,8 @@ FLOORS = {
     "evaluation": 0,
     "analysis": 0,
     "terminal": 0,
+    "files": 0,
+    "lock": 0,
     "campaign": 1,
     "web": 1,
     "report": 1,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+
+from evo.files import write_file
 
 Cell = TypeVar("Cell")
 Result = TypeVar("Result")
@@ -24,9 +25,7 @@ def read_kept(folder: Path, key: str) -> dict[str, Any] | None:
 
 def keep(folder: Path, key: str, values: Mapping[str, Any]) -> None:
     """Keep values under a key; a kill leaves no half of a file."""
-    draft = folder / f"{key}.{os.getpid()}.new"
-    draft.write_text(json.dumps(values), encoding="utf-8")
-    os.replace(draft, folder / f"{key}.json")
+    write_file(folder / f"{key}.json", json.dumps(values))
 
 
 def play_cells(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evo.files import drafted
 from population.variant import DERIVED, Order
 
 MEGABYTE = 1e6
@@ -41,14 +42,10 @@ class KeptWeights:
         target = self.path(order.rung, order.variant_id)
         if DERIVED in order.rung or target.exists():
             return
-        draft = target.with_suffix(f".{order.block}.part")
         with contextlib.suppress(OSError):  # a full disk
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with drafted(target) as draft:
                 shutil.copyfile(weights, draft)
-                os.replace(draft, target)
-            finally:
-                draft.unlink(missing_ok=True)
 
     def prune(self, rung: str, members: Collection[str], recorded: Callable[[str], bool]) -> None:
         """Delete the weights of those who are recorded at this rung and not among the members."""

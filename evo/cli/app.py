@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -55,6 +56,11 @@ def main() -> None:
     """The entry point `evo`: one clear line on stderr and exit code 2 for every foreseen mistake."""
     # We use no plugins of pydantic; looking for them in all that is installed takes 50 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a letter that the terminal does not know is shown as ?
+            stream.reconfigure(errors="replace")
     try:
         app()
     except KeyboardInterrupt:
@@ -94,6 +100,17 @@ def show(*parts: RenderableType) -> None:
     console = Console(highlight=False, markup=False)
     for part in parts:
         console.print(part)
+
+
+def write_out(text: str) -> None:
+    """Text to stdout as it is, UTF-8 whatever the terminal's encoding: it is a file's content."""
+    sys.stdout.flush()
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:  # a stream of text alone, such as io.StringIO
+        sys.stdout.write(text)
+        return
+    binary.write(text.encode())
+    binary.flush()
 
 
 def show_json(value: object) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evo.cli.app import INTERRUPTED, JsonOption, app, complain, show_json
+from evo.cli.app import FAILED, INTERRUPTED, JsonOption, app, complain, show_json
+from evo.files import objection, write_file
 
 if TYPE_CHECKING:
     from evo.report.page import Page
 
 CELLS = "cells"
+OURS_TABLE = "<!-- written by evo bench -->"  # a table that may be replaced by a newer one
 
 
 @app.command(epilog="Example: evo bench configs/bench-quick.yaml; then open bench/bench-quick.html")
@@ -30,6 +32,9 @@ def bench(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key, e.g. --set seeds=5.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a page or table that is not of `evo bench`.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ours against random, TPE, CMA-ES, NSGA-II, evolution and greedy, at equal training seconds.
@@ -41,7 +46,9 @@ def bench(
     from evo.benchmark.real.settings import is_real
     from evo.config import read_plain
 
-    if is_real(read_plain(config, changes or [])):
+    real = is_real(read_plain(config, changes or []))
+    _refuse_to_overwrite(output, config.stem, force)
+    if real:
         _on_real_training(config, output, workers, changes or [], as_json)
         return
     from evo.benchmark.page import page_of
@@ -81,6 +88,16 @@ def _as_run(config: Path, changes: Sequence[str]) -> str:
     return "\n".join([config.read_text(encoding="utf-8"), *(f"# --set {one}" for one in changes)])
 
 
+def _refuse_to_overwrite(folder: Path, name: str, force: bool) -> None:
+    """End the command before anything is computed where its result could not be written."""
+    from evo.report.page import OURS
+
+    for path, ours in ((folder / f"{name}.html", OURS), (folder / f"{name}.md", OURS_TABLE)):
+        if problem := objection(path, force, ours):
+            complain(problem)
+            raise typer.Exit(FAILED)
+
+
 def _show(
     folder: Path, name: str, shown: Page, text: str, values: Mapping[str, Any] | None
 ) -> None:
@@ -88,8 +105,8 @@ def _show(
     from evo.report.page import render
 
     page, table = folder / f"{name}.html", folder / f"{name}.md"
-    page.write_text(render(shown), encoding="utf-8")
-    table.write_text(text, encoding="utf-8")
+    write_file(page, render(shown))
+    write_file(table, f"{OURS_TABLE}\n{text}")
     if values is not None:
         show_json({**values, "page": page, "table": table})
         return

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import JsonOption, app, show, show_json
-from evo.cli.folder import CALIBRATION, CALIBRATIONS, fresh_folder
-from evo.cli.running import ConfigArgument, SetOption, nothing_left_of
+from evo.cli.folder import CALIBRATION, CALIBRATIONS
+from evo.cli.running import ConfigArgument, SetOption, new_campaign
 
 if TYPE_CHECKING:
     from evo.config import Config
@@ -42,13 +42,13 @@ def calibrate(
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, say_line
     from evo.config import read_config
-    from evo.folder import create_campaign, locked
+    from evo.folder import locked
     from evo.terminal.calibration import ladder_sentences, noise_sentences
 
     read = read_config(config_file, changes or ())
     config = _only_the_seed(read, blocks, repeats, rungs)
-    where = directory or fresh_folder(Path.cwd(), read.name, CALIBRATIONS)
-    with nothing_left_of(where), locked(folder := create_campaign(config, where, CALIBRATION)):
+    begun = new_campaign(config, directory, CALIBRATIONS, read.name, CALIBRATION)
+    with begun as folder, locked(folder):
         loop = LoopSettings(search=False, finish=False)
         say = lambda text: say_line(text, as_json)  # noqa: E731
         campaign = build_campaign(folder, config, loop, say, once_a_rung if rungs else None)

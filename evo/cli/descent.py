@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.app import (
+    FAILED,
+    ID_HELP,
+    DirOption,
+    JsonOption,
+    app,
+    complain,
+    show,
+    show_json,
+    write_out,
+)
 from evo.cli.folder import named, opened, remark_on
 from evo.cli.reading import VariantArgument
+from evo.cli.starting import RUN_SCRIPT, ByHand
+from evo.files import objection, write_file
 
 if TYPE_CHECKING:
     from evo.analysis.comparison import Comparison
@@ -223,44 +235,59 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
     with_harness: Annotated[
         bool,
-        typer.Option("--with-harness", help="Also harness.py and its text, to run it by hand."),
+        typer.Option(
+            "--with-harness", help="Also harness.py, its text and a script, to run it by hand."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a variant's train.py to a file, exactly as it was measured, or as a patch."""
-    from population.reading import source_of
+    from evo.cli.starting import as_measured, by_hand, run_script
+    from population.reading import resolve, source_of
 
     if patch and with_harness:
         complain("--with-harness goes with a whole train.py, not with --patch")
         raise typer.Exit(FAILED)
-    with opened(directory) as (_, store):
-        variant_id = named(store, variant)
+    with opened(directory) as (folder, store):
+        variant_id, seed_id = named(store, variant), resolve(store, "seed")
+        hand = None if patch else as_measured(store, output or Path("train.py"))
         text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
     output = output or Path(f"{variant_id[:8]}.patch" if patch else "train.py")
     if str(output) == "-":
-        sys.stdout.write(text)
+        write_out(text)
         return
-    beside = output.parent / "harness.py"
     written = {output: text.encode()}
     if with_harness:
-        from evo.cli.starting import by_hand
-
         written |= {output.parent / name: content for name, content in by_hand().items()}
-    if problem := next(filter(None, (_objection(path, force) for path in written)), None):
-        complain(problem)
-        raise typer.Exit(FAILED)
-    for path, content in written.items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
+        if hand is not None:
+            written[output.parent / RUN_SCRIPT] = run_script(hand, output.name, variant_id)
+    restored = folder / "train.py" if variant_id == seed_id and not patch else None
+    _write(written, force, restored)
     if as_json:
         show_json(
-            {"variant": variant_id, "path": output, "harness": beside if with_harness else None}
+            {
+                "variant": variant_id,
+                "path": output,
+                "harness": output.parent / "harness.py" if with_harness else None,
+                "by_hand": hand,
+            }
         )
         return
     print(f"{output}: {variant_id[:8]}, {len(text.splitlines())} lines")
     if patch:
-        print(f"git apply {output}   (git am {output} keeps the evidence as its message)")
-    elif not beside.exists():
+        patch_file = shlex.quote(str(output))
+        print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
+    else:
+        _tell_by_hand(output, hand, with_harness)
+
+
+def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool) -> None:
+    if hand is not None:
+        print(f"as measured at {hand.rung}, by hand:\n  {hand.line}")
+        print("\n".join(f"  ({difference})" for difference in hand.differences))
+        if with_harness:
+            print(f"`sh {shlex.quote(str(output.parent / RUN_SCRIPT))}` does just that")
+    if not (output.parent / "harness.py").exists():
         print("to run it by hand it needs harness.py beside it: add --with-harness")
 
 
@@ -290,10 +317,20 @@ def _patch(store: Store, variant_id: str, onto: str) -> str:
     return patch_text(before, after, subject(found), message, at)
 
 
-def _objection(path: Path, force: bool) -> str | None:
-    """Why a file cannot be written here; None when it can."""
-    if path.is_dir():
-        return f"{path} is a folder; give the file to write, like {path / 'train.py'}"
-    if path.parent.name != "corpus" and not path.parent.is_dir():
-        return f"{path.parent}: no such folder"
-    return f"{path} exists; --force overwrites it" if path.exists() and not force else None
+def _write(files: Mapping[Path, bytes], force: bool, restored: Path | None) -> None:
+    """Write all of them, or none and end the command where one cannot be written.
+
+    `restored`: the one file of a campaign's own that may be put back.
+    """
+    for path, content in files.items():
+        if path.is_file() and path.read_bytes() == content:
+            continue
+        problem = objection(path, force)
+        if restored is not None and path.resolve() == restored.resolve():
+            there = path.exists() and not force
+            problem = f"{path} exists; --force overwrites it" if there else None
+        if problem:
+            complain(problem)
+            raise typer.Exit(FAILED)
+    for path, content in files.items():
+        write_file(path, content)

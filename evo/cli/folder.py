@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,9 +95,21 @@ def campaign_folder(given: Path | None) -> Path:
 def fresh_folder(base: Path, name: str, under: str = CAMPAIGNS) -> Path:
     """campaigns/<name>-<n> with the first n that is free."""
     taken = 1
-    while (base / under / f"{name}-{taken}").exists():
+    while os.path.lexists(base / under / f"{name}-{taken}"):
         taken += 1
     return base / under / f"{name}-{taken}"
+
+
+def take_folder(base: Path, name: str, under: str) -> Path:
+    """`fresh_folder`, made: of two that ask at once, each gets its own."""
+    while True:
+        path = fresh_folder(base, name, under)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
 
 
 @contextmanager
@@ -112,16 +124,10 @@ def opened(given: Path | None) -> Iterator[tuple[Path, Store]]:
 
 def running_process(folder: Path) -> int | None:
     """The process that runs the campaign; None when nobody holds its lock."""
-    try:
-        with open(folder / LOCK, encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                text = lock.read().strip()
-                return int(text) if text.isdigit() else 0
-    except OSError:
-        return None
-    return None
+    from evo.lock import holder_of
+
+    holder = holder_of(folder / LOCK)
+    return None if holder is None else holder.pid
 
 
 def ask(folder: Path, kind: str, detail: Mapping[str, object], author: str | None = None) -> None:

@@ -40,7 +40,8 @@ def import_autoresearch(
     Its numbers stay what they are, self-reported. Nothing of the repository is executed. What its repeats
     tell of its noise says which of its keeps stand out, and that the rest are unproven.
     """
-    from evo.importing.campaign import attempts_of, import_history, refuse_folder
+    from evo.folder import refuse_folder
+    from evo.importing.campaign import attempts_of, import_history
     from evo.importing.repository import RESULTS, Repository
     from evo.importing.results import read_results
 

@@ -7,16 +7,23 @@ from typing import Annotated
 
 import typer
 
-from evo.cli.app import DirOption, JsonOption, app, show_json
+from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json, write_out
 from evo.cli.folder import CONFIG, opened, overview_of
+from evo.files import objection, write_file
 
 
 @app.command(epilog="Example: evo report -o report.html")
 def report(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file to write; an older report is replaced.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="The file to write, - for stdout; an older report is replaced."
+        ),
     ] = Path("report.html"),
     directory: DirOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a file that is no report.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """One self-contained HTML file: findings, progress, fronts, lineage, rungs, operators, budget.
@@ -25,15 +32,25 @@ def report(
     """
     from evo.analysis.record import Record
     from evo.report.contents import page_of
-    from evo.report.page import render
+    from evo.report.page import OURS, render
     from population.reading import source_of
 
+    to_stdout = str(output) == "-"
+    if to_stdout and as_json:
+        complain("-o - writes the page to stdout; give --json a file to write the page to")
+        raise typer.Exit(FAILED)
+    if not to_stdout and (problem := objection(output, force, ours=OURS)):
+        complain(problem)
+        raise typer.Exit(FAILED)
     with opened(directory) as (folder, store):
         one = overview_of(folder, store)
         config = _config(folder)
         page = page_of(store, Record.of(store), one, lambda id: source_of(store, id), config)
     text = render(page)
-    output.write_text(text, encoding="utf-8")
+    if to_stdout:
+        write_out(text)
+        return
+    write_file(output, text)
     megabytes = len(text.encode()) / 1e6
     if as_json:
         show_json(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from evo.cli.app import (
     show_json,
 )
 from evo.cli.folder import (
+    CAMPAIGNS,
     DATABASE,
     ask,
     at,
@@ -31,6 +31,7 @@ from evo.cli.folder import (
     fresh_folder,
     running_process,
     searched_folder,
+    take_folder,
 )
 
 if TYPE_CHECKING:
@@ -72,23 +73,23 @@ def run(
     from evo.analysis.forecast import forecast
     from evo.cli.forecasting import plan_of
     from evo.config import read_config
-    from evo.folder import config_of, create_campaign, look_over, refuse_folder
+    from evo.folder import config_of, look_over, refuse_folder
     from evo.terminal.forecast import forecast_screen
 
     config = read_config(config_file, changes or ())
     where = directory or fresh_folder(Path.cwd(), config.name)
-    refuse_folder(where)
+    refuse_folder(where, config)
     look_over(config)
     expected = forecast(plan_of(config))
     if dry_run and as_json:
         show_json(expected)
         return
-    if not as_json:
-        show(forecast_screen(config.name, str(where), expected, time.time()))
     if dry_run:
+        show(forecast_screen(config.name, str(where), expected, time.time()))
         return
-    with nothing_left_of(where):
-        folder = create_campaign(config, where)
+    with new_campaign(config, directory, CAMPAIGNS) as folder:
+        if not as_json:
+            show(forecast_screen(config.name, str(folder.path), expected, time.time()))
         _follow(folder, lambda: config_of(folder), True, plain, as_json)
 
 
@@ -229,17 +230,30 @@ def _foreseen() -> tuple[type[BaseException], ...]:
 
 
 @contextmanager
-def nothing_left_of(where: Path) -> Iterator[None]:
-    """What fails or is interrupted before its first measurement leaves no folder like a campaign's."""
-    was_there = where.exists()
+def new_campaign(
+    config: Config, directory: Path | None, under: str, name: str = "", kind: str = "campaign"
+) -> Iterator[Folder]:
+    """A new folder, by default the next free one `under` here, named after `name` or the config.
+
+    What fails or is interrupted before its first measurement leaves nothing behind that looks like a campaign.
+    """
+    from evo.folder import clear, create_campaign
+
+    where = directory or take_folder(Path.cwd(), name or config.name, under)
+    was_there = directory is not None and where.exists()
     try:
-        yield
+        folder = create_campaign(config, where, kind)
+    except BaseException:
+        if directory is None:
+            where.rmdir()
+        raise
+    try:
+        yield folder
     except _foreseen() as error:
-        taken = where.exists() and running_process(where) is not None  # by one that began at once
-        begun = was_there or not where.exists() or taken or _measured(where)
-        if not begun:
-            shutil.rmtree(where)
-        if isinstance(error, KeyboardInterrupt) and not begun:
+        if running_process(where) is not None or _measured(where):
+            raise
+        clear(folder, keep=was_there)
+        if isinstance(error, KeyboardInterrupt):
             complain(f"interrupted before the first measurement; {where} was removed")
             raise typer.Exit(INTERRUPTED) from error
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,11 +29,13 @@ def salvage(
 
     Rows that refer to lost ones are kept beside it, in orphans.jsonl. The damaged folder is not touched.
     """
+    from evo.folder import refuse_folder
     from population.salvage import salvage as copy_rows
 
     folder = campaign_folder(directory)
-    if new.exists():
+    if os.path.lexists(new):
         raise NoCampaign(f"{new} exists already: give a new folder")
+    refuse_folder(new)
     new.mkdir(parents=True)
     try:
         found = copy_rows(folder / DATABASE, new / DATABASE, new / "orphans.jsonl")
@@ -50,4 +54,5 @@ def _tell(new: Path, found: list[Salvaged]) -> None:
             lost = f", {one.orphans} without what they refer to" if one.orphans else ""
             lost += f", {one.unreadable} unreadable" if one.unreadable else ""
             print(f"{one.table:16} {one.rows:7} rows{lost}")
-    print(f"\n`evo status --dir {new}` shows it, `evo resume --dir {new}` goes on from it")
+    where = shlex.quote(str(new))
+    print(f"\n`evo status --dir {where}` shows it, `evo resume --dir {where}` goes on from it")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evo.analysis.imported import IMPORT, SELF_REPORTED
-from evo.folder import DATABASE, Folder
+from evo.files import write_file
+from evo.folder import DRAFT, Folder, clear, refuse_folder
 from evo.importing.repository import TRAIN, Commit, Repository
 from evo.importing.results import ImportFailure, Reported, Results, Row
 from evo.importing.seedless import seedless_fingerprint
@@ -85,25 +85,17 @@ def _attempt(row: Row, commit: Commit | None, at: float) -> Attempt:
     return Attempt(row, Variant(id, commit.train, print_), code, at)
 
 
-def refuse_folder(path: Path) -> None:
-    """ImportFailure when nothing can be imported into this folder."""
-    if (path / DATABASE).exists():
-        raise ImportFailure(f"{path} holds a campaign already; give another folder with --dir")
-    if path.exists() and not path.is_dir():
-        raise ImportFailure(f"{path} is a file; give the folder to make")
-
-
 def import_history(
     path: Path, repository: Repository, results: Results, attempts: Sequence[Attempt]
 ) -> Brought:
-    """Write the campaign's folder. ImportFailure when one is there, or no row can be used."""
+    """Write the campaign's folder. CampaignError when it holds anything, ImportFailure without a row."""
     refuse_folder(path)
     if not attempts:
         told = "\n".join(["results.tsv: no row can be imported", *results.problems[:5]])
         raise ImportFailure(told)
     was_there = path.exists()
     path.mkdir(parents=True, exist_ok=True)
-    draft = Folder(path).database.with_suffix(".new")  # a kill leaves no half of a history
+    draft = path / DRAFT  # a kill leaves no half of a history
     try:
         for stale in path.glob(f"{draft.name}*"):
             stale.unlink()
@@ -111,11 +103,10 @@ def import_history(
             brought = _Writer(store, attempts).write()
             _say_what_it_is(store, repository, results)
         seed = attempts[_first_kept(attempts)].variant
-        (path / TRAIN).write_text(seed.source, encoding="utf-8")
+        write_file(path / TRAIN, seed.source)
         os.replace(draft, Folder(path).database)
     except BaseException:
-        if not was_there:
-            shutil.rmtree(path)
+        clear(Folder(path), keep=was_there)
         raise
     return Brought(path, len(attempts), *brought, results.problems)
 

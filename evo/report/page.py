@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from evo.report.dossiers import Pack
 
+OURS = '<meta name="generator" content="evotrain">'  # a page that may be replaced by a newer one
 STYLE, SCRIPT, TEMPLATE = "report.css", "report.js", "report.html"
 
 

@@ -309,7 +309,8 @@ def _descending(folder: Path, variants: int) -> None:
 def test_export_says_in_one_line_where_it_cannot_write(
     evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
 ) -> None:
-    for where, told in (("nowhere/x.py", "no such folder"), (".", "is a folder")):
+    (tmp_path / "file").touch()
+    for where, told in (("file/x.py", "is no folder"), (".", "is a folder")):
         said = evo("export", "seed", "-o", where)
         assert (said.code, said.err.count("\n")) == (2, 1)
         assert told in said.err
