@@ -1,29 +1,32 @@
-"""What choosing the luckiest added: the gain that the search saw, against fresh runs on fresh text."""
+"""What choosing the luckiest added: the gain that the search saw, against that on fresh blocks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from evo.analysis.comparison import Comparison, Noise, block_values, paired_differences
-from population.archive import Objective
+from evo.analysis.comparison import MIN_PAIRS, Comparison, Noise, block_values, paired_differences
 from population.records import Measured
 from population.statistics.race import SelectionBias, selection_bias
 from population.variant import Estimate, Purpose
 
 
 def selection_bias_of(
-    rows: Sequence[Measured], search: Comparison | None, level: Noise | None, test: Objective
+    rows: Sequence[Measured],
+    search: Comparison | None,
+    final: Comparison | None,
+    level: Noise | None,
 ) -> SelectionBias | None:
-    """Gains over the seed, above 0 is better: in the search on `val`, in final runs on `test`.
+    """Gains over the seed, above 0 is better: in the search and in final runs, on the same hidden text.
 
-    A difference of means over n blocks has sd sqrt(2 / n) x that of one run. None without both.
+    A difference of means over n blocks has sd sqrt(2 / n) x that of one run. None without both, and below
+    MIN_PAIRS final pairs.
     """
-    if search is None:
+    if search is None or final is None or final.n < MIN_PAIRS:
         return None
-    pair = (search.variant_id, search.reference_id)
-    values = block_values(rows, search.rung, test.name, {Purpose.FINAL, Purpose.POST})
-    fresh = paired_differences(*(values.get(one, {}) for one in pair))
+    values = block_values(rows, final.rung, final.metric, {Purpose.FINAL, Purpose.POST})
+    pair = (values.get(one, {}) for one in (final.variant_id, final.reference_id))
+    sign = -1.0 if final.lower_is_better else 1.0
+    gains = [sign * difference for difference in paired_differences(*pair).values()]
     sd = math.nan if level is None else level.sd * math.sqrt(2 / search.n)
-    claimed = Estimate(-search.difference, sd, search.n)
-    return selection_bias(claimed, [-difference for difference in fresh.values()])
+    return selection_bias(Estimate(search.gain, sd, search.n), gains)

@@ -16,6 +16,7 @@ from population.variant import Purpose
 
 CONFIDENCE = 0.95
 POWER = 0.8
+MIN_PAIRS = 3  # fewer give no interval that is worth printing: t with one degree of freedom is 12.7
 MOST_BLOCKS = 500  # beyond it, "how many blocks" is answered by "more than is sensible"
 
 ByBlock = dict[int, float]
@@ -34,7 +35,8 @@ class Verdict(StrEnum):
 class Comparison:
     """Variant minus reference in one metric, mean over n common blocks, with a t interval.
 
-    `sd` (of one difference), `low` and `high` are None below two blocks.
+    `sd` (of one difference), `low` and `high` are None below two blocks. `gain` and what is made from it are
+    above 0 where the variant is better, whichever way the objective points.
     """
 
     variant_id: str
@@ -50,11 +52,29 @@ class Comparison:
     high: float | None
     confidence: float
     verdict: Verdict
+    lower_is_better: bool
 
     @property
     def n(self) -> int:
         """Common blocks."""
         return len(self.blocks)
+
+    @property
+    def gain(self) -> float:
+        """By how much the variant is better."""
+        return -self.difference if self.lower_is_better else self.difference
+
+    @property
+    def se(self) -> float | None:
+        """The standard error of the mean difference; None below two blocks."""
+        return None if self.sd is None else self.sd / math.sqrt(self.n)
+
+    @property
+    def gain_interval(self) -> tuple[float, float] | None:
+        """The interval of the gain; None below MIN_PAIRS."""
+        if self.low is None or self.high is None or self.n < MIN_PAIRS:
+            return None
+        return (-self.high, -self.low) if self.lower_is_better else (self.low, self.high)
 
 
 def block_values(
@@ -124,12 +144,13 @@ def comparison_of(
         low=low,
         high=high,
         confidence=CONFIDENCE,
-        verdict=_verdict(low, high, objective.direction == "minimise"),
+        verdict=_verdict(low, high, len(blocks), objective.direction == "minimise"),
+        lower_is_better=objective.direction == "minimise",
     )
 
 
-def _verdict(low: float | None, high: float | None, less_is_better: bool) -> Verdict:
-    if low is None or high is None:
+def _verdict(low: float | None, high: float | None, n: int, less_is_better: bool) -> Verdict:
+    if low is None or high is None or n < MIN_PAIRS:
         return Verdict.TOO_FEW
     if low <= 0 <= high:
         return Verdict.UNCLEAR

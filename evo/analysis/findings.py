@@ -77,8 +77,8 @@ class Findings:
 
     best: the front's best by the first objective, the seed included; leader: whom the final comparison was
     made for, else the front's best without the seed. search: leader and seed on the blocks that chose the
-    leader, so optimistic. final: on blocks that chose nobody; test: the same runs scored on the test text.
-    selection: what choosing the luckiest added to the search's claim.
+    leader, so optimistic. final: on fresh blocks, which chose nobody; test: the same runs scored on the test
+    text. selection: what choosing the luckiest added to the search's claim, both on the validation text.
     """
 
     objective: str
@@ -133,7 +133,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         search=search,
         final=final,
         test=test,
-        selection=selection_bias_of(record.rows, search, level, TEST) if test else None,
+        selection=selection_bias_of(record.rows, search, final, level),
         noise=level,
         needs=_needs(final or search, level),
         chain=_chain(record, leader),

@@ -70,11 +70,6 @@ def beside_seed(record: Record, variant_id: str, rung: str) -> Comparison | None
     return compare(record.rows, *pair, record.objective, GRADUATING)
 
 
-def gain(record: Record, one: Comparison) -> float:
-    """A difference as a gain: above 0 is better."""
-    return -one.difference if record.objective.direction == "minimise" else one.difference
-
-
 def _step(record: Record, climber: Climber, terms: Terms) -> Step:
     one, rung = climber.variant_id, climber.rung
     mine, seed = (_built(record, who, rung) for who in (one, record.seed_id))

@@ -11,7 +11,7 @@ import numpy as np
 
 from evo.analysis.comparison import Comparison, block_values, compare
 from evo.analysis.edits import kinds_of_edit
-from evo.analysis.ladder import GRADUATING, beside_seed, gain
+from evo.analysis.ladder import GRADUATING, beside_seed
 from evo.analysis.record import Record
 from population.ladder import Role
 from population.statistics.intervals import Interval, share_interval
@@ -163,7 +163,7 @@ def _gains_by_block(record: Record, variant_id: str, rung: str) -> list[float]:
 def _scores(record: Record, both: Iterable[Pair], rung: str) -> dict[str, float]:
     """Minus the gain over the seed, so that less is better and what blocks do is taken off."""
     found = ((one.variant_id, beside_seed(record, one.variant_id, rung)) for one in both)
-    return {one: -gain(record, beside) for one, beside in found if beside is not None}
+    return {one: -beside.gain for one, beside in found if beside is not None}
 
 
 def _promotions(record: Record, pairs: Sequence[Pair]) -> Promotions | None:
@@ -178,12 +178,12 @@ def _promotions(record: Record, pairs: Sequence[Pair]) -> Promotions | None:
 
 def _tried(record: Record, one: Pair) -> bool:
     """Whether a graduate beat the seed on the proxy's fresh blocks and ran at the target."""
-    beat = one.proxy is not None and gain(record, one.proxy) > 0
+    beat = one.proxy is not None and one.proxy.gain > 0
     return one.role is Role.GRADUATE and beat and one.target is not None
 
 
 def _holds(record: Record, one: Pair) -> bool:
-    return one.target is not None and gain(record, one.target) > 0
+    return one.target is not None and one.target.gain > 0
 
 
 def _held(
@@ -208,7 +208,7 @@ def _best(record: Record, pairs: Sequence[Pair]) -> str | None:
     if choice is not None:
         return str(choice.basis["best"])
     ran = [
-        (gain(record, one.target), one.variant_id)
+        (one.target.gain, one.variant_id)
         for one in pairs
         if one.target and one.role is Role.GRADUATE
     ]

@@ -135,7 +135,7 @@ def tree(
         _tree_json(branches, depth, scores, marks, beside)
         return
     from evo.terminal.numbers import plus_minus
-    from evo.terminal.tree import effect_in_words, family_tree
+    from evo.terminal.tree import family_tree
 
     remarks = {
         row.measurement.order.variant_id: row.measurement.status.value.replace("_", " ")
@@ -145,9 +145,8 @@ def tree(
     remarks |= {
         one: plus_minus(metric, found.mean, found.sd, found.n) for one, found in scores.items()
     }
-    told = {one: effect_in_words(found) for one, found in beside.items()}
     remark_on(record)
-    show(*(family_tree(branch, remarks, marks, depth, told) for branch in branches))
+    show(*(family_tree(branch, remarks, marks, depth, beside) for branch in branches))
 
 
 def _below(branches: Sequence[Branch], root: str) -> list[Branch]:

@@ -163,7 +163,7 @@ class Frames:
         pair = (variant_id, tally.seed_id)
         rows = [row for one in pair for row in tally.rows(proxy, variant_id=one)]
         found = shown_beside_seed(rows, *pair, proxy, tally.objectives[0])
-        return None if found is None else Gap(found.difference, found.n)
+        return None if found is None else Gap(found.gain, found.n, found.se)
 
     def _way(self) -> Way | None:
         from evo.analysis.forecast import outlook

@@ -19,7 +19,7 @@ from evo.report.page import Page, Section
 from evo.report.told import Told
 from evo.terminal import sentences
 from evo.terminal.imported import headline
-from evo.terminal.numbers import count, duration, share, signed, value
+from evo.terminal.numbers import better, better_range, count, duration, share, value
 from evo.terminal.status import told_lines
 from evo.terminal.text import short
 from population.reading import decisions
@@ -95,8 +95,10 @@ def _headline(findings: Findings) -> str:
         return sentences.found(findings)[0]
     if fresh is None:
         return f"{short(leader)} leads; whether it is better than the seed is not known yet"
-    difference = f"{signed(fresh.metric, fresh.difference)} {fresh.metric} on {count(fresh.n, 'fresh block')}"
-    return f"{short(leader)} is {sentences.MEANS[fresh.verdict]}: {difference}"
+    means = sentences.means(fresh)
+    verb = "" if means.startswith("looks") else "is "
+    gain = f"{fresh.metric} {better(fresh.metric, fresh.gain, fresh.se)}"
+    return f"{short(leader)} {verb}{means}: {gain} on {count(fresh.n, 'fresh block')}"
 
 
 def _subtitle(told: Told) -> str:
@@ -130,10 +132,10 @@ def _merits(told: Told) -> list[tuple[str, str, str]]:
         return merits
     fresh = findings.final
     if fresh is not None:
-        ends = "too few pairs for an interval"
-        if fresh.low is not None:
-            ends = f"95 %: {signed(metric, fresh.low)} to {signed(metric, fresh.high)}, n={fresh.n}"
-        merits.append(("difference on fresh blocks", signed(metric, fresh.difference), ends))
+        ends = f"n={fresh.n}: too few pairs for an interval"
+        if fresh.gain_interval is not None:
+            ends = f"95 %: {better_range(metric, fresh.gain_interval, fresh.se)}, n={fresh.n}"
+        merits.append(("on fresh blocks", better(metric, fresh.gain, fresh.se), ends))
     certified = sum(one.detail.get("verdict") == "certified" for one in told.verdicts)
     tried = count(len(told.verdicts), "attempt")
     merits.append(("certified champions", str(certified), tried))

@@ -46,10 +46,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Best minus seed in the first objective, mean over `n` blocks that both were run on."""
+    """By how much the best is better than the seed in the first objective, mean over `n` common blocks.
 
-    difference: float
+    `se`: the standard error of that mean; None below two.
+    """
+
+    gain: float
     n: int
+    se: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evo.analysis.imported import Imported, Keep
-from evo.terminal.numbers import count, signed, value
+from evo.terminal.numbers import better, count, value
 from evo.terminal.text import clip, plain, short
 
 METRIC = "val_bpb"
@@ -29,7 +29,7 @@ def headline(one: Imported) -> str:
 
 def keep_cells(one: Keep) -> tuple[str, ...]:
     """A row of the table of keeps: line, commit, before, after, gain, verdict, description."""
-    shown = (value(METRIC, one.before), value(METRIC, one.value), signed(METRIC, one.gain))
+    shown = (value(METRIC, one.before), value(METRIC, one.value), better(METRIC, one.gain))
     return (str(one.line), one.commit[:8], *shown, verdict(one), clip(one.description, LONGEST))
 
 
@@ -71,7 +71,7 @@ def _keeps(one: Imported) -> list[str]:
     ]
     for keep in proven[:MOST]:
         what = f"{short(keep.variant_id)}, line {keep.line}: {clip(keep.description, LONGEST)}"
-        lines.append(f"Exceeds it: {what} ({signed(METRIC, -keep.gain)})")
+        lines.append(f"Exceeds it: {what} ({better(METRIC, keep.gain)})")
     if len(proven) > MOST:
         lines.append(f"and {len(proven) - MOST} more (evo report lists every keep)")
     return lines

@@ -13,7 +13,7 @@ from evo.analysis.climb import Climb
 from evo.analysis.comparison import Comparison, Verdict
 from evo.analysis.ladder import State, Step
 from evo.terminal import transferring
-from evo.terminal.numbers import signed
+from evo.terminal.numbers import better
 from evo.terminal.tables import FAINT
 from evo.terminal.text import plain, short, words
 
@@ -71,5 +71,5 @@ def _beside(one: Comparison | None) -> Text:
     """The difference to the seed with its n; coloured only where its interval leaves 0 out."""
     if one is None:
         return Text("–", FAINT)
-    told = f"{signed(one.metric, one.difference)}  n={one.n}"
-    return Text(told, STYLES.get(one.verdict, ""))
+    told = better(one.metric, one.gain, one.se)
+    return Text.assemble((told, STYLES.get(one.verdict, "")), (f"\nn={one.n}", FAINT))

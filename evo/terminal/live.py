@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame, Way
-from evo.terminal.numbers import bar, clock, count, duration, signed, sparkline, value
+from evo.terminal.numbers import bar, better, clock, count, duration, sparkline, value
 from evo.terminal.text import plain, words
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
@@ -112,10 +112,9 @@ def _standing(frame: Frame) -> RenderableType:
     if frame.best is not None:
         line = _score(frame.best)
         if (gap := frame.gap) is not None:
-            good = (gap.difference < 0) == frame.minimise
-            style = GOOD if good else FAINT
-            line.append(f"   {signed(frame.best.metric, gap.difference)}", style)
-            line.append(f" to the seed on {count(gap.n, 'block')}, not yet proven", FAINT)
+            style = GOOD if gap.gain > 0 else FAINT
+            line.append(f"   {better(frame.best.metric, gap.gain, gap.se)}", style)
+            line.append(f" than the seed on {count(gap.n, 'block')}, not yet proven", FAINT)
         grid.add_row(Text("best so far", FAINT), Text(plain(frame.best.who), "bold"), line)
     front = (
         f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 
 BARS = "▁▂▃▄▅▆▇█"
+MAX_DECIMALS = 5
+Ways = tuple[str, str]  # what a positive difference is called, and a negative one
+BETTER_WORSE: Ways = ("better", "worse")
 
 
 def duration(seconds: float | None) -> str:
@@ -32,10 +35,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def value(metric: str, number: float | None) -> str:
-    """A metric with as many digits as say something."""
+def value(metric: str, number: float | None, noise: float | None = None) -> str:
+    """A metric with as many digits as say something: two of the `noise`, where its standard error is known."""
     if number is None or not math.isfinite(number):
         return "–"
+    if noise is not None and 0 < noise < math.inf:
+        return f"{number:,.{_decimals(noise)}f}"
     if metric.endswith("bpb"):
         return f"{number:.5f}" if 0 < abs(number) < 0.001 else f"{number:.4f}"
     if abs(number - round(number)) < 1e-9 or abs(number) >= 1000:
@@ -43,18 +48,35 @@ def value(metric: str, number: float | None) -> str:
     return f"{number:.4g}"
 
 
-def signed(metric: str, number: float | None) -> str:
-    """A difference in a metric, with its sign."""
-    if number is None or not math.isfinite(number):
+def _decimals(noise: float) -> int:
+    return min(max(1 - math.floor(math.log10(noise)), 0), MAX_DECIMALS)
+
+
+def better(
+    metric: str, gain: float | None, noise: float | None = None, ways: Ways = BETTER_WORSE
+) -> str:
+    """A difference in words, whichever way the metric points: "0.012 better", "0.012 worse"."""
+    if gain is None or not math.isfinite(gain):
         return "–"
-    return ("+" if number >= 0 else "−") + value(metric, abs(number))
+    return f"{value(metric, abs(gain), noise)} {ways[gain < 0]}" if gain else "no difference"
 
 
-def plus_minus(metric: str, mean: float, sd: float | None, n: int) -> str:
-    """mean ± sd of the mean, and n; without an sd only what is known."""
-    if sd is None or not math.isfinite(sd):
+def better_range(
+    metric: str, ends: tuple[float, float], noise: float | None = None, ways: Ways = BETTER_WORSE
+) -> str:
+    """The two ends of a gain: "0.01 to 0.03 better", "0.02 worse to 0.01 better"."""
+    low, high = ends
+    if low > 0 or high < 0:
+        near, far = sorted(ends, key=abs)
+        return f"{value(metric, abs(near), noise)} to {better(metric, far, noise, ways)}"
+    return f"{better(metric, low, noise, ways)} to {better(metric, high, noise, ways)}"
+
+
+def plus_minus(metric: str, mean: float, se: float | None, n: int) -> str:
+    """mean ± standard error of the mean, and n; without one only what is known."""
+    if se is None or not math.isfinite(se):
         return f"{value(metric, mean)}  n={n}"
-    return f"{value(metric, mean)} ± {value(metric, sd)}  n={n}"
+    return f"{value(metric, mean, se)} ± {value(metric, se, se)}  n={n}"
 
 
 def share(number: float | None) -> str:

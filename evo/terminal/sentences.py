@@ -9,17 +9,13 @@ from evo.analysis.drifting import HostDrift
 from evo.analysis.early import Shadowed
 from evo.analysis.findings import Findings, Graduate, KnobChange
 from evo.analysis.progress import Failures
-from evo.terminal.numbers import count, duration, share, signed, value
+from evo.terminal.numbers import better, better_range, count, duration, share, value
 from evo.terminal.text import clip, plain, short
+from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
 
 MOST_KNOBS = 8
-MEANS = {
-    Verdict.BETTER: "better than the seed",
-    Verdict.WORSE: "worse than the seed",
-    Verdict.UNCLEAR: "not distinguishable from the seed",
-    Verdict.TOO_FEW: "too few runs to say which is better",
-}
+OVER_UNDER = ("too much", "too little")
 
 
 def found(findings: Findings) -> list[str]:
@@ -34,21 +30,47 @@ def found(findings: Findings) -> list[str]:
     name = short(leader)
     if findings.final is not None:
         where = f"On {count(findings.final.n, 'block')} that played no part in choosing it, "
-        return [where + _difference(name, findings.final) + f": {MEANS[findings.final.verdict]}."]
+        return [where + _difference(name, findings.final) + f": {means(findings.final)}."]
     return [
         f"{_difference(name, findings.search)}. These runs also chose it, so the figure flatters; "
         "a comparison on fresh blocks is still to come."
     ]
 
 
+def means(one: Comparison) -> str:
+    """What a difference to the seed means, as far as its pairs can say."""
+    if one.verdict in (Verdict.BETTER, Verdict.WORSE):
+        return f"{one.verdict} than the seed"
+    pairs = f"{count(one.n, 'pair')} cannot show it"
+    if one.verdict is Verdict.UNCLEAR and one.gain >= -(one.se or 0.0):
+        return "not distinguishable from the seed"
+    if not one.gain:
+        return "too few pairs to say which is better"
+    return f"looks {'better' if one.gain > 0 else 'worse'}; {pairs}"
+
+
+def beside(one: Comparison) -> str:
+    """A difference with its interval and n: "0.10 better (0.07 to 0.13 better, n=3)"."""
+    said = better(one.metric, one.gain, one.se)
+    if one.gain_interval is None:
+        return f"{said} (n={one.n})"
+    return f"{said} ({better_range(one.metric, one.gain_interval, one.se)}, n={one.n})"
+
+
+def direction(one: Comparison) -> str:
+    """Which way the metric of a comparison points."""
+    return "lower is better" if one.lower_is_better else "higher is better"
+
+
 def _difference(name: str, one: Comparison) -> str:
     """The difference alone, with its n: what it means is said beside its interval only."""
-    way = "lower" if one.difference < 0 else "higher"
-    side = f"{value(one.metric, abs(one.difference))} {way} than" if one.difference else "equal to"
-    against = (
-        f"{value(one.metric, one.variant_mean)} against {value(one.metric, one.reference_mean)}"
+    mine, seed = (
+        value(one.metric, mean, one.se) for mean in (one.variant_mean, one.reference_mean)
     )
-    return f"{name}'s {one.metric} is {side} the seed's ({against}, n={one.n})"
+    return (
+        f"{name}'s {one.metric} is {mine} against the seed's {seed}, {_gain(one)} "
+        f"(n={one.n}; {direction(one)})"
+    )
 
 
 def certainty(findings: Findings) -> list[str]:
@@ -58,19 +80,20 @@ def certainty(findings: Findings) -> list[str]:
         lines.append(interval(findings.final))
         if findings.search is not None:
             lines.append(
-                f"On {count(findings.search.n, 'block')} that helped to choose it the difference was "
-                f"{signed(findings.objective, findings.search.difference)}; believe the fresh figure."
+                f"On {count(findings.search.n, 'block')} that helped to choose it, it was "
+                f"{_gain(findings.search)}; believe the figure from the fresh blocks."
             )
     elif findings.search is not None:
         lines.append("Not known yet: the only runs that compare it with the seed also chose it.")
     if findings.test is not None:
-        lines.append(f"On text that nobody searched on: {_test(findings.test)}")
+        lines.append(_test(findings.test))
     if findings.selection is not None:
         lines.append(_selection(findings.objective, findings.selection))
     if findings.noise is not None:
         level = findings.noise
+        sd = value(findings.objective, level.sd, level.sd)
         lines.append(
-            f"Noise: one run of the same variant varies by {value(findings.objective, level.sd)} from block "
+            f"Noise: one run of the same variant varies by {sd} from block "
             f"to block (sd, {count(level.freedom, 'degree')} of freedom, {count(level.variants, 'variant')})."
         )
     elif findings.statuses:
@@ -78,37 +101,50 @@ def certainty(findings: Findings) -> list[str]:
     return lines
 
 
+def _gain(one: Comparison) -> str:
+    return better(one.metric, one.gain, one.se)
+
+
 def _selection(metric: str, one: SelectionBias) -> str:
-    """What the search claimed against what fresh runs on fresh text show."""
-    claim = f"The search saw a gain of {signed(metric, one.search.mean)} (n={one.search.n})"
-    fresh = f"fresh runs on fresh text {signed(metric, one.fresh.value)}"
-    line = f"{claim}, {fresh}: selection bias {signed(metric, one.bias.value)}"
+    """What the search claimed against what blocks that chose nobody show, of the same text."""
+    noise = _half(one.bias) / 2
+    search, final = (
+        f"{better(metric, gain, noise)} (n={n})"
+        for gain, n in ((one.search.mean, one.search.n), (one.fresh.value, one.pairs))
+    )
+    line = (
+        f"Selection bias: the search saw it {search}, fresh blocks show {final}; the difference is "
+        f"{better(metric, one.bias.value, noise, OVER_UNDER)}"
+    )
     if one.bias.low != one.bias.low:
         return f"{line}."
-    ends = f"{signed(metric, one.bias.low)} to {signed(metric, one.bias.high)}"
+    ends = better_range(metric, (one.bias.low, one.bias.high), noise, OVER_UNDER)
     return f"{line} (95 % interval {ends})."
 
 
+def _half(one: Interval) -> float:
+    """Half an interval's width; 0 without one."""
+    return 0.0 if one.low != one.low else (one.high - one.low) / 2
+
+
 def _test(one: Comparison) -> str:
-    gap = f"{one.metric} {signed(one.metric, one.difference)} to the seed"
-    if one.low is None:
-        return f"{gap} (n={one.n}): too few runs to say."
-    ends = f"{signed(one.metric, one.low)} to {signed(one.metric, one.high)}"
-    return f"{gap} ({100 * one.confidence:.0f} % interval {ends}, n={one.n})."
+    line = f"On the test text, which nobody searched on, its {one.metric} is "
+    if one.verdict is Verdict.TOO_FEW:
+        return f"{line}{beside(one)}: {means(one)}."
+    return f"{line}{beside(one)} than the seed's."
 
 
 def interval(one: Comparison) -> str:
-    """The interval of a paired difference, or plainly that there are too few runs."""
-    if one.low is None or one.high is None:
-        return f"{count(one.n, 'pair')} of runs: too few runs to say how sure that is."
+    """The interval of a paired difference, or plainly that there are too few pairs."""
+    ends = one.gain_interval
+    if ends is None:
+        return f"{count(one.n, 'pair')} of runs: too few to say how sure that is."
     holds = (
-        "it holds 0, so chance alone could do this"
-        if one.low <= 0 <= one.high
-        else "0 lies outside"
+        "it holds 0, so chance alone could do this" if ends[0] <= 0 <= ends[1] else "0 lies outside"
     )
-    ends = f"{signed(one.metric, one.low)} to {signed(one.metric, one.high)}"
     how = f"n={one.n} pairs, t with {count(one.n - 1, 'degree')} of freedom"
-    return f"{100 * one.confidence:.0f} % interval of the difference: {ends} ({how}); {holds}."
+    told = better_range(one.metric, ends, one.se)
+    return f"{100 * one.confidence:.0f} % interval of the difference: {told} ({how}); {holds}."
 
 
 def gain_below(one: Comparison | None, fresh: bool) -> str:
@@ -116,11 +152,8 @@ def gain_below(one: Comparison | None, fresh: bool) -> str:
     if one is None:
         return "not measured beside the seed"
     which = "on blocks that played no part in choosing it" if fresh else "on blocks that chose it"
-    way = "lower" if one.difference < 0 else "higher"
-    told = (
-        f"{one.metric} {value(one.metric, abs(one.difference))} {way} than the seed's at {one.rung}"
-    )
-    return f"{told}, {which}: {MEANS[one.verdict]}. {interval(one)}"
+    told = f"{one.metric} {_gain(one)} than the seed's at {one.rung} ({direction(one)})"
+    return f"{told}, {which}: {means(one)}. {interval(one)}"
 
 
 def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
@@ -142,9 +175,9 @@ def graduation(one: Graduate) -> str:
     """One variant at a larger rung, beside the seed there."""
     name, rung = short(one.variant_id), plain(one.rung)
     if one.comparison is not None:
-        beside = one.comparison
-        line = f"At {rung}: {_difference(name, beside)}: {MEANS[beside.verdict]}."
-        return line if beside.low is None else f"{line} {interval(beside)}"
+        there = one.comparison
+        line = f"At {rung}: {_difference(name, there)}: {means(there)}."
+        return line if there.gain_interval is None else f"{line} {interval(there)}"
     if one.outcome not in ("", "ok"):
         return f"At {rung}: {name} gave no score ({clip(one.outcome, 120)})."
     if one.scale is not None:
@@ -161,7 +194,7 @@ def needs(findings: Findings, where: str = "") -> list[str]:
             f"More children: {count(findings.children, 'variant')} beside the seed gave nothing better."
         ]
         if findings.noise is not None:
-            sd = value(findings.objective, findings.noise.sd)
+            sd = value(findings.objective, findings.noise.sd, findings.noise.sd)
             lines.append(
                 f"One run varies by {sd} (sd): a smaller gain is not seen in a single run."
             )
@@ -169,11 +202,12 @@ def needs(findings: Findings, where: str = "") -> list[str]:
     if need is None or seen is None:
         return ["More runs: without two paired runs nothing can be said about what it takes."]
     metric = findings.objective
+    visible, sd = (value(metric, size, need.sd) for size in (need.visible, need.sd))
     lines = [
-        f"{count(need.n, 'pair')} of runs show a difference of {value(metric, need.visible)} four times out of "
-        f"five (sd of one difference {value(metric, need.sd)})."
+        f"{count(need.n, 'pair')} of runs show a difference of {visible} four times out of five "
+        f"(sd of one difference {sd})."
     ]
-    observed = value(metric, abs(seen.difference))
+    observed = value(metric, abs(seen.difference), seen.se)
     if need.blocks is None:
         lines.append(
             f"A difference of {observed} drowns in this noise: no sensible number of pairs shows it."

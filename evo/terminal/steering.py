@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from evo.terminal.numbers import better, value
 from evo.terminal.tables import FAINT
 from evo.terminal.text import clip, plain, short, words
 from population.records import Asked, JudgedIdea, Note
@@ -18,7 +19,7 @@ INDENT = 5
 
 
 def ideas_list(ideas: Sequence[JudgedIdea], waiting: Sequence[Asked]) -> RenderableType:
-    """Each idea with its children and their mean effect on val_bpb (below 0 is better); what waits last."""
+    """Each idea with its children and their mean effect on val_bpb (lower is better); what waits last."""
     told = [
         _told(str(one.id), one.author, idea_outcome(one), clip(one.text, IDEA_CHARACTERS))
         for one in ideas
@@ -57,9 +58,10 @@ def idea_outcome(one: JudgedIdea) -> str:
 
 
 def _effect(one: JudgedIdea) -> str:
+    gain = better("val_bpb", None if one.effect is None else -one.effect, one.effect_se)
     if one.effect_se is None:
-        return f"{one.effect:+.4f} (n = 1)"
-    return f"{one.effect:+.4f} ± {one.effect_se:.4f} (n = {one.n})"
+        return f"{gain}  n={one.n}"
+    return f"{gain} ± {value('val_bpb', one.effect_se, one.effect_se)}  n={one.n}"
 
 
 def _waits(asked: Asked) -> RenderableType:

@@ -8,7 +8,8 @@ from evo.analysis.comparison import Comparison
 from evo.analysis.ladder import RungCost
 from evo.analysis.reaching import Reaching
 from evo.analysis.transfer import Edit, Held, Transfer
-from evo.terminal.numbers import count, duration, share, signed, value
+from evo.terminal.numbers import count, duration, share, value
+from evo.terminal.sentences import beside
 from evo.terminal.text import clip, plain, short
 from population.statistics.intervals import Interval
 from population.statistics.time_to_reach import TimeToReach
@@ -100,10 +101,7 @@ def edits(found: Sequence[Edit], metric: str) -> list[str]:
 def _step(one: Comparison | None, metric: str) -> str:
     if one is None:
         return "not run on common blocks"
-    ends = ""
-    if one.low is not None:
-        ends = f", {signed(metric, one.low)} to {signed(metric, one.high)}"
-    return f"{metric} {signed(metric, one.difference)} (n={one.n}{ends})"
+    return f"{metric} {beside(one)}"
 
 
 def reached(one: Reaching) -> list[str]:

@@ -10,13 +10,14 @@ from rich.tree import Tree
 
 from evo.analysis.comparison import Comparison, Verdict
 from evo.analysis.story import Chapter, Story, decision_in_words
-from evo.terminal.numbers import count, signed
+from evo.terminal.numbers import count
+from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, one_line, pairs
 from evo.terminal.text import clip, plain, short
 from population.lineage import Branch
 
 IDEA_CHARACTERS = 70
-STYLES = {Verdict.BETTER.value: "green", Verdict.WORSE.value: "red"}
+STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
 
 
 def family_tree(
@@ -24,7 +25,7 @@ def family_tree(
     remarks: Mapping[str, str],
     marked: Mapping[str, str],
     depth: int | None,
-    effects: Mapping[str, str],
+    effects: Mapping[str, Comparison],
 ) -> Tree:
     """A branch and what is below it, at most `depth` generations.
 
@@ -57,7 +58,7 @@ def _label(
     branch: Branch,
     remarks: Mapping[str, str],
     marked: Mapping[str, str],
-    effects: Mapping[str, str],
+    effects: Mapping[str, Comparison],
 ) -> Text:
     standing = marked.get(branch.variant_id, "")
     label = Text.assemble((short(branch.variant_id), "bold"))
@@ -66,17 +67,8 @@ def _label(
         label.append(f"  {standing}", "green")
     label.append(f"  {plain(branch.operator)}", FAINT)
     if effect := effects.get(branch.variant_id):
-        label.append(f"  {effect}", STYLES.get(effect.rpartition(" ")[2], FAINT))
+        label.append(f"  {beside(effect)}", STYLES.get(effect.verdict, FAINT))
     return one_line(label.append(f"  {clip(branch.idea, IDEA_CHARACTERS)}"))
-
-
-def effect_in_words(found: Comparison) -> str:
-    """The difference with its interval and n; what the interval says comes last."""
-    said = signed(found.metric, found.difference)
-    if found.low is None or found.high is None:
-        return f"{said} (n={found.n})"
-    low, high = (signed(found.metric, one) for one in (found.low, found.high))
-    return f"{said} [{low}, {high}] n={found.n} {found.verdict.value}"
 
 
 def story_screen(story: Story) -> Iterator[RenderableType]:
@@ -98,7 +90,7 @@ def _told(one: Chapter) -> Iterator[tuple[str, str]]:
     if one.other_parents:
         yield "and from", ", ".join(map(short, one.other_parents))
     if one.effect is not None:
-        yield "effect", f"{effect_in_words(one.effect)}, {one.effect.metric} beside its parent"
+        yield "effect", f"{one.effect.metric} {beside(one.effect)} beside its parent"
     runs = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in one.runs.items())
     yield "runs", runs or "none"
     for decided in one.decisions:
@@ -109,7 +101,7 @@ def _beside_seed(story: Story) -> Iterator[tuple[str, str]]:
     for name, found in (("search", story.search), ("fresh blocks", story.fresh)):
         if found is not None:
             note = ", on the blocks that chose it: flattering" if name == "search" else ""
-            yield f"beside the seed, {name}", f"{effect_in_words(found)}{note}"
+            yield f"beside the seed, {name}", f"{found.metric} {beside(found)}{note}"
     if story.fresh is None and story.search is not None:
         yield "beside the seed, fresh blocks", "not measured: what the search says is unproven"
 
@@ -128,7 +120,7 @@ def evidence_lines(story: Story, base: str) -> list[str]:
     lines += [f"{name}: {text}" for name, text in _beside_seed(story)]
     lines += ["", "The way from the seed:"]
     for place, one in enumerate(story.chapters[1:], start=1):
-        effect = "" if one.effect is None else f" ({effect_in_words(one.effect)} beside its parent)"
+        effect = "" if one.effect is None else f" ({beside(one.effect)} beside its parent)"
         lines.append(
             f"{place}. {plain(one.operator)}: {plain(one.idea) or 'no idea stated'}{effect}"
         )

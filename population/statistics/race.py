@@ -38,11 +38,13 @@ class SelectionBias:
     """The gain the search believed in, the gain on fresh blocks, and the first minus the second.
 
     Gains over the seed, above 0 is better. `bias` low and high are NaN when either has no interval.
+    `pairs`: fresh blocks.
     """
 
     search: Estimate
     fresh: Interval
     bias: Interval
+    pairs: int
 
 
 def plan(entrants: int, runs: int) -> tuple[Round, ...]:
@@ -98,14 +100,15 @@ def selection_bias(search: Estimate, fresh_gains: Sequence[float]) -> SelectionB
     fresh = mean_interval(fresh_gains)
     if fresh is None:
         return None
-    bias, freedom = search.mean - fresh.value, len(fresh_gains) - 1
+    pairs = len(fresh_gains)
+    bias, freedom = search.mean - fresh.value, pairs - 1
     own = (fresh.high - fresh.value) / t_quantile(freedom)
     total = search.sd**2 + own**2
     if math.isnan(total):
-        return SelectionBias(search, fresh, Interval(bias, math.nan, math.nan))
+        return SelectionBias(search, fresh, Interval(bias, math.nan, math.nan), pairs)
     effective = min(freedom * (total / own**2) ** 2, 1e6) if own > 0 else 1e6
     half = t_quantile(effective) * math.sqrt(total)
-    return SelectionBias(search, fresh, Interval(bias, bias - half, bias + half))
+    return SelectionBias(search, fresh, Interval(bias, bias - half, bias + half), pairs)
 
 
 def _level(scores: Mapping[int, float], blocks: range, believed: Estimate | None) -> float:

@@ -19,6 +19,7 @@ from evo.analysis.ranking import earnings, ranking
 from evo.analysis.record import Record
 from evo.analysis.student import central_probability, t_quantile
 from evo.terminal.sentences import certainty
+from evo.terminal.sentences import found as said
 from population.archive import VAL_BPB
 from population.reading import source_of
 from population.variant import Purpose, Status
@@ -179,19 +180,51 @@ def test_knobs_that_come_and_go_are_told_apart_from_other_lines() -> None:
     assert changed_lines(SEED, after + "print()\n") == 1
 
 
-def test_what_the_search_claimed_beyond_fresh_runs_on_fresh_text_is_called_selection_bias(tmp_path):
+def test_the_selection_bias_holds_the_same_text_against_the_same(tmp_path: Path) -> None:
     built, leader, _ = finished(tmp_path)
     for block, gain in enumerate((0.04, 0.05, 0.06), start=9):
         built.run(built.seed, 2.5, block, Purpose.FINAL, more={"test_bpb": 2.6})
-        built.run(leader, 2.4, block, Purpose.FINAL, more={"test_bpb": 2.6 - gain})
+        built.run(leader, 2.5 - gain, block, Purpose.FINAL, more={"test_bpb": 1.0})
     found = find(Record.of(built.store), lambda one: source_of(built.store, one))
     assert found.search is not None and found.selection is not None
     claimed = -found.search.difference
-    assert found.selection.fresh.value == pytest.approx(0.05)
-    assert found.selection.bias.value == pytest.approx(claimed - 0.05)
+    assert found.final is not None and found.selection.pairs == 6
+    assert found.selection.fresh.value == pytest.approx(found.final.gain)
+    assert found.selection.bias.value == pytest.approx(claimed - found.final.gain)
     assert found.selection.bias.low < found.selection.bias.value < found.selection.bias.high
     told = " ".join(certainty(found))
-    assert "selection bias" in told and "+0.0500" in told
+    assert "Selection bias: the search saw it 0.12" in told
+    assert "the difference is 0.0" in told and "too much (95 %" in told
+
+
+def test_two_pairs_give_no_interval_and_no_selection_bias(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.50, 2.52], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.run(child, 2.51)
+    built.front({built.seed: "replicated"})
+    for block, (seed, mine) in enumerate([(2.56, 2.69), (2.57, 2.71)], start=5):
+        built.run(built.seed, seed, block, Purpose.FINAL, more={"test_bpb": 2.6})
+        built.run(child, mine, block, Purpose.FINAL, more={"test_bpb": 2.5})
+    found = findings(built)
+    assert found.final is not None and found.final.verdict is Verdict.TOO_FEW
+    assert found.selection is None
+    told = " ".join([*said(found), *certainty(found)])
+    assert "0.1350 worse (n=2; lower is better): looks worse; 2 pairs cannot show it." in told
+    assert "not distinguishable" not in told and "interval" not in told
+    assert "0.1000 better (n=2): looks better; 2 pairs cannot show it." in told  # the test text
+
+
+def test_what_looks_much_worse_is_not_called_undistinguishable(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.50, 2.52], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.run(child, 2.51)
+    built.front({child: "candidate"})
+    built.runs(built.seed, [2.5, 2.5, 2.5], Purpose.FINAL, first=5)
+    built.runs(child, [2.51, 2.7, 2.6], Purpose.FINAL, first=5)
+    (line,) = said(findings(built))
+    assert line.endswith(": looks worse; 3 pairs cannot show it.")
 
 
 def test_an_operator_is_told_with_validity_certified_gain_and_share_over_time(

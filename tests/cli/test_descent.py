@@ -29,7 +29,7 @@ def test_the_tree_tells_operator_idea_effect_and_who_went_up(
     told = evo("tree").out.split("\n")
     lines = {found[0]: line for line in told if (found := re.search("[0-9a-f]{8}", line))}
     of_leader = lines[leader[:8]]
-    for words in ("candidate, graduated", "nudge", "LR 0.2 -> 0.3", "−0.0700 (n=1)"):
+    for words in ("candidate, graduated", "nudge", "LR 0.2 -> 0.3", "0.0700 better (n=1)"):
         assert words in of_leader
     assert "crashed" in lines[crashed[:8]]
     rows = {one["variant_id"]: one for one in evo("tree", "--json").json()}
@@ -45,7 +45,7 @@ def test_an_effect_on_several_blocks_has_its_interval(
     child = built.child(SEED.replace("0.1", "0.4"), leader)
     built.runs(child, [2.30, 2.31, 2.32], Purpose.FINAL, first=5)
     told = next(line for line in evo("tree").out.split("\n") if child[:8] in line)
-    assert re.search(r"−0\.1000 \[−0\.1\d+, −0\.0\d+\] n=3 better", told)
+    assert re.search(r"0\.1000 better \(0\.0\d+ to 0\.1\d+ better, n=3\)", told)
 
 
 def test_a_tree_can_be_cut_to_a_line_or_to_the_best(
@@ -127,7 +127,7 @@ def test_a_patch_applies_and_carries_its_evidence(
     assert (repository / "train.py").read_bytes() == (tmp_path / "wanted.py").read_bytes()
     assert sorted(path.name for path in repository.iterdir()) == ["train.py"]
     message = (tmp_path / f"{wild[:8]}.patch").read_text().split("\n---\n")[0]
-    for words in (wild, "1. nudge: LR 0.1 -> 0.2", "(−0.0700 (n=1) beside its parent)"):
+    for words in (wild, "1. nudge: LR 0.1 -> 0.2", "(0.0700 better (n=1) beside its parent)"):
         assert words in message
     assert "\x1b" not in message
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from evo.analysis.findings import find
 from evo.analysis.record import Record
+from evo.terminal.numbers import plus_minus
 from population.reading import resolve, source_of
 from population.variant import Purpose
-from tests.analysis.built import SEED, Built, finished
+from tests.analysis.built import CONFIG, SEED, Built, choose, finished
 
 from .driving import Evo
 
@@ -67,3 +69,44 @@ def test_the_report_takes_the_leader_home_by_its_id(evo: Evo, tmp_path: Path) ->
     page = (tmp_path / "report.html").read_text()
     assert f"evo export {leader[:8]} -o train.py" in page
     assert "evo export best" not in page
+
+
+@pytest.mark.parametrize("direction", ["minimise", "maximise"])
+def test_every_screen_says_better_or_worse_and_never_a_sign(
+    evo: Evo, tmp_path: Path, direction: str
+) -> None:
+    """The same numbers with the objective turned round: what was better is worse, everywhere."""
+    built, leader, _ = finished(tmp_path / "campaigns" / "built-1")
+    turned = {**CONFIG["objectives"][0], "direction": direction}  # type: ignore[index]
+    built.store.set_setting("config", {**CONFIG, "objectives": [turned]})
+    choose(built, leader)
+    built.store.add_idea("raise LR", "ada")
+    way = "better" if direction == "minimise" else "worse"
+    for command in ("status", "tree", "history leader", "graduates", "export leader --patch -o -"):
+        said = " ".join(evo(*command.split()).out.split())
+        message = said.split("diff --git")[0]
+        assert re.search(rf"0\.\d+ {way}", message), command
+        assert not re.search(rf"0\.\d+ {'worse' if way == 'better' else 'better'}", message), (
+            command
+        )
+        assert not re.search(r"[+−]\d\.\d", message), command
+        assert not re.search(r"\d (lower|higher)\b", message), command
+    assert evo("report").code == 0
+    hero = (tmp_path / "report.html").read_text().split("<nav")[0].split("<main")[1]
+    assert re.search(rf"0\.\d+ {way}", hero) and not re.search(r"[+−]\d\.\d", hero)
+
+
+@pytest.mark.parametrize(
+    ("mean", "noise", "shown"),
+    [
+        (2.17493, 0.0044, "2.1749 ± 0.0044  n=7"),
+        (2.17493, 0.044, "2.175 ± 0.044  n=7"),
+        (2.17493, 0.44, "2.17 ± 0.44  n=7"),
+        (2.17493, 0.00031, "2.17493 ± 0.00031  n=7"),
+        (2.17493, float("nan"), "2.1749  n=7"),
+    ],
+)
+def test_a_score_has_as_many_digits_as_its_noise_allows(
+    mean: float, noise: float, shown: str
+) -> None:
+    assert plus_minus("val_bpb", mean, noise, 7) == shown

@@ -106,7 +106,8 @@ def test_the_headline_carries_its_n_and_its_verdict(write_report: Write, tmp_pat
     said = re.search(r"<h1>(.*?)</h1>", html)
     assert (
         said
-        and said[1] == f"{leader[:8]} is better than the seed: −0.1000 val_bpb on 3 fresh blocks"
+        and said[1]
+        == f"{leader[:8]} is better than the seed: val_bpb 0.1000 better on 3 fresh blocks"
     )
 
 
