@@ -19,8 +19,8 @@ def ideas_section(told: Told) -> Section | None:
     if not tables:
         return None
     lines = [
-        "The effect of an idea is child minus parent on the blocks both ran on: below 0, its children are "
-        "better."
+        "The effect of an idea is that of its children beside their parents, on the blocks both ran on; "
+        "± is the standard error of the mean."
     ]
     return Section("ideas", "Ideas and notes", lines, tables=tables)
 

@@ -60,8 +60,8 @@ def idea_outcome(one: JudgedIdea) -> str:
 def _effect(one: JudgedIdea) -> str:
     gain = better("val_bpb", None if one.effect is None else -one.effect, one.effect_se)
     if one.effect_se is None:
-        return f"{gain}  n={one.n}"
-    return f"{gain} ± {value('val_bpb', one.effect_se, one.effect_se)}  n={one.n}"
+        return f"{gain} (n={one.n})"
+    return f"{gain} ± {value('val_bpb', one.effect_se, one.effect_se)} (n={one.n})"
 
 
 def _waits(asked: Asked) -> RenderableType:

@@ -65,7 +65,7 @@ def test_ideas_are_listed_with_what_came_of_them(
     evo("idea", "sleep", "--author", "cleo")
     told = evo("idea").out
     assert "narrow heads" in told and "\x1b" not in told
-    assert "not tried yet" in told and "(n = 1)" in told
+    assert "not tried yet" in told and "0.0700 better (n=1)" in told
     assert "cleo" in told and "waits for the campaign" in told
     listed = evo("idea", "--json").json()
     assert [one["author"] for one in listed["ideas"]] == ["ada", "bob"]
