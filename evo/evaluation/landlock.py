@@ -68,7 +68,7 @@ class Landlocked:
         spec = {
             "rules": list(self._rules(view)),
             "self_access": "read" if view.gpu is None else "use",  # CUDA names its threads there
-            "seccomp": program(alone=True, own_signals=own_signals).hex(),
+            "seccomp": program(alone=True, own_signals=own_signals, gpu=view.gpu is not None).hex(),
             "most_abi": self.most_abi,
         }
         return _launch(self, view, spec)

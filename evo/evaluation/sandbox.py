@@ -220,7 +220,7 @@ class Bubblewrap:
             cwd=view.scratch,
             data=tuple(f"/data/{path.name}" for path in view.data),
             weights=WEIGHTS,
-            filter=program() if supported() else b"",
+            filter=program(gpu=view.gpu is not None) if supported() else b"",
             user=user,
             owner=user,
             owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
