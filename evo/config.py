@@ -38,6 +38,7 @@ WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts a
 METRICS = (  # what every run of the search has and we measure; test_bpb is kept from it
     "val_bpb",
     "parameters",
+    "weights_mb",
     "added_nodes",
     "peak_memory_mb",
     "serve_tokens_per_second",

@@ -156,7 +156,7 @@ class Run:
         What does not survive a save and a strict load is not part of the model. A model that is not a
         torch module brings save(path), load(path) and answer(int64 [B, t]) -> logits [B, t, vocab].
         """
-        model = getattr(model, "_orig_mod", model)  # a compiled model keeps the real one here
+        model = _uncompiled(model)
         if self.spec["role"] == "serve":
             _load(model, Path(self.spec["weights"]))
         else:
@@ -193,6 +193,16 @@ def _is_torch(model):
     """A model of another kind brings its own save(path), load(path) and answer(tokens)."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _uncompiled(model):
+    """The model as it was before torch.compile, its parts too: their parameters have their own names."""
+    model = getattr(model, "_orig_mod", model)  # a compiled module keeps the real one here
+    if _is_torch(model):
+        for module in list(model.modules()):
+            for name, part in module._modules.items():
+                module._modules[name] = getattr(part, "_orig_mod", part)
+    return model
 
 
 def _save(model, path):

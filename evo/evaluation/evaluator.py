@@ -177,6 +177,7 @@ class Evaluator:
         tokens, metrics = found.heard.tokens, found.metrics
         peak = memory.peak_bytes if memory else trained.peak_bytes
         metrics["parameters"] = float(trained.weights.parameters)
+        metrics["weights_mb"] = trained.weights.bytes / 2**20
         metrics["added_nodes"] = float(max(count_nodes(source) - self._seed_nodes, 0))
         metrics["peak_memory_mb"] = peak / 2**20
         metrics["epochs"] = self.dataset.epochs(order.block, tokens)

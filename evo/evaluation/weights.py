@@ -1,4 +1,4 @@
-"""The weights a run left: taken as a private copy, and counted without loading them."""
+"""The weights a run left: copied under a header of our own, and counted without loading them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from evo.evaluation.process import Ended
 from population.variant import Status
 
 MOST_HEADER_BYTES = 8 << 20
-HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # more would hold numbers that nobody counts
+HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # a longer one holds something beside its tensors
+MAX_NAME_BYTES = 256
+# Names, types and shapes can hold numbers, too: what is beyond this counts as parameters.
+FREE_BYTES, FREE_SHARE = 1024, 1 / 32  # of the bytes of all tensors
 MOST_DIMENSIONS, MOST_OF_ONE = 16, 1 << 40
 _BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
@@ -30,15 +33,38 @@ _BITS = {
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a file of weights holds. `sha256`: of its numbers alone, whatever they are called."""
+    """What a file of weights holds. `sha256`: of its numbers alone; `bytes`: of the file as we wrote it."""
 
     parameters: int
     sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """One tensor of a file: its bytes lie at [start, stop) behind the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds; one of more than 32 bits is two: it would hold two."""
+        return math.prod(self.shape) * (2 if _BITS[self.dtype] > 32 else 1)
+
+    @property
+    def told(self) -> int:
+        """Bytes that its entry in the header can hold, beside where it lies."""
+        return len(self.name.encode()) + len(str(self.shape)) + 1
 
 
 def take_weights(source: Path, target: Path, most_bytes: int) -> Weights:
-    """Copy the file a run saved, never through a link, and say what it holds.
+    """Copy the tensors a run saved, never through a link, in one order under a header of our own.
 
+    Whoever loads the copy finds names, types, shapes and numbers, and nothing else that was in the file.
     Raises Ended (rejected) for anything but one whole safetensors file of a sensible size.
     """
     try:
@@ -52,61 +78,90 @@ def take_weights(source: Path, target: Path, most_bytes: int) -> Weights:
     with open(fd, "rb") as saved:
         if found.st_size > most_bytes:
             raise _refused(f"is larger than {most_bytes >> 20} MB")
+        tensors, begin = _read_header(saved, found.st_size)
         with target.open("xb") as copy:
-            left = found.st_size
-            while left and (part := saved.read(min(left, 1 << 20))):
-                copy.write(part)
-                left -= len(part)
+            copy.write(_header(tensors))
+            digest = hashlib.sha256()
+            for tensor in tensors:
+                saved.seek(begin + tensor.start)
+                left = tensor.stop - tensor.start
+                while left:
+                    part = saved.read(min(left, 1 << 20))
+                    if not part:
+                        raise _refused("became shorter while it was taken")
+                    copy.write(part)
+                    digest.update(part)
+                    left -= len(part)
+            size = copy.tell()
     target.chmod(0o444)
-    return Weights(count_parameters(target), _digest(target))
+    return Weights(_count(tensors), digest.hexdigest(), size)
 
 
 def count_parameters(path: Path) -> int:
     """All numbers stored in a safetensors file, by its header alone. Raises Ended (rejected).
 
-    A number of more than 32 bits counts as two: it would hold two. The tensors must cover the file
-    without a gap, and the header may hold little but their names.
+    A number of more than 32 bits counts as two, and four bytes of names and shapes beyond a small share
+    as one. The tensors must cover the file without a gap.
     """
-    size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
-            raise _refused("is not a safetensors file")
-        header = file.read(length)
+        return _count(_read_header(file, path.stat().st_size)[0])
+
+
+def _count(tensors: list[_Tensor]) -> int:
+    told, held = sum(one.told for one in tensors), sum(one.stop - one.start for one in tensors)
+    hidden = max(told - FREE_BYTES - int(held * FREE_SHARE), 0)
+    return sum(one.numbers for one in tensors) + (hidden + 3) // 4
+
+
+def _read_header(file: BinaryIO, size: int) -> tuple[list[_Tensor], int]:
+    """The tensors in our order, and where the first byte behind the header is. Raises Ended."""
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
+        raise _refused("is not a safetensors file")
     try:
-        tensors = json.loads(header)
-        tensors.pop("__metadata__", None)
-        spans = sorted(_span(tensor) for tensor in tensors.values())
+        entries = json.loads(file.read(length))
+        entries.pop("__metadata__", None)
+        tensors = [_tensor(name, entry) for name, entry in entries.items()]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _refused("has a broken header") from error
-    end, filled = 0, 0
-    for start, stop, numbers in spans:
-        if start != end:
+    end = 0
+    for tensor in sorted(tensors, key=lambda one: (one.start, one.stop)):
+        if tensor.start != end:
             raise _refused("holds something between its tensors")
-        end, filled = stop, filled + (numbers > 0)
+        end = tensor.stop
+    filled = sum(tensor.stop > tensor.start for tensor in tensors)
     if 8 + length + end != size or length > HEADER_BYTES + TENSOR_HEADER_BYTES * filled:
         raise _refused("holds something beside its tensors")
-    return sum(numbers for _, _, numbers in spans)
+    # the library's own order, in which every tensor is aligned
+    tensors.sort(key=lambda one: (-_BITS[one.dtype], one.name))
+    return tensors, 8 + length
 
 
-def _span(tensor: Any) -> tuple[int, int, int]:
-    """Where a tensor lies, and the numbers it counts for. ValueError and its like when that cannot be."""
-    start, stop = tensor["data_offsets"]
-    shape, bits = tensor["shape"], _BITS[tensor["dtype"]]
+def _tensor(name: str, entry: Any) -> _Tensor:
+    """A tensor from its entry in the header. ValueError and its like when that cannot be."""
+    start, stop = entry["data_offsets"]
+    shape, bits = entry["shape"], _BITS[entry["dtype"]]
     if len(shape) > MOST_DIMENSIONS or not all(
         type(n) is int and 0 <= n <= MOST_OF_ONE for n in (*shape, start, stop)
     ):
         raise ValueError("a shape")
-    numbers = math.prod(shape)
-    if (numbers * bits + 7) // 8 != stop - start:
+    if (math.prod(shape) * bits + 7) // 8 != stop - start:
         raise ValueError("a length")
-    return start, stop, numbers * (2 if bits > 32 else 1)
+    if len(name.encode()) > MAX_NAME_BYTES:  # a lone surrogate is a ValueError
+        raise ValueError("a name")
+    return _Tensor(name, entry["dtype"], tuple(shape), start, stop)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(8 + int.from_bytes(file.read(8), "little"))
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _header(tensors: list[_Tensor]) -> bytes:
+    """The header of a file that holds these tensors one behind the other, with its length before it."""
+    entries, at = {}, 0
+    for one in tensors:
+        end = at + one.stop - one.start
+        entries[one.name] = {"dtype": one.dtype, "shape": one.shape, "data_offsets": (at, end)}
+        at = end
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin aligned
+    return len(text).to_bytes(8, "little") + text
 
 
 def _refused(what: str) -> Ended:

@@ -60,6 +60,55 @@ def parameters(model):
     return sum(p.numel() for p in model.parameters())
 
 
+def test_a_model_with_compiled_parts_is_saved_under_the_names_of_its_plain_twin(
+    tmp_path, monkeypatch
+):
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = torch.nn.Embedding(16, 16)
+            self.parts = torch.nn.ModuleList([torch.nn.Linear(16, 16) for _ in range(2)])
+            self.again = self.parts[0]  # tied: one module under two names
+
+        def compile_parts(self):
+            self.parts = torch.nn.ModuleList(
+                [torch.compile(part, backend="eager") for part in self.parts]
+            )
+            self.again = self.parts[0]
+
+        def forward(self, tokens):
+            x = self.embed(tokens)
+            for part in (*self.parts, self.again):
+                x = torch.tanh(part(x))
+            return x
+
+    class Left(BaseException):
+        pass
+
+    def leave(*_):
+        raise Left
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(SEED))
+    import harness
+
+    answers, expected = [], []
+    monkeypatch.setattr(harness, "_leave", leave)
+    monkeypatch.setattr(harness.Run, "serve", lambda self, answer: answers.append(answer))
+    tokens, saved = random_tokens(16), str(tmp_path / "saved")
+    for compiled in (True, False):  # one saves, the other serves what it saved
+        for role in ("train", "serve"):
+            run, model = harness.Run(spec_of(tmp_path, role, vocab=16, weights=saved)), Model()
+            with torch.no_grad():
+                expected += [model(tokens).numpy()] * (role == "train")
+            if compiled == (role == "train"):
+                model.compile_parts()
+            with pytest.raises(Left):
+                run.finish(model)
+        assert np.allclose(answers.pop()(tokens.numpy()), expected[-1])
+    assert not answers
+
+
 def test_run_by_hand_it_trains_and_prints_a_finite_score():
     done = subprocess.run(
         [sys.executable, str(SEED / "train.py")],
