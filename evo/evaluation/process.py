@@ -15,18 +15,17 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from evo.evaluation.cgroups import Group, parents
+from evo.evaluation.footprint import Footprint
 from evo.evaluation.log import Log
 from evo.evaluation.sandbox import Launch
 from evo.evaluation.starting import start
-from evo.evaluation.tree import ProcessTree, Reading, folder_bytes, started_at, sweep
+from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
 from evo.evaluation.watch import Watch
-from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain, memory_device
+from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain
 from population.variant import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
 GONE_SECONDS = 1.0
-LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
-MOST_FILES = 20_000
 THREADS_PER_PROCESS = 8
 MEMORY_SLACK_MB = 64
 READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from looking at the clock
@@ -111,7 +110,13 @@ class RoleProcess:
         self._tree = ProcessTree(self._popen.pid)
         self._reading = Reading(0.0, 0, 1)
         self._looked = 0.0
-        self._looks = self._unnamed_memory = 0
+        self._footprint = Footprint(
+            self._tree,
+            launch.on_disk,
+            limits.memory_bytes,
+            limits.scratch_bytes,
+            self._wires.shared_inode,
+        )
         self._deadline = self.began + limits.wall_seconds
         self._wires.hand_over()
         self._poll = select.poll()
@@ -188,44 +193,14 @@ class RoleProcess:
             self.gauge()
         if self._reading.processes > self.limits.processes:
             raise Ended(Status.CRASHED, f"more than {self.limits.processes} processes")
-        self._looks += 1
-        if self._looks % LOOKS_PER_SCAN == 1:
-            self._scan_files()
-        self._check_memory()
+        if broken := self._footprint.objection(self._reading):
+            raise Ended(*broken)
         if now > self._deadline:
             raise Ended(Status.TIMED_OUT, f"still running after {now - self.began:.0f} s")
         if self.watch.stopping():
             raise Ended(Status.LOST, "stopped on request")
         if not self._saved and (reason := self.watch.hopeless()):
             raise Ended(Status.STOPPED, reason)
-
-    def _check_memory(self) -> None:
-        hidden, most = self._unnamed_memory, self.limits.memory_bytes
-        used = self._reading.rss_bytes + hidden
-        if used > most and (hidden or self._reading.processes > 3):
-            mapped = self._tree.shared_memory_bytes() if hidden else 0
-            used = self._tree.shared_once_bytes() + max(hidden - mapped, 0)
-        if used > most:
-            raise Ended(Status.OUT_OF_MEMORY, f"more than {most >> 20} MB of memory")
-
-    def _scan_files(self) -> None:
-        """Memory files that nobody maps, and a scratch folder that lies on the host's disk."""
-        unnamed = self._tree.open_unnamed()
-        memory = memory_device()
-        self._unnamed_memory = sum(
-            size
-            for (device, inode), size in unnamed.items()
-            if device == memory and inode != self._wires.shared_inode
-        )
-        folder = self._launch.on_disk
-        if folder is None:
-            return
-        used, files = folder_bytes(folder, MOST_FILES)
-        used += sum(size for (device, _), size in unnamed.items() if device != memory)
-        if used > self.limits.scratch_bytes:
-            raise Ended(Status.CRASHED, f"more than {self.limits.scratch_bytes >> 20} MB of files")
-        if files > MOST_FILES:
-            raise Ended(Status.CRASHED, f"more than {MOST_FILES} files")
 
     def _look(self) -> None:
         seen = self._tree.read(self.limits.processes)
