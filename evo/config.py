@@ -31,7 +31,8 @@ from population.selection import SelectionSettings
 from population.variant import DERIVED, Clock, Rung
 
 SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and configs/
-GRACE_SHARE = 0.02  # of the budget, for saving
+GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, beside the file's own
+ANSWER_SECONDS = 90.0  # of the wall, for questions and what is slow in a start
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
 
 
@@ -172,7 +173,7 @@ class Config(_Settings):
 def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: float) -> Rung:
     """A rung with every default filled in."""
     timed = clock is not Clock.TOKENS
-    total = startup_seconds + settings.budget if timed else 600.0
+    total = 3 * startup_seconds + settings.budget if timed else 600.0  # of three roles
     factor = 1.1 if clock is Clock.SECONDS else WALL_FACTOR
     grace = settings.grace_seconds
     return Rung(
@@ -183,11 +184,9 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
         context=settings.context,
         rows=settings.rows,
         startup_seconds=startup_seconds if timed else 0.0,
-        grace_seconds=max(0.5, GRACE_SHARE * settings.budget)
-        if grace is None and timed
-        else grace or 0.0,
+        grace_seconds=GRACE_SECONDS.get(clock, 0.0) if grace is None else grace,
         memory_mb=settings.memory_mb,
-        wall_seconds=settings.wall_seconds or total * factor + 30.0,
+        wall_seconds=settings.wall_seconds or total * factor + ANSWER_SECONDS,
     )
 
 

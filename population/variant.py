@@ -100,9 +100,9 @@ class Rung:
     startup_seconds: (
         float  # CPU or wall seconds (as the clock counts) before the budget starts; 0 for tokens
     )
-    grace_seconds: float  # beyond budget x 1.02, for saving
+    grace_seconds: float  # beyond budget x 1.02, for saving, and what its file takes to be written
     memory_mb: int  # cap of the whole process tree
-    wall_seconds: float  # hard limit of the train role, whatever the clock says
+    wall_seconds: float  # hard limit of the whole run, its servers too, whatever the clock says
 
 
 DERIVED = "/"  # in the name of a rung that is made from another one

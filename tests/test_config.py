@@ -14,9 +14,10 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from evo.config import METRICS, Config, ConfigError, read_config
+from evo.config import METRICS, Config, ConfigError, RungSettings, read_config, rung_of
 from evo.folder import CHANGEABLE
 from evo.mistakes import group_in
+from population.variant import Clock
 
 ROOT = Path(__file__).parents[1]
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
@@ -163,3 +164,15 @@ def test_a_rung_of_ones_own_can_be_made_with_set(tmp_path: Path) -> None:
     path.write_text(SMALL)
     config = read_config(path, ("rungs.huge.depth=9", "rungs.huge.budget=99"))
     assert config.rungs["huge"].depth == 9
+
+
+def test_the_grace_for_saving_is_no_time_to_train_in_and_the_wall_holds_three_starts() -> None:
+    quick, timed = (
+        rung_of("proxy", RungSettings(depth=1, budget=8), clock, 2.5)
+        for clock in (Clock.CPU_SECONDS, Clock.SECONDS)
+    )
+    assert quick.grace_seconds == 0.1 and timed.grace_seconds == 0.5
+    assert timed.wall_seconds > 8 + 3 * 2.5 + 60
+    stated = RungSettings(depth=1, budget=8, grace_seconds=0, wall_seconds=7)
+    assert rung_of("proxy", stated, Clock.CPU_SECONDS, 2.5).grace_seconds == 0.0
+    assert rung_of("proxy", stated, Clock.CPU_SECONDS, 2.5).wall_seconds == 7

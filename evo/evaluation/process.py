@@ -10,8 +10,9 @@ import select
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import NoReturn
 
 from evo.evaluation.cgroups import Group, parents
@@ -21,7 +22,7 @@ from evo.evaluation.sandbox import Launch
 from evo.evaluation.starting import start
 from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
 from evo.evaluation.watch import Watch
-from evo.evaluation.wires import READY, RECORD, SAVE, STEP, Record, Wires, drain
+from evo.evaluation.wires import DONE, READY, RECORD, SAVE, STEP, Record, Wires, drain
 from population.variant import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
@@ -31,6 +32,7 @@ MEMORY_SLACK_MB = 64
 READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from looking at the clock
 MARK = "EVOTRAIN_MARK"
 CURVE_POINTS = 64
+BLOCK = 512  # what a file's blocks are counted in
 
 
 class Ended(Exception):
@@ -44,13 +46,20 @@ class Ended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a role may use. `clock_seconds` is by our own reading of `clock`, until it has saved."""
+    """What a role may use. `clock_seconds` is by our own reading of `clock`, until it has saved.
+
+    Once it says that it is done, it may save: at this rate, so that a small file is no time to train in.
+    """
 
     wall_seconds: float
     memory_bytes: int
     processes: int
     clock: Clock = Clock.SECONDS
     clock_seconds: float = math.inf
+    saved_bytes_per_second: float = math.inf
+    began: float | None = (
+        None  # of the wall limit, by the monotonic clock; None: as the role starts
+    )
     output_bytes: int = 16 << 20
     scratch_bytes: int = 1 << 62
     records: int = 20_000
@@ -117,7 +126,7 @@ class RoleProcess:
             limits.scratch_bytes,
             self._wires.shared_inode,
         )
-        self._deadline = self.began + limits.wall_seconds
+        self._wall_began = self.began if limits.began is None else limits.began
         self._wires.hand_over()
         self._poll = select.poll()
         for fd in self._inputs():
@@ -179,9 +188,29 @@ class RoleProcess:
             return time.monotonic() - self.began
         return self._reading.cpu_seconds if self.limits.clock is Clock.CPU_SECONDS else 0.0
 
-    def allow(self, wall_seconds: float) -> None:
-        """A new wall limit from now on: training is over, serving begins."""
-        self._deadline = time.monotonic() + wall_seconds
+    @contextlib.contextmanager
+    def stopped(self, file: Path) -> Iterator[None]:
+        """Nothing of it runs while its file is taken. Ended when saving that took it too long.
+
+        Should it run on all the same, every CPU second of it counts.
+        """
+        if not self._tree.stop():
+            raise Ended(Status.TIMED_OUT, "it did not stop for its weights to be taken")
+        self._look()
+        used, before = self.clock(), self._reading.cpu_seconds
+        yield
+        self._look()
+        seconds = file.lstat().st_blocks * BLOCK / self.limits.saved_bytes_per_second
+        self._must_be_in_time(used + self._reading.cpu_seconds - before, seconds)
+        self._tree.go_on()
+
+    def _must_be_in_time(self, used: float, saving_seconds: float) -> None:
+        most = self.limits.clock_seconds + saving_seconds
+        if used > most:
+            raise Ended(
+                Status.TIMED_OUT,
+                f"used {used:.1f} s ({self.limits.clock}) of at most {most:.1f}, start-up and saving included",
+            )
 
     def _inspect(self) -> None:
         now = time.monotonic()
@@ -195,8 +224,9 @@ class RoleProcess:
             raise Ended(Status.CRASHED, f"more than {self.limits.processes} processes")
         if broken := self._footprint.objection(self._reading):
             raise Ended(*broken)
-        if now > self._deadline:
-            raise Ended(Status.TIMED_OUT, f"still running after {now - self.began:.0f} s")
+        wall = now - self._wall_began
+        if wall > self.limits.wall_seconds:
+            raise Ended(Status.TIMED_OUT, f"still running after {wall:.0f} s")
         if self.watch.stopping():
             raise Ended(Status.LOST, "stopped on request")
         if not self._saved and (reason := self.watch.hopeless()):
@@ -206,12 +236,9 @@ class RoleProcess:
         seen = self._tree.read(self.limits.processes)
         used = max(seen.cpu_seconds, self._group.cpu_seconds() or 0.0)
         self._reading = replace(seen, cpu_seconds=used)
-        if not self._saved and self.clock() > self.limits.clock_seconds:
-            raise Ended(
-                Status.TIMED_OUT,
-                f"used {self.clock():.1f} s ({self.limits.clock}) of at most "
-                f"{self.limits.clock_seconds:.1f}, start-up and saving included",
-            )
+        if not self._saved:
+            most = self.limits.memory_bytes if DONE in self.heard.arrived else 0
+            self._must_be_in_time(self.clock(), most / self.limits.saved_bytes_per_second)
 
     # -- reading -------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from evo.evaluation.wires import READY, SAVE
 from population.variant import Clock, Rung, Status
 
 OVERTIME = 1.02  # of the budget, by our own reading, before the grace for saving
+# About half of what one core does where it is slow: writing, reading back, copying.
+SAVED_BYTES_PER_SECOND = {Clock.CPU_SECONDS: 200e6, Clock.SECONDS: 50e6}
 _SEED = 0x5EED
 
 
@@ -60,6 +63,7 @@ class Run:
         self.watch = watch
         self.trainer: RoleProcess | None = None
         self._running: list[RoleProcess] = []
+        self._began = time.monotonic()
         self._saved = setting.workspace / "saved.safetensors"  # a run writes it
         self._copy = setting.workspace / "weights.safetensors"  # and never sees this one
         if setting.sandbox.drops:
@@ -87,8 +91,8 @@ class Run:
         trainer = self.start_training()
         trainer.until(SAVE)
         peak = trainer.peak_bytes()
-        weights = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
-        trainer.allow(self.setting.rung.wall_seconds)
+        with trainer.stopped(self._saved):
+            weights = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
         if self.setting.fresh_roles:
             trainer.close_log()
             self._end(trainer)
@@ -185,11 +189,13 @@ class Run:
         }
         limits = Limits(
             wall_seconds=rung.wall_seconds,
+            began=self._began,  # one limit for all roles together
             memory_bytes=rung.memory_mb << 20,
             processes=setting.sandbox.settings.processes,
             scratch_bytes=setting.sandbox.settings.scratch_mb << 20,
             clock=rung.clock,
             clock_seconds=clock_seconds,
+            saved_bytes_per_second=SAVED_BYTES_PER_SECOND.get(rung.clock, math.inf),
         )
         shared = setting.shape.reply_bytes if serves else 0
         process = RoleProcess(

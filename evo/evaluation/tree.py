@@ -137,11 +137,29 @@ class ProcessTree:
             below = self._seen - roots
             late = time.monotonic() > end
             for pid, _ in (below or roots) if root_last and not late else self._seen:
-                _kill(pid)
+                _signal(pid, signal.SIGKILL)
             if late or not below:
                 return not below
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+
+    def stop(self, deadline_seconds: float = 5.0) -> bool:
+        """Stop all of it but the root, which is to end the rest should we go; whether nothing runs any more."""
+        end, told = time.monotonic() + deadline_seconds, set[tuple[int, int]]()
+        while True:
+            below = [stat for stat in self._walk(1 << 20) if stat.pid != self.pid]
+            again = [s for s in below if (s.pid, s.start) not in told or _runs(s.pid)]
+            for stat in again:
+                _signal(stat.pid, signal.SIGSTOP)
+                told.add((stat.pid, stat.start))
+            if not again or time.monotonic() > end:
+                return not again
+            time.sleep(0.001)
+
+    def go_on(self) -> None:
+        """Let all of it run again."""
+        for stat in self._walk(1 << 20):
+            _signal(stat.pid, signal.SIGCONT)
 
     def _walk(self, most: int) -> Iterator[ProcessStat]:
         waiting: list[tuple[int, int | None]] = list(self._seen)
@@ -237,9 +255,15 @@ def _lives(pid: int, start: int) -> bool:
     return stat is not None and stat.start == start and stat.state not in "ZX"
 
 
-def _kill(pid: int) -> None:
+def _runs(pid: int) -> bool:
+    """Whether a thread of it may still run its own code: a stop needs a moment to reach them all."""
+    fields = (_stat_fields(f"/proc/{pid}/task/{name}/stat") for name in _names(f"/proc/{pid}/task"))
+    return any(field is not None and field[0] in (b"R", b"S") for field in fields)
+
+
+def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def sweep(mark: str) -> int:
@@ -255,6 +279,6 @@ def sweep(mark: str) -> int:
         except OSError:
             continue
         if wanted in environment:
-            _kill(int(name))
+            _signal(int(name), signal.SIGKILL)
             found += 1
     return found

@@ -109,6 +109,45 @@ def test_a_process_whose_first_thread_has_exited_is_counted_and_ended_whole() ->
     assert started.returncode == -9
 
 
+WORKS_EVERYWHERE = """
+import os, sys, threading
+def work(name):
+    for count in range(1 << 40):
+        os.pwrite(name, b"%20d" % count, 0)
+for _ in range(2):
+    os.fork()
+files = [os.open(f"{sys.argv[1]}/{os.getpid()}-{n}", os.O_RDWR | os.O_CREAT) for n in range(2)]
+threading.Thread(target=work, args=files[:1]).start()
+work(files[1])
+"""
+
+
+def test_a_stopped_tree_stands_still_in_every_thread_and_goes_on_afterwards(tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-c", WORKS_EVERYWHERE, str(tmp_path)]
+    with subprocess.Popen(["/bin/sh", "-c", '"$@" & wait', "sh", *command]) as started:
+        tree = ProcessTree(started.pid)
+
+        def counts() -> dict[str, str]:
+            return {file.name: file.read_text() for file in tmp_path.iterdir()}
+
+        def wait_for_all_to_move(before: dict[str, str]) -> None:
+            deadline = time.monotonic() + 60
+            while len(now := counts()) < 8 or any(now[name] == before.get(name) for name in now):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+        try:
+            wait_for_all_to_move({})
+            assert tree.stop(60.0)
+            before = counts()
+            time.sleep(0.05)
+            assert counts() == before
+            tree.go_on()
+            wait_for_all_to_move(before)
+        finally:
+            assert tree.kill(root_last=False)
+
+
 def test_shared_memory_cannot_be_resized_by_its_other_user() -> None:
     wires = Wires(4096)
     try:
