@@ -21,7 +21,8 @@ from evo.campaign.voiding import VoidingSettings
 from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox import SandboxSettings
-from evo.mistakes import blame, in_words, nearest
+from evo.mistakes import blame, in_words, nearest, place_of
+from evo.yaml_reading import RepeatedKey, read_yaml
 from operators.llm.settings import LlmSettings
 from operators.portfolio import PortfolioSettings
 from operators.registry import check_names
@@ -227,6 +228,16 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
     return config
 
 
+def unknown_places(values: Mapping[str, Any]) -> list[tuple[int | str, ...]]:
+    """Where plain values of another version hold keys that are none of today's."""
+    try:
+        Config.model_validate(values)
+    except ValidationError as error:
+        wrong = [one for one in error.errors() if one["type"] == "extra_forbidden"]
+        return [place_of(one, values) for one in wrong]
+    return []
+
+
 def with_replay(values: dict[str, Any], path: Path) -> dict[str, Any]:
     """The values with `llm.replay` taken from the file's folder; a folder there stands for its store."""
     llm = values.get("llm")
@@ -239,7 +250,7 @@ def with_replay(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _text_of(path: Path, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(f"{name}: no file there") from error
     except OSError as error:
@@ -250,12 +261,13 @@ def _text_of(path: Path, name: str) -> str:
 
 def _parsed(text: str, name: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return read_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark and "\n" in text else ""
         said = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{name}: not YAML{place}: {said}") from error
+        kind = "" if isinstance(error, RepeatedKey) else f"not YAML{place}: "
+        raise ConfigError(f"{name}: {kind}{said}") from error
 
 
 def _from(folder: Path, key: str, value: Any) -> Any:

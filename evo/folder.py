@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from evo.config import Config, ConfigError, read_config
+from evo.config import Config, ConfigError, checked, read_plain, unknown_places
 from evo.evaluation.data import look_ahead
 from evo.evaluation.static_check import check_source
 from evo.files import campaign_around, is_its_own, write_file
@@ -48,6 +50,8 @@ CHANGEABLE = {
     "portfolio",
     "name",
 }
+
+FROZEN = set(Config.model_fields) - CHANGEABLE - {"data", "train", "brief"}  # those have ids
 
 
 class CampaignError(Exception):
@@ -234,12 +238,12 @@ def locked(folder: Folder) -> Iterator[None]:
 
 def config_of(folder: Folder) -> Config:
     """The folder's config; refuses changes that would make its measurements incomparable."""
-    return _comparable(folder, read_config(folder.config))
+    return _comparable(folder, ())
 
 
 def change_config(folder: Folder, changes: Sequence[str]) -> Config:
     """Write changes like `budget.variants=40` into the folder's config; refuses as config_of."""
-    config = _comparable(folder, read_config(folder.config, changes))
+    config = _comparable(folder, changes)
     _write_config(folder, config)
     return config
 
@@ -250,12 +254,25 @@ def _write_config(folder: Folder, config: Config) -> None:
     write_file(folder.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def _comparable(folder: Folder, config: Config) -> Config:
+def _comparable(folder: Folder, changes: Sequence[str]) -> Config:
+    """The config with `changes`; what may not change stands as the campaign was run, whatever the version."""
     with folder.open_store() as store:
-        before, root = store.setting("config"), seed(store)
+        stored: dict[str, Any] = store.setting("config") or {}
+        root = seed(store)
+    raw = read_plain(folder.config, changes)
+    for place in unknown_places(stored):  # a key of an older version: it means nothing here
+        if _at(raw, place) == _at(stored, place):
+            _drop(raw, place)
+        _drop(stored, place)
+    begun = {key: value for key, value in stored.items() if key in FROZEN}
+    config = checked(_completed(begun, raw), folder.config, changes)
     now = config.model_dump(mode="json")
-    changed = {key for key in now if before and now[key] != before.get(key)} - {"train", "brief"}
-    if frozen := sorted(changed - CHANGEABLE - {"data"}):
+    try:  # a key that is newer than the campaign: it ran with what is the default today
+        free = {key: value for key, value in now.items() if key not in FROZEN}
+        before = Config.model_validate({**free, **begun}).model_dump(mode="json")
+    except ValidationError:
+        before = {**now, **begun}
+    if frozen := sorted(key for key in FROZEN if now[key] != before[key]):
         raise CampaignError(
             f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
             "would not be comparable; undo the change, or start a new campaign with it"
@@ -268,3 +285,36 @@ def _comparable(folder: Folder, config: Config) -> Config:
             f"`{put_back}`, or start a new campaign"
         )
     return config
+
+
+def _completed(begun: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's keys, and those it leaves to their defaults as they were when the campaign began."""
+    whole = {key: _over(value, raw[key]) if key in raw else value for key, value in begun.items()}
+    rungs = raw.get("rungs")
+    if isinstance(rungs, dict) and "rungs" in whole:  # one that is left out there is not put back
+        whole["rungs"] = {name: whole["rungs"][name] for name in rungs}
+    return {**raw, **whole}
+
+
+def _over(begun: Any, said: Any) -> Any:
+    if isinstance(begun, dict) and isinstance(said, dict):
+        both = {key: _over(begun[key], said[key]) for key in said if key in begun}
+        return {**begun, **said, **both}
+    if isinstance(begun, list) and isinstance(said, list) and len(begun) == len(said):
+        return [_over(*pair) for pair in zip(begun, said, strict=True)]
+    return said
+
+
+def _at(values: Any, place: Sequence[int | str]) -> Any:
+    for part in place:
+        inside = part in values if isinstance(values, dict) else isinstance(values, list)
+        if not inside or (isinstance(part, int) and part >= len(values)):
+            return None
+        values = values[part]
+    return values
+
+
+def _drop(values: Any, place: Sequence[int | str]) -> None:
+    group = _at(values, place[:-1])
+    if isinstance(group, dict):
+        group.pop(place[-1], None)

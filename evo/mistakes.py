@@ -39,7 +39,7 @@ def in_words(
     """Validation errors, one line a key. `changes`: what --set gave, by dotted key."""
     by_place: dict[tuple[int | str, ...], list[Any]] = {}
     for error in errors:
-        by_place.setdefault(_place(error, raw), []).append(error)
+        by_place.setdefault(place_of(error, raw), []).append(error)
     return "\n".join(
         _line(place, found, settings, raw, source, changes)
         for place, found in by_place.items()
@@ -58,7 +58,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(sorted(names))}"
 
 
-def _place(error: Any, raw: Any) -> tuple[int | str, ...]:
+def place_of(error: Any, raw: Any) -> tuple[int | str, ...]:
     """Where in the file; without the names of types that pydantic tried on the way."""
     place: list[int | str] = []
     here = raw

@@ -18,6 +18,7 @@ FLOORS = {
     "terminal": 0,
     "files": 0,
     "lock": 0,
+    "yaml_reading": 0,
     "campaign": 1,
     "web": 1,
     "report": 1,
@@ -41,7 +42,7 @@ DOORS = {
     "httpx": ("operators.llm.wire",),  # the openai client's own transport: its time-outs
     "pypdf": ("operators.knowledge",),
     "tenacity": ("operators.llm",),
-    "yaml": ("evo.config", "evo.folder", "evo.cli"),
+    "yaml": ("evo.yaml_reading", "evo.config", "evo.folder", "evo.cli"),
     "psutil": ("evo.evaluation", "evo.campaign", "evo.cli"),
     "pynvml": ("evo.evaluation",),
     "typer": ("evo.cli",),

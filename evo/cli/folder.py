@@ -152,9 +152,10 @@ def config_values(folder: Path, record: Record) -> Mapping[str, object]:
     """The config in force: the folder's where it can be read, else as first run. Without defaults."""
     import yaml
 
+    from evo.yaml_reading import read_yaml
+
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as quick
-        raw = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), loader)
+        raw = read_yaml((folder / CONFIG).read_text(encoding="utf-8-sig"), quick=True)
     except (OSError, ValueError, yaml.YAMLError):
         raw = None
     return raw if isinstance(raw, dict) else record.config
