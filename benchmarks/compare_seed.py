@@ -52,7 +52,7 @@ def one_run(name, block, arguments, shape):
             cwd=folder,
             env=os.environ | {key: str(value) for key, value in settings.items()},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             preexec_fn=lambda: os.sched_setaffinity(0, {arguments.core}),
         )
     if done.returncode:

@@ -236,3 +236,49 @@ def test_a_wrong_arrow_is_seen(tmp_path: Path, path: str, source: str, check: ob
     assert callable(check)
     assert not check(house(tmp_path, fine))
     assert check(house(tmp_path, {**fine, path: source}))
+
+
+def without_encoding(source: str) -> list[int]:
+    """The lines that open or write a text file, or read a process's text, in the locale's encoding."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and is_text(node) and not says_encoding(node)
+    ]
+
+
+def is_text(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if any(one.arg == "text" and getattr(one.value, "value", 0) is True for one in call.keywords):
+        return True
+    if name in ("read_text", "write_text"):
+        return isinstance(call.func, ast.Attribute)
+    mode = call.args[-1] if name == "open" and call.args else None
+    word = mode.value if isinstance(mode, ast.Constant) else None
+    if isinstance(call.func, ast.Name) and name == "open":
+        return not (len(call.args) > 1 and isinstance(word, str) and "b" in word)
+    return name == "open" and word in ("r", "w", "a", "x", "r+", "w+", "a+")
+
+
+def says_encoding(call: ast.Call) -> bool:
+    return any(one.arg == "encoding" for one in call.keywords) or any(
+        isinstance(one, ast.Constant) and one.value == "utf-8" for one in call.args
+    )
+
+
+def test_text_is_utf_8_whatever_the_locale() -> None:
+    folders = ("evo", "operators", "population", "seed", "benchmarks")
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        for line in without_encoding(path.read_text(encoding="utf-8"))
+    }
+    assert not found
+
+
+def test_text_in_the_locales_encoding_is_seen() -> None:
+    wrong = ("open('x')", "p.read_text()", "p.write_text(t)", "p.open('w')", "run(c, text=True)")
+    fine = ("open('x', 'rb')", "p.read_text('utf-8')", "open(p, encoding='utf-8')", "read_text(s)")
+    assert [without_encoding(one) for one in wrong] == [[1]] * len(wrong)
+    assert [without_encoding(one) for one in fine] == [[]] * len(fine)

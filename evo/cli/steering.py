@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -266,7 +267,7 @@ def _code(asked: Asked) -> str:
 def _worded(text: str) -> str:
     from population.variant import MAX_TEXT_CHARS
 
-    said = text.strip()
+    said = os.fsencode(text).decode(errors="replace").strip()  # UTF-8, whatever the locale
     if not said or len(said) > MAX_TEXT_CHARS:
         _refuse(f"give a text of 1 to {MAX_TEXT_CHARS:,} characters, not {len(said):,}")
     return said

@@ -176,7 +176,7 @@ class AgentDesk:
                 (work / name).write_text(text, encoding="utf-8")
             shutil.copyfile(self._harness, work / "harness.py")
             (work / "harness.py").chmod(0o444)
-            (scratch / "passwd").write_text(PASSWD)
+            (scratch / "passwd").write_text(PASSWD, encoding="utf-8")
             yield scratch
         finally:
             _remove(scratch)

@@ -33,7 +33,7 @@ def works(*actions: Callable[[], object]) -> bool:
 
 def write() -> None:
     """Change the canary."""
-    with open(SETTINGS["canary"], "w") as file:
+    with open(SETTINGS["canary"], "w", encoding="utf-8") as file:
         file.write("changed")
 
 

@@ -55,19 +55,19 @@ class Group:
 
     def _limit(self, processes: int, memory_bytes: int) -> None:
         if folder := self._folders.get("pids"):
-            (folder / "pids.max").write_text(str(processes))
+            (folder / "pids.max").write_text(str(processes), encoding="utf-8")
         if folder := self._folders.get("memory"):
             v1 = (folder / "memory.limit_in_bytes").exists()
             wanted = {"memory.limit_in_bytes" if v1 else "memory.max": memory_bytes}
             swap = {"memory.memsw.limit_in_bytes": memory_bytes} if v1 else {"memory.swap.max": 0}
             for file, value in (wanted | swap).items():
                 if file in wanted or (folder / file).exists():
-                    (folder / file).write_text(str(value))
+                    (folder / file).write_text(str(value), encoding="utf-8")
 
     def add(self, pid: int) -> None:
         """Move a process in; what it starts from now on is in, too."""
         for folder in self._unique():
-            (folder / "cgroup.procs").write_text(str(pid))
+            (folder / "cgroup.procs").write_text(str(pid), encoding="utf-8")
 
     def cpu_seconds(self) -> float | None:
         """What everything that was ever in it used; None where no group counts."""
@@ -75,9 +75,9 @@ class Group:
         if folder is None:
             return None
         with contextlib.suppress(OSError):
-            return int((folder / "cpuacct.usage").read_text()) / 1e9
+            return int((folder / "cpuacct.usage").read_text(encoding="utf-8")) / 1e9
         with contextlib.suppress(OSError, ValueError, IndexError):
-            counts = (folder / "cpu.stat").read_text()
+            counts = (folder / "cpu.stat").read_text(encoding="utf-8")
             return int(counts.split("usage_usec", 1)[1].split(None, 1)[0]) / 1e6
         return None
 
@@ -86,7 +86,7 @@ class Group:
         folder = self._folders.get("memory")
         for file in ("memory.events", "memory.oom_control") if folder else ():
             with contextlib.suppress(OSError):
-                text = (Path(str(folder)) / file).read_text()
+                text = (Path(str(folder)) / file).read_text(encoding="utf-8")
                 return any(map(int, re.findall(r"^oom_kill (\d+)", text, re.M)))
         return False
 
@@ -105,7 +105,9 @@ class Group:
         found: set[int] = set()
         for folder in self._unique():
             with contextlib.suppress(OSError):
-                found |= set(map(int, (folder / "cgroup.procs").read_text().split()))
+                found |= set(
+                    map(int, (folder / "cgroup.procs").read_text(encoding="utf-8").split())
+                )
         return found
 
     def _remove(self) -> None:
@@ -130,7 +132,8 @@ class Group:
 def parents() -> Parents:
     """Where groups can be made here, found by making one and putting limits on it (once a process)."""
     found = find_parents(
-        Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text()
+        Path("/proc/self/cgroup").read_text(encoding="utf-8"),
+        Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"),
     )
     usable = tuple(pair for pair in found.folders if _works(Parents((pair,))))
     for folder in dict.fromkeys(folder for _, folder in usable):
@@ -178,12 +181,12 @@ def _v2_controllers(folder: Path) -> tuple[str, ...]:
     """What a group made in this one would have; asks for more where no process is in the way."""
     control = folder / "cgroup.subtree_control"
     try:
-        there = (folder / "cgroup.controllers").read_text().split()
+        there = (folder / "cgroup.controllers").read_text(encoding="utf-8").split()
         for name in NEEDED:
-            if name in there and name not in control.read_text().split():
+            if name in there and name not in control.read_text(encoding="utf-8").split():
                 with contextlib.suppress(OSError):  # processes live in this very group
-                    control.write_text(f"+{name}")
-        on = control.read_text().split()
+                    control.write_text(f"+{name}", encoding="utf-8")
+        on = control.read_text(encoding="utf-8").split()
     except OSError:
         return ()
     return tuple(name for name in NEEDED if name in on or name == V2_ALWAYS)

@@ -126,7 +126,7 @@ def look_at(settings: DataSettings) -> tuple[Path, ...]:
 def _embedded(folder: Path) -> Text:
     index_file, packed = folder / "sotu.json", folder / "sotu.txt.xz"
     try:
-        index = json.loads(index_file.read_text())
+        index = json.loads(index_file.read_text(encoding="utf-8"))
         text = lzma.decompress(packed.read_bytes())
     except (OSError, ValueError, lzma.LZMAError) as error:
         raise DataError(

@@ -74,7 +74,7 @@ def beneath(pid: int) -> list[int]:
             continue
         for thread in threads:
             try:
-                with open(f"/proc/{one}/task/{thread}/children") as file:
+                with open(f"/proc/{one}/task/{thread}/children", encoding="utf-8") as file:
                     found += map(int, file.read().split())
             except OSError:
                 continue

@@ -160,7 +160,7 @@ def _break_out(sandbox: Sandbox) -> Outcome | str:
             return report
         canary = folder / "secret" / "canary"
         return report | {
-            "written": report["written"] or canary.read_text() != "secret",
+            "written": report["written"] or canary.read_text(encoding="utf-8") != "secret",
             "signalled": report["signalled"] or victim.poll() is not None,
             "connected": report["connected"] or _arrived(datagrams),
             "orphan": bool(orphans),
@@ -187,7 +187,7 @@ def _sockets(folder: Path) -> Iterator[tuple[dict[str, object], socket.socket]]:
 
 def _run_tries(sandbox: Sandbox, folder: Path, settings: dict[str, object]) -> Outcome | str:
     (folder / "secret").mkdir()
-    (folder / "secret" / "canary").write_text("secret")
+    (folder / "secret" / "canary").write_text("secret", encoding="utf-8")
     source = Path(breakout.__file__).read_text(encoding="utf-8")
     tries = source.replace("SETTINGS: dict[str, Any] = {}", f"SETTINGS = {settings!r}", 1)
     try:

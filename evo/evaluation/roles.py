@@ -70,7 +70,7 @@ class Run:
             setting.workspace.chmod(0o711)  # made for its owner alone
         code = setting.workspace / "code"
         code.mkdir()
-        (code / "train.py").write_text(source)
+        (code / "train.py").write_text(source, encoding="utf-8")
         shutil.copyfile(setting.harness, code / "harness.py")
 
     @property

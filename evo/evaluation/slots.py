@@ -53,7 +53,7 @@ def _gpus() -> list[tuple[int, str]]:
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
         listed = subprocess.run(
-            command, capture_output=True, text=True, timeout=30, check=True
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return []

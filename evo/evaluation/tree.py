@@ -102,7 +102,9 @@ class ProcessTree:
         """The peak memory in bytes: of the whole tree when read, at least the largest high-water mark."""
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                status = Path(f"/proc/{stat.thread}/status").read_text()
+                status = Path(f"/proc/{stat.thread}/status").read_text(
+                    encoding="utf-8", errors="replace"
+                )
                 mark = status.split("VmHWM:", 1)[1].split(None, 1)[0]
                 self.peak_bytes = max(self.peak_bytes, int(mark) * 1024)
         return self.peak_bytes
@@ -112,7 +114,9 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                rollup = Path(f"/proc/{stat.thread}/smaps_rollup").read_text()
+                rollup = Path(f"/proc/{stat.thread}/smaps_rollup").read_text(
+                    encoding="utf-8", errors="replace"
+                )
                 total += int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
         return total
 
@@ -121,7 +125,9 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                counts = Path(f"/proc/{stat.thread}/io").read_text()
+                counts = Path(f"/proc/{stat.thread}/io").read_text(
+                    encoding="utf-8", errors="replace"
+                )
                 total += int(counts.split("\nread_bytes:", 1)[1].split(None, 1)[0])
         return total
 
@@ -191,7 +197,9 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                status = Path(f"/proc/{stat.thread}/status").read_text()
+                status = Path(f"/proc/{stat.thread}/status").read_text(
+                    encoding="utf-8", errors="replace"
+                )
                 total += int(status.split("RssShmem:", 1)[1].split(None, 1)[0]) * 1024
         return total
 

@@ -6,11 +6,10 @@ the seed, after our final race for everyone, at an equal budget of slot seconds.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +27,7 @@ from evo.benchmark.real.landscape import JUDGED_FROM, RealLandscape
 from evo.benchmark.real.settings import RealConfig
 from evo.config import ConfigError, read_config
 from evo.evaluation.slots import Slot, find_slots
+from evo.lock import Held, Unlockable, hold
 
 VERSION = 1  # of what a cell holds and how it comes about
 SEED_BLOCKS = 1000  # apart: no seed of the benchmark trains on another one's blocks
@@ -174,11 +174,13 @@ def _free_slot(folder: Path, wanted: int | Literal["auto"]) -> Iterator[int]:
     """The place of a slot that no other process of this benchmark uses."""
     slots = find_slots(wanted)
     for at in range(len(slots)):
-        with (folder / f"slot-{at}.lock").open("w") as lock:
+        with ExitStack() as kept:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                kept.enter_context(hold(folder / f"slot-{at}.lock"))
+            except Held:
                 continue
+            except Unlockable as error:
+                raise ConfigError(str(error)) from error
             yield at
             return
     raise ConfigError(f"all {len(slots)} slots are in use; take fewer --workers")
