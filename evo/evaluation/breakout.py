@@ -88,7 +88,7 @@ def orphan() -> None:
 
 def room() -> int:
     """Bytes that the folder we may write to holds at most, by its mount; without a limit, very many."""
-    with open("/proc/self/mountinfo") as file:
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
         mounts = [line.split() for line in file]
     options = [words[-1].split(",") for words in mounts if words[4] == os.path.expanduser("~")]
     sizes = (
