@@ -197,7 +197,8 @@ def _is_plain(path: Path) -> bool:
 
 def look_over(config: Config) -> None:
     """What can be said of data and seed at once. ConfigError or DataError when they cannot be used."""
-    objection = check_source(config.train.read_text(encoding="utf-8"))
+    source = config.train.read_text(encoding="utf-8")
+    objection = check_source(source, source)
     if objection:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
     look_ahead(config.data, [(rung.context, rung.rows) for rung in config.rungs.values()])

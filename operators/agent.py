@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from operators.briefing_context import context
 from operators.llm.answer import one_line
 from operators.nearby import nearby
 from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.source.compare import unified_diff
 from population.variant import MAX_TEXT_CHARS, Cost
 
 _IDEA = re.compile(
@@ -106,6 +106,6 @@ def stated_idea(said: str) -> tuple[str, int | None]:
 
 def changes(before: str, after: str) -> str:
     """How much an edit changed, for one that states no idea."""
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0))[2:]
+    lines = list(unified_diff(before.splitlines(), after.splitlines(), context=0))[2:]
     added, removed = (sum(line.startswith(mark) for line in lines) for mark in "+-")
     return f"no idea stated: {added} lines added, {removed} removed"

@@ -5,7 +5,6 @@ Whatever a variant, a run or another model wrote is quoted as data, delimited an
 
 from __future__ import annotations
 
-import difflib
 import math
 
 from operators.briefing_context import Context, context, tried_line
@@ -15,6 +14,7 @@ from operators.operator import ParentView, ProposalFailed, Request, Scene
 from operators.quoting import MAX_IDEA_CHARS as MAX_IDEA_CHARS
 from operators.quoting import fill as fill
 from operators.quoting import quoted as quoted
+from operators.source.compare import unified_diff
 from population.variant import Estimate
 
 MAX_SOURCE_CHARS = 80_000
@@ -154,8 +154,8 @@ def _source(view: ParentView, name: str) -> str:
 
 
 def _diff(old: ParentView, new: ParentView) -> str:
-    lines = difflib.unified_diff(
-        old.source.splitlines(), new.source.splitlines(), "ancestor", new.role, lineterm="", n=2
+    lines = unified_diff(
+        old.source.splitlines(), new.source.splitlines(), "ancestor", new.role, context=2, end=""
     )
     text = "\n".join(lines)
     if len(text) > MAX_DIFF_CHARS:

@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import threading
-import warnings
 from collections.abc import Callable
 
-_WARNINGS_LOCK = threading.Lock()  # `catch_warnings` swaps a list that all threads share
+from population.parsing import parse
+
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _FORM_ONLY = frozenset({"kind", "type_comment", "type_ignores", "ctx"})  # u"" prefix and the like
-
-
-def parse(source: str) -> ast.Module:
-    """The syntax tree of `source`. SyntaxError for whatever does not parse, however it fails."""
-    try:
-        with _WARNINGS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an odd escape is the author's matter, not ours
-            return ast.parse(source)
-    except SyntaxError:
-        raise
-    except ValueError as error:  # null bytes, lone surrogates
-        raise SyntaxError(f"not a Python source: {error}") from error
-    except (RecursionError, MemoryError) as error:
-        raise SyntaxError("nested too deeply to parse") from error
 
 
 def fingerprint(source: str) -> str:

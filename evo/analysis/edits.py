@@ -11,14 +11,16 @@ other         everything else
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Sequence
 
-from operators.source.knobs import Knob, sound_knobs
-from population.fingerprint import parse
+from operators.source.compare import Matcher
+from operators.source.knobs import sound_knobs
+from operators.source.parse import lines_of
+from population.parsing import parse
 
 KNOB, OTHER = "knob", "other"
+MAX_HINT = 400  # characters of the names around a line
 WORDS = {
     "optimiser": r"optimi[sz]er|muon|adam|sgd|momentum|weight_decay|grad",
     "schedule": r"schedule|warm_?(up|down)|cosine|anneal|decay|progress",
@@ -29,46 +31,51 @@ _RULE = re.compile(r"#\s*[=\-]{10,}\s*$")
 
 
 def kinds_of_edit(before: str, after: str) -> tuple[str, ...]:
-    """The kinds of what differs between two variants, each once, in alphabetical order."""
-    found = set()
+    """The kinds of what differs between two variants, each once, in alphabetical order.
+
+    Of a source that does not parse nothing more is known than that it is another one.
+    """
+    found = set[str]()
     old, new = ({one.name: one for one in sound_knobs(text)} for text in (before, after))
     if any(name in new and new[name].text != one.text for name, one in old.items()):
         found.add(KNOB)
-    for source, knobs, lines in _changed(before, after):
+    for source, knobs, numbers in zip(
+        (before, after), (old, new), _changed(before, after), strict=True
+    ):
         turned = {one.line for name, one in knobs.items() if name in old and name in new}
-        places = _Places(source)
-        for number in lines:
-            text = source[number - 1]
-            if number not in turned and text.strip() and not text.strip().startswith("#"):
+        try:
+            places = _Places(source)
+        except SyntaxError:
+            return (OTHER,)
+        for number in numbers:
+            text = places.lines[number - 1].strip()
+            if number not in turned and text and not text.startswith("#"):
                 found.add(places.kind(number))
     return tuple(sorted(found))
 
 
-def _changed(before: str, after: str) -> list[tuple[list[str], dict[str, Knob], list[int]]]:
-    """Both sources as lines, their knobs, and the numbers of the lines that differ, from 1."""
-    old, new = before.splitlines(), after.splitlines()
+def _changed(before: str, after: str) -> tuple[list[int], list[int]]:
+    """The numbers of the lines that differ in both sources, from 1."""
     changed: tuple[list[int], list[int]] = ([], [])
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for kind, a, b, c, d in matcher.get_opcodes():
+    for kind, a, b, c, d in Matcher(lines_of(before), lines_of(after)).get_opcodes():
         if kind != "equal":
             changed[0].extend(range(a + 1, b + 1))
             changed[1].extend(range(c + 1, d + 1))
-    knobs = [{one.name: one for one in sound_knobs(text)} for text in (before, after)]
-    return [(old, knobs[0], changed[0]), (new, knobs[1], changed[1])]
+    return changed
 
 
 class _Places:
-    """Which banner and which definition each line of a source stands under."""
+    """Which banner and which definition each line of a source stands under. SyntaxError."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = lines
-        self._titles = _titles(lines)
-        self._definitions = _definitions("\n".join(lines))
+    def __init__(self, source: str) -> None:
+        self.lines = lines_of(source)
+        self._titles = _titles(self.lines)
+        self._definitions = _definitions(source)
 
     def kind(self, number: int) -> str:
         """The kind of an edit of this line."""
         hints = (self._titles[number - 1], self._definitions.get(number, ""))
-        for hint in (*hints, self._lines[number - 1]):
+        for hint in (*hints, self.lines[number - 1]):
             for kind, words in WORDS.items():
                 if re.search(words, hint, re.IGNORECASE):
                     return kind
@@ -87,11 +94,20 @@ def _titles(lines: Sequence[str]) -> list[str]:
 
 
 def _definitions(source: str) -> dict[int, str]:
-    """The names of the definitions around each line."""
+    """The names of the definitions around each line. SyntaxError."""
     names: dict[int, str] = {}
     for node in ast.walk(parse(source)):  # outer ones first
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            bases = " ".join(map(ast.unparse, node.bases)) if isinstance(node, ast.ClassDef) else ""
-            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-                names[number] = f"{names.get(number, '')} {node.name} {bases}".strip()
+            bases = " ".join(map(_name, node.bases)) if isinstance(node, ast.ClassDef) else ""
+            said = f"{names.get(node.lineno, '')} {node.name} {bases}".strip()[-MAX_HINT:]
+            names.update(dict.fromkeys(range(node.lineno, (node.end_lineno or 0) + 1), said))
     return names
+
+
+def _name(base: ast.expr) -> str:
+    """A base class as its names: `nn.Module`."""
+    parts = list[str]()
+    while isinstance(base, ast.Attribute):
+        parts.append(base.attr)
+        base = base.value
+    return ".".join(reversed([*parts, base.id if isinstance(base, ast.Name) else ""]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from evo.analysis.comparison import (
 from evo.analysis.progress import Failures, by_status, failures
 from evo.analysis.ranking import AFTER, SEARCH, Ranked, front_of, ranking
 from evo.analysis.record import Record
+from operators.source.compare import Matcher
 from operators.source.knobs import sound_knobs
+from operators.source.parse import lines_of
 from population.archive import Objective
 from population.records import Measured
 from population.statistics.race import SelectionBias
@@ -249,10 +250,10 @@ def changed_knobs(before: str, after: str) -> list[KnobChange]:
 def changed_lines(before: str, after: str) -> int:
     """How many lines were added, removed or changed, lines of knobs left out."""
     old, new = _without_knobs(before), _without_knobs(after)
-    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    blocks = Matcher(old, new).get_opcodes()
     return sum(max(b - a, d - c) for kind, a, b, c, d in blocks if kind != "equal")
 
 
 def _without_knobs(source: str) -> list[str]:
     lines = {knob.line for knob in sound_knobs(source)}
-    return [text for number, text in enumerate(source.splitlines(), 1) if number not in lines]
+    return [text for number, text in enumerate(lines_of(source), 1) if number not in lines]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Sequence
 from email.utils import formatdate
+
+from operators.source.compare import unified_diff
 
 FILE = "train.py"
 
@@ -20,7 +21,7 @@ def patch_text(before: str, after: str, subject: str, message: Sequence[str], at
         f"Subject: [PATCH] {subject}\n\n{body}\n---\n"
         f"diff --git a/{FILE} b/{FILE}\n"
     )
-    lines = difflib.unified_diff(_lines(before), _lines(after), f"a/{FILE}", f"b/{FILE}")
+    lines = unified_diff(_lines(before), _lines(after), f"a/{FILE}", f"b/{FILE}")
     return head + "".join(map(_ended, lines)) + "-- \nevotrain\n"
 
 

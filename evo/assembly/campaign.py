@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from evo.assembly.bench import Bench, open_bench
 from evo.assembly.proposers import build_portfolio, open_desk, open_models, open_papers
@@ -138,7 +139,7 @@ def build_campaign(
         lineage,
         config.selection,
         folder.open_store,
-        check_source,
+        partial(check_source, seed=bench.evaluator.seed_source),
         surroundings,
         loop.exact,
     )

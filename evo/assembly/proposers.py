@@ -77,7 +77,9 @@ def open_desk(
     harness = SHIPPED / "seed" / "harness.py"
     box = open_box(config.agent, hide=bench.dataset.sources)
     work = (folder.path / AGENTS).resolve()
-    return AgentDesk(config.agent, harness, work, box, stopping, budget)
+    return AgentDesk(
+        config.agent, harness, work, box, stopping, budget, seed=bench.evaluator.seed_source
+    )
 
 
 def open_papers(

@@ -11,7 +11,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from population.fingerprint import parse
+from operators.source.parse import lines_of
+from population.parsing import parse
 
 _RULE = re.compile(r"^# [=\-#]{20,}\s*$")
 _TITLE = re.compile(r"^#.*\bschedule\b", re.IGNORECASE)
@@ -19,14 +20,21 @@ _TITLE = re.compile(r"^#.*\bschedule\b", re.IGNORECASE)
 
 def schedule_of(source: str) -> str | None:
     """A digest that is the same where section and constants are; None without a section, or unparsable."""
-    lines = _section(source.splitlines())
+    lines = _section(lines_of(source))
     if lines is None:
         return None
     try:
         tree = parse(source)
-    except SyntaxError:
+        return _digest(tree, *lines)
+    except (
+        SyntaxError,
+        ValueError,
+    ):  # ValueError: a whole number of more digits than Python writes
         return None
-    inside = [node for node in tree.body if lines[0] <= node.lineno <= lines[1]]
+
+
+def _digest(tree: ast.Module, first: int, last: int) -> str | None:
+    inside = [node for node in tree.body if first <= node.lineno <= last]
     if not inside:
         return None
     read = {name for node in inside for name in _constants(node)}
@@ -44,8 +52,9 @@ def schedule_of(source: str) -> str | None:
 def _section(lines: list[str]) -> tuple[int, int] | None:
     """First and last line of the section, counted from 1: from its banner to the next one."""
     rules = [at for at, line in enumerate(lines) if _RULE.match(line)]
+    ruled = set(rules)
     banners = [
-        at for at in rules if at + 2 in rules or (at + 2 < len(lines) and at + 1 not in rules)
+        at for at in rules if at + 2 in ruled or (at + 2 < len(lines) and at + 1 not in ruled)
     ]
     titled = [at for at in banners if at + 1 < len(lines) and _TITLE.match(lines[at + 1])]
     if len(titled) != 1:

@@ -83,7 +83,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     except UnicodeDecodeError:
         order = Order("0" * 64, name, block, 0, Purpose.SCREEN)
         return Measurement(order, Status.REJECTED, "the file is not UTF-8 text")
-    if objection := check_source(source):
+    if objection := check_source(source, config.train.read_text(encoding="utf-8")):
         order = Order(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(order, Status.REJECTED, objection)
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})

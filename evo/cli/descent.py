@@ -50,9 +50,8 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """The unified diff from one variant to another, or from the seed to one."""
-    import difflib
-
     from evo.terminal.text import printable, short
+    from operators.source.compare import unified_diff
     from population.reading import source_of
 
     if from_seed == (after is not None):
@@ -63,7 +62,7 @@ def diff(
         ids = named(store, pair[0]), named(store, pair[1])
         old, new = (source_of(store, one) for one in ids)
     names = [f"{label}/train.py  {short(one)}" for label, one in zip("ab", ids, strict=True)]
-    raw = difflib.unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], lineterm="")
+    raw = unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], end="")
     lines = [printable(line) for line in raw]
     if not lines and not as_json:
         print(f"{short(ids[0])} and {short(ids[1])} are equal")

@@ -220,12 +220,12 @@ def inject(
     """
     from evo.analysis.record import Record
     from evo.cli.folder import config_values
-    from population.reading import first_proposal, nearest, repeated, resolve
+    from population.reading import first_proposal, nearest, repeated, resolve, source_of
     from population.store import Store
 
     folder = searched_folder(directory)
-    child = _checked(file)
     with Store.open(folder / DATABASE, read_only=True) as store:
+        child = _checked(file, source_of(store, resolve(store, "seed")))
         known = repeated(store, child)
         allowed = config_values(folder, Record.of(store)).get("repeats") == "allow"
         if known == child.id or (known and not allowed):
@@ -278,18 +278,18 @@ def _refuse(text: str) -> NoReturn:
     raise typer.Exit(FAILED)
 
 
-def _checked(file: Path) -> Variant:
+def _checked(file: Path, seed: str) -> Variant:
     """The file as a variant that nothing speaks against; else it is told, and the command ends."""
-    from evo.evaluation.static_check import MOST_SOURCE_BYTES, check_source
+    from evo.evaluation.static_check import check_source, most_bytes
     from population.fingerprint import fingerprint
     from population.variant import Variant, variant_id
 
     with file.open("rb") as opened_file:
-        raw = opened_file.read(MOST_SOURCE_BYTES + 1)
+        raw = opened_file.read(most_bytes(seed) + 1)
     try:
         source = raw.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         _refuse(f"{file}: not UTF-8 text (byte {error.start})")
-    if objection := check_source(source):
+    if objection := check_source(source, seed):
         _refuse(f"{file}: {objection}; docs/contract.md says what a train.py needs")
     return Variant(variant_id(source), source, fingerprint(source))

@@ -17,7 +17,7 @@ from pathlib import Path
 from evo.evaluation.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
 from evo.evaluation.sandbox import Bubblewrap
-from evo.evaluation.static_check import MOST_SOURCE_BYTES
+from evo.evaluation.static_check import most_bytes
 from operators.agent import Worked
 from operators.llm.purse import Hold, OpenPurse, Purse
 from operators.operator import ProposalFailed
@@ -50,8 +50,6 @@ class _Watch:
 class AgentDesk:
     """Runs an agent's command in folders under `folder`, as many at once as the settings say."""
 
-    most_bytes = MOST_SOURCE_BYTES
-
     def __init__(
         self,
         settings: AgentSettings,
@@ -61,13 +59,15 @@ class AgentDesk:
         stopping: Callable[[], bool] = lambda: False,
         purse: Purse | None = None,
         environ: Mapping[str, str] | None = None,
+        seed: str = "",
     ) -> None:
-        """`box` is open_box()'s. AgentUnusable when the settings name what is not there.
+        """`box` is open_box()'s, `seed` the campaign's. AgentUnusable when the settings name what is not there.
 
         `purse` pays what a believed cost file says.
         """
         self.name = Path(settings.command[0]).name
         self.seconds = settings.seconds
+        self.most_bytes = most_bytes(seed)
         self._settings = settings
         self._harness = harness
         self._folder = folder

@@ -161,7 +161,7 @@ class Evaluator:
             return trainer.heard.arrived[ready] - trainer.began
 
     def _measure(self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found) -> None:
-        if problem := check_source(source):
+        if problem := check_source(source, self.seed_source):
             raise Ended(Status.REJECTED, problem)
         rung = self.rungs[order.rung]
         memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None

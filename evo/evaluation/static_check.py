@@ -3,74 +3,136 @@
 from __future__ import annotations
 
 import ast
-import io
+import re
 import tokenize
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.util import find_spec
 
-from population.fingerprint import parse
+from population.parsing import parse, tokens
 
-# Text that a model knows by heart could be pasted into a source, as it is or in any code.
+# Text that a model knows by heart could be pasted into a source, as it is or in any code. What the
+# campaign's seed holds does not count.
 MOST_SOURCE_BYTES = 100_000
 MOST_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
-MOST_LITERALS = 32_768  # characters, bytes and digits of all of them
-MOST_COMMENTS = 32_768  # characters
-MOST_NAMES = 16_384  # characters of all different names
 CALLS = ("start", "progress", "finish")
+_COOKIE = re.compile(r"coding[:=][ \t]*([-\w.]+)")
+_LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+_TEXT = {tokenize.STRING, tokenize.NUMBER, getattr(tokenize, "FSTRING_MIDDLE", -1)}
 
 
-def check_source(source: str) -> str | None:
-    """Why a source cannot be a train.py, in one line; None when nothing speaks against it."""
-    if len(source.encode(errors="replace")) > MOST_SOURCE_BYTES:
-        return f"the source is larger than {MOST_SOURCE_BYTES:,} bytes"
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """What a source holds, in bytes of UTF-8 beside `lines`. `names`: of all different ones."""
+
+    bytes: int = 0
+    lines: int = 0
+    literals: int = 0
+    comments: int = 0
+    names: int = 0
+    blanks: int = 0
+
+
+MOST = _Sizes(MOST_SOURCE_BYTES, 8_000, 32_768, 32_768, 16_384, 40_960)
+
+
+def check_source(source: str, seed: str = "") -> str | None:
+    """Why a source cannot be a train.py, in one line; None when nothing speaks against it.
+
+    `seed`: the source that the campaign began with; every limit grows by what it holds.
+    """
+    size, most = len(source.encode(errors="replace")), MOST.bytes + _sizes(seed).bytes
+    if size > most:
+        return f"the source is larger than {most:,} bytes"
     try:
         tree = parse(source)
+        held = _sizes(source)
     except SyntaxError as error:
         return f"does not parse: {error.msg} (line {error.lineno})"
     nodes = list(ast.walk(tree))
-    return _literals(nodes) or _words(source) or _contract(nodes) or _imports(tree)
+    return (
+        _encoding(source)
+        or _literal(nodes, _longest_literal(seed))
+        or _too_much(held, _sizes(seed))
+        or _contract(nodes)
+        or _imports(tree)
+    )
 
 
-def _literals(nodes: list[ast.AST]) -> str | None:
-    total = 0
+def most_bytes(seed: str) -> int:
+    """How large a source may be in a campaign that began with this seed."""
+    return MOST_SOURCE_BYTES + len(seed.encode(errors="replace"))
+
+
+def _encoding(source: str) -> str | None:
+    """A comment in the first two lines can make Python read another text than the one looked at here."""
+    head = "\n".join(source.split("\n", 2)[:2])
+    for line in re.split(r"[\r\n]", head):
+        comment = line.lstrip(" \t\f\ufeff")
+        for found in _COOKIE.findall(comment) if comment.startswith("#") else ():
+            if found.lower().replace("_", "-") not in ("utf-8", "utf8"):
+                return f"its first lines declare the encoding {found[:40]}: a source is UTF-8"
+    return None
+
+
+def _literal(nodes: list[ast.AST], longest: int) -> str | None:
     for node in nodes:
-        value = node.value if isinstance(node, ast.Constant) else None
-        if isinstance(value, str | bytes):
-            size = len(value)
-        elif isinstance(value, int):
-            size = 1 + value.bit_length() * 3 // 10
-        elif isinstance(value, float | complex):
-            size = len(repr(value))
-        else:
-            continue
-        total += size
-        if size > MOST_LITERAL:
+        if _length(node) > max(MOST_LITERAL, longest):
             line = getattr(node, "lineno", 0)
             return (
                 f"a literal is longer than {MOST_LITERAL:,} (line {line}): data belongs in the data"
             )
-    return _too_much("literals", total, MOST_LITERALS)
+    return None
 
 
-def _words(source: str) -> str | None:
-    """Comments and names: a source can read itself."""
-    comments, names = 0, set()
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.COMMENT:
-                comments += len(token.string)
-            elif token.type == tokenize.NAME:
+def _length(node: ast.AST) -> int:
+    value = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, int):
+        return 1 + value.bit_length() * 3 // 10
+    return 0
+
+
+@lru_cache(maxsize=8)
+def _longest_literal(seed: str) -> int:
+    return max(map(_length, ast.walk(parse(seed))))
+
+
+@lru_cache(maxsize=8)  # the seed's are asked for with every source
+def _sizes(source: str) -> _Sizes:
+    """Literals as written, comments and names: a source can read itself. SyntaxError."""
+    literals = comments = rest = 0
+    names: set[str] = set()
+    for token in tokens(source):
+        size = len(token.string.encode(errors="replace"))
+        if token.type in _TEXT:
+            literals += size
+        elif token.type == tokenize.COMMENT:
+            comments += size
+        elif token.type not in _LAYOUT:
+            rest += size
+            if token.type == tokenize.NAME:
                 names.add(token.string)
-    except (tokenize.TokenError, SyntaxError) as error:
-        return f"does not parse: {error}"
-    return _too_much("comments", comments, MOST_COMMENTS) or _too_much(
-        "names", sum(map(len, names)), MOST_NAMES
+    whole = len(source.encode(errors="replace"))
+    return _Sizes(
+        bytes=whole,
+        lines=source.count("\n") + source.count("\r"),
+        literals=literals,
+        comments=comments,
+        names=sum(len(name.encode(errors="replace")) for name in names),
+        blanks=max(whole - literals - comments - rest, 0),
     )
 
 
-def _too_much(what: str, size: int, most: int) -> str | None:
-    return f"its {what} hold more than {most:,} characters together" if size > most else None
+def _too_much(held: _Sizes, seed: _Sizes) -> str | None:
+    for one in fields(_Sizes):
+        size, most = getattr(held, one.name), getattr(MOST, one.name) + getattr(seed, one.name)
+        if size > most:
+            unit = "" if one.name == "lines" else "bytes of "
+            return f"it has {size:,} {unit}{one.name} together, more than {most:,}"
+    return None
 
 
 def _contract(nodes: list[ast.AST]) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from population.fingerprint import fingerprint, parse
+from population.fingerprint import fingerprint
+from population.parsing import parse
 
 _CALLS = frozenset({"seed", "manual_seed", "manual_seed_all", "set_seed", "PRNGKey", "default_rng"})
 
@@ -21,8 +22,8 @@ def seedless_fingerprint(source: str) -> str:
             literal.value = 0
     try:
         return fingerprint(ast.unparse(tree))
-    except RecursionError as error:
-        raise SyntaxError("nested too deeply to parse") from error
+    except (RecursionError, ValueError) as error:  # a whole number of too many digits, say
+        raise SyntaxError(f"cannot be written: {error}") from error
 
 
 def _seeds(node: ast.AST) -> list[ast.Constant]:

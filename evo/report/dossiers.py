@@ -6,7 +6,6 @@ The dossiers are many and rarely read: they travel compressed, in chunks that th
 from __future__ import annotations
 
 import base64
-import difflib
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from evo.analysis.ranking import Ranked
 from evo.analysis.record import Record
 from evo.terminal.numbers import duration, plus_minus, value
+from operators.source.compare import Steps, unified_diff
 from population.records import Measured, Proposed
 from population.store import Store
 from population.traces import Trace, exchanges, traces
@@ -25,6 +25,7 @@ CHUNK = 100  # dossiers in one compressed piece
 CURVE_POINTS = 40
 LOG_CHARACTERS = 3_000
 DIFF_CHARACTERS = 30_000
+DIFF_STEPS = 200_000  # of comparing; a report has many diffs
 CALL_CHARACTERS = 12_000  # of a prompt, and of a reply
 CALLS_CHARACTERS = 20_000_000  # of all of them; the newest stay
 
@@ -99,12 +100,13 @@ def _diff(made: Proposed, source_of: Callable[[str], str]) -> str:
     if not made.parents:
         return new[:DIFF_CHARACTERS]
     parent = made.parents[0].variant_id
-    lines = difflib.unified_diff(
+    lines = unified_diff(
         source_of(parent).splitlines(),
         new.splitlines(),
         f"parent {parent[:8]}",
         made.variant_id[:8],
-        lineterm="",
+        end="",
+        steps=Steps(DIFF_STEPS),
     )
     text = "\n".join(lines)
     if len(text) > DIFF_CHARACTERS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 
-from operators.source.parse import parse, split_lines
+from operators.source.compare import Matcher, Steps
+from operators.source.parse import SourceError, parse, split_lines
 
 END = "end of file"
 _ALIKE = 0.5  # nameless statements this similar count as the same statement, changed
@@ -43,22 +43,41 @@ def join_blocks(blocks: Iterable[Block]) -> str:
     return "".join(block.lead + block.body for block in blocks)
 
 
-def align(blocks: list[Block], ancestor: list[Block]) -> list[Block]:
-    """The blocks with nameless statements keyed as the ancestor's statements they came from."""
-    rest = [block for block in ancestor if block.sort]
+def align(blocks: list[Block], ancestor: list[Block], steps: Steps) -> list[Block]:
+    """The blocks with nameless statements keyed as the ancestor's statements they came from.
+
+    Unchanged ones are found first; changed ones are looked for while there are steps left.
+    """
+    same: defaultdict[tuple[str, str], deque[Block]] = defaultdict(deque)
+    for old in ancestor:
+        if old.sort:
+            same[old.sort, old.body].append(old)
     keys: dict[str, str] = {}
-    nameless = [block for block in blocks if block.sort]
-    for enough in (1.0, _ALIKE):  # unchanged statements first
-        for block in nameless:
-            if block.key in keys:
-                continue
-            for old in rest:
-                if old.sort == block.sort and _likeness(old.body, block.body) >= enough:
-                    keys[block.key] = old.key
-                    rest.remove(old)
-                    break
+    changed = list[Block]()
+    for block in blocks:
+        if block.sort and same[block.sort, block.body]:
+            keys[block.key] = same[block.sort, block.body].popleft().key
+        elif block.sort:
+            changed.append(block)
+    unchanged = set(keys.values())
+    rest = {block.key: block for block in ancestor if block.sort and block.key not in unchanged}
+    for block in changed:
+        found = _changed_from(block, rest.values(), steps)
+        if found is not None:
+            keys[block.key] = found.key
+            del rest[found.key]
     taken = {block.key for block in ancestor}
     return [_keyed(block, keys, taken) for block in blocks]
+
+
+def _changed_from(block: Block, among: Iterable[Block], steps: Steps) -> Block | None:
+    """The first statement that is much like this one."""
+    for old in among:
+        if not steps.take(1 + len(old.body) + len(block.body)):
+            return None
+        if old.sort == block.sort and _likeness(old.body, block.body, steps) >= _ALIKE:
+            return old
+    return None
 
 
 def _keyed(block: Block, keys: dict[str, str], taken: set[str]) -> Block:
@@ -68,13 +87,11 @@ def _keyed(block: Block, keys: dict[str, str], taken: set[str]) -> Block:
     return replace(block, key=keys.get(block.key, fresh))
 
 
-def _likeness(old: str, new: str) -> float:
-    if old == new:
-        return 1.0
-    lines = SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False)
-    if lines.ratio() >= _ALIKE or max(len(old), len(new)) > 2000:
-        return min(lines.ratio(), 0.99)
-    return min(SequenceMatcher(None, old, new, autojunk=False).ratio(), 0.99)
+def _likeness(old: str, new: str, steps: Steps) -> float:
+    lines = Matcher(old.splitlines(), new.splitlines(), steps).ratio()
+    if lines >= _ALIKE or max(len(old), len(new)) > 2000:
+        return lines
+    return Matcher(old, new, steps).ratio()
 
 
 def _spans(body: list[ast.stmt]) -> list[tuple[int, int, list[ast.stmt]]]:
@@ -102,11 +119,18 @@ def _statement_name(statement: ast.stmt) -> tuple[str, bool]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return f"def {statement.name}", True
     if isinstance(statement, ast.Assign):
-        return ", ".join(ast.unparse(target) for target in statement.targets) + " =", True
+        return ", ".join(map(_written, statement.targets)) + " =", True
     if isinstance(statement, ast.AnnAssign):
-        return f"{ast.unparse(statement.target)} =", True
+        return f"{_written(statement.target)} =", True
     if isinstance(statement, ast.Import):
         return "import " + ", ".join(alias.asname or alias.name for alias in statement.names), True
     if isinstance(statement, ast.ImportFrom):
         return f"from {'.' * statement.level}{statement.module or ''}", True
     return type(statement).__name__.lower(), False
+
+
+def _written(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)
+    except (ValueError, RecursionError) as error:  # a whole number of too many digits, say
+        raise SourceError(f"line {node.lineno}: cannot be written: {error}") from None

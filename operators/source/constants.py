@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from operators.source.knobs import (
+    MAX_KNOBS,
     Knob,
     KnobError,
     KnobKind,
@@ -61,6 +62,8 @@ def tunable(source: str, at_home: Container[str], around: Mapping[str, Value]) -
         raise KnobError(f"the source does not parse: {error}") from None
     offsets, guessed = Offsets(source), list[Knob]()
     for name, literal in literals.items():
+        if len(sound) + len(guessed) == MAX_KNOBS:
+            break
         if name in names or name in at_home:
             continue
         start = offsets.at(literal.lineno, literal.col_offset)

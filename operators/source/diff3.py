@@ -1,10 +1,11 @@
-"""A three-way merge of two sequences of lines and their ancestor, over difflib."""
+"""A three-way merge of two sequences of lines and their ancestor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+
+from operators.source.compare import Matcher, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +30,27 @@ class Hunk:
         return self.first != self.second
 
 
-def edits(ancestor: Sequence[str], side: Sequence[str]) -> list[Edit]:
+def edits(ancestor: Sequence[str], side: Sequence[str], steps: Steps) -> list[Edit]:
     """What turns the ancestor into this side, in order."""
-    matcher = SequenceMatcher(None, ancestor, side, autojunk=False)
-    codes = matcher.get_opcodes()
+    codes = Matcher(ancestor, side, steps).get_opcodes()
     return [Edit(a, b, tuple(side[c:d])) for tag, a, b, c, d in codes if tag != "equal"]
 
 
-def merge_lines(ancestor: Sequence[str], first: Sequence[str], second: Sequence[str]) -> list[Hunk]:
+def merge_lines(
+    ancestor: Sequence[str],
+    first: Sequence[str],
+    second: Sequence[str],
+    steps: Steps | None = None,
+) -> list[Hunk]:
     """The merge as hunks in order; a line that only one side touched is settled.
 
     Edits of neighbouring lines do not conflict; edits of one line, or insertions at one place, do.
     """
     hunks: list[Hunk] = []
-    at = 0
-    for low, high, ours, theirs in _groups(edits(ancestor, first), edits(ancestor, second)):
+    at, steps = 0, steps or Steps()
+    for low, high, ours, theirs in _groups(
+        edits(ancestor, first, steps), edits(ancestor, second, steps)
+    ):
         hunks.append(_settled(tuple(ancestor[at:low])))
         made = tuple(_region(ancestor, low, high, side) for side in (ours, theirs))
         if ours and theirs:
@@ -80,7 +87,7 @@ def _groups(first: list[Edit], second: list[Edit]) -> list[tuple[int, int, list[
 def _meet(group: tuple[int, int, list[Edit], list[Edit]], low: int, high: int, side: int) -> bool:
     """Whether an edit touches the same lines, or inserts at the same place as the other side."""
     _, end, *sides = group
-    other_inserts_here = any(edit.low == edit.high == low for edit in sides[1 - side])
+    other_inserts_here = any(edit.low == edit.high == low for edit in sides[1 - side][-2:])
     return low < end or (low == high and other_inserts_here)
 
 

@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from operators.source.compare import Steps
 from operators.source.parse import SourceError, line_end_of, parse, unify_lines
 
 MAX_REPLY_CHARS = 400_000
 _MAX_FENCES = 60  # fence lines looked at in one reply
 _MAX_PARSES = 40  # candidates for the whole file tried, longest first
+_MAX_PARSED_CHARS = 1_000_000  # of all of them
+_CHARS_A_STEP = 10_000  # compared by a regular expression in the time of a step
 _SEARCH = re.compile(r"\s{0,3}<{5,9} ?SEARCH\b.*$")
 _DIVIDER = re.compile(r"\s{0,3}={5,9}\s*$")
 _REPLACE = re.compile(r"\s{0,3}>{5,9} ?REPLACE\b.*$")
@@ -37,9 +40,10 @@ def apply_reply(parent_source: str, reply: str) -> str:
     parent, reply = unify_lines(parent_source), unify_lines(reply)
     replacements = read_replacements(reply)
     if replacements:
-        child = parent
+        child, steps = parent, Steps()
         for number, replacement in enumerate(replacements, 1):
-            child = _apply(child, replacement, f"edit {number} of {len(replacements)}")
+            label = f"edit {number} of {len(replacements)}"
+            child = _apply(child, replacement, label, steps)
     else:
         child = _whole_file(parent, reply)
     if child == parent:
@@ -77,14 +81,14 @@ def read_replacements(reply: str) -> list[Replacement]:
 # -- one replacement ---------------------------
 
 
-def _apply(source: str, replacement: Replacement, label: str) -> str:
+def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> str:
     """One replacement made: on exact lines, else alike but for spaces, else within a line."""
     if not "".join(replacement.search).strip():
         raise EditError(f"{label}: its SEARCH text is empty")
     lines = source.split("\n")
     for same, trim in ((_exact, False), (_exact, True), (_alike, True)):
         search = _trimmed(replacement.search) if trim else replacement.search
-        places = _places(lines, search, same)
+        places = _places(lines, search, same, steps)
         if len(places) > 1:
             raise EditError(f"{label}: its SEARCH text is found {len(places)} times: add lines")
         if places:
@@ -93,12 +97,13 @@ def _apply(source: str, replacement: Replacement, label: str) -> str:
             return "\n".join(
                 [*lines[:at], *_reindent(new, search, found), *lines[at + len(search) :]]
             )
-    return _apply_within_line(source, replacement, label)
+    return _apply_within_line(source, replacement, label, steps)
 
 
-def _apply_within_line(source: str, replacement: Replacement, label: str) -> str:
+def _apply_within_line(source: str, replacement: Replacement, label: str, steps: Steps) -> str:
     """A SEARCH text that is part of a line (its remark left out, say), at the edges of words."""
     text = "\n".join(_trimmed(replacement.search)).strip()
+    _count(steps, len(source) * len(text) // _CHARS_A_STEP)
     edges = re.compile(r"(?<![\w.])" + re.escape(text) + r"(?![\w.])")
     places = [match.span() for match in edges.finditer(source)]
     if len(places) > 1:
@@ -111,12 +116,21 @@ def _apply_within_line(source: str, replacement: Replacement, label: str) -> str
 
 
 def _places(
-    lines: list[str], search: tuple[str, ...], same: Callable[[str, str], bool]
+    lines: list[str], search: tuple[str, ...], same: Callable[[str, str], bool], steps: Steps
 ) -> list[int]:
     width = len(search)
+    _count(steps, len(lines))
     starts = [at for at in range(len(lines) - width + 1) if same(lines[at], search[0])]
+    _count(steps, len(starts) * width)
     pairs = range(1, width)
     return [at for at in starts if all(same(lines[at + k], search[k]) for k in pairs)]
+
+
+def _count(steps: Steps, wanted: int) -> None:
+    if not steps.take(wanted):
+        raise EditError(
+            "the edits take too long to find: give fewer, with SEARCH texts of few lines"
+        )
 
 
 def _exact(a: str, b: str) -> bool:
@@ -155,7 +169,11 @@ def _whole_file(parent: str, reply: str) -> str:
     if not candidates:
         raise EditError("no SEARCH/REPLACE block and no whole file in a fenced block was found")
     reason = ""
+    left = _MAX_PARSED_CHARS
     for text in candidates[:_MAX_PARSES]:
+        left -= len(text)
+        if left < 0:
+            break
         try:
             parse(text)
         except SourceError as error:
@@ -164,7 +182,7 @@ def _whole_file(parent: str, reply: str) -> str:
         if "harness" in parent and "harness" not in text:
             raise EditError("the fenced block is not a whole train.py: it never names `harness`")
         return text
-    raise EditError(reason)
+    raise EditError(reason or "the fenced blocks are too long to try")
 
 
 def _fenced(lines: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from operators.source.parse import Offsets, SourceError, parse
 
 Value = bool | int | float | str
+MAX_KNOBS = 256  # of one source; those after them are not read
 LARGEST = 1e15  # numbers beyond it are no knobs: whole numbers stay exact, ranges finite
 _REMARK = re.compile(r"\s*#\s*knob:(.*)$", re.IGNORECASE)
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
@@ -70,8 +71,14 @@ def read_knobs(source: str) -> tuple[Knob, ...]:
 
 
 def sound_knobs(source: str) -> tuple[Knob, ...]:
-    """The well-formed knobs only: a remark that someone spoilt must not stop the others."""
-    return _scan(source)[0]
+    """The well-formed knobs only: a remark that someone spoilt must not stop the others.
+
+    A source that does not parse has none.
+    """
+    try:
+        return _scan(source)[0]
+    except KnobError:
+        return ()
 
 
 def with_knobs(source: str, values: Mapping[str, Value]) -> str:
@@ -109,7 +116,7 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
         tree = parse(source)
     except SourceError as error:
         raise KnobError(f"the source does not parse: {error}") from None
-    offsets, knobs, errors = Offsets(source), {}, []
+    offsets, knobs, errors = Offsets(source), dict[str, Knob](), list[KnobError]()
     top = {id(statement) for statement in tree.body}
     for statement in _statements(tree):
         lineno, column = statement.end_lineno or 0, statement.end_col_offset or 0
@@ -117,6 +124,8 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
         if not remark:
             continue
         try:
+            if len(knobs) == MAX_KNOBS:
+                raise KnobError(f"line {lineno}: more than {MAX_KNOBS} knobs")
             knob = _knob(statement, id(statement) in top, remark[1], source, offsets)
             if knob.name in knobs:
                 raise KnobError(f"line {knob.line}: {knob.name} is a knob twice; keep one of them")
@@ -127,9 +136,18 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
 
 
 def _statements(tree: ast.Module) -> list[ast.stmt]:
-    """All statements without a body: where a remark at the end of a line can belong."""
-    plain = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
-    return [node for node in plain if not hasattr(node, "body")]
+    """The last statement of each line that has no body: where a remark at its end can belong."""
+    last: dict[int, ast.stmt] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and not hasattr(node, "body"):
+            line = node.end_lineno or 0
+            if line not in last or _column(last[line]) <= _column(node):
+                last[line] = node
+    return list(last.values())
+
+
+def _column(statement: ast.stmt) -> int:
+    return statement.end_col_offset or 0
 
 
 def _knob(statement: ast.stmt, top: bool, remark: str, source: str, offsets: Offsets) -> Knob:

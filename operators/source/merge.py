@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from operators.source.blocks import Block, align, join_blocks, split_blocks
+from operators.source.compare import Steps
 from operators.source.diff3 import merge_lines
 from operators.source.knobs import sound_knobs, with_literals
 from operators.source.parse import SourceError, line_end_of, parse, split_lines, unify_lines
@@ -104,12 +105,13 @@ def _mask(source: str, values: dict[str, str]) -> str:
 def _merge_blocks(
     first: list[Block], second: list[Block], ancestor: list[Block], rng: np.random.Generator
 ) -> tuple[str, list[Taken]]:
-    first, second = align(first, ancestor), align(second, ancestor)
+    steps = Steps()
+    first, second = align(first, ancestor, steps), align(second, ancestor, steps)
     ours, theirs, old = ({b.key: b for b in side} for side in (first, second, ancestor))
     merged: dict[str, Block] = {}
     taken: list[Taken] = []
     for key in dict.fromkeys([*ours, *theirs]):
-        block, one = _merge_block(ours.get(key), theirs.get(key), old.get(key), rng)
+        block, one = _merge_block(ours.get(key), theirs.get(key), old.get(key), rng, steps)
         if block is not None:
             merged[key] = block
         if one is not None:
@@ -118,11 +120,15 @@ def _merge_blocks(
 
 
 def _merge_block(
-    ours: Block | None, theirs: Block | None, old: Block | None, rng: np.random.Generator
+    ours: Block | None,
+    theirs: Block | None,
+    old: Block | None,
+    rng: np.random.Generator,
+    steps: Steps,
 ) -> tuple[Block | None, Taken | None]:
     """The merged block (None: left out), and what was taken (None: nothing changed)."""
     if ours is not None and theirs is not None:
-        return _merge_texts(ours, theirs, old, rng)
+        return _merge_texts(ours, theirs, old, rng, steps)
     kept = ours if ours is not None else theirs
     if kept is None:
         return None, None
@@ -138,18 +144,18 @@ def _merge_block(
 
 
 def _merge_texts(
-    ours: Block, theirs: Block, old: Block | None, rng: np.random.Generator
+    ours: Block, theirs: Block, old: Block | None, rng: np.random.Generator, steps: Steps
 ) -> tuple[Block, Taken | None]:
-    name = _short(ours.key)
-    lead, _, _ = _merge_text(ours.lead, theirs.lead, old.lead if old else None, rng)
-    body, side, conflict = _merge_text(ours.body, theirs.body, old.body if old else None, rng)
+    name, lead, body = _short(ours.key), old.lead if old else None, old.body if old else None
+    lead, _, _ = _merge_text(ours.lead, theirs.lead, lead, rng, steps)
+    body, side, conflict = _merge_text(ours.body, theirs.body, body, rng, steps)
     if side is None:
         return replace(ours, lead=lead), None
     return replace(ours, lead=lead, body=body), Taken("block", name, side, conflict)
 
 
 def _merge_text(
-    ours: str, theirs: str, old: str | None, rng: np.random.Generator
+    ours: str, theirs: str, old: str | None, rng: np.random.Generator, steps: Steps
 ) -> tuple[str, str | None, bool]:
     """Merged text, the side it came from (None: sides agree), and whether a side was drawn."""
     origin = _origin((ours, theirs), old)
@@ -160,7 +166,7 @@ def _merge_text(
     side = int(rng.integers(2))
     if old is None:
         return (ours, theirs)[side], SIDES[side], True
-    hunks = merge_lines(*(split_lines(text) for text in (old, ours, theirs)))
+    hunks = merge_lines(split_lines(old), split_lines(ours), split_lines(theirs), steps)
     conflict = any(hunk.conflict for hunk in hunks)
     text = "".join("".join((hunk.first, hunk.second)[side]) for hunk in hunks)
     if not _parses(text):
@@ -185,14 +191,19 @@ def _order(
     moved = [key for key in ours if key in shared] != [key for key in old if key in shared]
     lead, rest = (ours, theirs) if moved else (theirs, ours)
     order = [key for key in lead if key in merged]
-    placed, at = set(order), -1
+    following = dict(zip([None, *order], [*order, None], strict=True))
+    placed, at = set(order), None
     for key in rest:
         if key not in merged:
             continue
         if key not in placed:
-            order.insert(at + 1, key)
+            following[key], following[at] = following[at], key
             placed.add(key)
-        at = order.index(key)
+        at = key
+    order, here = [], following[None]
+    while here is not None:
+        order.append(here)
+        here = following[here]
     return order
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
-from population.fingerprint import parse as parse_tree
+from population.parsing import parse as parse_tree
 
-MAX_SOURCE_CHARS = 400_000
 _LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
 
 
@@ -17,8 +16,6 @@ class SourceError(ValueError):
 
 def parse(source: str) -> ast.Module:
     """The syntax tree of a source. Raises SourceError; runs nothing."""
-    if len(source) > MAX_SOURCE_CHARS:
-        raise SourceError(f"the source has {len(source)} characters, more than {MAX_SOURCE_CHARS}")
     try:
         return parse_tree(source)
     except SyntaxError as error:
@@ -29,6 +26,11 @@ def parse(source: str) -> ast.Module:
 def split_lines(source: str) -> list[str]:
     """Lines with their ends, split where Python's own line numbers count (never at a form feed)."""
     return [line for line in _LINE_END.split(source) if line]
+
+
+def lines_of(source: str) -> list[str]:
+    """Lines without their ends; number n of a syntax node is the one at n - 1."""
+    return [line.rstrip("\r\n") for line in split_lines(source)]
 
 
 def line_end_of(source: str) -> str:
@@ -52,8 +54,10 @@ class Offsets:
 
     def at(self, lineno: int, byte_column: int) -> int:
         """The character offset of a place."""
-        line = self._lines[lineno - 1].encode()
-        return self._starts[lineno - 1] + len(line[:byte_column].decode())
+        start, line = self._starts[lineno - 1], self._lines[lineno - 1]
+        if line.isascii():
+            return start + byte_column
+        return start + len(line.encode()[:byte_column].decode())
 
     def rest_of_line(self, lineno: int, byte_column: int) -> str:
         """What stands after a place in its line, without the line end."""

@@ -1,0 +1,83 @@
+"""The one door through which a source becomes a syntax tree: bounded in size and depth, else a reason.
+
+Whoever walks, prints or compares what comes out of it does a bounded amount of work.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import threading
+import tokenize
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+
+MAX_BYTES = 400_000
+MAX_LINES = 20_000
+MAX_TOKEN_CHARS = 65_536  # Python reads one f-string in time that is quadratic in its length
+MAX_DEPTH = 100  # levels of the syntax tree: what walks it by recursion gets through
+MAX_NODES = 200_000
+
+_WARNINGS_LOCK = threading.Lock()  # `catch_warnings` swaps a list that all threads share
+
+
+def parse(source: str) -> ast.Module:
+    """The syntax tree of a source. SyntaxError for what does not parse, or is too large or too deep."""
+    if objection := _objection(source):
+        raise SyntaxError(objection[0], ("<source>", objection[1], None, None))
+    return _tree(source)
+
+
+def tokens(source: str) -> Iterator[tokenize.TokenInfo]:
+    """The tokens of a source, line ends unified as Python unifies them. SyntaxError."""
+    unified = source.replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        yield from tokenize.generate_tokens(io.StringIO(unified).readline)
+    except tokenize.TokenError as error:
+        raise SyntaxError(str(error.args[0])) from error
+
+
+@lru_cache(maxsize=64)  # one source is parsed again and again
+def _objection(source: str) -> tuple[str, int | None] | None:
+    """Why a source is not let in, and in which line; the cheap checks stand before the dear ones."""
+    size = len(source.encode(errors="replace"))
+    if size > MAX_BYTES:
+        return f"{size:,} bytes are more than {MAX_BYTES:,}", None
+    if source.count("\n") + source.count("\r") > MAX_LINES:
+        return f"more than {MAX_LINES:,} lines", None
+    try:
+        with suppress(SyntaxError):  # the parser says it better
+            for token in tokens(source) if len(source) > MAX_TOKEN_CHARS else ():
+                if len(token.string) > MAX_TOKEN_CHARS:
+                    return f"a token has more than {MAX_TOKEN_CHARS:,} characters", token.start[0]
+        return _too_deep(_tree(source))
+    except SyntaxError as error:
+        return error.msg, error.lineno
+
+
+def _tree(source: str) -> ast.Module:
+    try:
+        with _WARNINGS_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an odd escape is the author's matter, not ours
+            return ast.parse(source)
+    except SyntaxError:
+        raise
+    except ValueError as error:  # null bytes, lone surrogates
+        raise SyntaxError(f"not a Python source: {error}") from error
+    except (RecursionError, MemoryError) as error:
+        raise SyntaxError("nested too deeply to parse") from error
+
+
+def _too_deep(tree: ast.Module) -> tuple[str, int | None] | None:
+    level: list[ast.AST] = [tree]
+    count = depth = 0
+    while level:
+        count, depth = count + len(level), depth + 1
+        if depth > MAX_DEPTH:
+            return f"nested more than {MAX_DEPTH} levels deep", getattr(level[0], "lineno", None)
+        if count > MAX_NODES:
+            return f"more than {MAX_NODES:,} syntax nodes", None
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return None
