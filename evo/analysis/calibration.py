@@ -58,8 +58,7 @@ def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) ->
     within = [one.metrics[name] for one in runs if one.order.block == 0]
     if len(across) < 2 or len(within) < 2:
         return None
-    run_sd = float(np.std(across, ddof=1))
-    return calibrate(across, within, rule_of(run_sd), children, np.random.default_rng(DRAWS_SEED))
+    return calibrate(across, within, rule_of, children, np.random.default_rng(DRAWS_SEED))
 
 
 def ladder_of(record: Record) -> Ladder | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evo.analysis.drifting import HostDrift, drifts
 from evo.analysis.duties import Duty, duties
@@ -18,6 +19,10 @@ from evo.analysis.ranking import Earning, Ranked, earnings
 from evo.analysis.record import Record
 from population.records import Spent
 from population.variant import phase_of
+
+if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
+    from evo.analysis.calibration import Ladder
+    from population.statistics.noise import Calibration
 
 LAST_EVENTS = 8
 
@@ -58,6 +63,9 @@ class Overview:
     spent: Spent
     seconds_spent: float
     events: list[str]
+    certifies: bool  # whether the config in force asks for proof
+    calibrates: bool  # only the seed is measured
+    calibration: Calibration | Ladder | None  # what a calibration found
     imported: Imported | None  # whose numbers these are; None: measured here
 
 
@@ -69,6 +77,9 @@ def overview(
     limits: Mapping[str, float | None],
     terms: Terms,
     prompts: list[Prompts],
+    certifies: bool,
+    calibrates: bool = False,
+    calibration: Calibration | Ladder | None = None,
 ) -> Overview:
     """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]
@@ -104,6 +115,9 @@ def overview(
         spent=spent,
         seconds_spent=record.seconds_spent,
         events=[event.text for event in record.events[-LAST_EVENTS:]],
+        certifies=certifies,
+        calibrates=calibrates,
+        calibration=calibration,
         imported=record.history(),
     )
 

@@ -55,6 +55,12 @@ class CertificationSettings(BaseModel):
         description="what a certified member may lose in the first objective; default: one run sd",
     )
 
+    def or_default(self) -> CertificationSettings:
+        """These settings; where they certify nothing, with as many attempts as by default."""
+        if self.attempts:
+            return self
+        return CertificationSettings(most_pairs=self.most_pairs, alpha=self.alpha)
+
 
 def rule_of(settings: CertificationSettings, run_sd: float) -> Rule:
     """The procedure that these settings put in force where one run varies by `run_sd`."""
@@ -120,6 +126,8 @@ class Certification:
     def proven(self) -> frozenset[str]:
         """Who is certified: by a race, or by fresh blocks with e-BH over the front's members."""
         rule = self._settings
+        if not rule.attempts:  # what an earlier config certified stays so
+            return frozenset(self.certified)
         found = proven_members(self._tally, self._rung, rule.alpha, rule.trade)
         return found | frozenset(self.certified)
 

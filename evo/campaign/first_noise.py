@@ -47,21 +47,30 @@ class FirstNoise:
         within = [run.metrics[metric] for run in runs if run.order.block == 0]
         if len(across) < 2 or len(within) < 2:
             return ""
-        settings = self._settings
-        if not settings.attempts:  # what proof would take, were it asked for
-            settings = CertificationSettings(most_pairs=settings.most_pairs, alpha=settings.alpha)
-        rule = rule_of(settings, float(np.std(across, ddof=1)))
+        settings = self._settings.or_default()  # what proof would take, were it asked for
         rng = np.random.default_rng(DRAWS_SEED)
-        found = calibrate(across, within, rule, self._children, rng)
+        found = calibrate(
+            across, within, lambda run_sd: rule_of(settings, run_sd), self._children, rng
+        )
         text = (
             f"noise: one run of the seed varies by {found.across.sd:.4f} {metric} from block to block "
             f"(n={len(across)}), {found.within.sd:.4f} on one block (n={len(within)}); "
         )
-        if found.smallest is None:
-            text += f"no gain can be certified with {rule.most_pairs} pairs"
-        else:
+        certifies = bool(self._settings.attempts)
+        if not certifies:
             text += (
-                f"a gain of {found.smallest.gain:.4f} is certified four times out of five, in about "
-                f"{found.smallest.pairs:.0f} pairs"
+                f"this config certifies nothing; with certification.attempts: {settings.attempts} "
             )
-        return f"{text}; keeping every lower score would keep {found.greedy.keeps:.1f} children by luck"
+        if found.smallest is None or found.smallest_range is None:
+            text += f"no gain {_can(certifies)} be certified with {settings.most_pairs} pairs"
+        else:
+            low, high = found.smallest_range
+            text += (
+                f"a gain of {found.smallest.gain:.4f} ({low:.2g} to {high:.2g}) {_can(certifies)} be certified "
+                f"four times out of five, in about {found.smallest.pairs:.0f} pairs"
+            )
+        return f"{text}; keeping every better score would keep {found.greedy.keeps:.1f} children by luck"
+
+
+def _can(certifies: bool) -> str:
+    return "can" if certifies else "could"

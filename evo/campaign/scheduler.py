@@ -222,7 +222,7 @@ class Scheduler:
         return step
 
     def race_leaders(self, state: SearchState) -> Step | None:
-        """The leaders on fresh blocks, the worse half leaving round after round.
+        """The leaders on new blocks, the worse half leaving round after round.
 
         A challenge that the search left is ended first.
         """

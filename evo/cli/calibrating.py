@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import JsonOption, app, show, show_json
-from evo.cli.folder import CALIBRATION, CALIBRATIONS
+from evo.cli.folder import CALIBRATION, CALIBRATIONS, calibration_of
 from evo.cli.running import ConfigArgument, SetOption, new_campaign
 
 if TYPE_CHECKING:
@@ -35,15 +36,13 @@ def calibrate(
 
     The runs are kept in a folder of their own, which `evo status --dir` and the other commands read.
     """
-    from evo.analysis.calibration import ladder_of, noise_of
     from evo.analysis.record import Record
     from evo.assembly.campaign import build_campaign
-    from evo.campaign.certifying import CertificationSettings, rule_of
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, say_line
     from evo.config import read_config
     from evo.folder import locked
-    from evo.terminal.calibration import ladder_sentences, noise_sentences
+    from evo.terminal.calibration import calibration_lines
 
     read = read_config(config_file, changes or ())
     config = _only_the_seed(read, blocks, repeats, rungs)
@@ -55,25 +54,13 @@ def calibrate(
         Follower(campaign, config.name, live=False, to_stderr=as_json).run()
     with folder.open_store() as store:
         record = Record.of(store)
-    metric, children = record.objective.name, config.budget.variants or 100
-    # where a config certifies nothing: what it would take by default
-    proof = read.certification if read.certification.attempts else CertificationSettings()
-    found = (
-        ladder_of(record)
-        if rungs
-        else noise_of(record, children, lambda run_sd: rule_of(proof, run_sd))
-    )
+    found, proof = calibration_of(record), bool(read.certification.attempts)
+    where = f" --dir {shlex.quote(str(folder.path))}"
     if as_json:
         show_json(found)
-    elif found is None:
-        show(
-            "too few runs ended well to say anything; see `evo status --dir "
-            + str(folder.path)
-            + "`"
-        )
-    else:
-        lines = ladder_sentences(found, metric) if rungs else noise_sentences(found, metric)  # type: ignore[arg-type]
-        show("", *lines)
+        return
+    show("", *calibration_lines(found, record.objective.name, proof))
+    show("", f"Kept in {folder.path}: `evo status{where}` and `evo report{where}` tell it again.")
 
 
 def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[Order]:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from evo.analysis.calibration import Ladder
     from evo.analysis.findings import Findings
     from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
     from evo.analysis.record import Record
     from evo.campaign.ladder.settings import GraduationSettings
+    from evo.config import Config
+    from population.statistics.noise import Calibration
     from population.store import Store
 
 CAMPAIGNS, CALIBRATIONS = "campaigns", "calibrations"
@@ -22,6 +25,7 @@ CALIBRATION = "calibration"  # the kind of a store that only measured the seed
 IMPORT = "import"  # the kind of a store whose numbers were taken over from elsewhere
 DATABASE, CONFIG, LOCK = "campaign.db", "config.yaml", "lock"
 SHIPPED = Path(__file__).resolve().parents[2]  # the folder that holds seed/ and configs/
+CHILDREN = 100  # of a campaign whose budget counts none: what greed would keep of them
 LIMITS = ("variants", "seconds", "llm_tokens", "llm_dollars")
 
 
@@ -185,6 +189,12 @@ def graduation_of(folder: Path, record: Record) -> GraduationSettings:
     return GraduationSettings()
 
 
+def certifies(folder: Path, record: Record) -> bool:
+    """Whether the config in force asks for proof: by default it does."""
+    found = config_values(folder, record).get("certification")
+    return not isinstance(found, dict) or found.get("attempts") != 0
+
+
 def terms_of(settings: GraduationSettings) -> Terms:
     """What of these settings the figures need."""
     from evo.analysis.ladder import Terms
@@ -211,7 +221,56 @@ def overview_of(folder: Path, store: Store) -> Overview:
     limits = limits_of(folder, record)
     findings, terms = findings_of(store, record), terms_of(graduation_of(folder, record))
     asked = prompts(calls(store))
-    return overview(record, findings, str(folder), running_process(folder), limits, terms, asked)
+    running, proof = running_process(folder), certifies(folder, record)
+    calibrates = store.setting("kind") == CALIBRATION
+    answer = calibration_of(record) if calibrates else None
+    given = (record, findings, str(folder), running, limits, terms, asked, proof)
+    return overview(*given, calibrates, answer)
+
+
+def calibration_of(record: Record) -> Calibration | Ladder | None:
+    """What the seed's runs say, of their noise or of a grid of rungs; None for too few of them."""
+    from evo.analysis.calibration import ladder_of, noise_of
+    from evo.campaign.certifying import CertificationSettings, rule_of
+
+    settings = CertificationSettings.model_validate(record.config.get("certification") or {})
+    proof = settings.or_default()
+    children = (record.config.get("budget") or {}).get("variants") or CHILDREN
+    noise = noise_of(record, children, lambda run_sd: rule_of(proof, run_sd))
+    return noise or (ladder_of(record) if len({r.order.rung for r in record.runs()}) > 1 else None)
+
+
+def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration] | None:
+    """The newest calibration under `base` of this seed, data, clock and first rung; None without one."""
+    from evo.analysis.calibration import Ladder
+    from evo.analysis.record import Record
+    from population.store import Store, StoreError
+    from population.variant import variant_id
+
+    wanted = config.model_dump(mode="json")
+    proxy = next(iter(wanted["rungs"]))
+    root = variant_id(config.train.read_text(encoding="utf-8"))
+    found = (base / CALIBRATIONS).glob(f"*/{DATABASE}")
+    for path in sorted(found, key=lambda one: one.stat().st_mtime, reverse=True):
+        try:
+            with Store.open(path, read_only=True) as store:
+                record = Record.of(store)
+                kind = store.setting("kind")
+        except StoreError:
+            continue
+        same = all(record.config.get(key) == wanted[key] for key in ("clock", "data"))
+        rung = (record.config.get("rungs") or {}).get(proxy)
+        if (
+            kind != CALIBRATION
+            or record.seed_id != root
+            or not same
+            or rung != wanted["rungs"][proxy]
+        ):
+            continue
+        answer = calibration_of(record)
+        if answer is not None and not isinstance(answer, Ladder):
+            return path.parent, answer
+    return None
 
 
 def at(folder: Path) -> str:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evo.cli.app import ID_HELP, DirOption, JsonOption, app, show, show_json
-from evo.cli.folder import at, named, newest, next_command, opened, overview_of, remark_on
+from evo.cli.folder import (
+    at,
+    certifies,
+    named,
+    newest,
+    next_command,
+    opened,
+    overview_of,
+    remark_on,
+)
 
 if TYPE_CHECKING:
     from population.ladder import Ladder
@@ -72,8 +81,13 @@ def top(
     from evo.analysis.ranking import front_of, ranking
     from evo.analysis.record import Record
 
-    with opened(directory) as (_, store):
+    nothing = "Nothing is certified."
+    with opened(directory) as (folder, store):
         record = Record.of(store)
+        if certified and not certifies(folder, record):
+            nothing = (
+                "Nothing is certified: this config certifies nothing (certification.attempts: 0)."
+            )
     ranked = ranking(record)
     front = front_of(record, ranked)
     others = [one for one in ranked if one not in front]
@@ -85,7 +99,7 @@ def top(
     from evo.terminal.tables import ranking_table
 
     if not rows:
-        print("Nothing is certified." if certified else "Nothing has a score yet.")
+        print(nothing if certified else "Nothing has a score yet.")
         return
     remark_on(record)
     show(ranking_table(rows, [one.name for one in record.objectives], record.seed_id))

@@ -29,6 +29,7 @@ from evo.cli.folder import (
     at,
     campaign_folder,
     fresh_folder,
+    matching_calibration,
     running_process,
     searched_folder,
     take_folder,
@@ -84,13 +85,29 @@ def run(
     if dry_run and as_json:
         show_json(expected)
         return
+    known = _calibrated(config)
     if dry_run:
-        show(forecast_screen(config.name, str(where), expected, time.time()))
+        show(forecast_screen(config.name, str(where), expected, time.time()), *known)
         return
     with new_campaign(config, directory, CAMPAIGNS) as folder:
         if not as_json:
-            show(forecast_screen(config.name, str(folder.path), expected, time.time()))
+            show(forecast_screen(config.name, str(folder.path), expected, time.time()), *known)
+        with folder.open_store() as store:
+            for line in known:
+                store.add_event("calibrated", line)
         _follow(folder, lambda: config_of(folder), True, plain, as_json)
+
+
+def _calibrated(config: Config) -> list[str]:
+    """What `evo calibrate` has found of this seed, data and rung; nothing where it was not asked."""
+    from evo.terminal.calibration import calibrated_line
+
+    known = matching_calibration(Path.cwd(), config)
+    if known is None:
+        return []
+    folder, found = known
+    at = folder.relative_to(Path.cwd())
+    return [calibrated_line(str(at), found, config.objectives[0].name)]
 
 
 @app.command(epilog="Example: evo resume --set budget.variants=100")

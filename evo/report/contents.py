@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from evo.analysis.findings import Findings
 from evo.analysis.overview import Overview
 from evo.analysis.ranking import Ranked, ranking
 from evo.analysis.record import Record
@@ -52,7 +51,7 @@ def page_of(
     return Page(
         title=f"{overview.name}: evolution of train.py",
         subtitle=_subtitle(told),
-        headline=headline(overview.imported) if overview.imported else _headline(overview.findings),
+        headline=_headline(overview),
         lines=told_lines(overview),
         merits=_merits(told),
         sections=[one for one in parts if one is not None],
@@ -88,8 +87,13 @@ def _read(told: Told) -> tuple[Section | None, ...]:
     )
 
 
-def _headline(findings: Findings) -> str:
+def _headline(overview: Overview) -> str:
     """The one thing to know, with its n: the sentences below it say how sure that is."""
+    findings = overview.findings
+    if overview.imported is not None:
+        return headline(overview.imported)
+    if overview.calibrates:
+        return told_lines(overview)[0]
     fresh, leader = findings.final, findings.leader_id
     if leader is None or (fresh is None and findings.search is None):
         return sentences.found(findings)[0]
@@ -138,7 +142,8 @@ def _merits(told: Told) -> list[tuple[str, str, str]]:
         merits.append(("on fresh blocks", better(metric, fresh.gain, fresh.se), ends))
     certified = sum(one.detail.get("verdict") == "certified" for one in told.verdicts)
     tried = count(len(told.verdicts), "attempt")
-    merits.append(("certified champions", str(certified), tried))
+    if told.overview.certifies or certified:
+        merits.append(("certified champions", str(certified), tried))
     busy = share(told.overview.slot_busy_share)
     merits.append(
         ("slots busy", busy, f"{duration(told.overview.spent.slot_seconds)} of slot time")

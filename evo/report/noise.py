@@ -23,10 +23,9 @@ def noise_section(told: Told) -> Section | None:
     if not rows:
         return None
     table = Table(("runs of the seed", "rung", "n", f"mean {metric}", "lowest to highest"), rows)
-    lines = [
-        *sentences.needs(told.findings),
-        f"Early stopping: {sentences.early(one.early_stopping)}.",
-    ]
+    lines = sentences.needs(told.findings)
+    if early := sentences.early(one.early_stopping):
+        lines.append(f"Early stopping: {early}.")
     if one.voided:
         lines.append(f"Voided: {sentences.voided(one.voided)}.")
     lines += [f"Drift: {sentences.drift(metric, host)}." for host in one.drift]

@@ -31,10 +31,11 @@ def progress_section(told: Told) -> Section | None:
     figure = progress(told.record, told.findings.noise, told.verdicts, told.colour)
     if figure is None:
         return None
+    golden = "; a golden line is a certified champion" if told.overview.certifies else ""
     about = (
         "Every measurement at the proxy, by the operator that made the variant. The dotted line is the "
-        "estimate of whoever was believed best at the time; a golden line is a certified champion. What lies "
-        "within the grey band cannot be told from the seed by one run."
+        f"estimate of whoever was believed best at the time{golden}. What lies within the grey band cannot be "
+        "told from the seed by one run."
     )
     if told.overview.imported is not None:
         about = (

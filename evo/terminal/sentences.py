@@ -230,9 +230,9 @@ def failed(kinds: tuple[Failures, ...]) -> list[str]:
 
 
 def early(one: Shadowed) -> str:
-    """What early stopping did, or would have done."""
-    if one.mode == "off":
-        return "off"
+    """What early stopping did, or would have done; "" while there is nothing to tell."""
+    if one.mode == "off" or not (one.stops or one.stopped or one.mode == "on"):
+        return ""
     acts = "acts" if one.mode == "on" and one.may_stop else "in shadow"
     if one.mode == "on" and not one.may_stop:
         acts = "on, but not yet shown to be safe: in shadow"

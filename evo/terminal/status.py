@@ -42,6 +42,10 @@ def told_lines(one: Overview) -> list[str]:
     """What was found and how sure that is; of an import, whose word it is."""
     if one.imported is not None:
         return imported_lines(one.imported)
+    if one.calibrates:
+        from evo.terminal.calibration import calibration_lines
+
+        return calibration_lines(one.calibration, one.findings.objective, one.certifies)
     return sentences.found(one.findings) + sentences.certainty(one.findings)
 
 
@@ -49,7 +53,7 @@ def _budget(one: Overview) -> list[tuple[str, Text | str]]:
     return [
         (name.replace("llm_", "LLM ").replace("_", " "), _meter(name, used))
         for name, used in one.budget.items()
-        if used.limit is not None
+        if used.limit is not None and not one.calibrates
     ]
 
 
@@ -74,23 +78,31 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
             spent += f" and {count(one.spent.price_unknown, 'call')} of unknown price"
     return [
         ("runs", _counts(one.measurements)),
-        ("proposals", _counts(one.proposals)),
-        ("seed", _believed(one.seed, metric)),
-        ("best", _believed(one.best, metric)),
-        ("front", count(one.front_size, "variant")),
-        *_ladder(one),
+        *(_search(one) if not one.calibrates else [("seed", _believed(one.seed, metric))]),
         (
             "slots did",
             ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties) or "–",
         ),
         *([("voided", sentences.voided(one.voided))] if one.voided else []),
-        ("early stopping", sentences.early(one.early_stopping)),
+        *([("early stopping", early)] if (early := sentences.early(one.early_stopping)) else []),
         *(("drift", _drift(metric, host)) for host in one.drift),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
         *(("prompts", prompts_line(asked)) for asked in one.prompts),
         ("folder", plain(one.folder)),
+    ]
+
+
+def _search(one: Overview) -> list[tuple[str, Text | str]]:
+    """What came of the search so far."""
+    metric = one.findings.objective
+    return [
+        ("proposals", _counts(one.proposals)),
+        ("seed", _believed(one.seed, metric)),
+        ("best", _believed(one.best, metric)),
+        ("front", count(one.front_size, "variant")),
+        *_ladder(one),
     ]
 
 

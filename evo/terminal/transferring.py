@@ -20,7 +20,8 @@ def transferred(one: Transfer, metric: str) -> list[str]:
     """What held at the target, against the controls, and what the ranks say."""
     if one.promotions is None:
         return [
-            f"Nobody ran on fresh blocks at {plain(one.proxy)}: nothing can be said of transfer."
+            f"No graduate that beat the seed at {plain(one.proxy)} on the ladder's own blocks there, and no "
+            f"control, has run at {plain(one.target)}: nothing can be said of transfer."
         ]
     lines = [_promotions(one, one.promotions), *_ranks(one)]
     for pair in one.pairs:
@@ -46,11 +47,11 @@ def _promotions(one: Transfer, found: Promotions) -> str:
     target = plain(one.target)
     if found.tried:
         line = (
-            f"Of {count(found.tried, 'graduate')} that beat the seed on fresh runs at "
+            f"Of {count(found.tried, 'graduate')} that beat the seed on fresh blocks at "
             f"{plain(one.proxy)}, {found.held} beat it at {target}{_rate(found.rate)}"
         )
     else:
-        line = f"No graduate beat the seed on fresh runs at {plain(one.proxy)}"
+        line = f"No graduate beat the seed on fresh blocks at {plain(one.proxy)}"
     if not found.controls_tried:
         return line + "; no control ran there to hold that against."
     line += (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,8 @@ class Calibration:
 
     `correlation` is what blocks can buy at most: the share of a run's variance that its block
     explains; its interval holds 0 while nothing is established. `pair_sd`: of a difference on one
-    block. `smallest` None: no gain can be certified with these pairs and attempts.
+    block. `smallest` None: no gain can be certified with these pairs and attempts; `smallest_range`: what
+    it is at the ends of the interval of the across sd.
     """
 
     across: Spread
@@ -63,28 +64,35 @@ class Calibration:
     pair_sd: float
     rule: Rule
     smallest: Smallest | None
+    smallest_range: tuple[float, float] | None
     greedy: GreedyKeeps
 
 
 def calibrate(
     across: Sequence[float],
     within: Sequence[float],
-    rule: Rule,
+    rule_of: Callable[[float], Rule],
     children: int,
     rng: np.random.Generator,
     power: float = 0.8,
 ) -> Calibration:
     """From the seed once on each of k blocks and k times on one: at least two runs each.
 
-    `rule` is the procedure in force, `children` how many the campaign can afford. The pair sd is
-    sqrt(2 (1 - r)) x the across sd, r the lower bound of the correlation: only what is established.
+    `rule_of` gives the procedure in force at a run's sd, `children` how many the campaign can afford. The
+    pair sd is sqrt(2 (1 - r)) x the across sd, r the lower bound of the correlation: only what is established.
     """
     a, w = spread(across), spread(within)
     bought = block_correlation(a, w)
     established = max(bought.low, 0.0)
     pair_sd = math.sqrt(2 * (1 - established)) * a.sd if a.sd else math.sqrt(2) * w.sd
+    rule = rule_of(a.sd)
     found = smallest_gain(rule, pair_sd, rng, power) if pair_sd else None
-    return Calibration(a, w, bought, pair_sd, rule, found, greedy_keeps(children, w.sd, rng))
+    ends = None
+    if found is not None and a.sd:  # what a gain is above the boundary goes with the sd
+        above = found.gain - rule.min_gain
+        low, high = (rule_of(sd).min_gain + above * sd / a.sd for sd in (a.low, a.high))
+        ends = (low, high)
+    return Calibration(a, w, bought, pair_sd, rule, found, ends, greedy_keeps(children, w.sd, rng))
 
 
 def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:

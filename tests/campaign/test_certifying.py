@@ -13,7 +13,7 @@ import pytest
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.certifying import BEGUN, ENDED, CertificationSettings
 from evo.campaign.scheduler import PolicySettings
-from population.reading import decisions, measurements
+from population.reading import decisions, front, measurements
 from population.variant import Measurement, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
@@ -47,6 +47,17 @@ class FakeNoise(FakeEvaluator):
 
 def verdicts(store) -> list[str]:
     return [one.detail["verdict"] for one in decisions(store, (ENDED,))]
+
+
+@pytest.mark.parametrize("attempts", [0, 2])
+def test_a_config_that_certifies_nothing_marks_nobody_however_many_final_blocks(tmp_path, attempts):
+    open_store = make_store(tmp_path / "campaign.db")
+    proof = CertificationSettings(attempts=attempts)
+    evaluator = FakeNoise(gain=0.3)
+    policy = replace_final(POLICY, 16)
+    make_campaign(open_store, evaluator=evaluator, certification=proof, policy=policy).run()
+    with open_store() as store:
+        assert ("certified" in front(store, "proxy").values()) == bool(attempts)
 
 
 def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_path):

@@ -96,6 +96,20 @@ def test_every_screen_says_better_or_worse_and_never_a_sign(
     assert re.search(rf"0\.\d+ {way}", hero) and not re.search(r"[+−]\d\.\d", hero)
 
 
+def test_where_nothing_is_certified_nothing_is_promised(evo: Evo, tmp_path: Path) -> None:
+    built, _, _ = finished(tmp_path / "campaigns" / "built-1")
+    assert evo("top", "--certified").out == "Nothing is certified.\n"
+    assert evo("report").code == 0
+    assert "certified champions" in (tmp_path / "report.html").read_text()
+    built.store.set_setting("config", {**CONFIG, "certification": {"attempts": 0}})
+    assert "this config certifies nothing (certification.attempts: 0)" in (
+        evo("top", "--certified").out
+    )
+    assert evo("report").code == 0
+    page = (tmp_path / "report.html").read_text().split("application/json")[0]
+    assert "certified champion" not in page
+
+
 @pytest.mark.parametrize(
     ("mean", "noise", "shown"),
     [

@@ -34,7 +34,9 @@ def test_the_intervals_of_sd_and_correlation_cover_the_truth() -> None:
 
 def test_four_runs_each_buy_no_smaller_pair_sd_than_they_establish() -> None:
     across = [2.187, 2.214, 2.221, 2.227]
-    found = calibrate(across, [2.19, 2.205, 2.2, 2.21], RULE, 40, np.random.default_rng(2))
+    found = calibrate(
+        across, [2.19, 2.205, 2.2, 2.21], lambda sd: RULE, 40, np.random.default_rng(2)
+    )
     assert found.correlation.low < 0 < found.correlation.value
     assert found.pair_sd == pytest.approx(math.sqrt(2) * float(np.std(across, ddof=1)))
     assert found.smallest is not None
@@ -43,7 +45,7 @@ def test_four_runs_each_buy_no_smaller_pair_sd_than_they_establish() -> None:
 
 
 def test_runs_that_are_all_alike_calibrate_without_an_error() -> None:
-    found = calibrate([2.0] * 3, [2.0] * 3, RULE, 5, np.random.default_rng(3))
+    found = calibrate([2.0] * 3, [2.0] * 3, lambda sd: RULE, 5, np.random.default_rng(3))
     assert (found.pair_sd, found.smallest, found.correlation.value) == (0.0, None, 0.0)
 
 
