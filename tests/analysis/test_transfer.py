@@ -68,7 +68,7 @@ def test_graduates_that_beat_the_seed_at_the_proxy_are_counted_at_the_target_bes
         ("nudge", 1, 2, None)
     ]
     told = " ".join(transferring.transferred(found, "val_bpb"))
-    assert "Of 2 graduates that beat the seed on fresh runs at proxy, 1 beat it at larger" in told
+    assert "Of 2 graduates that beat the seed on fresh blocks at proxy, 1 beat it at larger" in told
     assert "of 1 control, 1 (95 % interval" in told
     assert "not informative at this n" in told
 
@@ -222,3 +222,11 @@ def test_the_kind_of_an_edit_is_read_from_where_it_stands(
 ) -> None:
     assert before in SHIPPED
     assert kinds_of_edit(SHIPPED, SHIPPED.replace(before, after, 1)) == kinds
+
+
+def test_without_a_graduate_at_the_target_nothing_is_said_of_fresh_blocks(built: Built) -> None:
+    graduate(built, "worse", -0.1, -0.05)
+    found = climbed(built).transfer
+    assert found is not None and found.promotions is None
+    (line,) = transferring.transferred(found, "val_bpb")
+    assert "fresh" not in line and "no control, has run at larger" in line
