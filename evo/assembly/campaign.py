@@ -25,7 +25,7 @@ from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
 from evo.campaign.scheduler import Scheduler, run_seconds, seed_runs
 from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
-from evo.campaign.tally import Tally
+from evo.campaign.tally import Tally, key_of
 from evo.campaign.voiding import Evidence, Voiding
 from evo.config import Config
 from evo.evaluation.static_check import check_source
@@ -37,7 +37,7 @@ from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
 from population.store import Store
-from population.variant import Clock, Decision, Order, Purpose, Rung, Status
+from population.variant import AGAIN, Clock, Decision, Order, Purpose, Rung, Status
 
 
 def build_campaign(
@@ -95,6 +95,13 @@ def build_campaign(
         event = board.tell(kind, text)
         recorder.submit(lambda store: store.add_event(event.kind, event.text))
 
+    exams = bench.evaluator.exams
+
+    def is_over(order: Order) -> bool:
+        again, key = order.repeat // AGAIN, key_of(order)
+        return tally.is_settled(key) or tally.voided(order) > again
+
+    exams.prune(is_over)
     weights = KeptWeights(folder.path / WEIGHTS) if config.keep.weights else None
     bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
@@ -165,7 +172,7 @@ def build_campaign(
         weights=weights,
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
         remarks=[] if only else [noise],
-        closing=[notifier.close],
+        closing=[notifier.close, lambda: exams.prune(is_over)],
     )
     return Campaign(parts, loop)
 

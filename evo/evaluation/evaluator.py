@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from evo.evaluation.data import Dataset, Split
+from evo.evaluation.exams import Exams, Training
 from evo.evaluation.gpu import GpuMemory
-from evo.evaluation.process import Ended, Heard
+from evo.evaluation.process import Ended
 from evo.evaluation.roles import Run, Setting, startup_rung
 from evo.evaluation.sandbox import Sandbox
 from evo.evaluation.scoring import (
@@ -26,7 +27,15 @@ from evo.evaluation.scoring import (
     bits_by_document,
     bits_per_byte,
 )
-from evo.evaluation.serving import Exam, ask_first, ask_second, harmless_rows
+from evo.evaluation.serving import (
+    Exam,
+    Fetched,
+    ask_first,
+    harmless_rows,
+    must_be_same,
+    must_not_peek,
+    rehearse,
+)
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
 from evo.evaluation.watch import Unwatched, Watch
@@ -43,6 +52,10 @@ from population.variant import (
 )
 
 HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
+EXAMS = (
+    "exams"  # beside the workspaces: runs that hidden text was shown to, until they are recorded
+)
+MAX_SCORINGS = 3  # of the same weights
 LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
@@ -64,10 +77,8 @@ class _Found:
 
     metrics: dict[str, float] = field(default_factory=dict)
     documents: tuple[DocumentScore, ...] = ()
-    log_tail: str = ""
     facts: dict[str, str] = field(default_factory=dict)
-    heard: Heard = field(default_factory=Heard)
-    cpu_seconds: float = 0.0
+    training: Training = field(default_factory=Training)
 
 
 class Evaluator:
@@ -95,6 +106,8 @@ class Evaluator:
         self.harness = harness
         self.fresh_roles = fresh_roles
         self.keep_weights: Callable[[Order, Path], None] | None = None  # gets a scored run's file
+        self.exams = Exams(workspaces.with_name(EXAMS))
+        self._answered: dict[str, Order] = {}  # by slot: what was measured there last
         self._seed_nodes = count_nodes(seed_source)
         self._host = socket.gethostname()
         self._text = dataset.training_text()
@@ -108,36 +121,41 @@ class Evaluator:
     def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
         """Train and score one variant. Whatever the child does is data; our own fault is `lost`.
 
-        Call it in a thread that outlives the run: the sandbox dies with the thread that started it.
+        Call it in a thread that outlives the run: the sandbox dies with the thread that started it. A run
+        that was lost after hidden text was shown is scored again, not trained. Call it for a slot again only
+        once what it gave last is recorded: until then that run is kept.
         """
         began, started_at = time.monotonic(), time.time()
         found, status, reason = _Found(), Status.OK, ""
         try:
+            if before := self._answered.pop(slot.name, None):
+                self.exams.end(before)
             self._measure(order, source, slot, watch, found)
         except Ended as end:
             status, reason = end.status, end.reason
         except OSError as error:  # a full disk, no more processes: not the variant's doing
             status, reason = Status.LOST, f"{type(error).__name__}: {error}"
-        arrived = found.heard.arrived
-        trained = arrived[DONE] - arrived[INIT] if {INIT, DONE} <= arrived.keys() else 0.0
+        if status is not Status.LOST:
+            self._answered[slot.name] = order
+        training = found.training
         return Measurement(
             order=order,
             status=status,
             reason=reason,
             metrics=found.metrics if status is Status.OK else {},
             documents=found.documents if status is Status.OK else (),
-            curve=tuple(found.heard.curve),
+            curve=training.curve,
             slot=slot.name,
             host=self._host,
             device=slot.device,
             started_at=started_at,
             wall_seconds=time.monotonic() - began,
-            cpu_seconds=found.cpu_seconds,
-            train_wall_seconds=max(trained, 0.0),
-            self_reported_steps=found.heard.steps,
-            self_reported_tokens=found.heard.tokens,
+            cpu_seconds=training.cpu_seconds,
+            train_wall_seconds=training.wall_seconds,
+            self_reported_steps=training.steps,
+            self_reported_tokens=training.tokens,
             facts={**self.sandbox.facts, **found.facts},
-            log_tail=found.log_tail,
+            log_tail=training.log_tail,
         )
 
     def measure_startup(self, rung: str, slot: Slot) -> float:
@@ -163,27 +181,63 @@ class Evaluator:
     def _measure(self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found) -> None:
         if problem := check_source(source, self.seed_source):
             raise Ended(Status.REJECTED, problem)
-        rung = self.rungs[order.rung]
-        memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
-        with self._run(rung, order.block, source, slot, watch, memory) as run:
+        last: Ended | None = None
+        for scoring in range(1, MAX_SCORINGS + 1):
             try:
-                trained = run.train()
-                found.facts[WEIGHTS_DIGEST] = trained.weights.sha256
-                self._score(order, run, found)
-                if self.keep_weights:
-                    self.keep_weights(order, run.weights)
-            finally:
-                self._note(run, found)
-        tokens, metrics = found.heard.tokens, found.metrics
-        peak = memory.peak_bytes if memory else trained.peak_bytes
-        metrics["parameters"] = float(trained.weights.parameters)
-        metrics["weights_mb"] = trained.weights.bytes / 2**20
+                self._measure_once(order, source, slot, watch, found)
+            except (Fetched, _Died) as end:
+                last, so_often = end, isinstance(last, type(end))
+                found.facts["scorings"] = f"{scoring}, the last one not counted: {end.reason}"
+                if isinstance(end, _Died) and so_often:
+                    raise Ended(Status.CHEATED, f"{end.reason}, and again") from end
+                continue
+            break
+        else:
+            assert last is not None
+            raise Ended(Status.CHEATED, f"{last.reason}, {MAX_SCORINGS} times") from last
+        if isinstance(last, _Died):
+            raise last
+        tokens, metrics, parameters = (
+            found.training.tokens,
+            found.metrics,
+            found.training.parameters,
+        )
+        metrics["parameters"] = float(parameters)
+        metrics["weights_mb"] = found.training.weights_bytes / 2**20
         metrics["added_nodes"] = float(max(count_nodes(source) - self._seed_nodes, 0))
-        metrics["peak_memory_mb"] = peak / 2**20
+        metrics["peak_memory_mb"] = found.training.peak_bytes / 2**20
         metrics["epochs"] = self.dataset.epochs(order.block, tokens)
-        metrics["tokens_per_parameter"] = tokens / max(trained.weights.parameters, 1)
+        metrics["tokens_per_parameter"] = tokens / max(parameters, 1)
+
+    def _measure_once(
+        self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found
+    ) -> None:
+        """Train unless that was done, and score the weights."""
+        memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
+        with self._run(self.rungs[order.rung], order.block, source, slot, watch, memory) as run:
+            kept = self.exams.find(order)
+            if kept is None:
+                self._train(run, found, memory)
+            else:
+                found.training, weights = kept
+                run.take(weights, found.training.weights_sha256)
+            found.facts[WEIGHTS_DIGEST] = found.training.weights_sha256
+            self._score(order, run, found)
+            if self.keep_weights:
+                self.keep_weights(order, run.weights)
+
+    def _train(self, run: Run, found: _Found, memory: GpuMemory | None) -> None:
+        try:
+            trained = run.train()
+        finally:
+            found.training = _training_of(run)
+        found.training.parameters = trained.weights.parameters
+        found.training.weights_bytes = trained.weights.bytes
+        found.training.weights_sha256 = trained.weights.sha256
+        found.training.peak_bytes = memory.peak_bytes if memory else trained.peak_bytes
 
     def _score(self, order: Order, run: Run, found: _Found) -> None:
+        """The exam. Before the first hidden request an end is what it is; from then on it is a verdict."""
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
         names: tuple[Split, ...] = ("val", "test") if order.purpose in _SEES_TEST else ("val",)
         exam = Exam(
@@ -193,23 +247,32 @@ class Evaluator:
             looks=_LOOKS.get(order.purpose, LOOKS),
             tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
         )
-        first = run.first_server()
-        said = ask_first(first, exam, rng)
-        ask_second(run.second_server(), exam, said, rng)
-        for name, hidden, costs in zip(names, exam.splits, said.splits, strict=True):
+        begun, knows = self.exams.find(order) is not None, False
+        try:
+            first = run.first_server()
+            probe = rehearse(first, exam)
+            if not begun:
+                if run.trainer is not None:
+                    found.training.log_tail = run.trainer.log.text(LOG_CHARACTERS)
+                self.exams.begin(order, found.training, run.weights)
+            begun = knows = True
+            said = ask_first(first, exam, rng)
+            knows = False
+            second = run.second_server()
+            must_be_same(probe, rehearse(second, exam), exam.tolerance)
+            knows = True
+            for hidden, costs in zip(exam.splits, said, strict=True):
+                must_not_peek(second, hidden, costs, exam, rng)
+        except Ended as end:
+            if not begun:
+                raise
+            raise _verdict(end, knows) from end
+        for name, hidden, costs in zip(names, exam.splits, said, strict=True):
             documents = bits_by_document(costs, hidden)
             found.metrics[f"{name}_bpb"] = bits_per_byte(documents)
             if name == "val":
                 found.documents = documents
         found.metrics["serve_tokens_per_second"] = first.tokens_per_second()
-
-    def _note(self, run: Run, found: _Found) -> None:
-        if run.trainer is None:
-            return
-        found.heard = run.trainer.heard
-        saved = found.heard.readings.get(SAVE)
-        found.cpu_seconds = saved.cpu_seconds if saved else run.trainer.cpu_seconds()
-        found.log_tail = run.trainer.log.text(LOG_CHARACTERS)
 
     @contextmanager
     def _run(
@@ -243,3 +306,38 @@ class Evaluator:
                 run.close()
         finally:
             shutil.rmtree(workspace, ignore_errors=True)
+
+
+class _Died(Ended):
+    """A server that knew hidden text ended by its own doing: that it did may be the message."""
+
+
+def _verdict(end: Ended, knows: bool) -> Ended:
+    """What an end means once hidden text was shown: the machine's is lost, the variant's a verdict.
+
+    `knows`: whether the server that ended had seen any of it.
+    """
+    if isinstance(end, Fetched) or end.status in (Status.LOST, Status.CHEATED):
+        return end
+    said = end.reason if end.status is Status.REJECTED else f"{end.status}, {end.reason}"
+    if knows:
+        return _Died(Status.REJECTED, f"its server ended among the hidden rows: {said}")
+    return Ended(Status.REJECTED, said)
+
+
+def _training_of(run: Run) -> Training:
+    """What the training role showed until now."""
+    trainer = run.trainer
+    if trainer is None:
+        return Training()
+    heard, arrived = trainer.heard, trainer.heard.arrived
+    seconds = arrived[DONE] - arrived[INIT] if {INIT, DONE} <= arrived.keys() else 0.0
+    saved = heard.readings.get(SAVE)
+    return Training(
+        curve=tuple(heard.curve),
+        tokens=heard.tokens,
+        steps=heard.steps,
+        wall_seconds=max(seconds, 0.0),
+        cpu_seconds=saved.cpu_seconds if saved else trainer.cpu_seconds(),
+        log_tail=trainer.log.text(LOG_CHARACTERS),
+    )

@@ -19,7 +19,7 @@ from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
 from evo.evaluation.weights import Weights, take_weights
 from evo.evaluation.wires import READY, SAVE
-from population.variant import Clock, Rung, Status
+from population.variant import Clock, CurvePoint, Rung, Status
 
 OVERTIME = 1.02  # of the budget, by our own reading, before the grace for saving
 # About half of what one core does where it is slow: writing, reading back, copying.
@@ -98,9 +98,19 @@ class Run:
             self._end(trainer)
         return Trained(weights, peak)
 
+    def take(self, kept: Path, sha256: str) -> None:
+        """The weights of an earlier process, to be scored again. Lost when they are not those it kept."""
+        shutil.copyfile(kept, self._saved)
+        try:
+            same = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
+        except Ended as end:
+            raise Ended(Status.LOST, f"the weights that were kept: {end.reason}") from end
+        if same.sha256 != sha256:
+            raise Ended(Status.LOST, "the weights that were kept are damaged")
+
     def first_server(self) -> Server:
-        """The server that will see the truth: on a CPU, the process that trained."""
-        if self.setting.fresh_roles:
+        """The server that will see the truth: on a CPU, the process that trained, if it still runs."""
+        if self.setting.fresh_roles or self.trainer is None:
             return self._server("serve-a")
         return Server(self._running[0], self.setting.shape, self.setting.rung.wall_seconds)
 
@@ -199,11 +209,36 @@ class Run:
         )
         shared = setting.shape.reply_bytes if serves else 0
         process = RoleProcess(
-            launch, spec, limits, self.watch, setting.slot.cpus, shared, setting.gauge
+            launch,
+            spec,
+            limits,
+            self.watch if trains else _Serving(self.watch),
+            setting.slot.cpus,
+            shared,
+            setting.gauge,
         )
         self._running.append(process)  # first of all: whoever watches may fail
         self.watch.started(process.pid, process.started_at)
         return process
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """The watch of a server: there is no training left to stop early."""
+
+    watch: Watch
+
+    def started(self, pid: int, started_at: float) -> None:
+        self.watch.started(pid, started_at)
+
+    def progress(self, point: CurvePoint) -> None:
+        """Nothing: a server does not train."""
+
+    def stopping(self) -> bool:
+        return self.watch.stopping()
+
+    def hopeless(self) -> str:
+        return ""
 
 
 def seed_of(block: int) -> int:

@@ -111,38 +111,35 @@ class Exam:
     tolerance: Tolerance = EXACT
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What the first server said: nats [rows, length] on the probe and on each split."""
+class Fetched(Ended):
+    """A server read files from disk while it knew hidden text."""
 
-    probe: Floats
-    splits: tuple[Floats, ...]
+    def __init__(self, fetched: int) -> None:
+        reason = f"its server fetched {fetched >> 10} KB from disk among the answers"
+        super().__init__(Status.CHEATED, reason)
 
 
-def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> Answers:
-    """The costs by A, which sees the hidden rows as they are, in an order of their own.
-
-    Ended (lost) when it fetched files from disk meanwhile: which pages lie in memory is a message that
-    outlives it. An honest server has all it needs by then, but for a cold machine, where it is asked again.
-    """
-    probe = _harmless_costs(server, exam)
+def rehearse(server: Server, exam: Exam) -> Floats:
+    """Nats on the probe, asked for before anything hidden; then a request of full size."""
+    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
+    server.process.close_log()  # what it does with requests of full size is nobody's to read
+    server.costs(exam.rehearsal[:, :-1], exam.rehearsal[:, 1:])
     server.knows_hidden_text()
+    return probe
+
+
+def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Floats, ...]:
+    """Nats [rows, length] of each split by A, which sees the hidden rows as they are, in an order of their own.
+
+    Fetched when it read files from disk meanwhile: which pages lie in memory is a message that outlives it.
+    An honest server has all it needs by then, but for a cold machine.
+    """
     before = server.process.storage_bytes()
-    answers = Answers(probe, tuple(_true_costs(server, hidden, rng) for hidden in exam.splits))
+    answers = tuple(_true_costs(server, hidden, rng) for hidden in exam.splits)
     fetched = server.process.storage_bytes() - before
     if fetched > MOST_FETCHED_BYTES:
-        raise Ended(
-            Status.LOST, f"its server fetched {fetched >> 10} KB from disk among the answers"
-        )
+        raise Fetched(fetched)
     return answers
-
-
-def ask_second(server: Server, exam: Exam, said: Answers, rng: np.random.Generator) -> None:
-    """Ended unless B agrees: rejected on the probe, cheated where A knew more than B was shown."""
-    must_be_same(said.probe, _harmless_costs(server, exam), exam.tolerance)
-    server.knows_hidden_text()
-    for hidden, costs in zip(exam.splits, said.splits, strict=True):
-        must_not_peek(server, hidden, costs, exam, rng)
 
 
 def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
@@ -183,13 +180,6 @@ def must_not_peek(
             f"{found.flagged} of {found.rows} rows were predicted differently when the tokens after "
             "them, or the other rows, changed",
         )
-
-
-def _harmless_costs(server: Server, exam: Exam) -> Floats:
-    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
-    server.process.close_log()  # what it does with requests of full size is nobody's to read
-    server.costs(exam.rehearsal[:, :-1], exam.rehearsal[:, 1:])
-    return probe
 
 
 def _true_costs(

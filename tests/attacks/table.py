@@ -27,6 +27,7 @@ class Attack:
     rung: Mapping[str, float] = field(default_factory=dict)
     fresh_roles: bool = False
     final: bool = False
+    slow: bool = False
 
     def source(self, names: Mapping[str, str]) -> str:
         """The train.py, `names` like TARGET_PORT filled in."""
@@ -60,6 +61,7 @@ def read_attack(path: Path) -> Attack:
         },
         fresh_roles="# fresh roles" in lines,
         final=head.get("purpose") == "final",
+        slow="# slow" in lines,
     )
 
 

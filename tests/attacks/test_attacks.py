@@ -16,7 +16,7 @@ from evo.evaluation.sandbox import Sandbox
 from population.variant import Measurement, Purpose, Status
 from tests.attacks.conftest import MARK, SECRET
 from tests.attacks.table import ATTACKS, FOLDER, HONEST, Attack
-from tests.evaluation.conftest import RUNG, Evaluate
+from tests.evaluation.conftest import RUNG, Evaluate, FakeWatch
 
 pytestmark = pytest.mark.sandbox
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
@@ -32,7 +32,13 @@ def honest_score(dataset: Dataset, rows: int) -> float:
     return float(-logp[hidden[:, :-1], hidden[:, 1:]].mean() / math.log(2))
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(attack, id=attack.name, marks=[pytest.mark.soak] if attack.slow else [])
+        for attack in ATTACKS
+    ],
+)
 def test_the_attack_ends_as_it_must(
     attack: Attack, evaluate: Evaluate, box: Sandbox, dataset: Dataset, targets: Mapping[str, str]
 ) -> None:
@@ -66,13 +72,30 @@ def ending(seen: Measurement, honest: float) -> str:
 
 
 FETCHES = """
+import mmap, socket
+
+def pread(fd):
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    os.pread(fd, 1, 8192)
+
+def fault(fd):
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as pages:
+        sum(pages[at] for at in range(0, len(pages), 4096))
+
+def send(fd):
+    one, other = socket.socketpair()
+    os.sendfile(one.fileno(), fd, 8192, 4096)
+
 class Model(Table):
+    asked = 0
+
     def answer(self, tokens):
-        if not SERVES and len(tokens) > 8:
+        self.asked += 1
+        if not SERVES and self.asked > 2:
             for path in run.spec["data"]:
                 fd = os.open(path, os.O_RDONLY)
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-                os.pread(fd, 1, 8192)
+                FETCH(fd)
+                os.close(fd)
         return self.table[tokens]
 
 
@@ -80,16 +103,20 @@ train(Model())
 """
 
 
-def test_a_server_that_fetches_files_while_it_knows_hidden_text_is_asked_again(
-    evaluate: Evaluate, box: Sandbox, dataset: Dataset
+@pytest.mark.parametrize("way", ["pread", "fault", "send"])
+def test_a_server_that_fetches_files_while_it_knows_hidden_text_wins_no_other_run(
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset, way: str
 ) -> None:
     for piece in dataset.pieces(0):
         with piece.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    seen = evaluate((FOLDER / "_table.py").read_text() + FETCHES, box, tries=1)
-    assert seen.status is Status.LOST and "from disk" in seen.reason
-    assert not seen.metrics
+    watch = FakeWatch()
+    source = (FOLDER / "_table.py").read_text() + FETCHES.replace("FETCH(", f"{way}(")
+    seen = evaluate(source, box, watch=watch, tries=1)
+    assert ending(seen, honest_score(dataset, RUNG.rows)) == HONEST, seen.reason
+    assert "from disk" in seen.facts["scorings"]
+    assert len(watch.processes) == 3, "trained and asked, then two servers of the same weights"
 
 
 def test_there_are_attacks_of_every_kind() -> None:
