@@ -88,7 +88,7 @@ def play(config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float
             loop = LoopSettings(config.exact, config.repeats, config.queue)
             campaign = build_campaign(folder, config, loop, tell)
             with folder.open_store() as store:
-                store.add_event(START, f"taken up with {len(campaign.parts.slots)} slots")
+                store.add_event(START, f"taken up with {campaign.parts.slots.size} slots")
             ending = Follower(campaign, config.name, live=False, to_stderr=True).run()
             if not ending.complete:
                 raise SystemExit(f"stopped; the same command goes on from here ({ending.reason})")

@@ -28,6 +28,7 @@ from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
 from evo.campaign.tally import Tally, key_of
 from evo.campaign.voiding import Evidence, Voiding
 from evo.config import Config
+from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.static_check import check_source
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from operators.llm.forms import Forms
@@ -156,9 +157,8 @@ def build_campaign(
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     parts = Parts(
         open_store=folder.open_store,
-        evaluator=bench.evaluator,
         proposer=proposer,
-        slots=bench.slots,
+        slots=LocalSlots(bench.evaluator, bench.slots),
         tally=tally,
         lineage=lineage,
         scheduler=scheduler,

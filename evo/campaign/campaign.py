@@ -26,7 +26,7 @@ class Campaign:
     """Runs the lanes until the budget is spent and everything is measured, or someone stops it."""
 
     def __init__(self, parts: Parts, settings: LoopSettings) -> None:
-        if settings.exact and len(parts.slots) != 1:
+        if settings.exact and parts.slots.size != 1:
             raise ValueError("an exact campaign runs on one slot")
         self.parts = parts
         self.shared = Shared(parts.recorder, parts.board)

@@ -1,4 +1,4 @@
-"""The evaluation lane: one thread a slot, which outlives every sandbox it starts."""
+"""The evaluation lane: starts what the scheduler names in free slots, and records what comes back."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from evo.campaign.scheduler import SearchState
 from evo.campaign.stopping import Following
 from evo.campaign.tally import Key, Tally, key_of
 from evo.campaign.voiding import Evidence, judged
-from evo.evaluation.slots import Slot
+from evo.evaluation.local_slots import RunEnded, RunProcess, RunProgress, RunStarted, SlotEvent
 from population.ladder import Role
 from population.reading import source_of
-from population.records import Measured
+from population.records import FrontMember, Measured
 from population.store import Store
 from population.variant import (
     AGAIN,
     DERIVED,
     ONE_STEP,
-    CurvePoint,
     Measurement,
     Order,
     Purpose,
@@ -35,8 +34,17 @@ from population.variant import (
 POLL_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A run that was submitted: by the scheduler's order, since when, and what compares its curve."""
+
+    order: Order
+    since: float
+    followed: Following | None
+
+
 class EvaluationLane:
-    """The slots' threads and what is under way in them."""
+    """One thread between scheduler and slots, and what is under way."""
 
     def __init__(
         self, parts: Parts, settings: LoopSettings, shared: Shared, children: ProposalLane
@@ -44,28 +52,27 @@ class EvaluationLane:
         self._parts = parts
         self._shared = shared
         self._children = children
-        self._under_way: dict[Key, Order] = {}
+        self._under_way: dict[Key, _UnderWay] = {}
         self._decisions = Decisions(shared, parts.tally.seed_id)
-        self._threads: list[threading.Thread] = []
+        self._news = False  # something can be collected
+        self._thread = threading.Thread(target=self._work, name="evaluate", daemon=True)
 
     def start(self) -> None:
-        """Start one thread a slot."""
+        """Start the slots and the lane."""
         for rung in self._parts.tally.rungs():
             self._publish_front(rung)  # a kill may have come between a measurement and its front
-        for slot in self._parts.slots:
-            thread = threading.Thread(target=self._work, args=(slot,), name=slot.name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._parts.slots.start(self._wake)
+        self._thread.start()
 
     @property
     def working(self) -> bool:
-        """Whether any slot's thread is alive."""
-        return any(thread.is_alive() for thread in self._threads)
+        """Whether anything runs or may still come."""
+        return self._thread.is_alive()
 
     def purposes(self) -> set[Purpose]:
         """What is under way, by purpose."""
         with self._shared.changed:
-            return {order.purpose for order in self._under_way.values()}
+            return {one.order.purpose for one in self._under_way.values()}
 
     def veto(self, variant_ids: Collection[str]) -> None:
         """From now on these are neither parents nor front members."""
@@ -73,46 +80,82 @@ class EvaluationLane:
         for rung in self._parts.tally.rungs():
             self._publish_front(rung)
 
-    # -- the slots' threads --------------------------------------------------------------------------------
+    # -- the lane's thread ---------------------------------------------------------------------------------
 
-    def _work(self, slot: Slot) -> None:
+    def _work(self) -> None:
+        slots, changed = self._parts.slots, self._shared.changed
         try:
-            while orders := self._next_orders():
-                for order in orders:
-                    self._measure(slot, order)
+            while True:
+                for event in slots.results():
+                    self._take_in(event)
+                self._fill_slots()
+                with changed:
+                    if not self._under_way and self._is_over():
+                        return
+                    if not self._news:
+                        changed.wait(POLL_SECONDS)
+                    self._news = False
         except Exception as error:  # noqa: BLE001 - border of the thread: a campaign never goes on maimed
             self._fail(error)
+        finally:
+            slots.close()
+
+    def _wake(self) -> None:
+        with self._shared.changed:
+            self._news = True
+            self._shared.changed.notify_all()
+
+    def _is_over(self) -> bool:
+        return self._shared.stop is not Stop.NO or self._children.is_over
 
     def _fail(self, error: Exception) -> None:
-        """Without a slot, or a store that takes measurements, ending is all that is left."""
+        """Without slots, or a store that takes measurements, ending is all that is left."""
         with self._shared.changed:
             self._shared.failure = self._shared.failure or f"{type(error).__name__}: {error}"
             self._shared.stop = Stop.NOW
             self._parts.stopping.set()
+            self._cancel_all()
             self._shared.changed.notify_all()
 
-    def _next_orders(self) -> tuple[Order, ...]:
-        """The slot's next run, or a pair of them; waits while one may come. Empty: nothing is left."""
-        changed = self._shared.changed
-        with changed:
-            while self._shared.stop is Stop.NO:
-                state = self._state()
-                step = self._parts.scheduler.next(state)
+    def _cancel_all(self) -> None:
+        for one in self._under_way.values():
+            self._parts.slots.cancel(self._again(one.order))
+
+    def _fill_slots(self) -> None:
+        """Submit the scheduler's next runs while slots are free; a pair goes to one slot."""
+        if self._shared.stop is Stop.NOW:
+            self._cancel_all()
+        while self._shared.stop is Stop.NO and self._parts.slots.capacity():
+            with self._shared.changed:
+                step = self._parts.scheduler.next(self._state())
                 self._decisions.tell(step.decisions)
                 for order in step.runs:
-                    self._under_way[key_of(order)] = order
+                    followed = self._follow(order)
+                    self._under_way[key_of(order)] = _UnderWay(order, time.monotonic(), followed)
                     if self._is_first_run(order):
                         self._children.ready.remove(order.variant_id)
                 if step.runs:
-                    changed.notify_all()
-                    return tuple(self._again(order) for order in step.runs)
-                if state.search_is_over and not self._under_way:
-                    return ()
-                changed.wait(POLL_SECONDS)
-        return ()
+                    self._shared.changed.notify_all()
+            if not step.runs:
+                return
+            self._submit([self._again(order) for order in step.runs])
+
+    def _submit(self, orders: list[Order]) -> None:
+        """Hand runs to a slot. Without their source they are lost attempts: our own fault, tried again."""
+        try:
+            with self._parts.open_store() as store:
+                runs = [(order, source_of(store, order.variant_id)) for order in orders]
+        except Exception as error:  # noqa: BLE001 - border of the lane: our own fault is a lost attempt
+            reason, fault = f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3)
+            for order in orders:
+                lost = Measurement(order, Status.LOST, reason, started_at=time.time())
+                self._take_in(RunEnded(lost, fault))
+            return
+        self._parts.slots.submit(runs)
 
     def _state(self) -> SearchState:
-        return SearchState(self._under_way, tuple(self._children.ready), self._children.is_over)
+        under_way = {key: one.order for key, one in self._under_way.items()}
+        return SearchState(under_way, tuple(self._children.ready), self._children.is_over)
 
     def _again(self, order: Order) -> Order:
         """The order as it is recorded: a row of its own for each time that one was voided."""
@@ -127,24 +170,44 @@ class EvaluationLane:
 
     # -- one run -------------------------------------------------------------------------------------------
 
-    def _measure(self, slot: Slot, order: Order) -> None:
-        started, recorder = time.monotonic(), self._shared.recorder
-        self._announce(order)
-        self._shared.board.slot_takes(slot.name, order)
-        recorder.submit(lambda store: store.open_run(order, slot.name))
-        followed = self._follow(order)
-        measurement = self._evaluate(slot, order, followed)
-        if measurement.status is Status.LOST and self._shared.stop is Stop.NOW:
-            recorder.write(lambda store: store.close_run(order))
+    def _take_in(self, event: SlotEvent) -> None:
+        """What a slot told of a run."""
+        recorder, monitor = self._shared.recorder, self._shared.board
+        if isinstance(event, RunStarted):
+            order, slot = event.order, event.slot
+            self._announce(order)
+            monitor.slot_takes(slot, order)
+            recorder.submit(lambda store: store.open_run(order, slot))
+        elif isinstance(event, RunProcess):
+            order, pid, began = event.order, event.pid, event.started_at
+            recorder.submit(lambda store: store.note_run_process(order, pid, began))
+        elif isinstance(event, RunProgress):
+            monitor.slot_progress(event.slot, event.point)
+            followed = self._under_way[key_of(event.order)].followed
+            if followed is not None:
+                followed.hear(event.point)
+                if followed.reason:
+                    self._parts.slots.cancel(event.order, followed.reason)
         else:
-            self._record(measurement, followed)
+            self._end(event)
+
+    def _end(self, ended: RunEnded) -> None:
+        measurement, order = ended.measurement, ended.measurement.order
+        under_way = self._under_way[key_of(order)]
+        if ended.fault:
+            self._shared.say("error", f"evaluating broke: {ended.fault}")
+        if measurement.status is Status.LOST and self._shared.stop is Stop.NOW:
+            self._shared.recorder.write(lambda store: store.close_run(order))
+        else:
+            self._record(measurement, under_way.followed)
         with self._shared.changed:
             del self._under_way[key_of(order)]
             if self._is_first_run(order):
                 is_over = self._parts.tally.is_settled(key_of(order))
                 self._children.end_screen(order.variant_id, is_over)
-            self._children.evaluation_seconds.add(time.monotonic() - started)
-            self._shared.board.slot_leaves(slot.name)
+            self._children.evaluation_seconds.add(time.monotonic() - under_way.since)
+            if measurement.slot:
+                self._shared.board.slot_leaves(measurement.slot)
             self._shared.changed.notify_all()
 
     def _announce(self, order: Order) -> None:
@@ -161,17 +224,6 @@ class EvaluationLane:
         early = self._parts.early
         with self._shared.changed:
             return early.follow(order.variant_id, order.purpose) if early is not None else None
-
-    def _evaluate(self, slot: Slot, order: Order, followed: Following | None) -> Measurement:
-        try:
-            with self._parts.open_store() as store:
-                source = source_of(store, order.variant_id)
-            watch = _SlotWatch(self._shared, slot.name, order, followed)
-            return self._parts.evaluator.evaluate(order, source, slot, watch)
-        except Exception as error:  # noqa: BLE001 - border of the lane: our own fault is a lost attempt
-            self._shared.say("error", f"evaluating broke: {traceback.format_exc(limit=-3)}")
-            reason = f"{type(error).__name__}: {error}"
-            return Measurement(order, Status.LOST, reason, slot=slot.name, started_at=time.time())
 
     def _record(self, measurement: Measurement, followed: Following | None) -> None:
         order, tally, recorder = measurement.order, self._parts.tally, self._shared.recorder
@@ -216,37 +268,18 @@ class EvaluationLane:
     def _publish_front(self, rung: str) -> None:
         if DERIVED in rung:
             return  # what was only built has no score; shares of a budget have no front
-        members = self._parts.tally.members(rung, self._parts.scheduler.certification.proven())
-        self._shared.recorder.submit(lambda store: store.set_front(rung, members))
+        with self._shared.changed:  # fronts are written in the order of the rows they rest on
+            members = self._members(rung)
+            self._shared.recorder.submit(lambda store: store.set_front(rung, members))
         if self._parts.weights and rung == self._parts.proxy:  # who ran further up is a graduate
             on_front = {one.variant_id for one in members}
             self._parts.weights.prune(rung, on_front, self._is_recorded)
 
+    def _members(self, rung: str) -> list[FrontMember]:
+        return self._parts.tally.members(rung, self._parts.scheduler.certification.proven())
+
     def _is_recorded(self, variant_id: str) -> bool:
         return bool(self._parts.tally.rows(self._parts.proxy, variant_id=variant_id))
-
-
-@dataclass(frozen=True, slots=True)
-class _SlotWatch:
-    shared: Shared
-    slot: str
-    order: Order
-    followed: Following | None
-
-    def started(self, pid: int, started_at: float) -> None:
-        order = self.order
-        self.shared.recorder.submit(lambda store: store.note_run_process(order, pid, started_at))
-
-    def progress(self, point: CurvePoint) -> None:
-        self.shared.board.slot_progress(self.slot, point)
-        if self.followed is not None:
-            self.followed.hear(point)
-
-    def hopeless(self) -> str:
-        return self.followed.reason if self.followed is not None else ""
-
-    def stopping(self) -> bool:
-        return self.shared.stop is Stop.NOW
 
 
 def shortened(measurement: Measurement) -> Measurement:

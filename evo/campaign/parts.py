@@ -16,20 +16,11 @@ from evo.campaign.scheduler import Scheduler
 from evo.campaign.stopping import EarlyStopping
 from evo.campaign.tally import Tally
 from evo.campaign.voiding import Voiding
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Watch
+from evo.evaluation.local_slots import Slots
 from operators.operator import Draft
 from population.lineage import Lineage
 from population.store import Store
-from population.variant import Measurement, Order, Parent, Proposal
-
-
-class Evaluates(Protocol):
-    """Measures one variant; a failing child is a Status, never an exception."""
-
-    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
-        """What the run showed."""
-        ...
+from population.variant import Parent, Proposal
 
 
 class Proposes(Protocol):
@@ -70,9 +61,8 @@ class Parts:
     """What a campaign is made of; `proxy` is the first rung's name."""
 
     open_store: Callable[[], Store]
-    evaluator: Evaluates
     proposer: Proposes
-    slots: Sequence[Slot]
+    slots: Slots
     tally: Tally
     lineage: Lineage
     scheduler: Scheduler

@@ -157,7 +157,7 @@ class ProposalLane:
             return False
         if self._settings.exact:
             return not self._making
-        slots = len(self._parts.slots)
+        slots = self._parts.slots.size
         meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
         wanted = min(slots + self._settings.queue + meanwhile, MOST_PROPOSERS)
         if len(self._making) >= MOST_PROPOSERS:

@@ -184,7 +184,7 @@ def _follow(
         config = configure()
         loop = LoopSettings(config.exact, config.repeats, config.queue, search=search)
         campaign = build_campaign(folder, config, loop, lambda text: say_line(text, as_json))
-        slots = len(campaign.parts.slots)
+        slots = campaign.parts.slots.size
         with folder.open_store() as store:
             store.add_event(START, f"taken up with {slots} slots")
         live = sys.stdout.isatty() and not plain and not as_json

@@ -22,6 +22,7 @@ from evo.campaign.recording import Recorder
 from evo.campaign.scenes import Surroundings
 from evo.campaign.scheduler import PolicySettings, Scheduler
 from evo.campaign.tally import Tally
+from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
 from operators.operator import Draft, Kin, Operator, Request
@@ -160,9 +161,10 @@ def make_campaign(
     )
     parts = Parts(
         open_store=open_store,
-        evaluator=evaluator or FakeEvaluator(),
         proposer=proposer,
-        slots=[Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)],
+        slots=LocalSlots(
+            evaluator or FakeEvaluator(), [Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)]
+        ),
         tally=tally,
         lineage=lineage,
         scheduler=Scheduler(

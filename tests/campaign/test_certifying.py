@@ -132,7 +132,7 @@ def test_a_race_cut_short_goes_on_without_repeating_a_run(tmp_path, cut):
         before = {row.measurement.order for row in measurements(store)}
     second = campaign(0.0)
     second.run()
-    assert not before & set(second.parts.evaluator.evaluated)
+    assert not before & set(second.parts.slots.evaluator.evaluated)
     with open_store() as store:
         assert len(decisions(store, (BEGUN,))) == len(verdicts(store)) == 1
 
