@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 import threading
 import time
@@ -19,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from population.connection import StoreError as StoreError
-from population.connection import check, connect, explained
+from population.connection import check, connect, connect_to_read, explained
 from population.migrations import migrate
 from population.records import FrontMember
 from population.variant import (
@@ -33,14 +34,22 @@ from population.variant import (
 )
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     from sqlite_utils import Database
 
 
 class Store:
     """One open campaign store. Use as a context manager, or call `close`."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        copy: TemporaryDirectory[str] | None = None,
+    ) -> None:
         self.path = path
+        self._copy = copy  # the folder of what is read instead, where the store cannot be
         self._connection = connection
         self._lock = threading.RLock()
 
@@ -65,18 +74,26 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str, read_only: bool = False) -> Self:
-        """The store at `path`. StoreError when missing, not a store, damaged or too new."""
+        """The store at `path`. StoreError when missing, not a store, damaged or too new.
+
+        `read_only`: also where nothing may be written, and with an older schema; the file stays as it is.
+        """
         path = Path(path)
         if not path.is_file():
             raise StoreError(f"no campaign store at {path}")
+        if not os.access(path, os.R_OK):
+            raise StoreError(f"{path} may not be read by this user")
+        copy = None
         with explained(path):
-            db = connect(path, "ro" if read_only else "rw")
+            db, copy = connect_to_read(path) if read_only else (connect(path, "rw"), None)
             try:
-                check(db, path, read_only)
+                check(db, path)
             except BaseException:
                 db.close()
+                if copy is not None:
+                    copy.cleanup()
                 raise
-        return cls(db, path)
+        return cls(db, path, copy)
 
     @classmethod
     def in_memory(cls) -> Self:
@@ -102,6 +119,8 @@ class Store:
         """Close the file; nothing can be read or written afterwards."""
         with self._lock:
             self._connection.close()
+            if self._copy is not None:
+                self._copy.cleanup()
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """The rows of one SELECT."""

@@ -12,7 +12,7 @@ import typer
 
 from evo.cli.folder import fresh_folder, newest
 from evo.cli.panels import PANELS, arrange
-from population import store
+from population import connection as opening
 from population.connection import connect
 from population.reading import pending
 from population.variant import Purpose
@@ -276,7 +276,7 @@ def test_the_cost_of_a_status_grows_no_faster_than_the_campaign(
         connection.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 1)
         return connection
 
-    monkeypatch.setattr(store, "connect", counted)
+    monkeypatch.setattr(opening, "connect", counted)
 
     def cost(variants: int) -> tuple[int, int]:
         """Lines of Python and steps of SQLite that a status takes."""
