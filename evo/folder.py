@@ -197,10 +197,20 @@ def _is_plain(path: Path) -> bool:
 
 def look_over(config: Config) -> None:
     """What can be said of data and seed at once. ConfigError or DataError when they cannot be used."""
+    check_seed(config)
+    check_data(config)
+
+
+def check_seed(config: Config) -> None:
+    """ConfigError when its static check refuses the seed."""
     source = config.train.read_text(encoding="utf-8")
     objection = check_source(source, source)
     if objection:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
+
+
+def check_data(config: Config) -> None:
+    """DataError when the text cannot be read, or is too little for a rung."""
     look_ahead(config.data, [(rung.context, rung.rows) for rung in config.rungs.values()])
 
 

@@ -74,6 +74,8 @@ class Plan:
     race_share: float = 0.0  # of the search's runs, for the leaders' race after it
     race_runs: int = 0  # what certification takes at most
     measured_variants: int = 0  # already done, when a campaign goes on
+    asks_before_ladder: bool = False  # nobody goes up without a person's word
+    warnings: Sequence[str] = ()  # what a person should know before it starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Forecast:
     llm_dollars: float | None
     measured: bool  # whether the seconds come from runs of this campaign
     by_rung: Mapping[str, float | None]
+    ladder_seconds: float | None  # after a person's word, beyond `seconds`; None: nobody is asked
+    warnings: tuple[str, ...]
 
 
 def forecast(plan: Plan) -> Forecast:
@@ -108,6 +112,9 @@ def forecast(plan: Plan) -> Forecast:
         first = run * math.ceil(plan.seed_runs / plan.slots) if not plan.measured_variants else 0.0
         race = plan.race_share * search
         seconds = first + search + race + _closing(plan, run)
+    climbing = _climbing(plan)
+    if seconds is not None and not plan.asks_before_ladder:
+        seconds += climbing
     return Forecast(
         slots=plan.slots,
         seconds_a_run=run,
@@ -124,6 +131,8 @@ def forecast(plan: Plan) -> Forecast:
         llm_dollars=plan.llm_dollars if plan.llm_operators else 0.0,
         measured=plan.rungs[0].measured_seconds is not None,
         by_rung={rung.name: rung.run_seconds for rung in plan.rungs},
+        ladder_seconds=climbing if plan.asks_before_ladder and climbing else None,
+        warnings=tuple(plan.warnings),
     )
 
 
@@ -193,6 +202,12 @@ def _runs_a_child(plan: Plan) -> float:
 
 
 def _closing(plan: Plan, run: float) -> float:
-    """Final comparison and graduation."""
-    seconds = run * math.ceil(2 * plan.final_blocks / plan.slots)
-    return seconds + sum(at * math.ceil(runs / plan.slots) for runs, at in _ladder_work(plan))
+    """Seconds of the final comparison, and of what comes before anybody goes up: builds, fresh runs."""
+    builds, fresh = _ladder_work(plan)[0::2], _ladder_work(plan)[1:2]
+    work = [(2 * plan.final_blocks, run), *builds, *fresh]
+    return sum(at * math.ceil(runs / plan.slots) for runs, at in work)
+
+
+def _climbing(plan: Plan) -> float:
+    """Seconds of whole runs above the proxy."""
+    return sum(at * math.ceil(runs / plan.slots) for runs, at in _ladder_work(plan)[3::2])

@@ -66,6 +66,8 @@ class Overview:
     certifies: bool  # whether the config in force asks for proof
     calibrates: bool  # only the seed is measured
     calibration: Calibration | Ladder | None  # what a calibration found
+    asked: Mapping[str, int]  # by kind: what people asked and nobody has taken yet
+    unprotected: str  # a warning where variants run without a sandbox, else ""
     imported: Imported | None  # whose numbers these are; None: measured here
 
 
@@ -85,7 +87,7 @@ def overview(
     attempts = [row.measurement for row in record.attempts]
     spent = record.spent
     used = {
-        "variants": spent.variants - 1,  # the seed is nobody's child
+        "variants": _measured_children(record),
         "seconds": record.seconds_spent,
         "llm_tokens": spent.tokens_in + spent.tokens_out,
         "llm_dollars": spent.dollars,
@@ -118,8 +120,16 @@ def overview(
         certifies=certifies,
         calibrates=calibrates,
         calibration=calibration,
+        asked=dict(Counter(one.kind for one in record.asked)),
+        unprotected=record.unprotected() if record.imported is None else "",
         imported=record.history(),
     )
+
+
+def _measured_children(record: Record) -> int:
+    """Children with a run at the proxy that was not lost: those that wait are proposals so far."""
+    seen = {run.order.variant_id for run in record.runs() if run.order.rung == record.proxy}
+    return len(seen - {record.seed_id})
 
 
 def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:

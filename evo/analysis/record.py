@@ -23,13 +23,18 @@ from population.reading import (
     spent,
     voided,
 )
-from population.records import Event, Measured, OpenRun, Proposed, Spent
+from population.records import Asked, Event, Measured, OpenRun, Proposed, Spent
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store, StoreError
 from population.variant import DERIVED, Measurement, Status
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
+WARNING = "warning"  # of the event that says so when variants run unprotected
 EVENTS_READ = 1000
+UNPROTECTED = (
+    "sandbox: none: what models and operators write runs with all your rights, unprotected "
+    "(docs/security.md)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Record:
     voided: Sequence[str]  # why runs do not count, one reason a run
     would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
     ladder: Ladder  # with what people asked that no campaign has taken yet
+    asked: Sequence[Asked]  # what people asked and no campaign has taken yet
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
     facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
 
@@ -64,7 +70,8 @@ class Record:
         if seed_id is None:
             raise StoreError(f"{store.path} holds no seed; it was never a campaign")
         ladder = Ladder.of(decisions(store, KINDS))
-        ladder.hear(pending(store))
+        asked = pending(store)
+        ladder.hear(asked)
         about = store.setting(IMPORT)
         return cls(
             config=config,
@@ -86,6 +93,7 @@ class Record:
                 for one in decisions(store, (WOULD_STOP,))
             },
             ladder=ladder,
+            asked=asked,
             imported=about,
             facts=facts_by_measurement(store) if about is not None else {},
         )
@@ -99,6 +107,12 @@ class Record:
     def proxy(self) -> str:
         """The first rung's name; "" before anything is known."""
         return self.rungs[0] if self.rungs else ""
+
+    def unprotected(self) -> str:
+        """A warning where this campaign's config runs variants without a sandbox, else ""."""
+        sandbox = self.config.get("sandbox")
+        mode = sandbox.get("mode") if isinstance(sandbox, Mapping) else sandbox
+        return UNPROTECTED if mode == "none" else ""
 
     def runs(self) -> list[Measurement]:
         """The measurements alone, lost ones left out."""

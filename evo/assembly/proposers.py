@@ -30,13 +30,32 @@ from operators.registry import (
 from population.store import StoreError
 
 
+def must_propose(config: Config) -> None:
+    """ConfigError when no operator of a config can work here, or when none of its budgets can be spent."""
+    asking = names_with_llm(config.operators)
+    answers = bool(asking) and config.llm is not None and _can_answer(config.llm)
+    weights = {name for name, weight in config.operators.items() if weight > 0}
+    if not answers and weights <= set(asking):
+        raise _in_want_of_a_model(config)
+    ends = config.budget.variants is not None or config.budget.seconds is not None
+    if not ends and not answers and not config.operators.get("agent"):
+        raise ConfigError(
+            "budget: no model is asked here, so its budget is never spent and the campaign would not end: "
+            "give budget.variants or budget.seconds"
+        )
+
+
+def _in_want_of_a_model(config: Config) -> ConfigError:
+    asking = ", ".join(names_with_llm(config.operators))
+    return ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
+
+
 def build_portfolio(config: Config, client: Ask | None, desk: Desk | None = None) -> Portfolio:
     """The operators of a config; without a model, those that need none."""
     settings = OperatorSettings(config.tune, desk)
     operators = build_operators(config.operators, None, settings, client)
     if not operators:
-        asking = ", ".join(names_with_llm(config.operators))
-        raise ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
+        raise _in_want_of_a_model(config)
     models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
     return Portfolio(operators, config.operators, config.portfolio, models, CONTROLS)
 

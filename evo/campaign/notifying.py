@@ -9,23 +9,36 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Collection, Mapping
+from email.header import Header
+from pathlib import Path
+from string import Template
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evo.campaign.board import Event
 
 KINDS = {"promotion": "promotion", "end": "stop", "failure": "failure"}  # event -> what is told
+NAMES = ("event", "campaign", "text", "at")  # what is told, and what a template may name
+JSON = {"Content-Type": "application/json"}
+MAX_DISCORD_CHARS = 2000  # more is refused there
 MOST_AT_ONCE = 8
 SHORTEST_SECRET = 6
 
 
 class NotifySettings(BaseModel):
-    """Whom to tell: a command that reads JSON from its standard input, a URL that JSON is posted to."""
+    """Whom to tell: a command that reads JSON from its standard input, a URL that a message is posted to.
+
+    `format`: what the server there reads. `template`: your own body instead, with $event, $campaign, $text
+    and $at in it; each is put in as it would stand between the quotes of a JSON string.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     command: tuple[str, ...] = ()
     url: str | None = None
+    format: Literal["json", "slack", "discord", "ntfy"] = "json"
+    template: str | None = None
     seconds: float = Field(default=10.0, gt=0, le=120, description="then it is given up")
 
     @field_validator("url")
@@ -34,6 +47,55 @@ class NotifySettings(BaseModel):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return url
+
+    @field_validator("template")
+    @classmethod
+    def _known_names(cls, template: str | None) -> str | None:
+        if template is not None:
+            try:
+                Template(template).substitute(dict.fromkeys(NAMES, ""))
+            except KeyError as error:
+                known = ", ".join(f"${name}" for name in NAMES)
+                raise ValueError(f"there is no ${error.args[0]}; known: {known}") from None
+            except ValueError:
+                raise ValueError("a lone $ is written $$") from None
+        return template
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> NotifySettings:
+        if (self.template is not None or self.format != "json") and self.url is None:
+            raise ValueError("format and template belong to a url")
+        if self.template is not None and self.format != "json":
+            raise ValueError("give a format or a template, not both")
+        return self
+
+    def message(self, told: Mapping[str, str | float]) -> tuple[bytes, dict[str, str]]:
+        """The body to post and its headers."""
+        line = f"{Path(str(told['campaign'])).name}: {told['event']}: {told['text']}"
+        if self.template is not None:
+            shown = {name: json.dumps(str(told[name]))[1:-1] for name in NAMES}
+            return Template(self.template).substitute(shown).encode(), JSON
+        if self.format == "ntfy":
+            title = f"{told['event']} in {Path(str(told['campaign'])).name}"
+            headers = {"Title": _header(title), "Content-Type": "text/plain; charset=utf-8"}
+            return str(told["text"]).encode(), headers
+        if self.format == "slack":
+            return json.dumps({"text": _as_read_by_slack(line)}).encode(), JSON
+        if self.format == "discord":
+            message = {"content": line[:MAX_DISCORD_CHARS], "allowed_mentions": {"parse": []}}
+            return json.dumps(message).encode(), JSON
+        return json.dumps(told).encode(), JSON
+
+
+def _as_read_by_slack(text: str) -> str:
+    """Text in which nothing is a link or calls a channel."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _header(text: str) -> str:
+    """Text as a header can carry it: on one line, other letters encoded (RFC 2047)."""
+    line = " ".join(text.split())
+    return line if line.isascii() else Header(line, "utf-8", maxlinelen=10_000).encode()
 
 
 class Notifier:
@@ -73,8 +135,7 @@ class Notifier:
         }
         self._threads = [one for one in self._threads if one.is_alive()]
         if len(self._threads) < MOST_AT_ONCE:
-            body = json.dumps(told).encode()
-            thread = threading.Thread(target=self._tell, args=(body,), daemon=True, name="notify")
+            thread = threading.Thread(target=self._tell, args=(told,), daemon=True, name="notify")
             self._threads.append(thread)
             thread.start()
 
@@ -84,11 +145,11 @@ class Notifier:
         for thread in self._threads:
             thread.join(max(end - time.monotonic(), 0.0))
 
-    def _tell(self, body: bytes) -> None:
+    def _tell(self, told: Mapping[str, str | float]) -> None:
         if self._settings.command:
-            self._run(body)
+            self._run(json.dumps(told).encode())
         if self._settings.url:
-            self._post(self._settings.url, body)
+            self._post(self._settings.url, *self._settings.message(told))
 
     def _run(self, body: bytes) -> None:
         try:
@@ -107,8 +168,8 @@ class Notifier:
         if done.returncode:
             self._complain(f"notify.command ended with exit code {done.returncode}")
 
-    def _post(self, url: str, body: bytes) -> None:
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    def _post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
+        request = urllib.request.Request(url, body, headers)
         try:
             with urllib.request.urlopen(request, timeout=self._settings.seconds):
                 pass

@@ -21,7 +21,9 @@ OURS_TABLE = "<!-- written by evo bench -->"  # a table that may be replaced by 
 
 @app.command(epilog="Example: evo bench configs/bench-quick.yaml; then open bench/bench-quick.html")
 def bench(
-    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/bench-quick.yaml.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A YAML file such as configs/bench-quick.yaml.")
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The folder for pages, tables and kept cells.")
     ] = Path("bench"),
@@ -30,7 +32,8 @@ def bench(
         typer.Option(min=1, help="Processes; by default one a core.", show_default=False),
     ] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key, e.g. --set seeds=5.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. seeds=5. Repeatable."),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a page or table that is not of `evo bench`.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from evo.analysis.record import Record
     from evo.campaign.certifying import CertificationSettings
     from evo.config import Config, RungSettings
+    from evo.evaluation.slots import Slot
 
 
 def plan_of(config: Config, record: Record | None = None) -> Plan:
@@ -45,7 +48,53 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         llm_tokens=config.budget.llm_tokens,
         llm_dollars=config.budget.llm_dollars,
         measured_variants=record.spent.variants - 1 if record is not None else 0,
+        asks_before_ladder=config.graduation.promotion == "manual",
+        warnings=warnings(config, slots),
     )
+
+
+def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
+    """What a person should know before it starts, each in a sentence."""
+    from evo.analysis.record import UNPROTECTED
+    from operators.registry import names_with_llm
+    from population.variant import Clock
+
+    found = [UNPROTECTED] if config.sandbox.mode == "none" else []
+    timed = any(rung.clock is Clock.SECONDS for rung in config.rung_settings())
+    if timed and slots[0].device == "cpu":
+        found.append(
+            f"clock: seconds, and no GPU can be used here: this would train on {len(slots)} CPU slots of one "
+            f"core each, at depth {next(iter(config.rungs.values())).depth}, and other load on them would "
+            "change the scores; for a machine without a GPU see configs/quickstart.yaml (clock: cpu_seconds)"
+        )
+    asks = names_with_llm(config.operators)
+    if config.llm is not None and not asks and not config.operators.get("agent"):
+        names = ", ".join(one.name for one in config.llm.endpoints)
+        found.append(
+            f"llm: no operator asks a model: {names} is never used (operators: llm_mutate: 1)"
+        )
+    limits = [
+        f"budget.{name}" for name in ("llm_tokens", "llm_dollars") if getattr(config.budget, name)
+    ]
+    if limits and config.llm is None and config.agent is None:
+        found.append(f"{', '.join(limits)}: limits nothing, there is no llm in the config")
+    return found
+
+
+def must_fit(disk_mb: float | None, where: Path) -> None:
+    """ConfigError when a campaign would need more disk than is free where its folder is to be."""
+    import psutil
+
+    from evo.config import ConfigError
+    from evo.terminal.numbers import megabytes
+
+    there = next(one for one in (where, *where.absolute().parents) if one.exists())
+    free = psutil.disk_usage(str(there)).free / (1 << 20)
+    if disk_mb is not None and disk_mb > free:
+        raise ConfigError(
+            f"{where}: about {megabytes(disk_mb)} are needed and {megabytes(free)} are free: lower "
+            "budget.variants, or give a folder on a larger disk with --dir"
+        )
 
 
 def _race_runs(settings: CertificationSettings) -> int:

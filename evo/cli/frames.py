@@ -49,6 +49,7 @@ class _Standing:
     best: Score | None = None
     seed: Score | None = None
     front_size: int = 0
+    measured: int = 0  # children
     waiting: frozenset[str] = frozenset()
     operators: tuple[OperatorFrame, ...] = ()
     gap: Gap | None = None
@@ -82,7 +83,7 @@ class Frames:
             name=self._name,
             phase=board.phase,
             seconds=self._parts.budget.spent().seconds,
-            limits=self._limits(),
+            limits=self._limits(standing.measured),
             slots=[self._slot(view) for view in views],
             best=standing.best,
             seed=standing.seed,
@@ -96,12 +97,12 @@ class Frames:
             way=standing.way,
         )
 
-    def _limits(self) -> list[Limit]:
+    def _limits(self, measured: int) -> list[Limit]:
         spent, limits = self._parts.budget.spent(), self._parts.budget.limits
         found = []
         if limits.variants is not None:
-            text = f"{spent.variants:,} of {limits.variants:,}"
-            found.append(Limit("variants", spent.variants, limits.variants, text))
+            text = f"{measured:,} of {limits.variants:,} measured, {spent.variants:,} proposed"
+            found.append(Limit("variants", measured, limits.variants, text))
         if limits.seconds is not None:
             text = f"{duration(spent.seconds)} of {duration(limits.seconds)}"
             found.append(Limit("time", spent.seconds, limits.seconds, text))
@@ -152,6 +153,7 @@ class Frames:
             best=self._score(front[0], beliefs) if front else None,
             seed=self._score(tally.seed_id, beliefs),
             front_size=len(front),
+            measured=len(screened - {tally.seed_id}),
             waiting=frozenset(self._family.births.keys() - screened),
             operators=tuple(self._operators(front)),
         )

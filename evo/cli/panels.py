@@ -7,7 +7,18 @@ import typer
 PANELS = {
     "Set up": ("init", "doctor", "import-autoresearch"),
     "Run": ("run", "stop", "resume", "graduate", "salvage"),
-    "Look": ("status", "top", "show", "diff", "tree", "history", "graduates", "report", "export"),
+    "Look": (
+        "status",
+        "log",
+        "top",
+        "show",
+        "diff",
+        "tree",
+        "history",
+        "graduates",
+        "report",
+        "export",
+    ),
     "Steer": ("idea", "note", "inject", "approve", "veto"),
     "Measure and compare": ("evaluate", "calibrate", "bench"),
 }

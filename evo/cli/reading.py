@@ -52,11 +52,18 @@ def evo(
         print("  evo doctor                      see whether this machine is fit for it")
         print("\nevo --help lists every command.")
         return
-    status(None, False)
+    status(None)
 
 
 @app.command(epilog="Example: evo status --json | jq .slot_busy_share")
-def status(directory: DirOption = None, as_json: JsonOption = False) -> None:
+def status(
+    directory: DirOption = None,
+    all_of_it: Annotated[
+        bool,
+        typer.Option("--all", help="Also prompts, duties, certainty, and operators as a table."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Where a campaign stands: budget, best beside the seed, front, operators, slots."""
     with opened(directory) as (folder, store):
         one = overview_of(folder, store)
@@ -65,7 +72,7 @@ def status(directory: DirOption = None, as_json: JsonOption = False) -> None:
         return
     from evo.terminal.status import status_screen
 
-    show(status_screen(one, next_command(one), at(folder)))
+    show(status_screen(one, next_command(one), at(folder), all_of_it))
 
 
 @app.command(epilog="Example: evo top -n 20")
@@ -141,7 +148,7 @@ def show_variant(
         said = dict(_on_the_ladder(record.ladder, variant_id))
         show_json({**known, "ladder": said, "measurements": runs, "log_tail": log, "source": text})
         return
-    from evo.terminal.prompts import call_line
+    from evo.terminal.prompts import by_whom, call_line
     from evo.terminal.status import variant_screen
     from evo.terminal.text import printable, short
 
@@ -153,7 +160,7 @@ def show_variant(
     rows += _on_the_ladder(record.ladder, variant_id)
     if made is not None:
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
-        rows[1:1] = [("made by", f"{made.operator}, {made.author} {made.model}".strip())]
+        rows[1:1] = [("made by", f"{made.operator}, {by_whom(made.author, made.model)}")]
         rows[2:2] = [("parents", parents or "none"), ("idea", made.idea or "none")]
         rows[4:4] = [("call", call_line(one)) for one in asked]
     remark_on(record)

@@ -72,7 +72,8 @@ def run(
     Ctrl-C once finishes the runs under way, twice ends now; `evo resume` goes on in either case.
     """
     from evo.analysis.forecast import forecast
-    from evo.cli.forecasting import plan_of
+    from evo.assembly.proposers import must_propose
+    from evo.cli.forecasting import must_fit, plan_of
     from evo.config import read_config
     from evo.folder import config_of, look_over, refuse_folder
     from evo.terminal.forecast import forecast_screen
@@ -81,13 +82,15 @@ def run(
     where = directory or fresh_folder(Path.cwd(), config.name)
     refuse_folder(where, config)
     look_over(config)
+    must_propose(config)
     expected = forecast(plan_of(config))
     if dry_run and as_json:
         show_json(expected)
-        return
     known = _calibrated(config)
-    if dry_run:
+    if dry_run and not as_json:
         show(forecast_screen(config.name, str(where), expected, time.time()), *known)
+    must_fit(expected.disk_mb, where)
+    if dry_run:
         return
     with new_campaign(config, directory, CAMPAIGNS) as folder:
         if not as_json:
@@ -173,7 +176,7 @@ def _follow(
     folder: Folder, configure: Callable[[], Config], search: bool, plain: bool, as_json: bool
 ) -> None:
     """Hold the folder, run its campaign in view, and close with what was found."""
-    from evo.analysis.record import START
+    from evo.analysis.record import START, WARNING, Record
     from evo.assembly.campaign import build_campaign
     from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, leave, say_line
@@ -187,6 +190,10 @@ def _follow(
         slots = campaign.parts.slots.size
         with folder.open_store() as store:
             store.add_event(START, f"taken up with {slots} slots")
+            if warning := Record.of(store).unprotected():
+                store.add_event(WARNING, warning)
+                say_line(warning, as_json)
+                campaign.parts.board.tell(WARNING, warning)
         live = sys.stdout.isatty() and not plain and not as_json
         plan = plan_of(config)
         if not search:
@@ -215,7 +222,18 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
     names = [one.name for one in record.objectives]
     commands = _next(folder, findings, ending, config.budget.variants)
     where = at(folder.path)
-    show(closing_screen(config.name, ending.reason, findings, names, commands, where, climb))
+    show(
+        closing_screen(
+            config.name,
+            ending.reason,
+            findings,
+            names,
+            commands,
+            where,
+            climb,
+            record.unprotected(),
+        )
+    )
 
 
 def _next(

@@ -63,7 +63,9 @@ def facts_of(sandbox: Sandbox, outcome: dict[str, bool]) -> dict[str, str]:
     facts |= {"pids": _pids(sandbox), "memory": _memory(), "cpu": _cpu(sandbox, outcome)}
     user = {}
     if os.getuid() == 0 and not sandbox.drops:
-        user = {"user": "root: python, data or workspace cannot be reached by another user"}
+        user = {
+            "user": "none: roles run as root, for no other user can reach python, data or workspace"
+        }
     elif sandbox.drops:
         user = {"user": "unprivileged, one for each role"}
     return {"sandbox": sandbox.name, **facts, **user}

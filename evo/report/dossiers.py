@@ -15,6 +15,7 @@ from typing import Any
 from evo.analysis.ranking import Ranked
 from evo.analysis.record import Record
 from evo.terminal.numbers import duration, plus_minus, value
+from evo.terminal.prompts import by_whom
 from operators.source.compare import Steps, unified_diff
 from population.records import Measured, Proposed
 from population.store import Store
@@ -75,7 +76,7 @@ def _birth(made: Proposed, seed_id: str) -> dict[str, Any]:
         "id": made.variant_id,
         "number": made.number,
         "operator": made.operator,
-        "author": " ".join(filter(None, (made.author, made.model))),
+        "author": by_whom(made.author, made.model),
         "idea": "the seed" if made.variant_id == seed_id else made.idea,
         "parents": [[one.variant_id, one.role] for one in made.parents],
     }

@@ -8,6 +8,7 @@ from evo.analysis.climb import climb
 from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.ladder import Terms
 from evo.analysis.ranking import Ranked
+from evo.evaluation.facts import NAMES
 from evo.report.fronts import fronts
 from evo.report.ladder import ladders
 from evo.report.lineage import Marked, lineage
@@ -179,7 +180,7 @@ def operators_section(told: Told) -> Section | None:
 
 def _prompts(told: Told) -> tuple[Table, ...]:
     """What models were asked; nothing where none was."""
-    columns = ("asked by", "calls", "tokens in", "tokens out", "prompts by part, tokens")
+    columns = ("asked by", "calls", "tokens in", "tokens out", "prompts by part")
     rows = [
         (
             one.operator,
@@ -246,7 +247,9 @@ def sandbox_section(told: Told) -> Section | None:
     if not found:
         return None
     held, _ = found[0]
-    shown = [(name, text) for name, text in held.items() if "digest" not in name]
+    on_gpu = any(row.measurement.device != "cpu" for row in told.record.attempts)
+    promises = [one for one in ("sandbox", "user", *NAMES) if one != "gpu" or on_gpu]
+    shown = [(name, held[name]) for name in promises if name in held]
     lines = [f"As recorded with the runs ({count(sum(runs for _, runs in found), 'run')})."]
     return Section("sandbox", "Sandbox", lines, tables=(Table(("promise", "held by"), shown),))
 

@@ -30,16 +30,18 @@ def closing_screen(
     commands: Sequence[str],
     where: str = "",
     climb: Climb | None = None,
+    warning: str = "",
 ) -> RenderableType:
     """Everything a person wants to know at the end; `where`: " --dir FOLDER" for commands to type.
 
-    climb: what the ladder showed, where somebody went up.
+    climb: what the ladder showed, where somebody went up. warning: what to know of how it ran.
     """
     parts: list[RenderableType] = [
         Text(),
         Rule(Text(plain(name), "bold"), style=FAINT, align="left"),
         words(placed(reason, where), FAINT),
     ]
+    parts += [words(warning, "red")] if warning else []
     parts += _section("What was found", [_coloured(findings), *_way(findings)])
     parts += _section("How sure that is", _lines(sentences.certainty(findings)))
     if findings.front:

@@ -12,6 +12,8 @@ from evo.terminal.numbers import count, duration, megabytes
 from evo.terminal.tables import FAINT, pairs
 from evo.terminal.text import plain
 
+MAX_DATED_SECONDS = 1000 * 365.25 * 86400  # a date beyond it says nothing
+
 
 def forecast_screen(name: str, where: str, one: Forecast, now: float) -> RenderableType:
     """What is about to happen; `now` in seconds since the epoch."""
@@ -31,7 +33,8 @@ def forecast_screen(name: str, where: str, one: Forecast, now: float) -> Rendera
         ),
         ("disk", f"about {megabytes(one.disk_mb)}" if one.disk_mb is not None else "–"),
         ("language model", _model(one)),
-        ("expected end", _end(one, now)),
+        ("expected end", end_in_words(one, now)),
+        *(("", Text(plain(warning), "red")) for warning in one.warnings),
     ]
     return Group(Text.assemble((plain(name), "bold"), ("  forecast", FAINT)), pairs(rows))
 
@@ -47,6 +50,8 @@ def _seconds(one: Forecast) -> str:
 
 
 def _children(one: Forecast) -> str:
+    if one.children == 0:
+        return f"none: only the seed is measured; {count(one.runs or 0, 'run')}"
     if one.children is None or one.runs is None:
         return "until the language model's budget is spent"
     ends = {"variants": "", "seconds": ", the time limit"}.get(one.ends_by, "")
@@ -64,8 +69,21 @@ def _model(one: Forecast) -> str:
     return f"{', '.join(map(plain, one.llm_operators))}: {tokens}, {dollars}"
 
 
-def _end(one: Forecast, now: float) -> str:
+def end_in_words(one: Forecast, now: float) -> str:
+    """When it ends, and what still comes after a person's word; `now` in seconds since the epoch."""
     if one.seconds is None:
         return "–"
-    day = "%H:%M" if one.seconds < 12 * 3600 else "%a %d %b %H:%M"
-    return f"in about {duration(one.seconds)}, at {time.strftime(day, time.localtime(now + one.seconds))}"
+    told = f"in about {duration(one.seconds)}{_at(now, one.seconds)}"
+    if one.ladder_seconds is None:
+        return told
+    climbing = duration(one.ladder_seconds)
+    return f"{told}; then it waits for your `evo approve`, and what goes up takes up to {climbing} more"
+
+
+def _at(now: float, seconds: float) -> str:
+    """When that is: the day from half a day on, the year from half a year on."""
+    if seconds > MAX_DATED_SECONDS:
+        return ""
+    day = "%a %d %b %Y %H:%M" if seconds > 183 * 86400 else "%a %d %b %H:%M"
+    day = "%H:%M" if seconds < 12 * 3600 else day
+    return f", at {time.strftime(day, time.localtime(now + seconds))}"

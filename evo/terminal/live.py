@@ -17,7 +17,14 @@ from evo.terminal.text import plain, words
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
 BAR_WIDTH, CURVE_WIDTH, EVENTS = 22, 20, 6
-LOUD = {"error": BAD, "waiting": "yellow", "request": ACCENT, "budget": ACCENT, "end": ACCENT}
+LOUD = {
+    "error": BAD,
+    "warning": BAD,
+    "waiting": "yellow",
+    "request": ACCENT,
+    "budget": ACCENT,
+    "end": ACCENT,
+}
 
 
 def draw(frame: Frame) -> RenderableType:
@@ -77,7 +84,7 @@ def _meter(part: float, width: int = BAR_WIDTH, style: str = ACCENT) -> Text:
 
 
 def _slots(slots: Sequence[SlotFrame]) -> RenderableType:
-    grid = _grid(12, 8, 20, BAR_WIDTH // 2, 5, CURVE_WIDTH, 6)
+    grid = _grid(12, 8, 20, BAR_WIDTH // 2, 5, CURVE_WIDTH, 11)
     for slot in slots:
         grid.add_row(*_slot(slot))
     return grid
@@ -94,7 +101,7 @@ def _slot(slot: SlotFrame) -> tuple[RenderableType, ...]:
         _training(slot.progress),
         Text(clock(slot.seconds), FAINT, justify="right"),
         Text(sparkline(slot.losses, CURVE_WIDTH), ACCENT),
-        Text(f"{finite[-1]:.3f}" if finite else "", justify="right"),
+        Text(f"{finite[-1]:.3f} nats" if finite else "", justify="right"),
     )
 
 

@@ -12,7 +12,7 @@ BETTER_WORSE: Ways = ("better", "worse")
 
 
 def duration(seconds: float | None) -> str:
-    """45 s, 12 min, 3 h 20 min, 2 d 4 h; a dash when not known."""
+    """45 s, 12 min, 3 h 20 min, 2 d 4 h, 3 years; a dash when not known."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 10:
@@ -25,7 +25,8 @@ def duration(seconds: float | None) -> str:
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
         return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
-    return f"{hours // 24} d {hours % 24} h"
+    days = hours // 24
+    return f"{days} d {hours % 24} h" if days < 730 else f"{days / 365.25:,.0f} years"
 
 
 def clock(seconds: float) -> str:
@@ -85,10 +86,14 @@ def share(number: float | None) -> str:
 
 
 def megabytes(number: float | None) -> str:
-    """MB or GB."""
+    """MB, GB or TB."""
     if number is None:
         return "–"
-    return f"{number / 1024:.1f} GB" if number >= 1024 else f"{number:.0f} MB"
+    for unit in ("MB", "GB"):
+        if number < 1024:
+            return f"{number:.0f} MB" if unit == "MB" else f"{number:.1f} GB"
+        number /= 1024
+    return f"{number:,.1f} TB"
 
 
 def count(number: int, one: str, many: str = "") -> str:

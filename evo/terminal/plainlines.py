@@ -13,6 +13,11 @@ def event_line(at: float, text: str) -> str:
     return f"{time.strftime('%H:%M:%S', time.localtime(at))}  {plain(text)}"
 
 
+def dated_line(at: float, text: str) -> str:
+    """The same with its day, for what is read later."""
+    return f"{time.strftime('%Y-%m-%d', time.localtime(at))} {event_line(at, text)}"
+
+
 def write_line(out: TextIO, at: float, text: str) -> None:
     """Write one event at once, whoever reads along. A closed pipe is no reason to stop a campaign."""
     try:

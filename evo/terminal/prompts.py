@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from evo.analysis.prompts import Prompts
-from evo.terminal.numbers import count, duration
+from evo.terminal.numbers import count, duration, share
 from evo.terminal.text import plain
 from population.records import Called
 
@@ -21,12 +21,18 @@ def call_line(one: Called) -> str:
     price = "price unknown" if one.dollars is None else f"{one.dollars:.3g} dollars"
     told = f"{one.tokens_in:,} tokens in, {one.tokens_out:,} out, {price}, {duration(one.seconds)}"
     ended = "" if one.outcome == "ok" else f"; {one.outcome}"
-    return f"{one.endpoint}: {told}; {parts_in_words(one.parts)}{ended}"
+    return f"{by_whom(one.endpoint, one.model)}: {told}; {parts_in_words(one.parts)}{ended}"
 
 
 def parts_in_words(parts: Mapping[str, int]) -> str:
-    """About how many tokens each part of a prompt had, the largest first."""
-    if not parts:
+    """The share that each part of a prompt had, by estimate, the largest first: what is billed is counted."""
+    whole = sum(parts.values())
+    if not whole:
         return "parts not told"
     largest_first = sorted(parts.items(), key=lambda item: -item[1])
-    return "about " + ", ".join(f"{name} {tokens:,}" for name, tokens in largest_first)
+    return ", ".join(f"{name} {share(tokens / whole)}" for name, tokens in largest_first)
+
+
+def by_whom(*names: str) -> str:
+    """Author and model, or endpoint and model, once where they are called alike."""
+    return " ".join(dict.fromkeys(plain(name) for name in names if name))

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evo.analysis.drifting import HostDrift
 from evo.analysis.overview import Overview, Used
-from evo.analysis.ranking import Ranked
+from evo.analysis.ranking import Earning, Ranked
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
 from evo.terminal.numbers import bar, count, duration, plus_minus, share
@@ -19,20 +19,29 @@ from evo.terminal.tables import FAINT, earnings_table, pairs
 from evo.terminal.text import placed, plain, short, words
 
 METER = 20
+MAX_TOLD, MAX_OPERATORS = 2, 8  # sentences and operators on the short screen
 
 
-def status_screen(one: Overview, command: str, where: str = "") -> RenderableType:
-    """The whole status, and the next useful command; `where`: " --dir FOLDER" for commands to type."""
+def status_screen(
+    one: Overview, command: str, where: str = "", all_of_it: bool = False
+) -> RenderableType:
+    """The status on one screen, and the next useful command; `where`: " --dir FOLDER" for commands to type.
+
+    `all_of_it`: with what the slots did, what prompts were made of, how sure all that is, and the operators.
+    """
     running = f"run by process {one.running}" if one.running is not None else "not running"
     head = Text.assemble(
         (plain(one.name), "bold"),
         ("  " + placed(plain(one.phase), where), "cyan"),
         (f"  {running}", FAINT),
     )
-    parts: list[RenderableType] = [head, Text(), pairs(_budget(one) + _rows(one))]
+    parts: list[RenderableType] = [head, Text(), pairs(_budget(one) + _rows(one, all_of_it))]
     told = told_lines(one)
+    if not (all_of_it or one.imported or one.calibrates):
+        told = told[:MAX_TOLD]
     parts += [Text(), *(words(line) for line in told)]
-    if one.operators and one.imported is None:  # those of an import earned nothing here
+    # those of an import earned nothing here
+    if all_of_it and one.operators and one.imported is None:
         parts += [Text(), earnings_table(one.operators)]
     parts += [Text(), Text.assemble(("next  ", FAINT), (command, "cyan"))]
     return Group(*parts)
@@ -67,7 +76,7 @@ def _meter(name: str, used: Used) -> Text:
     return text.append(f"{used.used:{digits}} of {limit:{digits}}")
 
 
-def _rows(one: Overview) -> list[tuple[str, Text | str]]:
+def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
     metric = one.findings.objective
     if one.imported is not None:
         return _imported_rows(one)
@@ -76,34 +85,64 @@ def _rows(one: Overview) -> list[tuple[str, Text | str]]:
         spent += f", {one.spent.tokens_in + one.spent.tokens_out:,} tokens, {one.spent.dollars:.2f} dollars"
         if one.spent.price_unknown:
             spent += f" and {count(one.spent.price_unknown, 'call')} of unknown price"
+    outside = [host for host in one.drift if host.outside or all_of_it]
     return [
+        *([("sandbox", Text(one.unprotected, "red"))] if one.unprotected else []),
         ("runs", _counts(one.measurements)),
-        *(_search(one) if not one.calibrates else [("seed", _believed(one.seed, metric))]),
-        (
-            "slots did",
-            ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties) or "–",
+        *(
+            _search(one, all_of_it)
+            if not one.calibrates
+            else [("seed", _believed(one.seed, metric))]
         ),
-        *([("voided", sentences.voided(one.voided))] if one.voided else []),
-        *([("early stopping", early)] if (early := sentences.early(one.early_stopping)) else []),
-        *(("drift", _drift(metric, host)) for host in one.drift),
+        *(("drift", _drift(metric, host)) for host in outside),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
-        ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
         ("spent", spent),
-        *(("prompts", prompts_line(asked)) for asked in one.prompts),
+        *(_details(one) if all_of_it else []),
         ("folder", plain(one.folder)),
     ]
 
 
-def _search(one: Overview) -> list[tuple[str, Text | str]]:
+def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
     """What came of the search so far."""
     metric = one.findings.objective
     return [
         ("proposals", _counts(one.proposals)),
+        *([("operators", _operators(one.operators))] if one.operators and not all_of_it else []),
+        *([("asked", _asked(one))] if one.asked else []),
         ("seed", _believed(one.seed, metric)),
         ("best", _believed(one.best, metric)),
         ("front", count(one.front_size, "variant")),
         *_ladder(one),
     ]
+
+
+def _details(one: Overview) -> list[tuple[str, Text | str]]:
+    """What is looked up, not watched."""
+    early = sentences.early(one.early_stopping)
+    did = ", ".join(f"{duty.purpose} {share(duty.share)}" for duty in one.duties)
+    return [
+        ("slots did", did or "–"),
+        *([("voided", sentences.voided(one.voided))] if one.voided else []),
+        *([("early stopping", early)] if early else []),
+        ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
+        *(("prompts", prompts_line(asked)) for asked in one.prompts),
+    ]
+
+
+def _operators(earned: Sequence[Earning]) -> Text:
+    """How many children each has had measured, and how many beat a parent."""
+    told = [
+        f"{plain(one.operator)} {one.better} of {one.measured}" for one in earned[:MAX_OPERATORS]
+    ]
+    more = f", {len(earned) - MAX_OPERATORS} more" if len(earned) > MAX_OPERATORS else ""
+    return Text(", ".join(told) + more).append("  beat a parent; --all shows more", FAINT)
+
+
+def _asked(one: Overview) -> str:
+    """What people asked and no campaign has taken yet."""
+    told = ", ".join(count(number, plain(kind)) for kind, number in one.asked.items())
+    waits = "the next `evo resume`" if one.running is None else f"process {one.running}"
+    return f"{told}: waiting for {waits}"
 
 
 def _imported_rows(one: Overview) -> list[tuple[str, Text | str]]:

@@ -11,7 +11,7 @@ from population.store import Store
 
 
 def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:
-    """The last `limit` events with an id above `after`, oldest first."""
+    """The last `limit` events with an id above `after` (-1: all of them), oldest first."""
     sql = "SELECT id, kind, text, created FROM events WHERE id > ? ORDER BY id DESC LIMIT ?"
     return [Event(*row) for row in reversed(store.query(sql, [after, limit]))]
 

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 import threading
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from evo.campaign.board import Event
 from evo.campaign.budget import BudgetSettings
@@ -88,13 +90,15 @@ def test_a_command_that_takes_its_time_holds_nothing_up(tmp_path):
     assert not said and (tmp_path / "done").exists()
 
 
-def test_a_webhook_gets_json_and_its_faults_are_events():
-    got: list[bytes] = []
+@pytest.fixture
+def posted():
+    """A real server that keeps what is posted to it: (url, requests, the status it answers)."""
+    got: list[tuple[Message, bytes]] = []
     status = [200]
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            got.append(self.rfile.read(int(self.headers["content-length"])))
+            got.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
             self.send_response(status[0])
             self.end_headers()
 
@@ -104,20 +108,86 @@ def test_a_webhook_gets_json_and_its_faults_are_events():
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    said: list[str] = []
-    one = notifier(said, url=f"http://127.0.0.1:{server.server_address[1]}/hook", seconds=60)
-    one.hear(Event("failure", "StoreError: gone", 1.0))
-    one.close()
-    assert json.loads(got[0])["event"] == "failure" and not said
-    status[0] = 500
-    one.hear(Event("end", "done", 1.0))
-    one.close()
+    yield f"http://127.0.0.1:{server.server_address[1]}/hook", got, status
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_webhook_gets_json_and_its_faults_are_events(posted):
+    url, got, status = posted
+    said: list[str] = []
+    one = notifier(said, url=url, seconds=60)
+    one.hear(Event("failure", "StoreError: gone", 1.0))
+    one.close()
+    assert json.loads(got[0][1])["event"] == "failure" and not said
+    status[0] = 500
     one.hear(Event("end", "done", 1.0))
     one.close()
-    assert len(got) == 2 and [text.split(":")[0] for text in said] == ["notify.url failed"] * 2
+    assert len(got) == 2 and [text.split(":")[0] for text in said] == ["notify.url failed"]
+    closed = notifier(said, url="http://127.0.0.1:9/hook", seconds=60)
+    closed.hear(Event("end", "done", 1.0))
+    closed.close()
+    assert [text.split(":")[0] for text in said] == ["notify.url failed"] * 2
+
+
+NEWS = Event("end", 'budget "spent" <!channel> at 3 & more: é', 1.0)
+
+
+def told_to(posted, **settings):
+    url, got, _ = posted
+    said: list[str] = []
+    one = notifier(said, url=url, seconds=60, **settings)
+    one.hear(NEWS)
+    one.close()
+    assert not said
+    return got[-1]
+
+
+def test_slack_reads_text_in_which_nothing_calls_a_channel(posted):
+    headers, body = told_to(posted, format="slack")
+    (key,), text = json.loads(body), json.loads(body)["text"]
+    assert (key, headers["content-type"]) == ("text", "application/json")
+    assert 'stop: budget "spent" &lt;!channel&gt; at 3 &amp; more: é' in text
+
+
+def test_discord_reads_content_of_a_length_that_it_takes(posted):
+    _, body = told_to(posted, format="discord")
+    message = json.loads(body)
+    assert NEWS.text in message["content"] and message["allowed_mentions"] == {"parse": []}
+    url, got, _ = posted
+    one = notifier([], url=url, seconds=60, format="discord")
+    one.hear(Event("end", "x" * 5000, 1.0))
+    one.close()
+    assert len(json.loads(got[-1][1])["content"]) == 2000
+
+
+def test_ntfy_reads_a_plain_body_and_a_title(posted):
+    headers, body = told_to(posted, format="ntfy")
+    assert body.decode() == NEWS.text
+    assert headers["title"].startswith("stop in ") and headers["title"].isascii()
+    assert headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_template_of_your_own_is_filled_in_and_stays_json(posted):
+    template = '{"body": "$event|$text|$at", "price": "$$5"}'
+    _, body = told_to(posted, template=template)
+    assert json.loads(body) == {"body": f"stop|{NEWS.text}|1.0", "price": "$5"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"url": "http://x", "template": "$nmae"}, r"there is no \$nmae; known: \$event"),
+        ({"url": "http://x", "template": "5 $"}, r"a lone \$ is written"),
+        ({"url": "http://x", "format": "slak"}, "'slack'"),
+        ({"format": "slack"}, "belong to a url"),
+        ({"url": "http://x", "format": "slack", "template": "x"}, "not both"),
+    ],
+)
+def test_a_format_that_cannot_be_meant_is_refused(settings, told):
+    with pytest.raises(ValidationError, match=told):
+        NotifySettings(**settings)
 
 
 def test_wrong_settings_name_their_key(tmp_path):

@@ -10,7 +10,7 @@ from evo.analysis.findings import find
 from evo.analysis.record import Record
 from evo.terminal.closing import closing_screen
 from population.reading import source_of
-from population.variant import Purpose
+from population.variant import LlmCall, Purpose
 from tests.analysis.built import SEED, Built
 from tests.terminal.test_screens import shown, unwrapped
 
@@ -68,3 +68,25 @@ def test_the_closing_screen_folds_a_long_front(wide: Built) -> None:
     text = shown(screen)
     assert text.count("candidate") == 12
     assert "… 3 more: `evo top -n 15 --dir x` shows all" in unwrapped(text)
+
+
+def test_the_status_fits_a_screen_and_shows_the_rest_when_asked(evo: Evo, wide: Built) -> None:
+    for operator in ("tune", "merge", "revert", "llm_mutate", "llm_crossover", "hybrid"):
+        child = wide.child(SEED + f"# {operator}\n", wide.seed, operator)
+        wide.run(child, 2.6)
+        call = LlmCall("b", "b", "p", "r", 900, 10, 0.1, 1.0, "ok", 1, {"sources": 800})
+        wide.store.add_llm_call(call)
+    wide.store.add_request("idea", {"text": "x"}, "ada")
+    wide.store.add_request("idea", {"text": "y"}, "ada")
+    wide.store.add_request("inject", {"source": ""}, "ada")
+    lines = evo("status", columns=80).out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    assert "2 ideas, 1 inject: waiting for the next `evo resume`" in text
+    assert "prompts" not in text and "sources 100 %" in evo("status", "--all").out
+    assert evo("status", "--json").json()["asked"] == {"idea": 2, "inject": 1}
+
+
+def test_the_budget_of_variants_counts_children_that_were_measured(evo: Evo, wide: Built) -> None:
+    wide.child(SEED + "# not measured yet\n", wide.seed)
+    assert evo("status", "--json").json()["budget"]["variants"]["used"] == 17

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evo.analysis.prompts import CUT_OFF, NOTES, prompts
+from evo.terminal.prompts import by_whom
 from population.fingerprint import fingerprint
 from population.reading import calls
 from population.variant import (
@@ -68,8 +69,8 @@ def test_each_operator_is_told_with_what_went_to_which_part(built: Built) -> Non
 
 
 def test_status_tells_prompts_by_operator_and_part(built: Built, evo: Evo) -> None:
-    out = " ".join(evo("status").out.split())
-    told = "llm_mutate: 2 calls, 900 tokens in, 100 out; about sources 1,000, brief 400, tried 200"
+    out = " ".join(evo("status", "--all").out.split())
+    told = "llm_mutate: 2 calls, 900 tokens in, 100 out; sources 61 %, brief 24 %, tried 12 %"
     assert told in out and "research notes: 1 call, 90 tokens in" in out
     (first, *_) = evo("status", "--json").json()["prompts"]
     assert first["parts"] == {"sources": 1000, "brief": 400, "tried": 200, "again": 40}
@@ -78,9 +79,9 @@ def test_status_tells_prompts_by_operator_and_part(built: Built, evo: Evo) -> No
 def test_show_tells_each_call_of_a_child_that_a_model_made(built: Built, evo: Evo) -> None:
     child = variant_id(SEED + "x = 1\n")
     out = " ".join(evo("show", child[:8]).out.split())
-    assert "call mine: 0 tokens in, 0 out, 0.002 dollars, 3.0 s; about sources 500" in out
-    assert "tried 100; HTTP 500" in out
-    assert "call mine: 900 tokens in, 100 out, price unknown, 5.0 s" in out
+    assert "call mine m-1: 0 tokens in, 0 out, 0.002 dollars, 3.0 s; sources" in out
+    assert "; HTTP 500" in out
+    assert "call mine m-1: 900 tokens in, 100 out, price unknown, 5.0 s" in out
     told = evo("show", child[:8], "--json").json()["calls"]
     assert [one["outcome"] for one in told] == ["HTTP 500", "ok"]
     assert told[1]["parts"]["again"] == 40 and "prompt" not in told[1]
@@ -92,10 +93,18 @@ def test_where_no_model_was_asked_nothing_is_told_of_prompts(tmp_path: Path, evo
         "call" not in evo("show", "best").out
         and evo("show", "best", "--json").json()["calls"] == []
     )
-    assert "prompts" not in evo("status").out and evo("status", "--json").json()["prompts"] == []
+    assert (
+        "prompts" not in evo("status", "--all").out
+        and evo("status", "--json").json()["prompts"] == []
+    )
 
 
 def test_the_report_tells_what_models_were_asked(built: Built, evo: Evo, tmp_path: Path) -> None:
     assert evo("report", "-o", "report.html").code == 0
     page = (tmp_path / "report.html").read_text()
-    assert "asked by" in page and "about sources 1,000, brief 400, tried 200, again 40" in page
+    assert "asked by" in page and "sources 61 %, brief 24 %, tried 12 %, again 2 %" in page
+
+
+def test_a_model_called_like_its_endpoint_is_named_once() -> None:
+    assert by_whom("bridge", "bridge") == "bridge"
+    assert by_whom("mine", "m-1") == "mine m-1" and by_whom("evotrain", "") == "evotrain"

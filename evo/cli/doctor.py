@@ -1,0 +1,270 @@
+"""`evo doctor`: whether this machine is fit, alone or for a config."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import JsonOption, app, show, show_json
+
+if TYPE_CHECKING:
+    from evo.config import Config
+    from operators.llm.settings import Endpoint
+
+NEEDS_PYTHON = (3, 11)
+REACH_SECONDS = 5.0
+MAX_REPLY_BYTES = 4_000_000
+ANSWERS = "answers"
+PROMISE = "sandbox."  # before the name of what it holds
+DEFAULT_SERVER = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look at the machine. `ok` is None where there is nothing to be right or wrong."""
+
+    name: str
+    ok: bool | None
+    text: str
+
+
+@app.command(epilog="Example: evo doctor configs/gpu.yaml")
+def doctor(
+    config_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]", help="A campaign file: its seed, data, rungs, models, slots, disk."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Whether this machine is fit, alone or for a config: python, torch, devices, sandbox, data, models, disk.
+
+    A model's server is asked once, for its list of models, for five seconds at most. Exit code 1: something
+    is wrong.
+    """
+    looks: list[Callable[[], list[Check]]] = [_python, _torch, _devices, _sandbox]
+    looks += [_data, _endpoint] if config_file is None else [lambda: _for_config(config_file)]
+    checks = [check for look in looks for check in look()]
+    if as_json:
+        show_json({"ok": all(check.ok is not False for check in checks), "checks": checks})
+    else:
+        from rich.text import Text
+
+        from evo.terminal.tables import pairs
+        from evo.terminal.text import plain
+
+        marks = {
+            True: ("ok    ", "green"),
+            False: ("wrong ", "red"),
+            None: ("–     ", "bright_black"),
+        }
+        rows = [(_shown(one), Text.assemble(marks[one.ok], plain(one.text))) for one in checks]
+        show(pairs(rows))
+    if any(check.ok is False for check in checks):
+        raise typer.Exit(1)
+
+
+def _shown(one: Check) -> str:
+    """What belongs to the sandbox stands below it."""
+    return f"  {one.name.removeprefix(PROMISE)}" if one.name.startswith(PROMISE) else one.name
+
+
+def _python() -> list[Check]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return [Check("python", sys.version_info[:2] >= NEEDS_PYTHON, f"{found}, needed 3.11 or later")]
+
+
+def _torch() -> list[Check]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return [Check("torch", True, version("torch"))]
+    except PackageNotFoundError:
+        return [Check("torch", False, "not installed: pip install torch")]
+
+
+def _devices() -> list[Check]:
+    from evo.evaluation.slots import find_slots
+
+    slots = find_slots("auto")
+    kind = "GPU" if slots[0].device != "cpu" else "core, no GPU"
+    names = ", ".join(slot.name for slot in slots)
+    return [Check("devices", True, f"{len(slots)} slots, one a {kind}: {names}")]
+
+
+def _sandbox() -> list[Check]:
+    from evo.evaluation.probe import probe
+
+    found = probe()
+    if found.denied:
+        return [Check("sandbox", False, found.denied)]
+    facts = [
+        Check(f"{PROMISE}{name}", None if how.startswith("none") else True, how)
+        for name, how in found.facts.items()
+        if name != "sandbox"
+    ]
+    return [Check("sandbox", True, f"in force, {found.binary}"), *facts]
+
+
+def _data() -> list[Check]:
+    from evo.evaluation.documents import DataError, DataSettings, read_text
+
+    try:
+        text = read_text(DataSettings())
+    except DataError as error:
+        return [Check("data", False, str(error))]
+    return [
+        Check("data", True, f"embedded corpus, {len(text.documents)} documents, checksum holds")
+    ]
+
+
+def _endpoint() -> list[Check]:
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    address = os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_SERVER
+    if not key:
+        return [
+            Check("LLM", None, "OPENAI_API_KEY is not set: operators that need no model are used")
+        ]
+    answer, _ = _ask(address, key)
+    text = f"{address} {answer}".replace(key, "…")
+    return [Check("LLM", answer == ANSWERS, text)]
+
+
+def _ask(address: str, key: str) -> tuple[str, list[str]]:
+    """Ask a server for its list of models, once: what it says, never the key, and the names it lists."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    if not address.startswith(("http://", "https://")):
+        return "is not an http address", []
+    asked = urllib.request.Request(
+        f"{address.rstrip('/')}/models", headers={"Authorization": f"Bearer {key}"}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=REACH_SECONDS) as reply:
+            told = ANSWERS if reply.status == 200 else f"answers with status {reply.status}"
+            return told, _models(reply.read(MAX_REPLY_BYTES))
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code in (401, 403):
+                return f"refuses the key (status {error.code})", []
+            return (ANSWERS if error.code == 404 else f"answers with status {error.code}"), []
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        return f"cannot be reached: {error}", []
+
+
+def _models(body: bytes) -> list[str]:
+    """The names in a list of models; [] for anything else."""
+    try:
+        listed = json.loads(body)["data"]
+        return [str(one["id"]) for one in listed]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+# -- for a config ------------------------------------------------------------------------------------
+
+
+def _for_config(file: Path) -> list[Check]:
+    """Whether a config can run here, a check for each of its parts."""
+    from evo.cli.folder import fresh_folder
+    from evo.cli.forecasting import must_fit
+    from evo.config import ConfigError, read_config
+
+    try:
+        config = read_config(file)
+    except ConfigError as error:
+        return [Check("config", False, line) for line in str(error).splitlines()]
+    checks = [Check("config", True, f"{file}: {config.name}"), *_of_folder(config)]
+    checks += [_model(one, config) for one in (config.llm.endpoints if config.llm else ())]
+    checks += _slots(config)
+    if checks[-1].ok is False:
+        return checks
+    from evo.analysis.forecast import forecast
+    from evo.analysis.record import UNPROTECTED
+    from evo.cli.forecasting import plan_of
+    from evo.terminal.forecast import end_in_words
+    from evo.terminal.numbers import megabytes
+
+    expected = forecast(plan_of(config))
+    where = fresh_folder(Path.cwd(), config.name)
+    need = (
+        "not known" if expected.disk_mb is None else f"about {megabytes(expected.disk_mb)} needed"
+    )
+    checks.append(
+        _tried("disk", f"{need} at {where.parent}", lambda: must_fit(expected.disk_mb, where))
+    )
+    for warning in expected.warnings:
+        checks.append(Check("warning", None if warning == UNPROTECTED else False, warning))
+    return [*checks, Check("forecast", None, end_in_words(expected, time.time()))]
+
+
+def _of_folder(config: Config) -> list[Check]:
+    """Seed, data, rungs and operators: what can be said without running anything."""
+    from evo.assembly.proposers import must_propose
+    from evo.folder import check_data, check_seed
+
+    checks = [
+        _tried("seed", f"{config.train}: keeps the contract", lambda: check_seed(config)),
+        _tried("data", "can be read, and is enough for every rung", lambda: check_data(config)),
+    ]
+    for name, rung in zip(config.rungs, config.rung_settings(), strict=True):
+        clock = (
+            rung.clock.value.replace("_", " ") if rung.clock else "seconds of the device's clock"
+        )
+        told = f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {clock} of training"
+        checks.append(Check(f"rung {name}", True, told))
+    told = ", ".join(name for name, weight in config.operators.items() if weight > 0)
+    return [*checks, _tried("operators", told, lambda: must_propose(config))]
+
+
+def _slots(config: Config) -> list[Check]:
+    from evo.evaluation.slots import find_slots
+
+    try:
+        slots = find_slots(config.slots)
+    except ValueError as error:
+        return [Check("slots", False, str(error))]
+    return [Check("slots", True, ", ".join(slot.name for slot in slots))]
+
+
+def _tried(name: str, fine: str, look: Callable[[], None]) -> Check:
+    """A look that raises what is wrong, in one line."""
+    from evo.config import ConfigError
+    from evo.evaluation.documents import DataError
+
+    try:
+        look()
+    except (ConfigError, DataError, OSError) as error:
+        return Check(name, False, str(error))
+    return Check(name, True, fine)
+
+
+def _model(one: Endpoint, config: Config) -> Check:
+    """Whether a model's server answers, takes the key and knows the model."""
+    from operators.registry import names_with_llm
+
+    name = f"model {one.name}"
+    if not names_with_llm(config.operators):
+        return Check(name, None, "not asked here: no operator of this config asks a model")
+    if config.llm is not None and config.llm.replay is not None:
+        return Check(name, None, f"not asked: answers come from {config.llm.replay}")
+    key = one.key(os.environ)
+    if key is None:
+        return Check(name, False, f"{one.key_env} is not set: nobody asks {one.model}")
+    address = one.address(os.environ) or DEFAULT_SERVER
+    answer, listed = _ask(address, key)
+    if answer == ANSWERS and listed and one.model not in listed:
+        return Check(name, False, f"{address} answers, and does not list the model {one.model}")
+    text = f"{address} {answer}".replace(key, "…") if one.key_env else f"{address} {answer}"
+    return Check(name, answer == ANSWERS, f"{text}, {one.model}")

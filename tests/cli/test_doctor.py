@@ -1,0 +1,193 @@
+"""What is said before anything runs: `evo doctor CONFIG`, and the forecast of `evo run --dry-run`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from .driving import Evo, Said
+
+KEY = "a-secret-key"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+    """A real server that lists one model to who has the key: its address, and what it was asked."""
+    got: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            got.append(self.path)
+            known = self.headers["Authorization"] == f"Bearer {KEY}"
+            self.send_response(200 if known else 401)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": [{"id": "m-1"}]}).encode())
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", got
+        server.shutdown()
+
+
+def checks(said: Said) -> dict[str, dict[str, Any]]:
+    return {one["name"]: one for one in said.json()["checks"]}
+
+
+def with_model(quick: Path, address: str, model: str = "m-1", operators: str = "") -> Path:
+    text = quick.read_text() + (operators or "operators: {nudge: 1, llm_mutate: 1}\n")
+    text += (
+        f"llm: {{endpoints: [{{name: mine, model: {model}, base_url: '{address}', key_env: K}}]}}\n"
+    )
+    quick.write_text(text)
+    return quick
+
+
+def test_doctor_looks_at_every_part_of_a_config(evo: Evo, quick: Path) -> None:
+    said = evo("doctor", quick, "--json")
+    found = checks(said)
+    for name in (
+        "config",
+        "seed",
+        "data",
+        "rung proxy",
+        "rung larger",
+        "operators",
+        "slots",
+        "disk",
+    ):
+        assert found[name]["ok"] is True, name
+    assert "rights" in found["warning"]["text"]  # sandbox: none
+    assert not any(name.startswith(" ") for name in found)
+    assert "sandbox.fs_write" in found or not found["sandbox"]["ok"]
+    assert "rung proxy" in evo("doctor", quick).out
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "told"),
+    [
+        ("queu: 3\n", "config", "did you mean 'queue'"),
+        ("data: {path: nothing-there.txt}\n", "data", "no such file"),
+        ("train: broken.py\n", "seed", "the seed cannot be used"),
+        ("slots: 5000\n", "slots", "5000 asked"),
+        ("operators: {llm_mutate: 1}\n", "operators", "need a model"),
+        ("budget: {variants: 1000000000}\n", "disk", "are free"),
+    ],
+)
+def test_doctor_names_the_part_of_a_config_that_is_wrong(
+    evo: Evo, quick: Path, change: str, name: str, told: str
+) -> None:
+    (quick.parent / "broken.py").write_text("import harness\nrun = harness.start()\n")
+    key = change.split(":")[0]
+    lines = [line for line in quick.read_text().splitlines() if not line.startswith(f"{key}:")]
+    quick.write_text("\n".join(lines) + f"\n{change}")
+    said = evo("doctor", quick, "--json")
+    assert said.code == 1 and said.json()["ok"] is False
+    assert checks(said)[name]["ok"] is False and told in checks(said)[name]["text"]
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "ok", "told"),
+    [
+        (KEY, "m-1", True, "answers, m-1"),
+        (KEY, "m-2", False, "does not list the model m-2"),
+        ("another-key", "m-1", False, "refuses the key"),
+        ("", "m-1", False, "K is not set"),
+    ],
+)
+def test_doctor_asks_each_endpoint_of_a_config_once(
+    evo: Evo,
+    quick: Path,
+    asked: tuple[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    model: str,
+    ok: bool,
+    told: str,
+) -> None:
+    monkeypatch.setenv("K", key)
+    said = evo("doctor", with_model(quick, asked[0], model), "--json")
+    found = checks(said)["model mine"]
+    assert found["ok"] is ok and told in found["text"]
+    assert asked[1] == ["/models"] * bool(key) and KEY not in said.out
+
+
+def test_an_endpoint_that_no_operator_asks_is_told(
+    evo: Evo, quick: Path, asked: tuple[str, list[str]]
+) -> None:
+    config = with_model(quick, asked[0], operators="operators: {nudge: 1}\n")
+    assert "no operator asks a model: mine is never used" in told(evo("run", config, "--dry-run"))
+    assert checks(evo("doctor", config, "--json"))["model mine"]["ok"] is None
+    assert asked[1] == []
+
+
+def told(said: Said) -> str:
+    return " ".join(said.out.split())
+
+
+def test_a_config_whose_operators_all_need_a_model_fails_at_the_dry_run(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    for words in (("--dry-run",), ()):
+        said = evo("run", quick, "--set", "operators={llm_mutate: 1}", *words)
+        assert (said.code, said.out) == (2, "")
+        assert "llm_mutate need a model" in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "campaigns").exists()
+
+
+def test_a_budget_that_can_never_be_spent_is_refused_and_one_that_limits_nothing_is_told(
+    evo: Evo, quick: Path
+) -> None:
+    endless = evo("run", quick, "--dry-run", "--set", "budget={llm_dollars: 3}")
+    assert endless.code == 2 and "would not end" in endless.err
+    vain = told(evo("run", quick, "--dry-run", "--set", "budget.llm_dollars=3"))
+    assert "budget.llm_dollars: limits nothing, there is no llm in the config" in vain
+    nothing = told(evo("run", quick, "--dry-run", "--set", "budget.variants=0"))
+    assert "children none: only the seed is measured" in nothing
+
+
+def test_a_config_for_gpus_says_so_on_a_machine_without(
+    evo: Evo, quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # nvidia-smi, too, is not found
+    changes = ("--set", "clock=seconds", "--set", "rungs.proxy.budget=300")
+    said = evo("run", quick, "--dry-run", *changes)
+    assert "no GPU can be used here: this would train on" in told(said)
+    assert "no GPU" not in told(evo("run", quick, "--dry-run"))
+    quick.write_text(quick.read_text().replace("cpu_seconds", "seconds"))
+    assert evo("doctor", quick).code == 1
+
+
+def test_a_disk_too_small_for_the_plan_is_an_error(
+    evo: Evo, quick: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = evo("run", quick, "--dry-run", "--set", "budget.variants=1000000000")
+    assert said.code == 2 and "TB are needed" in said.err and "are free" in said.err
+    assert "years, at" in told(said)
+    monkeypatch.setattr(psutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    assert "1 MB are free" in evo("run", quick).err
+    assert not (tmp_path / "campaigns").exists()
+    assert evo("run", quick, "--dry-run", "--json").code == 2
+
+
+def test_a_campaign_without_a_sandbox_warns_everywhere(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    assert "with all your rights" in told(evo("run", quick, "--dry-run"))
+    said = evo("run", quick, "--set", "budget.variants=1", "--set", "policy.final_blocks=0")
+    assert said.code == 0
+    closing = said.out[said.out.rindex("budget spent") :]
+    assert "with all your rights" in " ".join(closing.split())
+    for command in ("log", "status"):
+        assert "with all your rights" in told(evo(command)), command
+    assert evo("status", "--json").json()["unprotected"].startswith("sandbox: none")
