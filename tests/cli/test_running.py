@@ -183,7 +183,7 @@ def test_a_live_campaign_that_waits_goes_on_after_approval(
     for part in ("measuring the seed", "searching", "of about", "on front", "What was found"):
         assert part in text, part
     folder = tmp_path / "campaigns" / "quick-1"
-    if "evo approve" not in text:
+    if "your word on" not in text:
         assert "nothing better" in text
         pytest.skip("no child was on the front, so there was nobody to approve")
     waiting = re.findall(r"your word on (\w{8})", text)[-1]
