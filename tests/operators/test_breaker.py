@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,7 +23,7 @@ PATIENCE = Patience(3, 10.0, 100.0, timeout_seconds=50.0)
 MESSAGES = (Message("user", "improve this"),)
 
 
-class Clock:
+class FakeClock:
     def __init__(self) -> None:
         self.now = 0.0
 
@@ -37,7 +38,7 @@ def fail(breaker: Breaker, draw: float = 0.0, wait: float = 0.0) -> float | None
 
 
 def test_it_rests_after_failures_in_a_row_and_an_answer_in_between_starts_the_count_anew() -> None:
-    breaker = Breaker(PATIENCE, Clock())
+    breaker = Breaker(PATIENCE, FakeClock())
     assert fail(breaker) is None and fail(breaker) is None
     ticket = breaker.enter()
     assert ticket is not None and breaker.answered(ticket) is False
@@ -47,7 +48,7 @@ def test_it_rests_after_failures_in_a_row_and_an_answer_in_between_starts_the_co
 
 
 def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> None:
-    clock = Clock()
+    clock = FakeClock()
     breaker = Breaker(PATIENCE, clock)
     for _ in range(3):
         fail(breaker)
@@ -60,7 +61,7 @@ def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> Non
 
 
 def test_a_probe_that_was_never_sent_leaves_room_for_the_next() -> None:
-    clock = Clock()
+    clock = FakeClock()
     breaker = Breaker(PATIENCE, clock)
     for _ in range(3):
         fail(breaker)
@@ -72,7 +73,7 @@ def test_a_probe_that_was_never_sent_leaves_room_for_the_next() -> None:
 
 
 def test_rests_double_up_to_the_longest_and_only_the_first_is_told() -> None:
-    clock = Clock()
+    clock = FakeClock()
     breaker = Breaker(PATIENCE, clock)
     told = [fail(breaker) for _ in range(3)]
     rests = []
@@ -88,7 +89,7 @@ def test_rests_double_up_to_the_longest_and_only_the_first_is_told() -> None:
 
 def test_rests_are_jittered_and_a_wait_asked_for_is_kept_up_to_the_longest() -> None:
     def rest(draw: float, wait: float = 0.0) -> float:
-        breaker = Breaker(PATIENCE, Clock())
+        breaker = Breaker(PATIENCE, FakeClock())
         fail(breaker), fail(breaker)
         return fail(breaker, draw, wait) or 0.0
 
@@ -98,7 +99,7 @@ def test_rests_are_jittered_and_a_wait_asked_for_is_kept_up_to_the_longest() -> 
 
 
 def test_an_endpoint_that_leaves_callers_waiting_rests_before_it_has_failed() -> None:
-    clock = Clock()
+    clock = FakeClock()
     breaker = Breaker(PATIENCE, clock)
     tickets = [breaker.enter() for _ in range(3)]
     clock.now = 9.0  # a fifth of its time-out is not over
@@ -113,9 +114,12 @@ def test_an_endpoint_that_leaves_callers_waiting_rests_before_it_has_failed() ->
 # -- over a real connection --------------------------------------------------------------------------
 
 
-def client(said: list[str], **endpoints: str) -> LlmClient:
+def client(
+    said: list[str], clock: Callable[[], float] = lambda: 0.0, **endpoints: str
+) -> LlmClient:
+    """A client whose endpoints rest after 4 failures in a row, by a clock that stands still."""
     every = tuple(
-        Endpoint(name=name, model=name, base_url=url, key_env="", timeout_seconds=5)
+        Endpoint(name=name, model=name, base_url=url, key_env="", timeout_seconds=60)
         for name, url in endpoints.items()
     )
     settings = LlmSettings(
@@ -124,10 +128,13 @@ def client(said: list[str], **endpoints: str) -> LlmClient:
         first_wait_seconds=0.01,
         longest_wait_seconds=0.05,
         rest_after=4,
-        first_rest_seconds=0.4,
-        longest_rest_seconds=1.0,
+        first_rest_seconds=10,
+        longest_rest_seconds=40,
     )
-    return LlmClient(settings, OpenPurse(), NoLedger(), environ={}, say=said.append)
+    made = LlmClient(settings, OpenPurse(), NoLedger(), environ={}, say=said.append)
+    for breaker in made._breakers.values():
+        breaker._clock = clock
+    return made
 
 
 def tries(one: LlmClient, times: int = 1) -> list[str]:
@@ -148,17 +155,20 @@ def test_a_server_that_fails_is_left_alone_and_taken_up_again_when_it_is_back(st
         return Answer("hello") if well else Answer("down", status=status)
 
     said: list[str] = []
+    clock = FakeClock()
     with FakeOpenAI(script) as server:
-        one = client(said, a=server.base_url)
-        begun = time.monotonic()
-        replies = tries(one, 60)
-        lasted = time.monotonic() - begun
-        assert one.rests() and len(server.requests) <= 4 + lasted / 0.2
-        assert "a: it rests after failures in a row" in replies
+        one = client(said, clock, a=server.base_url)
+        replies = tries(one, 20)
+        assert one.rests() and len(server.requests) == 4
+        assert replies[-1] == "a: it rests after failures in a row"
+        for probes in (1, 2, 3):
+            clock.now += 40.0
+            tries(one, 20)
+            assert one.rests() and len(server.requests) == 4 + probes
         well.append(True)
-        deadline = time.monotonic() + 5
-        while one.rests() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        tries(one, 20)
+        assert len(server.requests) == 4 + 3  # it rests still
+        clock.now += 40.0
         assert tries(one, 3) == ["hello"] * 3
     assert len(said) == 2, said
     assert said[0].startswith("the model a rests after 4 failures in a row (HTTP")
@@ -170,20 +180,23 @@ def test_while_one_endpoint_rests_the_other_is_asked() -> None:
         one = client([], bad=bad.base_url, good=good.base_url)
         replies = tries(one, 60)
         assert not one.rests()
-    assert replies[-20:] == ["hello"] * 20 or len(bad.requests) < 12
-    assert replies.count("hello") >= 55
+    assert replies[-20:] == ["hello"] * 20 and len(bad.requests) == 4
+    assert replies.count("hello") >= 56
 
 
-@pytest.mark.serial
 def test_many_threads_at_once_open_it_once() -> None:
     said: list[str] = []
-    with FakeOpenAI([Answer(status=503, delay=0.05)]) as server:
+    together = threading.Barrier(16, timeout=60)
+
+    def script(asked: Asked) -> Answer:
+        together.wait()  # all are asking before the first is answered
+        return Answer(status=503)
+
+    with FakeOpenAI(script) as server:
         one = client(said, a=server.base_url)
-        begun = time.monotonic()
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda _: tries(one), range(16)))
-        lasted = time.monotonic() - begun
-        assert len(server.requests) <= 16 + 2 + lasted / 0.2  # whoever comes late asks once a rest
+        assert len(server.requests) == 16 and one.rests()
     assert len(said) == 1
 
 

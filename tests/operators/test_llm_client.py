@@ -21,7 +21,7 @@ from operators.llm.ledger import NoLedger
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
-from tests.operators.fake_openai import Answer, FakeOpenAI, Script
+from tests.operators.fake_openai import Answer, Asked, FakeOpenAI, Script
 from tests.operators.purses import FakeLedger, FakePurse
 
 KEY = "secret-key-0123456789"
@@ -42,7 +42,7 @@ class Bench:
         **endpoint: Any,
     ) -> None:
         url = server if isinstance(server, str) else server.base_url
-        endpoint = {"timeout_seconds": 5, "max_tokens": 1000, "reply": "text"} | endpoint
+        endpoint = {"timeout_seconds": 60, "max_tokens": 1000, "reply": "text"} | endpoint
         settings = LlmSettings(
             endpoints=(Endpoint(name="local", model="tiny", base_url=url, **endpoint),),
             attempts=attempts,
@@ -113,7 +113,7 @@ def test_a_passing_fault_is_tried_again_and_recorded(fault: Answer) -> None:
     assert reply.text == "hello"
     assert [call.outcome == "ok" for call in bench.calls] == [True, False, True]
     assert (reply.cost.tokens_in, reply.cost.tokens_out) == (100, 20)
-    if fault.headers.get("retry-after") == "0.2":
+    if fault.headers.get("retry-after") == "0.2":  # no upper bound: a busy machine waits longer
         assert server.requests[2].at - server.requests[1].at >= 0.2
 
 
@@ -171,26 +171,26 @@ def test_a_server_that_is_not_there_is_said_so() -> None:
     assert bench.purse.spent_tokens == 0
 
 
-@pytest.mark.parametrize("fault", [Answer("late", delay=5), Answer("slow", drip_seconds=0.05)])
+@pytest.mark.parametrize("fault", [Answer("late", delay=60), Answer("slow", drip_seconds=0.05)])
 def test_an_answer_that_takes_too_long_is_given_up_and_booked_as_held(fault: Answer) -> None:
     with FakeOpenAI([fault]) as server:
         bench = Bench(server, timeout_seconds=0.4, attempts=1)
-        begun = time.monotonic()
         failed = bench.fails()
-        assert time.monotonic() - begun < 4
     assert failed.reason == "local: no whole answer within 0.4 s"
     assert bench.purse.spent_tokens == failed.cost.tokens_in + 1000 > 1000
 
 
-@pytest.mark.parametrize("fault", [Answer("late", delay=5), Answer(status=500)])
+@pytest.mark.parametrize("fault", [Answer("late", delay=250), Answer(status=500)])
 def test_stopping_ends_a_call_and_a_wait_at_once(fault: Answer) -> None:
     stop = threading.Event()
-    with FakeOpenAI([fault]) as server:
-        bench = Bench(server, stopping=stop.is_set, attempts=10)
-        threading.Timer(0.3, stop.set).start()
-        begun = time.monotonic()
+
+    def stops(asked: Asked) -> Answer:
+        stop.set()  # while it is waited for, or before the next attempt
+        return fault
+
+    with FakeOpenAI(stops) as server:
+        bench = Bench(server, stopping=stop.is_set, attempts=10, timeout_seconds=200)
         assert "the campaign is stopping" in bench.fails().reason
-        assert time.monotonic() - begun < 4
         asked = len(server.requests), len(bench.calls)
         assert "the campaign is stopping" in bench.fails().reason
         assert (len(server.requests), len(bench.calls)) == asked  # it asks no more
