@@ -95,7 +95,7 @@ def check(
         return found
 
     monkeypatch.setattr(roles, "take_weights", keep)
-    rung = {"rows": 96, "context": 64, "budget": 8_192.0, "wall_seconds": 90.0, **changes}
+    rung = {"rows": 96, "context": 64, "budget": 8_192.0, "wall_seconds": 250.0, **changes}
     seen = evaluate(source, box, clock=Clock.TOKENS, purpose=Purpose.REMEASURE, **rung)
     assert (seen.status, seen.reason) == (Status.OK, ""), seen.log_tail
     rows, context = int(rung["rows"]), int(rung["context"])

@@ -58,6 +58,7 @@ class FakeEvaluator:
 
     seconds: float = 0.0
     fails: Callable[[Order, str], Status | None] = lambda order, source: None
+    at: dict[int, Callable[[], object]] = field(default_factory=dict)  # done as so many were begun
     evaluated: list[Order] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,6 +66,8 @@ class FakeEvaluator:
         started, started_at = time.monotonic(), time.time()
         with self.lock:
             self.evaluated.append(order)
+            begun = len(self.evaluated)
+        self.at.get(begun, lambda: None)()
         watch.progress(CurvePoint(0.5, 2.0, 100))
         while time.monotonic() - started < self.seconds:
             if watch.stopping():

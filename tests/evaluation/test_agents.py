@@ -36,7 +36,7 @@ def desk_of(
     more = {
         name: settings.pop(name) for name in ("stopping", "environ", "purse") if name in settings
     }
-    chosen = AgentSettings.model_validate({"command": command, "seconds": 30, **settings})
+    chosen = AgentSettings.model_validate({"command": command, "seconds": 120, **settings})
     box = open_box(chosen, hide)
     return AgentDesk(chosen, HARNESS, tmp_path / "agents", box, **more)
 
@@ -115,10 +115,8 @@ def test_what_it_leaves_running_ends_with_it(tmp_path: Path, sandbox: str) -> No
 def test_one_that_hangs_is_ended_at_its_time_limit_and_its_work_is_lost(
     tmp_path: Path, sandbox: str
 ) -> None:
-    began = time.monotonic()
     script = f"{EDIT}; trap '' TERM HUP INT; while true; do sleep 1; done"
     assert "still running after" in refused(desk(tmp_path, script, sandbox=sandbox, seconds=1.5))
-    assert time.monotonic() - began < 20
     assert list((tmp_path / "agents").iterdir()) == []
 
 
@@ -134,10 +132,10 @@ def test_one_that_hangs_is_ended_at_its_time_limit_and_its_work_is_lost(
         ("printf '\\377' > train.py", "is not UTF-8"),
         ("echo wrong; exit 3", "ended with exit code 3: wrong"),
         ("mkdir -p a/b; chmod 0 a/b a; rm train.py", "is gone"),
-        ("head -c 30000000 /dev/zero > big; sleep 20", "MB of files"),
+        ("head -c 30000000 /dev/zero > big; sleep 600", "MB of files"),
         ("truncate -s 1G train.py || exit 9", "exit code"),
         ("yes | head -c 40000000", "MB of output"),
-        ("for i in $(seq 60); do sleep 20 & done; sleep 20", "processes"),
+        ("for i in $(seq 60); do sleep 600 & done; sleep 600", "processes"),
     ],
 )
 def test_what_cannot_be_taken_is_a_failed_proposal_with_its_reason(
@@ -150,7 +148,7 @@ def test_what_cannot_be_taken_is_a_failed_proposal_with_its_reason(
 def test_a_stop_of_the_campaign_ends_it(tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.7, stop.set).start()
-    assert "stopped on request" in refused(desk(tmp_path, "sleep 60", stopping=stop.is_set))
+    assert "stopped on request" in refused(desk(tmp_path, "sleep 600", stopping=stop.is_set))
 
 
 def test_no_more_work_at_once_than_may(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_real_group_counts_children_that_nobody_waited_for() -> None:
 @pytest.mark.skipif("pids" not in parents().controllers, reason="no pids group is ours here")
 def test_a_real_group_holds_the_number_of_processes_and_ends_them() -> None:
     group = Group(parents(), 4, 1 << 30)
-    gate = "read -r go; for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; wait"
+    gate = "read -r go; for i in 1 2 3 4 5 6 7 8; do sleep 600 & done; wait"
     shell = subprocess.Popen(
         ["/bin/sh", "-c", gate],
         stdin=subprocess.PIPE,
@@ -125,5 +125,5 @@ def test_a_real_group_holds_the_number_of_processes_and_ends_them() -> None:
         assert b"fork" in shell.stderr.readline()
         assert 1 < len(group._members()) <= 4
         group.close()
-        shell.wait(5)
+        shell.wait(60)
     assert not list(dict(parents().folders)["pids"].glob(f"evotrain-{os.getpid()}-*"))

@@ -62,24 +62,20 @@ def fill(disk: Path) -> Path:
 
 def test_a_full_disk_makes_the_records_wait_and_nothing_is_lost(small_disk):
     open_store = make_store(small_disk / "campaign.db")
-    evaluator = FakeEvaluator(seconds=0.05)
-    campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=30))
-    waits: list[str] = []
-    campaign.parts.recorder._complain = waits.append  # type: ignore[assignment]
-    seen: list[int] = []
+    waits, seen = list[str](), list[int]()
+    complained = threading.Event()
 
     def fault() -> None:
-        time.sleep(0.5)
         ballast = fill(small_disk)
-        deadline = time.monotonic() + 20
-        while not waits and time.monotonic() < deadline:
-            time.sleep(0.05)
+        complained.wait(120)
         time.sleep(0.5)
         seen.append(len(evaluator.evaluated))
         ballast.unlink()
 
     thread = threading.Thread(target=fault)
-    thread.start()
+    evaluator = FakeEvaluator(seconds=0.05, at={8: thread.start})
+    campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=30))
+    campaign.parts.recorder._complain = lambda text: (waits.append(text), complained.set())
     ending = campaign.run()
     thread.join()
     assert "variants" in ending.reason
@@ -100,21 +96,19 @@ def store_is_damaged(open_store) -> bool:
 
 def test_on_a_disk_that_stays_full_a_second_stop_ends_it(small_disk):
     open_store = make_store(small_disk / "campaign.db")
-    campaign = make_campaign(
-        open_store, evaluator=FakeEvaluator(seconds=0.05), budget=BudgetSettings(variants=500)
-    )
+    complained = threading.Event()
 
     def fault() -> None:
-        time.sleep(0.4)
         fill(small_disk)
-        time.sleep(0.8)
+        complained.wait(120)
         campaign.stop()
         campaign.stop()
 
-    threading.Thread(target=fault).start()
-    started = time.monotonic()
+    evaluator = FakeEvaluator(seconds=0.05, at={8: threading.Thread(target=fault).start})
+    campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=5000))
+    campaign.parts.recorder._complain = lambda text: complained.set()
     ending = campaign.run()
-    assert not ending.complete and time.monotonic() - started < 30
+    assert not ending.complete
     (small_disk / "ballast").unlink()
     recorded = screens(open_store)
     with open_store() as store:
@@ -124,28 +118,25 @@ def test_on_a_disk_that_stays_full_a_second_stop_ends_it(small_disk):
     assert screens(open_store) >= recorded + 5
 
 
-def test_another_writer_that_holds_the_database_for_ten_seconds_costs_time_alone(
+def test_another_writer_that_holds_the_database_longer_than_is_waited_costs_time_alone(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        population.connection, "BUSY_SECONDS", 3.0
-    )  # so that the lane has to wait, too
+    monkeypatch.setattr(population.connection, "BUSY_SECONDS", 0.5)
     open_store = make_store(tmp_path / "campaign.db")
-    evaluator = FakeEvaluator(seconds=0.05)
-    campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=20))
-    waits: list[str] = []
-    campaign.parts.recorder._complain = waits.append  # type: ignore[assignment]
+    waits, complained = list[str](), threading.Event()
 
     def hold() -> None:
-        other = sqlite3.connect(tmp_path / "campaign.db", timeout=30)
-        time.sleep(0.3)
+        other = sqlite3.connect(tmp_path / "campaign.db", timeout=120)
         other.execute("BEGIN IMMEDIATE")
-        time.sleep(10.0)
+        complained.wait(120)
+        time.sleep(1.5)  # the lane that makes children meets it, too
         other.rollback()
         other.close()
 
     thread = threading.Thread(target=hold)
-    thread.start()
+    evaluator = FakeEvaluator(seconds=0.05, at={6: thread.start})
+    campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=20))
+    campaign.parts.recorder._complain = lambda text: (waits.append(text), complained.set())
     ending = campaign.run()
     thread.join()
     assert "variants" in ending.reason and screens(open_store) == 20
@@ -155,17 +146,16 @@ def test_another_writer_that_holds_the_database_for_ten_seconds_costs_time_alone
 
 def test_a_clock_set_back_by_a_day_changes_nothing_but_labels(tmp_path, monkeypatch):
     open_store = make_store(tmp_path / "campaign.db")
-    campaign = make_campaign(
-        open_store,
-        evaluator=FakeEvaluator(seconds=0.05),
-        budget=BudgetSettings(variants=20, seconds=60),
-    )
     real, jumped = time.time, threading.Event()
     monkeypatch.setattr(time, "time", lambda: real() - (86_400 if jumped.is_set() else 0))
-    threading.Timer(0.4, jumped.set).start()
+    campaign = make_campaign(
+        open_store,
+        evaluator=FakeEvaluator(seconds=0.01, at={8: jumped.set}),
+        budget=BudgetSettings(variants=20, seconds=600),
+    )
     ending = campaign.run()
     assert "variants" in ending.reason and screens(open_store) == 20
-    assert campaign.parts.budget.spent().seconds < 60
+    assert campaign.parts.budget.spent().seconds < 600
     with open_store() as store:
         labels = [row.measurement.started_at for row in measurements(store)]
         assert max(labels) - min(labels) > 80_000
@@ -175,7 +165,7 @@ def test_a_clock_set_back_by_a_day_changes_nothing_but_labels(tmp_path, monkeypa
 
 def test_what_a_killed_campaign_left_is_ended_also_after_the_clock_was_set(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
-    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     ours = subprocess.Popen(asleep, env={**os.environ, MARK: "x"})
     theirs = subprocess.Popen(asleep, env={k: v for k, v in os.environ.items() if k != MARK})
     try:
@@ -187,7 +177,7 @@ def test_what_a_killed_campaign_left_is_ended_also_after_the_clock_was_set(tmp_p
                 store.note_run_process(order, process.pid, time.time() - 86_400)
             assert end_leftovers(store) == 2
             assert not store.query("SELECT * FROM runs")
-        ours.wait(timeout=30)  # psutil has taken its exit code
+        ours.wait(timeout=120)  # psutil has taken its exit code
         assert theirs.poll() is None  # another program has the pid by now
     finally:
         for process in (ours, theirs):
@@ -196,7 +186,7 @@ def test_what_a_killed_campaign_left_is_ended_also_after_the_clock_was_set(tmp_p
 
 
 def test_a_run_that_was_killed_before_it_was_on_record_is_ended_too(tmp_path):
-    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    asleep = [sys.executable, "-c", "import time; time.sleep(600)"]
     marked = {**os.environ, MARK: "x"}
     ours = subprocess.Popen([*asleep, str(tmp_path / "c" / "runs" / "run-1")], env=marked)
     others = [
@@ -204,10 +194,10 @@ def test_a_run_that_was_killed_before_it_was_on_record_is_ended_too(tmp_path):
         subprocess.Popen([*asleep, str(tmp_path / "c" / "runs" / "run-1")], env={}),
     ]
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while end_strays(tmp_path / "c" / "runs") < 1 and time.monotonic() < deadline:
             time.sleep(0.05)  # until it has its own command line
-        ours.wait(timeout=30)
+        ours.wait(timeout=120)
         assert all(other.poll() is None for other in others)
     finally:
         for process in (ours, *others):
@@ -222,10 +212,9 @@ def test_a_store_that_takes_no_measurements_ends_the_campaign_with_its_reason(tm
             "CREATE TRIGGER broken BEFORE INSERT ON measurements "
             "BEGIN SELECT RAISE(ABORT, 'the table is broken'); END"
         )
-    started = time.monotonic()
     ending = make_campaign(open_store).run()
     assert ending.reason.startswith("failed: StoreError") and "is broken" in ending.reason
-    assert not ending.complete and time.monotonic() - started < 30
+    assert not ending.complete
 
 
 # -- with every part real ----------------------------------------------------------------------------
@@ -235,7 +224,7 @@ def test_a_store_that_takes_no_measurements_ends_the_campaign_with_its_reason(tm
 def test_boxes_killed_from_outside_are_lost_and_run_again(tmp_path):
     write_config(tmp_path, budget={"variants": 6})
     process = start_evo("run", "campaign.yaml", "--dir", "c", "--plain", cwd=tmp_path)
-    open_store, deadline = Folder(tmp_path / "c").open_store, time.monotonic() + 60
+    open_store, deadline = Folder(tmp_path / "c").open_store, time.monotonic() + 200
     for number in range(1, 4):
         while lost_so_far(open_store) < number and time.monotonic() < deadline:
             for child in psutil.Process(process.pid).children():
@@ -245,7 +234,7 @@ def test_boxes_killed_from_outside_are_lost_and_run_again(tmp_path):
             end = time.monotonic() + 2
             while lost_so_far(open_store) < number and time.monotonic() < end:
                 time.sleep(0.05)
-    assert process.wait(timeout=120) == 0, (tmp_path / "evo.log").read_text()
+    assert process.wait(timeout=250) == 0, (tmp_path / "evo.log").read_text()
     with open_store() as store:
         counts = counts_by_status(store)
         lost = [row.measurement.reason for row in measurements(store, statuses=[Status.LOST])]
@@ -275,7 +264,7 @@ def test_two_runs_that_begin_at_once_on_one_folder_are_one_run_and_one_refusal(t
     write_config(tmp_path, budget={"variants": 2})
     words = ("run", "campaign.yaml", "--dir", "c", "--plain")
     both = [start_evo(*words, cwd=tmp_path) for _ in range(2)]
-    assert sorted(process.wait(timeout=120) for process in both) == [0, 2]
+    assert sorted(process.wait(timeout=250) for process in both) == [0, 2]
     log = (tmp_path / "evo.log").read_text()
     assert "is being run by process" in log or "holds a campaign already" in log
     assert screens(Folder(tmp_path / "c").open_store) == 2
@@ -335,7 +324,7 @@ def test_a_truncated_database_is_said_in_one_line_and_salvaged(tmp_path):
         (("status", "--dir", "new"), 0),
     ):
         process = start_evo(*words, cwd=tmp_path)
-        assert process.wait(timeout=120) == code, (tmp_path / "evo.log").read_text()
+        assert process.wait(timeout=250) == code, (tmp_path / "evo.log").read_text()
     log = (tmp_path / "evo.log").read_text()
     assert "Traceback" not in log and "malformed; `evo salvage --dir c -o NEW`" in log
     saved = screens(lambda: population.store.Store.open(tmp_path / "new" / "campaign.db"))

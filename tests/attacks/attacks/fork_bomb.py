@@ -1,5 +1,6 @@
 # attacks: the machine, by processes without end
 # must end: crashed
+# rung: grace_seconds=30.0
 # table
 def bomb():
     while True:

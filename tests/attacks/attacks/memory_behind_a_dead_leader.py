@@ -10,7 +10,7 @@ def hold():
     time.sleep(0.2)
     held = bytearray(900 << 20)
     held[:: 1 << 12] = bytes(len(held) >> 12)
-    time.sleep(1.0)
+    time.sleep(30.0)
     train(Table())
 
 

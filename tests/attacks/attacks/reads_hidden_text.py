@@ -1,6 +1,6 @@
 # attacks: the hidden text, by looking for it in every file it can open
 # must end: ok at the honest score
-# rung: grace_seconds=15.0 wall_seconds=90.0
+# rung: grace_seconds=15.0 wall_seconds=250
 # table
 NAMES = ("sotu.txt.xz", "sotu.json", "campaign.db", "val.bin", "canary", "nltk_data")
 found = []

@@ -12,7 +12,8 @@ def hire():
         if os.fork() == 0:
             burn(1.0)
             os._exit(0)
-    time.sleep(3)
+    for _ in range(os.cpu_count()):
+        os.wait()
 
 
 train(Table(), end=hire)

@@ -10,7 +10,7 @@ def hire():
             burn(30)
         os._exit(0)
     os.wait()
-    time.sleep(4)
+    time.sleep(600)
 
 
 train(Table(), end=hire)
