@@ -312,9 +312,8 @@ def test_an_exact_campaign_gives_the_same_rows_again_also_across_an_interruption
                 campaign_seed=7,
             )
 
-        first = campaign(FakeEvaluator(seconds=0.02))
-        if interrupt:
-            first.parts.evaluator.at[interrupt] = lambda: first.stop(now=True)
+        stop = {interrupt: lambda: first.stop(now=True)} if interrupt else {}
+        first = campaign(FakeEvaluator(seconds=0.02, at=stop))
         ending = first.run()
         assert ending.complete is not bool(interrupt)
         if interrupt:
