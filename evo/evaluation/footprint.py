@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from evo.evaluation.tree import ProcessTree, Reading, folder_bytes
@@ -9,6 +10,7 @@ from evo.evaluation.wires import memory_device
 from population.variant import Status
 
 MOST_FILES = 20_000
+PIPE_BYTES = 64 << 10  # a box refuses larger ones
 LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
 
 
@@ -25,7 +27,7 @@ class Footprint:
     ) -> None:
         self._tree, self._folder, self._shared_inode = tree, folder, shared_inode
         self._memory_bytes, self._scratch_bytes = memory_bytes, scratch_bytes
-        self._looks = self._hidden = 0
+        self._looks = self._hidden = self._kernel = 0
 
     def objection(self, reading: Reading) -> tuple[Status, str] | None:
         """The limit that it is beyond by now, as a status and a reason; None within all of them."""
@@ -39,27 +41,43 @@ class Footprint:
 
     def _used_bytes(self, reading: Reading) -> int:
         hidden = self._hidden
-        used = reading.rss_bytes + hidden
+        used = reading.rss_bytes + hidden + self._kernel
         if used > self._memory_bytes and (hidden or reading.processes > 3):
             mapped = self._tree.shared_memory_bytes() if hidden else 0
-            used = self._tree.shared_once_bytes() + max(hidden - mapped, 0)
+            used = self._tree.shared_once_bytes() + max(hidden - mapped, 0) + self._kernel
         return used
 
     def _scan(self) -> tuple[Status, str] | None:
-        """Memory files that nobody maps, and a scratch folder that lies on the host's disk."""
-        unnamed = self._tree.open_unnamed()
+        """What no process shows, and files: few in memory, small on the host's disk."""
+        files = self._tree.open_files()
         memory = memory_device()
         self._hidden = sum(
             size
-            for (device, inode), size in unnamed.items()
+            for (device, inode), size in files.unnamed.items()
             if device == memory and inode != self._shared_inode
         )
-        if self._folder is None:
-            return None
-        used, files = folder_bytes(self._folder, MOST_FILES)
-        used += sum(size for (device, _), size in unnamed.items() if device != memory)
-        if used > self._scratch_bytes:
-            return Status.CRASHED, f"more than {self._scratch_bytes >> 20} MB of files"
-        if files > MOST_FILES:
+        # Buffers are counted full: what is in them can only be seen by those who have them.
+        sockets = max(len(files.sockets), self._tree.own_sockets())
+        self._kernel = (
+            self._tree.tables_and_swap_bytes()
+            + sockets * socket_bytes()
+            + len(files.pipes) * PIPE_BYTES
+        )
+        count = self._tree.files_in_memory()
+        if self._folder is not None:
+            used, count = folder_bytes(self._folder, MOST_FILES)
+            used += sum(size for (device, _), size in files.unnamed.items() if device != memory)
+            if used > self._scratch_bytes:
+                return Status.CRASHED, f"more than {self._scratch_bytes >> 20} MB of files"
+        if count > MOST_FILES:
             return Status.CRASHED, f"more than {MOST_FILES} files"
         return None
+
+
+@functools.cache
+def socket_bytes() -> int:
+    """What one socket holds at most of what it sent: its buffer, and one message that begins within."""
+    try:
+        return 2 * int(Path("/proc/sys/net/core/wmem_default").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 2 * 212_992

@@ -40,7 +40,8 @@ READABLE = (
     "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system",
 )
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+ZEROS = "/dev/zero"  # whose shared pages could be unmapped in part, and then no process shows them
+DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
 NEWEST_ABI = 1 << 16
 SPARE_THREADS = 4096  # of a user who has other work here, too
 
@@ -86,7 +87,7 @@ class Landlocked:
         yield "use" if view.writes_weights else "read", str(view.weights)
         if view.gpu is not None:
             yield from (("read", path) for path in ("/proc", "/sys"))
-            yield from (("use", path) for path in gpu_devices(view.gpu))
+            yield from (("use", path) for path in (ZEROS, *gpu_devices(view.gpu)))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
 SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 DEV_SHM_MB = 256
 TMP_MB = 64
+MAX_DESCRIPTORS = 1024  # of a process, and of those of a user that are on their way in messages
 DATA_LIMIT_SLACK_MB = 2048  # the watchdog is the limit; this stops what outruns it
 FIRST_USER, USERS = 61184, 4096  # where service managers, too, put users that exist for one run
 FIXES = (
@@ -170,7 +171,7 @@ def limits_prefix(view: View, processes: int | None) -> tuple[str, ...]:
     """
     if not Path("/usr/bin/prlimit").exists():
         return ()
-    limits = ["--core=0", f"--fsize={view.memory_mb << 20}"]
+    limits = ["--core=0", f"--fsize={view.memory_mb << 20}", f"--nofile={MAX_DESCRIPTORS}"]
     if view.gpu is None:  # CUDA reserves far more address space than it uses
         limits.append(f"--data={(view.memory_mb + DATA_LIMIT_SLACK_MB) << 20}")
     if processes is not None:
@@ -203,6 +204,8 @@ class Bubblewrap:
             *("--proc", "/proc", "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
             *_gpu_nodes(view.gpu),
+            # Shared pages of zeros could be unmapped in part: then no process shows what they hold.
+            *(("--ro-bind", "/dev/null", "/dev/zero") if view.gpu is None else ()),
             *("--remount-ro", "/dev"),
             *_tmpfs("/tmp", TMP_MB),
             *self.python_view(),

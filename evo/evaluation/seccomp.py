@@ -31,7 +31,7 @@ _NEWER = (
     424  # from here on calls count alike on all machines, and libraries ask whether they are there
 )
 _NEW_NAMESPACES = 0x7E020000  # CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}; TIME is not for clone
-_FAMILIES = (1, 2, 10)  # unix, and IPv4 and IPv6 where an empty network namespace holds them
+_FAMILIES = (1,)  # unix: what others hold in the kernel is megabytes a connection
 _DATAGRAM, _TYPE_MASK = 2, 0xF
 _IOCTLS = (
     *(0x5401, 0x5413, 0x540F, 0x802C542A),  # is it a terminal, and of what size
@@ -50,13 +50,14 @@ _PRCTLS = (
     *(47, 50, 51, 53, 54, 55, 56, 63, 64, 0x53564D41, 0x59616D61),
 )
 _WITHOUT_WAITING = 8  # RWF_NOWAIT
-_POOLS = {
-    "mmap": (3, 0x40000),
-    "memfd_create": (1, 4),
-}  # huge pages, of which the machine has a few
+_HUGE_PAGES = 0x40000  # MAP_HUGETLB: the machine has a few
 _SEEKS = (0, 1, 2)  # not: where a file has holes, which marks what was asked
 _PRIVATE, _OPERATION, _WAITS = 128, 0x7F, (0, 9)
 _TIMEOUT = 3
+_NAMELESS = (
+    0x21  # MAP_SHARED | MAP_ANONYMOUS: once unmapped in part, no process shows what it holds
+)
+_SOCKET, _BUFFERS = 1, (7, 8, 32, 33)  # SOL_SOCKET; SO_SNDBUF, SO_RCVBUF and their FORCE
 _CHILD_ENDED = 17  # SIGCHLD
 _THREAD, _SHARED_FILES = 0x10000, 0x400  # CLONE_THREAD, CLONE_FILES
 
@@ -95,8 +96,11 @@ def program(
     build.when("get_mempolicy", _unless(4, (0, 4)))  # not of an address: shared pages lie somewhere
     for name in ("preadv2", "pwritev2"):
         build.when(name, _if_bits(5, _WITHOUT_WAITING))
-    for name, (index, bits) in _POOLS.items():
-        build.when(name, _if_bits(index, bits))
+    nameless = [] if gpu else [*_if_all(3, _NAMELESS)]  # CUDA pins such memory
+    build.when("mmap", [*_if_bits(3, _HUGE_PAGES), *nameless])
+    build.when("memfd_create", _if_bits(1, 4) if gpu else [(_RETURN, 0, 0, _REFUSE)])
+    buffers = _if_any(2, _BUFFERS, _ERRNO)  # they keep the size that we count them at
+    build.when("setsockopt", [_argument(1), (_EQUAL, 0, len(buffers), _SOCKET), *buffers])
     build.when("ioctl", [*(_gpu_ioctls() if gpu else ()), *_unless(1, _IOCTLS)])
     build.when("fcntl", [*_if_any(1, _LOCKS, _ERRNO), *_unless(1, _FCNTLS)])
     if alone:
@@ -197,6 +201,10 @@ def _unless(index: int, values: Iterable[int], answer: int = _REFUSE) -> list[_S
 
 def _if_bits(index: int, bits: int) -> list[_Step]:
     return [_argument(index), (_AND, 0, 0, bits), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _REFUSE)]
+
+
+def _if_all(index: int, bits: int) -> list[_Step]:
+    return [_argument(index), (_AND, 0, 0, bits), (_EQUAL, 0, 1, bits), (_RETURN, 0, 0, _REFUSE)]
 
 
 def _gpu_ioctls() -> list[_Step]:

@@ -187,12 +187,9 @@ MESSAGES: Numbers = {
     "getsockname": (51, 204),
     "getpeername": (52, 205),
     "getsockopt": (55, 209),
-    "setsockopt": (54, 208),
     "sendto": (44, 206),
     "recvfrom": (45, 207),
-    "sendmsg": (46, 211),
     "recvmsg": (47, 212),
-    "sendmmsg": (307, 269),
     "recvmmsg": (299, 243),
     "shutdown": (48, 210),
 }
@@ -219,6 +216,8 @@ METADATA: Numbers = {  # Landlock does not hold these: only with a mount namespa
 SOCKETS: Numbers = {  # likewise: a socket file of the host (a desktop bus, an ssh agent) would be the way out
     "connect": (42, 203),
     "bind": (49, 200),
+    "sendmsg": (46, 211),  # also what sends descriptors away, to lie where no process shows them
+    "sendmmsg": (307, 269),
 }
 SIGNALS: Numbers = {  # first argument: whom
     "kill": (62, 129),
@@ -236,6 +235,7 @@ FILTERED: Numbers = {  # by their arguments
     "rt_sigaction": (13, 134),
     "socket": (41, 198),
     "socketpair": (53, 199),
+    "setsockopt": (54, 208),
     "ioctl": (16, 29),
     "fcntl": (72, 25),
     "flock": (73, 32),

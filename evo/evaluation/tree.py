@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISFIFO, S_ISREG, S_ISSOCK
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -40,6 +40,15 @@ class Reading:
     cpu_seconds: float
     rss_bytes: int
     processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFiles:
+    """Bytes of files without a name (memfd, deleted) by (device, inode), and inodes of sockets and pipes."""
+
+    unnamed: dict[tuple[int, int], int]
+    sockets: set[int]
+    pipes: set[int]
 
 
 def read_stat(pid: int) -> ProcessStat | None:
@@ -180,17 +189,53 @@ class ProcessTree:
             if stat.state not in "ZX":
                 waiting.extend((child, None) for child in _children(pid))
 
-    def open_unnamed(self) -> dict[tuple[int, int], int]:
-        """Bytes of files that are held open and have no name (memfd, deleted), by (device, inode)."""
-        found: dict[tuple[int, int], int] = {}
+    def open_files(self) -> OpenFiles:
+        """What is held open, all processes together."""
+        found = OpenFiles({}, set(), set())
         for stat in self._alive:
-            with contextlib.suppress(OSError):
-                for name in os.listdir(f"/proc/{stat.thread}/fd"):
-                    with contextlib.suppress(OSError):
-                        file = os.stat(f"/proc/{stat.thread}/fd/{name}")
-                        if file.st_nlink == 0 and S_ISREG(file.st_mode):
-                            found[file.st_dev, file.st_ino] = file.st_blocks * 512
+            for name in _names(f"/proc/{stat.thread}/fd"):
+                with contextlib.suppress(OSError):
+                    file = os.stat(f"/proc/{stat.thread}/fd/{name}")
+                    if S_ISSOCK(file.st_mode):
+                        found.sockets.add(file.st_ino)
+                    elif S_ISFIFO(file.st_mode):
+                        found.pipes.add(file.st_ino)
+                    elif file.st_nlink == 0 and S_ISREG(file.st_mode):
+                        found.unnamed[file.st_dev, file.st_ino] = file.st_blocks * 512
         return found
+
+    def tables_and_swap_bytes(self) -> int:
+        """Page tables, and what was moved out of memory: neither counts as resident."""
+        total = 0
+        for stat in self._alive:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                status = _slurp(f"/proc/{stat.thread}/status")
+                for name in (b"VmPTE:", b"VmSwap:"):
+                    total += int(status.split(name, 1)[1].split(None, 1)[0]) * 1024
+        return total
+
+    def own_sockets(self) -> int:
+        """All unix sockets of a network namespace of its own, also those that nobody has open; else 0."""
+        with contextlib.suppress(OSError):
+            ours = os.stat("/proc/self/ns/net").st_ino
+            for stat in reversed(self._alive):
+                if os.stat(f"/proc/{stat.thread}/ns/net").st_ino != ours:
+                    return _slurp(f"/proc/{stat.thread}/net/unix").count(b"\n")
+        return 0
+
+    def files_in_memory(self) -> int:
+        """Files and names on file systems in memory that a mount namespace of its own may write to; else 0."""
+        with contextlib.suppress(OSError):
+            ours = os.stat("/proc/self/ns/mnt").st_ino
+            for stat in reversed(self._alive):
+                home = f"/proc/{stat.thread}"
+                if os.stat(f"{home}/ns/mnt").st_ino != ours:
+                    return sum(
+                        _files_of(f"{home}/root{words[4].decode()}", words[2].decode())
+                        for words in map(bytes.split, _slurp(f"{home}/mountinfo").splitlines())
+                        if b"tmpfs" in words and b"rw" in words[5].split(b",")
+                    )
+        return 0
 
     def shared_memory_bytes(self) -> int:
         """Resident memory that is shared memory or tmpfs, summed over processes."""
@@ -220,6 +265,16 @@ def folder_bytes(folder: Path, most_files: int) -> tuple[int, int]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
     return total, files
+
+
+def _files_of(path: str, device: str) -> int:
+    """Files and names of the file system on that device, if it is what lies there."""
+    with contextlib.suppress(OSError):
+        there = os.stat(path).st_dev
+        if device == f"{os.major(there)}:{os.minor(there)}":  # else its box is still being made
+            found = os.statvfs(path)
+            return found.f_files - found.f_ffree
+    return 0
 
 
 def _children(pid: int) -> list[int]:
