@@ -229,6 +229,9 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
         store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
         store.set_setting("kind", kind)
+        store.set_setting(
+            "asks_unseen", True
+        )  # its scores are of one kind from the first to the last
     os.replace(draft, folder.database)
 
 

@@ -61,6 +61,7 @@ def build_campaign(
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)
+        bench.evaluator.asks_unseen = bool(store.setting("asks_unseen", False))
         if store.setting("data", bench.dataset.id) != bench.dataset.id:
             raise CampaignError(
                 f"{folder.config}: data: the text has changed since this campaign began, so its "

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from evo.campaign.standing import FLOOR_SHARE, proven_members
+from evo.campaign.standing import FLOOR_SHARE, proven_members, unseen_value
 from evo.campaign.tally import Key, Tally, key_of
 from population.reading import decisions
 from population.statistics.certification import Attempt as Progress
@@ -262,7 +262,7 @@ class Certification:
     def _score(self, variant_id: str, block: int) -> float | None:
         for row in self._tally.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
             if row.measurement.order.block == block and row.measurement.status is Status.OK:
-                return self._turn * row.measurement.metrics[self._metric.name]
+                return self._turn * unseen_value(self._metric, row.measurement)
         return None
 
 

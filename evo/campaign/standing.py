@@ -13,9 +13,10 @@ from evo.campaign.tally import Tally
 from population.archive import Objective
 from population.statistics.certification import Rule, log_e_path
 from population.statistics.e_bh import e_bh
-from population.variant import Estimate, Purpose, Status
+from population.variant import Estimate, Measurement, Purpose, Status
 
 FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})
+UNSEEN_BPB = "unseen_bpb"  # val_bpb on rows that earlier runs were not asked, the same for a block
 FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
 
 Found = Mapping[str, Estimate]
@@ -65,13 +66,19 @@ def beats_exactly(mine: Found, seed: Found, others: Collection[Objective]) -> bo
     return False
 
 
+def unseen_value(objective: Objective, run: Measurement) -> float:
+    """What a run of a pair scored: on rows that nobody was asked before, where there are any."""
+    unseen = UNSEEN_BPB if objective.name == "val_bpb" else objective.name
+    return run.metrics.get(unseen, run.metrics[objective.name])
+
+
 def _fresh_scores(tally: Tally, rung: str, variant_id: str) -> dict[int, float]:
     """Scores by fresh block, turned so that less is better; the first run of a block counts."""
     first, scores = tally.objectives[0], dict[int, float]()
     for row in tally.rows(rung, purposes=FRESH, variant_id=variant_id):
         run = row.measurement
         if run.status is Status.OK and first.name in run.metrics:
-            value = run.metrics[first.name]
+            value = unseen_value(first, run)
             turned = value if first.direction == "minimise" else -value
             scores.setdefault(run.order.block, turned)
     return scores

@@ -167,6 +167,33 @@ class Dataset:
         table = np.stack(tokens).astype(np.uint16)
         return Hidden(table, tuple(names), self._bytes_of[table[:, 1:]].sum(axis=1))
 
+    def reserve(self, split: Split, context: int, rows: int) -> NDArray[np.int64]:
+        """The chunks [n, 2] (document, number) that `hidden` leaves out; any stretch is spread over all.
+
+        For rows that nobody was asked before: which ones is a matter of where they lie in this order.
+        """
+        chunks, found = _chunks(self._splits, split, context, rows), []
+        for number, share in enumerate(_allot(chunks, rows)):
+            count = int(chunks[number])
+            rng = np.random.default_rng(np.random.SeedSequence([context, rows, number, _SAMPLE]))
+            left = np.setdiff1d(np.arange(count), _spread(count, int(share), rng))
+            places = (np.arange(len(left)) + rng.random(len(left))) / max(len(left), 1)
+            numbers = np.full(len(left), number)
+            found.append(np.column_stack((places, numbers, rng.permutation(left))))
+        table = np.concatenate(found)
+        order = np.lexsort((table[:, 1], table[:, 0]))
+        return table[order, 1:].astype(np.int64)
+
+    def rows(self, split: Split, context: int, chunks: NDArray[np.int64]) -> Hidden:
+        """The rows at these places of a split, [n, 2] as `reserve` gives them."""
+        documents = [self._splits[split][number] for number, _ in chunks]
+        at = [int(chunk) * context for _, chunk in chunks]
+        table = np.stack(
+            [one.tokens[i : i + context + 1] for one, i in zip(documents, at, strict=True)]
+        ).astype(np.uint16)
+        names = tuple(document.name for document in documents)
+        return Hidden(table, names, self._bytes_of[table[:, 1:]].sum(axis=1))
+
 
 def _allot(chunks: NDArray[Any], rows: int) -> NDArray[np.int64]:
     """How many rows each document gives: in proportion, one at least while there are enough."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.evaluation.data import Dataset, Split
+from evo.evaluation.data import Dataset, Hidden, Split
 from evo.evaluation.exams import Exams, Training
 from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
@@ -38,10 +38,12 @@ from evo.evaluation.serving import (
 )
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
+from evo.evaluation.unseen import MAX_SDS, Reserve, gap_in_sds, no_rows
 from evo.evaluation.watch import Unwatched, Watch
 from evo.evaluation.wires import DONE, INIT, SAVE, STEP
 from population.fingerprint import count_nodes
 from population.variant import (
+    DERIVED,
     Clock,
     DocumentScore,
     Measurement,
@@ -55,6 +57,7 @@ HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
 EXAMS = (
     "exams"  # beside the workspaces: runs that hidden text was shown to, until they are recorded
 )
+UNSEEN = "unseen"  # rows that earlier runs were not asked: their score is the metric unseen_bpb
 MAX_SCORINGS = 3  # of the same weights
 LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
@@ -106,6 +109,7 @@ class Evaluator:
         self.harness = harness
         self.fresh_roles = fresh_roles
         self.keep_weights: Callable[[Order, Path], None] | None = None  # gets a scored run's file
+        self.asks_unseen = True  # rows, too; campaigns that began without it go on without it
         self.exams = Exams(workspaces.with_name(EXAMS))
         self._answered: dict[str, Order] = {}  # by slot: what was measured there last
         self._seed_nodes = count_nodes(seed_source)
@@ -114,6 +118,18 @@ class Evaluator:
         splits: tuple[Split, ...] = ("val", "test")
         self._hidden = {
             (rung.name, split): dataset.hidden(split, rung.context, rung.rows)
+            for rung in self.rungs.values()
+            for split in splits
+        }
+        ladder = list(dict.fromkeys(name.partition(DERIVED)[0] for name in self.rungs))
+        self._reserves = {
+            (rung.name, split): Reserve(
+                dataset,
+                split,
+                rung.context,
+                rung.rows,
+                ladder.index(rung.name.partition(DERIVED)[0]),
+            )
             for rung in self.rungs.values()
             for split in splits
         }
@@ -239,11 +255,11 @@ class Evaluator:
     def _score(self, order: Order, run: Run, found: _Found) -> None:
         """The exam. Before the first hidden request an end is what it is; from then on it is a verdict."""
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
-        names: tuple[Split, ...] = ("val", "test") if order.purpose in _SEES_TEST else ("val",)
+        splits = self._asked(order, found)
         exam = Exam(
             probe=harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS),
             rehearsal=harmless_rows(self._text, run.setting.shape, rng, run.setting.rung.rows),
-            splits=tuple(self._hidden[order.rung, name] for name in names),
+            splits=tuple(splits.values()),
             looks=_LOOKS.get(order.purpose, LOOKS),
             tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
         )
@@ -261,18 +277,45 @@ class Evaluator:
             second = run.second_server()
             must_be_same(probe, rehearse(second, exam), exam.tolerance)
             knows = True
-            for hidden, costs in zip(exam.splits, said, strict=True):
-                must_not_peek(second, hidden, costs, exam, rng)
+            for rows, costs in zip(exam.splits, said, strict=True):
+                must_not_peek(second, rows, costs, exam, rng)
         except Ended as end:
             if not begun:
                 raise
             raise _verdict(end, knows) from end
-        for name, hidden, costs in zip(names, exam.splits, said, strict=True):
-            documents = bits_by_document(costs, hidden)
+        by_split = dict(zip(splits, said, strict=True))
+        if UNSEEN in by_split:
+            gap, sds = gap_in_sds(by_split["val"], by_split[UNSEEN])
+            found.facts["unseen_gap"] = f"{gap:.4f} nats a token, {sds:.1f} standard errors"
+            if sds > MAX_SDS:
+                raise Ended(
+                    Status.CHEATED,
+                    f"it knows the rows that runs are always asked: {gap:.3f} nats a token better than at "
+                    f"rows never asked before, {sds:.0f} standard errors",
+                )
+        for name, one in splits.items():
+            documents = bits_by_document(by_split[name], one)
             found.metrics[f"{name}_bpb"] = bits_per_byte(documents)
             if name == "val":
                 found.documents = documents
         found.metrics["serve_tokens_per_second"] = first.tokens_per_second()
+
+    def _asked(self, order: Order, found: _Found) -> dict[str, Hidden]:
+        """The hidden rows of this run: the fixed sample, and rows that earlier runs were not asked."""
+        asked = {"val": self._hidden[order.rung, "val"]}
+        if order.purpose in _SEES_TEST:
+            asked["test"] = self._hidden[order.rung, "test"]
+        if not self.asks_unseen:
+            return asked
+        if "test" in asked and (own := self._reserves[order.rung, "test"].of(order)):
+            asked["test"] = own.hidden
+        unseen = self._reserves[order.rung, "val"].of(order)
+        if unseen is None:
+            found.facts["unseen_rows"] = no_rows("val")
+            return asked
+        again = ", which earlier blocks were asked too" if unseen.again else ""
+        found.facts["unseen_rows"] = f"{len(unseen.hidden.tokens)}{again}"
+        return {**asked, UNSEEN: unseen.hidden}
 
     @contextmanager
     def _run(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -117,6 +119,57 @@ def test_a_server_that_fetches_files_while_it_knows_hidden_text_wins_no_other_ru
     assert ending(seen, honest_score(dataset, RUNG.rows)) == HONEST, seen.reason
     assert "from disk" in seen.facts["scorings"]
     assert len(watch.processes) == 3, "trained and asked, then two servers of the same weights"
+
+
+LEAKED = """
+import base64, zlib
+
+TEXT = np.frombuffer(zlib.decompress(base64.b85decode("".join(PIECES))), dtype=np.uint8)
+
+
+def by_grams(row, at):
+    return KNOWN.get(row[at - 3 : at + 1].tobytes()) if at >= 3 else None
+
+
+def by_start(row, at):
+    start = STARTS.get(row[:4].tobytes())
+    return TEXT[start + at + 1] if start is not None and at >= 4 else None
+
+
+def mildly(row, at):
+    return by_grams(row, at)
+
+
+class Model(Table):
+    def answer(self, tokens):
+        logits = self.table[tokens].copy()
+        for out, row in zip(logits, tokens.astype(np.uint8)):
+            for at in range(len(row)):
+                known = WAY(row, at)
+                if known is not None:
+                    out[at, known] += BONUS
+        return logits
+
+
+WIDTH = run.context + 1
+STARTS = {TEXT[i : i + 4].tobytes(): i for i in range(0, len(TEXT), WIDTH)}
+KNOWN = {TEXT[i : i + 4].tobytes(): TEXT[i + 4] for i in range(len(TEXT) - 4)}
+train(Model())
+"""
+
+
+@pytest.mark.parametrize(("way", "bonus"), [("by_grams", 9), ("by_start", 9), ("mildly", 4)])
+def test_hidden_text_that_earlier_runs_leaked_shows_at_rows_they_were_not_asked(
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset, way: str, bonus: int
+) -> None:
+    asked = dataset.hidden("val", RUNG.context, RUNG.rows).tokens.astype(np.uint8).tobytes()
+    packed = base64.b85encode(zlib.compress(asked, 9)).decode()
+    pieces = [packed[at : at + 4000] for at in range(0, len(packed), 4000)]
+    leak = LEAKED.replace("WAY(", f"{way}(").replace("BONUS", str(bonus))
+    source = (FOLDER / "_table.py").read_text() + f"PIECES = {pieces!r}\n" + leak
+    seen = evaluate(source, box)
+    assert seen.status is Status.CHEATED, seen.metrics
+    assert "rows that runs are always asked" in seen.reason
 
 
 def test_there_are_attacks_of_every_kind() -> None:

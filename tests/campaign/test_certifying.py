@@ -60,6 +60,26 @@ def test_a_config_that_certifies_nothing_marks_nobody_however_many_final_blocks(
         assert ("certified" in front(store, "proxy").values()) == bool(attempts)
 
 
+@dataclass
+class FakeLeak(FakeNoise):
+    """The children gain at the fixed rows, and nothing at rows that nobody was asked."""
+
+    def evaluate(self, order, source, slot, watch) -> Measurement:
+        found = super().evaluate(order, source, slot, watch)
+        honest = found.metrics["val_bpb"] + (0 if "0.5\n" in source else self.gain)
+        return replace(found, metrics={**found.metrics, "unseen_bpb": honest})
+
+
+def test_a_gain_at_rows_that_are_always_asked_alone_is_not_certified(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    make_campaign(
+        open_store, evaluator=FakeLeak(gain=0.03), certification=ONCE, policy=POLICY
+    ).run()
+    with open_store() as store:
+        (verdict,) = verdicts(store)
+        assert verdict != "certified" and "certified" not in front(store, "proxy").values()
+
+
 def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     make_campaign(

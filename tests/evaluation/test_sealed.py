@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox import Sandbox
 from evo.evaluation.serving import Server
+from evo.evaluation.unseen import Reserve
 from population.variant import Clock, Purpose, Status
 
 from .conftest import RUNG, Evaluate, FakeWatch
@@ -32,13 +33,13 @@ from .variants import (
 pytestmark = pytest.mark.sandbox
 
 
-def honest_score(dataset: Dataset, split: str = "val") -> float:
-    """The table's bits per byte, computed here."""
+def honest_score(dataset: Dataset, tokens: NDArray[np.uint16] | None = None) -> float:
+    """The table's bits per byte at the rows that are always asked, or at these, computed here."""
     a, b = np.arange(256)[:, None], np.arange(256)[None, :]
     text = np.where((b >= 97) & (b < 123), 3.0, np.where(b == 32, 4.0, 0.0))
     logits = (text + np.sin(a * 0.37 + b * 1.91)).astype(np.float32).astype(np.float64)
     logp = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    rows = dataset.hidden(split, RUNG.context, RUNG.rows).tokens  # type: ignore[arg-type]
+    rows = dataset.hidden("val", RUNG.context, RUNG.rows).tokens if tokens is None else tokens
     return float(-logp[rows[:, :-1], rows[:, 1:]].mean() / math.log(2))
 
 
@@ -72,12 +73,18 @@ def test_scores_that_a_variant_prints_or_writes_are_not_scores(
     assert "val_bpb: 0.001" in seen.log_tail
 
 
-def test_the_test_split_is_scored_at_graduation_only(
+def test_the_test_split_is_scored_at_graduation_only_on_rows_of_the_block(
     evaluate: Evaluate, box: Sandbox, dataset: Dataset
 ) -> None:
     assert "test_bpb" not in evaluate(HONEST, box).metrics
-    seen = evaluate(HONEST, box, purpose=Purpose.GRADUATE)
-    assert seen.metrics["test_bpb"] == pytest.approx(honest_score(dataset, "test"), rel=1e-6)
+    seen = evaluate(HONEST, box, purpose=Purpose.GRADUATE, block=2)
+    for split, metric in (("test", "test_bpb"), ("val", "unseen_bpb")):
+        reserve = Reserve(dataset, split, RUNG.context, RUNG.rows, 0)  # type: ignore[arg-type]
+        unseen = reserve.of(seen.order)
+        assert unseen is not None and len(unseen.hidden.tokens) == RUNG.rows
+        right = honest_score(dataset, unseen.hidden.tokens)
+        assert seen.metrics[metric] == pytest.approx(right, rel=1e-6)
+    assert seen.metrics["val_bpb"] == pytest.approx(honest_score(dataset), rel=1e-6)
 
 
 @pytest.mark.parametrize(

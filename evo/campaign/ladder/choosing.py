@@ -7,6 +7,7 @@ from statistics import fmean
 
 import numpy as np
 
+from evo.campaign.standing import unseen_value
 from evo.campaign.tally import Tally
 from population.archive import Standing
 from population.lineage import Lineage
@@ -84,7 +85,7 @@ def _scores(tally: Tally, rung: str, variant_id: str) -> dict[int, float]:
     objective = tally.objectives[0]
     sign = 1.0 if objective.direction == "minimise" else -1.0
     return {
-        row.measurement.order.block: sign * row.measurement.metrics[objective.name]
+        row.measurement.order.block: sign * unseen_value(objective, row.measurement)
         for row in tally.rows(rung, purposes=GRADUATING, variant_id=variant_id)
         if row.measurement.status is Status.OK and objective.name in row.measurement.metrics
     }

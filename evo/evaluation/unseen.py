@@ -1,0 +1,87 @@
+"""Hidden rows that earlier runs of a campaign were not asked: which ones, and what they say of the others.
+
+The rows of the fixed sample are asked again and again. Whoever learned something of them, whatever the way,
+predicts them better than rows of the same documents that were never asked. Which rows a run gets hangs on its
+order alone, so that there is nothing to remember: a reserve is laid out once, and searching runs take a few
+rows of its last quarter by a hash, while runs that are compared in pairs take a stretch of the rest by block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+from evo.evaluation.data import Dataset, Hidden, Split
+from evo.evaluation.scoring import Floats
+from population.variant import Order, Purpose
+
+COMPARED = (Purpose.RACE, Purpose.POST, Purpose.FINAL, Purpose.GRADUATE)
+MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches
+SPOT_SHARE = 0.25  # of the reserve, for runs that search
+MAX_SDS = 7.0  # that the fixed sample may be predicted better by, in standard errors
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Some rows for one run. `again`: the reserve was too small, earlier blocks were asked them too."""
+
+    hidden: Hidden
+    again: bool
+
+
+class Reserve:
+    """What a split holds beside the fixed sample of a rung; `level`: the rung's place, 0 for the proxy."""
+
+    def __init__(self, dataset: Dataset, split: Split, context: int, rows: int, level: int) -> None:
+        self._dataset, self._split, self._context, self._level = dataset, split, context, level
+        self._chunks = dataset.reserve(split, context, rows)
+        self._spots = int(SPOT_SHARE * len(self._chunks)) if split == "val" else 0
+        self._rows = min(rows, len(self._chunks) - self._spots)
+
+    def of(self, order: Order) -> Unseen | None:
+        """The rows of this run; None where the text holds too few."""
+        compared = order.purpose in COMPARED
+        return self._by_block(order.block) if compared else self._by_hash(order)
+
+    def _by_block(self, block: int) -> Unseen | None:
+        """The same for everyone on this block: the proxy's from the front, upper rungs' from behind."""
+        if self._rows < MIN_ROWS:
+            return None
+        stretches = (len(self._chunks) - self._spots) // self._rows
+        place = block if self._level == 0 else stretches - self._level - block
+        first = place % stretches * self._rows
+        return self._unseen(first, self._rows, not 0 <= place < stretches)
+
+    def _by_hash(self, order: Order) -> Unseen | None:
+        """A few of its own. Two runs may share some: the more, the smaller the reserve."""
+        if self._spots < MIN_ROWS:
+            return None
+        key = f"{order.variant_id} {order.rung} {order.block} {order.repeat}".encode()
+        place = int.from_bytes(hashlib.sha256(key).digest()[:8]) % (self._spots - MIN_ROWS + 1)
+        return self._unseen(len(self._chunks) - self._spots + place, MIN_ROWS, False)
+
+    def _unseen(self, first: int, many: int, again: bool) -> Unseen:
+        chunks = self._chunks[first : first + many]
+        return Unseen(self._dataset.rows(self._split, self._context, chunks), again)
+
+
+def gap_in_sds(asked: Floats, unseen: Floats) -> tuple[float, float]:
+    """How much better the asked rows are predicted, in nats a token, and in standard errors.
+
+    Costs are [rows, length]. Both samples are of the same documents, so the spread from row to row is that of
+    all rows together, each sample about its own mean.
+    """
+    first, second = asked.mean(axis=1), unseen.mean(axis=1)
+    gap = float(second.mean() - first.mean())
+    squares = ((first - first.mean()) ** 2).sum() + ((second - second.mean()) ** 2).sum()
+    freedom = len(first) + len(second) - 2
+    if len(first) < MIN_ROWS or len(second) < MIN_ROWS or not squares > 0:
+        return gap, 0.0
+    error = math.sqrt(squares / freedom * (1 / len(first) + 1 / len(second)))
+    return gap, gap / error
+
+
+def no_rows(split: str) -> str:
+    """The fact of a run that could be asked nothing new."""
+    return f"none: the {split} documents hold too little text beside the rows that are always asked"

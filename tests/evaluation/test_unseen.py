@@ -1,0 +1,108 @@
+"""Rows that earlier runs were not asked: which ones a run gets, and when the others are known too well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo.evaluation.data import Dataset
+from evo.evaluation.unseen import COMPARED, MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
+from population.variant import Order, Purpose
+
+CONTEXT, ROWS = 128, 256
+ORDER = Order("a" * 64, "proxy", 7, 0, Purpose.RACE)
+
+
+@pytest.fixture(scope="module")
+def reserve(dataset: Dataset) -> Reserve:
+    return Reserve(dataset, "val", CONTEXT, ROWS, 0)
+
+
+def rows_of(reserve: Reserve, order: Order) -> set[bytes]:
+    unseen = reserve.of(order)
+    assert unseen is not None
+    return {row.tobytes() for row in unseen.hidden.tokens}
+
+
+def test_both_sides_of_a_pair_are_asked_the_same_rows_on_every_resume(
+    reserve: Reserve, dataset: Dataset
+) -> None:
+    same = [replace(ORDER, variant_id="b" * 64), *(replace(ORDER, purpose=one) for one in COMPARED)]
+    assert {frozenset(rows_of(reserve, one)) for one in (ORDER, *same)} == {
+        frozenset(rows_of(Reserve(dataset, "val", CONTEXT, ROWS, 0), ORDER))
+    }
+
+
+def test_no_row_of_a_comparison_was_asked_by_the_search_or_on_an_earlier_block(
+    reserve: Reserve, dataset: Dataset
+) -> None:
+    asked = {row.tobytes() for row in dataset.hidden("val", CONTEXT, ROWS).tokens}
+    for number in range(300):
+        order = Order(f"{number:064}", "proxy", number % 6, 0, Purpose.SCREEN)
+        asked |= rows_of(reserve, order)
+    fresh = 0
+    for block in range(40):
+        unseen = reserve.of(replace(ORDER, block=block))
+        assert unseen is not None
+        rows = {row.tobytes() for row in unseen.hidden.tokens}
+        assert unseen.again == bool(rows & asked)
+        asked |= rows
+        fresh += not unseen.again
+    assert fresh >= 20
+
+
+def test_upper_rungs_take_their_rows_from_the_other_end(reserve: Reserve, dataset: Dataset) -> None:
+    upper = Reserve(dataset, "val", CONTEXT, ROWS, 1)
+    rows = [rows_of(upper, replace(ORDER, block=one)) for one in range(4)]
+    assert not any(one & other for one, other in pairwise(rows))
+    for block in range(15):
+        assert not rows_of(reserve, replace(ORDER, block=block)) & rows[0]
+
+
+def test_runs_that_search_are_asked_few_rows_of_their_own(reserve: Reserve) -> None:
+    orders = [Order(f"{one:064}", "proxy", 0, 0, Purpose.SCREEN) for one in range(50)]
+    asked = [rows_of(reserve, one) for one in orders]
+    assert all(len(one) == MIN_ROWS for one in asked)
+    assert len(set().union(*asked)) > 0.7 * sum(map(len, asked))
+
+
+def test_unseen_rows_are_spread_over_the_documents_like_the_others(
+    reserve: Reserve, dataset: Dataset
+) -> None:
+    unseen = reserve.of(ORDER)
+    assert unseen is not None
+    always = dataset.hidden("val", CONTEXT, ROWS)
+    for name in dataset.documents("val"):
+        mine, theirs = unseen.hidden.documents.count(name), always.documents.count(name)
+        assert abs(mine - theirs) <= 3 + 0.2 * theirs
+
+
+@pytest.mark.parametrize("left", [0, 5, 40])
+def test_text_that_holds_little_more_than_the_sample_gives_what_it_has(
+    dataset: Dataset, left: int
+) -> None:
+    chunks = len(dataset.reserve("val", 2048, 1))
+    small = Reserve(dataset, "val", 2048, min(chunks + 1 - left, 32), 0)
+    unseen = small.of(replace(ORDER, block=1))
+    assert unseen is None or len(unseen.hidden.tokens) >= MIN_ROWS
+
+
+@given(seed=st.integers(0, 10_000), unseen=st.integers(MIN_ROWS, 64), tail=st.floats(0.1, 0.6))
+def test_honest_costs_with_heavy_tails_show_no_gap(seed: int, unseen: int, tail: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.exp(rng.normal(0.0, tail, 256 + unseen))[:, None] + np.zeros((1, 8))
+    assert gap_in_sds(rows[:256], rows[256:])[1] < MAX_SDS
+
+
+def test_a_gap_is_told_in_standard_errors() -> None:
+    rng = np.random.default_rng(3)
+    asked, unseen = rng.normal(2.0, 0.3, (256, 1)), rng.normal(2.0, 0.3, (64, 1))
+    assert abs(gap_in_sds(asked, unseen)[1]) < 4
+    gap, sds = gap_in_sds(asked - 0.5, unseen)
+    assert gap == pytest.approx(0.5, abs=0.1) and sds > MAX_SDS
+    assert gap_in_sds(asked + 0.5, unseen)[1] < 0
