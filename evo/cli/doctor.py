@@ -261,7 +261,7 @@ def _model(one: Endpoint, config: Config) -> Check:
         return Check(name, None, f"not asked: answers come from {config.llm.replay}")
     key = one.key(os.environ)
     if key is None:
-        return Check(name, False, f"{one.key_env} is not set: nobody asks {one.model}")
+        return Check(name, None, f"{one.key_env} is not set: {one.model} is not asked")
     address = one.address(os.environ) or DEFAULT_SERVER
     answer, listed = _ask(address, key)
     if answer == ANSWERS and listed and one.model not in listed:

@@ -52,7 +52,7 @@ def page_of(
         title=f"{overview.name}: evolution of train.py",
         subtitle=_subtitle(told),
         headline=_headline(overview),
-        lines=told_lines(overview),
+        lines=[*filter(None, [overview.unprotected]), *told_lines(overview)],
         merits=_merits(told),
         sections=[one for one in parts if one is not None],
         pack=pack(store, record, ranked, source_of),

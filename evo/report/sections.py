@@ -247,7 +247,7 @@ def sandbox_section(told: Told) -> Section | None:
     if not found:
         return None
     held, _ = found[0]
-    on_gpu = any(row.measurement.device != "cpu" for row in told.record.attempts)
+    on_gpu = any(row.measurement.device not in ("", "cpu") for row in told.record.attempts)
     promises = [one for one in ("sandbox", "user", *NAMES) if one != "gpu" or on_gpu]
     shown = [(name, held[name]) for name in promises if name in held]
     lines = [f"As recorded with the runs ({count(sum(runs for _, runs in found), 'run')})."]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from evo.analysis.findings import find
 from evo.analysis.record import Record
+from evo.cli.panels import PANELS
 from evo.terminal.closing import closing_screen
 from population.reading import source_of
 from population.variant import LlmCall, Purpose
@@ -90,3 +92,9 @@ def test_the_status_fits_a_screen_and_shows_the_rest_when_asked(evo: Evo, wide: 
 def test_the_budget_of_variants_counts_children_that_were_measured(evo: Evo, wide: Built) -> None:
     wide.child(SEED + "# not measured yet\n", wide.seed)
     assert evo("status", "--json").json()["budget"]["variants"]["used"] == 17
+
+
+def test_help_names_what_is_to_be_typed(evo: Evo) -> None:
+    for command in [name for names in PANELS.values() for name in names]:
+        told = evo(command, "--help").out
+        assert not re.search(r"\{[a-z_]+\}|<list", told), command

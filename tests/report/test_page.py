@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from population.variant import Measurement, Order, Purpose, Status
 from tests.analysis.built import finished
 from tests.report.conftest import Write
 from tests.report.large import HOSTILE, campaign_of, hostile_campaign
@@ -138,3 +140,20 @@ def test_ideas_notes_and_vetoes_stand_in_the_page_whole(
     assert section.count(long.strip()) == 2
     for text in ("ada", "a-model", "tie the embeddings", "waits", "cleo", "it looks ahead"):
         assert text in section, text
+
+
+def test_the_sandbox_table_holds_promises_alone_and_no_gpu_where_none_was_used(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    facts = {"sandbox": "bwrap", "fs_write": "enforced: here", "gpu": "enforced: there"}
+    for place, device in enumerate(("cpu", "cuda")):
+        order = Order(leader, "proxy", 20 + place, 0, Purpose.REMEASURE)
+        run = Measurement(order, Status.OK, "", {"val_bpb": 2.0}, device=device)
+        for number in range(30):  # the most common facts are shown
+            more = {**facts, "weights_sha256": "feed" * 16}
+            again = replace(run.order, block=20 + place + 2 * number)
+            built.store.add_measurement(replace(run, order=again, facts=more))
+        html = write_report(tmp_path / "c").read_text()
+        assert "enforced: here" in html and "weights_sha256" not in html
+        assert ("enforced: there" in html) is (device == "cuda")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -304,3 +305,31 @@ def test_a_curve_never_outgrows_its_place(values: list[float], width: int) -> No
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(min_value=1, max_value=40))
 def test_a_bar_always_has_its_width(part: float, width: int) -> None:
     assert len(bar(part, width)) == width
+
+
+def test_the_loss_of_a_slot_carries_its_unit() -> None:
+    assert shown(draw(FRAME), width=120).count("2.000 nats") == 2
+
+
+def test_the_forecast_tells_what_waits_for_a_persons_word() -> None:
+    rungs = (RungPlan("proxy", 300.0, 3.0), RungPlan("larger", 1200.0, 3.0))
+    work = {"larger": RungWork(4, 12)}
+    plan = Plan(1, rungs, 4, 0.2, 3, None, seconds=28_800.0, ladder=work)
+    alone, asked = forecast(plan), forecast(replace(plan, asks_before_ladder=True))
+    assert alone.seconds is not None and asked.seconds is not None
+    assert alone.seconds - asked.seconds == pytest.approx(12 * 1208.0) == asked.ladder_seconds
+    text = unwrapped(shown(forecast_screen("night", "here", asked, 0.0)))
+    assert "then it waits for your `evo approve`, and what goes up takes up to 4 h 02 min" in text
+    assert "evo approve" not in shown(forecast_screen("night", "here", alone, 0.0))
+
+
+def test_far_dates_have_a_year_and_absurd_ones_are_left_out() -> None:
+    plan = Plan(1, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 1, seconds=None)
+    for variants, told in ((10, ", at"), (20_000_000, " years, at"), (10**15, " years")):
+        one = forecast(replace(plan, variants=variants))
+        text = unwrapped(shown(forecast_screen("night", "here", one, 0.0)))
+        assert told in text, variants
+    assert text.endswith("years") and re.search(r"in about [\d,]+ years$", text)
+    later = forecast(replace(plan, variants=2_000_000))
+    text = unwrapped(shown(forecast_screen("night", "here", later, 0.0)))
+    assert re.search(r", at \w+ \d\d \w+ \d{4} \d\d:\d\d", text)

@@ -1,0 +1,68 @@
+"""A campaign that is left alone: its terminal closes, or it was started not to mind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from evo.cli.frames import Frames
+from population.reading import measurements
+from population.store import Store, StoreError
+from tests.campaign.fakes import make_campaign, make_store
+
+from .driving import MAIN, Evo
+
+
+def wait_for_a_run(folder: Path) -> None:
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        try:
+            with Store.open(folder / "campaign.db", read_only=True) as store:
+                if measurements(store):
+                    return
+        except StoreError:
+            pass
+        time.sleep(0.05)
+    pytest.fail("nothing was measured")
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_closed_terminal_stops_a_campaign_cleanly_unless_it_was_told_not_to_mind(
+    evo: Evo, quick: Path, tmp_path: Path, nohup: bool
+) -> None:
+    folder = tmp_path / "campaigns" / "quick-1"
+    variants = 2 if nohup else 500
+    command = ("run", str(quick), "--set", f"budget.variants={variants}")
+    ignore = (lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if nohup else None
+    with (tmp_path / "night.log").open("w") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *command], stdout=log, stderr=log, preexec_fn=ignore
+        )
+        try:
+            wait_for_a_run(folder)
+            running.send_signal(signal.SIGHUP)
+            running.wait(240)
+        finally:
+            running.kill()
+            running.wait()
+    told = evo("log", "-n", "1").out
+    assert ("budget spent" in told) is nohup, told
+    assert ("stopped" in told) is not nohup, told
+    assert evo("status", "--json").json()["running"] is None
+
+
+def test_the_bar_of_variants_counts_children_that_were_measured(tmp_path: Path) -> None:
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store)
+    frames = Frames(campaign, "night")
+    campaign.parts.budget.add_variant()
+    (limit,) = frames.frame().limits
+    assert (limit.used, limit.text) == (0, "0 of 10 measured, 1 proposed")
+    campaign.run()
+    (limit,) = Frames(campaign, "night").frame().limits
+    assert (limit.used, limit.text) == (9, "9 of 10 measured, 10 proposed")
