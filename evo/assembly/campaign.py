@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from evo.assembly.bench import Bench, open_bench
@@ -36,7 +37,16 @@ from operators.llm.prompt_settings import PromptSettings
 from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
-from population.reading import decisions, measurement, measurements, seed, source_of, spent, voided
+from population.reading import (
+    decisions,
+    facts_by_measurement,
+    measurement,
+    measurements,
+    seed,
+    source_of,
+    spent,
+    voided,
+)
 from population.store import Store
 from population.variant import AGAIN, Clock, Decision, Order, Purpose, Rung, Status
 
@@ -76,6 +86,7 @@ def build_campaign(
         ladder = Ladder.of(decisions(store, KINDS))
         tally.veto(ladder.vetoed)
         early = _early(store, folder, config, tally, decided)
+        voiding = None if config.exact else _voiding(store, config, bench, tally)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
@@ -164,7 +175,7 @@ def build_campaign(
         lineage=lineage,
         scheduler=scheduler,
         early=early,
-        voiding=None if config.exact else _voiding(config, bench, tally),
+        voiding=voiding,
         budget=budget,
         board=board,
         recorder=recorder,
@@ -224,12 +235,13 @@ def _known(store: Store, config: Config, lineage: Lineage) -> Tally:
     return tally
 
 
-def _voiding(config: Config, bench: Bench, tally: Tally) -> Voiding:
+def _voiding(store: Store, config: Config, bench: Bench, tally: Tally) -> Voiding:
     """What is usual on each host, from the runs so far."""
     timed = [rung.name for rung in bench.rungs if rung.clock is Clock.SECONDS]
-    voiding = Voiding(config.voiding, tally.seed_id, timed)
+    voiding, facts = Voiding(config.voiding, tally.seed_id, timed), facts_by_measurement(store)
     for rung in tally.rungs():
         for row in tally.rows(rung):
             if row.measurement.status is Status.OK:
-                voiding.take_in(Evidence.of(row.measurement))
+                whole = replace(row.measurement, facts=facts.get(row.id, {}))
+                voiding.take_in(Evidence.of(whole))
     return voiding

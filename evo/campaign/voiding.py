@@ -14,6 +14,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evo.evaluation.evaluator import WAITED
 from population.variant import Measurement, Order, Status
 
 KNOWN = 30  # runs of a host at a rung that say what is usual, the newest
@@ -27,7 +28,9 @@ class VoidingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     crowded: float | None = Field(
-        default=2.0, gt=1, description="times the usual wall seconds a CPU second"
+        default=2.0,
+        gt=1,
+        description="times the usual seconds a CPU second: its own, and those that others held its core",
     )
     slow: float | None = Field(
         default=0.75, gt=0, lt=1, description="of the usual tokens a second, for runs of the seed"
@@ -36,19 +39,30 @@ class VoidingSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a run beside its score. Seconds are the supervisor's; tokens the variant's word."""
+    """What is known of a run beside its score. Seconds are the supervisor's; tokens the variant's word.
+
+    `waited_seconds`: for cores that others held, so that no run is crowded by its own choice; None where
+    it is not known.
+    """
 
     order: Order
     host: str
     train_wall_seconds: float
     cpu_seconds: float
+    waited_seconds: float | None
     tokens: int
 
     @classmethod
     def of(cls, run: Measurement) -> Self:
         """Of one run."""
+        known = run.facts.get(WAITED)
         return cls(
-            run.order, run.host, run.train_wall_seconds, run.cpu_seconds, run.self_reported_tokens
+            run.order,
+            run.host,
+            run.train_wall_seconds,
+            run.cpu_seconds,
+            None if known is None else float(known),
+            run.self_reported_tokens,
         )
 
 
@@ -70,7 +84,10 @@ class Voiding:
         usual = _middle(self._crowding[key])
         limit = self._settings.crowded
         if crowding and usual and limit is not None and crowding > limit * usual:
-            return f"the machine was busy: {crowding:.2f} wall seconds a CPU second, usually {usual:.2f}"
+            return (
+                f"the machine was busy: {crowding:.2f} seconds a CPU second, those that others held its "
+                f"core included, usually {usual:.2f}"
+            )
         usual, least = _middle(self._speed[key]), self._settings.slow
         if speed and usual and least is not None and speed < least * usual:
             return f"the machine was slow: {speed:.0f} tokens a second of the seed, usually {usual:.0f}"
@@ -88,10 +105,11 @@ class Voiding:
         return run.host, run.order.rung
 
     def _crowding_of(self, run: Evidence) -> float | None:
-        """Wall seconds of training a CPU second; None where the clock is the wall's own."""
-        if run.order.rung in self._wall_clocked or not run.cpu_seconds:
+        """CPU seconds and those it waited, a CPU second; None where the clock is the wall's own."""
+        known = run.cpu_seconds and run.waited_seconds is not None
+        if run.order.rung in self._wall_clocked or not known:
             return None
-        return run.train_wall_seconds / run.cpu_seconds
+        return 1.0 + (run.waited_seconds or 0.0) / run.cpu_seconds
 
     def _speed_of(self, run: Evidence) -> float | None:
         """The seed's tokens a second of its clock; None for any other variant: its speed is its own."""

@@ -62,6 +62,7 @@ MAX_SCORINGS = 3  # of the same weights
 LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
+WAITED = "waited_seconds"  # among the facts: in training, for cores that others held
 _SEES_TEST = (Purpose.FINAL, Purpose.POST, Purpose.GRADUATE)
 _LOOKS = {
     Purpose.SCREEN: 1,
@@ -170,7 +171,11 @@ class Evaluator:
             train_wall_seconds=training.wall_seconds,
             self_reported_steps=training.steps,
             self_reported_tokens=training.tokens,
-            facts={**self.sandbox.facts, **found.facts},
+            facts={
+                **self.sandbox.facts,
+                **found.facts,
+                WAITED: f"{training.waited_seconds:.3f}",
+            },
             log_tail=training.log_tail,
         )
 
@@ -382,5 +387,6 @@ def _training_of(run: Run) -> Training:
         steps=heard.steps,
         wall_seconds=max(seconds, 0.0),
         cpu_seconds=saved.cpu_seconds if saved else trainer.cpu_seconds(),
+        waited_seconds=trainer.waited_seconds(),
         log_tail=trainer.log.text(LOG_CHARACTERS),
     )

@@ -29,6 +29,7 @@ class Training:
     steps: int = 0
     wall_seconds: float = 0.0  # progress 0 to finish
     cpu_seconds: float = 0.0
+    waited_seconds: float = 0.0  # for cores that others held
     peak_bytes: int = 0
     log_tail: str = ""
     parameters: int = 0

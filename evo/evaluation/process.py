@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from evo.evaluation.cgroups import Group, parents
+from evo.evaluation.crowding import Crowding
 from evo.evaluation.footprint import Footprint
 from evo.evaluation.log import Log
 from evo.evaluation.sandbox import Launch
@@ -117,6 +118,7 @@ class RoleProcess:
             self._group.close()
             raise
         self._tree = ProcessTree(self._popen.pid)
+        self._crowding = Crowding(self._tree, tuple(cpus))
         self._reading = Reading(0.0, 0, 1)
         self._looked = 0.0
         self._footprint = Footprint(
@@ -237,6 +239,8 @@ class RoleProcess:
         used = max(seen.cpu_seconds, self._group.cpu_seconds() or 0.0)
         self._reading = replace(seen, cpu_seconds=used)
         if not self._saved:
+            if self.limits.clock is Clock.CPU_SECONDS:
+                self._crowding.look(used)
             most = self.limits.memory_bytes if DONE in self.heard.arrived else 0
             self._must_be_in_time(self.clock(), most / self.limits.saved_bytes_per_second)
 
@@ -321,6 +325,10 @@ class RoleProcess:
     def cpu_seconds(self) -> float:
         """CPU seconds of the whole tree by the last reading."""
         return self._reading.cpu_seconds
+
+    def waited_seconds(self) -> float:
+        """What it stood waiting for cores that others held, until it had saved; 0.0 on other clocks."""
+        return self._crowding.seconds
 
     def close(self) -> None:
         """Kill all of it, wait for its end, and close every descriptor. Nothing survives."""

@@ -209,10 +209,20 @@ class ProcessTree:
         total = 0
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
-                status = _slurp(f"/proc/{stat.thread}/status")
+                status = read_bytes(f"/proc/{stat.thread}/status")
                 for name in (b"VmPTE:", b"VmSwap:"):
                     total += int(status.split(name, 1)[1].split(None, 1)[0]) * 1024
         return total
+
+    def waits(self) -> dict[tuple[int, int], int]:
+        """Nanoseconds that each thread alive stood ready to run and did not, by its number and start."""
+        found: dict[tuple[int, int], int] = {}
+        for stat in self._alive:
+            for name in _names(f"/proc/{stat.pid}/task"):
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    times = read_bytes(f"/proc/{stat.pid}/task/{name}/schedstat").split()
+                    found[int(name), stat.start] = int(times[1])
+        return found
 
     def own_sockets(self) -> int:
         """All unix sockets of a network namespace of its own, also those that nobody has open; else 0."""
@@ -220,7 +230,7 @@ class ProcessTree:
             ours = os.stat("/proc/self/ns/net").st_ino
             for stat in reversed(self._alive):
                 if os.stat(f"/proc/{stat.thread}/ns/net").st_ino != ours:
-                    return _slurp(f"/proc/{stat.thread}/net/unix").count(b"\n")
+                    return read_bytes(f"/proc/{stat.thread}/net/unix").count(b"\n")
         return 0
 
     def files_in_memory(self) -> int:
@@ -232,7 +242,7 @@ class ProcessTree:
                 if os.stat(f"{home}/ns/mnt").st_ino != ours:
                     return sum(
                         _files_of(f"{home}/root{words[4].decode()}", words[2].decode())
-                        for words in map(bytes.split, _slurp(f"{home}/mountinfo").splitlines())
+                        for words in map(bytes.split, read_bytes(f"{home}/mountinfo").splitlines())
                         if b"tmpfs" in words and b"rw" in words[5].split(b",")
                     )
         return 0
@@ -281,14 +291,14 @@ def _children(pid: int) -> list[int]:
     found: list[int] = []
     for thread in _names(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError):
-            found.extend(map(int, _slurp(f"/proc/{pid}/task/{thread}/children").split()))
+            found.extend(map(int, read_bytes(f"/proc/{pid}/task/{thread}/children").split()))
     return found
 
 
 def _stat_fields(path: str) -> list[bytes] | None:
     """What follows the name in a line of /proc; None when there is none."""
     try:
-        text = _slurp(path)
+        text = read_bytes(path)
     except OSError:
         return None
     return text[text.rindex(b")") + 2 :].split() if text else None
@@ -301,7 +311,7 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _slurp(path: str) -> bytes:
+def read_bytes(path: str) -> bytes:
     """A small file of /proc: this is called a hundred times a second."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

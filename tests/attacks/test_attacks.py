@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from evo.evaluation.data import Dataset
+from evo.evaluation.evaluator import WAITED
 from evo.evaluation.sandbox import Sandbox
 from population.variant import Measurement, Purpose, Status
 from tests.attacks.conftest import MARK, SECRET
@@ -71,6 +72,20 @@ def ending(seen: Measurement, honest: float) -> str:
     if seen.status is Status.OK and seen.metrics["val_bpb"] == pytest.approx(honest, rel=1e-5):
         return HONEST
     return seen.status.value
+
+
+IDLE = ("sleeps_to_look_crowded", "naps_to_look_crowded", "stops_to_look_crowded")
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_a_run_that_does_nothing_waits_for_nobody(
+    name: str, evaluate: Evaluate, box: Sandbox, targets: Mapping[str, str]
+) -> None:
+    (attack,) = (one for one in ATTACKS if one.name == name)
+    seen = evaluate(attack.source(targets), box)
+    assert seen.train_wall_seconds >= 1.5
+    idle = seen.wall_seconds - 1.5
+    assert float(seen.facts[WAITED]) <= idle + 0.1, "a wait while it stood still"
 
 
 FETCHES = """

@@ -9,6 +9,7 @@ import pytest
 
 from evo.campaign.budget import BudgetSettings
 from evo.campaign.voiding import Evidence, Voiding, VoidingSettings, judged
+from evo.evaluation.evaluator import WAITED
 from population.reading import measurements, unmeasured, voided
 from population.variant import AGAIN, Measurement, Order, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
@@ -28,12 +29,16 @@ class Poisoned(Mapping[str, float]):
 
 
 def finished(
-    wall: float = 8.0, cpu: float = 8.0, who: str = "child", tokens: int = 8000
+    waited: float = 0.0,
+    cpu: float = 8.0,
+    who: str = "child",
+    tokens: int = 8000,
+    wall: float = 8.0,
 ) -> Measurement:
     order = Order(who, "proxy", 0, 0, Purpose.SCREEN)
     return Measurement(
         order, Status.OK, metrics=Poisoned(), host="here", train_wall_seconds=wall,
-        cpu_seconds=cpu, self_reported_tokens=tokens,
+        cpu_seconds=cpu, self_reported_tokens=tokens, facts={WAITED: str(waited)},
     )  # fmt: skip
 
 
@@ -46,8 +51,21 @@ def usual(**settings: float | None) -> Voiding:
 
 
 def test_a_crowded_run_is_voided_without_a_look_at_its_score() -> None:
-    assert judged(usual(), finished(wall=15.0), 0) == ""
-    assert "busy: 2.12 wall seconds a CPU second" in judged(usual(), finished(wall=17.0), 0)
+    assert judged(usual(), finished(waited=7.0), 0) == ""
+    assert "busy: 2.12 seconds a CPU second" in judged(usual(), finished(waited=9.0), 0)
+
+
+def test_a_run_that_takes_long_by_its_own_choice_counts() -> None:
+    assert judged(usual(), finished(wall=80.0), 0) == ""
+
+
+def test_a_run_of_which_nobody_knows_whether_it_waited_counts_and_tells_nothing() -> None:
+    unknown = replace(finished(wall=80.0), facts={})
+    assert judged(usual(), unknown, 0) == ""
+    voiding = Voiding(VoidingSettings(), "seed")
+    for _ in range(5):
+        voiding.take_in(Evidence.of(unknown))
+    assert judged(voiding, finished(waited=80.0), 0) == ""
 
 
 def test_a_slow_seed_is_voided_and_a_slow_child_is_not_because_its_speed_is_its_own() -> None:
@@ -57,38 +75,40 @@ def test_a_slow_seed_is_voided_and_a_slow_child_is_not_because_its_speed_is_its_
 
 def test_nothing_is_unusual_before_five_runs_or_on_another_host() -> None:
     voiding = Voiding(VoidingSettings(), "seed")
-    assert judged(voiding, finished(wall=80.0), 0) == ""
-    assert judged(usual(), replace(finished(wall=80.0), host="there"), 0) == ""
+    assert judged(voiding, finished(waited=72.0), 0) == ""
+    assert judged(usual(), replace(finished(waited=72.0), host="there"), 0) == ""
 
 
 def test_a_machine_that_stays_busy_is_the_machine_that_there_is() -> None:
-    assert judged(usual(), finished(wall=80.0), 1) and not judged(usual(), finished(wall=80.0), 2)
+    assert judged(usual(), finished(waited=72.0), 1) and not judged(
+        usual(), finished(waited=72.0), 2
+    )
 
 
 def test_null_switches_either_off() -> None:
-    assert not judged(usual(crowded=None), finished(wall=80.0), 0)
+    assert not judged(usual(crowded=None), finished(waited=72.0), 0)
     assert not judged(usual(slow=None), finished(who="seed", tokens=1), 0)
 
 
 @pytest.mark.parametrize("status", [Status.CRASHED, Status.LOST, Status.TIMED_OUT])
 def test_what_did_not_end_well_is_an_answer_of_its_own(status: Status) -> None:
-    assert not judged(usual(), replace(finished(wall=80.0), status=status), 0)
+    assert not judged(usual(), replace(finished(waited=72.0), status=status), 0)
 
 
 @dataclass
 class FakeBusyMachine(FakeEvaluator):
     """Takes ten times as long for a run's first attempt when it is the tenth one."""
 
-    at: int = 10
+    busy_at: int = 10
     hit: list[Order] = field(default_factory=list)
 
     def evaluate(self, order, source, slot, watch) -> Measurement:
         found = super().evaluate(order, source, slot, watch)
-        crowded = len(self.evaluated) == self.at
+        crowded = len(self.evaluated) == self.busy_at
         if crowded:
             self.hit.append(order)
-        wall = 80.0 if crowded else 8.0
-        return replace(found, host="here", train_wall_seconds=wall, cpu_seconds=8.0)
+        facts = {WAITED: "72.0" if crowded else "0.0"}
+        return replace(found, host="here", facts=facts, cpu_seconds=8.0)
 
 
 def campaign(open_store, evaluator, variants=15):

@@ -1,0 +1,4 @@
+# attacks: its luck, by sleeping so that the machine looks busy and an unlucky run does not count
+# must end: ok at the honest score
+# table
+train(Table(), end=lambda: time.sleep(1.5))
