@@ -26,7 +26,8 @@ DESCRIPTIONS = {
     "front": "The Pareto front of each rung as it stands, with each member's standing.",
     "v_measurements": "Measurements with their main scores; without voided and lost ones.",
     "v_estimates": "Each variant at each rung: means over blocks and how far val_bpb spreads.",
-    "v_front": "The front with the estimates of its members.",
+    "v_front": "The front, the proxy's first: mean of the first objective as every screen shows it (what "
+    "blocks do taken off) with its standard error, and what is believed, which orders it.",
     "v_lineage": "Child, parent, role and operator, by each variant's first proposal.",
     "v_ideas": "Each idea judged by its children: how many, how they ended, effect on val_bpb and its SE.",
     "v_prompts": "How many tokens of prompts went to which part, by model.",
@@ -255,7 +256,26 @@ _IDEAS = (
         GROUP BY c.endpoint, c.model, part.key ORDER BY c.endpoint, c.model, tokens DESC""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS), _IDEAS)
+# the number that every screen shows beside the one that orders the front, each under its own name
+_MEANS = (
+    "ALTER TABLE front ADD COLUMN mean REAL",  # over blocks, of the first objective, what blocks do taken off
+    "ALTER TABLE front ADD COLUMN mean_se REAL",
+    "ALTER TABLE front ADD COLUMN blocks INTEGER",
+    "DROP VIEW v_front",
+    """CREATE VIEW v_front AS
+        SELECT f.variant_id AS variant, f.rung, f.place, f.standing, f.mean, f.mean_se,
+            coalesce(f.blocks, e.blocks) AS blocks, f.estimate AS believed,
+            f.estimate_sd AS believed_sd, e.measurements, e.val_bpb AS val_bpb_plain_mean,
+            e.val_bpb_lowest, e.val_bpb_highest, e.parameters, e.added_nodes, e.peak_memory_mb
+        FROM front AS f
+        LEFT JOIN v_estimates AS e ON e.variant = f.variant_id AND e.rung = f.rung
+        ORDER BY (SELECT min(id) FROM measurements AS m WHERE m.rung = f.rung), f.place""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS), _IDEAS, _MEANS)
+READABLE_FROM = (
+    2  # a schema from here on holds all that is read: such a store needs no writer first
+)
 
 
 def schema_version(db: sqlite3.Connection) -> int:

@@ -116,11 +116,14 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class FrontMember:
-    """A variant on the front: its standing and what is believed of it in the first objective."""
+    """A variant on the front: its standing, what is believed of it in the first objective, and what its
+    runs average to there (None: not told).
+    """
 
     variant_id: str
     standing: str
     estimate: Estimate
+    measured: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,10 +303,12 @@ class Store:
         with self.transaction():
             self._change("DELETE FROM front WHERE rung = ?", [rung])
             for place, one in enumerate(members):
-                sd = one.estimate.sd if math.isfinite(one.estimate.sd) else None
                 row = {"rung": rung, "variant_id": one.variant_id, "place": place}
                 row |= {"standing": str(one.standing), "estimate": one.estimate.mean}
-                self._insert("front", {**row, "estimate_sd": sd})
+                row |= {"estimate_sd": _finite(one.estimate.sd)}
+                if (mean := one.measured) is not None:
+                    row |= {"mean": mean.mean, "mean_se": _finite(mean.sd), "blocks": mean.n}
+                self._insert("front", row)
 
     def _insert(self, table: str, row: Mapping[str, object]) -> int:
         for name, value in row.items():
@@ -323,6 +325,10 @@ class Store:
     def _execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         with explained(self.path):
             return self._db.execute(sql, values)
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 _KEY = "variant_id = ? AND rung = ? AND block = ? AND repeat = ?"

@@ -86,7 +86,7 @@ class Findings:
     minimise: bool
     rung: str
     seed_id: str
-    seed: Ranked | None  # what the search believes of it; None before it has a score
+    seed: Ranked | None  # what its runs average to; None before it has a score
     best_id: str | None
     leader_id: str | None
     search: Comparison | None

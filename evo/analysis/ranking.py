@@ -23,9 +23,10 @@ AFTER = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided: wh
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One variant with what the search believes of it; `standing` is "" off the front.
+    """One variant with what its runs average to, by metric; `standing` is "" off the front.
 
-    `vetoed`: a person turned it away, whether the campaign has taken that yet or not.
+    vetoed: a person rejected it, whether the campaign has taken that yet or not. believed: what the search
+    orders the front by, its mean shrunk to its parent's; None off the front.
     """
 
     variant_id: str
@@ -34,19 +35,20 @@ class Ranked:
     operator: str
     idea: str
     vetoed: bool = False
+    believed: float | None = None
 
 
 def ranking(record: Record) -> list[Ranked]:
-    """Every variant with a score at the proxy, best first objective first.
+    """Every variant with a score at the proxy, best mean of the first objective first.
 
     The estimates are from every run at the proxy, whatever it was made for, with what blocks do taken off:
     a leader that loses on fresh blocks loses its place. Those of an import are as sure as its repeats allow.
     """
     rows = [row for row in record.rows if row.measurement.order.rung == record.proxy]
     births, objective, history = record.births(), record.objective, record.history()
-    believed = estimates(rows, record.seed_id)
+    means = estimates(rows, record.seed_id)
     if history is not None:
-        believed = {one: _as_sure(metrics, history.sd) for one, metrics in believed.items()}
+        means = {one: _as_sure(metrics, history.sd) for one, metrics in means.items()}
     found = [
         Ranked(
             variant_id,
@@ -55,8 +57,9 @@ def ranking(record: Record) -> list[Ranked]:
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
             variant_id in record.ladder.vetoed,
+            record.believed.get(variant_id),
         )
-        for variant_id, metrics in believed.items()
+        for variant_id, metrics in means.items()
         if objective.name in metrics
     ]
     return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))

@@ -11,6 +11,7 @@ from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.ladder import KINDS, Ladder
 from population.lineage import births
 from population.reading import (
+    believed,
     decisions,
     events,
     facts_by_measurement,
@@ -49,6 +50,7 @@ class Record:
     attempts: list[Measured]
     proposals: list[Proposed]
     front: Mapping[str, str]  # at the proxy: member to standing
+    believed: Mapping[str, float]  # of the front's members, what orders it
     spent: Spent
     seconds_spent: float
     events: list[Event]
@@ -83,6 +85,7 @@ class Record:
             attempts=attempts,
             proposals=proposals(store),
             front=front(store, rungs[0]) if rungs else {},
+            believed=believed(store, rungs[0]) if rungs else {},
             spent=spent(store),
             seconds_spent=float(store.setting("seconds_spent", 0.0)),
             events=events(store, limit=EVENTS_READ),

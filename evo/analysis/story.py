@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evo.analysis.comparison import Comparison, block_values, compare, comparison_of
 from evo.analysis.ranking import AFTER, SEARCH, ranking
 from evo.analysis.record import Record
+from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
 from population.records import Decided
+from population.statistics.stopping import WOULD_STOP
 from population.variant import DERIVED, Purpose, Status
 
 CERTIFIED, GRADUATED = "certified", "graduated"
@@ -144,13 +147,62 @@ def _by_variant(
 
 
 def decision_in_words(decided: Decided) -> str:
-    """A decision with those of its details that say something to a person."""
+    """A decision as a person says it."""
     detail: Mapping[str, Any] = decided.detail
-    shown = []
-    for name in ("verdict", "rung", "role", "author", "reason", "pairs", "log_e", "first_block"):
-        value = detail.get(name)
-        if isinstance(value, float):
-            shown.append(f"{name} {value:.3g}")
-        elif isinstance(value, str | int) and value != "":
-            shown.append(str(value) if name in ("verdict", "role") else f"{name} {value}")
-    return f"{decided.kind}: {', '.join(shown)}" if shown else decided.kind
+    told = _TOLD.get(decided.kind)
+    try:
+        return told(detail) if told is not None else _unknown(decided.kind, detail)
+    except (KeyError, TypeError, ValueError, AttributeError):  # written by an older version
+        return _unknown(decided.kind, detail)
+
+
+def _by(detail: Mapping[str, Any]) -> str:
+    author, reason = detail.get("author"), detail.get("reason")
+    return (f" by {author}" if author else "") + (f": {reason}" if reason else "")
+
+
+def _verdict(detail: Mapping[str, Any]) -> str:
+    pairs = f"{detail['pairs']} {'pair' if detail['pairs'] == 1 else 'pairs'} on fresh blocks"
+    found = f"{pairs}, e-value {math.exp(detail['log_e']):.3g}"
+    champion = str(detail["champion"])[:8]
+    if detail["verdict"] == CERTIFIED:
+        return f"certified: better than the champion {champion} ({found})"
+    return f"not certified against the champion {champion}: {detail['verdict']} ({found})"
+
+
+def _challenge(detail: Mapping[str, Any]) -> str:
+    most = detail["rule"]["most_pairs"]
+    return (
+        f"challenged the champion {str(detail['champion'])[:8]}: up to {most} pairs on fresh blocks"
+    )
+
+
+def _leaders(detail: Mapping[str, Any]) -> str:
+    return f"led a race of {len(detail['leaders'])} leaders in up to {detail['runs']} runs"
+
+
+_TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "certification": _challenge,
+    "verdict": _verdict,
+    "leaders": _leaders,
+    "final": lambda detail: (
+        f"compared with the seed on fresh blocks, from block {detail['first_block']} on"
+    ),
+    CHOSEN: lambda detail: f"chosen to go up to {detail['rung']} as {detail['role']}",
+    APPROVED: lambda detail: f"approved for {detail['rung'] or 'every rung'}{_by(detail)}",
+    VETOED: lambda detail: f"vetoed{_by(detail)}",
+    UNVETOED: lambda detail: f"veto lifted{_by(detail)}",
+    REACHING: lambda detail: "chosen to measure how soon it reaches the seed's end",
+    WOULD_STOP: lambda detail: (
+        f"early stopping would have ended a run here, {detail['saves_seconds']:.0f} s sooner"
+    ),
+}
+
+
+def _unknown(kind: str, detail: Mapping[str, Any]) -> str:
+    shown = [
+        f"{name} {value}"
+        for name, value in detail.items()
+        if isinstance(value, str | int) and value
+    ]
+    return f"{kind}: {', '.join(shown)}" if shown else kind

@@ -214,7 +214,10 @@ class Tally:
             front = known.front()
             blocks = {one: len(self.blocks(one, rung)) for one in front}
             standing = standings(front, blocks, certified)
-            return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
+            return [
+                FrontMember(one, standing[one], known.found(one)[first], known.measured(one)[first])
+                for one in front
+            ]
 
     def candidates(
         self, rung: str, upto: int | None = None, newest: int | None = None

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from evo.campaign.board import SlotView
     from evo.campaign.campaign import Campaign
     from population.records import Proposed
-    from population.variant import Estimate
 
 EVENTS = 8
 
@@ -140,18 +139,14 @@ class Frames:
                 self._family.read(store)
         except StoreError:
             pass  # someone holds the database: the next measurement brings the next try
-        metric = tally.objectives[0].name
-        beliefs = {
-            one: found[metric] for one, found in tally.beliefs(proxy).items() if metric in found
-        }
         front = tally.front(proxy)
         screened = {row.measurement.order.variant_id for row in tally.rows(proxy)}
         others = [one for one in front[:1] if one != tally.seed_id]
         return _Standing(
             gap=self._gap(others[0]) if others else None,
             way=self._way(),
-            best=self._score(front[0], beliefs) if front else None,
-            seed=self._score(tally.seed_id, beliefs),
+            best=self._score(front[0], front) if front else None,
+            seed=self._score(tally.seed_id, front),
             front_size=len(front),
             measured=len(screened - {tally.seed_id}),
             waiting=frozenset(self._family.births.keys() - screened),
@@ -184,12 +179,14 @@ class Frames:
         found = outlook(replace(self._plan, rungs=rungs), len(runs), races, spent)
         return None if found is None else Way(len(runs), found.runs, found.seconds_left)
 
-    def _score(self, variant_id: str, beliefs: dict[str, Estimate]) -> Score | None:
-        found = beliefs.get(variant_id)
+    def _score(self, variant_id: str, front: list[str]) -> Score | None:
+        tally, proxy = self._parts.tally, self._parts.proxy
+        metric = tally.objectives[0].name
+        found = tally.means(proxy).get(variant_id, {}).get(metric)
         if found is None:
             return None
-        metric = self._parts.tally.objectives[0].name
-        return Score(self._who(variant_id), metric, found.mean, found.sd, found.n)
+        belief = tally.beliefs(proxy)[variant_id][metric].mean if variant_id in front else None
+        return Score(self._who(variant_id), metric, found.mean, found.sd, found.n, belief)
 
     def _operators(self, front: list[str]) -> list[OperatorFrame]:
         """Children measured, and how many beat their parent: by the same rule as in `evo status`."""

@@ -20,6 +20,9 @@ from evo.cli.folder import (
 )
 
 if TYPE_CHECKING:
+    from evo.analysis.comparison import Comparison
+    from evo.analysis.ranking import Ranked
+    from population.archive import Objective
     from population.ladder import Ladder
     from population.records import Measured
     from population.store import Store
@@ -84,7 +87,7 @@ def top(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The Pareto front, then the best of the others by the first objective, with n and sd of the mean."""
+    """The Pareto front, then the best of the others by the first objective: mean ± standard error, n."""
     from evo.analysis.ranking import front_of, ranking
     from evo.analysis.record import Record
 
@@ -109,7 +112,7 @@ def top(
         print(nothing if certified else "Nothing has a score yet.")
         return
     remark_on(record)
-    show(ranking_table(rows, [one.name for one in record.objectives], record.seed_id))
+    show(ranking_table(rows, record.objectives, record.seed_id))
     if len(found) > most:
         print(f"\n{len(rows):,} of {len(found):,}; {len(front):,} are on the front; -n shows more")
 
@@ -122,8 +125,12 @@ def show_variant(
     as_json: JsonOption = False,
 ) -> None:
     """Everything known of one variant: where it comes from, every run, every failure's reason."""
+    from evo.analysis.findings import shown_beside_seed
+    from evo.analysis.ranking import ranking
     from evo.analysis.record import Record
+    from evo.analysis.story import decision_in_words
     from population.reading import (
+        all_decisions,
         calls,
         children_of,
         first_proposal,
@@ -143,9 +150,22 @@ def show_variant(
             [one for one in calls(store, made.number) if one.operator] if made is not None else []
         )
         log = _last_log(store, runs)
+        decided = [one for one in all_decisions(store) if one.variant_id == variant_id]
+    ranked = ranking(record)
+    own = next((one for one in ranked if one.variant_id == variant_id), None)
+    rank = ranked.index(own) + 1 if own is not None else None
+    pair = (record.rows, variant_id, record.seed_id, record.proxy, record.objective)
+    beside = shown_beside_seed(*pair) if variant_id != record.seed_id else None
     if as_json:
-        known = {"variant_id": variant_id, "proposal": made, "calls": asked, "children": children}
+        known: dict[str, object] = {
+            "variant_id": variant_id,
+            "proposal": made,
+            "calls": asked,
+            "children": children,
+        }
         said = dict(_on_the_ladder(record.ladder, variant_id))
+        known |= {"at_proxy": own, "rank": rank, "of": len(ranked), "beside_seed": beside}
+        known |= {"decisions": decided}
         show_json({**known, "ladder": said, "measurements": runs, "log_tail": log, "source": text})
         return
     from evo.terminal.prompts import by_whom, call_line
@@ -155,9 +175,11 @@ def show_variant(
     rows = [
         ("variant", variant_id),
         ("children", str(len(children))),
-        *_last_metrics(runs, record.proxy),
+        *_standing(own, rank, len(ranked), beside, record.objective),
+        *_metrics(own, runs, record.proxy),
     ]
     rows += _on_the_ladder(record.ladder, variant_id)
+    rows += [("decided", decision_in_words(one)) for one in decided]
     if made is not None:
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
         rows[1:1] = [("made by", f"{made.operator}, {by_whom(made.author, made.model)}")]
@@ -212,14 +234,45 @@ def _run_cells(row: Measured) -> list[str]:
     ]
 
 
-def _last_metrics(runs: list[Measured], proxy: str) -> list[tuple[str, str]]:
-    """The metrics of the last run at the proxy, scores left out: those stand with each run."""
+def _standing(
+    own: Ranked | None, rank: int | None, among: int, beside: Comparison | None, first: Objective
+) -> list[tuple[str, str]]:
+    """What its runs at the proxy average to, what that is beside the seed, and where it stands."""
+    from evo.terminal import sentences
+    from evo.terminal.numbers import count, plus_minus, value
+    from evo.terminal.tables import MEAN_SE
+
+    if own is None:
+        return [("score", "none at the proxy")]
+    mean = own.estimates[first.name]
+    way = "lower" if first.direction == "minimise" else "higher"
+    told = f"{first.name} {plus_minus(first.name, mean.mean, mean.sd, mean.n)}"
+    rows = [("mean", f"{told} ({way} is better; {MEAN_SE})")]
+    if own.believed is not None:
+        rows.append(
+            ("believed", f"{value(first.name, own.believed, mean.sd)}, which orders the front")
+        )
+    rows.append(("standing", own.standing or "not on the front"))
+    rows.append(("rank", f"{rank} of {count(among, 'variant')} by the mean"))
+    if beside is not None:
+        rows.append(("beside seed", f"{sentences.beside(beside)}: {sentences.means(beside)}"))
+    return rows
+
+
+def _metrics(own: Ranked | None, runs: list[Measured], proxy: str) -> list[tuple[str, str]]:
+    """The means of its other metrics, and the last run's where it says something else."""
     from evo.terminal.numbers import value
 
     scored = (run.measurement for run in reversed(runs) if run.measurement.metrics)
-    metrics = next((run.metrics for run in scored if run.order.rung == proxy), {})
-    return [
-        (name.replace("_", " "), value(name, number))
-        for name, number in metrics.items()
-        if not name.endswith("_bpb")
-    ]
+    last = next((run.metrics for run in scored if run.order.rung == proxy), {})
+    if own is None:
+        return [(name.replace("_", " "), f"{value(name, last[name])} (last run)") for name in last]
+    rows = []
+    for name, mean in own.estimates.items():
+        if name.endswith("_bpb"):
+            continue  # scores stand with each run
+        text = value(name, mean.mean)
+        if name in last and value(name, last[name]) != text:
+            text += f"  n={mean.n}, last run {value(name, last[name])}"
+        rows.append((name.replace("_", " "), text))
+    return rows

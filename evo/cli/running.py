@@ -219,7 +219,6 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
         record = Record.of(store)
         findings = findings_of(store, record)
         climb = climb_of(folder.path, store, record) if record.ladder.choices else None
-    names = [one.name for one in record.objectives]
     commands = _next(folder, findings, ending, config.budget.variants)
     where = at(folder.path)
     show(
@@ -227,7 +226,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
             config.name,
             ending.reason,
             findings,
-            names,
+            record.objectives,
             commands,
             where,
             climb,

@@ -126,11 +126,15 @@ def _merits(told: Told) -> list[tuple[str, str, str]]:
     seed = told.by_id.get(findings.seed_id)
     if seed is not None:
         merits.append(
-            (f"seed, {metric}", value(metric, seed.estimates[metric].mean), _known(seed, metric))
+            (
+                f"seed, {metric}",
+                value(metric, seed.estimates[metric].mean, seed.estimates[metric].sd),
+                _known(seed, metric),
+            )
         )
     leader = told.by_id.get(findings.leader_id or "")
     if leader is not None:
-        text = value(metric, leader.estimates[metric].mean)
+        text = value(metric, leader.estimates[metric].mean, leader.estimates[metric].sd)
         merits.append((f"leader {short(leader.variant_id)}", text, _known(leader, metric)))
     if told.overview.imported is not None:
         return merits
@@ -153,5 +157,5 @@ def _merits(told: Told) -> list[tuple[str, str, str]]:
 
 def _known(one: Ranked, metric: str) -> str:
     found = one.estimates[metric]
-    sd = f"± {value(metric, found.sd)}, " if found.sd == found.sd else ""
-    return f"{sd}n={found.n}"
+    se = f"mean ± {value(metric, found.sd, found.sd)}, " if found.sd == found.sd else "mean, "
+    return f"{se}n={found.n}"

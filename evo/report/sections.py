@@ -20,6 +20,7 @@ from evo.terminal import sentences
 from evo.terminal.ladder import report as ladder_report
 from evo.terminal.numbers import count, duration, plus_minus, share, value
 from evo.terminal.prompts import parts_in_words
+from evo.terminal.tables import caption
 from evo.terminal.text import clip, short
 from population.lineage import Lineage
 from population.traces import facts
@@ -56,7 +57,7 @@ def fronts_section(told: Told) -> Section | None:
         Figure(
             f"front-{place}",
             figure,
-            "One sd of the mean each way. Click a point to open the variant.",
+            "Bars: one standard error of the mean each way. Click a point to open the variant.",
             title,
         )
         for place, (title, figure) in enumerate(
@@ -67,11 +68,20 @@ def fronts_section(told: Told) -> Section | None:
     rows = [one for one in told.ranked if one.standing]
     rows += [one for one in told.ranked if not one.standing][: max(0, MOST_ROWS - len(rows))]
     table = Table(
-        ("variant", "standing", *(name.replace("_", " ") for name in names), "operator", "idea"),
+        (
+            "variant",
+            "standing",
+            f"{names[0].replace('_', ' ')} (mean ± se)",
+            "believed",
+            *(name.replace("_", " ") for name in names[1:]),
+            "operator",
+            "idea",
+        ),
         [_front_row(one, names) for one in rows],
         [one.variant_id for one in rows],
     )
-    return Section("front", "Pareto front", figures=figures, tables=(table,))
+    lines = [f"In the table {caption(told.record.objective)}."]
+    return Section("front", "Pareto front", lines, figures=figures, tables=(table,))
 
 
 def _front_row(one: Ranked, names: Sequence[str]) -> list[str]:
@@ -81,6 +91,7 @@ def _front_row(one: Ranked, names: Sequence[str]) -> list[str]:
         short(one.variant_id),
         one.standing or "–",
         plus_minus(first, mean.mean, mean.sd, mean.n),
+        "–" if one.believed is None else value(first, one.believed, mean.sd),
     ]
     cells += [
         value(name, one.estimates[name].mean if name in one.estimates else None) for name in others

@@ -17,6 +17,7 @@ from evo.terminal import sentences
 from evo.terminal.ladder import report as ladder_report
 from evo.terminal.tables import FAINT, ranking_table
 from evo.terminal.text import placed, plain, short, words
+from population.archive import Objective
 
 FRONT_SHOWN = 12
 STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
@@ -26,7 +27,7 @@ def closing_screen(
     name: str,
     reason: str,
     findings: Findings,
-    objectives: Sequence[str],
+    objectives: Sequence[Objective],
     commands: Sequence[str],
     where: str = "",
     climb: Climb | None = None,

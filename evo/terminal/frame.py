@@ -35,13 +35,14 @@ class SlotFrame:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What is believed of one variant in the first objective; `sd` of the mean."""
+    """The mean of one variant's runs in the first objective with its standard error, and what is believed."""
 
     who: str
     metric: str
     mean: float
     sd: float | None
     n: int
+    believed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

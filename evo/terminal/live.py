@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.terminal.frame import EventFrame, Frame, Limit, OperatorFrame, Score, SlotFrame, Way
-from evo.terminal.numbers import bar, better, clock, count, duration, sparkline, value
+from evo.terminal.numbers import bar, better, clock, count, duration, plus_minus, sparkline, value
 from evo.terminal.text import plain, words
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
@@ -131,10 +131,11 @@ def _standing(frame: Frame) -> RenderableType:
 
 
 def _score(score: Score) -> Text:
-    text = Text(f"{score.metric} {value(score.metric, score.mean)}")
-    if score.sd is not None and math.isfinite(score.sd):
-        text.append(f" ± {value(score.metric, score.sd)}")
-    return text.append(f"  n={score.n}", FAINT)
+    told = plus_minus(score.metric, score.mean, score.sd, score.n)
+    text = Text(f"{score.metric} {told}")
+    if score.believed is not None:
+        text.append(f", believed {value(score.metric, score.believed, score.sd)}", FAINT)
+    return text
 
 
 def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:

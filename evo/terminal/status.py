@@ -13,7 +13,7 @@ from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Earning, Ranked
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
-from evo.terminal.numbers import bar, count, duration, plus_minus, share
+from evo.terminal.numbers import bar, count, duration, plus_minus, share, value
 from evo.terminal.prompts import prompts_line
 from evo.terminal.tables import FAINT, earnings_table, pairs
 from evo.terminal.text import placed, plain, short, words
@@ -177,6 +177,8 @@ def _believed(one: Ranked | None, metric: str) -> Text | str:
         return "–"
     mean = one.estimates[metric]
     text = Text(f"{metric} {plus_minus(metric, mean.mean, mean.sd, mean.n)}")
+    if one.believed is not None:
+        text.append(f", believed {value(metric, one.believed, mean.sd)}", FAINT)
     return text.append(f"  {short(one.variant_id)}  {one.standing}", FAINT)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from evo.analysis.ranking import Earning, Ranked
 from evo.terminal.numbers import duration, plus_minus, share, shares_line, value
 from evo.terminal.text import plain, short, words
+from population.archive import Objective
 
 FAINT = "bright_black"
 NOTHING = "–"
+MEAN_SE = "± is the standard error of the mean (se)"
 
 
 def pairs(rows: Sequence[tuple[str, Text | str]]) -> Table:
@@ -44,12 +47,15 @@ def one_line(text: Text) -> Text:
     return text
 
 
-def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: str) -> Table:
-    """Variants with what is believed of them; the sd is of the mean."""
-    first, *others = objectives
+def ranking_table(
+    rows: Sequence[Ranked], objectives: Sequence[Objective], seed_id: str
+) -> RenderableType:
+    """Variants with the means of their runs and, on the front, what is believed, which orders it."""
+    first, *others = (one.name for one in objectives)
     table = _table(
         ("variant", "left"),
-        (first.replace("_", " "), "left"),
+        (f"{first.replace('_', ' ')}_(mean ± se)", "left"),
+        ("believed", "right"),
         *((name, "right") for name in others),
         ("standing", "left"),
         ("idea", "left"),
@@ -59,6 +65,7 @@ def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: st
         table.add_row(
             Text(short(one.variant_id), "bold"),
             Text(plus_minus(first, mean.mean, mean.sd, mean.n)),
+            Text(NOTHING if one.believed is None else value(first, one.believed, mean.sd)),
             *(
                 Text(value(name, one.estimates[name].mean if name in one.estimates else None))
                 for name in others
@@ -66,7 +73,16 @@ def ranking_table(rows: Sequence[Ranked], objectives: Sequence[str], seed_id: st
             _standing(one),
             one_line(words("the seed" if one.variant_id == seed_id else one.idea)),
         )
-    return table
+    return Group(table, Text(caption(objectives[0]), FAINT))
+
+
+def caption(objective: Objective) -> str:
+    """What the numbers of a table of scores are."""
+    way = "lower" if objective.direction == "minimise" else "higher"
+    return (
+        f"{way} is better; {MEAN_SE}, over n blocks; believed: that mean shrunk to the parent's, by which the "
+        "search orders the front"
+    )
 
 
 def _standing(one: Ranked) -> Text:

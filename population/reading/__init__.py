@@ -3,6 +3,7 @@
 from population.reading.calls import calls
 from population.reading.campaign import (
     all_decisions,
+    believed,
     decisions,
     events,
     front,
@@ -54,6 +55,7 @@ __all__ = [
     "Spent",
     "UnknownVariant",
     "all_decisions",
+    "believed",
     "best",
     "calls",
     "children_of",

@@ -42,6 +42,12 @@ def front(store: Store, rung: str) -> dict[str, str]:
     return dict(store.query(sql, [rung]))
 
 
+def believed(store: Store, rung: str) -> dict[str, float]:
+    """What is believed of each member of a rung's front in the first objective: what orders the front."""
+    sql = "SELECT variant_id, estimate FROM front WHERE rung = ? ORDER BY place"
+    return dict(store.query(sql, [rung]))
+
+
 def last_measurement_id(store: Store) -> int:
     """The id of the last measurement recorded; 0 when there is none."""
     return count(store, "SELECT coalesce(max(id), 0) FROM measurements")

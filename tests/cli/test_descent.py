@@ -73,12 +73,16 @@ def test_a_history_goes_step_by_step_from_the_seed(
 ) -> None:
     built, leader, _ = campaign
     detail = {"verdict": "certified", "pairs": 6, "log_e": 4.2, "champion": built.seed}
-    built.store.add_decision("ended", leader, detail)
+    built.store.add_decision("verdict", leader, detail)
     built.store.add_decision("ended", built.seed, {"reason": HOSTILE})
-    told = evo("history", "best").out
+    told = " ".join(evo("history", "best").out.split())
+    proven = (
+        f"certified: better than the champion {built.seed[:8]} "
+        "(6 pairs on fresh blocks, e-value 66.7)"
+    )
     at = [told.index(words) for words in ("the seed", "LR 0.1 -> 0.2", "LR 0.2 -> 0.3")]
     assert at == sorted(at)
-    for words in ("ended: certified, pairs 6, log_e 4.2", "candidate, graduated", "fresh blocks"):
+    for words in (proven, "candidate, graduated", "fresh blocks"):
         assert words in told
     assert "flattering" in told and "\x1b" not in told
     found = evo("history", leader[:8], "--json").json()

@@ -23,6 +23,7 @@ from evo.terminal.numbers import bar, duration, sparkline, value
 from evo.terminal.plainlines import write_line
 from evo.terminal.text import placed, plain, printable
 from evo.terminal.tree import family_tree
+from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Branch, tree
 from population.reading import source_of
 from population.variant import Purpose
@@ -49,7 +50,7 @@ def findings(built: Built) -> Findings:
 
 def closing(built: Built) -> str:
     screen = closing_screen(
-        "built", "budget spent", findings(built), ["val_bpb", "parameters"], ["evo tree"]
+        "built", "budget spent", findings(built), DEFAULT_OBJECTIVES[:2], ["evo tree"]
     )
     return unwrapped(shown(screen))
 

@@ -1,0 +1,118 @@
+"""One variant has one score, whatever shows it: the mean of its runs; what is believed stands beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from evo.campaign.certifying import CertificationSettings
+from evo.campaign.scheduler import PolicySettings
+from evo.cli.frames import Frames
+from evo.terminal.numbers import plus_minus, value
+from population.migrations import MIGRATIONS, READABLE_FROM
+from population.store import Store
+from tests.analysis.built import finished
+from tests.campaign.fakes import make_campaign, make_store
+from tests.campaign.test_certifying import FakeNoise
+
+from .driving import Evo
+
+POLICY = PolicySettings(
+    seed_blocks=4, seed_repeats=1, final_blocks=3, reference_every=0, race_share=0
+)
+
+
+def test_every_surface_shows_the_same_mean_of_a_variant(evo: Evo, tmp_path: Path) -> None:
+    folder = tmp_path / "campaigns" / "one-1"
+    folder.mkdir(parents=True)
+    campaign = make_campaign(
+        make_store(folder / "campaign.db"),
+        evaluator=FakeNoise(gain=0.01, world=3),
+        certification=CertificationSettings(attempts=0),
+        policy=POLICY,
+    )
+    campaign.run()
+    frame = Frames(campaign, "one").frame()
+    top = {one["variant_id"]: one for one in evo("top", "-n", "100", "--json").json()}
+    tree = {one["variant_id"]: one["estimate"] for one in evo("tree", "--json").json()}
+    with Store.open(folder / "campaign.db", read_only=True) as store:
+        members = {
+            one: (mean, se, n, believed)
+            for one, mean, se, n, believed in store.query(
+                "SELECT variant, mean, mean_se, blocks, believed FROM v_front"
+            )
+        }
+    assert len(top) > 4 and len(members) >= 1
+    assert evo("report").code == 0
+    table = (tmp_path / "report.html").read_text()
+    screen = evo("top", "-n", "100").out
+    assert "believed" in screen and "standard error of the mean" in screen
+    moved = 0
+    for one, shown in top.items():
+        estimate = shown["estimates"]["val_bpb"]
+        mean, se, n = estimate["mean"], estimate["sd"], estimate["n"]
+        assert tree[one] == estimate
+        known = evo("show", one[:10], "--json").json()
+        assert known["at_proxy"] == shown
+        text = plus_minus("val_bpb", mean, se, n)
+        assert text in screen and text in table
+        assert f"val_bpb {text}" in " ".join(evo("show", one[:10]).out.split()).replace(
+            " n=", "  n="
+        )
+        if one in members:
+            assert members[one][:3] == (pytest.approx(mean), pytest.approx(se), n)
+            assert shown["believed"] == pytest.approx(members[one][3])
+            moved += abs(shown["believed"] - mean) > 1e-6
+        else:
+            assert shown["believed"] is None
+    status = evo("status", "--json").json()
+    for name in ("seed", "best"):
+        score = getattr(frame, name)
+        estimate = status[name]["estimates"]["val_bpb"]
+        assert (score.mean, score.sd, score.n) == (
+            pytest.approx(estimate["mean"]),
+            pytest.approx(estimate["sd"]),
+            estimate["n"],
+        )
+        if score.believed is not None:
+            assert status[name]["believed"] == pytest.approx(score.believed)
+    assert moved, "a campaign in which nothing is shrunk shows nothing"
+
+
+def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "campaigns" / "built-1")
+    built.run(leader, 2.39, 1, more={"serve_tokens_per_second": 100.0})
+    built.run(leader, 2.39, 2, more={"serve_tokens_per_second": 300.0})
+    built.store.add_decision("vetoed", leader, {"author": "ada", "reason": "too slow"})
+    said = " ".join(evo("show", leader[:8]).out.split())
+    assert re.search(
+        r"mean val_bpb \d\.\d+ ± \d\.\d+ n=6 \(lower is better; ± is the standard", said
+    )
+    assert "rank 1 of 3 variants by the mean" in said
+    assert "beside seed 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed" in said
+    assert "standing candidate" in said and "decided vetoed by ada: too slow" in said
+    assert "serve tokens per second 200 n=2, last run 300" in said
+    assert value("val_bpb", 2.0) in said  # what is believed, as the front has it
+    known = evo("show", leader[:8], "--json").json()
+    assert (known["rank"], known["of"]) == (1, 3)
+    assert len(known["beside_seed"]["blocks"]) == 3 and known["at_proxy"]["standing"] == "candidate"
+
+
+def test_a_store_of_the_schema_before_is_read_as_it_is(
+    evo: Evo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for module in ("migrations", "connection"):
+            patch.setattr(f"population.{module}.MIGRATIONS", MIGRATIONS[:READABLE_FROM])
+        built, leader, _ = finished(tmp_path / "campaigns" / "built-1")
+        built.store.close()
+    for command in ("status", "top", "show leader", "tree", "history leader", "report"):
+        assert evo(*command.split()).code == 0, command
+    assert evo("idea", "wider").code == 0  # a writer brings it up to date
+    with Store.open(built.folder / "campaign.db", read_only=True) as store:
+        ((member, believed, mean),) = store.query("SELECT variant, believed, mean FROM v_front")
+    assert (member, believed, mean) == (leader, 2.0, None)
