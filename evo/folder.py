@@ -250,14 +250,14 @@ def locked(folder: Folder) -> Iterator[None]:
         raise CampaignError(str(error)) from error
 
 
-def config_of(folder: Folder) -> Config:
-    """The folder's config; refuses changes that would make its measurements incomparable."""
-    return _comparable(folder, ())
+def config_of(folder: Folder, changes: Sequence[str] = ()) -> Config:
+    """The folder's config with `changes`; refuses those that would make its measurements incomparable."""
+    return _comparable(folder, changes)
 
 
 def change_config(folder: Folder, changes: Sequence[str]) -> Config:
     """Write changes like `budget.variants=40` into the folder's config; refuses as config_of."""
-    config = _comparable(folder, changes)
+    config = config_of(folder, changes)
     _write_config(folder, config)
     return config
 
@@ -270,7 +270,7 @@ def _write_config(folder: Folder, config: Config) -> None:
 
 def _comparable(folder: Folder, changes: Sequence[str]) -> Config:
     """The config with `changes`; what may not change stands as the campaign was run, whatever the version."""
-    with folder.open_store() as store:
+    with Store.open(folder.database, read_only=True) as store:
         stored: dict[str, Any] = store.setting("config") or {}
         root = seed(store)
     raw = read_plain(folder.config, changes)

@@ -7,6 +7,7 @@ from evo.cli import (  # noqa: F401 - importing a file puts its commands into th
     descent,
     doctor,
     importing,
+    listing,
     log,
     promoting,
     reading,

@@ -28,7 +28,7 @@ DirOption = Annotated[
     Path | None,
     typer.Option(
         "--dir",
-        help="The campaign's folder; by default the newest one under ./campaigns.",
+        help="The campaign's folder or its name; by default the newest under ./campaigns.",
         show_default=False,
     ),
 ]
@@ -49,7 +49,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "population.reading": "UnknownVariant",
     "population.store": "StoreError",
 }
-FAILED, INTERRUPTED = 2, 130
+FAILED, STOPPED, INTERRUPTED = 2, 3, 130  # exit codes; a signal's is 128 and its number
 
 
 def main() -> None:

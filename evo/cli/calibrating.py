@@ -39,7 +39,7 @@ def calibrate(
     from evo.analysis.record import Record
     from evo.assembly.campaign import build_campaign
     from evo.campaign.parts import LoopSettings
-    from evo.cli.following import Follower, say_line
+    from evo.cli.following import Follower, leave, say_line
     from evo.config import read_config
     from evo.folder import locked
     from evo.terminal.calibration import calibration_lines
@@ -51,16 +51,21 @@ def calibrate(
         loop = LoopSettings(search=False, finish=False)
         say = lambda text: say_line(text, as_json)  # noqa: E731
         campaign = build_campaign(folder, config, loop, say, once_a_rung if rungs else None)
-        Follower(campaign, config.name, live=False, to_stderr=as_json).run()
+        follower = Follower(campaign, config.name, live=False, to_stderr=as_json)
+        code = follower.exit_code(follower.run())
     with folder.open_store() as store:
         record = Record.of(store)
     found, proof = calibration_of(record), bool(read.certification.attempts)
     where = f" --dir {shlex.quote(str(folder.path))}"
     if as_json:
         show_json(found)
-        return
-    show("", *calibration_lines(found, record.objective.name, proof))
-    show("", f"Kept in {folder.path}: `evo status{where}` and `evo report{where}` tell it again.")
+    else:
+        show("", *calibration_lines(found, record.objective.name, proof))
+        show(
+            "", f"Kept in {folder.path}: `evo status{where}` and `evo report{where}` tell it again."
+        )
+    if code:
+        leave(code)
 
 
 def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[Order]:

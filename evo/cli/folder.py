@@ -36,17 +36,25 @@ class NoCampaign(Exception):
 def newest(base: Path) -> Path | None:
     """The campaign in `base` itself or the newest one under its `campaigns`; None without any.
 
-    A calibration is no campaign, wherever it lies.
+    A calibration is no campaign, wherever it lies, and an import only where there is no campaign.
     """
     if (base / DATABASE).is_file():
         return base
-    found = sorted(
-        (base / CAMPAIGNS).glob(f"*/{DATABASE}"),
-        key=lambda path: (path.stat().st_mtime, path.parent.name),
-    )
-    while found and is_calibration(found[-1].parent):
-        found.pop()
-    return found[-1].parent if found else None
+    found = sorted((base / CAMPAIGNS).glob(f"*/{DATABASE}"), key=_touched, reverse=True)
+    kinds: dict[str, Path] = {}
+    for path in found:
+        kind = kind_of(path.parent)
+        if kind not in (CALIBRATION, IMPORT):
+            return path.parent
+        kinds.setdefault(kind, path.parent)
+    return kinds.get(IMPORT)
+
+
+def _touched(database: Path) -> tuple[float, str]:
+    """When a store was last written to: what is new stands beside it until a process closes it."""
+    beside = database.with_name(f"{database.name}-wal")
+    when = [one.stat().st_mtime for one in (database, beside) if one.exists()]
+    return max(when, default=0.0), database.parent.name
 
 
 def is_calibration(folder: Path) -> bool:
@@ -81,19 +89,42 @@ def searched_folder(given: Path | None) -> Path:
 
 
 def campaign_folder(given: Path | None) -> Path:
-    """The folder a command means. NoCampaign when there is none."""
+    """The folder a command means: a path, or the name of one under `campaigns` or `calibrations`.
+
+    NoCampaign when there is none, or when several lie in the folder that was given.
+    """
     if given is not None:
-        if not (given / DATABASE).is_file():
-            raise NoCampaign(
-                f"{given} holds no campaign (no {DATABASE}); `evo run CONFIG --dir {given}` starts one"
-            )
-        return given
+        return _meant(given)
     found = newest(Path.cwd())
     if found is None:
         raise NoCampaign(
             "there is no campaign here; `evo run CONFIG` starts one, `evo init DIR` writes a config"
         )
     return found
+
+
+def _meant(given: Path) -> Path:
+    named = [given, *(Path(under) / given for under in (CAMPAIGNS, CALIBRATIONS))]
+    for one in named:
+        if (one / DATABASE).is_file():
+            return one
+    inside = [
+        one.parent for under in (CAMPAIGNS, "") for one in (given / under).glob(f"*/{DATABASE}")
+    ]
+    if len(inside) == 1:
+        return inside[0]
+    where = shlex.quote(str(given))
+    if inside:
+        last = max(inside, key=lambda one: _touched(one / DATABASE))
+        raise NoCampaign(
+            f"{given} holds {len(inside)} campaigns (`evo list {where}`); name one of them, such as "
+            f"`--dir {shlex.quote(str(last))}`"
+        )
+    if not os.path.lexists(given) or (given.is_dir() and not any(given.iterdir())):
+        hint = f"`evo run CONFIG --dir {where}` starts one, `evo list` shows those that are here"
+    else:
+        hint = "`evo list` shows those that are here"
+    raise NoCampaign(f"{given} holds no campaign (no {DATABASE}); {hint}")
 
 
 def fresh_folder(base: Path, name: str, under: str = CAMPAIGNS) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from evo.cli.app import FAILED, STOPPED
 from evo.terminal.plainlines import write_line
 from evo.terminal.text import placed
 
@@ -47,11 +48,20 @@ class Follower:
         self._out = sys.stderr if to_stderr else sys.stdout
         self._frames: Frames | None = None
         self.asked = 0  # how often a signal asked to stop
+        self.signal = 0  # the first that did
 
     def run(self) -> Ending:
         """Run the campaign to its end, seen."""
         with self._signals(), self._live_view() if self._live else self._plain_lines():
             return self._campaign.run()
+
+    def exit_code(self, ending: Ending) -> int:
+        """0 finished, 128 and its number by a signal, 3 stopped early by a person or a guard, 2 failed."""
+        if self._campaign.shared.failure:
+            return FAILED
+        if ending.complete or not self._campaign.parts.stopping.is_set():
+            return 0
+        return 128 + self.signal if self.signal else STOPPED
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -69,6 +79,7 @@ class Follower:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """A signal handler: it takes no lock that the main thread may hold, so it tells nobody but the view."""
         self.asked += 1
+        self.signal = self.signal or number
         if self.asked > 2:
             os._exit(128 + number)  # it does not end: leave; `evo resume` ends what is left
         self._campaign.stop(now=self.asked > 1)

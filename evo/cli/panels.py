@@ -8,6 +8,7 @@ PANELS = {
     "Set up": ("init", "doctor", "import-autoresearch"),
     "Run": ("run", "stop", "resume", "graduate", "salvage"),
     "Look": (
+        "list",
         "status",
         "log",
         "top",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,6 +71,8 @@ def run(
     """Start a campaign: a forecast, the live view, and a closing screen in plain words.
 
     Ctrl-C once finishes the runs under way, twice ends now; `evo resume` goes on in either case.
+    Exit code: 0 finished or waiting for `evo approve`, 3 stopped early by `evo stop` or a guard, 130, 143
+    and 129 by Ctrl-C, TERM and a closed terminal, 2 for a mistake.
     """
     from evo.analysis.forecast import forecast
     from evo.assembly.proposers import must_propose
@@ -117,16 +120,23 @@ def _calibrated(config: Config) -> list[str]:
 def resume(
     directory: DirOption = None,
     changes: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the forecast of what is left; nothing changes.")
+    ] = False,
     plain: PlainOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a campaign that was stopped, killed, or given a larger budget with --set.
 
     --set writes into the folder's config.yaml; what would make measurements incomparable is refused.
+    Exit codes as of `evo run`.
     """
     from evo.folder import Folder, change_config, config_of
 
     folder = Folder(searched_folder(directory))
+    if dry_run:
+        _foresee(folder, config_of(folder, changes or ()), as_json)
+        return
     _follow(
         folder,
         lambda: change_config(folder, changes) if changes else config_of(folder),
@@ -134,6 +144,26 @@ def resume(
         plain,
         as_json,
     )
+
+
+def _foresee(folder: Folder, config: Config, as_json: bool) -> None:
+    """The forecast of what is left of a campaign."""
+    from evo.analysis.forecast import forecast
+    from evo.analysis.record import Record
+    from evo.cli.forecasting import plan_of
+    from evo.terminal.forecast import forecast_screen
+    from population.store import Store
+
+    with Store.open(folder.database, read_only=True) as store:
+        record = Record.of(store)
+    plan = plan_of(config, record)
+    if plan.seconds is not None:
+        plan = replace(plan, seconds=max(0.0, plan.seconds - record.seconds_spent))
+    expected = forecast(plan)
+    if as_json:
+        show_json(expected)
+        return
+    show(forecast_screen(config.name, str(folder.path), expected, time.time()))
 
 
 @app.command(epilog="Example: evo graduate --dir campaigns/quickstart-1")
@@ -200,9 +230,12 @@ def _follow(
             plan = replace(plan, variants=campaign.parts.budget.spent().variants)
         follower = Follower(campaign, config.name, live, as_json, plan, at(folder.path))
         ending = follower.run()
-        _close(folder, config, ending, as_json)
-        if follower.asked > 1 or (not ending.complete and campaign.parts.stopping.is_set()):
-            leave(INTERRUPTED if follower.asked > 1 else 0)
+        code = follower.exit_code(ending)
+        # a closed terminal takes no closing screen
+        with suppress(OSError) if code == 128 + signal.SIGHUP else nullcontext():
+            _close(folder, config, ending, as_json)
+        if code:
+            leave(code)
 
 
 def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> None:

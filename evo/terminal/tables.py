@@ -28,7 +28,8 @@ def pairs(rows: Sequence[tuple[str, Text | str]]) -> Table:
     return grid
 
 
-def _table(*columns: tuple[str, str]) -> Table:
+def table_of(*columns: tuple[str, str]) -> Table:
+    """A table without lines; a column is its name and the side its cells stand on."""
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
     for name, side in columns:
         title = Text(name.replace("_", "\n"), FAINT)
@@ -52,7 +53,7 @@ def ranking_table(
 ) -> RenderableType:
     """Variants with the means of their runs and, on the front, what is believed, which orders it."""
     first, *others = (one.name for one in objectives)
-    table = _table(
+    table = table_of(
         ("variant", "left"),
         (f"{first.replace('_', ' ')}_(mean ± se)", "left"),
         ("believed", "right"),
@@ -106,7 +107,7 @@ def earnings_table(rows: Sequence[Earning]) -> Table:
         (("dollars", "right"), [_dollars(one) for one in rows]),
     ]
     told = [one for one in columns if any(cell != NOTHING for cell in one[1])]
-    table = _table(*(head for head, _ in told))
+    table = table_of(*(head for head, _ in told))
     table.padding = (0, 1, 0, 0)
     for cells in zip(*(cells for _, cells in told), strict=True):
         table.add_row(*cells)

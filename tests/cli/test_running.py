@@ -100,15 +100,18 @@ def test_resume_refuses_what_makes_measurements_incomparable(
     assert folder.config.read_text() == before
 
 
-def test_one_interrupt_finishes_the_runs_and_nothing_more(quick: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_finishes_the_runs_and_nothing_more_and_is_the_exit_code(
+    quick: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     folder = tmp_path / "here"
     with started(
         "run", quick, "--dir", folder, "--set", "budget.variants=500", cwd=tmp_path
     ) as running:
         wait_for(lambda: measured(folder) >= 3)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         out, _ = running.communicate(timeout=120)
-    assert running.returncode == 0
+    assert running.returncode == 128 + number
     assert "stopping: the runs under way finish first" in out
     assert f"stopped; `evo resume --dir {folder}` goes on from here" in out
     with Store.open(folder / "campaign.db", read_only=True) as store:
@@ -153,8 +156,30 @@ def test_stop_and_status_reach_a_running_campaign(evo: Evo, quick: Path, tmp_pat
         assert f"is being run by process {running.pid}" in second.err
         assert f"asked process {running.pid} to stop" in evo("stop").out
         out, _ = running.communicate(timeout=120)
-    assert running.returncode == 0
+    assert running.returncode == 3
     assert "asked to stop" in out
+    assert "3 stopped early" in " ".join(evo("run", "--help").out.split())
+
+
+def test_a_guard_that_stops_a_campaign_is_told_by_the_exit_code(
+    quick: Path, tmp_path: Path
+) -> None:
+    said = process("run", quick, "--set", "keep.disk_mb=0.001", cwd=tmp_path)
+    assert (said.code, "more than keep.disk_mb" in said.out) == (3, True), said.err
+
+
+def test_resume_can_be_foreseen_and_changes_nothing(evo: Evo, quick: Path, tmp_path: Path) -> None:
+    from evo.config import read_config
+    from evo.folder import create_campaign
+
+    folder = create_campaign(read_config(quick), tmp_path / "campaigns" / "quick-1")
+    before = folder.config.read_bytes(), folder.database.read_bytes()
+    said = evo("resume", "--dry-run", "--set", "budget.variants=40")
+    assert (said.code, "expected end" in said.out) == (0, True), said.err
+    told = evo("resume", "--dry-run", "--json", "--set", "budget.variants=40").json()
+    assert told["children"] == 40
+    assert "would not be comparable" in evo("resume", "--dry-run", "--set", "clock=tokens").err
+    assert (folder.config.read_bytes(), folder.database.read_bytes()) == before
 
 
 def on_a_terminal(*words: str, cwd: Path) -> str:

@@ -1,0 +1,84 @@
+"""Which campaigns there are, and which one is meant."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from evo.cli.folder import campaign_folder, newest
+from evo.lock import hold
+from tests.analysis.built import Built, finished
+from tests.cli.driving import Evo
+
+
+def built(folder: Path, kind: str = "campaign", seconds_ago: float = 0.0) -> Built:
+    made = Built(folder)
+    made.store.set_setting("kind", kind)
+    made.store.close()
+    at = time.time() - seconds_ago
+    for path in folder.glob("campaign.db*"):
+        os.utime(path, (at, at))
+    return made
+
+
+def test_the_list_tells_kind_state_best_children_and_age_of_all_below(
+    evo: Evo, tmp_path: Path
+) -> None:
+    finished(tmp_path / "campaigns" / "good-1")[0].store.add_event("end", "budget spent; more")
+    built(tmp_path / "calibrations" / "noise-1", "calibration")
+    built(tmp_path / "other" / "campaigns" / "far-1", "import")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "campaign.db").write_bytes(b"no store" * 999)
+    rows = {Path(one["folder"]).name: one for one in evo("list", "--json").json()}
+    assert {name: one["kind"] for name, one in rows.items()} == {
+        "good-1": "campaign",
+        "noise-1": "calibration",
+        "far-1": "import",
+        "broken": "?",
+    }
+    first = evo("top", "--dir", "good-1", "--json").json()[0]["estimates"]["val_bpb"]
+    assert (rows["good-1"]["best"], rows["good-1"]["best_se"]) == (first["mean"], first["sd"])
+    assert (rows["good-1"]["state"], rows["good-1"]["children"] > 0) == ("budget spent", True)
+    assert (rows["noise-1"]["state"], rows["noise-1"]["best"]) == ("not started", None)
+    assert "cannot be read" in rows["broken"]["state"]
+    with hold(tmp_path / "campaigns" / "good-1" / "lock"):
+        text = evo("list").out
+    for part in (f"running, process {os.getpid()}", "campaigns/good-1", "self-reported", "age"):
+        assert part in text
+    assert [Path(one["folder"]).name for one in evo("list", "other", "--json").json()] == ["far-1"]
+    assert evo("list", "nowhere").code == 2
+
+
+def test_the_newest_is_the_newest_campaign_and_an_import_only_without_one(tmp_path: Path) -> None:
+    built(tmp_path / "campaigns" / "lab-1", "import", 5)
+    assert newest(tmp_path) == tmp_path / "campaigns" / "lab-1"
+    built(tmp_path / "campaigns" / "old-1", seconds_ago=900)
+    built(tmp_path / "campaigns" / "new-1", seconds_ago=90)
+    built(tmp_path / "campaigns" / "noise-1", "calibration")
+    assert newest(tmp_path) == tmp_path / "campaigns" / "new-1"
+    (tmp_path / "campaigns" / "old-1" / "campaign.db-wal").touch()  # it is being written to
+    assert newest(tmp_path) == tmp_path / "campaigns" / "old-1"
+
+
+def test_a_name_finds_its_folder_and_a_folder_its_only_campaign(
+    evo: Evo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built(tmp_path / "campaigns" / "a-1")
+    built(tmp_path / "calibrations" / "a-1", "calibration")
+    built(tmp_path / "calibrations" / "c-1", "calibration")
+    built(tmp_path / "mine" / "campaigns" / "b-1")
+    assert campaign_folder(Path("a-1")) == Path("campaigns/a-1")
+    assert campaign_folder(Path("c-1")) == Path("calibrations/c-1")
+    assert campaign_folder(Path("mine")) == Path("mine/campaigns/b-1")
+    assert campaign_folder(Path("campaigns")) == Path("campaigns/a-1")
+    assert evo("status", "--dir", "mine", "--json").json()["folder"] == "mine/campaigns/b-1"
+    built(tmp_path / "mine" / "campaigns" / "b 2")
+    said = evo("status", "--dir", "mine")
+    assert (said.code, "--dir 'mine/campaigns/b 2'`" in said.err) == (2, True), said.err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert "evo run" not in evo("status", "--dir", "full").err
+    assert "`evo run CONFIG --dir 'not there'` starts one" in evo("top", "--dir", "not there").err
