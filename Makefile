@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 LLM_VENV := $(VENV)-llm
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 .PHONY: demo test soak test-browser test-llm check clean
 
@@ -13,8 +13,7 @@ demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
 
 test: $(TEST_STAMP)
-	$(BIN)/python -m pytest -m "not soak and not serial" -n $(TEST_PROCESSES) --dist worksteal
-	$(BIN)/python -m pytest -m "not soak and serial"
+	$(BIN)/python -m pytest -m "not soak" -n $(TEST_PROCESSES) --dist worksteal
 
 soak: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m soak --timeout 1800 $(SOAK_FLAGS)

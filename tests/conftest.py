@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.soaking import (
     box_of_time,
@@ -20,6 +21,12 @@ __all__ = [
     "pytest_terminal_summary",
     "tell",
 ]
+
+# the same examples every time, and as long as each takes; `--hypothesis-profile default` looks for new ones
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

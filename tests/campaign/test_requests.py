@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 
 import pytest
 
@@ -53,7 +51,12 @@ def test_a_persons_variant_is_a_proposal_with_its_author_and_is_measured(tmp_pat
 
 def test_it_is_taken_up_while_the_campaign_runs_and_measured_before_those_that_wait(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
-    evaluator = FakeEvaluator(seconds=0.15)
+
+    def ask() -> None:
+        with open_store() as store:
+            ask_inject(store)
+
+    evaluator = FakeEvaluator(seconds=0.15, at={3: ask})
     campaign = make_campaign(
         open_store,
         evaluator=evaluator,
@@ -61,13 +64,7 @@ def test_it_is_taken_up_while_the_campaign_runs_and_measured_before_those_that_w
         budget=BudgetSettings(variants=12),
         loop=LoopSettings(queue=4),
     )
-    thread = threading.Thread(target=campaign.run)
-    thread.start()
-    while len(evaluator.evaluated) < 3:
-        time.sleep(0.01)
-    with open_store() as store:
-        ask_inject(store)
-    thread.join(60)
+    campaign.run()
     order = [one.variant_id for one in evaluator.evaluated]
     with open_store() as store:
         made = first_proposal(store, variant_id(OURS))

@@ -255,7 +255,7 @@ def test_a_running_campaign_takes_it_up_and_measures_it(
         else:
             raise AssertionError("it was never measured")
         evo("stop", "--now")
-        running.communicate(timeout=120)
+        running.communicate(timeout=250)
     with Store.open(tmp_path / "campaigns" / "quick-1" / "campaign.db") as store:
         made = first_proposal(store, child)
         assert made is not None and (made.operator, made.author) == ("inject", "ada")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,13 +18,14 @@ from evo.folder import DATABASE, Folder, config_of
 from population.lineage import Lineage
 from population.reading import front, measurement, measurements, proposals, seed
 from population.records import Measured
-from population.store import Store
+from population.store import Store, StoreError
 from population.variant import Purpose, Status
 from tests.campaign.real import leftovers, lone_edits, start_evo, write_config
-from tests.operators.fake_openai import FakeOpenAI
+from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
 
 KEY = "sk-standin-0123456789abcdef"
-GONE_SECONDS = 10.0
+GONE_SECONDS = 100.0
+MOMENT_SECONDS = 250.0
 LONGEST_LIFE_SECONDS = 3.0
 BEHIND = 4  # the front may be behind the rows by what two slots recorded within one write
 
@@ -63,11 +65,30 @@ class KilledCampaign:
         if len(self._rows) == before:  # a machine so busy that a life ends before it begins
             self._longest = min(self._longest * 1.2, 20.0)
 
+    def round_at(self, moment: Callable[[], bool]) -> None:
+        """Let it live until this moment; kill; check."""
+        process = self._start()
+        end = time.monotonic() + MOMENT_SECONDS
+        while not moment():
+            assert process.poll() is None, (self.home / "evo.log").read_text()
+            assert time.monotonic() < end, "the moment never came"
+            time.sleep(0.01)
+        self._kill(process)
+        self.check()
+
+    def in_a_run(self) -> bool:
+        """Whether something is measured already and something else is being measured."""
+        try:
+            with self.folder.open_store() as store:
+                return bool(measurements(store)) and bool(store.query("SELECT 1 FROM runs"))
+        except StoreError:  # there is none yet
+            return False
+
     def finish(self) -> None:
         """Let it run to its end."""
         for _ in range(5):
             process = self._start()
-            assert process.wait(timeout=100) == 0, (self.home / "evo.log").read_text()
+            assert process.wait(timeout=280) == 0, (self.home / "evo.log").read_text()
             with self.folder.open_store() as store:
                 if self._screens(store) >= self._variants:
                     break
@@ -195,6 +216,25 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def kill_in_a_run_and_in_a_call(home: Path) -> Counter[str]:
+    """One campaign killed while a run is under way, then while a model is asked, and run to its end."""
+    edits, answers = lone_edits(delay=0.0), threading.Event()
+
+    def script(asked: Asked) -> Answer:
+        answers.wait(MOMENT_SECONDS)
+        return edits(asked)
+
+    answers.set()
+    with FakeOpenAI(script) as server:
+        campaign = KilledCampaign(home, random.Random(1), server)
+        campaign.round_at(campaign.in_a_run)
+        answers.clear()
+        campaign.round_at(lambda asked=len(server.requests): len(server.requests) > asked)
+        answers.set()
+        campaign.finish()
+    return campaign.kills
 
 
 def kill_again_and_again(

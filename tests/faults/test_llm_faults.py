@@ -28,7 +28,7 @@ KEY = "sk-faults-0123456789abcdef"
 SEED = "LR = 0.5  # knob: float 0.01 0.9\nDEPTH = 2\n"
 
 FAULTS = {
-    "too slow": Answer("late", delay=2.0),
+    "too slow": Answer("late", delay=60.0),
     "hangs up": Answer(hang_up=True),
     "429": Answer(status=429),
     "429 with Retry-After": Answer(status=429, headers={"retry-after": "0.2"}),
@@ -66,7 +66,7 @@ class Server:
 
 def campaign_with(open_store, url: str, variants: int, **changes):
     """A campaign over `nudge` and `llm_mutate` with everything real but the training."""
-    endpoint = Endpoint(name="local", model="tiny", base_url=url, timeout_seconds=0.8)
+    endpoint = Endpoint(name="local", model="tiny", base_url=url, timeout_seconds=1.5)
     settings = LlmSettings(
         endpoints=(endpoint,),
         attempts=3,
@@ -98,7 +98,7 @@ def campaign_with(open_store, url: str, variants: int, **changes):
     return campaign
 
 
-def wait_until(condition, seconds: float = 40.0) -> bool:
+def wait_until(condition, seconds: float = 200.0) -> bool:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -119,7 +119,6 @@ def test_nothing_that_a_variant_or_a_model_wrote_runs(
     assert said == [] and complaints(browser) == []
 
 
-@pytest.mark.serial
 def test_five_thousand_variants_open_in_under_three_seconds(
     browser: Any, write_report: Write, tmp_path: Path
 ) -> None:

@@ -115,7 +115,7 @@ def test_run_by_hand_it_trains_and_prints_a_finite_score():
         env=os.environ | ONE_THREAD | {"CLOCK": "cpu_seconds", "BUDGET_SECONDS": "1.5"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     summary = dict(re.findall(r"^(\w+): +(\S+)$", done.stdout.split("---")[1], re.M))
@@ -202,7 +202,7 @@ def execute(folder, spec, **options):
 
 def test_what_one_process_trained_another_serves_over_the_wire(tmp_path, build):
     weights = tmp_path / "handed.safetensors"
-    assert execute(tmp_path, spec_of(tmp_path, weights=str(weights))).wait(120) == 0
+    assert execute(tmp_path, spec_of(tmp_path, weights=str(weights))).wait(250) == 0
     ask_read, ask = os.pipe()
     reply, reply_write = os.pipe()
     shared = os.memfd_create("logits")
@@ -222,7 +222,7 @@ def test_what_one_process_trained_another_serves_over_the_wire(tmp_path, build):
         logits = np.frombuffer(bytes(view), "<f4").reshape(3, 32, 256)
     os.close(ask)
     os.close(ask_read)
-    assert server.wait(120) == 0
+    assert server.wait(250) == 0
     here = build(role="serve")
     load_model(here, str(weights), strict=True)
     with torch.no_grad():
