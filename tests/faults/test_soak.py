@@ -71,9 +71,7 @@ def growth(samples: list[Sample], clock: str, window: int) -> float:
     return seconds(samples[-window:]) / seconds(samples[window : 2 * window])
 
 
-def test_four_hundred_variants_take_no_more_memory_and_files_at_the_end_than_at_the_beginning(
-    tmp_path, monkeypatch
-):
+def test_four_hundred_variants_keep_hold_of_no_memory_and_no_files(tmp_path, monkeypatch):
     # few threads, all of them at work early: each opens the store for itself and keeps pages of it
     monkeypatch.setattr(proposal_lane, "MOST_PROPOSERS", 4)
     open_store = make_store(tmp_path / "campaign.db")
