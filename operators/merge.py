@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from operators.operator import Draft, Kin, ProposalFailed, Request
-from operators.source.merge import Merged, Taken, merge_sources
+from operators.source.compare import Steps
+from operators.source.merge import MAX_MERGE_STEPS, Merged, Taken, merge_sources
 from operators.source.parse import SourceError, parse
 from population.fingerprint import fingerprint
 
@@ -21,10 +22,12 @@ class Merge:
         """A source that parses and differs from both parents, else ProposalFailed."""
         first, second = request.parent("first"), request.parent("second")
         ancestor = request.parent("ancestor")
-        reason = ""
+        reason, steps = "", Steps(MAX_MERGE_STEPS)
         for _ in range(DRAWS):
             try:
-                merged = merge_sources(first.source, second.source, ancestor.source, request.rng)
+                merged = merge_sources(
+                    first.source, second.source, ancestor.source, request.rng, steps
+                )
                 parse(merged.source)
             except SourceError as error:
                 reason = f"the merge does not parse: {error}"

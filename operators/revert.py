@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from operators.history import Forebear
 from operators.operator import Draft, Kin, ProposalFailed, Request
-from operators.source.merge import merge_sources
+from operators.source.compare import Steps
+from operators.source.merge import MAX_MERGE_STEPS, merge_sources
 from operators.source.parse import SourceError, parse
 from population.fingerprint import fingerprint
 
@@ -42,9 +43,9 @@ class Revert:
         line = request.history.line(parent.variant_id)
         if len(line) < 3:  # taking out the only edit is the seed
             raise ProposalFailed("the parent is not two edits away from the seed")
-        form = _form(parent.source)
+        form, steps = _form(parent.source), Steps(MAX_MERGE_STEPS)
         for edit in sorted(edits_of(line), key=lambda one: one.evidence):
-            source = without(parent.source, edit, request)
+            source = without(parent.source, edit, request, steps)
             if source is None or _form(source) == form or request.history.known(source):
                 continue
             return Draft(source, idea_of(edit))
@@ -57,10 +58,10 @@ def edits_of(line: Sequence[Forebear]) -> list[Edit]:
     return [Edit(before, after, _evidence(before, after)) for before, after in pairs]
 
 
-def without(source: str, edit: Edit, request: Request) -> str | None:
-    """The source with an edit undone; None where later edits build on it."""
+def without(source: str, edit: Edit, request: Request, steps: Steps) -> str | None:
+    """The source with an edit undone; None where later edits build on it, or no steps are left."""
     try:
-        merged = merge_sources(source, edit.before.source, edit.after.source, request.rng)
+        merged = merge_sources(source, edit.before.source, edit.after.source, request.rng, steps)
         parse(merged.source)
     except SourceError:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import threading
 import tokenize
 import warnings
@@ -16,9 +17,9 @@ from functools import lru_cache
 
 MAX_BYTES = 400_000
 MAX_LINES = 20_000
-MAX_TOKEN_CHARS = 65_536  # Python reads one f-string in time that is quadratic in its length
+MAX_FSTRING_CHARS = 32_768  # Python reads one in time that is quadratic in its length
 MAX_DEPTH = 100  # levels of the syntax tree: what walks it by recursion gets through
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 
 _WARNINGS_LOCK = threading.Lock()  # `catch_warnings` swaps a list that all threads share
 
@@ -49,9 +50,13 @@ def _objection(source: str) -> tuple[str, int | None] | None:
         return f"more than {MAX_LINES:,} lines", None
     try:
         with suppress(SyntaxError):  # the parser says it better
-            for token in tokens(source) if len(source) > MAX_TOKEN_CHARS else ():
-                if len(token.string) > MAX_TOKEN_CHARS:
-                    return f"a token has more than {MAX_TOKEN_CHARS:,} characters", token.start[0]
+            for token in tokens(source) if len(source) > MAX_FSTRING_CHARS else ():
+                prefix = re.split("[\"']", token.string[:3], maxsplit=1)[0].lower()
+                if len(token.string) > MAX_FSTRING_CHARS and "f" in prefix:
+                    return (
+                        f"an f-string of more than {MAX_FSTRING_CHARS:,} characters",
+                        token.start[0],
+                    )
         return _too_deep(_tree(source))
     except SyntaxError as error:
         return error.msg, error.lineno

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.util import find_spec
 
+from population.fingerprint import count_nodes
 from population.parsing import parse, tokens
 
 # Text that a model knows by heart could be pasted into a source, as it is or in any code. What the
@@ -24,17 +25,18 @@ _TEXT = {tokenize.STRING, tokenize.NUMBER, getattr(tokenize, "FSTRING_MIDDLE", -
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """What a source holds, in bytes of UTF-8 beside `lines`. `names`: of all different ones."""
+    """What a source holds, in bytes of UTF-8 but for lines and nodes. `names`: of all different ones."""
 
     bytes: int = 0
     lines: int = 0
+    nodes: int = 0  # of its syntax tree
     literals: int = 0
     comments: int = 0
     names: int = 0
     blanks: int = 0
 
 
-MOST = _Sizes(MOST_SOURCE_BYTES, 8_000, 32_768, 32_768, 16_384, 40_960)
+MOST = _Sizes(MOST_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
 
 
 def check_source(source: str, seed: str = "") -> str | None:
@@ -49,7 +51,8 @@ def check_source(source: str, seed: str = "") -> str | None:
         tree = parse(source)
         held = _sizes(source)
     except SyntaxError as error:
-        return f"does not parse: {error.msg} (line {error.lineno})"
+        where = f" (line {error.lineno})" if error.lineno else ""
+        return f"does not parse: {error.msg}{where}"
     nodes = list(ast.walk(tree))
     return (
         _encoding(source)
@@ -119,6 +122,7 @@ def _sizes(source: str) -> _Sizes:
     return _Sizes(
         bytes=whole,
         lines=source.count("\n") + source.count("\r"),
+        nodes=count_nodes(source),
         literals=literals,
         comments=comments,
         names=sum(len(name.encode(errors="replace")) for name in names),
@@ -130,7 +134,7 @@ def _too_much(held: _Sizes, seed: _Sizes) -> str | None:
     for one in fields(_Sizes):
         size, most = getattr(held, one.name), getattr(MOST, one.name) + getattr(seed, one.name)
         if size > most:
-            unit = "" if one.name == "lines" else "bytes of "
+            unit = "" if one.name in ("lines", "nodes") else "bytes of "
             return f"it has {size:,} {unit}{one.name} together, more than {most:,}"
     return None
 

@@ -11,6 +11,7 @@ from operators.source.compare import Matcher, Steps
 from operators.source.parse import SourceError, parse, split_lines
 
 END = "end of file"
+_PAIR = 200  # steps that beginning to compare two statements takes
 _ALIKE = 0.5  # nameless statements this similar count as the same statement, changed
 
 
@@ -73,7 +74,7 @@ def align(blocks: list[Block], ancestor: list[Block], steps: Steps) -> list[Bloc
 def _changed_from(block: Block, among: Iterable[Block], steps: Steps) -> Block | None:
     """The first statement that is much like this one."""
     for old in among:
-        if not steps.take(1 + len(old.body) + len(block.body)):
+        if not steps.take(_PAIR + len(old.body) + len(block.body)):
             return None
         if old.sort == block.sort and _likeness(old.body, block.body, steps) >= _ALIKE:
             return old

@@ -16,6 +16,8 @@ from operators.source.knobs import sound_knobs, with_literals
 from operators.source.parse import SourceError, line_end_of, parse, split_lines, unify_lines
 
 SIDES = ("first", "second")
+MAX_MERGE_STEPS = 8_000_000  # of all merges of one proposal
+_LETTER, _BLOCK = 4, 400  # steps that reading a letter, and handling a block, takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +43,35 @@ class Merged:
         return sum(one.conflict for one in self.taken)
 
 
-def merge_sources(first: str, second: str, ancestor: str, rng: np.random.Generator) -> Merged:
-    """Both sides' changes since the ancestor in one source. SourceError when one does not parse.
+def merge_sources(
+    first: str,
+    second: str,
+    ancestor: str,
+    rng: np.random.Generator,
+    steps: Steps | None = None,
+) -> Merged:
+    """Both sides' changes since the ancestor in one source.
 
     What stays in conflict takes a side at random. The result may equal a side, and may not parse.
+    SourceError when one does not parse, or too few steps are left for sources of this size.
     """
     texts = [unify_lines(text) for text in (first, second, ancestor)]
+    steps = steps or Steps(MAX_MERGE_STEPS)
+    _take(steps, _LETTER * sum(map(len, texts)))
     for text in texts:
         parse(text)
     values, taken = _knob_values(texts[0], texts[1], texts[2], rng)
     ours, theirs, old = (split_blocks(_mask(text, values)) for text in texts)
-    source, blocks = _merge_blocks(ours, theirs, old, rng)
+    _take(steps, _BLOCK * (len(ours) + len(theirs) + len(old)))
+    source, blocks = _merge_blocks(ours, theirs, old, rng, steps)
     if line_end_of(first) == "\r\n":
         source = source.replace("\n", "\r\n")
     return Merged(source, (*taken, *blocks))
+
+
+def _take(steps: Steps, wanted: int) -> None:
+    if not steps.take(wanted):
+        raise SourceError("the sources are too large to be merged so often")
 
 
 # -- knobs -----------------------------------------------------------------------------------------
@@ -103,9 +120,12 @@ def _mask(source: str, values: dict[str, str]) -> str:
 
 
 def _merge_blocks(
-    first: list[Block], second: list[Block], ancestor: list[Block], rng: np.random.Generator
+    first: list[Block],
+    second: list[Block],
+    ancestor: list[Block],
+    rng: np.random.Generator,
+    steps: Steps,
 ) -> tuple[str, list[Taken]]:
-    steps = Steps()
     first, second = align(first, ancestor, steps), align(second, ancestor, steps)
     ours, theirs, old = ({b.key: b for b in side} for side in (first, second, ancestor))
     merged: dict[str, Block] = {}

@@ -93,6 +93,16 @@ def _words(text: str) -> str:
 LONG = "".join(f"{number} {TEXT}" for number in range(400))  # 37 thousand characters
 PACKED = base64.b85encode(zlib.compress(bytes(range(256)) * 64 + LONG.encode()[::-1], 0)).decode()
 
+BITS = "".join(f"{letter:08b}" for letter in LONG.encode())
+BLANKS = BITS.replace("0", " ").replace("1", "\t")
+DIGITS = "".join(f"{letter:03d}" for letter in LONG.encode())
+
+
+def _runs(text: str) -> str:
+    """Letters as numbers of empty lines."""
+    return "".join("x = 0\n" + "\n" * (ord(letter) - 31) for letter in text)
+
+
 GENERATED = {
     "pastes_text": lambda: f"text = {LONG!r}{BODY}",
     "pastes_text_in_pieces": lambda: f"text = {_pieces(LONG, 1000)!r}{BODY}",
@@ -104,5 +114,25 @@ GENERATED = {
         + f"text = open(__file__).read(){BODY}"
     ),
     "pastes_text_as_names": lambda: f"{_words(LONG)}text = open(__file__).read(){BODY}",
+    "pastes_text_as_blanks": lambda: (
+        "".join(f"x = 0{piece}\n" for piece in _pieces(BLANKS[:60_000], 200)) + BODY
+    ),
+    "pastes_text_as_empty_lines": lambda: _runs(LONG[:1_200]) + BODY,
+    "pastes_text_as_tabs_and_spaces": lambda: (
+        "".join(f"x ={piece}0;" for piece in _pieces(BLANKS[:60_000], 80)) + BODY
+    ),
+    "pastes_text_as_long_fractions": lambda: (
+        "".join(f"x = 0.{piece}\n" for piece in _pieces(DIGITS[:60_000], 1_500)) + BODY
+    ),
+    "hangs_merges_with_empty_lines": lambda: (
+        "def f():\n    x = 1" + "\n" * 80_000 + "    return x" + BODY
+    ),
+    "hangs_merges_with_nameless_blocks": lambda: "if x: y\n" * 9_000 + BODY,
+    "hangs_the_parser_with_one_string": lambda: f"x = f'{'{x}' * 20_000}'{BODY}",
+    "nests_attributes": lambda: f"x{'.a' * 450}{BODY}",
+    "nests_additions": lambda: f"x = 1{' + 1' * 450}{BODY}",
+    "nests_branches": lambda: "if 1: pass\n" + "elif 1: pass\n" * 450 + BODY,
+    "nests_calls": lambda: f"def f(): return f\n\n\nf{'()' * 40_000}{BODY}",
+    "nests_powers": lambda: f"x = 1{'**1' * 5_000}{BODY}",
     "fills_the_source": lambda: "x = x\n" * 40_000 + BODY,
 }

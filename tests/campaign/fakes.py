@@ -137,6 +137,7 @@ def make_campaign(
     guards: Sequence[Callable[[], str]] = (),
     selection: SelectionSettings = SelectionSettings(),
     calibrations: Sequence[Order] | None = None,
+    check_source: Callable[[str], str | None] = lambda source: None,
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
     chosen = [FakeOperator()] if operators is None else list(operators)
@@ -158,7 +159,7 @@ def make_campaign(
         lineage,
         selection,
         open_store,
-        lambda source: None,
+        check_source,
         Surroundings(campaign_seed, "", rungs[0].name, "a fake rung"),
         loop.exact,
     )
