@@ -30,10 +30,12 @@ from evo.evaluation.scoring import (
 from evo.evaluation.serving import (
     Exam,
     Fetched,
+    Worked,
     ask_first,
     harmless_rows,
     must_be_same,
     must_not_peek,
+    must_not_train,
     rehearse,
 )
 from evo.evaluation.slots import Slot
@@ -206,7 +208,7 @@ class Evaluator:
         for scoring in range(1, MAX_SCORINGS + 1):
             try:
                 self._measure_once(order, source, slot, watch, found)
-            except (Fetched, _Died) as end:
+            except (Fetched, Worked, _Died) as end:
                 last, so_often = end, isinstance(last, type(end))
                 found.facts["scorings"] = f"{scoring}, the last one not counted: {end.reason}"
                 if isinstance(end, _Died) and so_often:
@@ -215,7 +217,7 @@ class Evaluator:
             break
         else:
             assert last is not None
-            raise Ended(Status.CHEATED, f"{last.reason}, {MAX_SCORINGS} times") from last
+            raise Ended(last.status, f"{last.reason}, {MAX_SCORINGS} times") from last
         if isinstance(last, _Died):
             raise last
         tokens, metrics, parameters = (
@@ -284,6 +286,7 @@ class Evaluator:
             knows = True
             for rows, costs in zip(exam.splits, said, strict=True):
                 must_not_peek(second, rows, costs, exam, rng)
+            must_not_train(second, run.setting.rung)  # last: overtime must win no other look
         except Ended as end:
             if not begun:
                 raise
@@ -365,7 +368,7 @@ def _verdict(end: Ended, knows: bool) -> Ended:
 
     `knows`: whether the server that ended had seen any of it.
     """
-    if isinstance(end, Fetched) or end.status in (Status.LOST, Status.CHEATED):
+    if isinstance(end, Fetched | Worked) or end.status in (Status.LOST, Status.CHEATED):
         return end
     said = end.reason if end.status is Status.REJECTED else f"{end.status}, {end.reason}"
     if knows:

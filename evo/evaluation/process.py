@@ -322,6 +322,11 @@ class RoleProcess:
         self._tree.read(self.limits.processes)
         return self._tree.storage_bytes()
 
+    def used_seconds(self) -> float:
+        """What the role used until this moment by its clock; 0 for tokens."""
+        self._look()
+        return self.clock()
+
     def cpu_seconds(self) -> float:
         """CPU seconds of the whole tree by the last reading."""
         return self._reading.cpu_seconds

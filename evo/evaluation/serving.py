@@ -8,6 +8,7 @@ harmless rows: what differs there is not in the weights. Then they rehearse a re
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from evo.evaluation.data import Hidden
 from evo.evaluation.process import Ended, RoleProcess
 from evo.evaluation.scoring import EXACT, Floats, NonFinite, Tolerance, audit, nats
 from evo.evaluation.wires import REPLY, REQUEST
-from population.variant import Status
+from population.variant import Clock, Rung, Status
 
 Tokens = NDArray[np.uint16]
+UNEVEN = 1.5  # times the usual: what starting or an answer may take
+SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
 MOST_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 MOST_ROWS = 64  # of one request
 MOST_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
@@ -56,12 +59,26 @@ class Server:
         self.answer_seconds = answer_seconds
         self.busy_seconds = 0.0
         self.tokens = 0
+        self.ready_seconds = self._used = process.used_seconds()  # by the clock of its rung
+        self.beside_seconds = 0.0  # used while nothing was asked
+        self.answered: list[tuple[int, float]] = []  # rows and seconds of each request
         self._number = 0
 
     def knows_hidden_text(self) -> None:
         """From here on nothing it says is kept; its speed counts, as the first answers were slow."""
         self.process.close_log()
         self.busy_seconds, self.tokens = 0.0, 0
+
+    def unexplained_seconds(self) -> float:
+        """What it used since it was ready beyond what its answers take: all the same time a row, or half more.
+
+        Training at the first question, beside the questions, or anew at each shows here; a slow model does
+        not.
+        """
+        most = max(rows for rows, _ in self.answered)
+        usual = statistics.median(used / rows for rows, used in self.answered if 2 * rows >= most)
+        beyond = (used - UNEVEN * usual * rows for rows, used in self.answered)
+        return self.beside_seconds + sum(max(one, 0.0) for one in beyond)
 
     def tokens_per_second(self) -> float:
         """Tokens answered per second of waiting for answers."""
@@ -80,11 +97,15 @@ class Server:
         rows, length = inputs.shape
         self._number += 1
         request = REQUEST.pack(b"ASK\0", self._number, rows, length)
-        began = time.monotonic()
+        began, before = time.monotonic(), self.process.used_seconds()
         self.process.send(request + inputs.astype("<u2").tobytes(), self.answer_seconds)
         reply = REPLY.unpack(self.process.receive(REPLY.size, self.answer_seconds))
         self.busy_seconds += time.monotonic() - began
         self.tokens += rows * length
+        if self.process.limits.clock is Clock.CPU_SECONDS:  # the wall's goes on while we count
+            self.beside_seconds += before - self._used
+        self._used = self.process.used_seconds()
+        self.answered.append((rows, self._used - before))
         if reply != (b"ANS\0", self._number, rows, length, self.shape.vocab):
             raise Ended(Status.REJECTED, "an answer had the wrong shape")
         raw = self.process.shared(rows * length * self.shape.vocab * 4)
@@ -117,6 +138,34 @@ class Fetched(Ended):
     def __init__(self, fetched: int) -> None:
         reason = f"its server fetched {fetched >> 10} KB from disk among the answers"
         super().__init__(Status.CHEATED, reason)
+
+
+class Worked(Ended):
+    """A server did more than load and answer."""
+
+    def __init__(self, what: str, used: float, allowed: float) -> None:
+        super().__init__(
+            Status.REJECTED,
+            f"its server worked {used:.1f} s {what}, where {allowed:.1f} are allowed",
+        )
+
+
+def must_not_train(server: Server, rung: Rung) -> None:
+    """Worked when a server that saw nothing but the weights used its clock for more than answering.
+
+    From its start to its first answer it may use half more than what starting costs the seed, and for that
+    as well as for what answers do not explain half a second and 5 % of the budget.
+    """
+    if rung.clock is Clock.TOKENS:
+        return
+    spare = SPARE_SECONDS + SPARE_SHARE * rung.budget
+    start = UNEVEN * rung.startup_seconds + spare
+    if server.ready_seconds > start:
+        raise Worked("before it was ready", server.ready_seconds, start)
+    if rung.clock is Clock.SECONDS:  # a GPU: the first answers compile, as the seed's start did
+        spare += rung.startup_seconds
+    if (used := server.unexplained_seconds()) > spare:
+        raise Worked("beside its answers", used, spare)
 
 
 def rehearse(server: Server, exam: Exam) -> Floats:
@@ -161,8 +210,8 @@ def must_not_peek(
 
     One look at a row checks the position before its cut against any peek, so a rare one needs several.
     Each look cuts later than the one before: what B remembers of a row never holds the token in question.
-    The last one cuts nothing: only order and company differ, at the row's last position too. Its requests
-    are of half the size, so that company differs even where one request would hold all rows.
+    The last one cuts nothing: only order and company differ, at the row's last position too. It asks one row
+    alone, then requests of half the size, so that company differs even where one request would hold all.
     """
     rows, length = hidden.tokens, hidden.tokens.shape[1] - 1
     cuts = secret_cuts(len(rows), length, rng, exam.looks)
@@ -170,9 +219,8 @@ def must_not_peek(
     again = np.tile(costs, (exam.looks, 1))
     found = audit(again, np.concatenate(seen), cuts.ravel(), exam.tolerance)
     if not found.flagged:
-        whole = _true_costs(
-            server, hidden, rng, most=max(min(server.shape.rows, len(rows)) // 2, 1)
-        )
+        half = max(min(server.shape.rows, len(rows)) // 2, 1)
+        whole = _shuffled(lambda order: _in_halves(server, rows[order], half), len(rows), rng)
         found = audit(costs, whole, np.full(len(rows), length), exam.tolerance)
     if found.flagged:
         raise Ended(
@@ -182,13 +230,15 @@ def must_not_peek(
         )
 
 
-def _true_costs(
-    server: Server, hidden: Hidden, rng: np.random.Generator, most: int = MOST_ROWS
-) -> Floats:
+def _true_costs(server: Server, hidden: Hidden, rng: np.random.Generator) -> Floats:
     rows = hidden.tokens
-    return _shuffled(
-        lambda order: server.costs(rows[order, :-1], rows[order, 1:], most), len(rows), rng
-    )
+    return _shuffled(lambda order: server.costs(rows[order, :-1], rows[order, 1:]), len(rows), rng)
+
+
+def _in_halves(server: Server, rows: Tokens, most: int) -> Floats:
+    """The costs of rows in this order, the first one asked alone."""
+    parts = [rows[:1], rows[1:]] if len(rows) > 1 else [rows]
+    return np.concatenate([server.costs(part[:, :-1], part[:, 1:], most) for part in parts])
 
 
 def _corrupted_costs(
