@@ -286,6 +286,7 @@ class Evaluator:
             knows = True
             for rows, costs in zip(exam.splits, said, strict=True):
                 must_not_peek(second, rows, costs, exam, rng)
+            found.facts["second_server"] = second.in_words()
             must_not_train(second, run.setting.rung)  # last: overtime must win no other look
         except Ended as end:
             if not begun:

@@ -80,6 +80,14 @@ class Server:
         beyond = (used - UNEVEN * usual * rows for rows, used in self.answered)
         return self.beside_seconds + sum(max(one, 0.0) for one in beyond)
 
+    def in_words(self) -> str:
+        """What it used by the clock of its rung."""
+        answers = sum(used for _, used in self.answered)
+        return (
+            f"{self.ready_seconds:.2f} s to start, {answers:.2f} s to answer, of it "
+            f"{self.unexplained_seconds():.2f} s that answers do not explain"
+        )
+
     def tokens_per_second(self) -> float:
         """Tokens answered per second of waiting for answers."""
         return self.tokens / max(self.busy_seconds, 1e-9)

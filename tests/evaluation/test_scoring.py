@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from evo.evaluation.scoring import (
     bits_per_byte,
     nats,
 )
-from evo.evaluation.serving import secret_cuts
+from evo.evaluation.serving import Server, secret_cuts
 
 RNG = np.random.default_rng(5)
 
@@ -104,6 +105,24 @@ def test_secret_cuts_leave_no_position_out_where_rows_are_enough(
     assert (np.diff(cuts, axis=0) >= 0).all(), "a later look shows less"
     if count >= 2 * (length - 1):
         assert set(cuts.ravel()) == set(range(1, length))
+
+
+@pytest.mark.parametrize("a_row", [0.0001, 0.02, 0.5])
+def test_a_slow_model_works_beside_nothing_and_one_that_trains_does(a_row: float) -> None:
+    rng, sizes = np.random.default_rng(1), [8, 64, 64, 64, 64, 64, 1, 32, 32, 32]
+
+    def unexplained(used: list[float], beside: float = 0.0) -> float:
+        server = SimpleNamespace(
+            answered=list(zip(sizes, used, strict=True)), beside_seconds=beside
+        )
+        return Server.unexplained_seconds(server)  # type: ignore[arg-type]
+
+    honest = [rows * a_row * rng.uniform(0.85, 1.15) + 0.01 for rows in sizes]
+    assert unexplained(honest) < 0.2
+    assert unexplained([honest[0] + 3.0, *honest[1:]]) > 2.5 - 8 * a_row, "at the first question"
+    assert unexplained(honest, beside=3.0) > 2.9, "between the questions"
+    anew = unexplained([used + 1.0 for used in honest])
+    assert anew > 0.7, "anew at every request, the one of a row alone too"
 
 
 def test_bits_are_summed_by_document_over_its_bytes() -> None:

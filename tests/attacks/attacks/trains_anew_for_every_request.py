@@ -1,6 +1,7 @@
 # attacks: the clock, by training anew for every request, whatever it holds, on text packed into the weights
 # must end: rejected
 # because: beside its answers
+# slow
 # learner
 class Late(Bigram):
     def save(self, path):
@@ -11,7 +12,7 @@ class Late(Bigram):
         self.packed = load_file(path)["text"].astype(np.int64)
 
     def answer(self, tokens):
-        end = time.process_time() + 0.7
+        end = time.process_time() + 0.25
         while True:
             self.counts[:] = 0.5
             np.add.at(self.counts, (self.packed[:-1], self.packed[1:]), 1.0)

@@ -1,5 +1,6 @@
 # attacks: the clock, by a thread that trains on packed text while the server is not asked
 # must end: rejected | cheated
+# slow
 # learner
 import threading
 
@@ -15,7 +16,7 @@ class Late(Bigram):
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self):
-        end = time.process_time() + 2.0
+        end = time.process_time() + 1.2
         while time.process_time() < end:
             self.counts[:] = 0.5
             np.add.at(self.counts, (self.packed[:-1], self.packed[1:]), 1.0)
