@@ -10,17 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from operators.llm.purse import Hold
 
+MAX_COUNT = 10**12  # nobody means more; beyond some 300 digits it would be no number any more
+
 
 class BudgetSettings(BaseModel):
     """Limits of one campaign; it ends cleanly at the first one reached. None: no limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    variants: int | None = Field(default=None, ge=0, description="children measured")
+    variants: int | None = Field(default=None, ge=0, le=MAX_COUNT, description="children measured")
     seconds: float | None = Field(
         default=None, gt=0, description="wall seconds of search and leaders' race"
     )
-    llm_tokens: int | None = Field(default=None, ge=0, description="tokens in and out, all models")
+    llm_tokens: int | None = Field(
+        default=None, ge=0, le=MAX_COUNT, description="tokens in and out, all models"
+    )
     llm_dollars: float | None = Field(
         default=None, ge=0, description="dollars, where prices are known"
     )

@@ -84,7 +84,7 @@ class ProposalLane:
         """No more children."""
         if not self.closed:
             self.closed = reason
-            self._shared.say("budget", f"the search closes: {reason}")
+            self._shared.say("budget", f"no more children are proposed: {reason}")
 
     @property
     def is_over(self) -> bool:

@@ -106,6 +106,7 @@ def top(
     if as_json:
         show_json(rows)
         return
+    from evo.terminal.numbers import count
     from evo.terminal.tables import ranking_table
 
     if not rows:
@@ -114,7 +115,9 @@ def top(
     remark_on(record)
     show(ranking_table(rows, record.objectives, record.seed_id))
     if len(found) > most:
-        print(f"\n{len(rows):,} of {len(found):,}; {len(front):,} are on the front; -n shows more")
+        print(
+            f"\n{len(rows):,} of {count(len(found), 'variant')}, {len(front):,} on the front; -n shows more"
+        )
 
 
 @app.command(name="show", epilog="Example: evo show leader --source")

@@ -26,7 +26,10 @@ def duration(seconds: float | None) -> str:
     if hours < 48:
         return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
     days = hours // 24
-    return f"{days} d {hours % 24} h" if days < 730 else f"{days / 365.25:,.0f} years"
+    if days < 730:
+        return f"{days} d {hours % 24} h"
+    years = days / 365.25
+    return f"{years:,.0f} years" if years < 1e6 else "more than a million years"
 
 
 def clock(seconds: float) -> str:

@@ -87,7 +87,11 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
             spent += f" and {count(one.spent.price_unknown, 'call')} of unknown price"
     outside = [host for host in one.drift if host.outside or all_of_it]
     return [
-        *([("sandbox", Text(one.unprotected, "red"))] if one.unprotected else []),
+        *(
+            [("sandbox", Text(one.unprotected.removeprefix("sandbox: "), "red"))]
+            if one.unprotected
+            else []
+        ),
         ("runs", _counts(one.measurements)),
         *(
             _search(one, all_of_it)

@@ -148,6 +148,9 @@ def test_a_config_whose_operators_all_need_a_model_fails_at_the_dry_run(
 def test_a_budget_that_can_never_be_spent_is_refused_and_one_that_limits_nothing_is_told(
     evo: Evo, quick: Path
 ) -> None:
+    for wrong in ("9" * 400, "1000000000001"):
+        said = evo("run", quick, "--dry-run", "--set", f"budget.variants={wrong}")
+        assert said.code == 2 and "1000000000000 or less" in said.err
     endless = evo("run", quick, "--dry-run", "--set", "budget={llm_dollars: 3}")
     assert endless.code == 2 and "would not end" in endless.err
     vain = told(evo("run", quick, "--dry-run", "--set", "budget.llm_dollars=3"))

@@ -36,7 +36,7 @@ def wide(tmp_path: Path) -> Built:
 def test_top_shows_as_many_as_were_asked_for(evo: Evo, wide: Built) -> None:
     told = evo("top", "-n", "3").out
     assert sum("n=" in line for line in told.splitlines()) == 3
-    assert "3 of 18; 15 are on the front; -n shows more" in told
+    assert "3 of 18 variants, 15 on the front; -n shows more" in told
     assert len(evo("top", "-n", "3", "--json").json()) == 3
     assert len(evo("top", "-n", "99", "--json").json()) == 18
     assert "shows more" not in evo("top", "-n", "99").out
