@@ -11,6 +11,7 @@ from evo.analysis.findings import find
 from evo.analysis.record import Record
 from evo.cli.panels import PANELS
 from evo.terminal.closing import closing_screen
+from population.archive import DEFAULT_OBJECTIVES
 from population.reading import source_of
 from population.variant import LlmCall, Purpose
 from tests.analysis.built import SEED, Built
@@ -66,7 +67,7 @@ def test_a_vetoed_variant_is_marked_before_the_campaign_takes_the_veto_and_after
 
 def test_the_closing_screen_folds_a_long_front(wide: Built) -> None:
     found = find(Record.of(wide.store), lambda one: source_of(wide.store, one))
-    screen = closing_screen("built", "done", found, ["val_bpb", "parameters"], [], " --dir x")
+    screen = closing_screen("built", "done", found, DEFAULT_OBJECTIVES[:2], [], " --dir x")
     text = shown(screen)
     assert text.count("candidate") == 12
     assert "… 3 more: `evo top -n 15 --dir x` shows all" in unwrapped(text)
