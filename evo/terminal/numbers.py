@@ -29,7 +29,7 @@ def duration(seconds: float | None) -> str:
     if days < 730:
         return f"{days} d {hours % 24} h"
     years = days / 365.25
-    return f"{years:,.0f} years" if years < 1e6 else "more than a million years"
+    return f"{years:,.0f} years" if years < 1e6 else "a million years or more"
 
 
 def clock(seconds: float) -> str:
