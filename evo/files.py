@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STORE = "campaign.db"
+DRAFT = ".evo-draft-"  # how the names of files begin that are not finished yet
 OF_A_CAMPAIGN = {  # what a campaign's folder holds of its own, by name
     "agents",
     "brief.md",
@@ -98,7 +99,7 @@ def drafted(path: Path, replace: bool = True) -> Iterator[Path]:
     A link stays and what it leads to is replaced, with its mode. `replace` as for `write_file`.
     """
     target = Path(os.path.realpath(path)) if replace else path
-    draft = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.new")
+    draft = target.with_name(f"{DRAFT}{os.getpid()}-{secrets.token_hex(4)}")
     draft.open("xb").close()
     try:
         yield draft

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from evo.config import Config, ConfigError, checked, read_plain, unknown_places
 from evo.evaluation.data import look_ahead
 from evo.evaluation.static_check import check_source
+from evo.files import DRAFT as UNFINISHED
 from evo.files import campaign_around, is_its_own, write_file
 from evo.lock import Held, Unlockable, hold, is_lock
 from population.fingerprint import fingerprint
@@ -186,7 +187,7 @@ def _instead(
 def _strangers(path: Path, names: Sequence[str]) -> list[str]:
     """What of these no earlier start of ours left there: a lock, or a creation that was killed."""
     begun = {CONFIG, "train.py", "brief.md"} if DRAFT in names else set()
-    drafts = {one for one in names if one.startswith(DRAFT)}
+    drafts = {one for one in names if one.startswith((DRAFT, UNFINISHED))}
     ours = begun | drafts | ({LOCK} if is_lock(path / LOCK) else set())
     return [one for one in names if one not in ours or not _is_plain(path / one)]
 
@@ -218,7 +219,7 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
     path = folder.path
     look_over(config)
     draft = path / DRAFT  # a kill in between leaves no store without a seed
-    for stale in path.glob(f"{DRAFT}*"):
+    for stale in (*path.glob(f"{DRAFT}*"), *path.glob(f"{UNFINISHED}*")):
         stale.unlink()
     with Store.create(draft) as store, store.transaction():
         write_file(path / "train.py", config.train.read_bytes())

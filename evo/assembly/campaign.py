@@ -18,6 +18,7 @@ from evo.campaign.first_noise import FirstNoise
 from evo.campaign.keeping import DiskBudget, KeptWeights
 from evo.campaign.ladder.graduation import Graduation
 from evo.campaign.leftovers import end_leftovers, end_strays
+from evo.campaign.neighbours import Neighbours
 from evo.campaign.notifying import Notifier
 from evo.campaign.noting import NoteTaker, NotingProposer
 from evo.campaign.parts import LoopSettings, Parts, Proposes
@@ -167,6 +168,7 @@ def build_campaign(
         writer, every = NoteWriter(client), config.llm.notes_every
         note_taker = NoteTaker(writer, every, tally, lineage, surroundings, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
+    neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
     parts = Parts(
         open_store=folder.open_store,
         proposer=proposer,
@@ -183,8 +185,8 @@ def build_campaign(
         proxy=proxy.name,
         weights=weights,
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
-        remarks=[] if only else [noise],
-        closing=[notifier.close, lambda: exams.prune(is_over)],
+        remarks=[neighbours] if only else [noise, neighbours],
+        closing=[notifier.close, neighbours.close, lambda: exams.prune(is_over)],
     )
     return Campaign(parts, loop)
 

@@ -15,7 +15,9 @@ _ESCAPES = re.compile(
     r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]?"  # CSI and two-character escapes
 )
 
-_COMMANDS = re.compile(r"(`evo (?!run|init|doctor)(?:(?!--dir|`| --set).)*)((?: --set[^`]*)?`)")
+_COMMANDS = re.compile(
+    r"(`evo (?!run|init|doctor|list|calibrate|bench)(?:(?!--dir|`| --set).)*)((?: --set[^`]*)?`)"
+)
 
 
 def plain(text: str) -> str:

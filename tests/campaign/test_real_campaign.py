@@ -94,7 +94,7 @@ def test_a_second_run_on_one_folder_is_refused(tmp_path):
     assert second.wait(timeout=250) == 2
     assert f"process {first.pid}" in (tmp_path / "evo.log").read_text()
     first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=250) == 0
+    assert first.wait(timeout=250) == 128 + signal.SIGINT
 
 
 def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_path):

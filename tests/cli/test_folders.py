@@ -91,7 +91,9 @@ def test_a_folder_with_anything_in_it_is_refused_and_left_as_it_was(
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("left", [{}, {"lock": "31415"}, {"campaign.new": "", "train.py": "half"}])
+@pytest.mark.parametrize(
+    "left", [{}, {"lock": "31415"}, {"campaign.new": "", "train.py": "half", ".evo-draft-1": ""}]
+)
 def test_an_empty_folder_a_lone_lock_and_a_creation_that_was_killed_can_be_used(
     quick: Path, tmp_path: Path, left: dict[str, str]
 ) -> None:
@@ -108,12 +110,13 @@ def test_a_start_that_fails_leaves_an_empty_folder_empty(
     evo: Evo, quick: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    quick.write_text(quick.read_text() + "operators: {llm_mutate: 1}\n")
-    said = evo("run", quick, "--dir", "empty", "--set", "slots=1")
-    assert said.code == 2
+    stand_in = (ROOT / "tests" / "standins" / "quick.py").read_text()
+    broken = stand_in.replace("rng = ", "raise SystemError('early')\nrng = ")
+    (tmp_path / "broken.py").write_text(broken)
+    changes = ("--set", "train=broken.py", "--set", "rungs.proxy.startup_seconds=auto")
+    said = evo("run", quick, "--dir", "empty", *changes)
+    assert (said.code, "the seed fails" in said.err) == (2, True)
     assert not list((tmp_path / "empty").iterdir())
-    assert evo("run", quick).code == 2
-    assert not list((tmp_path / "campaigns").iterdir())
 
 
 def test_two_that_ask_for_a_name_at_once_get_two(tmp_path: Path) -> None:
