@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -61,6 +62,9 @@ def main() -> None:
             stream, io.TextIOWrapper
         ):  # a letter that the terminal does not know is shown as ?
             stream.reconfigure(errors="replace")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # they, too, tidy up; nohup stays in force
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -17,6 +18,7 @@ from population.variant import Status
 MOST_HEADER_BYTES = 8 << 20
 HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # a longer one holds something beside its tensors
 MAX_NAME_BYTES = 256
+MOST_HOLES = 256 << 20  # bytes that cost a run nothing, and whoever copies them time and space
 # Names, types and shapes can hold numbers, too: what is beyond this counts as parameters.
 FREE_BYTES, FREE_SHARE = 1024, 1 / 32  # of the bytes of all tensors
 MOST_DIMENSIONS, MOST_OF_ONE = 16, 1 << 40
@@ -78,6 +80,8 @@ def take_weights(source: Path, target: Path, most_bytes: int) -> Weights:
     with open(fd, "rb") as saved:
         if found.st_size > most_bytes:
             raise _refused(f"is larger than {most_bytes >> 20} MB")
+        if found.st_size > MOST_HOLES + 512 * found.st_blocks and _has_hole(saved, found.st_size):
+            raise _refused("consists of holes: most of it was never written")
         tensors, begin = _read_header(saved, found.st_size)
         with target.open("xb") as copy:
             copy.write(_header(tensors))
@@ -105,6 +109,13 @@ def count_parameters(path: Path) -> int:
     """
     with path.open("rb") as file:
         return _count(_read_header(file, path.stat().st_size)[0])
+
+
+def _has_hole(file: BinaryIO, size: int) -> bool:
+    """Whether a part of it was never written; a file that a file system compressed is whole."""
+    with contextlib.suppress(OSError):
+        return os.lseek(file.fileno(), 0, os.SEEK_HOLE) < size
+    return False
 
 
 def _count(tensors: list[_Tensor]) -> int:

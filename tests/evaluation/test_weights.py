@@ -160,3 +160,16 @@ def test_no_header_breaks_the_count(
         assert count_parameters(file) == 0  # nothing but a header holds nothing
     except Ended as end:
         assert end.status is Status.REJECTED
+
+
+def test_a_file_of_holes_is_refused_before_it_is_copied(tmp_path: Path) -> None:
+    source, target = tmp_path / "saved", tmp_path / "copy"
+    count = 100_000_000
+    told = {"a": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}
+    header = json.dumps(told).encode()
+    with source.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 4 * count)
+    with pytest.raises(Ended, match="holes"):
+        take_weights(source, target, 1 << 30)
+    assert not target.exists()

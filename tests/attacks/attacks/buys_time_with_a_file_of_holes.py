@@ -1,6 +1,5 @@
 # attacks: the clock, by a file that is long but was never written: time for saving that it does not need
-# must end: timed_out
-# because: cpu_seconds
+# must end: rejected | timed_out
 # rung: grace_seconds=0.2
 # table
 import struct
