@@ -94,4 +94,6 @@ def idea_of(moved: Mapping[str, Value], space: Space, method: Method, weighed: b
     ]
     said = f"; range guessed around its first value: {', '.join(guesses)}" if guesses else ""
     goal = ", all objectives weighed" if weighed else ""
-    return f"{moves} ({method}, told {len(space.told())} runs of this structure{goal}{said})"
+    told = len(space.told())
+    runs = f", {told} {'run' if told == 1 else 'runs'} told" if told else ""
+    return f"{moves} ({method}{runs}{goal}{said})"

@@ -273,9 +273,6 @@ _MEANS = (
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS), _IDEAS, _MEANS)
-READABLE_FROM = (
-    2  # a schema from here on holds all that is read: such a store needs no writer first
-)
 
 
 def schema_version(db: sqlite3.Connection) -> int:

@@ -100,6 +100,7 @@ class Findings:
     lines_changed: int  # beside the knobs' lines
     front: tuple[Ranked, ...]
     graduates: tuple[Graduate, ...]
+    lucky: Ranked | None  # the best mean off the front that beats the seed's
     children: int  # measured at the proxy, whatever became of them
     statuses: dict[str, int]
     failures: tuple[Failures, ...]
@@ -142,10 +143,19 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         lines_changed=lines,
         front=tuple(front),
         graduates=tuple(_graduates(record)),
+        lucky=_lucky(record, ranked),
         children=len({run.order.variant_id for run in record.runs()} - {record.seed_id}),
         statuses=by_status(record.runs()),
         failures=tuple(failures(record.runs())),
     )
+
+
+def _lucky(record: Record, ranked: Sequence[Ranked]) -> Ranked | None:
+    """Whose mean beats the seed's without a place on the front: what is believed of it is less."""
+    first = ranked[0] if ranked else None
+    if first is None or first.variant_id == record.seed_id or first.standing:
+        return None
+    return first
 
 
 def shown_beside_seed(

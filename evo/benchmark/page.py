@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from evo.benchmark.comparison import Standing, curves
-from evo.benchmark.summary import Summary, columns, legend, row
+from evo.benchmark.summary import Summary, columns, cpu_time, legend, row
 from evo.report.dossiers import Pack
 from evo.report.drawing import NEUTRAL, blank, colours
 from evo.report.page import Figure, Page, Section, Table
@@ -28,7 +28,7 @@ def page_of(summary: Summary, config_text: str) -> Page:
         lines=legend(summary),
         merits=(
             ("First", first.contestant, f"IQM {100 * first.regret.value:.1f} %"),
-            ("Cells", f"{len(summary.results):,}", f"{cpu / 60:.0f} CPU minutes"),
+            ("Cells", f"{len(summary.results):,}", cpu_time(cpu)),
         ),
         sections=[
             *(_standings(summary, *one, hue) for one in summary.tables),

@@ -98,9 +98,7 @@ def row(one: Standing, landscapes: Sequence[str], asked: bool = False) -> list[s
         _share(one.regret),
         *(_points(one.by_landscape.get(name)) for name in landscapes),
         _points(one.optimism),
-        ""
-        if one.beaten is None
-        else f"{one.beaten.value:.0%} [{one.beaten.low:.0%}, {one.beaten.high:.0%}]",
+        "" if one.beaten is None else _beaten(one.beaten),
         _points(one.gap, signed=True),
         f"{one.runs:.0f}",
         *([f"{one.llm_tokens:,.0f}", dollars] if asked else []),
@@ -153,6 +151,17 @@ def as_values(summary: Summary) -> dict[str, Any]:
 
 def _share(bounds: Bounds) -> str:
     return f"{100 * bounds.value:.1f} % [{100 * bounds.low:.1f}, {100 * bounds.high:.1f}]"
+
+
+def _beaten(bounds: Bounds) -> str:
+    if bounds.low == bounds.high and 0 < bounds.value < 1:
+        return f"{bounds.value:.0%} (too few seeds for an interval)"
+    return f"{bounds.value:.0%} [{bounds.low:.0%}, {bounds.high:.0%}]"
+
+
+def cpu_time(seconds: float) -> str:
+    """CPU seconds in words: 40 CPU seconds, 12 CPU minutes."""
+    return f"{seconds:.0f} CPU seconds" if seconds < 120 else f"{seconds / 60:.0f} CPU minutes"
 
 
 def _points(bounds: Bounds | None, signed: bool = False) -> str:

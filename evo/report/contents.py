@@ -20,10 +20,11 @@ from evo.terminal import sentences
 from evo.terminal.imported import headline
 from evo.terminal.numbers import better, better_range, count, duration, share, value
 from evo.terminal.status import told_lines
-from evo.terminal.text import short
+from evo.terminal.text import clip, short
 from population.reading import decisions
 from population.store import Store
 
+HEADLINE_CHARACTERS = 120
 VERDICT = "verdict"  # the kind of decision that ends an attempt at certification
 
 
@@ -51,7 +52,7 @@ def page_of(
     return Page(
         title=f"{overview.name}: evolution of train.py",
         subtitle=_subtitle(told),
-        headline=_headline(overview),
+        headline=_headline(told),
         lines=[*filter(None, [overview.unprotected]), *told_lines(overview)],
         merits=_merits(told),
         sections=[one for one in parts if one is not None],
@@ -87,9 +88,9 @@ def _read(told: Told) -> tuple[Section | None, ...]:
     )
 
 
-def _headline(overview: Overview) -> str:
+def _headline(told: Told) -> str:
     """The one thing to know, with its n: the sentences below it say how sure that is."""
-    findings = overview.findings
+    overview, findings = told.overview, told.findings
     if overview.imported is not None:
         return headline(overview.imported)
     if overview.calibrates:
@@ -102,7 +103,28 @@ def _headline(overview: Overview) -> str:
     means = sentences.means(fresh)
     verb = "" if means.startswith("looks") else "is "
     gain = f"{fresh.metric} {better(fresh.metric, fresh.gain, fresh.se)}"
-    return f"{short(leader)} {verb}{means}: {gain} on {count(fresh.n, 'fresh block')}"
+    said = f"{short(leader)} {verb}{means}: {gain} on {count(fresh.n, 'fresh block')}"
+    return f"{said}{_what(told)}"
+
+
+def _what(told: Told) -> str:
+    """What the leader is: its last idea, its size against the seed's, and the rung where it did not run."""
+    findings, parts = told.findings, []
+    if findings.chain:
+        last = findings.chain[-1]
+        parts.append(clip(last.idea or last.operator, HEADLINE_CHARACTERS))
+    pair = (told.by_id.get(one or "") for one in (findings.leader_id, findings.seed_id))
+    sizes = [
+        one.estimates["parameters"].mean
+        for one in pair
+        if one is not None and "parameters" in one.estimates
+    ]
+    if len(sizes) == 2 and sizes[1] > 0 and sizes[0] != sizes[1]:
+        parts.append(f"{sizes[0] / sizes[1]:.3g} times the seed's parameters")
+    for one in findings.graduates:
+        if one.variant_id == findings.leader_id and one.comparison is None:
+            parts.append(f"not run at {one.rung}")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _subtitle(told: Told) -> str:

@@ -23,6 +23,8 @@ def imported_lines(one: Imported) -> list[str]:
 
 def headline(one: Imported) -> str:
     """The one thing to know."""
+    if one.keeps and one.smallest is None:
+        return f"Self-reported: {count(len(one.keeps), 'keep')}, and no noise known to hold them against"
     proven = sum(keep.proven for keep in one.keeps)
     return f"Self-reported: {proven} of {count(len(one.keeps), 'keep')} exceed the noise; the rest are unproven"
 
@@ -61,6 +63,8 @@ def _noise(one: Imported) -> str:
 def _keeps(one: Imported) -> list[str]:
     if not one.keeps:
         return ["Keeps: none after the first run."]
+    if one.smallest is None:
+        return [f"Keeps: {len(one.keeps)} after the first; how many of them are luck is not known."]
     proven = [keep for keep in one.keeps if keep.proven]
     rest = len(one.keeps) - len(proven)
     same = sum(keep.same_code for keep in one.keeps)

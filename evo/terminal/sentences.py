@@ -26,7 +26,10 @@ def found(findings: Findings) -> list[str]:
     if not findings.children:
         return ["Only the seed has been measured: there is no child to compare with it yet."]
     if findings.search is None or leader is None:
-        return ["No child is on the front: nothing better than the seed was found."]
+        return [
+            "No child is on the front: nothing better than the seed was found.",
+            *_lucky(findings),
+        ]
     name = short(leader)
     if findings.final is not None:
         where = f"On {count(findings.final.n, 'block')} that played no part in choosing it, "
@@ -34,6 +37,19 @@ def found(findings: Findings) -> list[str]:
     return [
         f"{_difference(name, findings.search)}. These runs also chose it, so the figure flatters; "
         "a comparison on fresh blocks is still to come."
+    ]
+
+
+def _lucky(findings: Findings) -> list[str]:
+    """Why the best mean does not lead."""
+    one = findings.lucky
+    if one is None:
+        return []
+    mean = one.estimates[findings.objective]
+    runs = count(mean.n, "block")
+    return [
+        f"{short(one.variant_id)} has a better mean than the seed ({runs}); so few runs are mostly luck, and "
+        "what is believed of a child is its mean shrunk to its parent's."
     ]
 
 

@@ -96,7 +96,7 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
         *(
             _search(one, all_of_it)
             if not one.calibrates
-            else [("seed", _believed(one.seed, metric))]
+            else [("seed", _believed(one.seed, metric, ""))]
         ),
         *(("drift", _drift(metric, host)) for host in outside),
         ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
@@ -113,8 +113,8 @@ def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
         ("proposals", _counts(one.proposals)),
         *([("operators", _operators(one.operators))] if one.operators and not all_of_it else []),
         *([("asked", _asked(one))] if one.asked else []),
-        ("seed", _believed(one.seed, metric)),
-        ("best", _believed(one.best, metric)),
+        ("seed", _believed(one.seed, metric, "")),
+        ("best", _best(one)),
         ("front", count(one.front_size, "variant")),
         *_ladder(one),
     ]
@@ -154,8 +154,8 @@ def _imported_rows(one: Overview) -> list[tuple[str, Text | str]]:
     metric = one.findings.objective
     return [
         ("reported", _counts(one.measurements)),
-        ("seed", _believed(one.seed, metric)),
-        ("best", _believed(one.best, metric)),
+        ("seed", _believed(one.seed, metric, "")),
+        ("best", _best(one)),
         ("folder", plain(one.folder)),
     ]
 
@@ -176,14 +176,23 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in counts.items()) or "none yet"
 
 
-def _believed(one: Ranked | None, metric: str) -> Text | str:
+def _best(one: Overview) -> Text | str:
+    """The front's best; the seed's own line has its figures."""
+    if one.best is None or one.seed is None or one.best.variant_id != one.seed.variant_id:
+        return _believed(one.best, one.findings.objective)
+    return Text("the seed: no child is believed better")
+
+
+def _believed(one: Ranked | None, metric: str, standing: str | None = None) -> Text | str:
+    """Its mean over n blocks, on which repeats count once, and what is believed; the seed has no standing."""
     if one is None:
         return "–"
+    standing = one.standing if standing is None else standing
     mean = one.estimates[metric]
     text = Text(f"{metric} {plus_minus(metric, mean.mean, mean.sd, mean.n)}")
     if one.believed is not None:
         text.append(f", believed {value(metric, one.believed, mean.sd)}", FAINT)
-    return text.append(f"  {short(one.variant_id)}  {one.standing}", FAINT)
+    return text.append(f"  {short(one.variant_id)}  {standing}".rstrip(), FAINT)
 
 
 def variant_screen(

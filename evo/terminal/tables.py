@@ -71,7 +71,7 @@ def ranking_table(
                 Text(value(name, one.estimates[name].mean if name in one.estimates else None))
                 for name in others
             ),
-            _standing(one),
+            _standing(one, seed_id),
             one_line(words("the seed" if one.variant_id == seed_id else one.idea)),
         )
     return Group(table, Text(caption(objectives[0]), FAINT))
@@ -81,12 +81,15 @@ def caption(objective: Objective) -> str:
     """What the numbers of a table of scores are."""
     way = "lower" if objective.direction == "minimise" else "higher"
     return (
-        f"{way} is better; {MEAN_SE}, over n blocks; believed: that mean shrunk to the parent's, by which the "
+        f"{way} is better; {MEAN_SE}, over n blocks (repeats of a block count "
+        "once); believed: that mean shrunk to the parent's, by which the "
         "search orders the front"
     )
 
 
-def _standing(one: Ranked) -> Text:
+def _standing(one: Ranked, seed_id: str) -> Text:
+    if one.variant_id == seed_id and one.standing:
+        return Text(NOTHING, FAINT)  # it is what everyone is held against
     if one.vetoed:
         return Text("vetoed", "red")
     return Text(one.standing, "green") if one.standing else Text("off the front", FAINT)

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from evo.analysis.findings import find
+from evo.analysis.imported import Imported, Keep
 from evo.analysis.record import Record
+from evo.benchmark.comparison import Bounds
+from evo.benchmark.summary import _beaten, cpu_time
+from evo.terminal.imported import headline, imported_lines
 from evo.terminal.numbers import plus_minus
 from population.reading import resolve, source_of
 from population.variant import Purpose
@@ -124,3 +128,48 @@ def test_a_score_has_as_many_digits_as_its_noise_allows(
     mean: float, noise: float, shown: str
 ) -> None:
     assert plus_minus("val_bpb", mean, noise, 7) == shown
+
+
+def test_the_headline_says_what_the_thing_is_its_size_and_where_it_did_not_run(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built = Built(tmp_path / "campaigns" / "built-1")
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed, "llm_mutate", "a table of bigrams")
+    built.runs(built.seed, [2.5, 2.51, 2.52], Purpose.FINAL, first=5)
+    for block, bpb in enumerate((2.4, 2.42, 2.41), start=5):
+        built.run(child, bpb, block, Purpose.FINAL, more={"parameters": 13700.0})
+    for one, size in ((child, 4917.0), (built.seed, 100.0)):
+        built.run(one, 3.0, 0, Purpose.GRADUATE, "larger/one-step", more={"parameters": size})
+    built.front({child: "candidate"})
+    assert evo("report", "--json").json()["headline"] == (
+        f"{child[:8]} is better than the seed: val_bpb 0.1000 better on 3 fresh blocks "
+        "(a table of bigrams; 137 times the seed's parameters; not run at larger)"
+    )
+
+
+def test_labels_say_what_they_mean(evo: Evo, tmp_path: Path) -> None:
+    built = Built(tmp_path / "campaigns" / "built-1")
+    built.runs(built.seed, [2.5, 2.52], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.run(child, 2.49)
+    built.front({built.seed: "replicated"})
+    said = " ".join(evo("status").out.split())
+    assert "replicated" not in said and "best the seed: no child is believed better" in said
+    assert "early stopping" not in said
+    assert f"{child[:8]} has a better mean than the seed (1 block)" in said
+    assert "what is believed of a child is its mean shrunk to its parent's" in said
+    assert "replicated" not in evo("top").out
+    built.run(child, 2.9, 1)
+    assert "has a better mean" not in evo("status").out
+
+
+def test_keeps_without_a_noise_are_not_held_against_it() -> None:
+    keep = Keep("abcd", 2, "def", "wider", 2.0, 1.9, 0.1, same_code=False, proven=False)
+    one = Imported("x", 2, (), 0, 0, None, 1, None, (keep,))
+    assert "exceed" not in headline(one) + " ".join(imported_lines(one))
+
+
+def test_few_seeds_have_no_interval_of_no_width() -> None:
+    assert _beaten(Bounds(0.5, 0.5, 0.5)) == "50% (too few seeds for an interval)"
+    assert _beaten(Bounds(0.5, 0.2, 0.8)) == "50% [20%, 80%]"
+    assert (cpu_time(16.2), cpu_time(600)) == ("16 CPU seconds", "10 CPU minutes")

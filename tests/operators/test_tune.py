@@ -56,7 +56,7 @@ def test_tpe_turns_one_to_three_constants_and_says_what_it_knew() -> None:
     history = FakeHistory([setting(SMALL, 1.0), setting(rate(0.03), 1.1)], seed=SMALL)
     drafts = [METHODS[0].propose(asked(SMALL, history, seed)) for seed in range(12)]
     assert {len(changed(draft, SMALL)) for draft in drafts} == {1, 2, 3}
-    assert all("(tpe, told 2 runs of this structure)" in draft.idea for draft in drafts)
+    assert all("(tpe, 2 runs told)" in draft.idea for draft in drafts)
 
 
 def test_tpe_turns_all_of_a_few_constants_at_once() -> None:

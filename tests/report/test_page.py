@@ -109,7 +109,8 @@ def test_the_headline_carries_its_n_and_its_verdict(write_report: Write, tmp_pat
     assert (
         said
         and said[1]
-        == f"{leader[:8]} is better than the seed: val_bpb 0.1000 better on 3 fresh blocks"
+        == f"{leader[:8]} is better than the seed: val_bpb 0.1000 better on 3 fresh blocks "
+        "(LR 0.2 -&gt; 0.3)"
     )
 
 
