@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from population.variant import Estimate
 
 
+MAX_DIFF_LINES = 5_000  # on a terminal
+
+
 @app.command(epilog="Example: evo diff seed leader")
 def diff(
     before: Annotated[
@@ -75,6 +78,11 @@ def diff(
         return
     from rich.text import Text
 
+    if len(lines) > MAX_DIFF_LINES:
+        complain(
+            f"{len(lines) - MAX_DIFF_LINES:,} more lines are left out: --json or `evo export` has them"
+        )
+        del lines[MAX_DIFF_LINES:]
     styles = {"+": "green", "-": "red", "@": "cyan"}
     bold = ("+++", "---")
     show(

@@ -108,5 +108,6 @@ def test_a_campaign_takes_hostile_sources_as_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_slots_stay_busy_among_two_hundred_children_with_hostile_ones(tmp_path: Path) -> None:
-    run(tmp_path, 200, 4.0)  # a run of the quickstart takes three times as long
+    run(tmp_path, 200, 3.0)  # a run of the quickstart takes four times as long

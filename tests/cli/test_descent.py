@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evo.analysis.patch import patch_text
-from population.variant import Purpose
+from population.variant import Purpose, variant_id
 from tests.analysis.built import SEED, Built, finished
 
 from .driving import Evo
@@ -103,6 +103,46 @@ def test_a_diff_needs_two_or_the_seed(evo: Evo, campaign: tuple[Built, str, str]
         said = evo("diff", *words)
         assert (said.code, said.err.count("\n")) == (2, 1)
         assert "give two variants, or one with --from-seed" in said.err
+
+
+def test_a_diff_of_very_many_lines_is_cut_on_a_screen_and_whole_in_json(
+    evo: Evo, campaign: tuple[Built, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evo("diff", "seed", "best").out.splitlines()
+    monkeypatch.setattr("evo.cli.descent.MAX_DIFF_LINES", 3)
+    said = evo("diff", "seed", "best")
+    assert said.out.splitlines() == whole[:3]
+    assert f"{len(whole) - 3} more lines are left out" in said.err
+    assert evo("diff", "seed", "best", "--json").json()["diff"].splitlines() == whole
+
+
+UNREADABLE = [
+    "def f():\n" + "\n" * 30_000 + "    pass\n",
+    "x" + ".a" * 450 + "\n",
+    "X = 1" + "**1" * 5_000 + "\n",
+    "X = '\0'\n",
+    "SEED = 0x" + "f" * 6_000 + "\n",
+    "".join(f"if x: y{at}()\n" for at in range(1_500)),
+]
+
+
+def test_hostile_sources_of_an_older_campaign_can_be_read(
+    evo: Evo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.analysis.built.fingerprint", variant_id)  # some have none today
+    built = Built(tmp_path / "campaigns" / "built-1")
+    built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE)
+    last = built.seed
+    for at, text in enumerate(UNREADABLE):
+        last = built.child(f"LR = 0.{at + 2}\n{text}", last)
+        built.run(last, 2.4 - at / 100)
+    for words in (
+        *(("diff", "seed", "last"), ("diff", "best", "--from-seed", "--json"), ("show", "last")),
+        *(("history", "last"), ("history", "last", "--json"), ("tree",), ("report",)),
+        ("export", "last", "--patch", "-o", "-"),
+    ):
+        said = evo(*words)
+        assert (said.code, said.err.count("Traceback")) == (0, 0), said.err
 
 
 @pytest.mark.parametrize("onto", ["seed", "parent"])

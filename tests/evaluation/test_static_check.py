@@ -34,6 +34,17 @@ def test_the_seed_and_the_stand_in_pass(quick: str) -> None:
         (HONEST + f"TEXT = 0x{'f' * 9000}\n", "a literal is longer"),
         (HONEST + "".join(f"T{n} = {'x' * 4000!r}\n" for n in range(9)), "together"),
         (HONEST + "# " + "x" * 200_000, "larger than"),
+        (HONEST + "\n" * 9_000, "lines together"),
+        (HONEST + "x;" * 16_000, "nodes together"),
+        (HONEST + "\n".join(" " * 200 for _ in range(300)), "bytes of blanks"),
+        (HONEST + f"X = 0.{'9' * 33_000}\n", "bytes of literals"),
+        (HONEST + "# " + "\u4e2d" * 12_000, "bytes of comments"),
+        (HONEST + "x" + ".a" * 450, "nested more than 100 levels"),
+        ("# coding: utf-7\n" + HONEST, "the encoding utf-7"),
+        ("#!/usr/bin/python\n \t\f# vim: fileencoding=latin-1\n" + HONEST, "latin-1"),
+        ("# a\r# coding=koi8-r\n" + HONEST, "koi8-r"),
+        ("# coding: utf-8, coding: rot13\n" + HONEST, "rot13"),
+        ("\ufeff# coding: utf-8\n" + HONEST, "does not parse"),
     ],
 )
 def test_what_cannot_run_is_named(source: str, said: str) -> None:
@@ -50,3 +61,30 @@ def test_what_cannot_run_is_named(source: str, said: str) -> None:
 )
 def test_an_import_that_is_tried_or_conditional_is_allowed(guarded: str) -> None:
     assert check_source(HONEST + guarded) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "# -*- coding: utf-8 -*-\n",
+        "#!/usr/bin/env python3\n# vim: set fileencoding=UTF_8 :\n",
+        "# byte coding\n",
+        "\n\n# coding: utf-7 is read in the first two lines only\n",
+        '"""coding: bytes"""\n',
+    ],
+)
+def test_a_declared_utf8_and_words_that_declare_nothing_are_allowed(head: str) -> None:
+    assert check_source(head + HONEST) is None
+
+
+@pytest.mark.parametrize(
+    "much",
+    ["# " + "x" * 99 + "\n", "X = 'abcdefgh'\n", "x;\n", "\n", "X = 1" + " " * 90 + "\n"],
+)
+def test_what_the_seed_holds_does_not_count(much: str) -> None:
+    seed = HONEST + much * (120_000 // len(much)) if len(much) > 3 else HONEST + much * 15_000
+    assert check_source(seed) is not None
+    assert check_source(seed, seed) is None
+    assert check_source(seed + "Y = 2\n", seed) is None
+    assert check_source(seed + "# " + "x" * 150_000, seed) is not None
+    assert check_source(seed + "X = 0." + "9" * 40_000 + "\n", seed) is not None
