@@ -24,8 +24,12 @@ NAMES = (
     "gpu",
 )
 COUNTED = "watched: counted every 50 ms"
-MEASURED = "watched: resident memory every 50 ms, open memory files every 200 ms; rlimit data"
+MEASURED = (
+    "watched: resident memory every 50 ms, memory files and what the kernel holds every 200 ms; "
+    "rlimit data"
+)
 TIMED = "CPU time of the process tree watched"
+COUNTED_TIME = "CPU time counted by cgroup"
 _BWRAP = {
     "fs_write": "enforced: mount namespace",
     "fs_read": "enforced: mount namespace",
@@ -86,6 +90,7 @@ def _memory() -> str:
 
 
 def _cpu(sandbox: Sandbox, outcome: dict[str, bool]) -> str:
+    timed = COUNTED_TIME if "cpuacct" in parents().controllers else TIMED
     if sandbox.name == "none" or not supported() or outcome.get("spread"):
-        return f"watched: {TIMED}; affinity not held"
-    return f"enforced: affinity by seccomp; {TIMED}"
+        return f"watched: {timed}; affinity not held"
+    return f"enforced: affinity by seccomp; {timed}"

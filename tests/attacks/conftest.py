@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.conftest import alive, box, dataset, evaluate, no_box, quick, slot
+from tests.evaluation.conftest import alive, box, dataset, evaluate, no_box, quick, sandbox, slot
 
-__all__ = ["box", "dataset", "evaluate", "no_box", "quick", "slot"]  # fixtures
+__all__ = ["box", "dataset", "evaluate", "no_box", "quick", "sandbox", "slot"]  # fixtures
 
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-attack-canary-5ecre7"
