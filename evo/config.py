@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -35,7 +36,7 @@ SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and
 GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, beside the file's own
 ANSWER_SECONDS = 90.0  # of the wall, for questions and what is slow in a start
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
-
+OF_A_BENCH = {"landscapes", "contestants", "campaign"}  # keys that only a benchmark's file has
 
 METRICS = (  # what every run of the search has and we measure; test_bpb is kept from it
     "val_bpb",
@@ -193,7 +194,13 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
 
 def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
     """The config in a YAML file, `changes` like `budget.variants=40` applied. ConfigError when it is wrong."""
-    return checked(read_plain(path, changes), path, changes)
+    raw = read_plain(path, changes)
+    if "rungs" not in raw and (of_a_bench := OF_A_BENCH & set(raw)):
+        raise ConfigError(
+            f"{path} is a benchmark's file (it has {', '.join(sorted(of_a_bench))}): "
+            f"`evo bench {shlex.quote(str(path))}` plays it; a campaign's file has rungs"
+        )
+    return checked(raw, path, changes)
 
 
 def read_plain(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class BenchConfig(BaseModel):
 def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
     """The benchmark in a YAML file. ConfigError when it is wrong; names the file, the key and the fix."""
     raw = with_replay(read_plain(path, changes), path)
+    if "rungs" in raw:
+        raise ConfigError(
+            f"{path} is a campaign's file (it has rungs): `evo run {shlex.quote(str(path))}` runs it; "
+            "a benchmark's file names landscapes and contestants, as configs/bench-quick.yaml"
+        )
     by_key = {change.partition("=")[0]: change for change in changes}
     if isinstance(raw.get("contestants"), list):
         here = path.parent

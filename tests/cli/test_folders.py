@@ -199,3 +199,15 @@ def test_a_bench_overwrites_its_own_page_and_no_other(
     said = evo("bench", "notes.yaml", "-o", ".")
     assert (said.code, "notes.md exists; --force" in said.err) == (2, True), said.err
     assert (tmp_path / "notes.md").read_text() == "mine"
+
+
+def test_a_benchs_file_and_a_campaigns_file_are_told_apart(evo: Evo, tmp_path: Path) -> None:
+    (tmp_path / "my bench.yaml").write_text("contestants: [ours, tpe]\nseeds: 2\n")
+    (tmp_path / "my run.yaml").write_text("rungs: {proxy: {depth: 2, budget: 1}}\nunknown: 1\n")
+    for words, told in (
+        (("run", "my bench.yaml"), "`evo bench 'my bench.yaml'` plays it"),
+        (("calibrate", "my bench.yaml"), "`evo bench 'my bench.yaml'` plays it"),
+        (("bench", "my run.yaml"), "`evo run 'my run.yaml'` runs it"),
+    ):
+        said = evo(*words)
+        assert (said.code, told in said.err, said.err.count("\n")) == (2, True, 1), said.err
