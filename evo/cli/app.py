@@ -106,6 +106,11 @@ def show(*parts: RenderableType) -> None:
         console.print(part)
 
 
+def is_stdout(output: Path) -> bool:
+    """Whether -o means what this process prints to, so that nothing else may be printed there."""
+    return str(output) in ("-", "/dev/stdout")
+
+
 def write_out(text: str) -> None:
     """Text to stdout as it is, UTF-8 whatever the terminal's encoding: it is a file's content."""
     sys.stdout.flush()

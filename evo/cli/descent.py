@@ -16,6 +16,7 @@ from evo.cli.app import (
     JsonOption,
     app,
     complain,
+    is_stdout,
     show,
     show_json,
     write_out,
@@ -259,7 +260,7 @@ def export(
         hand = None if patch else as_measured(store, output or Path("train.py"))
         text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
     output = output or Path(f"{variant_id[:8]}.patch" if patch else "train.py")
-    if str(output) == "-":
+    if is_stdout(output):
         write_out(text)
         return
     written = {output: text.encode()}

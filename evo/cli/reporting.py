@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json, write_out
+from evo.cli.app import (
+    FAILED,
+    DirOption,
+    JsonOption,
+    app,
+    complain,
+    is_stdout,
+    show_json,
+    write_out,
+)
 from evo.cli.folder import CONFIG, opened, overview_of
 from evo.files import objection, write_file
 
@@ -35,7 +44,7 @@ def report(
     from evo.report.page import OURS, render
     from population.reading import source_of
 
-    to_stdout = str(output) == "-"
+    to_stdout = is_stdout(output)
     if to_stdout and as_json:
         complain("-o - writes the page to stdout; give --json a file to write the page to")
         raise typer.Exit(FAILED)

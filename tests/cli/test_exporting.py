@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from evo.config import read_config
 from evo.folder import Folder, create_campaign
 from population.store import Store
 from population.variant import Measurement, Order, Purpose, Status
-from tests.cli.driving import Evo
+from tests.cli.driving import MAIN, Evo
 
 SCALE = "CLOCK=cpu_seconds BUDGET_SECONDS=0.1 DEPTH=2 CONTEXT=64"
 
@@ -92,3 +93,18 @@ def test_the_seed_alone_can_be_put_back_with_the_command_that_the_refusal_names(
     assert "exists; --force" in evo("export", "seed", "-o", folder.path / "train.py").err
     assert evo(*command[1:]).code == 0, said.err
     assert (folder.path / "train.py").read_bytes() == seed
+
+
+@pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("words", [("export", "seed"), ("report",)])
+def test_what_goes_to_stdout_is_the_file_and_nothing_else(
+    folder: Folder, tmp_path: Path, output: str, words: tuple[str, ...]
+) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        command = [sys.executable, "-c", MAIN, *words, "-o", output]
+        subprocess.run(command, cwd=tmp_path, stdout=out, check=True, timeout=120)
+    text = (tmp_path / "out").read_text(encoding="utf-8")
+    if words[0] == "export":
+        assert text == (folder.path / "train.py").read_text(encoding="utf-8")
+    else:
+        assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
