@@ -19,7 +19,10 @@ from rich.console import Console, RenderableType
 app = typer.Typer(
     name="evo",
     help="Evolve a population of train.py variants: measured by someone else, certified or called noise.",
-    epilog="Start here: `evo init mine`, edit mine/campaign.yaml, `evo run mine/campaign.yaml`.",
+    epilog=(
+        "Start here: `evo init mine`, edit mine/campaign.yaml, `evo run mine/campaign.yaml`. What block, rung, "
+        "slot, standing, leader and others mean: README, section Words."
+    ),
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -73,6 +73,7 @@ def _measured_here(told: Told) -> tuple[Section | None, ...]:
         noise_section(told),
         sections.sandbox_section(told),
         sections.again_section(told),
+        sections.words_section(),
     )
 
 
@@ -85,6 +86,7 @@ def _read(told: Told) -> tuple[Section | None, ...]:
         sections.family_section(told),
         sections.failures_section(told),
         origin_section(sections.take_home(told.findings)),
+        sections.words_section(),
     )
 
 

@@ -17,6 +17,7 @@ from evo.report.progress import progress
 from evo.report.spending import operator_shares, slot_time
 from evo.report.told import Told
 from evo.terminal import sentences
+from evo.terminal.glossary import GLOSSARY, NOTE
 from evo.terminal.ladder import report as ladder_report
 from evo.terminal.numbers import count, duration, plus_minus, share, value
 from evo.terminal.prompts import parts_in_words
@@ -263,6 +264,12 @@ def sandbox_section(told: Told) -> Section | None:
     shown = [(name, held[name]) for name in promises if name in held]
     lines = [f"As recorded with the runs ({count(sum(runs for _, runs in found), 'run')})."]
     return Section("sandbox", "Sandbox", lines, tables=(Table(("promise", "held by"), shown),))
+
+
+def words_section() -> Section:
+    """What the words of this page mean."""
+    table = Table(("word", "what it means"), list(GLOSSARY.items()))
+    return Section("words", "Words", [NOTE], tables=(table,))
 
 
 def take_home(findings: Findings) -> str:

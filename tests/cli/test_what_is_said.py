@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from evo.analysis.imported import Imported, Keep
 from evo.analysis.record import Record
 from evo.benchmark.comparison import Bounds
 from evo.benchmark.summary import _beaten, cpu_time
+from evo.terminal.glossary import GLOSSARY, NOTE
 from evo.terminal.imported import headline, imported_lines
 from evo.terminal.numbers import plus_minus
 from population.reading import resolve, source_of
 from population.variant import Purpose
 from tests.analysis.built import CONFIG, SEED, Built, choose, finished
 
-from .driving import Evo
+from .driving import ROOT, Evo
 
 
 def best_is_the_seed(folder: Path) -> tuple[Built, str]:
@@ -173,3 +175,17 @@ def test_few_seeds_have_no_interval_of_no_width() -> None:
     assert _beaten(Bounds(0.5, 0.5, 0.5)) == "50% (too few seeds for an interval)"
     assert _beaten(Bounds(0.5, 0.2, 0.8)) == "50% [20%, 80%]"
     assert (cpu_time(16.2), cpu_time(600)) == ("16 CPU seconds", "10 CPU minutes")
+
+
+def test_a_dozen_words_are_explained_where_a_newcomer_looks(evo: Evo, tmp_path: Path) -> None:
+    finished(tmp_path / "campaigns" / "built-1")
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert evo("report").code == 0
+    page = html.unescape((tmp_path / "report.html").read_text())
+    assert 'href="#words"' in page and len(GLOSSARY) == 12
+    for word, meaning in GLOSSARY.items():
+        assert f"**{word}**: {meaning}" in readme, word
+        assert meaning in page, word
+    assert NOTE in readme and NOTE in page
+    assert "section Words" in " ".join(evo("--help").out.replace("│", " ").split())
+    assert "README: Words" in " ".join(evo("show", "--help").out.replace("│", " ").split())
