@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
+import itertools
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
@@ -114,7 +114,7 @@ def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_p
 
 def test_children_that_are_no_better_are_hardly_ever_certified(tmp_path):
     certified = 0
-    for world in range(12):
+    for world in range(8):
         open_store = make_store(tmp_path / f"{world}.db")
         make_campaign(
             open_store,
@@ -125,32 +125,41 @@ def test_children_that_are_no_better_are_hardly_ever_certified(tmp_path):
         ).run()
         with open_store() as store:
             certified += "certified" in verdicts(store)
-    assert certified <= 3  # nominal .1; below .01 in simulation with this null boundary
+    assert certified <= 2  # nominal .1; below .01 in simulation with this null boundary
 
 
 def replace_final(policy: PolicySettings, blocks: int) -> PolicySettings:
     return policy.model_copy(update={"final_blocks": blocks})
 
 
-@pytest.mark.parametrize("cut", [0.9, 1.2, 1.6])
+@pytest.mark.parametrize("cut", [1, 4, 7])
 def test_a_race_cut_short_goes_on_without_repeating_a_run(tmp_path, cut):
     open_store = make_store(tmp_path / "campaign.db")
 
-    def campaign(seconds: float):
+    class FakeCutShort(FakeNoise):
+        """Stops its campaign at the race's run of this number."""
+
+        raced = itertools.count(1)
+
+        def evaluate(self, order, source, slot, watch) -> Measurement:
+            if order.purpose is Purpose.RACE and next(self.raced) == cut:
+                first.stop(now=True)
+            return super().evaluate(order, source, slot, watch)
+
+    def campaign(evaluator: FakeNoise):
         return make_campaign(
             open_store,
-            evaluator=FakeNoise(gain=0.012, seconds=seconds),
+            evaluator=evaluator,
             certification=ONCE,
             policy=POLICY,
             budget=BudgetSettings(variants=6),
         )
 
-    first = campaign(0.08)
-    threading.Timer(cut, first.stop, kwargs={"now": True}).start()
-    first.run()
+    first = campaign(FakeCutShort(gain=0.012, seconds=0.02))
+    assert not first.run().complete
     with open_store() as store:
         before = {row.measurement.order for row in measurements(store)}
-    second = campaign(0.0)
+    second = campaign(FakeNoise(gain=0.012))
     second.run()
     assert not before & set(second.parts.slots.evaluator.evaluated)
     with open_store() as store:

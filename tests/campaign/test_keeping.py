@@ -212,13 +212,13 @@ def test_a_promotion_and_an_end_are_events_that_can_be_told(tmp_path):
 def test_a_folder_beyond_its_disk_budget_stops_the_campaign_cleanly(tmp_path, monkeypatch):
     monkeypatch.setattr("evo.campaign.campaign.LOOK_SECONDS", 0.1)
     open_store = make_store(tmp_path / "campaign.db")
+    big = tmp_path / "big"
     campaign = make_campaign(
         open_store,
-        evaluator=FakeEvaluator(seconds=0.05),
+        evaluator=FakeEvaluator(seconds=0.05, at={6: lambda: big.write_bytes(bytes(6_000_000))}),
         budget=BudgetSettings(variants=10_000),
         guards=[DiskBudget(tmp_path, used_mb(tmp_path) + 5.0)],
     )
-    threading.Timer(0.5, (tmp_path / "big").write_bytes, [bytes(6_000_000)]).start()
     ending = campaign.run()
     assert not ending.complete and "more than keep.disk_mb" in ending.reason
     assert ending.reason.endswith("`evo resume` goes on from here")

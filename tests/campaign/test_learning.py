@@ -129,12 +129,12 @@ def shares_before_and_after(
     return before, share(made[-LATE:], script)
 
 
-@pytest.mark.parametrize("better", [("small", ""), ("", "bold")])
-def test_the_better_half_gets_the_llm_budget_and_again_after_they_swap(
-    tmp_path: Path, better: tuple[str, str]
-) -> None:
-    # one seed, in which it holds: what holds of several is for the long set below
-    assert min(shares_before_and_after(tmp_path / "c", better, seed=2)) >= 0.7
+def test_the_better_model_gets_the_llm_budget(tmp_path: Path) -> None:
+    # one seed, in which it holds: the long set below has several, operators, and a swap
+    script = Script("small", "", 2)
+    with FakeOpenAI(script) as server:
+        made = run_to(make_store(tmp_path / "campaign.db", SEED), script, server, PROPOSALS)
+    assert share(made, script) >= 0.7
 
 
 @pytest.mark.soak

@@ -43,7 +43,7 @@ def test_where_repeats_are_allowed_the_very_source_of_a_twin_does_not_wait_for_e
     campaign = make_campaign(
         open_store, operators=[FakeRepeater()], loop=LoopSettings(repeats=Repeats.ALLOW)
     )
-    guard = threading.Timer(20, campaign.stop, kwargs={"now": True})
+    guard = threading.Timer(200, campaign.stop, kwargs={"now": True})
     guard.start()
     ending = campaign.run()
     guard.cancel()
