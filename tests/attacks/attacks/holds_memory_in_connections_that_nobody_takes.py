@@ -20,7 +20,7 @@ def fill():
                     one.send(BLOCK)
             except BlockingIOError:
                 pass
-    time.sleep(1)
+    time.sleep(60)
 
 
 def filled():
