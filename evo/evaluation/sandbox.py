@@ -207,6 +207,7 @@ class Bubblewrap:
             # Shared pages of zeros could be unmapped in part: then no process shows what they hold.
             *(("--ro-bind", "/dev/null", "/dev/zero") if view.gpu is None else ()),
             *("--remount-ro", "/dev"),
+            *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),  # its memory could be written
             *_tmpfs("/tmp", TMP_MB),
             *self.python_view(),
             *("--ro-bind", str(view.code), "/code"),
