@@ -13,6 +13,7 @@ from evo.evaluation.seccomp import supported
 NAMES = (
     "fs_write",
     "fs_read",
+    "files",
     "metadata",
     "network",
     "signals",
@@ -30,7 +31,9 @@ MEASURED = (
 )
 TIMED = "CPU time of the process tree watched"
 COUNTED_TIME = "CPU time counted by cgroup"
+SHARED = "none: the host's, where one run leaves marks for the next"
 _BWRAP = {
+    "files": SHARED,
     "fs_write": "enforced: mount namespace",
     "fs_read": "enforced: mount namespace",
     "metadata": "enforced: mount namespace",
@@ -41,6 +44,7 @@ _BWRAP = {
     "gpu": "enforced: device nodes (not measured)",
 }
 _LANDLOCK = {
+    "files": SHARED,
     "fs_write": "enforced: landlock",
     "fs_read": "enforced: landlock",
     "metadata": "none: sizes and times can be seen; changing them is enforced against by seccomp",
@@ -73,6 +77,11 @@ def facts_of(sandbox: Sandbox, outcome: dict[str, bool]) -> dict[str, str]:
     elif sandbox.drops:
         user = {"user": "unprivileged, one for each role"}
     return {"sandbox": sandbox.name, **facts, **user}
+
+
+def files_fact(why_not: str) -> str:
+    """What is shown in the place of the host's programs, and why not, where they are shown themselves."""
+    return f"{SHARED} ({why_not})" if why_not else "enforced: a copy in memory"
 
 
 def _pids(sandbox: Sandbox) -> str:

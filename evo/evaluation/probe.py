@@ -18,7 +18,8 @@ from pathlib import Path
 
 from evo.evaluation import breakout, keeper, launcher
 from evo.evaluation.bare_run import run_source
-from evo.evaluation.facts import facts_of
+from evo.evaluation.facts import facts_of, files_fact
+from evo.evaluation.image import open_image
 from evo.evaluation.landlock import Landlocked, Unboxed
 from evo.evaluation.process import Ended
 from evo.evaluation.sandbox import (
@@ -90,7 +91,9 @@ def open_sandbox(
     if found.denied:
         raise SandboxUnavailable(found.denied)
     if found.rung == "bwrap":
-        return Bubblewrap(found.binary, settings, found.facts, hide, found.drops)
+        image = open_image()
+        facts = {**found.facts, "files": files_fact(image.why_not)}
+        return Bubblewrap(found.binary, settings, facts, hide, found.drops, image or None)
     return Landlocked(settings, found.facts, hide, found.drops)
 
 
@@ -159,7 +162,9 @@ def _break_out(sandbox: Sandbox) -> Outcome | str:
         if isinstance(report, str):
             return report
         canary = folder / "secret" / "canary"
+        found = canary.stat()
         return report | {
+            "changed": bool(found.st_mode & 0o004) or found.st_mtime == 1,
             "written": report["written"] or canary.read_text(encoding="utf-8") != "secret",
             "signalled": report["signalled"] or victim.poll() is not None,
             "connected": report["connected"] or _arrived(datagrams),
@@ -188,6 +193,7 @@ def _sockets(folder: Path) -> Iterator[tuple[dict[str, object], socket.socket]]:
 def _run_tries(sandbox: Sandbox, folder: Path, settings: dict[str, object]) -> Outcome | str:
     (folder / "secret").mkdir()
     (folder / "secret" / "canary").write_text("secret", encoding="utf-8")
+    (folder / "secret" / "canary").chmod(0o600)
     source = Path(breakout.__file__).read_text(encoding="utf-8")
     tries = source.replace("SETTINGS: dict[str, Any] = {}", f"SETTINGS = {settings!r}", 1)
     try:

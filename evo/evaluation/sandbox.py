@@ -18,6 +18,8 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evo.evaluation.counters import covers, standing_still
+from evo.evaluation.image import Image
 from evo.evaluation.seccomp import program, supported
 
 STATUS_FD, FILTER_FD = "<status>", "<filter>"
@@ -73,8 +75,8 @@ class View:
 class Launch:
     """How to start one role: the command, its environment, its folder, and the paths it will see.
 
-    Where `argv` says STATUS_FD or FILTER_FD, the number of a descriptor goes: one that hears how far the
-    sandbox came, and one that holds `filter`.
+    Where `argv` says STATUS_FD, the number of a descriptor goes that hears how far the sandbox came; where it
+    says a key of `texts`, that of one that holds its bytes.
     """
 
     argv: tuple[str, ...]
@@ -82,7 +84,7 @@ class Launch:
     cwd: Path
     data: tuple[str, ...]
     weights: str
-    filter: bytes = b""
+    texts: Mapping[str, bytes] = field(default_factory=dict)
     user: int | None = None  # to be before the command starts; `owned` are given to `owner`
     owner: int | None = None
     owned: tuple[Path, ...] = ()
@@ -188,11 +190,16 @@ class Bubblewrap:
     facts: Mapping[str, str] = field(default_factory=dict)
     hide: tuple[Path, ...] = ()  # files and folders that must not be seen, wherever they lie
     drops: bool = False
+    image: Image | None = None  # what is shown in the place of the host's programs
     name: str = "bwrap"
 
     def launch(self, view: View) -> Launch:
         """The bubblewrap command line for this view."""
         user = user_of(view) if self.drops else None
+        code = {f"/code/{path.name}": path.read_bytes() for path in view.code.iterdir()}
+        texts = {f"<{name}>": text for name, text in (code | standing_still()).items()}
+        if supported():
+            texts[FILTER_FD] = program(gpu=view.gpu is not None)
         argv = [
             str(self.binary),
             *("--json-status-fd", STATUS_FD),
@@ -200,8 +207,8 @@ class Bubblewrap:
             *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
             *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
             *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
-            *self.system_view(),
-            *("--proc", "/proc", "--dev", "/dev"),
+            *(self._image_view(in_tmp=False) if self.image else self.system_view()),
+            *("--proc", "/proc", *covers(view.gpu is not None), "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
             *_gpu_nodes(view.gpu),
             # Shared pages of zeros could be unmapped in part: then no process shows what they hold.
@@ -209,9 +216,14 @@ class Bubblewrap:
             *("--remount-ro", "/dev"),
             *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),  # its memory could be written
             *_tmpfs("/tmp", TMP_MB),
-            *self.python_view(),
-            *("--ro-bind", str(view.code), "/code"),
-            *(("--ro-bind", str(view.data[0].parent), "/data") if view.data else ()),
+            *(self._image_view(in_tmp=True) if self.image else self.python_view()),
+            # Each file by itself: what lies beside it, or does not, is asked of the box's own memory.
+            *(word for name in code for word in ("--perms", "0444", "--file", f"<{name}>", name)),
+            *(
+                word
+                for path in view.data
+                for word in ("--ro-bind", str(path), f"/data/{path.name}")
+            ),
             *_tmpfs(BOX, self.settings.scratch_mb),
             *self._weights(view),
             *("--chdir", BOX, "--remount-ro", "/", "--"),
@@ -224,7 +236,7 @@ class Bubblewrap:
             cwd=view.scratch,
             data=tuple(f"/data/{path.name}" for path in view.data),
             weights=WEIGHTS,
-            filter=program(gpu=view.gpu is not None) if supported() else b"",
+            texts=texts,
             user=user,
             owner=user,
             owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
@@ -249,6 +261,25 @@ class Bubblewrap:
             if prefix != "/usr":
                 argv += ["--ro-bind", prefix, prefix]
         return argv + self.masks([(root, root) for root in map(Path, ("/usr", *prefixes))])
+
+    def _image_view(self, in_tmp: bool) -> list[str]:
+        """The image's folders at their places, read-only: those in /tmp, which is made later, or all others."""
+        assert self.image
+        tops = [path for path in sorted(self.image.root.iterdir()) if not path.name.startswith(".")]
+        shown = [path for path in tops if path.name != "tmp"]
+        if in_tmp:
+            shown = [one for path in tops if path.name == "tmp" for one in sorted(path.iterdir())]
+        argv: list[str] = []
+        for path in shown:
+            place = str("/" / path.relative_to(self.image.root))
+            link = path.is_symlink()
+            argv += (
+                ("--symlink", os.readlink(path), place) if link else ("--ro-bind", str(path), place)
+            )
+        hidden = [path for path in self.hide if self.image.has(str(path))]
+        return argv + self.masks(
+            [(path, path) for path in hidden if path.parts[1:2] != ("tmp",) or in_tmp]
+        )
 
     def masks(self, shown: Sequence[tuple[Path, Path]]) -> list[str]:
         """What covers the hidden files and folders beneath what is shown: (path, place in the box)."""

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from evo.evaluation import keeper
 from evo.evaluation.cgroups import Group
-from evo.evaluation.sandbox import FILTER_FD, STATUS_FD, Launch
+from evo.evaluation.sandbox import STATUS_FD, Launch
 from evo.evaluation.wires import Wires
 
 # Waits until we have put it where it belongs, so that nothing it starts is outside.
-GATE = ("/bin/sh", "-c", 'read -r go && exec "$@" < /dev/null', "sh")
+GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
 
 
 def start(
@@ -24,31 +24,32 @@ def start(
     if launch.owner is not None:
         for path in launch.owned:
             os.chown(path, launch.owner, launch.owner)
-    with _filter_file(launch.filter) as filter_fd, _on_cores(cpus):
-        words = {STATUS_FD: str(wires.setup_end), FILTER_FD: str(filter_fd)}
+    with _in_memory(launch.texts) as given, _on_cores(cpus):
+        words = {STATUS_FD: str(wires.setup_end), **{word: str(fd) for word, fd in given.items()}}
         argv = [*_keeper(launch), *(words.get(word, word) for word in launch.argv)]
         popen = subprocess.Popen(
             [*GATE, *argv] if group else argv,
             env=environment,
             cwd=launch.cwd,
-            stdin=subprocess.PIPE if group else subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never a file of the host: its times could be changed through it
             stdout=wires.log_end,
             stderr=wires.log_end,
-            pass_fds=(*wires.inherited, *((filter_fd,) if filter_fd >= 0 else ())),
+            pass_fds=(*wires.inherited, *given.values()),
             start_new_session=True,
             user=launch.user,
             group=launch.user,
             extra_groups=None if launch.user is None else [],
         )
-    if popen.stdin:
-        try:
-            with popen.stdin as gate:
+    assert popen.stdin
+    try:
+        with popen.stdin as gate:
+            if group:
                 group.add(popen.pid)
                 gate.write(b"go\n")
-        except OSError:
-            popen.kill()
-            popen.wait()
-            raise
+    except OSError:
+        popen.kill()
+        popen.wait()
+        raise
     return popen
 
 
@@ -58,17 +59,17 @@ def _keeper(launch: Launch) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _filter_file(program: bytes) -> Iterator[int]:
-    """A descriptor that the program can be read from; -1 when there is none."""
-    if not program:
-        yield -1
-        return
-    fd = os.memfd_create("filter", os.MFD_CLOEXEC)
+def _in_memory(texts: Mapping[str, bytes]) -> Iterator[dict[str, int]]:
+    """A descriptor for each word that its bytes can be read from."""
+    given: dict[str, int] = {}
     try:
-        os.pwrite(fd, program, 0)
-        yield fd
+        for word, text in texts.items():
+            given[word] = os.memfd_create("text", os.MFD_CLOEXEC)
+            os.pwrite(given[word], text, 0)
+        yield given
     finally:
-        os.close(fd)
+        for fd in given.values():
+            os.close(fd)
 
 
 @contextlib.contextmanager

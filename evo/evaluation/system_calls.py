@@ -193,7 +193,7 @@ MESSAGES: Numbers = {
     "recvmmsg": (299, 243),
     "shutdown": (48, 210),
 }
-METADATA: Numbers = {  # Landlock does not hold these: only with a mount namespace around
+METADATA: Numbers = {  # never done: refused, or told to have worked
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),

@@ -89,7 +89,7 @@ def test_syscall_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
         ("ptrace", (), False, False),
         ("io_uring_setup", (), False, False),
         ("sched_setaffinity", (), False, False),
-        ("fchmod", (), True, False),
+        ("fchmod", (), False, False),
         ("socket", (1,), True, False),
         ("socket", (2,), False, False),  # megabytes in the kernel a connection
         ("sendmsg", (), True, False),
@@ -163,6 +163,14 @@ def test_locks_on_shared_files_are_told_to_work_and_do_nothing(machine: str) -> 
     code = program(machine=machine)
     assert answer(code, machine, number_of("flock", machine), 3, 2) == ERRNO
     assert answer(code, machine, number_of("fcntl", machine), 3, 6) == ERRNO
+
+
+@machines
+def test_times_and_modes_are_told_to_change_and_do_not(machine: str) -> None:
+    for name in ("utimensat", "fchmodat", "fchown", "fsetxattr"):
+        number = number_of(name, machine)
+        assert answer(program(machine=machine), machine, number) == ERRNO
+        assert answer(program(True, machine=machine), machine, number) == ERRNO | 1
 
 
 @machines

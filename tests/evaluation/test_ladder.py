@@ -28,8 +28,8 @@ from .variants import HONEST
 DENIED = "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
 HOLLOW = f"""#!{sys.executable}
 import os, sys
-code = sys.argv[sys.argv.index("/code") - 1]
-os.execve(sys.executable, [sys.executable, code + "/train.py"], {{"HOME": "/"}})
+code = "/proc/self/fd/" + sys.argv[sys.argv.index("/code/train.py") - 1]
+os.execve(sys.executable, [sys.executable, code], {{"HOME": "/"}})
 """
 
 
