@@ -196,7 +196,11 @@ class Bubblewrap:
     def launch(self, view: View) -> Launch:
         """The bubblewrap command line for this view."""
         user = user_of(view) if self.drops else None
-        code = {f"/code/{path.name}": path.read_bytes() for path in view.code.iterdir()}
+        code = {
+            f"/code/{path.name}": path.read_bytes()
+            for path in view.code.iterdir()
+            if path.is_file()
+        }
         texts = {f"<{name}>": text for name, text in (code | standing_still()).items()}
         if supported():
             texts[FILTER_FD] = program(gpu=view.gpu is not None)

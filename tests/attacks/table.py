@@ -11,7 +11,11 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "attacks"
 HONEST = "ok at the honest score"
-PARTS = {"# table": "_table.py", "# learner": "_learner.py"}
+PARTS = {
+    "# table": "_table.py",
+    "# learner": "_learner.py",
+    "# missing names": "_missing_names.py",
+}
 
 
 @dataclass(frozen=True)

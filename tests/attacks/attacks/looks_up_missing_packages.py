@@ -1,0 +1,6 @@
+# attacks: the audit, by names looked up in vain among the packages
+# must end: cheated
+# rung: rows=128
+# table
+# missing names
+train(Whisperer(os.stat, [os.path.dirname(os.path.dirname(np.__file__))]))
