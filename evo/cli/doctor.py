@@ -102,14 +102,15 @@ def _devices() -> list[Check]:
 
 
 def _sandbox() -> list[Check]:
-    from evo.evaluation.probe import probe
+    from evo.evaluation.probe import open_sandbox, probe
+    from evo.evaluation.sandbox import SandboxSettings
 
     found = probe()
     if found.denied:
         return [Check("sandbox", False, found.denied)]
     facts = [
         Check(f"{PROMISE}{name}", None if how.startswith("none") else True, how)
-        for name, how in found.facts.items()
+        for name, how in open_sandbox(SandboxSettings()).facts.items()
         if name != "sandbox"
     ]
     return [Check("sandbox", True, f"in force, {found.binary}"), *facts]

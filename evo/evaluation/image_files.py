@@ -210,11 +210,11 @@ def _add_compiler(files: Files) -> None:
         ).stdout.strip()
         if os.path.isabs(said) and os.path.exists(said):
             files.add(Path(os.path.normpath(said)))
-    said = subprocess.run(
+    runtime = subprocess.run(
         [gcc, "-print-libgcc-file-name"], capture_output=True, text=True, check=False
     )
-    if os.path.isabs(said.stdout):
-        files.add(os.path.dirname(said.stdout), NOT_OF_COMPILER)
+    if os.path.isabs(runtime.stdout):
+        files.add(os.path.dirname(runtime.stdout), NOT_OF_COMPILER)
     triplet = subprocess.run([gcc, "-dumpmachine"], capture_output=True, text=True, check=False)
     include = Path("/usr/include")
     for name in (*HEADERS, triplet.stdout.strip()):

@@ -33,6 +33,7 @@ from evo.evaluation.sandbox import (
 from evo.evaluation.seccomp import supported
 
 PROBE_SECONDS = 20.0
+STRENGTH = ("none", "landlock", "bwrap", "image")
 ORDER = ("bwrap", "landlock")  # what `auto` tries, the strongest first
 HELD = {  # a try of the probe, and the fact it proves wrong; a box must hold all of them
     "written": "fs_write",
@@ -75,12 +76,26 @@ def probe(mode: str = "auto", drops: bool = False) -> Probe:
 def open_sandbox(
     settings: SandboxSettings, hide: tuple[Path, ...] = (), reach: Sequence[Path] = ()
 ) -> Sandbox:
-    """The box that `settings` ask for, with its facts. Raises SandboxUnavailable with the fixes.
+    """The box that `settings` ask for, with its facts. Raises SandboxUnavailable with the fixes, also where
+    it would be weaker than `least`.
 
     `hide`: files and folders that must not be read inside even where a folder that is shown holds them.
     `reach`: folders that hold everything a role is to see. Where any user can come there, and we are
     root, roles run under an unprivileged user.
     """
+    sandbox = _opened(settings, hide, reach)
+    rung = "image" if isinstance(sandbox, Bubblewrap) and sandbox.image else sandbox.name
+    if STRENGTH.index(rung) < STRENGTH.index(settings.least):
+        why = "; ".join(
+            sandbox.facts[name] for name in ("fell_back", "files") if name in sandbox.facts
+        )
+        raise SandboxUnavailable(
+            f"sandbox.least is {settings.least}, and this machine gives {rung} ({why}). {FIXES}"
+        )
+    return sandbox
+
+
+def _opened(settings: SandboxSettings, hide: tuple[Path, ...], reach: Sequence[Path]) -> Sandbox:
     drops = os.getuid() == 0 and bool(reach) and all(map(_open_to_all, (*reach, *_python())))
     if settings.mode == "none":
         none = Unboxed(settings, drops=drops)

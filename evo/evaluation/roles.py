@@ -148,7 +148,7 @@ class Run:
         folder.mkdir()
         return folder
 
-    def _data(self, trains: bool) -> tuple[Path, ...]:
+    def _data(self, trains: bool, home: Path) -> tuple[Path, ...]:
         """The block's text to train on; for a server, files of the same sizes that hold zeros.
 
         A model that keeps its numbers in the text, or trains on while it is served, fails there.
@@ -156,7 +156,8 @@ class Run:
         pieces = self.setting.dataset.pieces(self.setting.block)
         if trains:
             return pieces
-        folder = self.setting.workspace / "blank"
+        # Of its own: which pages of a file were read is to be seen by whoever opens it next.
+        folder = self.setting.workspace / f"blank-{home.name}"
         if not folder.is_dir():
             folder.mkdir()
             for piece in pieces:
@@ -171,7 +172,7 @@ class Run:
         threads = len(setting.slot.cpus) if rung.clock is Clock.SECONDS else 1
         view = View(
             code=setting.workspace / "code",
-            data=self._data(trains),
+            data=self._data(trains, home),
             scratch=home,
             weights=weights,
             writes_weights=trains,

@@ -50,6 +50,11 @@ class SandboxSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["auto", "bwrap", "landlock", "none"] = "auto"
+    least: Literal["none", "landlock", "bwrap", "image"] = Field(
+        default="none",
+        description="nothing runs, and nothing is certified, in a weaker box than this; image: bwrap "
+        "with a copy of Python in memory",
+    )
     scratch_mb: int = Field(
         default=1024, ge=16, description="what a run may write beside its weights"
     )

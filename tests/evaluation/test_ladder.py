@@ -16,6 +16,7 @@ import pytest
 from evo.evaluation import landlock, sandbox
 from evo.evaluation import probe as probing
 from evo.evaluation.facts import NAMES
+from evo.evaluation.image import Image
 from evo.evaluation.landlock import Landlocked, Unboxed
 from evo.evaluation.probe import open_sandbox, probe
 from evo.evaluation.sandbox import Bubblewrap, Sandbox, SandboxSettings, SandboxUnavailable, View
@@ -213,3 +214,25 @@ def test_an_honest_model_scores_alike_in_every_box(evaluate: Evaluate, rung: str
     assert seen.status is Status.OK, seen.reason
     assert seen.metrics["val_bpb"] == plain.metrics["val_bpb"]
     assert seen.facts["sandbox"] == rung
+
+
+@needs_landlock
+def test_a_box_below_the_least_asked_for_is_refused() -> None:
+    settings = SandboxSettings(mode="landlock", least="bwrap")
+    with pytest.raises(
+        SandboxUnavailable, match=r"least is bwrap, and this machine gives landlock"
+    ):
+        open_sandbox(settings)
+    assert open_sandbox(SandboxSettings(mode="landlock", least="landlock")).name == "landlock"
+
+
+@needs_bwrap
+def test_without_room_for_a_copy_of_python_the_facts_say_so_and_least_image_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = Image(Path("/dev/shm"), "no room for 900 MB")
+    monkeypatch.setattr(probing, "open_image", lambda: nowhere)
+    box = open_sandbox(SandboxSettings(mode="bwrap", least="bwrap"))
+    assert box.facts["files"].startswith("none") and "no room" in box.facts["files"]
+    with pytest.raises(SandboxUnavailable, match=r"least is image, .* gives bwrap .*no room"):
+        open_sandbox(SandboxSettings(mode="bwrap", least="image"))
