@@ -65,7 +65,7 @@ def open_image() -> Image:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    with open(MEMORY / f"{PREFIX}{os.getuid()}.lock", "a") as file:
+    with open(MEMORY / f"{PREFIX}{os.getuid()}.lock", "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -85,7 +85,7 @@ def _remove_left_over() -> None:
 
 def _remove_if_free(folder: Path) -> None:
     # An error says that somebody holds it, or that it is gone.
-    with contextlib.suppress(OSError), open(folder / HELD, "a") as file:
+    with contextlib.suppress(OSError), open(folder / HELD, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -107,7 +107,7 @@ def _found(key: str) -> Image | None:
 
 def _hold(folder: Path) -> None:
     """Ours, too, until our process ends in whatever way."""
-    file = open(folder / HELD, "a")  # noqa: SIM115 (held open)
+    file = open(folder / HELD, "ab")  # noqa: SIM115 (held open)
     fcntl.flock(file, fcntl.LOCK_SH)
     owner = os.getpid()
 

@@ -173,10 +173,8 @@ def _places(name: str) -> set[Path]:
     one = metadata.distribution(name)
     home = Path(str(one.locate_file("")))
     if one.files is None:  # not installed by pip: by the names it may have
-        tops = (one.read_text("top_level.txt") or name.replace("-", "_")).split()
-        return {
-            place for top in tops for place in (home / top, home / f"{top}.py") if place.exists()
-        }
+        top = name.replace("-", "_")
+        return {place for place in (home / top, home / f"{top}.py") if place.exists()}
     tops_of = {Path(file).parts[0] for file in one.files}
     return {home / top for top in tops_of if top not in ("..", "/", "__pycache__")}
 
@@ -206,16 +204,18 @@ def _add_compiler(files: Files) -> None:
     names += [f"-print-file-name={name}" for name in (*OF_COMPILER[3:], *LINKED, "include")]
     for name in names:
         said = subprocess.run(
-            [gcc, name], capture_output=True, text=True, check=False
+            [gcc, name], capture_output=True, encoding="utf-8", check=False
         ).stdout.strip()
         if os.path.isabs(said) and os.path.exists(said):
             files.add(Path(os.path.normpath(said)))
     runtime = subprocess.run(
-        [gcc, "-print-libgcc-file-name"], capture_output=True, text=True, check=False
+        [gcc, "-print-libgcc-file-name"], capture_output=True, encoding="utf-8", check=False
     )
     if os.path.isabs(runtime.stdout):
         files.add(os.path.dirname(runtime.stdout), NOT_OF_COMPILER)
-    triplet = subprocess.run([gcc, "-dumpmachine"], capture_output=True, text=True, check=False)
+    triplet = subprocess.run(
+        [gcc, "-dumpmachine"], capture_output=True, encoding="utf-8", check=False
+    )
     include = Path("/usr/include")
     for name in (*HEADERS, triplet.stdout.strip()):
         if name and (include / name).is_dir():
@@ -249,7 +249,9 @@ def _system_libraries() -> dict[str, Path]:
     ldconfig = shutil.which("ldconfig", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if ldconfig is None:
         raise OSError("no ldconfig: the libraries that Python needs cannot be found")
-    said = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [ldconfig, "-p"], capture_output=True, encoding="utf-8", check=True
+    ).stdout
     found: dict[str, Path] = {}
     for name, about, path in re.findall(r"^\t(\S+) \((.*?)\) => (.+)$", said, flags=re.M):
         if kind in about:
