@@ -125,7 +125,7 @@ def test_the_optimiser_is_told_what_a_model_set() -> None:
     history = FakeHistory([setting(SMALL, 1.0), setting(draft.source, 0.8)], seed=SMALL)
     told = Space.of(asked(history=history)).told()
     assert constants(draft.source) in [one.values for one in told]
-    assert "told 2 runs" in Tune().propose(asked(history=history)).idea
+    assert "2 runs told" in Tune().propose(asked(history=history)).idea
 
 
 def test_a_value_is_read_as_a_literal_or_as_a_word() -> None:
