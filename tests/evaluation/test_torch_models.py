@@ -68,6 +68,7 @@ def test_the_seed_is_measured_in_full(evaluate: Evaluate, box: Sandbox) -> None:
     assert seen.metrics["tokens_per_parameter"] > 0
 
 
+@pytest.mark.soak  # the honest families have each part of it
 def test_an_honest_attention_with_dropout_and_averaged_weights_passes(
     evaluate: Evaluate, box: Sandbox
 ) -> None:

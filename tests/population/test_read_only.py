@@ -34,7 +34,7 @@ def read_on_a_read_only_mount(path: Path) -> str:
         [*command, sys.executable, "-c", READ, str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         cwd=ROOT,
     )
     return done.stdout or done.stderr

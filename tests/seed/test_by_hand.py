@@ -44,7 +44,7 @@ def by_hand(folder, **environment):
         env=known | {"BUDGET_SECONDS": "0.1", "OUT": str(folder / "out")} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
     return dict(line.split(":", 1) for line in done.stdout.splitlines() if ":" in line)
