@@ -20,12 +20,12 @@ from evo.analysis.comparison import block_values, paired_differences
 from evo.analysis.ranking import earnings
 from evo.analysis.record import START, Record
 from evo.assembly.campaign import build_campaign
-from evo.campaign.parts import LoopSettings
 from evo.cli.folder import findings_of
 from evo.cli.following import Follower
 from evo.config import read_config
 from evo.evaluation.slots import find_slots
 from evo.folder import Folder, config_of, create_campaign, locked
+from evo.runtime.components import LoopSettings
 from population.statistics.intervals import Interval, mean_interval
 
 WEIGHTS = {"nudge": 1, "merge": 1, "revert": 0.5, "tune": 2}

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from evo.assembly.campaign import build_campaign
-from evo.campaign.certifying import CertificationSettings, rule_of
-from evo.campaign.parts import LoopSettings
 from evo.cli.folder import CALIBRATION
 from evo.cli.following import Follower
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
+from evo.runtime.components import LoopSettings
+from evo.search.certification import CertificationSettings, rule_of
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.reading import measurements, seed, source_of

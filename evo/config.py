@@ -10,19 +10,19 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.certifying import CertificationSettings
-from evo.campaign.keeping import KeepSettings
-from evo.campaign.ladder.settings import GraduationSettings
-from evo.campaign.notifying import NotifySettings
-from evo.campaign.parts import Repeats
-from evo.campaign.scheduler import PolicySettings
-from evo.campaign.stopping import StoppingSettings
-from evo.campaign.voiding import VoidingSettings
-from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.data import DataSettings
-from evo.evaluation.sandbox import SandboxSettings
+from evo.evaluation.sandbox.agent_box import AgentSettings
+from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.mistakes import blame, in_words, nearest, place_of
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import Repeats
+from evo.runtime.notifier import NotifySettings
+from evo.runtime.retention import KeepSettings
+from evo.search.certification import CertificationSettings
+from evo.search.early_stopping import StoppingSettings
+from evo.search.ladder_settings import GraduationSettings
+from evo.search.scheduler import PolicySettings
+from evo.search.voiding import VoidingSettings
 from evo.yaml_reading import RepeatedKey, read_yaml
 from operators.llm.settings import LlmSettings
 from operators.portfolio import PortfolioSettings

@@ -45,8 +45,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     boxed = [item for item in items if "sandbox" in item.keywords]
     if not boxed:
         return
-    from evo.evaluation.image import open_image
-    from evo.evaluation.probe import probe
+    from evo.evaluation.sandbox.image import open_image
+    from evo.evaluation.sandbox.probe import probe
 
     open_image()  # held while the tests last, so that every process they start finds it made
     if denied := probe().denied:

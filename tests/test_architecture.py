@@ -228,8 +228,8 @@ def test_a_wrong_arrow_is_seen(tmp_path: Path, path: str, source: str, check: ob
         "population/__init__.py": "import sqlite3\n",
         "population/store.py": "import sqlite_utils, numpy\n",
         "operators/nudge.py": "from population import store\n",
-        "evo/campaign/board.py": "from operators.nudge import x\n",
-        "evo/assembly/campaign.py": "import evo.campaign.board\n",
+        "evo/runtime/monitor.py": "from operators.nudge import x\n",
+        "evo/assembly/campaign.py": "import evo.runtime.monitor\n",
         "evo/terminal/live.py": "import rich.live\n",
         "evo/cli.py": "from evo import assembly\nfrom evo.terminal.live import Live\n",
     }

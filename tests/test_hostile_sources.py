@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from evo.analysis.edits import kinds_of_edit
 from evo.analysis.findings import changed_knobs, changed_lines
 from evo.analysis.patch import patch_text
-from evo.campaign.schedules import schedule_of
 from evo.evaluation.static_check import check_source
 from evo.importing.seedless import seedless_fingerprint
+from evo.search.schedules import schedule_of
 from operators.agent import changes
 from operators.source.compare import MAX_STEPS, Matcher, Steps, unified_diff
 from operators.source.constants import structure_of, tunable

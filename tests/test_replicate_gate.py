@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.campaign.certifying import CertificationSettings
+from evo.search.certification import CertificationSettings
 
 GATE = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "replicate_gate.py"))
 

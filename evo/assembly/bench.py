@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evo.campaign.ladder.scales import every_rung
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
-from evo.evaluation.probe import open_sandbox
 from evo.evaluation.process import Ended
+from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.slots import Slot, find_slots
 from evo.folder import RUNS
+from evo.search.ladder_scales import every_rung
 from population.variant import Clock, Rung
 
 

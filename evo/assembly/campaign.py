@@ -10,29 +10,28 @@ from functools import partial
 
 from evo.assembly.bench import Bench, open_bench
 from evo.assembly.proposers import build_portfolio, open_desk, open_models, open_papers
-from evo.campaign.board import Board
-from evo.campaign.budget import Budget, Spent
-from evo.campaign.campaign import Campaign
-from evo.campaign.certifying import Certification, decided_before
-from evo.campaign.first_noise import FirstNoise
-from evo.campaign.keeping import DiskBudget, KeptWeights
-from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.leftovers import end_leftovers, end_strays
-from evo.campaign.neighbours import Neighbours
-from evo.campaign.notifying import Notifier
-from evo.campaign.noting import NoteTaker, NotingProposer
-from evo.campaign.parts import LoopSettings, Parts, Proposes
-from evo.campaign.proposing import Proposer
-from evo.campaign.recording import Recorder
-from evo.campaign.scenes import Surroundings
-from evo.campaign.scheduler import Scheduler, run_seconds, seed_runs
-from evo.campaign.stopping import CURVES_KNOWN, EarlyStopping
-from evo.campaign.tally import Tally, key_of
-from evo.campaign.voiding import Evidence, Voiding
 from evo.config import Config
 from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.static_check import check_source
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
+from evo.proposals.context import Surroundings
+from evo.proposals.proposer import Proposer
+from evo.runtime.budget import Budget, Spent
+from evo.runtime.campaign import Campaign
+from evo.runtime.components import LoopSettings, Parts, Proposes
+from evo.runtime.monitor import Board
+from evo.runtime.neighbours import Neighbours
+from evo.runtime.note_taker import NoteTaker, NotingProposer
+from evo.runtime.notifier import Notifier
+from evo.runtime.orphans import end_leftovers, end_strays
+from evo.runtime.recorder import Recorder
+from evo.runtime.retention import DiskBudget, KeptWeights
+from evo.search.certification import Certification, decided_before
+from evo.search.early_stopping import CURVES_KNOWN, EarlyStopping
+from evo.search.first_noise import FirstNoise
+from evo.search.ladder import Graduation
+from evo.search.scheduler import Scheduler, run_seconds, seed_runs
+from evo.search.voiding import Evidence, Voiding
 from operators.llm.forms import Forms
 from operators.llm.prompt_settings import PromptSettings
 from operators.research_notes import NoteWriter
@@ -48,6 +47,7 @@ from population.reading import (
     spent,
     voided,
 )
+from population.run_history import Tally, key_of
 from population.store import Store
 from population.variant import AGAIN, Clock, Decision, Order, Purpose, Rung, Status
 

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 
 from evo.assembly.bench import Bench
-from evo.campaign.budget import Budget
-from evo.campaign.recording import Recorder, StoredCalls
 from evo.config import SHIPPED, Config, ConfigError
-from evo.evaluation.agent_box import open_box
 from evo.evaluation.agents import AgentDesk
+from evo.evaluation.sandbox.agent_box import open_box
 from evo.folder import AGENTS, Folder
+from evo.runtime.budget import Budget
+from evo.runtime.recorder import Recorder, StoredCalls
 from operators.agent import Desk
 from operators.knowledge import Knowledge, Passage
 from operators.llm.forms import Forms

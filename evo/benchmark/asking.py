@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from evo.benchmark.contestants.contract import Model
-from evo.campaign.budget import Budget, BudgetSettings
+from evo.runtime.budget import Budget, BudgetSettings
 from operators.llm.ledger import Ledger, NoLedger
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.registry import LlmContext, open_client

@@ -20,7 +20,7 @@ from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
 from evo.benchmark.racing import raced
-from evo.campaign.budget import Budget
+from evo.runtime.budget import Budget
 
 VERSION = 3  # of what a cell holds and how it comes about; a new one computes everything anew
 POINTS = 40  # of an anytime curve

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from evo.benchmark.landscapes.table import ERROR, Setting, Shown
-from evo.campaign.final_race import FinalRace
-from evo.campaign.tally import Tally
+from evo.search.final_selection import FinalRace
 from population.archive import Objective
 from population.records import Measured
+from population.run_history import Tally
 from population.variant import Measurement, Order, Purpose, Status
 
 RUNG = "table"

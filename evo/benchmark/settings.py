@@ -14,9 +14,9 @@ from evo.benchmark.contestants import ASKING, CONTESTANTS, ContestantError, cont
 from evo.benchmark.contestants.ours import NO_PROOF, OursSettings
 from evo.benchmark.landscapes import ARROW, TABLES, tables_of
 from evo.benchmark.landscapes.table import ERROR, Noise
-from evo.campaign.budget import BudgetSettings
 from evo.config import ConfigError, read_plain, with_replay
 from evo.mistakes import in_words, nearest
+from evo.runtime.budget import BudgetSettings
 from operators.llm.settings import LlmSettings
 
 

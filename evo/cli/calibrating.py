@@ -38,10 +38,10 @@ def calibrate(
     """
     from evo.analysis.record import Record
     from evo.assembly.campaign import build_campaign
-    from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, leave, say_line
     from evo.config import read_config
     from evo.folder import locked
+    from evo.runtime.components import LoopSettings
     from evo.terminal.calibration import calibration_lines
 
     read = read_config(config_file, changes or ())

@@ -102,8 +102,8 @@ def _devices() -> list[Check]:
 
 
 def _sandbox() -> list[Check]:
-    from evo.evaluation.probe import open_sandbox, probe
-    from evo.evaluation.sandbox import SandboxSettings
+    from evo.evaluation.sandbox.probe import open_sandbox, probe
+    from evo.evaluation.sandbox.sandbox import SandboxSettings
 
     found = probe()
     if found.denied:

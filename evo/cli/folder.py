@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
     from evo.analysis.record import Record
-    from evo.campaign.ladder.settings import GraduationSettings
     from evo.config import Config
+    from evo.search.ladder_settings import GraduationSettings
     from population.statistics.noise import Calibration
     from population.store import Store
 
@@ -210,7 +210,7 @@ def graduation_of(folder: Path, record: Record) -> GraduationSettings:
     """The ladder's settings in force: the folder's where they can be read, else as first run."""
     from pydantic import ValidationError
 
-    from evo.campaign.ladder.settings import GraduationSettings
+    from evo.search.ladder_settings import GraduationSettings
 
     for values in (config_values(folder, record), record.config):
         try:
@@ -262,7 +262,7 @@ def overview_of(folder: Path, store: Store) -> Overview:
 def calibration_of(record: Record) -> Calibration | Ladder | None:
     """What the seed's runs say, of their noise or of a grid of rungs; None for too few of them."""
     from evo.analysis.calibration import ladder_of, noise_of
-    from evo.campaign.certifying import CertificationSettings, rule_of
+    from evo.search.certification import CertificationSettings, rule_of
 
     settings = CertificationSettings.model_validate(record.config.get("certification") or {})
     proof = settings.or_default()

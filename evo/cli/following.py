@@ -18,10 +18,10 @@ from evo.terminal.text import placed
 
 if TYPE_CHECKING:
     from evo.analysis.forecast import Plan
-    from evo.campaign.board import Event
-    from evo.campaign.campaign import Campaign
-    from evo.campaign.parts import Ending
     from evo.cli.frames import Frames
+    from evo.runtime.campaign import Campaign
+    from evo.runtime.components import Ending
+    from evo.runtime.monitor import Event
 
 FIRST = "stopping: the runs under way finish first; once more (Ctrl-C) ends them now"
 SECOND = "ending now; what was measured is kept"

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evo.analysis.forecast import Plan, RungPlan
     from evo.analysis.record import Record
-    from evo.campaign.certifying import CertificationSettings
     from evo.config import Config, RungSettings
     from evo.evaluation.slots import Slot
+    from evo.search.certification import CertificationSettings
 
 
 def plan_of(config: Config, record: Record | None = None) -> Plan:
     """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
     from evo.analysis.forecast import Plan
-    from evo.campaign.ladder.settings import work_by_rung
-    from evo.campaign.scheduler import seed_runs
     from evo.config import ConfigError
     from evo.evaluation.slots import find_slots
+    from evo.search.ladder_settings import work_by_rung
+    from evo.search.scheduler import seed_runs
 
     try:
         slots = find_slots(config.slots)

@@ -17,8 +17,8 @@ from population.variant import Outcome, Purpose
 
 if TYPE_CHECKING:
     from evo.analysis.forecast import Plan
-    from evo.campaign.board import SlotView
-    from evo.campaign.campaign import Campaign
+    from evo.runtime.campaign import Campaign
+    from evo.runtime.monitor import SlotView
     from population.records import Proposed
 
 EVENTS = 8

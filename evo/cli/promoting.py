@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evo.analysis.climb import Climb
     from evo.analysis.record import Record
     from evo.analysis.waiting import Evidence
-    from evo.campaign.ladder.settings import GraduationSettings
+    from evo.search.ladder_settings import GraduationSettings
     from population.store import Store
 
 VariantArgument = Annotated[

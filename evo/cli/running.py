@@ -38,9 +38,9 @@ from evo.cli.folder import (
 
 if TYPE_CHECKING:
     from evo.analysis.findings import Findings
-    from evo.campaign.parts import Ending
     from evo.config import Config
     from evo.folder import Folder
+    from evo.runtime.components import Ending
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="A campaign file (YAML).")]
 SetOption = Annotated[
@@ -208,10 +208,10 @@ def _follow(
     """Hold the folder, run its campaign in view, and close with what was found."""
     from evo.analysis.record import START, WARNING, Record
     from evo.assembly.campaign import build_campaign
-    from evo.campaign.parts import LoopSettings
     from evo.cli.following import Follower, leave, say_line
     from evo.cli.forecasting import plan_of
     from evo.folder import locked
+    from evo.runtime.components import LoopSettings
 
     with locked(folder):
         config = configure()

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from evo.evaluation.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
-from evo.evaluation.sandbox import Bubblewrap
+from evo.evaluation.sandbox.agent_box import PASSWD, AgentBox, AgentSettings
+from evo.evaluation.sandbox.sandbox import Bubblewrap
 from evo.evaluation.static_check import most_bytes
 from operators.agent import Worked
 from operators.llm.purse import Hold, OpenPurse, Purse

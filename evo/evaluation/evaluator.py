@@ -20,7 +20,7 @@ from evo.evaluation.exams import Exams, Training
 from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
 from evo.evaluation.roles import Run, Setting, startup_rung
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.scoring import (
     EXACT,
     REDUCED,

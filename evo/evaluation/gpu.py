@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from evo.evaluation.bare_run import run_source
 from evo.evaluation.process import Ended
-from evo.evaluation.sandbox import Sandbox, SandboxUnavailable
+from evo.evaluation.sandbox.bare_run import run_source
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxUnavailable
 from evo.evaluation.slots import Slot
 
 PREFLIGHT_SECONDS = 180.0  # the first start of CUDA on a machine can take a minute

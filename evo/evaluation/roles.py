@@ -13,7 +13,7 @@ import numpy as np
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
-from evo.evaluation.sandbox import Sandbox, View
+from evo.evaluation.sandbox.sandbox import Sandbox, View
 from evo.evaluation.serving import Server, Shape, shape_for
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch

@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 
 from evo.analysis.comparison import Noise
 from evo.analysis.record import Record
-from evo.campaign.beliefs import RungBeliefs
 from evo.report.drawing import GOLD, GOOD, NEUTRAL, blank, hover, span
 from evo.terminal.numbers import value
 from population.archive import Constraint
+from population.beliefs import RungBeliefs
 from population.records import Decided, Measured
 from population.variant import Status
 

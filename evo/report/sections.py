@@ -8,7 +8,7 @@ from evo.analysis.climb import climb
 from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.ladder import Terms
 from evo.analysis.ranking import Ranked
-from evo.evaluation.facts import NAMES
+from evo.evaluation.sandbox.facts import NAMES
 from evo.report.fronts import fronts
 from evo.report.ladder import ladders
 from evo.report.lineage import Marked, lineage

@@ -15,7 +15,7 @@ import pytest
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import WAITED
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from population.variant import Measurement, Purpose, Status
 from tests.attacks.conftest import MARK, SECRET
 from tests.attacks.table import ATTACKS, FOLDER, HONEST, Attack

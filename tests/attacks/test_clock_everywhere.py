@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from evo.evaluation import process
-from evo.evaluation.cgroups import Parents
 from evo.evaluation.data import Dataset
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.cgroups import Parents
+from evo.evaluation.sandbox.sandbox import Sandbox
 from tests.attacks.table import ATTACKS, HONEST
 from tests.attacks.test_attacks import ending, honest_score
 from tests.evaluation.boxes import every_box

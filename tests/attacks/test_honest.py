@@ -14,8 +14,8 @@ import pytest
 
 from evo.evaluation import roles
 from evo.evaluation.data import Dataset
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.sandbox import Sandbox, SandboxSettings
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.weights import Weights, take_weights
 from population.variant import Clock, Purpose, Status
 from tests.evaluation.conftest import RUNG, Evaluate

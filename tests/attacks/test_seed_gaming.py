@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from evo.campaign.judging import add_judged
 from evo.evaluation.evaluator import WEIGHTS_DIGEST
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.folder import Folder
+from evo.runtime.judging import add_judged
 from population.reading import front, measurements
 from population.variant import Measurement, Purpose, Status, variant_id
 from tests.attacks.table import ATTACKS

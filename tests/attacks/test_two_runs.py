@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.sandbox import Sandbox, SandboxSettings
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from population.variant import Status
 from tests.attacks.table import FOLDER
 from tests.evaluation.boxes import needs_bwrap

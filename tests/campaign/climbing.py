@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.ladder.settings import GraduationSettings, Promotion
-from evo.campaign.tally import Tally, key_of
+from evo.search.ladder import Graduation
+from evo.search.ladder_settings import GraduationSettings, Promotion
 from population.archive import VAL_BPB, Objective
 from population.ladder import Ladder, Role, word
 from population.lineage import Lineage
 from population.records import Measured
+from population.run_history import Tally, key_of
 from population.variant import Decision, Measurement, Order, Parent, Purpose, Status
 
 RUNGS = ("proxy", "mid", "target")

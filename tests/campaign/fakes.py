@@ -10,21 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from evo.campaign.board import Board
-from evo.campaign.budget import Budget, BudgetSettings, Spent
-from evo.campaign.campaign import Campaign
-from evo.campaign.certifying import Certification, CertificationSettings, decided_before
-from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.ladder.settings import GraduationSettings, Promotion
-from evo.campaign.parts import LoopSettings, Parts
-from evo.campaign.proposing import Proposer
-from evo.campaign.recording import Recorder
-from evo.campaign.scenes import Surroundings
-from evo.campaign.scheduler import PolicySettings, Scheduler
-from evo.campaign.tally import Tally
 from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
+from evo.proposals.context import Surroundings
+from evo.proposals.proposer import Proposer
+from evo.runtime.budget import Budget, BudgetSettings, Spent
+from evo.runtime.campaign import Campaign
+from evo.runtime.components import LoopSettings, Parts
+from evo.runtime.monitor import Board
+from evo.runtime.recorder import Recorder
+from evo.search.certification import Certification, CertificationSettings, decided_before
+from evo.search.ladder import Graduation
+from evo.search.ladder_settings import GraduationSettings, Promotion
+from evo.search.scheduler import PolicySettings, Scheduler
 from operators.operator import Draft, Kin, Operator, Request
 from operators.portfolio import Portfolio, PortfolioSettings
 from population.archive import DEFAULT_OBJECTIVES
@@ -32,6 +31,7 @@ from population.fingerprint import fingerprint
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurements, spent
+from population.run_history import Tally
 from population.selection import SelectionSettings
 from population.store import Store
 from population.variant import (

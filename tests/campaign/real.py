@@ -15,9 +15,9 @@ import psutil
 import yaml
 
 from evo.assembly.campaign import build_campaign
-from evo.campaign.parts import Ending, LoopSettings
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
+from evo.runtime.components import Ending, LoopSettings
 from tests.operators.fake_openai import Answer, Asked
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evo.campaign.tally import Tally
 from population.archive import (
     DEFAULT_OBJECTIVES,
     Constraint,
@@ -20,6 +19,7 @@ from population.archive import (
 )
 from population.lineage import Birth
 from population.records import Measured
+from population.run_history import Tally
 from population.selection import SelectionSettings, population
 from population.statistics import estimates, noise_sd
 from population.variant import Measurement, Order, Purpose, Status

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.certifying import BEGUN, ENDED, CertificationSettings
-from evo.campaign.scheduler import PolicySettings
+from evo.runtime.budget import BudgetSettings
+from evo.search.certification import BEGUN, ENDED, CertificationSettings
+from evo.search.scheduler import PolicySettings
 from population.reading import decisions, front, measurements
 from population.variant import Measurement, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

@@ -10,14 +10,14 @@ from statistics import fmean
 
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.lines import Lines
-from evo.campaign.tally import Tally
+from evo.proposals.lines import Lines
+from evo.runtime.budget import BudgetSettings
 from operators.operator import Draft, Kin, Request
 from operators.portfolio import Mode, PortfolioSettings
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Lineage
 from population.reading import measurements, proposals
+from population.run_history import Tally
 from population.selection import SelectionSettings
 from population.store import Store
 from population.variant import Outcome, Status

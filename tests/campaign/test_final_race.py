@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.certifying import FINAL, LEADERS
-from evo.campaign.scheduler import PolicySettings
+from evo.runtime.budget import BudgetSettings
+from evo.search.certification import FINAL, LEADERS
+from evo.search.scheduler import PolicySettings
 from population.reading import decisions, measurements
 from population.variant import Order, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.history import histories
-from evo.campaign.parts import LoopSettings
-from evo.campaign.tally import Tally
+from evo.proposals.history import histories
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import LoopSettings
 from operators.history import State
 from operators.nearby import nearby
 from operators.nudge import Nudge
@@ -20,6 +19,7 @@ from operators.tune import Tune
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Lineage
 from population.reading import measurements, proposals
+from population.run_history import Tally
 from population.variant import Outcome, Status
 from tests.campaign.fakes import make_campaign, make_store
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from evo.analysis.progress import slot_busy_share
-from evo.campaign.budget import BudgetSettings
 from evo.evaluation.static_check import check_source
+from evo.runtime.budget import BudgetSettings
 from operators.merge import Merge
 from operators.nudge import Nudge
 from operators.operator import Draft, Kin, Request

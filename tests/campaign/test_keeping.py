@@ -14,12 +14,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from evo.campaign.board import Event
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.keeping import DiskBudget, KeptWeights, used_mb
-from evo.campaign.notifying import Notifier, NotifySettings
 from evo.config import ConfigError, read_config
 from evo.folder import Folder, change_config
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.monitor import Event
+from evo.runtime.notifier import Notifier, NotifySettings
+from evo.runtime.retention import DiskBudget, KeptWeights, used_mb
 from population.reading import events, front, measurements
 from population.variant import Order, Purpose
 from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, make_store
@@ -210,7 +210,7 @@ def test_a_promotion_and_an_end_are_events_that_can_be_told(tmp_path):
 
 
 def test_a_folder_beyond_its_disk_budget_stops_the_campaign_cleanly(tmp_path, monkeypatch):
-    monkeypatch.setattr("evo.campaign.campaign.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("evo.runtime.campaign.LOOK_SECONDS", 0.1)
     open_store = make_store(tmp_path / "campaign.db")
     big = tmp_path / "big"
     campaign = make_campaign(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evo.campaign.ladder.settings import GraduationSettings, Promotion, work_by_rung
+from evo.search.ladder_settings import GraduationSettings, Promotion, work_by_rung
 from population.ladder import Role
 from population.variant import Purpose, Status
 from tests.campaign.climbing import RUNGS, SETTINGS, Mountain, names

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.parts import LoopSettings
-from evo.campaign.scheduler import PolicySettings
 from evo.evaluation.process import Watch
 from evo.evaluation.slots import Slot
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import LoopSettings
+from evo.search.scheduler import PolicySettings
 from operators.briefing import mutate_messages
 from operators.llm.client import LlmClient
 from operators.llm.settings import Endpoint, LlmSettings

@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.ladder.settings import Promotion
-from evo.campaign.parts import LoopSettings
-from evo.campaign.scheduler import PolicySettings
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import LoopSettings
+from evo.search.ladder_settings import Promotion
+from evo.search.scheduler import PolicySettings
 from population.reading import (
     counts_by_status,
     events,

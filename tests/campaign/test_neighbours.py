@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from evo.campaign.neighbours import Neighbours, runtime_folder
+from evo.runtime.neighbours import Neighbours, runtime_folder
 
 OTHER = """
 import sys
 from pathlib import Path
-from evo.campaign.neighbours import Neighbours
+from evo.runtime.neighbours import Neighbours
 one = Neighbours(Path(sys.argv[1]), sys.argv[2:])
 for line in sys.stdin:
     print(repr(one()), flush=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.campaign.noting import NOTED_AT
+from evo.runtime.note_taker import NOTED_AT
 from population.memory import notes
 from population.reading import spent
 from population.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evo.campaign.parts import LoopSettings
+from evo.runtime.components import LoopSettings
 from operators.operator import Draft, Kin, ProposalFailed, Request
 from population.variant import Order, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

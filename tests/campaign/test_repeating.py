@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.parts import LoopSettings, Repeats
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import LoopSettings, Repeats
 from operators.operator import Draft
 from operators.replicate import Replicate
 from population.reading import measurements, proposals

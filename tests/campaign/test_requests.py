@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.parts import LoopSettings
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import LoopSettings
 from population.memory import notes
 from population.reading import (
     events,

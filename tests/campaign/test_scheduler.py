@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evo.campaign.certifying import (
+from evo.search.certification import (
     BEGUN,
     ENDED,
     FINAL,
@@ -14,14 +14,14 @@ from evo.campaign.certifying import (
     Certification,
     CertificationSettings,
 )
-from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.ladder.settings import GraduationSettings, Promotion
-from evo.campaign.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
-from evo.campaign.tally import MAX_ATTEMPTS, Tally, key_of
+from evo.search.ladder import Graduation
+from evo.search.ladder_settings import GraduationSettings, Promotion
+from evo.search.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
 from population.archive import VAL_BPB
 from population.ladder import CHOSEN
 from population.lineage import Lineage
 from population.records import Measured
+from population.run_history import MAX_ATTEMPTS, Tally, key_of
 from population.variant import (
     Decision,
     Measurement,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evo.campaign.scheduler import PolicySettings, seed_runs
+from evo.search.scheduler import PolicySettings, seed_runs
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evo.campaign.standing import log_e_of, proven_members
-from evo.campaign.tally import Tally
+from evo.search.standing import log_e_of, proven_members
 from population.archive import Objective
 from population.records import Measured
+from population.run_history import Tally
 from population.variant import Measurement, Order, Purpose, Status
 
 SEED, SD, TRADE = "seed", 0.005, 0.004

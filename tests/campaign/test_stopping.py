@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.schedules import schedule_of
-from evo.campaign.stopping import EarlyStopping, StoppingSettings
 from evo.evaluation.watch import Unwatched
+from evo.runtime.budget import BudgetSettings
+from evo.search.early_stopping import EarlyStopping, StoppingSettings
+from evo.search.schedules import schedule_of
 from population.reading import decisions, measurements
 from population.statistics.stopping import WOULD_STOP
 from population.variant import CurvePoint, Measurement, Order, Purpose, Status

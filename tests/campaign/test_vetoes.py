@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.certifying import CertificationSettings
-from evo.campaign.ladder.settings import Promotion
-from evo.campaign.parts import LoopSettings
-from evo.campaign.scheduler import PolicySettings
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.components import LoopSettings
+from evo.search.certification import CertificationSettings
+from evo.search.ladder_settings import Promotion
+from evo.search.scheduler import PolicySettings
 from population.reading import events, front, measurements, proposals, seed, unmeasured
 from population.variant import Purpose
 from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, make_store

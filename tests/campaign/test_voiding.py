@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.voiding import Evidence, Voiding, VoidingSettings, judged
 from evo.evaluation.evaluator import WAITED
+from evo.runtime.budget import BudgetSettings
+from evo.search.voiding import Evidence, Voiding, VoidingSettings, judged
 from population.reading import measurements, unmeasured, voided
 from population.variant import AGAIN, Measurement, Order, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from evo.campaign.certifying import CertificationSettings
-from evo.campaign.scheduler import PolicySettings
 from evo.cli.frames import Frames
+from evo.search.certification import CertificationSettings
+from evo.search.scheduler import PolicySettings
 from evo.terminal.numbers import plus_minus, value
 from population.migrations import MIGRATIONS
 from population.store import Store

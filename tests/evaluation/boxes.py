@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evo.evaluation.probe import probe
+from evo.evaluation.sandbox.probe import probe
 
 needs_bwrap = pytest.mark.skipif(bool(probe("bwrap").denied), reason=probe("bwrap").denied)
 needs_landlock = pytest.mark.skipif(bool(probe("landlock").denied), reason=probe("landlock").denied)

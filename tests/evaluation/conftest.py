@@ -13,8 +13,8 @@ import pytest
 
 from evo.evaluation.data import Dataset, DataSettings, prepare
 from evo.evaluation.evaluator import Evaluator
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.sandbox import Sandbox, SandboxSettings
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot, find_slots
 from population.variant import (
     Clock,

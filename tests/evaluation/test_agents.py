@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evo.evaluation.agent_box import AgentSettings, AgentUnusable, open_box
 from evo.evaluation.agents import AgentDesk, take_back
-from evo.evaluation.sandbox import SandboxUnavailable
+from evo.evaluation.sandbox.agent_box import AgentSettings, AgentUnusable, open_box
+from evo.evaluation.sandbox.sandbox import SandboxUnavailable
 from operators.operator import ProposalFailed
 from tests.operators.purses import FakePurse
 
@@ -243,9 +243,11 @@ def test_taking_back_never_waits_and_never_follows(tmp_path: Path) -> None:
 def test_without_a_box_the_config_has_to_say_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from evo.evaluation.probe import Probe
+    from evo.evaluation.sandbox.probe import Probe
 
-    monkeypatch.setattr("evo.evaluation.agent_box.probe", lambda mode: Probe(denied="No sandbox."))
+    monkeypatch.setattr(
+        "evo.evaluation.sandbox.agent_box.probe", lambda mode: Probe(denied="No sandbox.")
+    )
     with pytest.raises(SandboxUnavailable, match="agent: No sandbox"):
         desk(tmp_path, EDIT)
     assert desk(tmp_path, EDIT, sandbox="none").work(FILES).source == "LR = 2\n"

@@ -15,8 +15,8 @@ from typing import Literal
 import psutil
 import pytest
 
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.sandbox import Sandbox, SandboxSettings
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from population.variant import Status
 
 from .boxes import RUNGS, every_box, every_rung, needs_bwrap
@@ -255,8 +255,8 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
         import sys
         from pathlib import Path
         from evo.evaluation.data import DataSettings, prepare
-        from evo.evaluation.probe import open_sandbox
-        from evo.evaluation.sandbox import SandboxSettings
+        from evo.evaluation.sandbox.probe import open_sandbox
+        from evo.evaluation.sandbox.sandbox import SandboxSettings
         from evo.evaluation.evaluator import Evaluator
         from evo.evaluation.watch import Unwatched
         from evo.evaluation.slots import find_slots
@@ -283,9 +283,9 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
 KILLED_AS_THEY_START = """
 import os, signal, sys, time
 from pathlib import Path
-from evo.evaluation.probe import open_sandbox
+from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.process import Limits, RoleProcess
-from evo.evaluation.sandbox import SandboxSettings, View
+from evo.evaluation.sandbox.sandbox import SandboxSettings, View
 from evo.evaluation.watch import Unwatched
 
 home, box = Path(sys.argv[1]), open_sandbox(SandboxSettings(mode=sys.argv[2]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.evaluation.cgroups import Group, Parents, find_parents, parents
+from evo.evaluation.sandbox.cgroups import Group, Parents, find_parents, parents
 
 
 def v2(folder: Path, controllers: str, enabled: str) -> Path:

@@ -18,7 +18,7 @@ from evo.evaluation import evaluator as measuring
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.exams import Exams, Training
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.serving import Server
 from evo.evaluation.slots import Slot
 from population.variant import CurvePoint, Measurement, Order, Purpose, Status, variant_id
@@ -131,8 +131,8 @@ import os, signal, sys, tempfile
 from pathlib import Path
 from evo.evaluation import evaluator as measuring
 from evo.evaluation.data import DataSettings, prepare
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.sandbox import SandboxSettings
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.evaluation.slots import find_slots
 from population.variant import Order, Purpose, variant_id
 from tests.evaluation.conftest import RUNG, FakeWatch

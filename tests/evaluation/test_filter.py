@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evo.evaluation import system_calls
-from evo.evaluation.seccomp import MACHINES, PID_MARK, program
+from evo.evaluation.sandbox import system_calls
+from evo.evaluation.sandbox.seccomp import MACHINES, PID_MARK, program
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 HEADERS = {

@@ -6,8 +6,8 @@ import pytest
 
 from evo.evaluation import gpu
 from evo.evaluation.gpu import require_cuda
-from evo.evaluation.probe import open_sandbox
-from evo.evaluation.sandbox import Sandbox, SandboxSettings, SandboxUnavailable
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings, SandboxUnavailable
 from evo.evaluation.slots import Slot
 
 GPU = Slot("gpu0", "cuda", (), 0, "GPU-none")

@@ -13,13 +13,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evo.evaluation import landlock, sandbox
 from evo.evaluation import probe as probing
-from evo.evaluation.facts import NAMES
-from evo.evaluation.image import Image
-from evo.evaluation.landlock import Landlocked, Unboxed
-from evo.evaluation.probe import open_sandbox, probe
-from evo.evaluation.sandbox import Bubblewrap, Sandbox, SandboxSettings, SandboxUnavailable, View
+from evo.evaluation.sandbox import landlock, sandbox
+from evo.evaluation.sandbox.facts import NAMES
+from evo.evaluation.sandbox.image import Image
+from evo.evaluation.sandbox.landlock import Landlocked, Unboxed
+from evo.evaluation.sandbox.probe import open_sandbox, probe
+from evo.evaluation.sandbox.sandbox import (
+    Bubblewrap,
+    Sandbox,
+    SandboxSettings,
+    SandboxUnavailable,
+    View,
+)
 from population.variant import Status
 
 from .boxes import RUNGS, needs_bwrap, needs_landlock
@@ -64,7 +70,7 @@ def test_auto_takes_the_strongest_box_that_works() -> None:
 @needs_bwrap
 def test_who_is_killed_while_it_probes_leaves_no_process() -> None:
     probing_one = subprocess.Popen(
-        [sys.executable, "-c", "from evo.evaluation.probe import probe; probe()"]
+        [sys.executable, "-c", "from evo.evaluation.sandbox.probe import probe; probe()"]
     )
     it, started = psutil.Process(probing_one.pid), set[psutil.Process]()
     deadline = time.monotonic() + 60

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from evo.evaluation.log import Log
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from population.variant import Status
 from tests.evaluation.boxes import every_rung
 from tests.evaluation.conftest import Evaluate

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evo.evaluation.data import Dataset
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.serving import Server
 from evo.evaluation.unseen import Reserve
 from population.variant import Clock, Purpose, Status

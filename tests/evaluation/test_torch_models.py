@@ -10,7 +10,7 @@ import pytest
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.process import Ended
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot
 from population.variant import Clock, Status
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evo.evaluation.data import Dataset
-from evo.evaluation.sandbox import Sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox
 from population.variant import Status
 
 from .boxes import every_box

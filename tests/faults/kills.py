@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from evo.campaign.tally import Tally
 from evo.folder import DATABASE, Folder, config_of
 from population.lineage import Lineage
 from population.reading import front, measurement, measurements, proposals, seed
 from population.records import Measured
+from population.run_history import Tally
 from population.store import Store, StoreError
 from population.variant import Purpose, Status
 from tests.campaign.real import leftovers, lone_edits, start_evo, write_config

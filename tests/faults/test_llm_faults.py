@@ -11,11 +11,11 @@ from collections import Counter
 
 import pytest
 
-from evo.campaign.board import Board
-from evo.campaign.budget import Budget, BudgetSettings, Spent
-from evo.campaign.leftovers import end_leftovers
-from evo.campaign.recording import Recorder, StoredCalls
 from evo.folder import Folder
+from evo.runtime.budget import Budget, BudgetSettings, Spent
+from evo.runtime.monitor import Board
+from evo.runtime.orphans import end_leftovers
+from evo.runtime.recorder import Recorder, StoredCalls
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.registry import LlmContext, build_operators
 from population.reading import events, measurements, proposals, spent

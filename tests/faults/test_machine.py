@@ -17,10 +17,10 @@ import pytest
 
 import population.connection
 import population.store
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.leftovers import MARK, end_leftovers, end_strays
 from evo.config import read_config
 from evo.folder import CampaignError, Folder, change_config, config_of, create_campaign
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.orphans import MARK, end_leftovers, end_strays
 from population.reading import counts_by_status, events, measurements
 from population.store import StoreError
 from population.variant import Order, Purpose, Status

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import pytest
 
 from evo.assembly.campaign import build_campaign
-from evo.campaign import proposal_lane
-from evo.campaign.board import Event
-from evo.campaign.budget import BudgetSettings
-from evo.campaign.campaign import Campaign
-from evo.campaign.parts import LoopSettings
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
+from evo.runtime import proposal_lane
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.campaign import Campaign
+from evo.runtime.components import LoopSettings
+from evo.runtime.monitor import Event
 from population.reading import counts_by_status
 from population.variant import Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from evo.evaluation.agent_box import AgentSettings
 from evo.evaluation.agents import AgentDesk
+from evo.evaluation.sandbox.agent_box import AgentSettings
 from operators.agent import Desk
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Kin, Operator, ProposalFailed, Request, Scene

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evo.campaign.budget import Budget, BudgetSettings
+from evo.runtime.budget import Budget, BudgetSettings
 from operators.llm.answer import Message, Reply
 from operators.llm.client import LlmClient
 from operators.llm.forms import Form, Forms

@@ -10,7 +10,7 @@ from pathlib import Path
 from evo.benchmark.contestants import genetic, models, samplers, simple
 from evo.benchmark.contestants.contract import Make
 from evo.benchmark.contestants.ours import Ours, OursSettings
-from evo.campaign.certifying import CertificationSettings
+from evo.search.certification import CertificationSettings
 
 CONTESTANTS: Mapping[str, Make] = {
     "random": simple.Random,

@@ -13,12 +13,12 @@ from evo.benchmark.contestants.contract import Problem, Wish
 from evo.benchmark.contestants.sources import Sources
 from evo.benchmark.landscapes.table import Setting, Shown
 from evo.benchmark.racing import RUNG, affordable
-from evo.campaign.certifying import Certification, CertificationSettings
-from evo.campaign.ladder.graduation import Graduation
-from evo.campaign.ladder.settings import GraduationSettings
-from evo.campaign.ready_queue import ReadyQueue
-from evo.campaign.scheduler import PolicySettings, Scheduler, SearchState, Step
 from evo.config import Config
+from evo.runtime.ready_queue import ReadyQueue
+from evo.search.certification import Certification, CertificationSettings
+from evo.search.ladder import Graduation
+from evo.search.ladder_settings import GraduationSettings
+from evo.search.scheduler import PolicySettings, Scheduler, SearchState, Step
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
 from population.variant import Decision, Order, Purpose

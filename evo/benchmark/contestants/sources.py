@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from evo.benchmark.contestants.contract import Model, Problem
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from evo.benchmark.racing import RUNG
-from evo.campaign.proposing import Proposer
-from evo.campaign.scenes import Surroundings
-from evo.campaign.tally import Tally
+from evo.proposals.context import Surroundings
+from evo.proposals.proposer import Proposer
 from operators.llm.prompt_settings import PromptSettings
 from operators.portfolio import Portfolio
 from operators.registry import OperatorSettings, build_operators
@@ -24,6 +23,7 @@ from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import variant_by_fingerprint
 from population.records import Measured
+from population.run_history import Tally
 from population.selection import Candidate, SelectionSettings
 from population.store import Store
 from population.variant import Measurement, Order, Outcome, Proposal, Status, Variant, variant_id

@@ -1,1 +1,0 @@
-"""The loop: three lanes that propose, measure and record until the budget is spent."""

@@ -1,1 +1,0 @@
-"""The ladder of rungs: who goes up, whether it scales, who must say yes, and how long the best needs."""

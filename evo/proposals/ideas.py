@@ -1,0 +1,80 @@
+"""Every idea judged by the children that tried it, from the measurements a proposal may see."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, stdev
+
+from population.lineage import Lineage
+from population.memory import idea_rows, ideas_by_variant
+from population.records import JudgedIdea
+from population.run_history import Tally
+from population.store import Store
+from population.variant import Status
+
+LAST = 60  # ideas looked at
+
+
+class Judge:
+    """Judges ideas at a rung; what it says depends on rows up to `upto` alone."""
+
+    def __init__(self, tally: Tally, lineage: Lineage, rung: str) -> None:
+        self._tally, self._lineage, self._rung = tally, lineage, rung
+
+    def ideas(self, store: Store, upto: int | None) -> list[JudgedIdea]:
+        """The last ideas, oldest first."""
+        tried: dict[int, list[str]] = {}
+        for variant_id, idea_id in ideas_by_variant(store).items():
+            tried.setdefault(idea_id, []).append(variant_id)
+        return [self._judged(row, tried.get(row[0], []), upto) for row in idea_rows(store)[-LAST:]]
+
+    def effect(
+        self, child: str, parent: str, upto: int | None
+    ) -> tuple[float | None, float | None, int]:
+        """Child minus parent in the first objective, its standard error and n; None without both."""
+        name = self._tally.objectives[0].name
+        mine, theirs = (
+            self._tally.believed(one, self._rung, upto).get(name) for one in (child, parent)
+        )
+        if mine is None or theirs is None:
+            return None, None, 0
+        se = math.hypot(mine.sd, theirs.sd)
+        return mine.mean - theirs.mean, se if math.isfinite(se) else None, min(mine.n, theirs.n)
+
+    def _judged(
+        self, row: tuple[int, str, str, float], children: list[str], upto: int | None
+    ) -> JudgedIdea:
+        ends = [self._end(one, upto) for one in children]
+        effects, errors = [], []
+        for child in sorted(children):
+            parents = self._lineage.parents_of(child) if child in self._lineage else ()
+            effect, se, _ = self.effect(child, parents[0], upto) if parents else (None, None, 0)
+            if effect is not None:
+                effects.append(effect)
+                errors.append(se if se is not None else math.nan)
+        return JudgedIdea(
+            *row,
+            children=len(children),
+            ok=ends.count("ok"),
+            failed=ends.count("failed"),
+            waiting=ends.count("waiting"),
+            n=len(effects),
+            effect=fmean(effects) if effects else None,
+            effect_se=_standard_error(effects, errors),
+        )
+
+    def _end(self, variant_id: str, upto: int | None) -> str:
+        rows = self._tally.rows(self._rung, upto, variant_id=variant_id)
+        if not rows:
+            return "waiting"
+        return "ok" if any(r.measurement.status is Status.OK for r in rows) else "failed"
+
+
+def _standard_error(effects: list[float], errors: list[float]) -> float | None:
+    """Of the mean effect: from its children's spread or their own errors, whichever is larger."""
+    found = []
+    if len(effects) > 1:
+        found.append(stdev(effects) / math.sqrt(len(effects)))
+    if effects and not any(math.isnan(one) for one in errors):
+        found.append(math.hypot(*errors) / len(errors))
+    return max(found, default=None)

@@ -1,0 +1,232 @@
+"""The proposal lane's work: from what is known to one proposed child, checked before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from evo.proposals.context import Scenes, Surroundings
+from evo.proposals.history import histories
+from evo.proposals.repairs import Repairs
+from evo.proposals.rewards import Pulls
+from operators.operator import Draft, Kin, Operator, ProposalFailed, Request
+from operators.portfolio import Portfolio
+from population.fingerprint import fingerprint
+from population.lineage import Lineage
+from population.run_history import Tally
+from population.selection import (
+    Candidate,
+    SelectionSettings,
+    choose_pair,
+    choose_parents,
+    choose_third,
+    population,
+)
+from population.store import Store
+from population.variant import (
+    MAX_TEXT_CHARS,
+    OURSELVES,
+    Cost,
+    Outcome,
+    Parent,
+    Proposal,
+    Variant,
+    variant_id,
+)
+
+IDEA_CHARACTERS = 400
+
+
+class Proposer:
+    """Makes proposals: portfolio picks an operator, selection its parents, the operator a draft."""
+
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        tally: Tally,
+        lineage: Lineage,
+        selection: SelectionSettings,
+        open_store: Callable[[], Store],
+        check_source: Callable[[str], str | None],
+        surroundings: Surroundings,
+        exact: bool = False,
+        people: Callable[[int | None], list[Candidate]] | None = None,
+    ) -> None:
+        self._people = people or self._population  # who may be a parent; nobody: the seed is
+        self._portfolio = portfolio
+        self._tally = tally
+        self._lineage = lineage
+        self._selection = selection
+        self._open_store = open_store
+        self._check_source = check_source
+        self._at = surroundings
+        self._scenes = Scenes(tally, lineage, surroundings)
+        self._repairs = Repairs(tally, lineage, surroundings.rung)
+        self._pulls = Pulls(portfolio, tally, surroundings.rung, exact)
+        self._history = histories(tally, lineage, surroundings.rung)
+
+    def rests(self) -> bool:
+        """Whether every operator waits for its model."""
+        return self._portfolio.rests()
+
+    def propose(self, number: int, upto: int | None) -> Proposal:
+        """Proposal `number`, made from the measurements with ids up to `upto` (None: all)."""
+        started = time.monotonic()
+        rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
+        seen = upto if upto is not None else self._tally.last_id()
+        with self._open_store() as store:
+            people = self._people(upto)
+            failed = self._failed(store, people, number, upto)
+            pulls = self._pulls(store, upto)
+            choice = self._portfolio.choose(rng, lambda one: self._can(one, people, failed), pulls)
+            if choice is None:
+                return Proposal(
+                    number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
+                )
+            operator = choice.operator
+            parents = self._parents(operator, people, failed, rng)
+            views = self._scenes.views(store, parents, upto)
+            scene = self._scenes.scene(store, parents, views, upto)
+            history = self._history(store, upto)
+            request = Request(number, views, rng, scene, choice.endpoint, history)
+            try:
+                draft = operator.propose(request)
+            except ProposalFailed as failure:
+                cost = _timed(failure.cost, started)
+                return Proposal(
+                    number, operator.name, parents, Outcome.FAILED, one_line(failure.reason),
+                    author=choice.endpoint or OURSELVES, model=failure.model, cost=cost, seen=seen,
+                )  # fmt: skip
+        return self.judge(number, operator.name, parents, draft, seen, started)
+
+    def _population(self, upto: int | None) -> list[Candidate]:
+        newest = self._selection.population
+        known = self._tally.candidates(self._at.rung, upto, newest)
+        return population(known, self._selection)
+
+    def _failed(
+        self, store: Store, people: list[Candidate], number: int, upto: int | None
+    ) -> list[tuple[Parent, ...]]:
+        """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
+        if all(one.kin is not Kin.FAILED for one in self._portfolio.operators):
+            return []
+        return self._repairs.waiting(store, {one.variant_id for one in people}, number, upto)
+
+    def _can(
+        self, operator: Operator, people: list[Candidate], failed: list[tuple[Parent, ...]]
+    ) -> bool:
+        if operator.kin is Kin.ONE:
+            return True
+        if operator.kin is Kin.FAILED:
+            return bool(failed)
+        if operator.kin is Kin.LINE:
+            return any(self._has_line(one) for one in people)
+        ids = [one.variant_id for one in people]
+        return any(self._unrelated(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :])
+
+    def _has_line(self, one: Candidate) -> bool:
+        return self._lineage.edits_from_seed(one.variant_id) >= 2
+
+    def _unrelated(self, first: str, second: str) -> bool:
+        return first != second and not (
+            self._lineage.descends(first, second) or self._lineage.descends(second, first)
+        )
+
+    def _parents(
+        self,
+        operator: Operator,
+        people: list[Candidate],
+        failed: list[tuple[Parent, ...]],
+        rng: np.random.Generator,
+    ) -> tuple[Parent, ...]:
+        if operator.kin is Kin.FAILED:
+            return failed[int(rng.integers(len(failed)))]
+        if not people:
+            return (Parent(self._tally.seed_id, "parent"),)
+        if operator.kin is Kin.LINE:
+            people = [one for one in people if self._has_line(one)]
+        if operator.kin not in (Kin.PAIR, Kin.SEVERAL):
+            (one,) = choose_parents(people, 1, rng, self._selection.tournament)
+            return (Parent(one.variant_id, "parent"),)
+        chosen = self._pair(people, rng)
+        if operator.kin is Kin.SEVERAL and rng.random() < self._selection.third_parent:
+            chosen = self._with_third(people, chosen, rng)
+        ancestor = self._lineage.lowest_common_ancestor(*chosen)
+        assert ancestor is not None, "every variant descends from the seed"
+        named = zip(chosen, ("first", "second", "third"), strict=False)
+        return (*(Parent(one, role) for one, role in named), Parent(ancestor, "ancestor"))
+
+    def _pair(self, people: list[Candidate], rng: np.random.Generator) -> tuple[str, ...]:
+        pair = choose_pair(
+            people,
+            lambda a, b: self._unrelated(a.variant_id, b.variant_id),
+            rng,
+            self._selection.tournament,
+        )
+        assert pair is not None, "_can() found an eligible pair"
+        return tuple(one.variant_id for one in pair)
+
+    def _with_third(
+        self, people: list[Candidate], pair: tuple[str, ...], rng: np.random.Generator
+    ) -> tuple[str, ...]:
+        """The pair and a third that parted from both where they parted, if there is one.
+
+        So no edit is in two of them: each one's diff is its own, and their effects add up.
+        """
+        parted = self._lineage.lowest_common_ancestor(*pair)
+
+        def apart(one: Candidate) -> bool:
+            return all(
+                self._unrelated(one.variant_id, other)
+                and self._lineage.lowest_common_ancestor(one.variant_id, other) == parted
+                for other in pair
+            )
+
+        third = choose_third(people, apart, rng, self._selection.tournament)
+        return pair if third is None else (*pair, third.variant_id)
+
+    def judge(
+        self,
+        number: int,
+        operator: str,
+        parents: tuple[Parent, ...],
+        draft: Draft,
+        seen: int | None = None,
+        started: float | None = None,
+    ) -> Proposal:
+        """The proposal that a draft makes once it is checked; `started` as time.monotonic() has it."""
+        started = time.monotonic() if started is None else started
+        outcome, variant = Outcome.VARIANT, None
+        reason = self._check_source(draft.source) or ""
+        if reason:
+            outcome = Outcome.INVALID
+        else:
+            variant = Variant(variant_id(draft.source), draft.source, fingerprint(draft.source))
+        return Proposal(
+            number,
+            operator,
+            parents,
+            outcome,
+            one_line(reason),
+            variant,
+            one_line(draft.idea, MAX_TEXT_CHARS),
+            draft.author,
+            draft.model,
+            _timed(draft.cost, started),
+            self._tally.last_id() if seen is None else seen,
+            draft.idea_id,
+        )
+
+
+def one_line(text: str, most: int = IDEA_CHARACTERS) -> str:
+    """Foreign text as one printable line, shortened: it ends up on terminals and in prompts."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _timed(cost: Cost, started: float) -> Cost:
+    return replace(cost, seconds=time.monotonic() - started)

@@ -1,0 +1,117 @@
+"""What came of the proposals so far, for the portfolio: gains as believed now, costs in runs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from operators.portfolio import Arm, Portfolio, Pull
+from population.reading import proposals
+from population.records import Measured, Proposed
+from population.run_history import Tally
+from population.statistics.effects import expected_gain, weak_prior
+from population.store import Store
+from population.variant import Outcome, Purpose
+
+LEAST_COST = 0.5  # runs; a proposal that gave no child still took its turn
+LATEST = 200  # numbers: further behind the newest one no proposal comes back
+NO_SEARCH = {Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE}  # runs that no operator asked for
+
+Believed = Callable[[str], tuple[float, float] | None]  # mean and variance of a variant, by id
+
+
+class Pulls:
+    """Reads proposals as they are recorded; gains and costs are made anew each time. Thread-safe.
+
+    `exact`: every run costs 1, whatever it took, so that the same rows give the same choice.
+    """
+
+    def __init__(self, portfolio: Portfolio, tally: Tally, rung: str, exact: bool) -> None:
+        self._settings, self._endpoints = portfolio.settings, portfolio.endpoints
+        self._names = {one.name for one in portfolio.operators}
+        self._tally, self._rung, self._exact = tally, rung, exact
+        self._lock = threading.Lock()
+        self._made: dict[int, Proposed] = {}
+
+    def __call__(self, store: Store, upto: int | None) -> list[Pull]:
+        """The last proposals that still count, oldest first, by measurements with ids up to `upto`."""
+        with self._lock:
+            made = self._read(store)[-self._settings.looked_back :]
+        unit = 1.0 if self._exact else self._usual_seconds(upto)
+        believed = cache(
+            lambda variant_id: self._believed(variant_id, upto)
+        )  # siblings share parents
+        found = [self._measured(one, upto, unit, believed) for one in made]
+        gains = self._gains([gain for gain, _, _ in found], [var for _, var, _ in found], upto)
+        return [
+            Pull(self._arm(one), gain, max(cost, LEAST_COST))
+            for one, gain, (_, _, cost) in zip(made, gains, found, strict=True)
+        ]
+
+    def _read(self, store: Store) -> list[Proposed]:
+        """All proposals of our operators in order. They are recorded as they come back, not in order."""
+        for one in proposals(store, after=max(self._made, default=0) - LATEST):
+            self._made[one.number] = one
+        return [one for _, one in sorted(self._made.items()) if one.operator in self._names]
+
+    def _arm(self, one: Proposed) -> Arm:
+        return Arm(one.operator, one.author if one.author in self._endpoints else "")
+
+    def _measured(
+        self, one: Proposed, upto: int | None, unit: float, believed: Believed
+    ) -> tuple[float, float, float]:
+        """Difference to the better parent, its variance, and the cost in runs.
+
+        The difference is NaN while the child waits, and minus infinity for no child or one that failed.
+        """
+        cost = (one.cost.dollars or 0.0) / self._settings.run_dollars
+        if one.outcome is not Outcome.VARIANT or one.variant_id is None:
+            return -math.inf, 0.0, cost
+        rows = self._tally.rows(self._rung, upto, variant_id=one.variant_id)
+        cost += sum(self._run_cost(row, unit) for row in rows)
+        mine = believed(one.variant_id)
+        if mine is None:
+            return (-math.inf if rows else math.nan), 0.0, cost
+        parents = [believed(parent.variant_id) for parent in one.parents]
+        known = [parent for parent in parents if parent is not None]
+        if not known:
+            return math.nan, 0.0, cost
+        best = min(known)
+        return best[0] - mine[0], best[1] + mine[1], cost
+
+    def _run_cost(self, row: Measured, unit: float) -> float:
+        if row.measurement.order.purpose in NO_SEARCH:
+            return 0.0
+        return 1.0 if self._exact else row.measurement.wall_seconds / unit
+
+    def _believed(self, variant_id: str, upto: int | None) -> tuple[float, float] | None:
+        """Mean (less is better) and variance of the first objective; NaN where no noise is known."""
+        objective = self._tally.objectives[0]
+        found = self._tally.believed(variant_id, self._rung, upto)
+        if objective.name not in found:
+            return None
+        return objective.to_minimise(found), found[objective.name].sd ** 2
+
+    def _gains(
+        self, differences: list[float], variances: list[float], upto: int | None
+    ) -> list[float]:
+        """Expected gains; without known noise the differences that are gains."""
+        noise = self._tally.noise_sd(self._rung, self._tally.objectives[0].name, upto)
+        gains = np.maximum(np.array(differences), 0.0)
+        measured = np.isfinite(differences)
+        if noise and measured.any():
+            spread = np.nan_to_num(np.array(variances)[measured], nan=2 * noise**2)
+            y = np.array(differences)[measured]
+            spread = np.maximum(spread, 1e-12 * noise**2)
+            gains[measured] = expected_gain(y, spread, weak_prior(noise))
+        return [float(gain) for gain in gains]
+
+    def _usual_seconds(self, upto: int | None) -> float:
+        """The median slot seconds of the last runs; 1 before there is one."""
+        rows = self._tally.rows(self._rung, upto)[-self._settings.looked_back :]
+        seconds = [row.measurement.wall_seconds for row in rows if row.measurement.wall_seconds > 0]
+        return float(np.median(seconds)) if seconds else 1.0

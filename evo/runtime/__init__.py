@@ -1,0 +1,1 @@
+"""What carries decisions out: threads, the store, signals, and what people ask for."""

@@ -1,0 +1,146 @@
+"""One campaign: the proposal lane, the evaluation lane and the record lane, to a budget.
+
+The parts are handed in, so that tests use fakes. The store is the only truth: a campaign that was killed
+at any moment goes on from its rows.
+"""
+
+from __future__ import annotations
+
+import time
+
+from evo.runtime.components import Ending, LoopSettings, Parts, Shared, Stop
+from evo.runtime.evaluation_lane import EvaluationLane
+from evo.runtime.proposal_lane import ProposalLane
+from evo.runtime.requests import Answer, Requests, saying
+from evo.runtime.user_decisions import is_about_a_child, told, word_of
+from population.ladder import APPROVED, VETOED
+from population.records import Asked
+from population.store import Store
+from population.variant import Decision, phase_of
+
+POLL_SECONDS = 0.5
+LOOK_SECONDS = 5.0
+
+
+class Campaign:
+    """Runs the lanes until the budget is spent and everything is measured, or someone stops it."""
+
+    def __init__(self, parts: Parts, settings: LoopSettings) -> None:
+        if settings.exact and parts.slots.size != 1:
+            raise ValueError("an exact campaign runs on one slot")
+        self.parts = parts
+        self.shared = Shared(parts.recorder, parts.board)
+        self._proposals = ProposalLane(parts, settings, self.shared)
+        self._evaluations = EvaluationLane(parts, settings, self.shared, self._proposals)
+        word = self._asked_for_word
+        answers = {
+            "stop": self._asked_to_stop,
+            **dict.fromkeys(("approve", "veto", "unveto"), word),
+        }
+        self._requests = Requests(parts, self.shared, self._proposals, answers)
+
+    def stop(self, now: bool = False) -> None:
+        """End cleanly (runs under way finish); asked twice or with `now`, at once. Safe in a signal handler."""
+        self.shared.stop = Stop.NOW if now or self.shared.stop is not Stop.NO else Stop.CLEANLY
+        self.parts.stopping.set()
+        if self.shared.stop is Stop.NOW:
+            self.shared.recorder.give_up()
+
+    def run(self) -> Ending:
+        """Run to the end; why it ended."""
+        self.shared.recorder.start()
+        try:
+            with self.parts.open_store() as store:
+                self._proposals.take_up(store)
+            self._answer_requests(before_start=True)
+            self._evaluations.start()
+            self._coordinate()
+            ending = self._ending()
+            self.shared.say("failure" if self.shared.failure else "end", ending.reason)
+            return ending
+        except Exception as error:
+            self.parts.board.tell("failure", f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            now = self.shared.stop is Stop.NOW
+            self._proposals.shut_down(wait=not now)
+            for close in self.parts.closing:
+                close()
+            self.shared.recorder.close(give_up=now)
+            self.parts.board.set_phase("ended")
+
+    def _coordinate(self) -> None:
+        next_poll, next_look = 0.0, 0.0
+        while self._evaluations.working:
+            with self.shared.changed:
+                self._proposals.top_up()
+                self.shared.changed.notify_all()
+                self._name_phase()
+                self.shared.changed.wait(POLL_SECONDS)
+            if time.monotonic() >= next_poll:
+                next_poll = time.monotonic() + POLL_SECONDS
+                self._answer_requests()
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + LOOK_SECONDS
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """Say what is new; stop cleanly for the first reason that a guard gives."""
+        for remark in self.parts.remarks:
+            if said := remark():
+                self.shared.say("remark", said)
+        found = (guard() for guard in self.parts.guards)
+        reason = next((one for one in found if one), "")
+        if reason and self.shared.stop is Stop.NO:
+            self.shared.reason = reason
+            self.stop()
+
+    def _answer_requests(self, before_start: bool = False) -> None:
+        """Do what was asked; a stop that was meant for an earlier process is not meant for this one."""
+        self._requests.answer(leave_out={"stop"} if before_start else ())
+
+    def _asked_to_stop(self, asked: Asked) -> Answer:
+        self.stop(now=bool((asked.detail or {}).get("now")))
+        return saying(f"{asked.author} asked to stop")
+
+    def _asked_for_word(self, asked: Asked) -> Answer:
+        """What a person says of a variant is a decision in the transaction that takes it."""
+        said = word_of(asked)
+        if said is None:
+            raise ValueError("it names no variant")
+
+        def write(store: Store) -> None:
+            if is_about_a_child(store, said.variant_id):
+                store.add_decision(said.kind, said.variant_id, said.detail)
+
+        return Answer(write, lambda written: self._heed(said))
+
+    def _heed(self, said: Decision) -> str:
+        """What a person said of a variant counts from now on; it in words, "" where it changes nothing."""
+        graduation = self.parts.scheduler.graduation
+        with self.shared.changed:
+            if not graduation.heed(said):
+                return ""
+            if said.kind != APPROVED:
+                self._proposals.heed_veto(said.variant_id, said.kind == VETOED)
+                self._evaluations.veto(graduation.ladder.vetoed)
+            self.shared.changed.notify_all()
+        return "; ".join(told([said]))
+
+    def _name_phase(self) -> None:
+        phase = phase_of(self._evaluations.purposes()) or "between runs"
+        self.parts.board.set_phase("stopping" if self.shared.stop is not Stop.NO else phase)
+
+    def _ending(self) -> Ending:
+        if self.shared.failure:
+            return Ending(f"failed: {self.shared.failure}", complete=False)
+        if self.shared.stop is not Stop.NO:
+            why = f": {self.shared.reason}" if self.shared.reason else ""
+            return Ending(f"stopped{why}; `evo resume` goes on from here", complete=False)
+        waiting = self.parts.scheduler.graduation.waiting()
+        if waiting:
+            ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
+            return Ending(
+                f"waiting for your word on {ids}: `evo approve` shows why", complete=False
+            )
+        return Ending(self._proposals.closed or "everything asked for is measured", complete=True)

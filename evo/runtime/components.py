@@ -1,0 +1,123 @@
+"""What a campaign is made of: the parts it is handed, how it runs, and what its lanes share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from evo.evaluation.local_slots import Slots
+from evo.runtime.budget import Budget
+from evo.runtime.monitor import Board
+from evo.runtime.recorder import Recorder
+from evo.runtime.retention import KeptWeights
+from evo.search.early_stopping import EarlyStopping
+from evo.search.scheduler import Scheduler
+from evo.search.voiding import Voiding
+from operators.operator import Draft
+from population.lineage import Lineage
+from population.run_history import Tally
+from population.store import Store
+from population.variant import Parent, Proposal
+
+
+class Proposes(Protocol):
+    """Makes proposal `number` from measurements with ids up to `upto` (None: all)."""
+
+    def propose(self, number: int, upto: int | None) -> Proposal:
+        """The proposal, whatever became of it."""
+        ...
+
+    def judge(
+        self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
+    ) -> Proposal:
+        """What became of a draft that is there already, checked like any other."""
+        ...
+
+    def rests(self) -> bool:
+        """Whether nothing can be proposed now, because every operator waits for its model."""
+        ...
+
+
+class Repeats(StrEnum):
+    """What becomes of a child whose fingerprint is already known."""
+
+    REJECT = "reject"
+    ALLOW = "allow"
+
+
+class Stop(Enum):
+    """How a campaign was told to stop."""
+
+    NO = 0
+    CLEANLY = 1  # runs under way finish
+    NOW = 2  # runs under way are killed; nothing that was measured is lost
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a campaign is made of; `proxy` is the first rung's name."""
+
+    open_store: Callable[[], Store]
+    proposer: Proposes
+    slots: Slots
+    tally: Tally
+    lineage: Lineage
+    scheduler: Scheduler
+    budget: Budget
+    board: Board
+    recorder: Recorder
+    stopping: (
+        threading.Event
+    )  # set once someone asked the campaign to stop: nobody waits or retries then
+    proxy: str
+    early: EarlyStopping | None = None
+    voiding: Voiding | None = None
+    weights: KeptWeights | None = None
+    guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
+    remarks: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is
+    closing: Sequence[Callable[[], None]] = ()  # called as the campaign ends, records still open
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """How the loop runs.
+
+    queue: children ready or in the making beyond one a slot; exact: same rows again, whatever the timing;
+    search, finish: whether there is a search, and whether final comparison and graduation follow it.
+    """
+
+    exact: bool = False
+    repeats: Repeats = Repeats.REJECT
+    queue: int = 1
+    search: bool = True
+    finish: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a campaign ended, in words, and whether nothing is left for `evo resume`."""
+
+    reason: str
+    complete: bool
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the lanes share: one lock with its condition, the record lane, the board, and the stop sign."""
+
+    recorder: Recorder
+    board: Board
+    changed: threading.Condition = field(
+        default_factory=lambda: threading.Condition(threading.RLock())
+    )
+    stop: Stop = Stop.NO
+    reason: str = ""  # why it was stopped, when not on request
+    failure: str = ""  # why the campaign cannot go on, when that is our own fault
+
+    def say(self, kind: str, text: str) -> None:
+        """Show an event and record it."""
+        event = self.board.tell(kind, text)
+        self.recorder.submit(lambda store: store.add_event(event.kind, event.text))

@@ -1,0 +1,147 @@
+"""Research notes by a model, one after every so many measurements, as proposals come and go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from evo.proposals.context import Surroundings
+from evo.proposals.ideas import Judge
+from evo.runtime.components import Proposes
+from evo.runtime.recorder import Recorder
+from operators.llm.answer import one_line
+from operators.operator import Draft, ProposalFailed, Scene, Tried
+from operators.research_notes import Finding, NoteDraft, NoteWriter
+from population.lineage import Lineage
+from population.memory import notes
+from population.reading import first_proposal
+from population.run_history import Tally
+from population.store import Store
+from population.variant import Parent, Proposal
+
+SAID = 400  # characters of a note in the event that tells of it
+SHOWN = 60  # children that a note can rest on, the newest
+NOTED_AT = "noted_at"  # the setting that holds the number of measurements at the last turn
+_NOTES_STREAM = 1  # the random stream of a proposal number that notes draw from
+
+
+class NoteTaker:
+    """Knows when a note's turn has come, has it written, and keeps it. Thread-safe."""
+
+    def __init__(
+        self,
+        writer: NoteWriter,
+        every: int,
+        tally: Tally,
+        lineage: Lineage,
+        surroundings: Surroundings,
+        recorder: Recorder,
+        say: Callable[[str], None],
+    ) -> None:
+        self._writer, self._every = writer, every
+        self._tally, self._lineage, self._at = tally, lineage, surroundings
+        self._recorder, self._say = recorder, say
+        self._judge = Judge(tally, lineage, surroundings.rung)
+        self._lock = threading.Lock()
+        self._noted_at: int | None = None  # None: not read from the store yet
+
+    def note_if_due(self, store: Store, number: int, upto: int | None) -> None:
+        """Write a note before proposal `number` if its turn has come, from rows with ids up to `upto`."""
+        count = self._turn(store, upto)
+        if count is not None:
+            self._note(store, number, upto, count)
+
+    def _turn(self, store: Store, upto: int | None) -> int | None:
+        """The number of measurements if a note's turn has come, for one caller alone."""
+        count = len(self._tally.rows(self._at.rung, upto))
+        with self._lock:
+            if self._noted_at is None:
+                self._noted_at = int(store.setting(NOTED_AT, 0))
+            if count - self._noted_at < self._every or self._writer.rests():
+                return None
+            self._noted_at = count
+            return count
+
+    def _note(self, store: Store, number: int, upto: int | None, count: int) -> None:
+        """Ask for a note; whatever comes of it, the next one is `every` measurements away."""
+        seed = np.random.SeedSequence([self._at.campaign_seed, number], spawn_key=(_NOTES_STREAM,))
+        draft = None
+        try:
+            findings = self._findings(store, upto)
+            draft = self._writer.write(
+                self._scene(store, upto), findings, np.random.default_rng(seed)
+            )
+            said = (
+                f"{draft.author} notes: {one_line(draft.text, SAID)}"
+                if draft
+                else "nothing new to note"
+            )
+        except ProposalFailed as failed:
+            said = f"no research note: {failed.reason}"
+        self._recorder.write(lambda store: self._keep(store, draft, upto, count))
+        self._say(said)
+
+    def _keep(self, store: Store, draft: NoteDraft | None, upto: int | None, count: int) -> None:
+        with store.transaction():
+            if draft is not None:
+                seen = upto if upto is not None else self._tally.last_id()
+                store.add_note(draft.text, draft.author, draft.evidence, seen)
+            store.set_setting(NOTED_AT, count)
+
+    def _scene(self, store: Store, upto: int | None) -> Scene:
+        objective = self._tally.objectives[0].name
+        return Scene(
+            brief=self._at.brief,
+            objectives=tuple(one.name for one in self._tally.objectives),
+            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
+            rung=self._at.rung_words,
+            notes=tuple(notes(store)),
+            prompt=self._at.prompt,
+        )
+
+    def _findings(self, store: Store, upto: int | None) -> tuple[Finding, ...]:
+        """The children measured last, the newest first."""
+        rows = self._tally.rows(self._at.rung, upto)
+        last = {row.measurement.order.variant_id: row.measurement.status for row in rows}
+        found = []
+        for variant_id in list(last)[::-1]:
+            parents = self._lineage.parents_of(variant_id) if variant_id in self._lineage else ()
+            made = first_proposal(store, variant_id)
+            if not parents or made is None:
+                continue
+            effect = self._judge.effect(variant_id, parents[0], upto)
+            tried = Tried(made.idea, made.operator, last[variant_id].value, *effect)
+            found.append(Finding(variant_id, tried))
+            if len(found) == SHOWN:
+                break
+        return tuple(found)
+
+
+class NotingProposer:
+    """Proposes as another does; when a note's turn has come, it is written before the proposal.
+
+    In an exact campaign proposals come one at a time, so the note is in the same prompts again.
+    """
+
+    def __init__(
+        self, inner: Proposes, note_taker: NoteTaker, open_store: Callable[[], Store]
+    ) -> None:
+        self._inner, self._note_taker, self._open_store = inner, note_taker, open_store
+
+    def propose(self, number: int, upto: int | None) -> Proposal:
+        """A note if its turn has come, then the proposal."""
+        with self._open_store() as store:
+            self._note_taker.note_if_due(store, number, upto)
+        return self._inner.propose(number, upto)
+
+    def judge(
+        self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
+    ) -> Proposal:
+        """What became of a draft that is there already."""
+        return self._inner.judge(number, operator, parents, draft)
+
+    def rests(self) -> bool:
+        """Whether nothing can be proposed now."""
+        return self._inner.rests()

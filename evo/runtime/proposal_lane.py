@@ -1,0 +1,240 @@
+"""The proposal lane: children are made ahead of need, in threads, so that no slot waits for an operator."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from evo.runtime.components import LoopSettings, Parts, Repeats, Shared, Stop
+from evo.runtime.ready_queue import ReadyQueue
+from operators.replicate import NAME as REPLICATE
+from population.reading import proposals, repeated, unmeasured
+from population.run_history import Key
+from population.store import Store
+from population.variant import Outcome, Proposal, Purpose
+
+FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
+MOST_PROPOSERS = 32
+LATE = 3.0  # times the usual seconds of a proposal: who takes longer is not waited for
+LEAST_LATE_SECONDS = 5.0
+FIRST_WAIT_SECONDS = 0.01
+LONGEST_WAIT_SECONDS = 10.0
+
+
+class ProposalLane:
+    """The ready queue and what fills it. Its fields are guarded by `shared.changed`."""
+
+    def __init__(self, parts: Parts, settings: LoopSettings, shared: Shared) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._shared = shared
+        self._threads = ThreadPoolExecutor(MOST_PROPOSERS, thread_name_prefix="propose")
+        self._next_number = 1
+        self._making: dict[int, Future[None]] = {}
+        self._since: dict[int, float] = {}  # when each of them was begun
+        self._settled: dict[
+            int, int
+        ] = {}  # proposal -> the measurement that settled it, 0 for no child
+        self._number_of: dict[str, int] = {}  # a waiting child's proposal
+        self._fruitless = 0
+        self._not_before = 0.0  # a server that is down is not asked again at once
+        self._seconds = RunningMean(0.1)
+        self.evaluation_seconds = RunningMean(10.0)
+        self.ready = ReadyQueue()
+        self.closed = "" if settings.search else "everything asked for is measured"
+
+    def take_up(self, store: Store) -> None:
+        """Continue where the rows end: committed children that were never measured are ready again."""
+        proxy = self._parts.proxy
+        seed_id = self._parts.tally.seed_id  # measured first of all, by the policy
+        left_out = {seed_id, *self._parts.scheduler.graduation.ladder.vetoed}
+        waiting = unmeasured(store, proxy)
+        left_out |= {one for one in waiting if self._is_given_up(one)}
+        self.ready.add(one for one in waiting if one not in left_out)
+        rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
+        screens = {row.measurement.order.variant_id: row.id for row in rows}
+        for made in proposals(store):
+            number = made.number
+            child = made.variant_id if made.outcome is Outcome.VARIANT else None
+            self._next_number = max(self._next_number, number + 1)
+            if child is None or child in screens or child in left_out:
+                self._settled[number] = screens.get(child or "", 0)
+            else:
+                self._number_of[child] = number
+        known = {*self._settled, *self._number_of.values()}
+        for number in set(range(1, self._next_number)) - known:
+            self._settled[number] = 0  # begun before a kill, and no row came of it
+
+    def top_up(self) -> None:
+        """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""
+        self._close_when_spent()
+        while not self.closed and self._shared.stop is Stop.NO and self._is_wanted():
+            upto = self._visible_to(self._next_number) if self._settings.exact else None
+            if self._settings.exact and upto is None:
+                return
+            if not self._parts.budget.take_variant():
+                return
+            number, self._next_number = self._next_number, self._next_number + 1
+            self._since[number] = time.monotonic()
+            self._making[number] = self._threads.submit(self._propose, number, upto)
+
+    def close(self, reason: str) -> None:
+        """No more children."""
+        if not self.closed:
+            self.closed = reason
+            self._shared.say("budget", f"no more children are proposed: {reason}")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no child is left to measure, and none will come."""
+        limit = self._parts.budget.search_seconds
+        out_of_time = limit is not None and self._parts.budget.spent().seconds >= limit
+        return bool(self.closed) and not self._making and (out_of_time or not self.ready)
+
+    def settle(self, variant_id: str, measurement_id: int) -> None:
+        """A child was screened."""
+        number = self._number_of.pop(variant_id, None)
+        if number is not None:
+            self._settled[number] = measurement_id
+
+    def heed_veto(self, variant_id: str, vetoed: bool) -> None:
+        """A vetoed child that waits is not measured any more; it waits again once the veto is lifted."""
+        if vetoed:
+            if self.ready.remove(variant_id):
+                self.settle(variant_id, 0)
+        elif self._may_wait(variant_id):
+            self.ready.add([variant_id])
+
+    def end_screen(self, variant_id: str, is_over: bool) -> None:
+        """A child's first run ended: over when it is recorded or given up, else the child waits again."""
+        if is_over or self._parts.tally.is_vetoed(variant_id):
+            self.ready.remove(variant_id)  # it waited again where a veto was lifted while it ran
+            self.settle(variant_id, 0)
+        else:
+            self.ready.put_first(variant_id)
+
+    def _may_wait(self, variant_id: str) -> bool:
+        rows = self._parts.tally.rows(self._parts.proxy, variant_id=variant_id)
+        return not rows and not self._is_given_up(variant_id)
+
+    def _is_given_up(self, variant_id: str) -> bool:
+        return self._parts.tally.is_given_up(Key(variant_id, self._parts.proxy, 0, 0))
+
+    def next_number(self) -> int:
+        """A number for a proposal that is not made in this lane."""
+        with self._shared.changed:
+            number, self._next_number = self._next_number, self._next_number + 1
+        return number
+
+    def welcome(self, proposal: Proposal) -> None:
+        """Take in a committed proposal of a person; its child is measured before all that wait."""
+        with self._shared.changed:
+            if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
+                self._parts.budget.add_variant()
+                self._add_child(proposal, proposal.variant.id)
+                self.ready.put_first(proposal.variant.id)
+            else:
+                self._settled[proposal.number] = 0
+            self._shared.changed.notify_all()
+
+    def shut_down(self, wait: bool) -> None:
+        """End the threads; proposals not begun are dropped."""
+        self._threads.shutdown(wait=wait, cancel_futures=True)
+
+    def _close_when_spent(self) -> None:
+        spent = self._parts.budget.exhausted(in_the_making=len(self._making))
+        if spent:
+            self.close(f"budget spent, {spent}")
+        elif self._fruitless >= FAILURES_IN_A_ROW and not self._making:
+            self.close(f"{self._fruitless} proposals in a row gave no new child")
+
+    def _is_wanted(self) -> bool:
+        if self._fruitless + len(self._making) >= FAILURES_IN_A_ROW:
+            return False
+        if time.monotonic() < self._not_before or self._parts.proposer.rests():
+            return False
+        if self._settings.exact:
+            return not self._making
+        slots = self._parts.slots.size
+        meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
+        wanted = min(slots + self._settings.queue + meanwhile, MOST_PROPOSERS)
+        if len(self._making) >= MOST_PROPOSERS:
+            return False
+        return len(self.ready) + self._expected() < wanted
+
+    def _expected(self) -> int:
+        """Proposals in the making, without those that hang on a model: no slot is to wait for them."""
+        late = time.monotonic() - max(LATE * self._seconds.value, LEAST_LATE_SECONDS)
+        return sum(since > late for since in self._since.values())
+
+    def _visible_to(self, number: int) -> int | None:
+        """Exact campaigns: the last measurement proposal `number` may see; None while that is not known."""
+        if not self._parts.scheduler.is_calibrated():
+            return None
+        rows = self._parts.tally.rows(self._parts.proxy, purposes={Purpose.CALIBRATE})
+        seen = max(row.id for row in rows)
+        for earlier in range(2, number - self._settings.queue):  # 1 is the seed
+            if earlier not in self._settled:
+                return None
+            seen = max(seen, self._settled[earlier])
+        return seen
+
+    def _propose(self, number: int, upto: int | None) -> None:
+        started = time.monotonic()
+        try:
+            proposal = self._parts.proposer.propose(number, upto)
+        except Exception as error:  # noqa: BLE001 - border of the lane: a faulty operator is a failed proposal
+            self._shared.say("error", f"proposal {number} broke: {traceback.format_exc(limit=-3)}")
+            reason = f"{type(error).__name__}: {error}"[:400]
+            proposal = Proposal(number, "unknown", (), Outcome.FAILED, reason)
+        proposal = self._shared.recorder.write(lambda store: self.commit(store, proposal))
+        with self._shared.changed:
+            self._seconds.add(time.monotonic() - started)
+            del self._making[number], self._since[number]
+            self._take_in(proposal)
+            self._shared.changed.notify_all()
+
+    def commit(self, store: Store, proposal: Proposal) -> Proposal:
+        """Record a proposal; in the record lane, so that two equal children cannot both be new."""
+        variant = proposal.variant
+        if proposal.outcome is Outcome.VARIANT and variant is not None:
+            known = repeated(store, variant)
+            exempt = self._settings.repeats is Repeats.ALLOW or proposal.operator == REPLICATE
+            if known == variant.id or (known and not exempt):
+                proposal = replace(
+                    proposal, outcome=Outcome.DUPLICATE, reason=f"repeats {known[:8]}", variant=None
+                )
+        store.add_proposal(proposal)
+        return proposal
+
+    def _take_in(self, proposal: Proposal) -> None:
+        if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
+            self._add_child(proposal, proposal.variant.id)
+            return
+        self._fruitless += 1
+        if proposal.outcome is Outcome.FAILED:
+            wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), LONGEST_WAIT_SECONDS)
+            self._not_before = time.monotonic() + wait
+        self._settled[proposal.number] = 0
+        self._parts.budget.return_variant()
+        outcome = f"{proposal.operator} gave no child ({proposal.outcome}): {proposal.reason}"
+        self._shared.say("proposal", outcome)
+
+    def _add_child(self, proposal: Proposal, child: str) -> None:
+        self._fruitless = 0
+        self._parts.lineage.add(child, proposal.parents, proposal.operator)
+        self._number_of[child] = proposal.number
+        self.ready.add([child])
+
+
+class RunningMean:
+    """A mean that forgets: each new value weighs a fifth."""
+
+    def __init__(self, first: float) -> None:
+        self.value = first
+
+    def add(self, value: float) -> None:
+        """Take in one more value."""
+        self.value += 0.2 * (value - self.value)

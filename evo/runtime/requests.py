@@ -1,0 +1,158 @@
+"""What other processes ask of a campaign: taken in their order, each answered once, across a kill too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evo.proposals.proposer import one_line
+from evo.runtime.components import Parts, Shared
+from evo.runtime.proposal_lane import ProposalLane
+from operators.operator import Draft
+from population.reading import pending
+from population.records import Asked
+from population.store import Store, StoreError
+from population.variant import MAX_TEXT_CHARS, Outcome, Parent, Proposal
+
+WITHDRAWN = object()  # whoever asked took it back before it was answered
+INJECT = "inject"  # the operator of a variant that a person wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to write, in the transaction that ends the request, and what to say of what that gave."""
+
+    write: Callable[[Store], Any]
+    said: Callable[[Any], str]
+
+
+def saying(text: str) -> Answer:
+    """An answer that writes nothing."""
+    return Answer(lambda store: None, lambda written: text)
+
+
+Answering = Callable[[Asked], Answer]
+
+
+class Requests:
+    """A table of answers by kind. A request that makes no sense is said and ended; the campaign goes on."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        shared: Shared,
+        children: ProposalLane,
+        answers: Mapping[str, Answering],
+    ) -> None:
+        self._parts = parts
+        self._shared = shared
+        self._children = children
+        self._answers = {
+            "idea": self._idea,
+            INJECT: self._inject,
+            "note": self._note,
+            "edit note": self._edit_note,
+            "delete note": self._delete_note,
+            **answers,
+        }
+
+    def answer(self, leave_out: Collection[str] = ()) -> None:
+        """Answer what waits, the oldest first; kinds in `leave_out` are ended and nothing more."""
+        for asked in self._shared.recorder.write(pending):
+            author = one_line(asked.author, 40)
+            if asked.kind in leave_out:
+                text = self._end(asked, saying(""))
+            elif asked.kind not in self._answers:
+                kind = one_line(asked.kind, 40)
+                text = self._end(
+                    asked, saying(f"{author} asked for {kind}, which is not known here")
+                )
+            else:
+                text = self._answered(asked, author)
+            if text:
+                self._shared.say("request", one_line(text))
+
+    def _answered(self, asked: Asked, author: str) -> str:
+        try:
+            return self._end(asked, self._answers[asked.kind](asked))
+        except (LookupError, TypeError, ValueError, StoreError) as error:
+            if isinstance(error, StoreError) and error.passing:
+                raise  # the disk's fault: it is asked again after `evo resume`
+            wrong = f"{author} asked for {asked.kind} in a way that cannot be used: {error}"
+            return self._end(asked, saying(wrong))
+
+    def _end(self, asked: Asked, answer: Answer) -> str:
+        def write(store: Store) -> Any:
+            with store.transaction():
+                if not store.finish_request(asked.id):
+                    return WITHDRAWN
+                return answer.write(store)
+
+        written = self._shared.recorder.write(write)
+        return "" if written is WITHDRAWN else answer.said(written)
+
+    def _idea(self, asked: Asked) -> Answer:
+        text = worded(asked.detail["text"], MAX_TEXT_CHARS)
+        return Answer(
+            lambda store: store.add_idea(text, asked.author),
+            lambda number: f"{asked.author} put in idea {number}: {text}",
+        )
+
+    def _note(self, asked: Asked) -> Answer:
+        text, evidence = (
+            worded(asked.detail["text"], MAX_TEXT_CHARS),
+            asked.detail.get("evidence", []),
+        )
+        if unknown := [one for one in evidence if one not in self._parts.lineage]:
+            raise LookupError(f"no variant {one_line(str(unknown[0]), 12)} for it to rest on")
+        seen = self._parts.tally.last_id()
+        return Answer(
+            lambda store: store.add_note(text, asked.author, evidence, seen),
+            lambda number: f"{asked.author} wrote note {number}: {text}",
+        )
+
+    def _edit_note(self, asked: Asked) -> Answer:
+        number, text = int(asked.detail["id"]), worded(asked.detail["text"], MAX_TEXT_CHARS)
+        return Answer(
+            lambda store: store.edit_note(number, text, asked.author),
+            lambda stood: _of_note(stood, number, f"{asked.author} edited note {number}: {text}"),
+        )
+
+    def _delete_note(self, asked: Asked) -> Answer:
+        number = int(asked.detail["id"])
+        return Answer(
+            lambda store: store.delete_note(number),
+            lambda stood: _of_note(stood, number, f"{asked.author} deleted note {number}"),
+        )
+
+    def _inject(self, asked: Asked) -> Answer:
+        """A person's variant is a proposal like any other: checked, turned away as a repeat, measured."""
+        detail = asked.detail
+        parent, source = str(detail["parent_id"]), str(detail["source"])
+        if parent not in self._parts.lineage:
+            raise LookupError(f"no variant {one_line(parent, 12)} to be its parent")
+        draft = Draft(source, str(detail.get("idea", "")), author=one_line(asked.author, 40))
+        proposal = self._parts.proposer.judge(
+            self._children.next_number(), INJECT, (Parent(parent, "parent"),), draft
+        )
+
+        def said(made: Proposal) -> str:
+            self._children.welcome(made)
+            if made.outcome is Outcome.VARIANT and made.variant is not None:
+                return f"{asked.author} put in {made.variant.id[:8]}: {made.idea}"
+            return f"what {asked.author} put in gave no child ({made.outcome}): {made.reason}"
+
+        return Answer(lambda store: self._children.commit(store, proposal), said)
+
+
+def _of_note(stood: bool, number: int, done: str) -> str:
+    return done if stood else f"there is no note {number} any more"
+
+
+def worded(text: object, most: int) -> str:
+    """A person's text. ValueError when it is none, empty, or longer than `most` characters."""
+    found = text.strip() if isinstance(text, str) else ""
+    if not found or len(found) > most:
+        raise ValueError(f"a text of 1 to {most:,} characters is needed")
+    return found

@@ -1,0 +1,295 @@
+"""Certifying a champion: few attempts, late, on paired blocks that neither side has seen.
+
+The champion is the seed until a challenger is proven to gain more than `min_gain` over it. Both runs of a
+pair go to one slot back to back, in turn A B and B A, so that a drifting machine favours nobody. What an
+attempt may spend is fixed when it starts and recorded as a decision; so is how it ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from evo.search.standing import FLOOR_SHARE, proven_members, unseen_value
+from population.reading import decisions
+from population.run_history import Key, Tally, key_of
+from population.statistics.certification import Attempt as Progress
+from population.statistics.certification import Rule, Verdict, decide
+from population.statistics.stopping import WOULD_STOP
+from population.store import Store
+from population.variant import Decision, Order, Purpose, Status
+
+Taken = Callable[[Key], bool]
+Pair = tuple[Order, ...]  # both runs, or what is missing of them
+
+BEGUN, ENDED, LEADERS, FINAL = "certification", "verdict", "leaders", "final"  # of decisions
+GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
+LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
+DRAWS = 1000
+DRAWS_SEED = 7
+FEWEST_BLOCKS = 2  # of the challenger, before it is raced
+
+
+class CertificationSettings(BaseModel):
+    """What proof may cost. Alpha is spent evenly over the attempts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(default=2, ge=0, description="0: nothing is certified")
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+    most_pairs: int = Field(default=16, ge=2)
+    min_gain: float | None = Field(
+        default=None, ge=0, description="null boundary; default: a quarter of the run sd"
+    )
+    post_pairs: int = Field(
+        default=4, ge=0, description="pairs after a success; only these are published"
+    )
+    trade: float | None = Field(
+        default=None,
+        ge=0,
+        description="what a certified member may lose in the first objective; default: one run sd",
+    )
+
+    def or_default(self) -> CertificationSettings:
+        """These settings; where they certify nothing, with as many attempts as by default."""
+        if self.attempts:
+            return self
+        return CertificationSettings(most_pairs=self.most_pairs, alpha=self.alpha)
+
+
+def rule_of(settings: CertificationSettings, run_sd: float) -> Rule:
+    """The procedure that these settings put in force where one run varies by `run_sd`."""
+    gain = GAIN_SHARE * run_sd if settings.min_gain is None else settings.min_gain
+    floor = FLOOR_SHARE * run_sd
+    return Rule(settings.attempts, gain, floor, settings.alpha, settings.most_pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """One attempt: who challenges whom, on blocks from which on, under which rule."""
+
+    number: int
+    challenger: str
+    champion: str
+    first_block: int
+    rule: Rule
+
+
+class Certification:
+    """The races of one campaign at its proxy. Its state is its decisions and the tally's rows."""
+
+    def __init__(
+        self,
+        settings: CertificationSettings,
+        tally: Tally,
+        rung: str,
+        decisions: Sequence[Decision] = (),
+    ) -> None:
+        self._settings = settings
+        self._tally = tally
+        self._rung = rung
+        self._metric = tally.objectives[0]
+        self.champion = tally.seed_id
+        self.certified: list[str] = []
+        self.race: Race | None = None
+        self._won: Race | None = None  # the last one that ended in proof
+        self._begun = 0
+        self._raced: set[str] = set()
+        self._judged = -1
+        for decision in decisions:
+            self.take(decision)
+
+    def begin(self, at_end: bool, leader: str | None = None) -> Decision | None:
+        """A race to start when the leader is worth it: before the end only when it is likely to pass.
+
+        `leader`: who won the race of the leaders; else the best of the front.
+        """
+        if self.race is not None or self._begun >= self._settings.attempts:
+            return None
+        if not at_end and self._judged == self._tally.last_id():
+            return None  # nothing new since the last time
+        self._judged = self._tally.last_id()
+        last = self._begun == self._settings.attempts - 1
+        leader = self._challenger(leader)
+        if leader is None or (last and not at_end):
+            return None
+        race = self._race_for(leader)
+        if race is None or not (at_end or self._chance(race) >= LIKELY):
+            return None
+        return Decision(BEGUN, leader, asdict(race) | {"metric": self._metric.name})
+
+    def proven(self) -> frozenset[str]:
+        """Who is certified: by a race, or by fresh blocks with e-BH over the front's members."""
+        rule = self._settings
+        if not rule.attempts:  # what an earlier config certified stays so
+            return frozenset(self.certified)
+        found = proven_members(self._tally, self._rung, rule.alpha, rule.trade)
+        return found | frozenset(self.certified)
+
+    def next_pair(self, taken: Taken) -> Pair:
+        """The next pair of the race, for one slot, or what an interruption left of it; empty: none."""
+        if self.race is None:
+            return ()
+        for place in range(self.race.rule.most_pairs):
+            pair = self._pair(self.race, place)
+            if missing := tuple(order for order in pair if not taken(key_of(order))):
+                return missing
+        return ()
+
+    def next_post(self, taken: Taken) -> Pair:
+        """The next pair after a success, on the blocks behind the race's: what decided was lucky."""
+        if self._won is None:
+            return ()
+        most = self._won.rule.most_pairs
+        for place in range(most, most + self._settings.post_pairs):
+            pair = self._pair(self._won, place, Purpose.POST)
+            if missing := tuple(order for order in pair if not taken(key_of(order))):
+                return missing
+        return ()
+
+    def settle(self, idle: bool) -> Decision | None:
+        """The verdict, once the recorded pairs give one; `idle`: no run of the race will come any more."""
+        if self.race is None:
+            return None
+        race, progress = self.race, self._progress(self.race)
+        if progress.verdict is Verdict.OPEN:
+            if not idle:
+                return None
+            progress = replace(progress, verdict=Verdict.EXHAUSTED)
+        detail = {"number": race.number, "champion": race.champion, **asdict(progress)}
+        return Decision(ENDED, race.challenger, detail)
+
+    def gains(self, race: Race) -> list[float]:
+        """Champion minus challenger by pair in order, above 0 when the challenger is better."""
+        gains = []
+        for place in range(race.rule.most_pairs):
+            scores = [
+                self._score(one, race.first_block + place)
+                for one in (race.champion, race.challenger)
+            ]
+            if None in scores:
+                break
+            gains.append(scores[0] - scores[1])  # type: ignore[operator]
+        return gains
+
+    def take(self, decision: Decision) -> None:
+        """A decision counts from now on; other kinds change nothing."""
+        if decision.kind == BEGUN:
+            detail = dict(decision.detail)
+            rule = Rule(**detail.pop("rule"))
+            detail.pop("metric", None)
+            self.race = Race(**detail, rule=rule)
+            self._begun = self.race.number
+            self._raced.add(self.race.challenger)
+        elif decision.kind == ENDED:
+            self._crown(decision)
+
+    def _crown(self, decision: Decision) -> None:
+        race, self.race = self.race, None
+        if decision.detail["verdict"] == Verdict.CERTIFIED:
+            self._won = race
+            self.champion = decision.variant_id
+            self.certified.append(decision.variant_id)
+
+    def _challenger(self, leader: str | None) -> str | None:
+        """The leader, unless it is champion already or had its race: nobody is raced twice."""
+        if leader is None:
+            front = self._tally.front(self._rung)
+            leader = next((one for one in front if one != self._tally.seed_id), None)
+        return leader if leader not in (self.champion, *self._raced) else None
+
+    def _race_for(self, leader: str) -> Race | None:
+        run_sd = self._run_sd()
+        if run_sd is None:
+            return None
+        rule = rule_of(self._settings, run_sd)
+        sides = (leader, self.champion)
+        used = [block for one in sides for block in self._tally.blocks(one, self._rung)]
+        return Race(self._begun + 1, leader, self.champion, max(used) + 1, rule)
+
+    def _run_sd(self) -> float | None:
+        sd = self._tally.noise_sd(self._rung, self._metric.name)
+        return sd if sd is not None and math.isfinite(sd) and sd > 0 else None
+
+    def _chance(self, race: Race) -> float:
+        """The chance that the challenger passes, averaged over what is believed of its gain."""
+        from population.statistics.power import simulate
+
+        mine, champion = (
+            self._tally.believed(one, self._rung)[self._metric.name]
+            for one in (race.challenger, race.champion)
+        )
+        run_sd = self._run_sd()
+        if mine.n < FEWEST_BLOCKS or run_sd is None:
+            return 0.0
+        rng, pair_sd = np.random.default_rng(DRAWS_SEED), math.sqrt(2) * run_sd
+        gain = self._turn * (champion.mean - mine.mean)
+        spread = math.hypot(mine.sd, champion.sd) / pair_sd
+
+        def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
+            return rng.normal(size=shape) + spread * rng.normal(size=(shape[0], 1))
+
+        return simulate(race.rule, gain, pair_sd, rng, DRAWS, noise).certified
+
+    @property
+    def _turn(self) -> float:
+        """1 when lower is better, -1 when higher is."""
+        return 1.0 if self._metric.direction == "minimise" else -1.0
+
+    def _pair(self, race: Race, place: int, purpose: Purpose = Purpose.RACE) -> Pair:
+        block = race.first_block + place
+        first, second = (
+            Order(one, self._rung, block, 0, purpose) for one in (race.champion, race.challenger)
+        )
+        return (first, second) if place % 2 == 0 else (second, first)
+
+    def _progress(self, race: Race) -> Progress:
+        """What the pairs say; a challenger that fails on a block has lost."""
+        blocks = range(race.first_block, race.first_block + race.rule.most_pairs)
+        rows = self._tally.rows(self._rung, purposes={Purpose.RACE})
+        for row in rows:
+            order, status = row.measurement.order, row.measurement.status
+            mine = order.variant_id in (race.challenger, race.champion) and order.block in blocks
+            if mine and status is not Status.OK:
+                return Progress(len(self.gains(race)), 0.0, Verdict.FUTILE)
+        return decide(self.gains(race), race.rule)
+
+    def _score(self, variant_id: str, block: int) -> float | None:
+        for row in self._tally.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
+            if row.measurement.order.block == block and row.measurement.status is Status.OK:
+                return self._turn * unseen_value(self._metric, row.measurement)
+        return None
+
+
+def decided_before(store: Store) -> list[Decision]:
+    """The decisions of earlier processes, to go on from."""
+    return [
+        Decision(one.kind, one.variant_id or "", dict(one.detail))
+        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP))
+    ]
+
+
+def in_a_line(decision: Decision, seed_id: str) -> str:
+    """A decision for a person; "" for kinds that others put into words."""
+    detail, challenger = decision.detail, decision.variant_id[:8]
+    if decision.kind == FINAL:
+        return (
+            f"final comparison: {challenger} and the seed on blocks from {detail['first_block']} on"
+        )
+    if decision.kind == LEADERS:
+        many, first = len(detail["leaders"]), detail["first_block"]
+        return f"race of {many} leaders in up to {detail['runs']} runs, on blocks from {first} on"
+    if decision.kind not in (BEGUN, ENDED):
+        return ""
+    champion = "the seed" if detail["champion"] == seed_id else str(detail["champion"])[:8]
+    if decision.kind == BEGUN:
+        return f"{challenger} challenges {champion}: up to {detail['rule']['most_pairs']} pairs on fresh blocks"
+    pairs = f"{detail['pairs']} pairs, log e {detail['log_e']:.2f}"
+    if detail["verdict"] == Verdict.CERTIFIED:
+        return f"certified: {challenger} beats {champion} ({pairs})"
+    return f"not certified: {challenger} against {champion}, {detail['verdict']} ({pairs})"

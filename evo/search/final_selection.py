@@ -1,0 +1,110 @@
+"""The race of the leaders: when the search is over, a held-back share of its runs settles who led.
+
+The search believes in whoever was lucky as well as good. Its leaders run side by side on blocks new to all
+of them, and the worse half leaves, round after round. Its state is one decision and the tally's rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from evo.search.certification import LEADERS
+from population.run_history import Key, Tally, key_of
+from population.statistics.race import Race, race
+from population.variant import Decision, Estimate, Order, Purpose, Status
+
+Taken = Callable[[Key], bool]
+
+
+class FinalRace:
+    """The leaders' race at the proxy: at most `leaders`, in `share` of the runs that searched."""
+
+    def __init__(
+        self,
+        leaders: int,
+        share: float,
+        tally: Tally,
+        rung: str,
+        decided: Sequence[Decision] = (),
+    ) -> None:
+        self._leaders, self._share, self._tally, self._rung = leaders, share, tally, rung
+        self._begun: Decision | None = None
+        for decision in decided:
+            self.take(decision)
+
+    def take(self, decision: Decision) -> None:
+        """A decision counts from now on; other kinds change nothing."""
+        if decision.kind == LEADERS:
+            self._begun = decision
+
+    def begin(self, searched: int, seen: int) -> Decision | None:
+        """Name the leaders; None while `seen`, the search's last row, is what the last race began from.
+
+        `searched`: runs that the search has made. Fewer than two leaders or runs: nothing to settle.
+        """
+        if self._begun is not None and self._begun.detail["seen"] >= seen:
+            return None
+        runs = int(self._share * searched)
+        leaders = self._believed_best()[: min(self._leaders, runs)]
+        if len(leaders) < 2:
+            return None
+        used = (block for one in leaders for block in self._tally.blocks(one, self._rung))
+        objective = self._tally.objectives[0]
+        found = {one: self._tally.believed(one, self._rung) for one in leaders}
+        detail = {
+            "leaders": {
+                one: [objective.to_minimise(believed), believed[objective.name].n]
+                for one, believed in found.items()
+            },
+            "first_block": max(used) + 1,
+            "runs": runs,
+            "seen": seen,
+        }
+        return Decision(LEADERS, leaders[0], detail)
+
+    def next_order(self, taken: Taken) -> Order | None:
+        """The next run of the race; None when all of its round are under way or it is over."""
+        state = self._state()
+        first = self._begun.detail["first_block"] if self._begun is not None else 0
+        for variant_id, block in state.to_run if state is not None else ():
+            order = Order(variant_id, self._rung, first + block, 0, Purpose.RACE)
+            if not taken(key_of(order)):
+                return order
+        return None
+
+    def winner(self) -> str | None:
+        """Who won the last race; None before it has ended, or when there was nothing to settle."""
+        state = self._state()
+        return (
+            state.winner if state is not None and not self._tally.is_vetoed(state.winner) else None
+        )
+
+    def _believed_best(self) -> list[str]:
+        """Who may be a parent, the seed left out: the feasible, best first objective first."""
+        seed_id = self._tally.seed_id
+        able = [one for one in self._tally.candidates(self._rung) if one.variant_id != seed_id]
+        least = min((one.violation for one in able), default=0.0)
+        found = [(one.values[0], one.variant_id) for one in able if one.violation == least]
+        return [variant_id for _, variant_id in sorted(found)]
+
+    def _state(self) -> Race | None:
+        if self._begun is None:
+            return None
+        detail = self._begun.detail
+        believed = {
+            one: Estimate(mean, math.nan, int(n)) for one, (mean, n) in detail["leaders"].items()
+        }
+        scores = {one: self._scores(one, detail["first_block"]) for one in believed}
+        return race(tuple(believed), detail["runs"], scores, believed)
+
+    def _scores(self, variant_id: str, first_block: int) -> dict[int, float]:
+        """By block from the race's first on; a run that failed is infinitely bad."""
+        objective, scores = self._tally.objectives[0], {}
+        for row in self._tally.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
+            run = row.measurement
+            if run.order.block >= first_block:
+                ok = run.status is Status.OK
+                value = objective.turned(run.metrics[objective.name]) if ok else math.inf
+                scores[run.order.block - first_block] = value
+        return scores

@@ -1,0 +1,91 @@
+"""Who goes up: the best of the front, the middle's controls, the better half, the best one's ancestors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from evo.search.standing import unseen_value
+from population.archive import Standing
+from population.lineage import Lineage
+from population.run_history import Tally
+from population.variant import Purpose, Status
+
+PROVEN = (Standing.CERTIFIED, Standing.REPLICATED, Standing.CANDIDATE)
+CONTROLS = 0xC0  # marks the stream of random numbers that controls are drawn from
+GRADUATING = frozenset({Purpose.GRADUATE})
+
+
+def best_of_front(
+    tally: Tally, rung: str, certified: Collection[str], lineage_of: Callable[[str], str]
+) -> list[str]:
+    """The front, one a lineage, without the seed: the better proven come first, so that a lucky single
+    run does not go up before what has held on fresh blocks.
+    """
+    members = tally.members(rung, certified)
+    ranked = sorted(members, key=lambda one: PROVEN.index(Standing(one.standing)))
+    chosen: dict[str, str] = {}
+    for member in (one.variant_id for one in ranked):  # the order within a standing is kept
+        if member != tally.seed_id:
+            chosen.setdefault(lineage_of(member), member)
+    return list(chosen.values())
+
+
+def middle(tally: Tally, rung: str, without: Collection[str]) -> list[str]:
+    """The middle third by the first objective, off the front, best first."""
+    objective = tally.objectives[0]
+    beliefs = tally.beliefs(rung)
+    scored = sorted(
+        (objective.to_minimise(found), one)
+        for one, found in beliefs.items()
+        if objective.name in found and one != tally.seed_id
+    )
+    third = len(scored) // 3
+    ranked = [one for _, one in scored[third : len(scored) - third]]
+    left_out = {*without, *tally.front(rung)}
+    return [one for one in ranked if one not in left_out]
+
+
+def draw_controls(
+    candidates: Sequence[str], how_many: int, campaign_seed: int, choice: int
+) -> list[str]:
+    """So many at random, or all there are: the same again for the same campaign seed and choice."""
+    rng = np.random.default_rng(np.random.SeedSequence([campaign_seed, CONTROLS, choice]))
+    many = min(how_many, len(candidates))
+    return [candidates[place] for place in rng.choice(len(candidates), many, replace=False)]
+
+
+def gain_at(tally: Tally, rung: str, variant_id: str, blocks: Collection[int]) -> float | None:
+    """The mean gain over the seed on these blocks, by the ladder's runs, above 0 is better; None without."""
+    mine, seed = (_scores(tally, rung, one) for one in (variant_id, tally.seed_id))
+    common = mine.keys() & seed.keys() & set(blocks)
+    return fmean(seed[block] - mine[block] for block in common) if common else None
+
+
+def promoted_ancestors(tally: Tally, rung: str, lineage: Lineage, best: str) -> list[str]:
+    """Those on the way from the seed to the best whom the search kept as better than their own parent.
+
+    Along first parents, believed values, the greatest steps first.
+    """
+    objective, steps = tally.objectives[0], []
+    child = best
+    while parents := lineage.parents_of(child):
+        found = [tally.believed(one, rung) for one in (child, parents[0])]
+        if child != best and all(objective.name in one for one in found):
+            mine, theirs = (objective.to_minimise(one) for one in found)
+            if mine < theirs:
+                steps.append((theirs - mine, child))
+        child = parents[0]
+    return [one for _, one in sorted(steps, key=lambda step: (-step[0], step[1]))]
+
+
+def _scores(tally: Tally, rung: str, variant_id: str) -> dict[int, float]:
+    objective = tally.objectives[0]
+    sign = 1.0 if objective.direction == "minimise" else -1.0
+    return {
+        row.measurement.order.block: sign * unseen_value(objective, row.measurement)
+        for row in tally.rows(rung, purposes=GRADUATING, variant_id=variant_id)
+        if row.measurement.status is Status.OK and objective.name in row.measurement.metrics
+    }

@@ -1,0 +1,380 @@
+"""What the free slots do next: one ordered tuple of duties, which is the policy.
+
+A duty looks at what is recorded, decided and under way, and answers with a step (runs to start, or decisions
+to record), with WAIT (nothing, before something under way is recorded), or with None (the next duty's turn).
+Nothing here waits, writes, or reads a clock: threads, the tournament and simulations drive it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from evo.search.certification import FINAL, Certification
+from evo.search.final_selection import FinalRace
+from evo.search.ladder import Graduation
+from population.run_history import Key, Tally, key_of
+from population.variant import Clock, Decision, Order, Purpose, Rung
+
+SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
+RACING = frozenset({Purpose.RACE, Purpose.POST})
+SEARCHING = frozenset(Purpose) - {Purpose.FINAL, Purpose.POST, Purpose.GRADUATE}
+FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
+SEED_SHARE = 0.25  # of the runs that a budget of seconds holds: more may not go to the seed before the search
+MIN_SEED_RUNS = 2  # the seed on two blocks: without them nothing is known of the noise
+
+
+class PolicySettings(BaseModel):
+    """Shares of the evaluation slots."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed_blocks: int = Field(default=4, ge=1, description="blocks the seed is measured on first")
+    seed_repeats: int = Field(
+        default=2,
+        ge=0,
+        description="further runs of it on block 0; in all at most a quarter of `budget.seconds`, but two",
+    )
+    remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
+    most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
+    reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
+    race_share: float = Field(
+        default=0.1, ge=0, lt=1, description="of the search's runs, held back for the leaders' race"
+    )
+    leaders: int = Field(default=6, ge=0, description="in that race at most; 0 or 1: no race")
+    final_blocks: int = Field(
+        default=3, ge=0, description="fresh blocks for leader and seed at the end"
+    )
+
+    @property
+    def held_back(self) -> float:
+        """The share of the search's runs that the leaders' race gets."""
+        return self.race_share if self.leaders > 1 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """What the rows do not tell: runs under way, children that wait, and whether more will come.
+
+    `allows` may refuse runs that whoever drives the search cannot pay for.
+    """
+
+    under_way: Mapping[Key, Order] = field(default_factory=dict)
+    ready: Sequence[str] = ()  # children to screen, the first one next
+    search_is_over: bool = False  # no child is left to screen, and none will come
+    allows: Callable[[Order], bool] = lambda order: True
+
+    def is_running(self, purposes: Collection[Purpose]) -> bool:
+        """Whether a run for one of these purposes is under way."""
+        return any(order.purpose in purposes for order in self.under_way.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Runs to start now (a pair goes to one slot, in this order), and what was decided on the way."""
+
+    runs: tuple[Order, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+WAIT = Step()  # nothing to start before something under way is recorded
+
+Duty = Callable[["Scheduler", SearchState], Step | None]
+
+
+class Scheduler:
+    """The duties of a free slot, the proxy rung's and, once the search is over, those up the ladder.
+
+    Its state is what it decided and the history's rows: `decided` and the history of an earlier process
+    make it go on from there. `calibrations` stand in the place of the settings' own, of which only the
+    first `seed_runs` are made. `exact`: one run at a time, so that timing decides nothing; `search`,
+    `finish`: whether there is a search, and whether final comparison and ladder follow it.
+    """
+
+    def __init__(
+        self,
+        settings: PolicySettings,
+        history: Tally,
+        rung: str,
+        certification: Certification,
+        graduation: Graduation,
+        *,
+        calibrations: Sequence[Order] | None = None,
+        decided: Sequence[Decision] = (),
+        seed_runs: int | None = None,
+        exact: bool = False,
+        search: bool = True,
+        finish: bool = True,
+    ) -> None:
+        self._settings, self._history, self._rung = settings, history, rung
+        self.certification, self.graduation = certification, graduation
+        self.leaders = FinalRace(settings.leaders, settings.held_back, history, rung, decided)
+        self._final = next((one for one in reversed(decided) if one.kind == FINAL), None)
+        own = self._default_calibrations()[:seed_runs]
+        self._calibrations = tuple(own if calibrations is None else calibrations)
+        self._exact, self._search, self._finish = exact, search, finish
+
+    # -- the way through the duties ------------------------------------------------------------------------
+
+    def next(self, state: SearchState) -> Step:
+        """What to start now, after what is due to be decided; record its decisions before its runs.
+
+        No runs: there is nothing to do before something is recorded, or nothing at all.
+        """
+        decided: list[Decision] = []
+        while True:
+            step = self._first_step(state)
+            for decision in step.decisions:
+                self.take(decision)
+            decided += step.decisions
+            if step.runs or not step.decisions:
+                return Step(step.runs, tuple(decided))
+
+    def tell(self, order: Order) -> tuple[Decision, ...]:
+        """What the run of this order, recorded just now, decides at once."""
+        ended = self.certification.settle(idle=False) if order.purpose is Purpose.RACE else None
+        if ended is None:
+            return ()
+        self.take(ended)
+        return (ended,)
+
+    def take(self, decision: Decision) -> None:
+        """A decision counts from now on; one of an earlier process or of a person, too."""
+        if decision.kind == FINAL:
+            self._final = decision
+        self.leaders.take(decision)
+        self.certification.take(decision)
+        self.graduation.take(decision)
+
+    def is_calibrated(self) -> bool:
+        """Whether every calibration run is recorded or given up."""
+        return all(self._history.is_settled(key_of(order)) for order in self._calibrations)
+
+    def is_taken(self, state: SearchState, key: Key) -> bool:
+        """Whether this run is under way, recorded or given up."""
+        return key in state.under_way or self._history.is_settled(key)
+
+    def _first_step(self, state: SearchState) -> Step:
+        for duty in DUTIES:
+            step = duty(self, state)
+            if step is WAIT and state.search_is_over and self._finish:
+                return self.run_ahead(state) or WAIT
+            if step is not None:
+                return step
+        return WAIT
+
+    def _start(self, state: SearchState, orders: Iterable[Order]) -> Step | None:
+        """The first of these orders that is still to be run."""
+        for order in orders:
+            if not self.is_taken(state, key_of(order)) and state.allows(order):
+                return Step((order,))
+        return None
+
+    def _start_pair(self, state: SearchState, pair: Sequence[Order]) -> Step | None:
+        """What is missing of a pair, for one slot."""
+        return Step(tuple(pair)) if pair and all(map(state.allows, pair)) else None
+
+    def _taken(self, state: SearchState) -> Callable[[Key], bool]:
+        return lambda key: self.is_taken(state, key)
+
+    # -- the duties ----------------------------------------------------------------------------------------
+
+    def calibrate(self, state: SearchState) -> Step | None:
+        """The seed on its first blocks, so that everything after has something to stand on."""
+        return self._start(state, self._calibrations)
+
+    def await_next_child(self, state: SearchState) -> Step | None:
+        """An exact campaign decides only once the next child is known and nothing else runs."""
+        if not self._exact or state.search_is_over:
+            return None
+        return WAIT if state.is_running(SEARCHING) or not state.ready else None
+
+    def refer(self, state: SearchState) -> Step | None:
+        """The seed on block 0 once more, whenever enough runs were made since the last time."""
+        every = self._settings.reference_every
+        if state.search_is_over or not every:
+            return None
+        due = self._searched() // every
+        repeats = range(FIRST_REFERENCE, FIRST_REFERENCE + due)
+        return self._start(
+            state,
+            [
+                Order(self._history.seed_id, self._rung, 0, repeat, Purpose.REFERENCE)
+                for repeat in repeats[-1:]
+            ],
+        )
+
+    def await_search(self, state: SearchState) -> Step | None:
+        """What follows the search rests on all its rows; nothing follows where that was not asked for."""
+        if not state.search_is_over:
+            return None
+        return WAIT if state.is_running(SEARCHING - RACING) or not self._finish else None
+
+    def publish_champion(self, state: SearchState) -> Step | None:
+        """Pairs after a certification, on the blocks behind its own: what decided was lucky."""
+        if not state.search_is_over and state.is_running(RACING):
+            return None  # one pair at a time: children go on
+        step = self._start_pair(state, self.certification.next_post(self._taken(state)))
+        if step is None and state.search_is_over and state.is_running({Purpose.POST}):
+            return WAIT
+        return step
+
+    def race_leaders(self, state: SearchState) -> Step | None:
+        """The leaders on new blocks, the worse half leaving round after round.
+
+        A challenge that the search left is ended first.
+        """
+        if not state.search_is_over or self.certification.race is not None:
+            return None
+        screens = self._history.rows(self._rung, purposes={Purpose.SCREEN})
+        if screens and (begun := self.leaders.begin(self._searched(), screens[-1].id)):
+            return Step(decisions=(begun,))
+        order = self.leaders.next_order(self._taken(state))
+        return self._start(state, [order]) if order is not None else None
+
+    def certify(self, state: SearchState) -> Step | None:
+        """The next pair of the challenge under way, or of one that begins now."""
+        certification, over = self.certification, state.search_is_over
+        racing = state.is_running({Purpose.RACE})
+        if not over and state.is_running(RACING):
+            return None  # one pair at a time: children go on
+        if over and racing and certification.race is None:
+            return WAIT  # the leaders still run: who challenges is not known yet
+        at_end = over and self._search
+        if begun := certification.begin(at_end, self.leaders.winner() if at_end else None):
+            return Step(decisions=(begun,))
+        if not self._is_dropped() and (
+            step := self._start_pair(state, certification.next_pair(self._taken(state)))
+        ):
+            return step
+        if racing:
+            return WAIT
+        ended = certification.settle(idle=True)
+        return Step(decisions=(ended,)) if ended is not None else None
+
+    def remeasure(self, state: SearchState) -> Step | None:
+        """A front member thin in blocks, while re-measuring is behind its share of the runs."""
+        if state.search_is_over:
+            return None
+        screens = self._history.count(self._rung, Purpose.SCREEN)
+        remeasures = self._history.count(self._rung, Purpose.REMEASURE)
+        if remeasures + 1 > self._settings.remeasure_share * (screens + remeasures + 1):
+            return None
+        thin = []  # ties go to the better score
+        for place, variant_id in enumerate(self._history.front(self._rung)):
+            blocks = set(self._history.blocks(variant_id, self._rung))
+            block = next(b for b in range(len(blocks) + 1) if b not in blocks)
+            order = Order(variant_id, self._rung, block, 0, Purpose.REMEASURE)
+            if len(blocks) < self._settings.most_blocks:
+                thin.append((len(blocks), place, order))
+        return self._start(state, [order for *_, order in sorted(thin, key=lambda one: one[:2])])
+
+    def screen(self, state: SearchState) -> Step | None:
+        """A new child on block 0, the one that waited longest: the last duty of a search."""
+        if state.search_is_over:
+            return None
+        orders = [Order(one, self._rung, 0, 0, Purpose.SCREEN) for one in state.ready]
+        return self._start(state, orders) or WAIT
+
+    def compare_final(self, state: SearchState) -> Step | None:
+        """Champion (or leader) and seed side by side, in turn A B B A, on blocks that chose nobody."""
+        if begun := self._begin_final():
+            return Step(decisions=(begun,))
+        if self._final is None:
+            return None
+        orders, seed_id, subject = [], self._history.seed_id, self._final.variant_id
+        for place in range(self._settings.final_blocks):
+            pair = (seed_id, subject) if place % 2 == 0 else (subject, seed_id)
+            block = self._final.detail["first_block"] + place
+            orders += [Order(one, self._rung, block, 0, Purpose.FINAL) for one in pair]
+        waits = WAIT if state.is_running({Purpose.FINAL}) else None
+        return self._start(state, orders) or waits
+
+    def climb(self, state: SearchState) -> Step | None:
+        """The picks and the seed at the next rungs, after what is due to be decided there."""
+        if decisions := self.graduation.decide():
+            return Step(decisions=tuple(decisions))
+        order = self.graduation.next_order(self._taken(state))
+        return self._start(state, [order]) if order is not None else None
+
+    def run_ahead(self, state: SearchState) -> Step | None:
+        """What the ladder needs anyway, for slots that are free while it is not known who goes up."""
+        order = self.graduation.ahead(self._taken(state))
+        return self._start(state, [order]) if order is not None else None
+
+    # -- what the duties know ------------------------------------------------------------------------------
+
+    def _default_calibrations(self) -> list[Order]:
+        """The seed once on each of its blocks, then again on the first: noise across and within."""
+        keys = [(block, 0) for block in range(self._settings.seed_blocks)]
+        keys += [(0, 1 + again) for again in range(self._settings.seed_repeats)]
+        seed_id = self._history.seed_id
+        return [Order(seed_id, self._rung, *key, Purpose.CALIBRATE) for key in keys]
+
+    def _searched(self) -> int:
+        return sum(self._history.count(self._rung, one) for one in SEARCHED)
+
+    def _is_dropped(self) -> bool:
+        """Whether the challenger was vetoed meanwhile."""
+        race = self.certification.race
+        return race is not None and self._history.is_vetoed(race.challenger)
+
+    def _begin_final(self) -> Decision | None:
+        """Whom the final comparison is about: the champion, else the leader.
+
+        A search that went on since the last one asks for another.
+        """
+        history, seed_id = self._history, self._history.seed_id
+        if not self._settings.final_blocks or not self._final_is_outdated():
+            return None
+        proven = [one for one in self.certification.certified if not history.is_vetoed(one)]
+        leader = next((one for one in history.front(self._rung) if one != seed_id), None)
+        subject = proven[-1] if proven else self.leaders.winner() or leader
+        if subject is None:
+            return None
+        used = [block for one in (subject, seed_id) for block in history.blocks(one, self._rung)]
+        return Decision(
+            FINAL, subject, {"first_block": max(used) + 1, "seen": self._history.last_id()}
+        )
+
+    def _final_is_outdated(self) -> bool:
+        if self._final is None:
+            return True
+        screens = self._history.rows(self._rung, purposes={Purpose.SCREEN})
+        return bool(screens) and screens[-1].id > self._final.detail["seen"]
+
+
+DUTIES: tuple[Duty, ...] = (  # the order is the policy
+    Scheduler.calibrate,
+    Scheduler.await_next_child,
+    Scheduler.refer,
+    Scheduler.await_search,
+    Scheduler.publish_champion,
+    Scheduler.race_leaders,
+    Scheduler.certify,
+    Scheduler.remeasure,
+    Scheduler.screen,
+    Scheduler.compare_final,
+    Scheduler.climb,
+)
+
+
+def seed_runs(
+    settings: PolicySettings, seconds: float | None, slots: int, run_seconds: float
+) -> int:
+    """How many runs measure the seed before the search: what the settings want and the seconds can bear.
+
+    `seconds`: the campaign's budget, None for no limit; `run_seconds`: of one run, 0 where it is not known.
+    """
+    wanted = settings.seed_blocks + settings.seed_repeats
+    if seconds is None or not run_seconds:
+        return wanted
+    able = int(SEED_SHARE * seconds * slots / run_seconds)
+    return min(wanted, max(able, MIN_SEED_RUNS))
+
+
+def run_seconds(rung: Rung) -> float:
+    """What a run takes from start to the end of its training; 0 where the clock counts tokens."""
+    return 0.0 if rung.clock is Clock.TOKENS else rung.startup_seconds + rung.budget

@@ -1,0 +1,178 @@
+"""What is believed of every variant at a rung, grown row by row, and the front of it.
+
+In the objectives a child's belief is its posterior, centred on its parent (`posteriors`), where runs are noisy;
+in everything else the mean of its blocks (`levels`). All of it depends on the rows in their order alone, never
+on when it was asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from population.archive import Constraint, Direction, Objective, pareto_front
+from population.block_means import Levels
+from population.posteriors import NO_FAMILY, Family, Posteriors
+from population.records import Measured
+from population.statistics import DISQUALIFYING
+from population.variant import Estimate, Status
+
+FIRST_FIT = 8  # children, before the prior is fitted for the first time
+GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
+
+Source = Levels | Posteriors
+
+
+class Found(Mapping[str, Estimate]):
+    """One variant's estimates by metric, made as they are asked for."""
+
+    def __init__(self, beliefs: Mapping[str, Source], variant_id: str) -> None:
+        self._beliefs, self._variant_id = beliefs, variant_id
+
+    def __getitem__(self, metric: str) -> Estimate:
+        belief = self._beliefs.get(metric)
+        found = belief.estimate(self._variant_id) if belief else None
+        if found is None:
+            raise KeyError(metric)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._beliefs if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def all(self) -> dict[str, Estimate]:
+        """Every estimate, each made once."""
+        made = ((name, belief.estimate(self._variant_id)) for name, belief in self._beliefs.items())
+        return {name: one for name, one in made if one is not None}
+
+
+class RungBeliefs:
+    """All metrics of a rung up to some row, and the front of it. Not thread-safe."""
+
+    def __init__(
+        self,
+        seed_id: str,
+        objectives: Sequence[Objective],
+        constraints: Sequence[Constraint],
+        vetoed: Collection[str] = (),
+        family: Family = NO_FAMILY,
+    ) -> None:
+        self._seed_id, self._objectives, self._constraints = seed_id, objectives, constraints
+        self._vetoed = vetoed  # a member of no front
+        self._family = family
+        self._turns = {one.name: _turn(one) for one in objectives}
+        self._levels: dict[str, Levels] = {}
+        self._beliefs: dict[str, Source] = {}  # posteriors of the objectives, levels of the rest
+        self._children: dict[str, None] = {}  # with a row, whatever its status, in order
+        self._next_fit = FIRST_FIT
+        self._found: dict[str, Found] = {}  # in order of first measurement
+        self._disqualified: set[str] = set()
+        self._front: list[str] = []
+        self._fresh: set[str] | None = None  # measured since the front; None: everything moved
+        self._changes = 0
+        self.taken = 0  # rows looked at so far
+        self.last_id = 0
+
+    def add(self, row: Measured) -> None:
+        """Take in one row: an `ok` one says something, one that disqualifies takes all back.
+
+        ValueError for a number that is not finite.
+        """
+        order = row.measurement.order
+        if order.variant_id != self._seed_id:
+            self._children.setdefault(order.variant_id)
+            if row.measurement.status in DISQUALIFYING:
+                self._disqualify(order.variant_id)
+        if row.measurement.status is Status.OK and order.variant_id not in self._disqualified:
+            self._take(row)
+        if len(self._children) >= self._next_fit:
+            self._next_fit = math.ceil(GROWTH * len(self._children))
+            self._learn()
+
+    def _take(self, row: Measured) -> None:
+        order = row.measurement.order
+        moved = order.variant_id in self._found or order.variant_id == self._seed_id
+        for metric, value in row.measurement.metrics.items():
+            if not math.isfinite(value):
+                raise ValueError(f"measurement {row.id} has {metric} = {value}")
+            self._of(metric).add(order.variant_id, order.block, value)
+            belief = self._beliefs[metric]
+            if isinstance(belief, Posteriors):
+                moved |= belief.forget(order.variant_id)
+        self._found.setdefault(order.variant_id, Found(self._beliefs, order.variant_id))
+        if moved:
+            self._fresh = None  # a member may have become worse, so that others come back
+        elif self._fresh is not None:
+            self._fresh.add(order.variant_id)
+
+    def _of(self, metric: str) -> Levels:
+        """The levels of a metric, and what is believed in it, from its first number on."""
+        if metric not in self._levels:
+            levels = self._levels[metric] = Levels(self._seed_id)
+            turn = self._turns.get(metric)
+            self._beliefs[metric] = Posteriors(levels, turn, self._family) if turn else levels
+        return self._levels[metric]
+
+    def _learn(self) -> None:
+        failed = [
+            one
+            for one in self._children
+            if one not in self._found and one not in self._disqualified
+        ]
+        for belief in self._beliefs.values():
+            if isinstance(belief, Posteriors):
+                belief.learn(self._found, failed)
+
+    def _disqualify(self, variant_id: str) -> None:
+        self._disqualified.add(variant_id)
+        if self._found.pop(variant_id, None) is not None:
+            for metric, levels in self._levels.items():
+                levels.drop(variant_id)
+                belief = self._beliefs[metric]
+                if isinstance(belief, Posteriors):
+                    belief.forget(variant_id)
+            self._fresh = None
+
+    def __contains__(self, variant_id: str) -> bool:
+        return variant_id in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._found)
+
+    def found(self, variant_id: str) -> Found:
+        """What is believed of one variant; KeyError without an `ok` run."""
+        return self._found[variant_id]
+
+    def measured(self, variant_id: str) -> Found:
+        """What one variant's runs average to, nothing shrunk."""
+        return Found(self._levels, variant_id)
+
+    def noise_sd(self, metric: str) -> float | None:
+        """The sd of one run of a variant from block to block; None while it is not known."""
+        return self._levels[metric].pooled_noise() if metric in self._levels else None
+
+    def front(self) -> list[str]:
+        """The front, best first objective first; empty before the seed has a score."""
+        if self._seed_id not in self._found:
+            return []
+        names = {one.name for one in self._objectives} | {one.name for one in self._constraints}
+        changes = sum(self._beliefs[name].settle() for name in names if name in self._beliefs)
+        if self._fresh is None or changes != self._changes:
+            among = list(self._found)
+        else:  # a newcomer meets the front alone: who was dominated before still is
+            among = [*self._front, *self._fresh]
+        if self._fresh is None or self._fresh or changes != self._changes:
+            chosen = {one: self._found[one] for one in among if one not in self._vetoed}
+            seed = self._found[self._seed_id]
+            self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
+        self._fresh, self._changes = set(), changes
+        return list(self._front)
+
+
+def _turn(objective: Objective) -> float:
+    return 1.0 if objective.direction is Direction.MINIMISE else -1.0

@@ -1,0 +1,256 @@
+"""What a running campaign knows, in memory: every measurement in short, and who descends from whom.
+
+It is filled from the store when a campaign opens and grows by one row a measurement, so that a decision
+costs no query; the store stays the only truth.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from population.archive import Constraint, Objective, admissible, standings, violation
+from population.beliefs import RungBeliefs
+from population.posteriors import NO_FAMILY, Family
+from population.records import FrontMember, Measured
+from population.selection import Candidate
+from population.variant import AGAIN, Estimate, Order, Purpose, Status
+
+Beliefs = dict[str, dict[str, Estimate]]
+MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The key of a measurement without its purpose."""
+
+    variant_id: str
+    rung: str
+    block: int
+    repeat: int
+
+
+def key_of(order: Order) -> Key:
+    """What this order is to show: the same for a run made again because one was voided."""
+    return Key(order.variant_id, order.rung, order.block, order.repeat % AGAIN)
+
+
+class Tally:
+    """Measurements in short, by rung, in the order they were recorded. Thread-safe."""
+
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        seed_id: str,
+        constraints: Sequence[Constraint] = (),
+        family: Family = NO_FAMILY,
+    ) -> None:
+        self._family = family
+        self.objectives = tuple(objectives)
+        self.constraints = tuple(constraints)
+        self.seed_id = seed_id
+        self._vetoed: set[str] = set()
+        self._lock = threading.RLock()
+        self._last_id = 0
+        self._rows: dict[str, list[Measured]] = defaultdict(list)
+        self._keys: dict[Key, Status] = {}
+        self._lost: Counter[Key] = Counter()
+        self._voided: Counter[Key] = Counter()
+        self._purposes: Counter[tuple[str, Purpose]] = Counter()
+        self._of_variant: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+        # grown row by row: one for what is known now, one for what an exact campaign may see
+        self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
+
+    def add(self, row: Measured) -> None:
+        """Take in one recorded measurement; a lost one only counts as an attempt."""
+        order = row.measurement.order
+        with self._lock:
+            if row.measurement.status is Status.LOST:
+                self._lost[key_of(order)] += 1
+                return
+            self._last_id = max(self._last_id, row.id)
+            rows = self._rows[order.rung]
+            if rows and rows[-1].id > row.id:  # two slots ended at once
+                self._beliefs.clear()
+            insort(rows, row, key=lambda one: one.id)
+            insort(self._of_variant[order.rung, order.variant_id], row, key=lambda one: one.id)
+            self._keys[key_of(order)] = row.measurement.status
+            self._purposes[order.rung, order.purpose] += 1
+
+    def void(self, order: Order) -> None:
+        """A run of this order was recorded and does not count."""
+        with self._lock:
+            self._voided[key_of(order)] += 1
+
+    def voided(self, order: Order) -> int:
+        """How many runs of this order do not count."""
+        with self._lock:
+            return self._voided[key_of(order)]
+
+    def veto(self, variant_ids: Collection[str]) -> None:
+        """Who is neither parent nor front member from now on, whatever was measured."""
+        with self._lock:
+            self._vetoed = set(variant_ids)
+            self._beliefs.clear()
+
+    def is_vetoed(self, variant_id: str | None) -> bool:
+        """Whether a person turned this variant away."""
+        with self._lock:
+            return variant_id in self._vetoed
+
+    def rungs(self) -> list[str]:
+        """The rungs that something was measured at."""
+        with self._lock:
+            return list(self._rows)
+
+    def last_id(self) -> int:
+        """The id of the newest row, 0 when there is none."""
+        with self._lock:
+            return self._last_id
+
+    def measured(self, key: Key) -> bool:
+        """Whether this run is recorded."""
+        with self._lock:
+            return key in self._keys
+
+    def attempts(self, key: Key) -> int:
+        """How often this run was lost."""
+        with self._lock:
+            return self._lost[key]
+
+    def is_given_up(self, key: Key) -> bool:
+        """Whether this run was lost so often that it is not tried again."""
+        return self.attempts(key) >= MAX_ATTEMPTS
+
+    def is_settled(self, key: Key) -> bool:
+        """Whether this run is recorded or given up."""
+        return self.measured(key) or self.is_given_up(key)
+
+    def count(self, rung: str, purpose: Purpose) -> int:
+        """Runs recorded at a rung for a purpose."""
+        with self._lock:
+            return self._purposes[rung, purpose]
+
+    def rows(
+        self,
+        rung: str,
+        upto: int | None = None,
+        purposes: Collection[Purpose] | None = None,
+        variant_id: str | None = None,
+    ) -> list[Measured]:
+        """Rows of a rung in order, none with an id above `upto`."""
+        with self._lock:
+            known = self._rows[rung] if variant_id is None else self._of_variant[rung, variant_id]
+            return [
+                row
+                for row in known
+                if (upto is None or row.id <= upto)
+                and (purposes is None or row.measurement.order.purpose in purposes)
+            ]
+
+    def blocks(
+        self, variant_id: str, rung: str, purposes: Collection[Purpose] | None = None
+    ) -> list[int]:
+        """The blocks a variant has a row on, ascending."""
+        rows = self.rows(rung, purposes=purposes, variant_id=variant_id)
+        return sorted({row.measurement.order.block for row in rows})
+
+    def beliefs(self, rung: str, upto: int | None = None) -> Beliefs:
+        """Estimates by variant and metric, from every run at a rung whatever it was made for."""
+        with self._lock:
+            known = self._known(rung, upto)
+            return {variant_id: known.found(variant_id).all() for variant_id in known}
+
+    def means(self, rung: str, upto: int | None = None) -> Beliefs:
+        """The same without shrinking anything: what the runs average to, for reporting."""
+        with self._lock:
+            known = self._known(rung, upto)
+            return {variant_id: known.measured(variant_id).all() for variant_id in known}
+
+    def believed(
+        self,
+        variant_id: str,
+        rung: str,
+        upto: int | None = None,
+    ) -> dict[str, Estimate]:
+        """Estimates of one variant by metric; empty without an `ok` run."""
+        with self._lock:
+            known = self._known(rung, upto)
+            return known.found(variant_id).all() if variant_id in known else {}
+
+    def noise_sd(self, rung: str, metric: str, upto: int | None = None) -> float | None:
+        """The sd of one run of a variant from block to block; None while it is not known."""
+        with self._lock:
+            return self._known(rung, upto).noise_sd(metric)
+
+    def front(self, rung: str, upto: int | None = None) -> list[str]:
+        """The Pareto front at a rung, best first objective first; empty before the seed has a score."""
+        with self._lock:
+            return self._known(rung, upto).front()
+
+    def _known(self, rung: str, upto: int | None) -> RungBeliefs:
+        """The beliefs of a rung, brought up to `upto`."""
+        wanted = (rung, upto is None)
+        known = self._beliefs.get(wanted)
+        if known is None or (upto is not None and known.last_id > upto):
+            known = RungBeliefs(
+                self.seed_id, self.objectives, self.constraints, self._vetoed, self._family
+            )
+            self._beliefs[wanted] = known
+        rows = self._rows[rung]
+        while known.taken < len(rows) and (upto is None or rows[known.taken].id <= upto):
+            row = rows[known.taken]
+            known.taken, known.last_id = known.taken + 1, row.id
+            known.add(row)
+        return known
+
+    def members(self, rung: str, certified: Collection[str] = ()) -> list[FrontMember]:
+        """The front with each member's standing and its estimate of the first objective."""
+        with self._lock:
+            known, first = self._known(rung, None), self.objectives[0].name
+            front = known.front()
+            blocks = {one: len(self.blocks(one, rung)) for one in front}
+            standing = standings(front, blocks, certified)
+            return [
+                FrontMember(one, standing[one], known.found(one)[first], known.measured(one)[first])
+                for one in front
+            ]
+
+    def candidates(
+        self, rung: str, upto: int | None = None, newest: int | None = None
+    ) -> list[Candidate]:
+        """The front and the `newest` last measured (None: all) of those that may be parents.
+
+        In the order of first measurement.
+        """
+        with self._lock:
+            known = self._known(rung, upto)
+            front = set(known.front())
+            if self.seed_id not in known:
+                return []
+            seed, chosen, left = known.found(self.seed_id), list[Candidate](), newest
+            waiting = set(front)
+            for variant_id in reversed(known):
+                if left == 0 and not waiting:
+                    break
+                if left == 0 and variant_id not in waiting:
+                    continue
+                waiting.discard(variant_id)
+                if variant_id in self._vetoed:
+                    continue
+                found = known.found(variant_id)
+                if not admissible(found, self.objectives, seed):
+                    continue
+                left = left if not left else left - 1
+                chosen.append(
+                    Candidate(
+                        variant_id=variant_id,
+                        values=tuple(one.to_minimise(found) for one in self.objectives),
+                        on_front=variant_id in front,
+                        violation=violation(found, self.constraints, seed),
+                    )
+                )
+            return chosen[::-1]
