@@ -19,6 +19,7 @@ from evo.proposals.proposer import Proposer
 from evo.runtime.budget import Budget, Spent
 from evo.runtime.campaign import Campaign
 from evo.runtime.components import LoopSettings, Parts, Proposes
+from evo.runtime.decisions import decided_before
 from evo.runtime.monitor import Board
 from evo.runtime.neighbours import Neighbours
 from evo.runtime.note_taker import NoteTaker, NotingProposer
@@ -26,7 +27,7 @@ from evo.runtime.notifier import Notifier
 from evo.runtime.orphans import end_leftovers, end_strays
 from evo.runtime.recorder import Recorder
 from evo.runtime.retention import DiskBudget, KeptWeights
-from evo.search.certification import Certification, decided_before
+from evo.search.certification import Certification
 from evo.search.early_stopping import CURVES_KNOWN, EarlyStopping
 from evo.search.first_noise import FirstNoise
 from evo.search.ladder import Graduation

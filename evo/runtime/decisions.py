@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from evo.runtime.components import Shared
 from evo.runtime.user_decisions import told
-from evo.search.certification import in_a_line
+from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
+from population.reading import decisions
+from population.statistics.stopping import WOULD_STOP
 from population.store import Store
 from population.variant import Decision
 
@@ -32,3 +34,11 @@ class Decisions:
         lines = [line for one in decisions if (line := in_a_line(one, self._seed_id))]
         for line in [*lines, *told(decisions)]:
             self._shared.say("decision", line)
+
+
+def decided_before(store: Store) -> list[Decision]:
+    """The decisions of earlier processes, to go on from."""
+    return [
+        Decision(one.kind, one.variant_id or "", dict(one.detail))
+        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP))
+    ]

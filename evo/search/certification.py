@@ -16,12 +16,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.search.standing import FLOOR_SHARE, proven_members, unseen_value
-from population.reading import decisions
 from population.run_history import Key, Tally, key_of
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide
-from population.statistics.stopping import WOULD_STOP
-from population.store import Store
 from population.variant import Decision, Order, Purpose, Status
 
 Taken = Callable[[Key], bool]
@@ -264,14 +261,6 @@ class Certification:
             if row.measurement.order.block == block and row.measurement.status is Status.OK:
                 return self._turn * unseen_value(self._metric, row.measurement)
         return None
-
-
-def decided_before(store: Store) -> list[Decision]:
-    """The decisions of earlier processes, to go on from."""
-    return [
-        Decision(one.kind, one.variant_id or "", dict(one.detail))
-        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP))
-    ]
 
 
 def in_a_line(decision: Decision, seed_id: str) -> str:

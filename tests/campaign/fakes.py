@@ -18,9 +18,10 @@ from evo.proposals.proposer import Proposer
 from evo.runtime.budget import Budget, BudgetSettings, Spent
 from evo.runtime.campaign import Campaign
 from evo.runtime.components import LoopSettings, Parts
+from evo.runtime.decisions import decided_before
 from evo.runtime.monitor import Board
 from evo.runtime.recorder import Recorder
-from evo.search.certification import Certification, CertificationSettings, decided_before
+from evo.search.certification import Certification, CertificationSettings
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings, Promotion
 from evo.search.scheduler import PolicySettings, Scheduler
