@@ -29,11 +29,11 @@ from population.reading import measurements, seed, source_of
 from population.statistics.intervals import Interval, share_at_most, share_interval
 from population.statistics.power import ends, simulate
 from population.variant import (
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -78,7 +78,7 @@ def measure(
 
         def only(seed_id, rungs):
             return [
-                Order(one, rungs[0], block, repeat, Purpose.CALIBRATE)
+                RunRequest(one, rungs[0], block, repeat, Purpose.CALIBRATE)
                 for block in range(blocks)
                 for one, repeat in [(seed_id, r) for r in range(repeats)] + [(worse, 0)]
             ]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.portfolio import SURE, Arm, PortfolioSettings, Pull, posteriors
+from operators.portfolio import SURE, Arm, PortfolioSettings, Reward, posteriors
 from population.statistics.effects import expected_gain, weak_prior
 
 HALF = 150  # proposals
@@ -29,7 +29,7 @@ ARMS = [*(Arm(name, model) for name in ASKING for model in MODELS), *map(Arm, CL
 LLM_DOLLARS = 0.2  # runs' worth a call
 WAITING = 3  # proposals under way
 
-Chooser = Callable[[Sequence[Pull], np.ndarray, np.random.Generator], int]
+Chooser = Callable[[Sequence[Reward], np.ndarray, np.random.Generator], int]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ WORLDS = (
 
 
 def ours(half_life: float = 40, explore: float = 0.15, sure: float = SURE) -> Chooser:
-    def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
+    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
         if rng.random() < explore:
             return int(rng.integers(len(ARMS)))
         shape, runs = posteriors(ARMS, priors, pulls, half_life)
@@ -72,12 +72,12 @@ def ours(half_life: float = 40, explore: float = 0.15, sure: float = SURE) -> Ch
     return choose
 
 
-def fixed(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
+def fixed(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
     return int(rng.choice(len(ARMS), p=priors / priors.sum()))
 
 
 def sums(
-    pulls: Sequence[Pull], half_life: float
+    pulls: Sequence[Reward], half_life: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Discounted pulls, gains and costs by arm, and the largest gain."""
     place = {arm: at for at, arm in enumerate(ARMS)}
@@ -95,7 +95,7 @@ def sums(
 def beta(half_life: float = 40) -> Chooser:
     """Thompson on gain / largest gain as a fractional success (Agrawal and Goyal 2012), over mean cost."""
 
-    def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
+    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
         n, gains, costs, top = sums(pulls, half_life)
         won = gains / top
         draw = rng.beta(1 + won, 1 + np.maximum(n - won, 0))
@@ -107,7 +107,7 @@ def beta(half_life: float = 40) -> Chooser:
 def ucb(half_life: float = 40) -> Chooser:
     """Discounted UCB (Garivier and Moulines 2011) on gain / largest gain, over mean cost."""
 
-    def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
+    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
         n, gains, costs, top = sums(pulls, half_life)
         seen = np.maximum(n, 1e-3)
         bound = gains / top / seen + 0.5 * np.sqrt(np.log(max(n.sum(), 2.0)) / seen)
@@ -119,7 +119,7 @@ def ucb(half_life: float = 40) -> Chooser:
 def greedy(half_life: float = 40) -> Chooser:
     """The best so far per cost, with 10 % at random."""
 
-    def choose(pulls: Sequence[Pull], priors: np.ndarray, rng: np.random.Generator) -> int:
+    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
         if rng.random() < 0.1:
             return int(rng.integers(len(ARMS)))
         _, gains, costs, top = sums(pulls, half_life)
@@ -136,14 +136,14 @@ class Result:
 
 
 def campaign(world: World, choose: Chooser, rng: np.random.Generator) -> Result:
-    priors, pulls = np.ones(len(ARMS)), list[Pull]()
+    priors, pulls = np.ones(len(ARMS)), list[Reward]()
     priors[:4] = 0.5
     hits, total = np.zeros(2 * HALF), 0.0
     for number in range(2 * HALF):
         half = number // HALF
         p = world.chances[half]
         shown = [
-            Pull(one.arm, math.nan, one.cost) if at >= len(pulls) - WAITING else one
+            Reward(one.arm, math.nan, one.cost) if at >= len(pulls) - WAITING else one
             for at, one in enumerate(pulls)
         ]
         at = choose(shown, priors, rng)
@@ -155,7 +155,7 @@ def campaign(world: World, choose: Chooser, rng: np.random.Generator) -> Result:
         variance = 2.0 if seen <= 1 else 1.0
         seen = true + (seen - true) * math.sqrt(variance / 2)
         gain = float(expected_gain(seen, variance, weak_prior(1.0)))
-        pulls.append(Pull(ARMS[at], gain, cost))
+        pulls.append(Reward(ARMS[at], gain, cost))
         hits[number] = p[at] == p.max()
         total += max(true, 0.0)
     return Result(total, hits[HALF // 2 : HALF].mean(), hits[-HALF // 2 :].mean())

@@ -11,7 +11,7 @@ from operators.briefing import fill, metrics_in_words, setting_in_words
 from operators.briefing_context import context
 from operators.llm.answer import one_line
 from operators.nearby import nearby
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.compare import unified_diff
 from population.variant import MAX_TEXT_CHARS, Cost
 
@@ -49,7 +49,7 @@ class Agent:
     """Gives the agent the parent, the brief and the history; takes train.py back."""
 
     name = "agent"
-    kin = Kin.ONE
+    kin = ParentRule.ONE
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

@@ -10,7 +10,7 @@ import math
 from operators.briefing_context import Context, context, tried_line
 from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.nearby import nearby
-from operators.operator import ParentView, ProposalFailed, Request, Scene
+from operators.operator import ParentView, ProposalContext, ProposalFailed, Request
 from operators.quoting import MAX_IDEA_CHARS as MAX_IDEA_CHARS
 from operators.quoting import fill as fill
 from operators.quoting import quoted as quoted
@@ -106,7 +106,7 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     return _briefed(scene, user, told, source + diff + edits + partners)
 
 
-def _partner(ancestor: ParentView, view: ParentView, scene: Scene) -> str:
+def _partner(ancestor: ParentView, view: ParentView, scene: ProposalContext) -> str:
     return fill(
         "crossover_other.md",
         role=view.role,
@@ -128,7 +128,7 @@ def again_messages(
 
 
 def _briefed(
-    scene: Scene, user: str, told: Context, shown: str, prompt: str = "system.md"
+    scene: ProposalContext, user: str, told: Context, shown: str, prompt: str = "system.md"
 ) -> tuple[Message, ...]:
     """The conversation, with about how many tokens each part of it has; `shown`: the sources in it."""
     system, sources = _system(scene, prompt), estimate_tokens(shown)
@@ -137,7 +137,7 @@ def _briefed(
     return (system, Message("user", user, {**parts, **told.tokens}))
 
 
-def _system(scene: Scene, prompt: str) -> Message:
+def _system(scene: ProposalContext, prompt: str) -> Message:
     brief = scene.brief.strip() or "Lower the first objective."
     return Message("system", fill(prompt, brief=brief))
 
@@ -163,7 +163,7 @@ def _diff(old: ParentView, new: ParentView) -> str:
     return quoted(f"diff-{new.role}", text) if text else "Nothing."
 
 
-def _edits(view: ParentView, scene: Scene) -> str:
+def _edits(view: ParentView, scene: ProposalContext) -> str:
     """The edits that made a parent of the ancestor, the oldest first, each with its own effect."""
     if not view.edits:
         return "Not known."
@@ -196,7 +196,7 @@ def _estimate(value: Estimate) -> str:
     return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
 
 
-def setting_in_words(scene: Scene) -> str:
+def setting_in_words(scene: ProposalContext) -> str:
     """How it was measured: objectives, rung, noise floor."""
     lines = []
     if scene.objectives:
@@ -220,7 +220,7 @@ def noise_sentence(noise_sd: float | None) -> str:
     )
 
 
-def _log(scene: Scene) -> str:
+def _log(scene: ProposalContext) -> str:
     if not scene.log_tail.strip():
         return ""
     lines = [one_line(line, 200) for line in scene.log_tail[-MAX_LOG_CHARS:].splitlines()]

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from operators.llm.answer import estimate_tokens, one_line
-from operators.operator import ParentView, Scene, Tried
+from operators.operator import ParentView, ProposalContext, Tried
 from operators.quoting import MAX_IDEA_CHARS, MAX_NOTE_CHARS, MAX_PASSAGE_CHARS, quoted
 from population.records import JudgedIdea
 from population.variant import OURSELVES, Status
 
-MOST_TRIED = 20
+MAX_TRIED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class _Part:
     lines: Sequence[str]  # the most important first
 
 
-def context(scene: Scene, settings: Sequence[str] = ()) -> Context:
+def context(scene: ProposalContext, settings: Sequence[str] = ()) -> Context:
     """The parts that have something to tell, the most important lines of each first.
 
     `settings`: what is known of other constants in the parent's code, in lines.
@@ -54,10 +54,10 @@ def context(scene: Scene, settings: Sequence[str] = ()) -> Context:
     return Context("".join(sections), spent)
 
 
-def _parts(scene: Scene, settings: Sequence[str]) -> list[_Part]:
+def _parts(scene: ProposalContext, settings: Sequence[str]) -> list[_Part]:
     objective = scene.objectives[0] if scene.objectives else "the first objective"
     change = f"child minus parent in {objective}"
-    tried = [tried_line(one) for one in reversed(scene.tried[-MOST_TRIED:])]
+    tried = [tried_line(one) for one in reversed(scene.tried[-MAX_TRIED:])]
     return [
         _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
               [idea_line(one) for one in _by_interest(scene.ideas)]),

@@ -10,7 +10,7 @@ from typing import Protocol
 from operators.source.knobs import Value
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """How far a variant has come."""
 
     WAITING = "waiting"  # not measured yet
@@ -19,7 +19,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class KnobSetting:
     """One variant as its constants by name, and what is believed of its first objective.
 
     `value` is turned so that less is better and NaN without a score; `sd` is of that mean, NaN while no
@@ -30,7 +30,7 @@ class Setting:
     variant_id: str
     structure: str  # its knob-free fingerprint
     constants: Mapping[str, Value]
-    state: State
+    state: RunState
     value: float
     sd: float
     n: int
@@ -39,7 +39,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Forebear:
+class Ancestor:
     """One variant of a line of descent along first parents, and what is believed as in Setting."""
 
     variant_id: str
@@ -52,11 +52,11 @@ class Forebear:
 class History(Protocol):
     """Answers about variants by their id. Called from several threads."""
 
-    def settings(self, variant_id: str) -> Sequence[Setting]:
+    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
         """All variants of its structure and of its relatives, oldest first: told whoever made them."""
         ...
 
-    def line(self, variant_id: str) -> Sequence[Forebear]:
+    def line(self, variant_id: str) -> Sequence[Ancestor]:
         """The variant, its first parent, and so on up to the seed."""
         ...
 
@@ -72,11 +72,11 @@ class History(Protocol):
 class NoHistory:
     """For operators that are tried outside a campaign."""
 
-    def settings(self, variant_id: str) -> Sequence[Setting]:
+    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
         """Nothing was measured."""
         return ()
 
-    def line(self, variant_id: str) -> Sequence[Forebear]:
+    def line(self, variant_id: str) -> Sequence[Ancestor]:
         """Nobody came before."""
         return ()
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from operators.briefing import again_messages, messages_about
-from operators.history import Setting, State
+from operators.history import KnobSetting, RunState
 from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
 from operators.nearby import differences
-from operators.operator import Kin, Request
+from operators.operator import ParentRule, Request
 from operators.optimiser import from_place
 from operators.quoting import quoted
 from operators.source.constants import place, with_settings
@@ -26,9 +26,9 @@ from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text,
 from operators.space import Space
 
 BEST_SHARE = 0.25  # of the scored runs: where the optimiser looks for more
-LEAST_BEST = 3  # runs before a mean and a spread say anything
+MIN_BEST = 3  # runs before a mean and a spread say anything
 SHOWN = 6  # of the best runs, and of the last
-MOST_LINES = 200  # of a reply are read
+MAX_LINES = 200  # of a reply are read
 _LINE = re.compile(r"^[\s>*`-]{0,12}([^\W\d]\w{0,99})`?\s*=(?!=)\s*(.{1,200}?)[\s`*;,]*$")
 
 
@@ -38,7 +38,7 @@ class Hybrid(LlmOperator):
     as_text = True
 
     def __init__(self, llm: Ask) -> None:
-        super().__init__("hybrid", Kin.ONE, "parent", hybrid_messages, llm)
+        super().__init__("hybrid", ParentRule.ONE, "parent", hybrid_messages, llm)
 
     def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
         return again_messages(messages, reply, reason, "hybrid_again.md")
@@ -59,7 +59,7 @@ class Hybrid(LlmOperator):
 def read_values(reply: str) -> dict[str, Value]:
     """The values of the lines `NAME = value`. EditError without one, or for a name with two values."""
     values: dict[str, Value] = {}
-    for line in reply.splitlines()[:MOST_LINES]:
+    for line in reply.splitlines()[:MAX_LINES]:
         found = _LINE.match(line)
         if found is None or not found[1].isupper():
             continue
@@ -95,22 +95,22 @@ def hybrid_messages(request: Request) -> tuple[Message, ...]:
 
 def constants_in_words(space: Space) -> list[str]:
     """Each constant in a line: value, range, where the best runs lie, its share of the effects."""
-    scored = sorted(space.own(State.SCORED), key=lambda one: one.value)
-    best = scored[: max(LEAST_BEST, round(BEST_SHARE * len(scored)))]
+    scored = sorted(space.own(RunState.SCORED), key=lambda one: one.value)
+    best = scored[: max(MIN_BEST, round(BEST_SHARE * len(scored)))]
     lines = []
     for knob, share in zip(space.knobs, space.weights(), strict=True):
         guessed = ", a range guessed around its first value" if knob.name in space.guessed else ""
-        belief = _belief(knob, best) if len(best) >= LEAST_BEST else ""
+        belief = _belief(knob, best) if len(best) >= MIN_BEST else ""
         known = f"; {belief}; {share:.0%} of the effects" if belief else ""
         lines.append(f"- {knob.name} = {knob.text}, in {range_text(knob)}{guessed}{known}")
     return lines
 
 
-def _belief(knob: Knob, best: Sequence[Setting]) -> str:
+def _belief(knob: Knob, best: Sequence[KnobSetting]) -> str:
     """Mean and spread of a constant in the best runs, on its own scale; a choice is counted."""
     values = [one.constants[knob.name] for one in best if knob.name in one.constants]
     values = [one for one in values if knob.holds(one)]
-    if len(values) < LEAST_BEST:
+    if len(values) < MIN_BEST:
         return ""
     if knob.kind is KnobKind.CHOICE:
         counts = [(sum(same_value(value, one) for value in values), one) for one in knob.choices]
@@ -127,7 +127,7 @@ def _runs(space: Space) -> str:
     """The best and the last runs of the structure."""
     if not any(one.own for one in space.settings):
         return "None yet."
-    scored = sorted(space.own(State.SCORED), key=lambda one: one.value)
+    scored = sorted(space.own(RunState.SCORED), key=lambda one: one.value)
     last = [one for one in space.settings if one.own and one not in scored[:SHOWN]][-SHOWN:]
     parts = [("best", scored[:SHOWN]), ("last", last)]
     told = [
@@ -139,13 +139,13 @@ def _runs(space: Space) -> str:
     return "\n\n".join(told)
 
 
-def run_line(one: Setting, start: Mapping[str, Value]) -> str:
+def run_line(one: KnobSetting, start: Mapping[str, Value]) -> str:
     """One setting: what is believed of it, and where it differs from `start`."""
     return f"- {_result(one)}: {differences(one.constants, start) or 'as the parent'}"
 
 
-def _result(one: Setting) -> str:
-    if one.state is not State.SCORED:
-        return {State.FAILED: "failed"}.get(one.state, "not measured yet")
+def _result(one: KnobSetting) -> str:
+    if one.state is not RunState.SCORED:
+        return {RunState.FAILED: "failed"}.get(one.state, "not measured yet")
     spread = f"± {one.sd:.2g} (n = {one.n})" if math.isfinite(one.sd) else f"(n = {one.n})"
     return f"{one.value:.6g} {spread}"

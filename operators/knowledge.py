@@ -16,9 +16,9 @@ from pathlib import Path
 
 ENDINGS = (".md", ".txt", ".pdf")
 PASSAGE_CHARS = 1200
-MOST_FILE_CHARS = 2_000_000
-MOST_PAGES = 400
-MOST_TERMS = 40
+MAX_FILE_CHARS = 2_000_000
+MAX_PAGES = 400
+MAX_TERMS = 40
 _WORD = re.compile(r"[^\W_]{3,30}")
 _PLAIN = frozenset(
     {"the", "and", "for", "with", "from", "that", "this", "are", "not", "than", "into"}
@@ -46,7 +46,7 @@ class Knowledge:
     def find(self, query: str, most: int) -> tuple[Passage, ...]:
         """The passages that fit the words of a text best, at most `most`; ties in a fixed order."""
         words = (one.lower() for one in _WORD.findall(query))
-        terms = list(dict.fromkeys(one for one in words if one not in _PLAIN))[:MOST_TERMS]
+        terms = list(dict.fromkeys(one for one in words if one not in _PLAIN))[:MAX_TERMS]
         if not terms:
             return ()
         sql = """SELECT source, text FROM passages WHERE passages MATCH ?
@@ -103,7 +103,7 @@ def _text_of(path: Path) -> str:
     try:
         if path.suffix.lower() == ".pdf":
             return _pdf_text(path)
-        return path.read_text(encoding="utf-8")[:MOST_FILE_CHARS]
+        return path.read_text(encoding="utf-8")[:MAX_FILE_CHARS]
     except UnicodeDecodeError as error:
         raise Unreadable(f"not UTF-8 text (byte {error.start})") from None
     except OSError as error:
@@ -117,10 +117,10 @@ def _pdf_text(path: Path) -> str:
         raise Unreadable("reading pdf files needs the package pypdf") from None
     try:
         pages = PdfReader(path).pages
-        texts = [pages[at].extract_text() for at in range(min(len(pages), MOST_PAGES))]
+        texts = [pages[at].extract_text() for at in range(min(len(pages), MAX_PAGES))]
     except Exception as error:  # noqa: BLE001 - border: a damaged file breaks its reader in many ways
         raise Unreadable(f"not a readable pdf ({type(error).__name__})") from None
-    text = "\n\n".join(texts)[:MOST_FILE_CHARS]
+    text = "\n\n".join(texts)[:MAX_FILE_CHARS]
     if not text.strip():
         raise Unreadable("it holds no text (pictures of pages?)")
     return text

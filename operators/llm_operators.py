@@ -17,7 +17,7 @@ from operators.briefing import (
     rewrite_messages,
 )
 from operators.llm.answer import Message, Reply, one_line
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.edits import EditError, apply_reply
 from population.variant import MAX_TEXT_CHARS, Cost
 
@@ -59,7 +59,7 @@ class LlmOperator:
     def __init__(
         self,
         name: str,
-        kin: Kin,
+        kin: ParentRule,
         edited: str,
         brief: Callable[[Request], tuple[Message, ...]],
         llm: Ask,
@@ -120,21 +120,21 @@ class LlmMutate(LlmOperator):
     """One focused change to one parent."""
 
     def __init__(self, llm: Ask) -> None:
-        super().__init__("llm_mutate", Kin.ONE, "parent", mutate_messages, llm)
+        super().__init__("llm_mutate", ParentRule.ONE, "parent", mutate_messages, llm)
 
 
 class LlmRewrite(LlmOperator):
     """A bold change: another design of some part of one parent."""
 
     def __init__(self, llm: Ask) -> None:
-        super().__init__("llm_rewrite", Kin.ONE, "parent", rewrite_messages, llm)
+        super().__init__("llm_rewrite", ParentRule.ONE, "parent", rewrite_messages, llm)
 
 
 class LlmCrossover(LlmOperator):
     """What is good in the second parent, and in a third one if there is one, carried into the first."""
 
     def __init__(self, llm: Ask) -> None:
-        super().__init__("llm_crossover", Kin.SEVERAL, "first", crossover_messages, llm)
+        super().__init__("llm_crossover", ParentRule.SEVERAL, "first", crossover_messages, llm)
 
 
 def read_idea(reply: str) -> str:

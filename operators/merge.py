@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.compare import Steps
 from operators.source.merge import MAX_MERGE_STEPS, Merged, Taken, merge_sources
 from operators.source.parse import SourceError, parse
 from population.fingerprint import fingerprint
 
 DRAWS = 8  # sides drawn anew when a merge equals a parent or does not parse
-_MOST_NAMES = 6  # a side's knobs or blocks named in the idea
+_MAX_NAMES = 6  # a side's knobs or blocks named in the idea
 
 
 class Merge:
     """Joins what two lineages changed since their common ancestor."""
 
     name = "merge"
-    kin = Kin.PAIR
+    kin = ParentRule.PAIR
 
     def propose(self, request: Request) -> Draft:
         """A source that parses and differs from both parents, else ProposalFailed."""
@@ -64,7 +64,7 @@ def _names(taken: list[Taken]) -> str:
     for what in ("knob", "block"):
         names = [one.name for one in taken if one.what == what]
         if names:
-            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+            more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
             noun = what if len(names) == 1 else what + "s"
-            groups.append(f"{noun} {', '.join(names[:_MOST_NAMES])}{more}")
+            groups.append(f"{noun} {', '.join(names[:_MAX_NAMES])}{more}")
     return " and ".join(groups)

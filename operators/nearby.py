@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from operators.briefing_context import effect_in_words
-from operators.history import Setting, State
+from operators.history import KnobSetting, RunState
 from operators.llm.answer import one_line
 from operators.operator import Request
 from operators.quoting import MAX_IDEA_CHARS
@@ -14,7 +14,7 @@ from operators.source.constants import constants, distance, tunable
 from operators.source.knobs import Knob, KnobError, Value, same_value
 from operators.source.parse import SourceError
 
-MOST_SETTINGS = 8
+MAX_SETTINGS = 8
 
 
 def nearby(request: Request) -> list[str]:
@@ -33,10 +33,10 @@ def nearby(request: Request) -> list[str]:
     known = [
         one
         for one in settings
-        if one.state is not State.WAITING and differences(one.constants, start)
+        if one.state is not RunState.WAITING and differences(one.constants, start)
     ]
     known.sort(key=lambda one: _apart(knobs, one.constants, start))
-    return [_line(one, here, start) for one in known[:MOST_SETTINGS]]
+    return [_line(one, here, start) for one in known[:MAX_SETTINGS]]
 
 
 def differences(values: Mapping[str, Value], start: Mapping[str, Value]) -> str:
@@ -56,11 +56,11 @@ def _apart(knobs: Sequence[Knob], values: Mapping[str, Value], start: Mapping[st
     return 1.0 if differences(values, fixed) else distance(knobs, values, start)
 
 
-def _line(one: Setting, here: Setting | None, start: Mapping[str, Value]) -> str:
+def _line(one: KnobSetting, here: KnobSetting | None, start: Mapping[str, Value]) -> str:
     told = "failed"
-    if one.state is State.SCORED:
+    if one.state is RunState.SCORED:
         told = "no comparison"
-        if here is not None and here.state is State.SCORED:
+        if here is not None and here.state is RunState.SCORED:
             se = math.hypot(one.sd, here.sd)
             told = effect_in_words(
                 one.value - here.value, se if math.isfinite(se) else None, min(one.n, here.n)

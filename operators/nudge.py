@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.knobs import (
     Knob,
     KnobError,
@@ -17,7 +17,7 @@ from operators.source.knobs import (
     with_knobs,
 )
 
-MOST_KNOBS = 3
+MAX_KNOBS = 3
 STEP = 0.12  # sd of a step as a share of the range (of its logarithm for `log`)
 _DRAWS = 50  # at a bound half the draws are clipped back to where they came from
 
@@ -26,7 +26,7 @@ class Nudge:
     """Changes 1 to 3 knobs of its parent."""
 
     name = "nudge"
-    kin = Kin.ONE
+    kin = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         """The parent with some knobs moved. Raises ProposalFailed when no knob can move."""
@@ -36,7 +36,7 @@ class Nudge:
         except KnobError as error:
             raise ProposalFailed(str(error)) from None
         moves: dict[str, Value] = {}
-        wanted = int(rng.integers(1, MOST_KNOBS + 1))
+        wanted = int(rng.integers(1, MAX_KNOBS + 1))
         for index in rng.permutation(len(knobs)):
             knob = knobs[int(index)]
             value = moved(knob, rng)

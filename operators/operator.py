@@ -16,7 +16,7 @@ from population.records import JudgedIdea, Note
 from population.variant import OURSELVES, Cost, Estimate
 
 
-class Kin(StrEnum):
+class ParentRule(StrEnum):
     """Which parents an operator asks for."""
 
     ONE = "one"  # a single parent
@@ -52,7 +52,7 @@ class ParentView:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ProposalContext:
     """What an LLM operator may be told beside the parents. Text from variants is data, not instruction."""
 
     brief: str = ""
@@ -80,7 +80,7 @@ class Request:
     number: int  # the proposal's
     parents: tuple[ParentView, ...]  # PAIR: first, second, ancestor; FAILED: parent, ancestor
     rng: np.random.Generator
-    scene: Scene = Scene()
+    scene: ProposalContext = ProposalContext()
     endpoint: str = ""
     history: History = field(default_factory=NoHistory)
 
@@ -118,7 +118,7 @@ class Operator(Protocol):
     """Turns parents into one proposed child."""
 
     name: str
-    kin: Kin
+    kin: ParentRule
 
     def propose(self, request: Request) -> Draft:
         """The child, or ProposalFailed. May block (LLM); is called from several threads."""

@@ -36,7 +36,7 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Observation:
     """One setting and its value; less is better, always finite."""
 
     values: Mapping[str, Value]
@@ -51,7 +51,7 @@ class Parzen:
     """
 
     def __init__(
-        self, knobs: Sequence[Knob], told: Sequence[Told], rng: np.random.Generator
+        self, knobs: Sequence[Knob], told: Sequence[Observation], rng: np.random.Generator
     ) -> None:
         import optuna
 
@@ -86,8 +86,8 @@ class Parzen:
 
 def suggest_cmaes(
     knobs: Sequence[Knob],
-    told: Sequence[Told],
-    sources: Sequence[Told],
+    told: Sequence[Observation],
+    sources: Sequence[Observation],
     start: Mapping[str, Value],
     rng: np.random.Generator,
 ) -> dict[str, Value]:
@@ -151,7 +151,7 @@ def _asked(trial: Trial, knob: Knob) -> Value:
     return rounded(knob, trial.suggest_float(knob.name, knob.low, knob.high, log=log))
 
 
-def _inside(knobs: Sequence[Knob], told: Sequence[Told]) -> list[Told]:
+def _inside(knobs: Sequence[Knob], told: Sequence[Observation]) -> list[Observation]:
     return [
         one
         for one in told

@@ -68,7 +68,7 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class Reward:
     """What came of one proposal, as known now.
 
     `gain`: the expected gain over its best parent, losses counted as 0; NaN while it is not measured.
@@ -81,7 +81,7 @@ class Pull:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OperatorChoice:
     """Who goes next."""
 
     operator: Operator
@@ -113,8 +113,8 @@ class Portfolio:
         self,
         rng: np.random.Generator,
         can: Callable[[Operator], bool] = lambda operator: True,
-        pulls: Sequence[Pull] = (),
-    ) -> Choice | None:
+        pulls: Sequence[Reward] = (),
+    ) -> OperatorChoice | None:
         """Who goes next, among those that can go now (their parents exist); None when none can.
 
         `pulls`: what came of the proposals so far, oldest first.
@@ -125,9 +125,11 @@ class Portfolio:
         shares = np.array([self.weights[one.name] for one in able])
         drawn = able[int(rng.choice(len(able), p=shares / shares.sum()))]
         if self.settings.mode is Mode.FIXED or drawn.name in self.controls:
-            return Choice(drawn)
+            return OperatorChoice(drawn)
         learning = [one for one in able if one.name not in self.controls]
-        choices = [Choice(one, endpoint) for one in learning for endpoint in self._endpoints(one)]
+        choices = [
+            OperatorChoice(one, endpoint) for one in learning for endpoint in self._endpoints(one)
+        ]
         arms = [Arm(one.operator.name, one.endpoint) for one in choices]
         priors = np.array([self._weight(arm, arms) for arm in arms])
         if rng.random() < self.settings.explore:
@@ -174,7 +176,7 @@ class Sums:
 
 
 def posteriors(
-    arms: Sequence[Arm], weights: Floats, pulls: Sequence[Pull], half_life: float
+    arms: Sequence[Arm], weights: Floats, pulls: Sequence[Reward], half_life: float
 ) -> tuple[Floats, Floats]:
     """Shape and rate (in runs) of each arm's gamma posterior of typical gains a run, [arms] each."""
     known = _sums(pulls, half_life)
@@ -209,7 +211,7 @@ def _mean_rate(known: Iterable[Sums]) -> float:
     return sum(rates, FIRST_RATE) / (len(rates) + 1)
 
 
-def _sums(pulls: Sequence[Pull], half_life: float) -> dict[Arm, Sums]:
+def _sums(pulls: Sequence[Reward], half_life: float) -> dict[Arm, Sums]:
     """What each arm earned and cost, its measured pulls weighted by their age in proposals."""
     weighted = [
         (pull, 0.5 ** ((len(pulls) - 1 - at) / half_life))

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from operators.agent import Agent, Desk
 from operators.hybrid import Hybrid
 from operators.llm.forms import Forms
-from operators.llm.ledger import Ledger
-from operators.llm.purse import Purse
+from operators.llm.ledger import CallLog
+from operators.llm.purse import TokenBudget
 from operators.llm.settings import LlmSettings
 from operators.llm_operators import Ask, LlmCrossover, LlmMutate, LlmRewrite
 from operators.llm_repair import LlmRepair
@@ -66,8 +66,8 @@ class LlmContext:
     """
 
     settings: LlmSettings
-    purse: Purse
-    ledger: Ledger
+    purse: TokenBudget
+    ledger: CallLog
     stopping: Callable[[], bool] = lambda: False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     say: Callable[[str], None] = lambda text: None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from operators.operator import Draft, Kin, Request
+from operators.operator import Draft, ParentRule, Request
 
 NAME = "replicate"  # its children are exempt from the check for repeats
 _MARK = re.compile(r"\n?# replicate \d+\n\Z")
@@ -17,7 +17,7 @@ class Replicate:
     """Copies its parent; a last comment with the proposal's number makes the id another one."""
 
     name = NAME
-    kin = Kin.ONE
+    kin = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         """The same code: its fingerprint is the parent's."""

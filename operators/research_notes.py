@@ -12,7 +12,7 @@ from operators.briefing import setting_in_words
 from operators.briefing_context import tried_line
 from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.llm_operators import THOUGHT, Ask
-from operators.operator import ProposalFailed, Scene, Tried
+from operators.operator import ProposalContext, ProposalFailed, Tried
 from operators.quoting import MAX_NOTE_CHARS, fill, quoted
 from population.variant import MAX_TEXT_CHARS
 
@@ -51,7 +51,7 @@ class NoteWriter:
         return self._llm.rests()
 
     def write(
-        self, scene: Scene, findings: tuple[Finding, ...], rng: np.random.Generator
+        self, scene: ProposalContext, findings: tuple[Finding, ...], rng: np.random.Generator
     ) -> NoteDraft | None:
         """A note, or None when the model has nothing new to say.
 
@@ -72,7 +72,7 @@ class NoteWriter:
         return NoteDraft(one_line(note[1].strip("*_` "), MAX_TEXT_CHARS), evidence, reply.endpoint)
 
 
-def note_messages(scene: Scene, findings: Iterable[Finding]) -> tuple[Message, ...]:
+def note_messages(scene: ProposalContext, findings: Iterable[Finding]) -> tuple[Message, ...]:
     """The prompt for a note; what variants, people and models wrote is quoted in it as data."""
     budget = scene.prompt.tokens
     standing = [

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.history import Forebear
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.history import Ancestor
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.compare import Steps
 from operators.source.merge import MAX_MERGE_STEPS, merge_sources
 from operators.source.parse import SourceError, parse
@@ -23,11 +23,11 @@ IDEA_CHARS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class AncestralEdit:
     """One step of a line of descent; `evidence`: the gain over the standard error of it."""
 
-    before: Forebear
-    after: Forebear
+    before: Ancestor
+    after: Ancestor
     evidence: float
 
 
@@ -35,7 +35,7 @@ class Revert:
     """Takes the edit with the weakest evidence out of its parent."""
 
     name = "revert"
-    kin = Kin.LINE
+    kin = ParentRule.LINE
 
     def propose(self, request: Request) -> Draft:
         """The parent without one edit of its line. ProposalFailed when none can be taken out."""
@@ -52,13 +52,13 @@ class Revert:
         raise ProposalFailed("no edit of the parent's line can be taken out that was not before")
 
 
-def edits_of(line: Sequence[Forebear]) -> list[Edit]:
+def edits_of(line: Sequence[Ancestor]) -> list[AncestralEdit]:
     """The edits of a line that begins with the newest; one without a measured gain counts as nothing."""
     pairs = list(zip(line[1:], line, strict=False))[:LOOKED_AT]
-    return [Edit(before, after, _evidence(before, after)) for before, after in pairs]
+    return [AncestralEdit(before, after, _evidence(before, after)) for before, after in pairs]
 
 
-def without(source: str, edit: Edit, request: Request, steps: Steps) -> str | None:
+def without(source: str, edit: AncestralEdit, request: Request, steps: Steps) -> str | None:
     """The source with an edit undone; None where later edits build on it, or no steps are left."""
     try:
         merged = merge_sources(source, edit.before.source, edit.after.source, request.rng, steps)
@@ -68,7 +68,7 @@ def without(source: str, edit: Edit, request: Request, steps: Steps) -> str | No
     return None if merged.conflicts else merged.source
 
 
-def idea_of(edit: Edit) -> str:
+def idea_of(edit: AncestralEdit) -> str:
     """Which edit goes, and why."""
     gain = edit.before.value - edit.after.value
     said = (
@@ -78,7 +78,7 @@ def idea_of(edit: Edit) -> str:
     return f"without the edit {words!r}, which {said}, and with all that came after it"
 
 
-def _evidence(before: Forebear, after: Forebear) -> float:
+def _evidence(before: Ancestor, after: Ancestor) -> float:
     gain = before.value - after.value
     if not math.isfinite(gain):
         return 0.0

@@ -10,17 +10,17 @@ from typing import Self
 
 import numpy as np
 
-from operators.history import Setting, State
+from operators.history import KnobSetting, RunState
 from operators.operator import ProposalFailed, Request
-from operators.optimiser import Told
+from operators.optimiser import Observation
 from operators.source.constants import NEAR, constants, distance, place, tunable
 from operators.source.knobs import Knob, KnobError, Value, sound_knobs
 from operators.source.parse import SourceError
 
 FLOOR = 0.3  # of the mean weight, for a knob that never showed an effect
-MOST_COMPARED = 200  # settings of one structure
+MAX_COMPARED = 200  # settings of one structure
 AUGMENTED = 0.05  # what the sum of all weighs beside the largest: no goal is blind to an objective
-LEAST_STEP = 0.1  # of a range: what a smaller step shows is mostly noise
+MIN_STEP = 0.1  # of a range: what a smaller step shows is mostly noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Space:
     knobs: tuple[Knob, ...]
     guessed: frozenset[str]  # names of those whose range is a guess
     start: Mapping[str, Value]
-    settings: Sequence[Setting]  # of the structure and its relatives, oldest first
+    settings: Sequence[KnobSetting]  # of the structure and its relatives, oldest first
 
     @classmethod
     def of(cls, request: Request) -> Self:
@@ -69,38 +69,38 @@ class Space:
         ]
         return replace(self, settings=settings)
 
-    def own(self, state: State) -> list[Setting]:
+    def own(self, state: RunState) -> list[KnobSetting]:
         """The structure's own settings in a state."""
         return [one for one in self.settings if one.own and one.state is state]
 
-    def told(self, waiting: bool = False) -> list[Told]:
+    def told(self, waiting: bool = False) -> list[Observation]:
         """The structure's own results in order.
 
         A failure counts as bad as the worst and half the spread more, a run under way as the worst:
         it is not to be tried again at once.
         """
-        values = [one.value for one in self.own(State.SCORED)]
+        values = [one.value for one in self.own(RunState.SCORED)]
         if not values:
             return []
         worst = max(values)
         counted = {
-            State.WAITING: worst,
-            State.FAILED: worst + 0.5 * (worst - min(values)),
+            RunState.WAITING: worst,
+            RunState.FAILED: worst + 0.5 * (worst - min(values)),
         }
         return [
-            Told(one.constants, counted.get(one.state, one.value))
+            Observation(one.constants, counted.get(one.state, one.value))
             for one in self.settings
-            if one.own and (waiting or one.state is not State.WAITING)
+            if one.own and (waiting or one.state is not RunState.WAITING)
         ]
 
-    def relatives(self) -> list[Told]:
+    def relatives(self) -> list[Observation]:
         """The relatives' scored settings, best first, moved so that the best is where we began."""
-        others = [one for one in self.settings if not one.own and one.state is State.SCORED]
-        own = self.own(State.SCORED)
+        others = [one for one in self.settings if not one.own and one.state is RunState.SCORED]
+        own = self.own(RunState.SCORED)
         if not others or not own:
             return []
         shift = own[0].value - min(one.value for one in others)
-        told = [Told(one.constants, one.value + shift) for one in others]
+        told = [Observation(one.constants, one.value + shift) for one in others]
         return sorted(told, key=lambda one: one.value)
 
     def was_tried(self, values: Mapping[str, Value]) -> bool:
@@ -133,7 +133,7 @@ class Space:
                 if length > 0:
                     share = squares[nearest] / length
                     effect = abs(values[at] - values[nearest])
-                    sums += share * effect / max(math.sqrt(length), LEAST_STEP)
+                    sums += share * effect / max(math.sqrt(length), MIN_STEP)
                     shares += share
         if not sums.any():
             return np.full(len(self.knobs), 1 / len(self.knobs))
@@ -143,13 +143,13 @@ class Space:
         weights: np.ndarray = matters / matters.sum()
         return weights
 
-    def _groups(self) -> list[list[Setting]]:
+    def _groups(self) -> list[list[KnobSetting]]:
         """The scored settings by structure."""
-        groups: dict[str, list[Setting]] = defaultdict(list)
+        groups: dict[str, list[KnobSetting]] = defaultdict(list)
         for one in self.settings:
-            if one.state is State.SCORED:
+            if one.state is RunState.SCORED:
                 groups[one.structure].append(one)
-        return [group[-MOST_COMPARED:] for group in groups.values()]
+        return [group[-MAX_COMPARED:] for group in groups.values()]
 
 
 def _at_home(request: Request) -> set[str]:
@@ -161,7 +161,7 @@ def _at_home(request: Request) -> set[str]:
         return set()
 
 
-def _place(knob: Knob, one: Setting) -> float:
+def _place(knob: Knob, one: KnobSetting) -> float:
     """A setting's place in a knob's range; 0.5 where it has none."""
     value = one.constants.get(knob.name)
     return 0.5 if value is None or not knob.holds(value) else place(knob, value)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.optimiser import Method, Parzen, suggest_cmaes
 from operators.source.constants import with_settings
 from operators.source.knobs import KnobKind, Value, range_text, same_value
 from operators.space import Space
 
-MOST_KNOBS = 3  # TPE turns so many at once: most of twenty are fine where they are ...
+MAX_KNOBS = 3  # TPE turns so many at once: most of twenty are fine where they are ...
 FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)
 RELATIVES = 3  # of the relatives' settings are told to TPE
 DRAWS = 12  # suggestions before it is said that everything near was tried
@@ -42,7 +42,7 @@ class Tune:
     """Sets constants of its parent by what an optimiser makes of all measured settings."""
 
     name = "tune"
-    kin = Kin.ONE
+    kin = ParentRule.ONE
 
     def __init__(self, settings: TuneSettings | None = None) -> None:
         self._settings = settings or TuneSettings()
@@ -81,7 +81,7 @@ class Tune:
         told = [*relatives[:RELATIVES], *space.told(waiting=True)[-most:]]
         if len(space.knobs) <= FEW_KNOBS:
             return Parzen(space.knobs, told, rng).suggest
-        return lambda: Parzen(space.drawn(MOST_KNOBS, rng), told, rng).suggest()
+        return lambda: Parzen(space.drawn(MAX_KNOBS, rng), told, rng).suggest()
 
 
 def idea_of(moved: Mapping[str, Value], space: Space, method: Method, weighed: bool = False) -> str:

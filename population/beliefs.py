@@ -11,19 +11,19 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from population.archive import Constraint, Direction, Objective, pareto_front
-from population.block_means import Levels
+from population.block_means import BlockMeans
 from population.posteriors import NO_FAMILY, Family, Posteriors
-from population.records import Measured
+from population.records import MeasurementRow
 from population.statistics import DISQUALIFYING
 from population.variant import Estimate, Status
 
 FIRST_FIT = 8  # children, before the prior is fitted for the first time
 GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
 
-Source = Levels | Posteriors
+Source = BlockMeans | Posteriors
 
 
-class Found(Mapping[str, Estimate]):
+class MetricEstimates(Mapping[str, Estimate]):
     """One variant's estimates by metric, made as they are asked for."""
 
     def __init__(self, beliefs: Mapping[str, Source], variant_id: str) -> None:
@@ -63,11 +63,11 @@ class RungBeliefs:
         self._vetoed = vetoed  # a member of no front
         self._family = family
         self._turns = {one.name: _turn(one) for one in objectives}
-        self._levels: dict[str, Levels] = {}
+        self._levels: dict[str, BlockMeans] = {}
         self._beliefs: dict[str, Source] = {}  # posteriors of the objectives, levels of the rest
         self._children: dict[str, None] = {}  # with a row, whatever its status, in order
         self._next_fit = FIRST_FIT
-        self._found: dict[str, Found] = {}  # in order of first measurement
+        self._found: dict[str, MetricEstimates] = {}  # in order of first measurement
         self._disqualified: set[str] = set()
         self._front: list[str] = []
         self._fresh: set[str] | None = None  # measured since the front; None: everything moved
@@ -75,7 +75,7 @@ class RungBeliefs:
         self.taken = 0  # rows looked at so far
         self.last_id = 0
 
-    def add(self, row: Measured) -> None:
+    def add(self, row: MeasurementRow) -> None:
         """Take in one row: an `ok` one says something, one that disqualifies takes all back.
 
         ValueError for a number that is not finite.
@@ -91,7 +91,7 @@ class RungBeliefs:
             self._next_fit = math.ceil(GROWTH * len(self._children))
             self._learn()
 
-    def _take(self, row: Measured) -> None:
+    def _take(self, row: MeasurementRow) -> None:
         order = row.measurement.order
         moved = order.variant_id in self._found or order.variant_id == self._seed_id
         for metric, value in row.measurement.metrics.items():
@@ -101,16 +101,16 @@ class RungBeliefs:
             belief = self._beliefs[metric]
             if isinstance(belief, Posteriors):
                 moved |= belief.forget(order.variant_id)
-        self._found.setdefault(order.variant_id, Found(self._beliefs, order.variant_id))
+        self._found.setdefault(order.variant_id, MetricEstimates(self._beliefs, order.variant_id))
         if moved:
             self._fresh = None  # a member may have become worse, so that others come back
         elif self._fresh is not None:
             self._fresh.add(order.variant_id)
 
-    def _of(self, metric: str) -> Levels:
+    def _of(self, metric: str) -> BlockMeans:
         """The levels of a metric, and what is believed in it, from its first number on."""
         if metric not in self._levels:
-            levels = self._levels[metric] = Levels(self._seed_id)
+            levels = self._levels[metric] = BlockMeans(self._seed_id)
             turn = self._turns.get(metric)
             self._beliefs[metric] = Posteriors(levels, turn, self._family) if turn else levels
         return self._levels[metric]
@@ -144,13 +144,13 @@ class RungBeliefs:
     def __reversed__(self) -> Iterator[str]:
         return reversed(self._found)
 
-    def found(self, variant_id: str) -> Found:
+    def found(self, variant_id: str) -> MetricEstimates:
         """What is believed of one variant; KeyError without an `ok` run."""
         return self._found[variant_id]
 
-    def measured(self, variant_id: str) -> Found:
+    def measured(self, variant_id: str) -> MetricEstimates:
         """What one variant's runs average to, nothing shrunk."""
-        return Found(self._levels, variant_id)
+        return MetricEstimates(self._levels, variant_id)
 
     def noise_sd(self, metric: str) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""

@@ -13,7 +13,7 @@ from population.statistics.blocks import BlockEffects, block_effects
 from population.variant import Estimate
 
 
-class Levels:
+class BlockMeans:
     """What the runs of all variants average to in one metric, with what blocks do taken off.
 
     Estimates are made when asked for and kept until they change.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from population.records import Asked, Decided
+from population.records import DecisionRow, RequestRow
 from population.variant import Measurement, Status
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Climber:
+class LadderEntry:
     """A variant chosen for a rung. `first_block`: of the proxy's blocks that played no part in that."""
 
     variant_id: str
@@ -39,10 +39,10 @@ class Choice:
     """One choosing for a rung: the best come first; `basis` is what it rested on."""
 
     number: int
-    climbers: tuple[Climber, ...]
+    climbers: tuple[LadderEntry, ...]
     basis: Mapping[str, Any]
 
-    def having(self, role: Role) -> tuple[Climber, ...]:
+    def having(self, role: Role) -> tuple[LadderEntry, ...]:
         """Those in one role."""
         return tuple(one for one in self.climbers if one.role is role)
 
@@ -60,10 +60,10 @@ class Ladder:
     approved: set[tuple[str, str]] = field(default_factory=set)
     vetoed: dict[str, str] = field(default_factory=dict)
     reaching: str | None = None
-    ever: dict[tuple[str, str], Climber] = field(default_factory=dict)
+    ever: dict[tuple[str, str], LadderEntry] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, decisions: Sequence[Decided]) -> Ladder:
+    def of(cls, decisions: Sequence[DecisionRow]) -> Ladder:
         """The ladder after these decisions, oldest first."""
         ladder = cls()
         for one in decisions:
@@ -95,16 +95,16 @@ class Ladder:
         """The last choosing of ancestors for a rung."""
         return self.choices.get((rung, True))
 
-    def climbers(self, rung: str) -> tuple[Climber, ...]:
+    def climbers(self, rung: str) -> tuple[LadderEntry, ...]:
         """All who stand for a rung, the vetoed left out, each in its first role."""
-        found: dict[str, Climber] = {}
+        found: dict[str, LadderEntry] = {}
         for choice in (self.choice(rung), self.ancestors(rung)):
             for one in choice.climbers if choice is not None else ():
                 if one.variant_id not in self.vetoed:
                     found.setdefault(one.variant_id, one)
         return tuple(found.values())
 
-    def hear(self, requests: Sequence[Asked]) -> None:
+    def hear(self, requests: Sequence[RequestRow]) -> None:
         """Take in what people asked that no campaign has taken yet."""
         for one in requests:
             detail = one.detail if isinstance(one.detail, dict) else {}
@@ -113,7 +113,7 @@ class Ladder:
 
     def _choose(self, variant_id: str, detail: Mapping[str, Any]) -> None:
         rung, role, number = str(detail["rung"]), Role(detail["role"]), int(detail["choice"])
-        climber = Climber(variant_id, rung, role, int(detail["first_block"]))
+        climber = LadderEntry(variant_id, rung, role, int(detail["first_block"]))
         key = (rung, role is Role.ANCESTOR)
         known = self.choices.get(key)
         before = known.climbers if known is not None and known.number == number else ()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from population.reading import Proposed, proposals
+from population.reading import ProposalRow, proposals
 from population.store import Store
 from population.variant import Outcome, Parent
 
@@ -22,16 +22,16 @@ class Birth:
     ancestor: str | None = None
 
 
-def births(made: Iterable[Proposed]) -> dict[str, Proposed]:
+def births(made: Iterable[ProposalRow]) -> dict[str, ProposalRow]:
     """Each variant's first proposal, by its number, but parents before their children.
 
     A number says when a proposal was begun: one that took long can have a parent with a higher one.
     """
-    firsts: dict[str, Proposed] = {}
+    firsts: dict[str, ProposalRow] = {}
     for proposal in made:
         if proposal.outcome is Outcome.VARIANT and proposal.variant_id is not None:
             firsts.setdefault(proposal.variant_id, proposal)
-    born: dict[str, Proposed] = {}
+    born: dict[str, ProposalRow] = {}
     for variant_id in firsts:
         waiting = [variant_id]
         while waiting:

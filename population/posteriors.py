@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from population.block_means import Levels
+from population.block_means import BlockMeans
 from population.lineage import Birth
 from population.statistics.centring import centre_of, centred_value
 from population.statistics.effects import Effects, Observations, fit, weak_prior
@@ -53,7 +53,7 @@ class _Pairs:
 class Posteriors:
     """One objective's beliefs. `turn`: 1 when less is better, -1 when more is. Not thread-safe."""
 
-    def __init__(self, levels: Levels, turn: float, family: Family) -> None:
+    def __init__(self, levels: BlockMeans, turn: float, family: Family) -> None:
         self._levels, self._turn, self._family = levels, turn, family
         self._everyone: Effects | None = None
         self._by_operator: dict[str, Effects] = {}

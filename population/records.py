@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from population.variant import Cost, Estimate, Measurement, Order, Outcome, Parent
+from population.variant import Cost, Estimate, Measurement, Outcome, Parent, RunRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasurementRow:
     """A measurement with its place in the order of recording."""
 
     id: int
@@ -18,7 +18,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposed:
+class ProposalRow:
     """A proposal as recorded, with the id of its variant instead of the source."""
 
     number: int
@@ -40,7 +40,7 @@ class Proposed:
 class OpenRun:
     """A run in flight. pid is None until the slot has started its process."""
 
-    order: Order
+    order: RunRequest
     slot: str
     pid: int | None
     pid_started_at: float | None
@@ -48,7 +48,7 @@ class OpenRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecisionRow:
     """What the campaign decided about a variant, with its evidence; `created_at` since the epoch."""
 
     id: int
@@ -59,7 +59,7 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestRow:
     """What another process asked of the campaign; `created_at` in seconds since the epoch."""
 
     id: int
@@ -99,7 +99,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class LlmCallRow:
     """One request to a model that has ended, without its texts. `dollars` is None for an unknown price."""
 
     proposal_number: int  # 0: for no proposal

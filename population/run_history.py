@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.beliefs import RungBeliefs
 from population.posteriors import NO_FAMILY, Family
-from population.records import FrontMember, Measured
+from population.records import FrontMember, MeasurementRow
 from population.selection import Candidate
-from population.variant import AGAIN, Estimate, Order, Purpose, Status
+from population.variant import AGAIN, Estimate, Purpose, RunRequest, Status
 
 Beliefs = dict[str, dict[str, Estimate]]
 MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up
@@ -33,12 +33,12 @@ class Key:
     repeat: int
 
 
-def key_of(order: Order) -> Key:
+def key_of(order: RunRequest) -> Key:
     """What this order is to show: the same for a run made again because one was voided."""
     return Key(order.variant_id, order.rung, order.block, order.repeat % AGAIN)
 
 
-class Tally:
+class RunHistory:
     """Measurements in short, by rung, in the order they were recorded. Thread-safe."""
 
     def __init__(
@@ -55,16 +55,16 @@ class Tally:
         self._vetoed: set[str] = set()
         self._lock = threading.RLock()
         self._last_id = 0
-        self._rows: dict[str, list[Measured]] = defaultdict(list)
+        self._rows: dict[str, list[MeasurementRow]] = defaultdict(list)
         self._keys: dict[Key, Status] = {}
         self._lost: Counter[Key] = Counter()
         self._voided: Counter[Key] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
-        self._of_variant: dict[tuple[str, str], list[Measured]] = defaultdict(list)
+        self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
         # grown row by row: one for what is known now, one for what an exact campaign may see
         self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
 
-    def add(self, row: Measured) -> None:
+    def add(self, row: MeasurementRow) -> None:
         """Take in one recorded measurement; a lost one only counts as an attempt."""
         order = row.measurement.order
         with self._lock:
@@ -80,12 +80,12 @@ class Tally:
             self._keys[key_of(order)] = row.measurement.status
             self._purposes[order.rung, order.purpose] += 1
 
-    def void(self, order: Order) -> None:
+    def void(self, order: RunRequest) -> None:
         """A run of this order was recorded and does not count."""
         with self._lock:
             self._voided[key_of(order)] += 1
 
-    def voided(self, order: Order) -> int:
+    def voided(self, order: RunRequest) -> int:
         """How many runs of this order do not count."""
         with self._lock:
             return self._voided[key_of(order)]
@@ -137,17 +137,17 @@ class Tally:
     def rows(
         self,
         rung: str,
-        upto: int | None = None,
+        as_of: int | None = None,
         purposes: Collection[Purpose] | None = None,
         variant_id: str | None = None,
-    ) -> list[Measured]:
-        """Rows of a rung in order, none with an id above `upto`."""
+    ) -> list[MeasurementRow]:
+        """Rows of a rung in order, none with an id above `as_of`."""
         with self._lock:
             known = self._rows[rung] if variant_id is None else self._of_variant[rung, variant_id]
             return [
                 row
                 for row in known
-                if (upto is None or row.id <= upto)
+                if (as_of is None or row.id <= as_of)
                 and (purposes is None or row.measurement.order.purpose in purposes)
             ]
 
@@ -158,50 +158,50 @@ class Tally:
         rows = self.rows(rung, purposes=purposes, variant_id=variant_id)
         return sorted({row.measurement.order.block for row in rows})
 
-    def beliefs(self, rung: str, upto: int | None = None) -> Beliefs:
+    def beliefs(self, rung: str, as_of: int | None = None) -> Beliefs:
         """Estimates by variant and metric, from every run at a rung whatever it was made for."""
         with self._lock:
-            known = self._known(rung, upto)
+            known = self._known(rung, as_of)
             return {variant_id: known.found(variant_id).all() for variant_id in known}
 
-    def means(self, rung: str, upto: int | None = None) -> Beliefs:
+    def means(self, rung: str, as_of: int | None = None) -> Beliefs:
         """The same without shrinking anything: what the runs average to, for reporting."""
         with self._lock:
-            known = self._known(rung, upto)
+            known = self._known(rung, as_of)
             return {variant_id: known.measured(variant_id).all() for variant_id in known}
 
     def believed(
         self,
         variant_id: str,
         rung: str,
-        upto: int | None = None,
+        as_of: int | None = None,
     ) -> dict[str, Estimate]:
         """Estimates of one variant by metric; empty without an `ok` run."""
         with self._lock:
-            known = self._known(rung, upto)
+            known = self._known(rung, as_of)
             return known.found(variant_id).all() if variant_id in known else {}
 
-    def noise_sd(self, rung: str, metric: str, upto: int | None = None) -> float | None:
+    def noise_sd(self, rung: str, metric: str, as_of: int | None = None) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""
         with self._lock:
-            return self._known(rung, upto).noise_sd(metric)
+            return self._known(rung, as_of).noise_sd(metric)
 
-    def front(self, rung: str, upto: int | None = None) -> list[str]:
+    def front(self, rung: str, as_of: int | None = None) -> list[str]:
         """The Pareto front at a rung, best first objective first; empty before the seed has a score."""
         with self._lock:
-            return self._known(rung, upto).front()
+            return self._known(rung, as_of).front()
 
-    def _known(self, rung: str, upto: int | None) -> RungBeliefs:
-        """The beliefs of a rung, brought up to `upto`."""
-        wanted = (rung, upto is None)
+    def _known(self, rung: str, as_of: int | None) -> RungBeliefs:
+        """The beliefs of a rung, brought up to `as_of`."""
+        wanted = (rung, as_of is None)
         known = self._beliefs.get(wanted)
-        if known is None or (upto is not None and known.last_id > upto):
+        if known is None or (as_of is not None and known.last_id > as_of):
             known = RungBeliefs(
                 self.seed_id, self.objectives, self.constraints, self._vetoed, self._family
             )
             self._beliefs[wanted] = known
         rows = self._rows[rung]
-        while known.taken < len(rows) and (upto is None or rows[known.taken].id <= upto):
+        while known.taken < len(rows) and (as_of is None or rows[known.taken].id <= as_of):
             row = rows[known.taken]
             known.taken, known.last_id = known.taken + 1, row.id
             known.add(row)
@@ -220,14 +220,14 @@ class Tally:
             ]
 
     def candidates(
-        self, rung: str, upto: int | None = None, newest: int | None = None
+        self, rung: str, as_of: int | None = None, newest: int | None = None
     ) -> list[Candidate]:
         """The front and the `newest` last measured (None: all) of those that may be parents.
 
         In the order of first measurement.
         """
         with self._lock:
-            known = self._known(rung, upto)
+            known = self._known(rung, as_of)
             front = set(known.front())
             if self.seed_id not in known:
                 return []

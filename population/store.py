@@ -28,9 +28,9 @@ from population.variant import (
     CurvePoint,
     LlmCall,
     Measurement,
-    Order,
     Outcome,
     Proposal,
+    RunRequest,
 )
 
 if TYPE_CHECKING:
@@ -206,19 +206,19 @@ class Store:
         row = {"measurement_id": measurement_id, "reason": reason, "created": time.time()}
         self._insert("voids", row)
 
-    def open_run(self, order: Order, slot: str) -> None:
+    def open_run(self, order: RunRequest, slot: str) -> None:
         """Record that a slot has taken this order."""
         row = {**_key(order), "purpose": order.purpose.value, "slot": slot}
         self._insert("runs", {**row, "started": time.time()})
 
-    def note_run_process(self, order: Order, pid: int, pid_started_at: float) -> None:
+    def note_run_process(self, order: RunRequest, pid: int, pid_started_at: float) -> None:
         """Record the outermost process of a run, so that a later campaign can end it."""
         self._change(
             f"UPDATE runs SET pid = ?, pid_started_at = ? WHERE {_KEY}",
             [pid, pid_started_at, *_key(order).values()],
         )
 
-    def close_run(self, order: Order) -> None:
+    def close_run(self, order: RunRequest) -> None:
         """Forget a run in flight; nothing happens when there is none."""
         self._change(f"DELETE FROM runs WHERE {_KEY}", [*_key(order).values()])
 
@@ -334,7 +334,7 @@ def _finite(number: float) -> float | None:
 _KEY = "variant_id = ? AND rung = ? AND block = ? AND repeat = ?"
 
 
-def _key(order: Order) -> dict[str, object]:
+def _key(order: RunRequest) -> dict[str, object]:
     return {
         "variant_id": order.variant_id,
         "rung": order.rung,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from population.store import Store
-from population.variant import Order
+from population.variant import RunRequest
 
 
-def block_with_fact(store: Store, order: Order, name: str, value: str) -> int | None:
+def block_with_fact(store: Store, order: RunRequest, name: str, value: str) -> int | None:
     """The first other block of an order's variant and rung whose `ok` row holds this fact, or None."""
     rows = store.query(
         """SELECT block FROM measurements WHERE variant_id = ? AND rung = ? AND block != ?

@@ -173,7 +173,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunRequest:
     """One run to make: the key of the measurement that will show what it did."""
 
     variant_id: str
@@ -219,7 +219,7 @@ class Measurement:
     `facts` are the sandbox's. Other self-reported values say so in their names.
     """
 
-    order: Order
+    order: RunRequest
     status: Status
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)

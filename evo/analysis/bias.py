@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 
 from evo.analysis.comparison import MIN_PAIRS, Comparison, Noise, block_values, paired_differences
-from population.records import Measured
+from population.records import MeasurementRow
 from population.statistics.race import SelectionBias, selection_bias
 from population.variant import Estimate, Purpose
 
 
 def selection_bias_of(
-    rows: Sequence[Measured],
+    rows: Sequence[MeasurementRow],
     search: Comparison | None,
     final: Comparison | None,
     level: Noise | None,

@@ -30,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class CalibrationReport:
     """What a grid of rungs shows. `proposed`: (depth, budget) at the proxy's tokens per parameter."""
 
     places: tuple[Place, ...]
@@ -61,7 +61,7 @@ def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) ->
     return calibrate(across, within, rule_of, children, np.random.default_rng(DRAWS_SEED))
 
 
-def ladder_of(record: Record) -> Ladder | None:
+def ladder_of(record: Record) -> CalibrationReport | None:
     """What the seed's runs at every rung show, the first rung being the proxy; None without it."""
     runs = {row.measurement.order.rung: row.measurement for row in record.rows}
     places = [
@@ -73,7 +73,7 @@ def ladder_of(record: Record) -> Ladder | None:
         return None
     proxy = places[0]
     shallower = [p for p in places if p.depth < proxy.depth and p.budget == proxy.budget]
-    return Ladder(
+    return CalibrationReport(
         places=tuple(places),
         proposed=_matching(places, proxy),
         wants_smaller=any(place.val_bpb < proxy.val_bpb for place in shallower),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evo.analysis.ladder import RungCost, Step, Terms, cost_by_rung, steps
+from evo.analysis.ladder import LadderStep, RungCost, Terms, cost_by_rung, steps
 from evo.analysis.reaching import Reaching, reaching
 from evo.analysis.record import Record
 from evo.analysis.transfer import SourceOf, Transfer, transfer
@@ -16,7 +16,7 @@ class Climb:
 
     rungs: tuple[str, ...]
     metric: str
-    steps: tuple[Step, ...]
+    steps: tuple[LadderStep, ...]
     transfer: Transfer | None
     reaching: Reaching | None
     cost: tuple[RungCost, ...]

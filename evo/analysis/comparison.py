@@ -10,19 +10,19 @@ from statistics import fmean, stdev
 
 from evo.analysis.student import t_quantile
 from population.archive import Objective
-from population.records import Measured
+from population.records import MeasurementRow
 from population.statistics import block_means, pooled_sd
 from population.variant import Purpose
 
 CONFIDENCE = 0.95
 POWER = 0.8
 MIN_PAIRS = 3  # fewer give no interval that is worth printing: t with one degree of freedom is 12.7
-MOST_BLOCKS = 500  # beyond it, "how many blocks" is answered by "more than is sensible"
+MAX_BLOCKS = 500  # beyond it, "how many blocks" is answered by "more than is sensible"
 
 ByBlock = dict[int, float]
 
 
-class Verdict(StrEnum):
+class PairVerdict(StrEnum):
     """What an interval says about a difference."""
 
     BETTER = "better"
@@ -51,7 +51,7 @@ class Comparison:
     low: float | None
     high: float | None
     confidence: float
-    verdict: Verdict
+    verdict: PairVerdict
     lower_is_better: bool
 
     @property
@@ -78,7 +78,7 @@ class Comparison:
 
 
 def block_values(
-    rows: Iterable[Measured],
+    rows: Iterable[MeasurementRow],
     rung: str,
     metric: str,
     purposes: Collection[Purpose] | None = None,
@@ -102,7 +102,7 @@ def paired_differences(mine: ByBlock, theirs: ByBlock) -> ByBlock:
 
 
 def compare(
-    rows: Sequence[Measured],
+    rows: Sequence[MeasurementRow],
     variant_id: str,
     reference_id: str,
     rung: str,
@@ -149,12 +149,12 @@ def comparison_of(
     )
 
 
-def _verdict(low: float | None, high: float | None, n: int, less_is_better: bool) -> Verdict:
+def _verdict(low: float | None, high: float | None, n: int, less_is_better: bool) -> PairVerdict:
     if low is None or high is None or n < MIN_PAIRS:
-        return Verdict.TOO_FEW
+        return PairVerdict.TOO_FEW
     if low <= 0 <= high:
-        return Verdict.UNCLEAR
-    return Verdict.BETTER if (high < 0) == less_is_better else Verdict.WORSE
+        return PairVerdict.UNCLEAR
+    return PairVerdict.BETTER if (high < 0) == less_is_better else PairVerdict.WORSE
 
 
 def half_width(sd: float, n: int, confidence: float = CONFIDENCE) -> float:
@@ -171,7 +171,7 @@ class Noise:
     variants: int
 
 
-def noise(rows: Sequence[Measured], rung: str, metric: str) -> Noise | None:
+def noise(rows: Sequence[MeasurementRow], rung: str, metric: str) -> Noise | None:
     """Run-to-run noise at a rung; None while no variant was run on two blocks."""
     values = block_values(rows, rung, metric).values()
     groups = [list(blocks.values()) for blocks in values if len(blocks) > 1]
@@ -190,7 +190,7 @@ def visible_difference(sd: float, n: int) -> float:
 
 def blocks_to_show(difference: float, sd: float) -> int | None:
     """The fewest paired blocks that show this difference four times out of five; None: too many."""
-    for n in range(2, MOST_BLOCKS + 1):
+    for n in range(2, MAX_BLOCKS + 1):
         if visible_difference(sd, n) <= abs(difference):
             return n
     return None

@@ -22,7 +22,7 @@ from operators.source.compare import Matcher
 from operators.source.knobs import sound_knobs
 from operators.source.parse import lines_of
 from population.archive import Objective
-from population.records import Measured
+from population.records import MeasurementRow
 from population.statistics.race import SelectionBias
 from population.variant import ONE_STEP, Purpose, Status
 
@@ -39,7 +39,7 @@ class KnobChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LineageStep:
     """One step of the way from the seed to the leader."""
 
     variant_id: str
@@ -95,7 +95,7 @@ class Findings:
     selection: SelectionBias | None
     noise: Noise | None
     needs: Needs | None
-    chain: tuple[Step, ...]
+    chain: tuple[LineageStep, ...]
     knobs: tuple[KnobChange, ...]
     lines_changed: int  # beside the knobs' lines
     front: tuple[Ranked, ...]
@@ -159,7 +159,7 @@ def _lucky(record: Record, ranked: Sequence[Ranked]) -> Ranked | None:
 
 
 def shown_beside_seed(
-    rows: Sequence[Measured], variant_id: str, seed_id: str, rung: str, objective: Objective
+    rows: Sequence[MeasurementRow], variant_id: str, seed_id: str, rung: str, objective: Objective
 ) -> Comparison | None:
     """The difference to the seed that every screen shows: paired, on fresh blocks where there are some."""
     pair = (rows, variant_id, seed_id, rung, objective)
@@ -175,11 +175,11 @@ def _compared(record: Record) -> str | None:
     return None
 
 
-def _chain(record: Record, leader: str | None) -> tuple[Step, ...]:
+def _chain(record: Record, leader: str | None) -> tuple[LineageStep, ...]:
     if leader is None:
         return ()
     return tuple(
-        Step(
+        LineageStep(
             str(made.variant_id),
             made.operator,
             made.idea,

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from evo.analysis.student import t_quantile
-from population.records import Measured
+from population.records import MeasurementRow
 from population.statistics import pooled_sd
 from population.variant import Status
 
@@ -61,13 +61,13 @@ class Imported:
 
 def imported(
     about: Mapping[str, Any],
-    rows: Sequence[Measured],
+    rows: Sequence[MeasurementRow],
     facts: Mapping[int, Mapping[str, str]],
     metric: str,
 ) -> Imported:
     """The figures of an import from its rows in order; `about` is what the store keeps under IMPORT."""
     scored = [
-        Measured(row.id, replace(row.measurement, facts=facts.get(row.id, {})))
+        MeasurementRow(row.id, replace(row.measurement, facts=facts.get(row.id, {})))
         for row in rows
         if row.measurement.status is Status.OK
     ]
@@ -100,7 +100,7 @@ def words_of(description: str) -> str:
     return " ".join(_AGAIN.sub(" ", description.lower()).split())
 
 
-def _repeats(scored: Sequence[Measured]) -> list[str]:
+def _repeats(scored: Sequence[MeasurementRow]) -> list[str]:
     """The name of each run's group of repeats.
 
     Runs of the same code are repeats, random seeds aside. Where the code is not held, equal words are:
@@ -121,7 +121,7 @@ def _repeats(scored: Sequence[Measured]) -> list[str]:
 
 
 def _keeps(
-    scored: Sequence[Measured], names: Sequence[str], metric: str, smallest: float | None
+    scored: Sequence[MeasurementRow], names: Sequence[str], metric: str, smallest: float | None
 ) -> list[Keep]:
     found: list[Keep] = []
     last: tuple[float, str] | None = None

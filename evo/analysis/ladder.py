@@ -8,13 +8,13 @@ from enum import StrEnum
 
 from evo.analysis.comparison import Comparison, compare
 from evo.analysis.record import Record
-from population.ladder import Climber, Role, misfit
+from population.ladder import LadderEntry, Role, misfit
 from population.variant import DERIVED, ONE_STEP, Measurement, Purpose, Status
 
 GRADUATING = frozenset({Purpose.GRADUATE})
 
 
-class State(StrEnum):
+class LadderState(StrEnum):
     """How far a climber is at its rung."""
 
     WAITS = "waits for approval"
@@ -35,7 +35,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LadderStep:
     """One climber at one rung. `reason` says why it is held back or failed, or who vetoed it.
 
     below: beside the seed at the rung below, at the proxy on blocks that chose nobody; here: at this rung.
@@ -45,14 +45,14 @@ class Step:
     variant_id: str
     rung: str
     role: Role
-    state: State
+    state: LadderState
     reason: str
     scale: float | None
     below: Comparison | None
     here: Comparison | None
 
 
-def steps(record: Record, terms: Terms) -> list[Step]:
+def steps(record: Record, terms: Terms) -> list[LadderStep]:
     """All who stand for a rung now, the lower rungs first, in the order they were chosen."""
     upper = record.rungs[1:]
     climbers = [one for rung in upper for one in record.ladder.climbers(rung)]
@@ -70,11 +70,11 @@ def beside_seed(record: Record, variant_id: str, rung: str) -> Comparison | None
     return compare(record.rows, *pair, record.objective, GRADUATING)
 
 
-def _step(record: Record, climber: Climber, terms: Terms) -> Step:
+def _step(record: Record, climber: LadderEntry, terms: Terms) -> LadderStep:
     one, rung = climber.variant_id, climber.rung
     mine, seed = (_built(record, who, rung) for who in (one, record.seed_id))
     state, reason = _state(record, climber, terms, mine, seed)
-    return Step(
+    return LadderStep(
         one,
         rung,
         climber.role,
@@ -88,27 +88,27 @@ def _step(record: Record, climber: Climber, terms: Terms) -> Step:
 
 def _state(
     record: Record,
-    climber: Climber,
+    climber: LadderEntry,
     terms: Terms,
     mine: Measurement | None,
     seed: Measurement | None,
-) -> tuple[State, str]:
+) -> tuple[LadderState, str]:
     one, rung, ladder = climber.variant_id, climber.rung, record.ladder
     if one in ladder.vetoed:
-        return State.VETOED, f"by {ladder.vetoed[one]}" if ladder.vetoed[one] else ""
+        return LadderState.VETOED, f"by {ladder.vetoed[one]}" if ladder.vetoed[one] else ""
     if trouble := misfit(mine, seed, rung):
-        return State.HELD_BACK, trouble
+        return LadderState.HELD_BACK, trouble
     runs = _runs(record, one, rung, GRADUATING)
     failed = next((run for run in runs if run.status is not Status.OK), None)
     if failed is not None:
-        return State.FAILED, f"{failed.status}: {failed.reason}"
+        return LadderState.FAILED, f"{failed.status}: {failed.reason}"
     if len(runs) >= terms.blocks:
-        return State.RAN, _seed_failure(record, rung)
+        return LadderState.RAN, _seed_failure(record, rung)
     if mine is None or seed is None:
-        return State.TO_BUILD, ""
+        return LadderState.TO_BUILD, ""
     asked = terms.manual and climber.role is Role.GRADUATE
     waits = asked and not ladder.is_approved(one, rung)
-    return (State.WAITS if waits else State.TO_RUN), ""
+    return (LadderState.WAITS if waits else LadderState.TO_RUN), ""
 
 
 def _seed_failure(record: Record, rung: str) -> str:

@@ -21,7 +21,7 @@ from population.records import Spent
 from population.variant import phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
-    from evo.analysis.calibration import Ladder
+    from evo.analysis.calibration import CalibrationReport
     from population.statistics.noise import Calibration
 
 LAST_EVENTS = 8
@@ -65,7 +65,7 @@ class Overview:
     events: list[str]
     certifies: bool  # whether the config in force asks for proof
     calibrates: bool  # only the seed is measured
-    calibration: Calibration | Ladder | None  # what a calibration found
+    calibration: Calibration | CalibrationReport | None  # what a calibration found
     asked: Mapping[str, int]  # by kind: what people asked and nobody has taken yet
     unprotected: str  # a warning where variants run without a sandbox, else ""
     imported: Imported | None  # whose numbers these are; None: measured here
@@ -81,7 +81,7 @@ def overview(
     prompts: list[Prompts],
     certifies: bool,
     calibrates: bool = False,
-    calibration: Calibration | Ladder | None = None,
+    calibration: Calibration | CalibrationReport | None = None,
 ) -> Overview:
     """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]

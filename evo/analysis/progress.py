@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from population.archive import Objective
-from population.records import Measured
+from population.records import MeasurementRow
 from population.variant import ONE_STEP, Measurement, Status
 
 
@@ -64,7 +64,7 @@ class BestSoFar:
     value: float
 
 
-def best_so_far(rows: Iterable[Measured], objective: Objective, rung: str) -> list[BestSoFar]:
+def best_so_far(rows: Iterable[MeasurementRow], objective: Objective, rung: str) -> list[BestSoFar]:
     """The runs that were the best single run at their time, oldest first."""
     line: list[BestSoFar] = []
     least = float("inf")

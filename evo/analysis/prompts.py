@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from population.records import Called
+from population.records import LlmCallRow
 
 NOTES = "research notes"
 CUT_OFF = "cut off"  # calls of a proposal that never came to be
@@ -29,20 +29,20 @@ class Prompts:
     parts: Mapping[str, int]
 
 
-def prompts(calls: Iterable[Called]) -> list[Prompts]:
+def prompts(calls: Iterable[LlmCallRow]) -> list[Prompts]:
     """What each operator asked, the most tokens in first."""
-    by_operator: dict[str, list[Called]] = {}
+    by_operator: dict[str, list[LlmCallRow]] = {}
     for one in calls:
         by_operator.setdefault(_asker(one), []).append(one)
     found = [_together(name, of) for name, of in by_operator.items()]
     return sorted(found, key=lambda one: -one.tokens_in)
 
 
-def _asker(one: Called) -> str:
+def _asker(one: LlmCallRow) -> str:
     return one.operator or (CUT_OFF if one.proposal_number else NOTES)
 
 
-def _together(operator: str, calls: list[Called]) -> Prompts:
+def _together(operator: str, calls: list[LlmCallRow]) -> Prompts:
     parts = Counter[str]()
     for one in calls:
         parts.update(one.parts)

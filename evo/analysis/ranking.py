@@ -11,7 +11,7 @@ from statistics import fmean
 from evo.analysis.comparison import block_values, paired_differences
 from evo.analysis.record import Record
 from population.archive import Objective, Standing
-from population.records import Measured, Proposed
+from population.records import MeasurementRow, ProposalRow
 from population.statistics import estimates
 from population.variant import Estimate, Outcome, Purpose, Status
 
@@ -146,7 +146,10 @@ def earnings(record: Record) -> list[Earning]:
 
 
 def gains_over_parents(
-    rows: Sequence[Measured], births: Mapping[str, Proposed], rung: str, objective: Objective
+    rows: Sequence[MeasurementRow],
+    births: Mapping[str, ProposalRow],
+    rung: str,
+    objective: Objective,
 ) -> dict[str, float]:
     """By how much each child beat its first parent on their first common block (positive: better)."""
     gains = {}
@@ -180,7 +183,7 @@ def certified_gains(record: Record) -> dict[str, float]:
     return gains
 
 
-def shares_over_time(made: Sequence[Proposed]) -> dict[str, tuple[float, ...]]:
+def shares_over_time(made: Sequence[ProposalRow]) -> dict[str, tuple[float, ...]]:
     """Each operator's share of the proposals in PERIODS equal parts of them, in their order."""
     asked = [one.operator for one in made if one.parents]
     periods = min(PERIODS, len(asked)) or 1

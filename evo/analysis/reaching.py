@@ -10,7 +10,7 @@ from statistics import fmean
 from evo.analysis.comparison import block_values
 from evo.analysis.ladder import GRADUATING
 from evo.analysis.record import Record
-from population.statistics.time_to_reach import LEAST_BLOCKS, TimeToReach, time_to_reach
+from population.statistics.time_to_reach import MIN_BLOCKS, TimeToReach, time_to_reach
 from population.variant import SHARE, Status, share_rung
 
 Floats = dict[float, float]
@@ -77,7 +77,7 @@ def reaching(record: Record) -> Reaching | None:
         ),
         time_to_reach(whole, seed),
         _in_tokens(whole, seed, ratios),
-        "" if len(whole) >= LEAST_BLOCKS else f"{len(whole)} of {LEAST_BLOCKS} blocks are complete",
+        "" if len(whole) >= MIN_BLOCKS else f"{len(whole)} of {MIN_BLOCKS} blocks are complete",
     )
 
 

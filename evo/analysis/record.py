@@ -24,7 +24,7 @@ from population.reading import (
     spent,
     voided,
 )
-from population.records import Asked, Event, Measured, OpenRun, Proposed, Spent
+from population.records import Event, MeasurementRow, OpenRun, ProposalRow, RequestRow, Spent
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store, StoreError
 from population.variant import DERIVED, Measurement, Status
@@ -46,9 +46,9 @@ class Record:
     objectives: tuple[Objective, ...]
     rungs: tuple[str, ...]  # the ladder, the proxy first
     seed_id: str
-    rows: list[Measured]
-    attempts: list[Measured]
-    proposals: list[Proposed]
+    rows: list[MeasurementRow]
+    attempts: list[MeasurementRow]
+    proposals: list[ProposalRow]
     front: Mapping[str, str]  # at the proxy: member to standing
     believed: Mapping[str, float]  # of the front's members, what orders it
     spent: Spent
@@ -58,7 +58,7 @@ class Record:
     voided: Sequence[str]  # why runs do not count, one reason a run
     would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
     ladder: Ladder  # with what people asked that no campaign has taken yet
-    asked: Sequence[Asked]  # what people asked and no campaign has taken yet
+    asked: Sequence[RequestRow]  # what people asked and no campaign has taken yet
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
     facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
 
@@ -129,7 +129,7 @@ class Record:
         """When a process took the campaign up, seconds since the epoch."""
         return [event.created_at for event in self.events if event.kind == START]
 
-    def births(self) -> dict[str, Proposed]:
+    def births(self) -> dict[str, ProposalRow]:
         """Each variant's first proposal, parents before children: lineage hangs on it."""
         return births(self.proposals)
 
@@ -139,10 +139,10 @@ class Record:
             return None
         return imported(self.imported, self.rows, self.facts, self.objective.name)
 
-    def chain(self, variant_id: str) -> list[Proposed]:
+    def chain(self, variant_id: str) -> list[ProposalRow]:
         """The proposals from the seed to a variant along first parents, the seed's own first."""
         births = self.births()
-        chain: list[Proposed] = []
+        chain: list[ProposalRow] = []
         here: str | None = variant_id
         while here is not None and here in births:
             chain.append(births[here])
@@ -150,6 +150,6 @@ class Record:
         return chain[::-1]
 
 
-def _rungs_in(rows: list[Measured]) -> tuple[str, ...]:
+def _rungs_in(rows: list[MeasurementRow]) -> tuple[str, ...]:
     names = dict.fromkeys(row.measurement.order.rung for row in rows)
     return tuple(name for name in names if DERIVED not in name)

@@ -11,7 +11,7 @@ from evo.analysis.comparison import Comparison, block_values, compare, compariso
 from evo.analysis.ranking import AFTER, SEARCH, ranking
 from evo.analysis.record import Record
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
-from population.records import Decided
+from population.records import DecisionRow
 from population.statistics.stopping import WOULD_STOP
 from population.variant import DERIVED, Purpose, Status
 
@@ -32,7 +32,7 @@ class Chapter:
     effect: Comparison | None
     runs: Mapping[str, int]  # its measurements by status
     standing: str
-    decisions: tuple[Decided, ...]
+    decisions: tuple[DecisionRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def best_with_lines(record: Record, most: int) -> set[str]:
     return kept
 
 
-def story(record: Record, variant_id: str, decided: Sequence[Decided]) -> Story:
+def story(record: Record, variant_id: str, decided: Sequence[DecisionRow]) -> Story:
     """How a variant came to be, step by step, with what each step is known to have done."""
     marks, beside = standings(record), effects(record)
     chain = [one for one in record.chain(variant_id) if one.variant_id is not None]
@@ -137,16 +137,16 @@ def story(record: Record, variant_id: str, decided: Sequence[Decided]) -> Story:
 
 
 def _by_variant(
-    decided: Sequence[Decided], wanted: Collection[str]
-) -> dict[str, tuple[Decided, ...]]:
-    found: dict[str, tuple[Decided, ...]] = {}
+    decided: Sequence[DecisionRow], wanted: Collection[str]
+) -> dict[str, tuple[DecisionRow, ...]]:
+    found: dict[str, tuple[DecisionRow, ...]] = {}
     for one in decided:
         if one.variant_id is not None and one.variant_id in wanted:
             found[one.variant_id] = (*found.get(one.variant_id, ()), one)
     return found
 
 
-def decision_in_words(decided: Decided) -> str:
+def decision_in_words(decided: DecisionRow) -> str:
     """A decision as a person says it."""
     detail: Mapping[str, Any] = decided.detail
     told = _TOLD.get(decided.kind)

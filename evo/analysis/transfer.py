@@ -16,7 +16,7 @@ from evo.analysis.record import Record
 from population.ladder import Role
 from population.statistics.intervals import Interval, share_interval
 from population.statistics.transfer import (
-    LEAST_VARIANTS,
+    MIN_VARIANTS,
     Promotions,
     RankAgreement,
     TopOverlap,
@@ -30,7 +30,7 @@ from population.statistics.transfer import (
 BOOTSTRAP_SEED = 11  # the same interval again for the same rows
 TOP = 3
 REGRETS = (1, 3)
-ENOUGH = LEAST_VARIANTS  # below it a share is given as counts alone
+ENOUGH = MIN_VARIANTS  # below it a share is given as counts alone
 
 SourceOf = Callable[[str], str]
 
@@ -52,7 +52,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAtTarget:
     """Of `tried` graduates that beat the seed at the proxy, how many did at the target.
 
     rate: None while they are too few.
@@ -65,7 +65,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class EditTransfer:
     """One step on the way to the target's best: what it changed, and child against parent at both ends."""
 
     variant_id: str
@@ -93,9 +93,9 @@ class Transfer:
     overlap: TopOverlap | None
     informative: bool
     regret: Mapping[int, float]
-    by_operator: tuple[Held, ...]
-    by_kind: tuple[Held, ...]
-    edits: tuple[Edit, ...]
+    by_operator: tuple[HeldAtTarget, ...]
+    by_kind: tuple[HeldAtTarget, ...]
+    edits: tuple[EditTransfer, ...]
 
 
 def transfer(record: Record, source_of: SourceOf) -> Transfer | None:
@@ -188,14 +188,14 @@ def _holds(record: Record, one: Pair) -> bool:
 
 def _held(
     record: Record, pairs: Sequence[Pair], names: Callable[[Pair], Iterable[str]]
-) -> tuple[Held, ...]:
+) -> tuple[HeldAtTarget, ...]:
     counts: dict[str, list[bool]] = defaultdict(list)
     for one in pairs:
         if _tried(record, one):
             for name in names(one):
                 counts[name].append(_holds(record, one))
     return tuple(
-        Held(
+        HeldAtTarget(
             name, sum(of), len(of), share_interval(sum(of), len(of)) if len(of) >= ENOUGH else None
         )
         for name, of in sorted(counts.items(), key=lambda item: (-len(item[1]), item[0]))
@@ -215,14 +215,16 @@ def _best(record: Record, pairs: Sequence[Pair]) -> str | None:
     return max(ran)[1] if ran else None
 
 
-def _edits(record: Record, target: str, best: str | None, source_of: SourceOf) -> list[Edit]:
+def _edits(
+    record: Record, target: str, best: str | None, source_of: SourceOf
+) -> list[EditTransfer]:
     """From the seed to the target's best, over the steps that ran at the target."""
     ran = block_values(record.rows, target, record.objective.name, GRADUATING)
     births = record.births()
     line = [str(made.variant_id) for made in record.chain(best)] if best is not None else []
     line = [one for one in line if one in ran]
     return [
-        Edit(
+        EditTransfer(
             child,
             parent,
             births[child].operator,

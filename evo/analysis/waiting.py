@@ -9,7 +9,7 @@ from evo.analysis.comparison import Comparison, compare
 from evo.analysis.edits import kinds_of_edit
 from evo.analysis.findings import KnobChange, changed_knobs, changed_lines
 from evo.analysis.forecast import RungPlan
-from evo.analysis.ladder import GRADUATING, State, Step, Terms, steps
+from evo.analysis.ladder import GRADUATING, LadderState, LadderStep, Terms, steps
 from evo.analysis.progress import run_seconds
 from evo.analysis.ranking import AFTER, SEARCH
 from evo.analysis.record import Record
@@ -17,7 +17,7 @@ from population.ladder import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class PromotionCost:
     """A step's runs, not made yet, and their slot seconds (None: not known).
 
     `beside_runs` are those of the seed and the controls that the first to go up brings along.
@@ -31,7 +31,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PromotionEvidence:
     """One variant that waits to go up to a rung.
 
     gain: beside the seed at the rung below, on blocks that chose nobody (`fresh`) where there are some.
@@ -49,37 +49,37 @@ class Evidence:
     fresh: bool
     standing: str
     scale: float | None
-    cost: Cost
+    cost: PromotionCost
 
 
 def waiting(
     record: Record, terms: Terms, source_of: Callable[[str], str], train_seconds: list[RungPlan]
-) -> list[Evidence]:
+) -> list[PromotionEvidence]:
     """All that wait, the lower rungs first; `train_seconds`: what the rungs are planned to take."""
     planned = {one.name: one for one in train_seconds}
     everyone = steps(record, terms)
     return [
         _evidence(record, terms, one, everyone, source_of, planned.get(one.rung))
         for one in everyone
-        if one.state is State.WAITS
+        if one.state is LadderState.WAITS
     ]
 
 
 def _evidence(
     record: Record,
     terms: Terms,
-    step: Step,
-    everyone: list[Step],
+    step: LadderStep,
+    everyone: list[LadderStep],
     source_of: Callable[[str], str],
     planned: RungPlan | None,
-) -> Evidence:
+) -> PromotionEvidence:
     one, births = step.variant_id, record.births()
     before, after = source_of(record.seed_id), source_of(one)
     gain, fresh = step.below, step.below is not None
     if gain is None:
         pair = (record.rows, one, record.seed_id, record.proxy, record.objective)
         gain = compare(*pair, AFTER) or compare(*pair, SEARCH)
-    return Evidence(
+    return PromotionEvidence(
         variant_id=one,
         rung=step.rung,
         operator=births[one].operator if one in births else "",
@@ -96,8 +96,12 @@ def _evidence(
 
 
 def _cost(
-    record: Record, terms: Terms, step: Step, everyone: list[Step], planned: RungPlan | None
-) -> Cost:
+    record: Record,
+    terms: Terms,
+    step: LadderStep,
+    everyone: list[LadderStep],
+    planned: RungPlan | None,
+) -> PromotionCost:
     made = [
         run.order
         for run in record.runs()
@@ -112,10 +116,12 @@ def _cost(
     controls = [
         one.variant_id
         for one in everyone
-        if one.rung == step.rung and one.role is Role.CONTROL and one.state is not State.HELD_BACK
+        if one.rung == step.rung
+        and one.role is Role.CONTROL
+        and one.state is not LadderState.HELD_BACK
     ]
     runs, beside = missing(step.variant_id), sum(map(missing, (record.seed_id, *controls)))
-    return Cost(
+    return PromotionCost(
         runs,
         None if seconds is None else runs * seconds,
         beside,

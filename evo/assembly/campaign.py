@@ -14,13 +14,13 @@ from evo.config import Config
 from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.static_check import check_source
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
-from evo.proposals.context import Surroundings
+from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
-from evo.runtime.budget import Budget, Spent
+from evo.runtime.budget import Budget, BudgetSpent
 from evo.runtime.campaign import Campaign
-from evo.runtime.components import LoopSettings, Parts, Proposes
+from evo.runtime.components import Components, LoopSettings, Proposes
 from evo.runtime.decisions import decided_before
-from evo.runtime.monitor import Board
+from evo.runtime.monitor import Monitor
 from evo.runtime.neighbours import Neighbours
 from evo.runtime.note_taker import NoteTaker, NotingProposer
 from evo.runtime.notifier import Notifier
@@ -32,7 +32,7 @@ from evo.search.early_stopping import CURVES_KNOWN, EarlyStopping
 from evo.search.first_noise import FirstNoise
 from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
-from evo.search.voiding import Evidence, Voiding
+from evo.search.voiding import RunConditions, Voiding
 from operators.llm.forms import Forms
 from operators.llm.prompt_settings import PromptSettings
 from operators.research_notes import NoteWriter
@@ -48,9 +48,9 @@ from population.reading import (
     spent,
     voided,
 )
-from population.run_history import Tally, key_of
+from population.run_history import RunHistory, key_of
 from population.store import Store
-from population.variant import AGAIN, Clock, Decision, Order, Purpose, Rung, Status
+from population.variant import AGAIN, Clock, Decision, Purpose, Rung, RunRequest, Status
 
 
 def build_campaign(
@@ -58,7 +58,7 @@ def build_campaign(
     config: Config,
     loop: LoopSettings,
     say: Callable[[str], None] = lambda text: None,
-    only: Callable[[str, Sequence[str]], Sequence[Order]] | None = None,
+    only: Callable[[str, Sequence[str]], Sequence[RunRequest]] | None = None,
 ) -> Campaign:
     """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs.
 
@@ -91,9 +91,9 @@ def build_campaign(
         voiding = None if config.exact else _voiding(store, config, bench, tally)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
-    so_far = Spent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
+    so_far = BudgetSpent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
     budget = Budget(config.budget, so_far, config.policy.held_back)
-    board = Board([slot.name for slot in bench.slots])
+    board = Monitor([slot.name for slot in bench.slots])
 
     def wait(text: str) -> None:
         board.tell("waiting", text)
@@ -112,7 +112,7 @@ def build_campaign(
 
     exams = bench.evaluator.exams
 
-    def is_over(order: Order) -> bool:
+    def is_over(order: RunRequest) -> bool:
         again, key = order.repeat // AGAIN, key_of(order)
         return tally.is_settled(key) or tally.voided(order) > again
 
@@ -145,7 +145,7 @@ def build_campaign(
     )
     few = config.budget.variants or 100
     noise = FirstNoise(scheduler, tally, proxy.name, config.certification, few)
-    surroundings = Surroundings(
+    surroundings = CampaignInfo(
         config.seed,
         config.brief.read_text("utf-8"),
         proxy.name,
@@ -170,7 +170,7 @@ def build_campaign(
         note_taker = NoteTaker(writer, every, tally, lineage, surroundings, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
-    parts = Parts(
+    parts = Components(
         open_store=folder.open_store,
         proposer=proposer,
         slots=LocalSlots(bench.evaluator, bench.slots),
@@ -207,7 +207,7 @@ def in_words(rung: Rung) -> str:
 
 
 def _early(
-    store: Store, folder: Folder, config: Config, tally: Tally, decided: Sequence[Decision]
+    store: Store, folder: Folder, config: Config, tally: RunHistory, decided: Sequence[Decision]
 ) -> EarlyStopping:
     """Early stopping with what earlier processes left it: every score, and the newest curves."""
 
@@ -226,11 +226,11 @@ def _early(
     return early
 
 
-def _known(store: Store, config: Config, lineage: Lineage) -> Tally:
+def _known(store: Store, config: Config, lineage: Lineage) -> RunHistory:
     """Everything measured so far, in memory."""
     seed_id = seed(store)
     assert seed_id is not None, "create_campaign() records the seed"
-    tally = Tally(config.objectives, seed_id, config.constraints, lineage)
+    tally = RunHistory(config.objectives, seed_id, config.constraints, lineage)
     for row in measurements(store, statuses=list(Status)):
         tally.add(row)
     for order, _ in voided(store):
@@ -238,7 +238,7 @@ def _known(store: Store, config: Config, lineage: Lineage) -> Tally:
     return tally
 
 
-def _voiding(store: Store, config: Config, bench: Bench, tally: Tally) -> Voiding:
+def _voiding(store: Store, config: Config, bench: Bench, tally: RunHistory) -> Voiding:
     """What is usual on each host, from the runs so far."""
     timed = [rung.name for rung in bench.rungs if rung.clock is Clock.SECONDS]
     voiding, facts = Voiding(config.voiding, tally.seed_id, timed), facts_by_measurement(store)
@@ -246,5 +246,5 @@ def _voiding(store: Store, config: Config, bench: Bench, tally: Tally) -> Voidin
         for row in tally.rows(rung):
             if row.measurement.status is Status.OK:
                 whole = replace(row.measurement, facts=facts.get(row.id, {}))
-                voiding.take_in(Evidence.of(whole))
+                voiding.take_in(RunConditions.of(whole))
     return voiding

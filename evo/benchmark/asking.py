@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evo.benchmark.contestants.contract import Model
 from evo.runtime.budget import Budget, BudgetSettings
-from operators.llm.ledger import Ledger, NoLedger
+from operators.llm.ledger import CallLog, NoLedger
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.registry import LlmContext, open_client
 from population.store import Store
@@ -59,7 +59,7 @@ def open_model(asking: Asking, search: str, folder: Path | None) -> tuple[Model,
     Raises StoreError when records to replay cannot be read.
     """
     budget = Budget(asking.budget)
-    ledger: Ledger = NoLedger() if folder is None else KeptCalls(folder / CALLS)
+    ledger: CallLog = NoLedger() if folder is None else KeptCalls(folder / CALLS)
     client = open_client(LlmContext(asking.llm, budget, ledger))
     weights = {one.name: one.weight for one in asking.llm.endpoints}
     return Model(client, search, weights, asking.llm.prompt), budget

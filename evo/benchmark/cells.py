@@ -18,7 +18,7 @@ from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes import tables_of
-from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Setting, Shown
+from evo.benchmark.landscapes.table import ERROR, Landscape, Setting, Shown, TableNoise
 from evo.benchmark.racing import raced
 from evo.runtime.budget import Budget
 
@@ -37,7 +37,7 @@ class Cell:
     seed: int
     runs: int
     most_runs: float
-    noise: Noise
+    noise: TableNoise
     race_share: float
     leaders: int
     objectives: tuple[str, ...] = (ERROR,)

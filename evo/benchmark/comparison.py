@@ -30,7 +30,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ContestantStanding:
     """One contestant over all landscapes.
 
     `regret`: interquartile mean of true regret as a share of the median setting's; `beaten`: how likely ours
@@ -50,7 +50,7 @@ class Standing:
 
 def standings(
     results: Sequence[Result], pick: Callable[[Result], Pick], scale: Mapping[str, float], ours: str
-) -> list[Standing]:
+) -> list[ContestantStanding]:
     """All contestants, best first. `scale`: by landscape the regret of its median setting."""
     by_name: dict[str, list[Result]] = {}
     for one in results:
@@ -62,7 +62,7 @@ def standings(
         optimism = _scores(found, lambda r: pick(r).optimism)
         other = None if mine is None or name == ours else regrets[name]
         table.append(
-            Standing(
+            ContestantStanding(
                 name,
                 interquartile_mean({k: v / scale[k] for k, v in regrets[name].items()}),
                 {k: bootstrap({k: v}, _mean) for k, v in regrets[name].items()},

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from evo.benchmark.comparison import Standing, curves
+from evo.benchmark.comparison import ContestantStanding, curves
 from evo.benchmark.summary import Summary, columns, cpu_time, legend, row
 from evo.report.dossiers import Pack
 from evo.report.drawing import NEUTRAL, blank, colours
-from evo.report.page import Figure, Page, Section, Table
+from evo.report.page import Figure, Page, ReportTable, Section
 
 HEADS = {"raced": "With the same race", "published": "As published"}
 
@@ -45,7 +45,11 @@ def page_of(summary: Summary, config_text: str) -> Page:
 
 
 def _standings(
-    summary: Summary, name: str, title: str, table: Sequence[Standing], hue: dict[str, str]
+    summary: Summary,
+    name: str,
+    title: str,
+    table: Sequence[ContestantStanding],
+    hue: dict[str, str],
 ) -> Section:
     figures = [_regrets(table, hue, f"{name}-regret")]
     if name == "published":
@@ -55,12 +59,14 @@ def _standings(
     return Section(name, HEADS[name], (f"{title}.{claim}",), figures, shown)
 
 
-def _table(standings: Sequence[Standing], summary: Summary) -> Table:
+def _table(standings: Sequence[ContestantStanding], summary: Summary) -> ReportTable:
     landscapes, asked = summary.config.landscapes, summary.asked
-    return Table(columns(landscapes, asked), [row(one, landscapes, asked) for one in standings])
+    return ReportTable(
+        columns(landscapes, asked), [row(one, landscapes, asked) for one in standings]
+    )
 
 
-def _regrets(standings: Sequence[Standing], hue: dict[str, str], name: str) -> Figure:
+def _regrets(standings: Sequence[ContestantStanding], hue: dict[str, str], name: str) -> Figure:
     figure = blank("interquartile mean of true regret, %", "")
     for one in reversed(standings):
         figure.add_trace(_bar(one.contestant, one.regret, 100.0, hue))

@@ -9,9 +9,9 @@ from statistics import fmean
 from evo.benchmark.landscapes.table import ERROR, Setting, Shown
 from evo.search.final_selection import FinalRace
 from population.archive import Objective
-from population.records import Measured
-from population.run_history import Tally
-from population.variant import Measurement, Order, Purpose, Status
+from population.records import MeasurementRow
+from population.run_history import RunHistory
+from population.variant import Measurement, Purpose, RunRequest, Status
 
 RUNG = "table"
 SEEN = "seed"  # stands for the first setting run, which a tally measures all others against
@@ -30,7 +30,7 @@ class Raced:
 
 
 def affordable(
-    leaders: int, share: float, seconds: float, tally: Tally, run_seconds: Mapping[str, float]
+    leaders: int, share: float, seconds: float, tally: RunHistory, run_seconds: Mapping[str, float]
 ) -> FinalRace:
     """A race of the leaders in this share of the runs, or fewer: what the seconds pay for."""
     able = sorted(
@@ -51,16 +51,18 @@ def raced(
 ) -> Raced:
     """The race of the settings seen on these blocks."""
     ids: dict[Setting, str] = {}
-    tally, took = Tally([Objective(name=ERROR)], SEEN), dict[str, float]()
+    tally, took = RunHistory([Objective(name=ERROR)], SEEN), dict[str, float]()
 
-    def add(shown: Shown, order: Order) -> None:
+    def add(shown: Shown, order: RunRequest) -> None:
         metrics = {ERROR: shown.values[0]}
         took[order.variant_id] = shown.seconds
-        tally.add(Measured(tally.last_id() + 1, Measurement(order, Status.OK, metrics=metrics)))
+        tally.add(
+            MeasurementRow(tally.last_id() + 1, Measurement(order, Status.OK, metrics=metrics))
+        )
 
     for repeat, (setting, block, shown) in enumerate(seen):
         one = ids.setdefault(setting, SEEN if not ids else str(len(ids)))
-        add(shown, Order(one, RUNG, block, repeat, Purpose.SCREEN))
+        add(shown, RunRequest(one, RUNG, block, repeat, Purpose.SCREEN))
     by_id = {one: setting for setting, one in ids.items()}
     race, spent, runs = affordable(leaders, share, seconds, tally, took), 0.0, 0
     if begun := race.begin(len(tally.rows(RUNG)), tally.last_id()):

@@ -13,7 +13,7 @@ from evo.benchmark.asking import Asking
 from evo.benchmark.contestants import ASKING, CONTESTANTS, ContestantError, contestant_of
 from evo.benchmark.contestants.ours import NO_PROOF, OursSettings
 from evo.benchmark.landscapes import ARROW, TABLES, tables_of
-from evo.benchmark.landscapes.table import ERROR, Noise
+from evo.benchmark.landscapes.table import ERROR, TableNoise
 from evo.config import ConfigError, read_plain, with_replay
 from evo.mistakes import in_words, nearest
 from evo.runtime.budget import BudgetSettings
@@ -39,7 +39,7 @@ class BenchConfig(BaseModel):
     most_runs: float = Field(
         default=2.0, ge=1, description="a cell ends at so many times `runs`, however cheap they are"
     )
-    noise: Noise = Noise.NORMAL
+    noise: TableNoise = TableNoise.NORMAL
     objectives: tuple[str, ...] = Field(
         default=(ERROR,), min_length=1, description="error first; size and latency on nb201"
     )

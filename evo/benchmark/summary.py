@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from evo.benchmark.cells import Result
-from evo.benchmark.comparison import Bounds, Standing, standings
+from evo.benchmark.comparison import Bounds, ContestantStanding, standings
 from evo.benchmark.settings import BenchConfig
 from evo.benchmark.tournament import scale_of
 
@@ -23,8 +23,8 @@ class Summary:
 
     config: BenchConfig
     results: Sequence[Result]
-    published: Sequence[Standing]
-    raced: Sequence[Standing]
+    published: Sequence[ContestantStanding]
+    raced: Sequence[ContestantStanding]
 
     @property
     def several(self) -> bool:
@@ -37,7 +37,7 @@ class Summary:
         return any(one.cell.asking for one in self.results)
 
     @property
-    def tables(self) -> list[tuple[str, str, Sequence[Standing]]]:
+    def tables(self) -> list[tuple[str, str, Sequence[ContestantStanding]]]:
         """The tables to show: a name, a title and the standings."""
         if self.several:
             return [("published", SEVERAL, self.published)]
@@ -90,7 +90,7 @@ def columns(landscapes: Sequence[str], asked: bool = False) -> list[str]:
     ]
 
 
-def row(one: Standing, landscapes: Sequence[str], asked: bool = False) -> list[str]:
+def row(one: ContestantStanding, landscapes: Sequence[str], asked: bool = False) -> list[str]:
     """One contestant as plain text."""
     dollars = "unknown" if one.llm_dollars is None else f"{one.llm_dollars:.3f}"
     return [

@@ -15,7 +15,7 @@ from evo.cli.running import ConfigArgument, SetOption, new_campaign
 
 if TYPE_CHECKING:
     from evo.config import Config
-    from population.variant import Order
+    from population.variant import RunRequest
 
 
 @app.command(epilog="Example: evo calibrate configs/quickstart.yaml --blocks 6 --repeats 6")
@@ -68,11 +68,11 @@ def calibrate(
         leave(code)
 
 
-def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[Order]:
+def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[RunRequest]:
     """The seed once at every rung."""
-    from population.variant import Order, Purpose
+    from population.variant import Purpose, RunRequest
 
-    return [Order(seed_id, rung, 0, 0, Purpose.CALIBRATE) for rung in rungs]
+    return [RunRequest(seed_id, rung, 0, 0, Purpose.CALIBRATE) for rung in rungs]
 
 
 def _only_the_seed(config: Config, blocks: int, repeats: int, grid: bool) -> Config:

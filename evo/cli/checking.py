@@ -65,7 +65,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     from evo.config import ConfigError, read_config
     from evo.evaluation.static_check import check_source
     from evo.evaluation.watch import Unwatched
-    from population.variant import Measurement, Order, Purpose, Status, variant_id
+    from population.variant import Measurement, Purpose, RunRequest, Status, variant_id
 
     config = read_config(config_file)
     name = rung or next(iter(config.rungs))
@@ -74,13 +74,13 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     try:
         source = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        order = Order("0" * 64, name, block, 0, Purpose.SCREEN)
+        order = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
         return Measurement(order, Status.REJECTED, "the file is not UTF-8 text")
     if objection := check_source(source, config.train.read_text(encoding="utf-8")):
-        order = Order(variant_id(source), name, block, 0, Purpose.SCREEN)
+        order = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(order, Status.REJECTED, objection)
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})
-    order = Order(variant_id(source), name, block, 0, Purpose.SCREEN)
+    order = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
     with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:
         bench = open_bench(one_rung, Path(work), {}, lambda text: print(text, file=sys.stderr))
         return bench.evaluator.evaluate(order, source, bench.slots[0], Unwatched())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evo.analysis.calibration import Ladder
+    from evo.analysis.calibration import CalibrationReport
     from evo.analysis.findings import Findings
     from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
@@ -259,7 +259,7 @@ def overview_of(folder: Path, store: Store) -> Overview:
     return overview(*given, calibrates, answer)
 
 
-def calibration_of(record: Record) -> Calibration | Ladder | None:
+def calibration_of(record: Record) -> Calibration | CalibrationReport | None:
     """What the seed's runs say, of their noise or of a grid of rungs; None for too few of them."""
     from evo.analysis.calibration import ladder_of, noise_of
     from evo.search.certification import CertificationSettings, rule_of
@@ -273,7 +273,7 @@ def calibration_of(record: Record) -> Calibration | Ladder | None:
 
 def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration] | None:
     """The newest calibration under `base` of this seed, data, clock and first rung; None without one."""
-    from evo.analysis.calibration import Ladder
+    from evo.analysis.calibration import CalibrationReport
     from evo.analysis.record import Record
     from population.store import Store, StoreError
     from population.variant import variant_id
@@ -299,7 +299,7 @@ def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration]
         ):
             continue
         answer = calibration_of(record)
-        if answer is not None and not isinstance(answer, Ladder):
+        if answer is not None and not isinstance(answer, CalibrationReport):
             return path.parent, answer
     return None
 

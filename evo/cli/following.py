@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from evo.cli.frames import Frames
     from evo.runtime.campaign import Campaign
     from evo.runtime.components import Ending
-    from evo.runtime.monitor import Event
+    from evo.runtime.monitor import Notice
 
 FIRST = "stopping: the runs under way finish first; once more (Ctrl-C) ends them now"
 SECOND = "ending now; what was measured is kept"
@@ -94,7 +94,7 @@ class Follower:
     def _plain_lines(self) -> Iterator[None]:
         listeners, lock = self._campaign.parts.board.listeners, threading.Lock()
 
-        def tell(event: Event) -> None:
+        def tell(event: Notice) -> None:
             with lock:
                 write_line(self._out, event.at, placed(event.text, self._where))
 

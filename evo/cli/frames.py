@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evo.analysis.forecast import Plan
     from evo.runtime.campaign import Campaign
     from evo.runtime.monitor import SlotView
-    from population.records import Proposed
+    from population.records import ProposalRow
 
 EVENTS = 8
 
@@ -29,7 +29,7 @@ class _Family:
     """What the proposals so far say, by operator and by child."""
 
     last_number: int = 0
-    births: dict[str, Proposed] = field(default_factory=dict)
+    births: dict[str, ProposalRow] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
 
     def read(self, store: Store) -> None:

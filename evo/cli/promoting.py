@@ -22,7 +22,7 @@ from evo.cli.folder import (
 if TYPE_CHECKING:
     from evo.analysis.climb import Climb
     from evo.analysis.record import Record
-    from evo.analysis.waiting import Evidence
+    from evo.analysis.waiting import PromotionEvidence
     from evo.search.ladder_settings import GraduationSettings
     from population.store import Store
 
@@ -166,7 +166,7 @@ def _show_waiting(directory: Path | None, as_json: bool) -> None:
     show(waiting_screen(found, at(folder)))
 
 
-def evidence_of(folder: Path, store: Store, record: Record) -> list[Evidence]:
+def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvidence]:
     """What waits for a person's word."""
     from evo.analysis.forecast import RungPlan
     from evo.analysis.waiting import waiting
@@ -212,7 +212,7 @@ def _steps_to(
     record: Record, settings: GraduationSettings, variant_id: str, to: str | None
 ) -> list[str]:
     """The rungs that an approval is for: all up to `to`, else where it waits, else the first one open."""
-    from evo.analysis.ladder import State, steps
+    from evo.analysis.ladder import LadderState, steps
 
     upper = list(record.rungs[1:])
     still = [rung for rung in upper if not record.ladder.is_approved(variant_id, rung)]
@@ -221,6 +221,6 @@ def _steps_to(
     waits = [
         one.rung
         for one in steps(record, terms_of(settings))
-        if one.variant_id == variant_id and one.state is State.WAITS
+        if one.variant_id == variant_id and one.state is LadderState.WAITS
     ]
     return (waits or still)[:1]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evo.analysis.ranking import Ranked
     from population.archive import Objective
     from population.ladder import Ladder
-    from population.records import Measured
+    from population.records import MeasurementRow
     from population.store import Store
 
 VariantArgument = Annotated[
@@ -210,7 +210,7 @@ def _on_the_ladder(ladder: Ladder, variant_id: str) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def _last_log(store: Store, runs: list[Measured]) -> str:
+def _last_log(store: Store, runs: list[MeasurementRow]) -> str:
     from population.reading import measurement
     from population.variant import Status
 
@@ -218,7 +218,7 @@ def _last_log(store: Store, runs: list[Measured]) -> str:
     return measurement(store, failed[-1].id).measurement.log_tail if failed else ""
 
 
-def _run_cells(row: Measured) -> list[str]:
+def _run_cells(row: MeasurementRow) -> list[str]:
     from evo.terminal.numbers import duration, value
     from population.variant import ONE_STEP
 
@@ -262,7 +262,7 @@ def _standing(
     return rows
 
 
-def _metrics(own: Ranked | None, runs: list[Measured], proxy: str) -> list[tuple[str, str]]:
+def _metrics(own: Ranked | None, runs: list[MeasurementRow], proxy: str) -> list[tuple[str, str]]:
     """The means of its other metrics, and the last run's where it says something else."""
     from evo.terminal.numbers import value
 

@@ -13,7 +13,7 @@ from evo.cli.asking import AuthorOption, unheard, when_taken_up
 from evo.cli.folder import DATABASE, ask, login_name, opened, searched_folder
 
 if TYPE_CHECKING:
-    from population.records import Asked
+    from population.records import RequestRow
     from population.store import Store
     from population.variant import Variant
 
@@ -63,7 +63,7 @@ def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: 
         print(f"\n{why}: nobody will try what is not tried yet")
 
 
-def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) -> list[Asked]:
+def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) -> list[RequestRow]:
     from population.reading import pending
 
     found = [one for one in pending(store) if one.kind in kinds]
@@ -257,7 +257,7 @@ def _shared(part: float) -> str:
     return f"{'more than 99.9' if part > 0.999 else f'{100 * part:.1f}'} % of its lines"
 
 
-def _code(asked: Asked) -> str:
+def _code(asked: RequestRow) -> str:
     """The fingerprint of a variant that waits to be put in."""
     from population.fingerprint import fingerprint
 

@@ -19,14 +19,14 @@ from evo.evaluation.sandbox.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.sandbox.sandbox import Bubblewrap
 from evo.evaluation.static_check import most_bytes
 from operators.agent import Worked
-from operators.llm.purse import Hold, OpenPurse, Purse
+from operators.llm.purse import Hold, OpenPurse, TokenBudget
 from operators.operator import ProposalFailed
 from population.variant import Cost, CurvePoint
 
 SAID_BYTES = 64 << 10
 COST_BYTES = 4096
 WAIT_SECONDS = 0.2
-MOST_TOKENS, MOST_DOLLARS = 1 << 53, 1e9  # of one proposal: beyond it nothing is believed
+MAX_TOKENS, MAX_DOLLARS = 1 << 53, 1e9  # of one proposal: beyond it nothing is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class AgentDesk:
         folder: Path,
         box: Bubblewrap | None,
         stopping: Callable[[], bool] = lambda: False,
-        purse: Purse | None = None,
+        purse: TokenBudget | None = None,
         environ: Mapping[str, str] | None = None,
         seed: str = "",
     ) -> None:
@@ -145,8 +145,8 @@ class AgentDesk:
             dollars = None if told.get("dollars") is None else float(told["dollars"])
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return unknown
-        sound = 0 <= sent < MOST_TOKENS and 0 <= answered < MOST_TOKENS
-        if not sound or (dollars is not None and not 0 <= dollars < MOST_DOLLARS):
+        sound = 0 <= sent < MAX_TOKENS and 0 <= answered < MAX_TOKENS
+        if not sound or (dollars is not None and not 0 <= dollars < MAX_DOLLARS):
             return unknown
         return Cost(seconds, sent, answered, dollars)
 

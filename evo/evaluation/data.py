@@ -20,9 +20,9 @@ from evo.evaluation.documents import DataError, DataSettings, Document, Text, lo
 __all__ = ["DataError", "DataSettings", "Dataset", "Hidden", "look_ahead", "prepare"]
 
 Split = Literal["train", "val", "test"]
-MOST_PIECES = 40
-FEWEST_PIECES = 10
-MOST_HIDDEN_TOKENS = 64 << 10
+MAX_PIECES = 40
+MIN_PIECES = 10
+MAX_HIDDEN_TOKENS = 64 << 10
 SMALL_BYTES = 64 << 20  # text up to here is read whole when looking ahead
 LEFT_OUT = 0.1  # of the pieces, by block
 _BLOCK, _SAMPLE = 0xB10C, 0x5A3B1E  # keep the two uses of seeds apart
@@ -69,19 +69,19 @@ def _split(text: Text) -> dict[str, list[Document]]:
     splits: dict[str, list[Document]] = defaultdict(list)
     for index, document in enumerate(text.documents):
         splits[split_of(index)].append(document)
-    if len(splits["train"]) < FEWEST_PIECES or not splits["val"] or not splits["test"]:
+    if len(splits["train"]) < MIN_PIECES or not splits["val"] or not splits["test"]:
         raise DataError(
             f"data: {len(text.documents)} documents are too few to hide some and to leave some out "
-            f"(at least {FEWEST_PIECES} for training, one each for validation and test); add text"
+            f"(at least {MIN_PIECES} for training, one each for validation and test); add text"
         )
     return dict(splits)
 
 
 def _refuse_too_many(context: int, rows: int) -> None:
-    if context < 2 or rows < 1 or rows * context > MOST_HIDDEN_TOKENS:
+    if context < 2 or rows < 1 or rows * context > MAX_HIDDEN_TOKENS:
         raise DataError(
             f"rung: {rows} rows of {context} tokens are {rows * context:,}; score between 1 row "
-            f"and {MOST_HIDDEN_TOKENS:,} tokens, with a context of 2 or more"
+            f"and {MAX_HIDDEN_TOKENS:,} tokens, with a context of 2 or more"
         )
 
 
@@ -219,7 +219,7 @@ def _spread(chunks: int, rows: int, rng: np.random.Generator) -> list[int]:
 
 
 def _write_pieces(documents: list[Document], token_type: str, folder: Path) -> tuple[Path, ...]:
-    count = min(MOST_PIECES, len(documents))
+    count = min(MAX_PIECES, len(documents))
     names = [f"{number:02d}.bin" for number in range(count)]
 
     def write(draft: Path) -> None:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 EMBEDDED = Path(__file__).parents[2] / "seed" / "corpus"
-FEWEST_DOCUMENTS = 20  # below, files are cut into passages
+MIN_DOCUMENTS = 20  # below, files are cut into passages
 PASSAGES = 100
-MOST_VOCAB = 65_536
+MAX_VOCAB = 65_536
 SAMPLE_BYTES = 1 << 16  # of each file, looked at to see whether it is text
-MOST_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for text
+MAX_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for text
 
 
 class DataError(Exception):
@@ -42,7 +42,7 @@ class DataSettings(BaseModel):
     path: tuple[str, ...] = ()
     shards: tuple[str, ...] = ()
     bytes_per_token: str | None = None
-    vocab: int | None = Field(default=None, ge=2, le=MOST_VOCAB)
+    vocab: int | None = Field(default=None, ge=2, le=MAX_VOCAB)
 
     @field_validator("path", "shards", mode="before")
     @classmethod
@@ -199,7 +199,7 @@ def _refuse_no_text(file: Path, sample: bytes) -> None:
             f"data.path: {file}: holds NUL bytes, so it is no UTF-8 text; give text files"
         )
     lost = len(sample) - len(sample.decode("utf-8", "ignore").encode())
-    if lost > MOST_INVALID * len(sample):
+    if lost > MAX_INVALID * len(sample):
         raise DataError(
             f"data.path: {file}: {lost / len(sample):.0%} of it is no UTF-8; give text files, as UTF-8"
         )
@@ -249,13 +249,13 @@ def _enough(
     """The documents; when they are few, the passages they are cut into, of about equal length."""
     documents = [document for document in documents if len(document.tokens)]
     total = sum(len(document.tokens) for document in documents)
-    if len(documents) >= FEWEST_DOCUMENTS or not total:
+    if len(documents) >= MIN_DOCUMENTS or not total:
         return tuple(documents)
     passages: list[Document] = []
     for document in documents:
         tokens = document.tokens
         count = max(
-            round(PASSAGES * len(tokens) / total), math.ceil(FEWEST_DOCUMENTS / len(documents))
+            round(PASSAGES * len(tokens) / total), math.ceil(MIN_DOCUMENTS / len(documents))
         )
         wanted = [len(tokens) * i // count for i in range(1, count)]
         ends = [cut_at(tokens, at) for at in wanted]

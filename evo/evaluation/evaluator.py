@@ -19,7 +19,7 @@ from evo.evaluation.data import Dataset, Hidden, Split
 from evo.evaluation.exams import Exams, Training
 from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
-from evo.evaluation.roles import Run, Setting, startup_rung
+from evo.evaluation.roles import Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.scoring import (
     EXACT,
@@ -30,7 +30,7 @@ from evo.evaluation.scoring import (
 from evo.evaluation.serving import (
     Exam,
     Fetched,
-    Worked,
+    ServerWork,
     ask_first,
     harmless_rows,
     must_be_same,
@@ -49,9 +49,9 @@ from population.variant import (
     Clock,
     DocumentScore,
     Measurement,
-    Order,
     Purpose,
     Rung,
+    RunRequest,
     Status,
 )
 
@@ -111,10 +111,12 @@ class Evaluator:
         self.seed_source = seed_source
         self.harness = harness
         self.fresh_roles = fresh_roles
-        self.keep_weights: Callable[[Order, Path], None] | None = None  # gets a scored run's file
+        self.keep_weights: Callable[[RunRequest, Path], None] | None = (
+            None  # gets a scored run's file
+        )
         self.asks_unseen = True  # rows, too; campaigns that began without it go on without it
         self.exams = Exams(workspaces.with_name(EXAMS))
-        self._answered: dict[str, Order] = {}  # by slot: what was measured there last
+        self._answered: dict[str, RunRequest] = {}  # by slot: what was measured there last
         self._seed_nodes = count_nodes(seed_source)
         self._host = socket.gethostname()
         self._text = dataset.training_text()
@@ -137,7 +139,7 @@ class Evaluator:
             for split in splits
         }
 
-    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         """Train and score one variant. Whatever the child does is data; our own fault is `lost`.
 
         Call it in a thread that outlives the run: the sandbox dies with the thread that started it. A run
@@ -201,14 +203,16 @@ class Evaluator:
                 return trainer.heard.readings[ready].cpu_seconds
             return trainer.heard.arrived[ready] - trainer.began
 
-    def _measure(self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found) -> None:
+    def _measure(
+        self, order: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
+    ) -> None:
         if problem := check_source(source, self.seed_source):
             raise Ended(Status.REJECTED, problem)
         last: Ended | None = None
         for scoring in range(1, MAX_SCORINGS + 1):
             try:
                 self._measure_once(order, source, slot, watch, found)
-            except (Fetched, Worked, _Died) as end:
+            except (Fetched, ServerWork, _Died) as end:
                 last, so_often = end, isinstance(last, type(end))
                 found.facts["scorings"] = f"{scoring}, the last one not counted: {end.reason}"
                 if isinstance(end, _Died) and so_often:
@@ -233,7 +237,7 @@ class Evaluator:
         metrics["tokens_per_parameter"] = tokens / max(parameters, 1)
 
     def _measure_once(
-        self, order: Order, source: str, slot: Slot, watch: Watch, found: _Found
+        self, order: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
     ) -> None:
         """Train unless that was done, and score the weights."""
         memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
@@ -259,7 +263,7 @@ class Evaluator:
         found.training.weights_sha256 = trained.weights.sha256
         found.training.peak_bytes = memory.peak_bytes if memory else trained.peak_bytes
 
-    def _score(self, order: Order, run: Run, found: _Found) -> None:
+    def _score(self, order: RunRequest, run: Run, found: _Found) -> None:
         """The exam. Before the first hidden request an end is what it is; from then on it is a verdict."""
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
         splits = self._asked(order, found)
@@ -309,7 +313,7 @@ class Evaluator:
                 found.documents = documents
         found.metrics["serve_tokens_per_second"] = first.tokens_per_second()
 
-    def _asked(self, order: Order, found: _Found) -> dict[str, Hidden]:
+    def _asked(self, order: RunRequest, found: _Found) -> dict[str, Hidden]:
         """The hidden rows of this run: the fixed sample, and rows that earlier runs were not asked."""
         asked = {"val": self._hidden[order.rung, "val"]}
         if order.purpose in _SEES_TEST:
@@ -339,7 +343,7 @@ class Evaluator:
         """A run in a workspace of its own; both are gone afterwards."""
         self.workspaces.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix="run-", dir=self.workspaces)).resolve()
-        setting = Setting(
+        setting = RunContext(
             sandbox=self.sandbox,
             dataset=self.dataset,
             rung=rung,
@@ -369,7 +373,7 @@ def _verdict(end: Ended, knows: bool) -> Ended:
 
     `knows`: whether the server that ended had seen any of it.
     """
-    if isinstance(end, Fetched | Worked) or end.status in (Status.LOST, Status.CHEATED):
+    if isinstance(end, Fetched | ServerWork) or end.status in (Status.LOST, Status.CHEATED):
         return end
     said = end.reason if end.status is Status.REJECTED else f"{end.status}, {end.reason}"
     if knows:

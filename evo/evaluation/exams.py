@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from population.variant import CurvePoint, Order, Purpose
+from population.variant import CurvePoint, Purpose, RunRequest
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Exams:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def begin(self, order: Order, training: Training, weights: Path) -> None:
+    def begin(self, order: RunRequest, training: Training, weights: Path) -> None:
         """Keep a run, before it is shown hidden text. OSError when it cannot be kept."""
         self._folder.mkdir(parents=True, exist_ok=True)
         described = self._path(order)
@@ -61,7 +61,7 @@ class Exams:
                 os.fsync(written.fileno())
         os.replace(draft, described)
 
-    def find(self, order: Order) -> tuple[Training, Path] | None:
+    def find(self, order: RunRequest) -> tuple[Training, Path] | None:
         """What was kept of a run, and its weights; None when it was not begun."""
         described = self._path(order)
         try:
@@ -71,13 +71,13 @@ class Exams:
         told["curve"] = tuple(CurvePoint(**point) for point in told["curve"])
         return Training(**told), described.with_suffix(".safetensors")
 
-    def end(self, order: Order) -> None:
+    def end(self, order: RunRequest) -> None:
         """Forget a run: it has its row."""
         described = self._path(order)
         described.unlink(missing_ok=True)  # first: weights without a description are nobody's
         described.with_suffix(".safetensors").unlink(missing_ok=True)
 
-    def prune(self, is_over: Callable[[Order], bool]) -> None:
+    def prune(self, is_over: Callable[[RunRequest], bool]) -> None:
         """Forget the runs that are over, and what a kill left half written."""
         described = {path.stem: path for path in self._folder.glob("*.json")}
         for path in self._folder.glob("*"):
@@ -89,11 +89,11 @@ class Exams:
                 if is_over(order):
                     self.end(order)
 
-    def _path(self, order: Order) -> Path:
+    def _path(self, order: RunRequest) -> Path:
         key = f"{order.variant_id} {order.rung} {order.block} {order.repeat}"
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
-def _order(told: dict[str, Any]) -> Order:
-    values = {one.name: told[one.name] for one in fields(Order)}
-    return Order(**{**values, "purpose": Purpose(told["purpose"])})
+def _order(told: dict[str, Any]) -> RunRequest:
+    values = {one.name: told[one.name] for one in fields(RunRequest)}
+    return RunRequest(**{**values, "purpose": Purpose(told["purpose"])})

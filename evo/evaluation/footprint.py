@@ -9,7 +9,7 @@ from evo.evaluation.tree import ProcessTree, Reading, folder_bytes
 from evo.evaluation.wires import memory_device
 from population.variant import Status
 
-MOST_FILES = 20_000
+MAX_FILES = 20_000
 PIPE_BYTES = 64 << 10  # a box refuses larger ones
 LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
 
@@ -65,12 +65,12 @@ class Footprint:
         )
         count = self._tree.files_in_memory()
         if self._folder is not None:
-            used, count = folder_bytes(self._folder, MOST_FILES)
+            used, count = folder_bytes(self._folder, MAX_FILES)
             used += sum(size for (device, _), size in files.unnamed.items() if device != memory)
             if used > self._scratch_bytes:
                 return Status.CRASHED, f"more than {self._scratch_bytes >> 20} MB of files"
-        if count > MOST_FILES:
-            return Status.CRASHED, f"more than {MOST_FILES} files"
+        if count > MAX_FILES:
+            return Status.CRASHED, f"more than {MAX_FILES} files"
         return None
 
 

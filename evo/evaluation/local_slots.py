@@ -15,13 +15,13 @@ from typing import Protocol
 
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
-from population.variant import CurvePoint, Measurement, Order, Status
+from population.variant import CurvePoint, Measurement, RunRequest, Status
 
 
 class Evaluates(Protocol):
     """Measures one variant; a failing child is a Status, never an exception."""
 
-    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         """What the run showed."""
         ...
 
@@ -30,7 +30,7 @@ class Evaluates(Protocol):
 class RunStarted:
     """A slot took a run."""
 
-    order: Order
+    order: RunRequest
     slot: str
 
 
@@ -38,7 +38,7 @@ class RunStarted:
 class RunProcess:
     """A role of a run has an outer process; `started_at` in seconds since the epoch."""
 
-    order: Order
+    order: RunRequest
     pid: int
     started_at: float
 
@@ -47,7 +47,7 @@ class RunProcess:
 class RunProgress:
     """A run told a loss."""
 
-    order: Order
+    order: RunRequest
     slot: str
     point: CurvePoint
 
@@ -79,7 +79,7 @@ class Slots(Protocol):
         """How many submissions would start at once: slots from which everything was collected."""
         ...
 
-    def submit(self, runs: Sequence[tuple[Order, str]]) -> None:
+    def submit(self, runs: Sequence[tuple[RunRequest, str]]) -> None:
         """Runs with their sources, for one slot, one after the other. ValueError without capacity."""
         ...
 
@@ -87,7 +87,7 @@ class Slots(Protocol):
         """What happened since the last call, in order."""
         ...
 
-    def cancel(self, order: Order, reason: str = "") -> None:
+    def cancel(self, order: RunRequest, reason: str = "") -> None:
         """End a run: as stopped for this reason, or at once and as lost without one."""
         ...
 
@@ -100,7 +100,7 @@ class Slots(Protocol):
 class _Run:
     """One run in a slot: how its evaluation speaks to the slots, and whether it has to end."""
 
-    order: Order
+    order: RunRequest
     slot: str
     tell: Callable[[SlotEvent], None]
     cancelled: bool = False
@@ -135,7 +135,7 @@ class LocalSlots:
         self.evaluator = evaluator
         self.slots = tuple(slots)
         self._workers = {slot.name: _Worker(slot) for slot in self.slots}
-        self._runs: dict[Order, _Run] = {}
+        self._runs: dict[RunRequest, _Run] = {}
         self._events: deque[SlotEvent] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -157,7 +157,7 @@ class LocalSlots:
         with self._changed:
             return sum(not worker.open for worker in self._workers.values())
 
-    def submit(self, runs: Sequence[tuple[Order, str]]) -> None:
+    def submit(self, runs: Sequence[tuple[RunRequest, str]]) -> None:
         """Give runs to one free slot. ValueError when none is free."""
         with self._changed:
             worker = next((one for one in self._workers.values() if not one.open), None)
@@ -180,7 +180,7 @@ class LocalSlots:
                     self._workers[run.slot].open -= 1
         return found
 
-    def cancel(self, order: Order, reason: str = "") -> None:
+    def cancel(self, order: RunRequest, reason: str = "") -> None:
         """End a run that is under way or given; one that has ended already is nobody's."""
         with self._changed:
             run = self._runs.get(order)

@@ -23,7 +23,7 @@ from evo.evaluation.sandbox.sandbox import Launch
 from evo.evaluation.sandbox.starting import start
 from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
 from evo.evaluation.watch import Watch
-from evo.evaluation.wires import DONE, READY, RECORD, SAVE, STEP, Record, Wires, drain
+from evo.evaluation.wires import DONE, READY, RECORD, SAVE, STEP, ProgressRecord, Wires, drain
 from population.variant import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
@@ -278,9 +278,9 @@ class RoleProcess:
         if self._records > self.limits.records:
             raise Ended(Status.REJECTED, "it flooded the progress pipe")
         for fields in RECORD.iter_unpack(data[:whole]):
-            self._hear(Record(*fields))
+            self._hear(ProgressRecord(*fields))
 
-    def _hear(self, record: Record) -> None:
+    def _hear(self, record: ProgressRecord) -> None:
         heard = self.heard
         if self._saved and record.kind != READY:
             return  # nothing that comes after saving is about training
@@ -295,7 +295,7 @@ class RoleProcess:
             heard.readings[record.kind] = self._reading
             self._saved |= record.kind == SAVE
 
-    def _add_point(self, record: Record) -> None:
+    def _add_point(self, record: ProgressRecord) -> None:
         curve = self.heard.curve
         progress = min(max(record.progress, 0.0), 1.0) if math.isfinite(record.progress) else 0.0
         last = int(curve[-1].progress * CURVE_POINTS) if curve else -1

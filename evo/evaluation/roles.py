@@ -28,7 +28,7 @@ _SEED = 0x5EED
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class RunContext:
     """What the roles of one run share. `fresh_roles`: the training process serves nothing."""
 
     sandbox: Sandbox
@@ -58,7 +58,7 @@ class Trained:
 class Run:
     """One run from start to the last process gone. Methods raise Ended; `close` always works."""
 
-    def __init__(self, setting: Setting, source: str, watch: Watch) -> None:
+    def __init__(self, setting: RunContext, source: str, watch: Watch) -> None:
         self.setting = setting
         self.watch = watch
         self.trainer: RoleProcess | None = None

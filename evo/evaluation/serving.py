@@ -26,9 +26,9 @@ Tokens = NDArray[np.uint16]
 UNEVEN = 1.5  # times the usual: what starting or an answer may take
 WHOLE = 4  # one row in so many is shown whole, a full request at least: it is about one position
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
-MOST_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
-MOST_ROWS = 64  # of one request
-MOST_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
+MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
+MAX_ROWS = 64  # of one request
+MAX_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Shape:
 
 def shape_for(context: int, vocab: int) -> Shape:
     """As many rows at once as keep an answer small."""
-    rows = MOST_REPLY_BYTES // (context * vocab * 4)
-    return Shape(min(max(rows, 1), MOST_ROWS), context, vocab)
+    rows = MAX_REPLY_BYTES // (context * vocab * 4)
+    return Shape(min(max(rows, 1), MAX_ROWS), context, vocab)
 
 
 class Server:
@@ -93,7 +93,7 @@ class Server:
         """Tokens answered per second of waiting for answers."""
         return self.tokens / max(self.busy_seconds, 1e-9)
 
-    def costs(self, inputs: Tokens, targets: Tokens, most: int = MOST_ROWS) -> Floats:
+    def costs(self, inputs: Tokens, targets: Tokens, most: int = MAX_ROWS) -> Floats:
         """Nats [rows, length] of the targets, asked in batches of at most `most` in the order given."""
         step = min(self.shape.rows, most)
         parts = [
@@ -149,7 +149,7 @@ class Fetched(Ended):
         super().__init__(Status.CHEATED, reason)
 
 
-class Worked(Ended):
+class ServerWork(Ended):
     """A server did more than load and answer."""
 
     def __init__(self, what: str, used: float, allowed: float) -> None:
@@ -170,11 +170,11 @@ def must_not_train(server: Server, rung: Rung) -> None:
     spare = SPARE_SECONDS + SPARE_SHARE * rung.budget
     start = UNEVEN * rung.startup_seconds + spare
     if server.ready_seconds > start:
-        raise Worked("before it was ready", server.ready_seconds, start)
+        raise ServerWork("before it was ready", server.ready_seconds, start)
     if rung.clock is Clock.SECONDS:  # a GPU: the first answers compile, as the seed's start did
         spare += rung.startup_seconds
     if (used := server.unexplained_seconds()) > spare:
-        raise Worked("beside its answers", used, spare)
+        raise ServerWork("beside its answers", used, spare)
 
 
 def rehearse(server: Server, exam: Exam) -> Floats:
@@ -195,7 +195,7 @@ def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Flo
     before = server.process.storage_bytes()
     answers = tuple(_true_costs(server, hidden, rng) for hidden in exam.splits)
     fetched = server.process.storage_bytes() - before
-    if fetched > MOST_FETCHED_BYTES:
+    if fetched > MAX_FETCHED_BYTES:
         raise Fetched(fetched)
     return answers
 

@@ -15,8 +15,8 @@ from population.parsing import parse, tokens
 
 # Text that a model knows by heart could be pasted into a source, as it is or in any code. What the
 # campaign's seed holds does not count.
-MOST_SOURCE_BYTES = 100_000
-MOST_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
+MAX_SOURCE_BYTES = 100_000
+MAX_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
 CALLS = ("start", "progress", "finish")
 _COOKIE = re.compile(r"coding[:=][ \t]*([-\w.]+)")
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
@@ -36,7 +36,7 @@ class _Sizes:
     blanks: int = 0
 
 
-MOST = _Sizes(MOST_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
+MOST = _Sizes(MAX_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
 
 
 def check_source(source: str, seed: str = "") -> str | None:
@@ -65,7 +65,7 @@ def check_source(source: str, seed: str = "") -> str | None:
 
 def most_bytes(seed: str) -> int:
     """How large a source may be in a campaign that began with this seed."""
-    return MOST_SOURCE_BYTES + len(seed.encode(errors="replace"))
+    return MAX_SOURCE_BYTES + len(seed.encode(errors="replace"))
 
 
 def _encoding(source: str) -> str | None:
@@ -81,10 +81,10 @@ def _encoding(source: str) -> str | None:
 
 def _literal(nodes: list[ast.AST], longest: int) -> str | None:
     for node in nodes:
-        if _length(node) > max(MOST_LITERAL, longest):
+        if _length(node) > max(MAX_LITERAL, longest):
             line = getattr(node, "lineno", 0)
             return (
-                f"a literal is longer than {MOST_LITERAL:,} (line {line}): data belongs in the data"
+                f"a literal is longer than {MAX_LITERAL:,} (line {line}): data belongs in the data"
             )
     return None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from evo.evaluation.data import Dataset, Hidden, Split
 from evo.evaluation.scoring import Floats
-from population.variant import Order, Purpose
+from population.variant import Purpose, RunRequest
 
 COMPARED = (Purpose.RACE, Purpose.POST, Purpose.FINAL, Purpose.GRADUATE)
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches
@@ -39,7 +39,7 @@ class Reserve:
         self._spots = int(SPOT_SHARE * len(self._chunks)) if split == "val" else 0
         self._rows = min(rows, len(self._chunks) - self._spots)
 
-    def of(self, order: Order) -> Unseen | None:
+    def of(self, order: RunRequest) -> Unseen | None:
         """The rows of this run; None where the text holds too few."""
         compared = order.purpose in COMPARED
         return self._by_block(order.block) if compared else self._by_hash(order)
@@ -53,7 +53,7 @@ class Reserve:
         first = place % stretches * self._rows
         return self._unseen(first, self._rows, not 0 <= place < stretches)
 
-    def _by_hash(self, order: Order) -> Unseen | None:
+    def _by_hash(self, order: RunRequest) -> Unseen | None:
         """A few of its own. Two runs may share some: the more, the smaller the reserve."""
         if self._spots < MIN_ROWS:
             return None

@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 from evo.evaluation.process import Ended
 from population.variant import Status
 
-MOST_HEADER_BYTES = 8 << 20
+MAX_HEADER_BYTES = 8 << 20
 HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # a longer one holds something beside its tensors
 MAX_NAME_BYTES = 256
-MOST_HOLES = 256 << 20  # bytes that cost a run nothing, and whoever copies them time and space
+MAX_HOLES = 256 << 20  # bytes that cost a run nothing, and whoever copies them time and space
 # Names, types and shapes can hold numbers, too: what is beyond this counts as parameters.
 FREE_BYTES, FREE_SHARE = 1024, 1 / 32  # of the bytes of all tensors
-MOST_DIMENSIONS, MOST_OF_ONE = 16, 1 << 40
+MAX_DIMENSIONS, MAX_OF_ONE = 16, 1 << 40
 _BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -80,7 +80,7 @@ def take_weights(source: Path, target: Path, most_bytes: int) -> Weights:
     with open(fd, "rb") as saved:
         if found.st_size > most_bytes:
             raise _refused(f"is larger than {most_bytes >> 20} MB")
-        if found.st_size > MOST_HOLES + 512 * found.st_blocks and _has_hole(saved, found.st_size):
+        if found.st_size > MAX_HOLES + 512 * found.st_blocks and _has_hole(saved, found.st_size):
             raise _refused("consists of holes: most of it was never written")
         tensors, begin = _read_header(saved, found.st_size)
         with target.open("xb") as copy:
@@ -127,7 +127,7 @@ def _count(tensors: list[_Tensor]) -> int:
 def _read_header(file: BinaryIO, size: int) -> tuple[list[_Tensor], int]:
     """The tensors in our order, and where the first byte behind the header is. Raises Ended."""
     length = int.from_bytes(file.read(8), "little")
-    if size < 8 or length > min(size - 8, MOST_HEADER_BYTES):
+    if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
         raise _refused("is not a safetensors file")
     try:
         entries = json.loads(file.read(length))
@@ -152,8 +152,8 @@ def _tensor(name: str, entry: Any) -> _Tensor:
     """A tensor from its entry in the header. ValueError and its like when that cannot be."""
     start, stop = entry["data_offsets"]
     shape, bits = entry["shape"], _BITS[entry["dtype"]]
-    if len(shape) > MOST_DIMENSIONS or not all(
-        type(n) is int and 0 <= n <= MOST_OF_ONE for n in (*shape, start, stop)
+    if len(shape) > MAX_DIMENSIONS or not all(
+        type(n) is int and 0 <= n <= MAX_OF_ONE for n in (*shape, start, stop)
     ):
         raise ValueError("a shape")
     if (math.prod(shape) * bits + 7) // 8 != stop - start:

@@ -16,7 +16,7 @@ INIT, STEP, DONE, SAVE, READY = b"INIT", b"STEP", b"DONE", b"SAVE", b"REDY"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ProgressRecord:
     """One progress record as the role told it: nothing in it is believed."""
 
     kind: bytes

@@ -21,11 +21,11 @@ from population.statistics import estimates
 from population.store import Store
 from population.variant import (
     Measurement,
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -39,7 +39,7 @@ MISSING = "# The clone does not hold this train.py: it was attempted as commit {
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class ImportedRow:
     """A row with the code it was made with. `code`: equal for repeats, "" where the source is not held."""
 
     row: Row
@@ -61,9 +61,9 @@ class Brought:
 
 def attempts_of(
     repository: Repository, rows: Sequence[Row], step: Callable[[int], None]
-) -> list[Attempt]:
+) -> list[ImportedRow]:
     """Every row with its source; `step` hears how many are read."""
-    found: list[Attempt] = []
+    found: list[ImportedRow] = []
     at = 0.0
     for row, commit in zip(rows, repository.commits([row.commit for row in rows]), strict=True):
         at = commit.committed_at if commit else at
@@ -72,21 +72,21 @@ def attempts_of(
     return found
 
 
-def _attempt(row: Row, commit: Commit | None, at: float) -> Attempt:
+def _attempt(row: Row, commit: Commit | None, at: float) -> ImportedRow:
     if commit is None or commit.train is None:
         source = MISSING.format(commit=commit.hash if commit else row.commit)
         id = variant_id(source)  # its fingerprint too: what is not known repeats nothing
-        return Attempt(row, Variant(id, source, id), "", at)
+        return ImportedRow(row, Variant(id, source, id), "", at)
     id = variant_id(commit.train)
     try:
         print_, code = fingerprint(commit.train), seedless_fingerprint(commit.train)
     except SyntaxError:
         print_ = code = id
-    return Attempt(row, Variant(id, commit.train, print_), code, at)
+    return ImportedRow(row, Variant(id, commit.train, print_), code, at)
 
 
 def import_history(
-    path: Path, repository: Repository, results: Results, attempts: Sequence[Attempt]
+    path: Path, repository: Repository, results: Results, attempts: Sequence[ImportedRow]
 ) -> Brought:
     """Write the campaign's folder. CampaignError when it holds anything, ImportFailure without a row."""
     refuse_folder(path)
@@ -127,7 +127,7 @@ def _say_what_it_is(store: Store, repository: Repository, results: Results) -> N
     store.add_event("end", "imported: self-reported, nothing of it was measured here")
 
 
-def _first_kept(attempts: Sequence[Attempt]) -> int:
+def _first_kept(attempts: Sequence[ImportedRow]) -> int:
     """Which attempt everything hangs from: the first keep, else the first that ended well, else the first."""
     for wanted in ({Reported.KEEP}, {Reported.DISCARD}):
         for number, one in enumerate(attempts):
@@ -139,7 +139,7 @@ def _first_kept(attempts: Sequence[Attempt]) -> int:
 class _Writer:
     """Proposals and measurements in the order of the rows; the seed's proposal comes first."""
 
-    def __init__(self, store: Store, attempts: Sequence[Attempt]) -> None:
+    def __init__(self, store: Store, attempts: Sequence[ImportedRow]) -> None:
         self._store, self._attempts = store, attempts
         self._twins: dict[str, str] = {}  # fingerprint to the first variant that has it
         self._runs: dict[str, int] = {}
@@ -157,7 +157,7 @@ class _Writer:
         held = {one.variant.fingerprint for one in self._attempts if one.code}
         return len(self._twins), len(self._twins) - len(held)
 
-    def _propose(self, one: Attempt, base: str | None) -> str:
+    def _propose(self, one: ImportedRow, base: str | None) -> str:
         """The variant that an attempt ran: a known one where nothing but the form is new."""
         self._number += 1
         twin = self._twins.get(one.variant.fingerprint)
@@ -176,14 +176,14 @@ class _Writer:
         )
         return own
 
-    def _measure(self, one: Attempt, own: str, base: str) -> None:
+    def _measure(self, one: ImportedRow, own: str, base: str) -> None:
         row, block = one.row, self._runs.get(own, 0)
         self._runs[own] = block + 1  # no repeat shares anything with another: each is a block
         crashed = row.status is Reported.CRASH
         memory = {"peak_memory_mb": row.memory_gb * MB_PER_GB} if row.memory_gb else {}
         self._store.add_measurement(
             Measurement(
-                Order(own, RUNG, block, 0, Purpose.SCREEN),
+                RunRequest(own, RUNG, block, 0, Purpose.SCREEN),
                 Status.CRASHED if crashed else Status.OK,
                 reason=f"{SELF_REPORTED}: {row.status}, line {row.line}",
                 metrics={} if crashed else {METRIC: row.val_bpb, **memory},

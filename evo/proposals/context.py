@@ -10,14 +10,14 @@ from evo.proposals.ideas import Judge
 from evo.proposals.lines import Lines
 from operators.knowledge import Passage
 from operators.llm.prompt_settings import PromptSettings
-from operators.operator import ParentView, Scene, Tried
+from operators.operator import ParentView, ProposalContext, Tried
 from operators.quoting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
 from population.memory import notes
 from population.reading import first_proposal, measurement, source_of
 from population.records import JudgedIdea
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.store import Store
 from population.variant import Estimate, Parent, Status
 
@@ -27,7 +27,7 @@ TIMED = ("peak_memory_mb", "serve_tokens_per_second")
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class CampaignInfo:
     """What a proposer is told once: the campaign's seed number, its brief, and the rung in words."""
 
     campaign_seed: int
@@ -39,10 +39,10 @@ class Surroundings:
     timed: bool = True  # whether prompts may hold measured seconds and memory, never the same twice
 
 
-class Scenes:
-    """Builds what one request shows, from the measurements with ids up to `upto` (None: all)."""
+class ContextBuilder:
+    """Builds what one request shows, from the measurements with ids up to `as_of` (None: all)."""
 
-    def __init__(self, tally: Tally, lineage: Lineage, surroundings: Surroundings) -> None:
+    def __init__(self, tally: RunHistory, lineage: Lineage, surroundings: CampaignInfo) -> None:
         self._tally = tally
         self._lineage = lineage
         self._at = surroundings
@@ -50,31 +50,31 @@ class Scenes:
         self._lines = Lines(tally, lineage, surroundings.rung)
 
     def views(
-        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+        self, store: Store, parents: tuple[Parent, ...], as_of: int | None
     ) -> tuple[ParentView, ...]:
         """The parents, each with its source and what is believed of it; of several, also their edits."""
-        views = (self._view(store, parent, upto) for parent in parents)
+        views = (self._view(store, parent, as_of) for parent in parents)
         base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
         if base is None or len(parents) < 3:
             return tuple(views)
         return tuple(
-            replace(view, edits=self._lines.edits(store, base, view.variant_id, upto))
+            replace(view, edits=self._lines.edits(store, base, view.variant_id, as_of))
             for view in views
         )
 
-    def _view(self, store: Store, parent: Parent, upto: int | None) -> ParentView:
+    def _view(self, store: Store, parent: Parent, as_of: int | None) -> ParentView:
         made = first_proposal(store, parent.variant_id)
         return ParentView(
             parent.variant_id,
             parent.role,
             source_of(store, parent.variant_id),
-            self._believed(parent.variant_id, upto),
+            self._believed(parent.variant_id, as_of),
             made.idea if made is not None else "",
             made.idea_id if made is not None else None,
         )
 
-    def _believed(self, variant_id: str, upto: int | None) -> dict[str, Estimate]:
-        found = self._tally.believed(variant_id, self._at.rung, upto)
+    def _believed(self, variant_id: str, as_of: int | None) -> dict[str, Estimate]:
+        found = self._tally.believed(variant_id, self._at.rung, as_of)
         return {name: one for name, one in found.items() if self._at.timed or name not in TIMED}
 
     def scene(
@@ -82,31 +82,31 @@ class Scenes:
         store: Store,
         parents: tuple[Parent, ...],
         views: tuple[ParentView, ...],
-        upto: int | None,
-    ) -> Scene:
+        as_of: int | None,
+    ) -> ProposalContext:
         """What is told beside the parents."""
         objective = self._tally.objectives[0].name
         tried = []
         for parent in parents:
             for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
                 made = first_proposal(store, child)
-                rows = self._tally.rows(self._at.rung, upto, variant_id=child)
+                rows = self._tally.rows(self._at.rung, as_of, variant_id=child)
                 if made is not None and rows:
-                    found = self._judge.effect(child, parent.variant_id, upto)
+                    found = self._judge.effect(child, parent.variant_id, as_of)
                     status = rows[-1].measurement.status
                     tried.append(Tried(made.idea, made.operator, status.value, *found))
-        ideas = self._judge.ideas(store, upto)
-        failure, log_tail = self._failure(store, parents, upto)
-        return Scene(
+        ideas = self._judge.ideas(store, as_of)
+        failure, log_tail = self._failure(store, parents, as_of)
+        return ProposalContext(
             brief=self._at.brief,
             objectives=tuple(one.name for one in self._tally.objectives),
-            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
+            noise_sd=self._tally.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
-            run=self._run(store, parents[0].variant_id, upto),
+            run=self._run(store, parents[0].variant_id, as_of),
             ideas=tuple(ideas),
             notes=tuple(notes(store)),
-            inspirations=self._inspirations(store, parents, upto),
+            inspirations=self._inspirations(store, parents, as_of),
             passages=self._passages(views, ideas),
             prompt=self._at.prompt,
             failure=failure,
@@ -114,27 +114,27 @@ class Scenes:
         )
 
     def _failure(
-        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+        self, store: Store, parents: tuple[Parent, ...], as_of: int | None
     ) -> tuple[str, str]:
         """How the first parent ended and the end of its log, if it never got a score."""
-        rows = self._tally.rows(self._at.rung, upto, variant_id=parents[0].variant_id)
+        rows = self._tally.rows(self._at.rung, as_of, variant_id=parents[0].variant_id)
         if not rows or any(row.measurement.status is Status.OK for row in rows):
             return "", ""
         last = measurement(store, rows[-1].id).measurement
         return f"{last.status.value}: {last.reason}", last.log_tail
 
     def _inspirations(
-        self, store: Store, parents: tuple[Parent, ...], upto: int | None
+        self, store: Store, parents: tuple[Parent, ...], as_of: int | None
     ) -> tuple[ParentView, ...]:
         """The best of the front that are no parents here, without their sources."""
         taken = {one.variant_id for one in parents}
-        front = [one for one in self._tally.front(self._at.rung, upto) if one not in taken]
-        views = (self._view(store, Parent(one, "inspiration"), upto) for one in front[:INSPIRING])
+        front = [one for one in self._tally.front(self._at.rung, as_of) if one not in taken]
+        views = (self._view(store, Parent(one, "inspiration"), as_of) for one in front[:INSPIRING])
         return tuple(replace(view, source="") for view in views)
 
-    def _run(self, store: Store, variant_id: str, upto: int | None) -> str:
+    def _run(self, store: Store, variant_id: str, as_of: int | None) -> str:
         """The last scored run of a variant in few numbers; measured time and memory only if wanted."""
-        rows = self._tally.rows(self._at.rung, upto, variant_id=variant_id)
+        rows = self._tally.rows(self._at.rung, as_of, variant_id=variant_id)
         ok = [row for row in rows if row.measurement.status is Status.OK]
         if not ok:
             return ""

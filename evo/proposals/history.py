@@ -6,17 +6,17 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from operators.history import Forebear, Setting, State
+from operators.history import Ancestor, KnobSetting, RunState
 from operators.source.constants import Structure, structure_of
 from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import first_proposal, source_of, variant_by_fingerprint
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.store import Store
 from population.variant import Estimate, Status
 
-LONGEST_LINE = 60  # edits that are looked back at
+MAX_LINE = 60  # edits that are looked back at
 
 
 class Structures:
@@ -67,16 +67,16 @@ class CampaignHistory:
     def __init__(
         self,
         store: Store,
-        tally: Tally,
+        tally: RunHistory,
         lineage: Lineage,
         structures: Structures,
         rung: str,
-        upto: int | None,
+        as_of: int | None,
     ) -> None:
         self._store, self._tally, self._lineage = store, tally, lineage
-        self._structures, self._rung, self._upto = structures, rung, upto
+        self._structures, self._rung, self._upto = structures, rung, as_of
 
-    def settings(self, variant_id: str) -> Sequence[Setting]:
+    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
         """All variants of its structure and of its relatives, oldest first."""
         own, found = self._structures.members(self._store, variant_id)
         settings = []
@@ -85,7 +85,7 @@ class CampaignHistory:
                 believed = self._believed(member)
                 value, sd, n = self._first(believed)
                 settings.append(
-                    Setting(
+                    KnobSetting(
                         variant_id=member,
                         structure=name,
                         constants=self._structures.constants_of(member).constants,
@@ -99,14 +99,14 @@ class CampaignHistory:
                 )
         return settings
 
-    def line(self, variant_id: str) -> Sequence[Forebear]:
+    def line(self, variant_id: str) -> Sequence[Ancestor]:
         """The variant, its first parent, and so on up to the seed."""
-        line, here = list[Forebear](), variant_id
-        while len(line) <= LONGEST_LINE:
+        line, here = list[Ancestor](), variant_id
+        while len(line) <= MAX_LINE:
             made = first_proposal(self._store, here)
             value, sd, _ = self._first(self._believed(here))
             idea = made.idea if made else ""
-            line.append(Forebear(here, source_of(self._store, here), idea, value, sd))
+            line.append(Ancestor(here, source_of(self._store, here), idea, value, sd))
             parents = self._lineage.parents_of(here)
             if not parents:
                 break
@@ -141,21 +141,21 @@ class CampaignHistory:
             return ()
         return tuple(one.to_minimise(believed) for one in self._tally.objectives)
 
-    def _state(self, variant_id: str, value: float) -> State:
+    def _state(self, variant_id: str, value: float) -> RunState:
         if math.isfinite(value):
-            return State.SCORED
+            return RunState.SCORED
         rows = self._tally.rows(self._rung, self._upto, variant_id=variant_id)
         ended = any(row.measurement.status is not Status.OK for row in rows)
-        return State.FAILED if ended else State.WAITING
+        return RunState.FAILED if ended else RunState.WAITING
 
 
 def histories(
-    tally: Tally, lineage: Lineage, rung: str
+    tally: RunHistory, lineage: Lineage, rung: str
 ) -> Callable[[Store, int | None], CampaignHistory]:
     """Makes the history that one proposal may see; what was read of sources is kept between them."""
     structures = Structures(lineage)
 
-    def history(store: Store, upto: int | None) -> CampaignHistory:
-        return CampaignHistory(store, tally, lineage, structures, rung, upto)
+    def history(store: Store, as_of: int | None) -> CampaignHistory:
+        return CampaignHistory(store, tally, lineage, structures, rung, as_of)
 
     return history

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from population.lineage import Lineage
 from population.memory import idea_rows, ideas_by_variant
 from population.records import JudgedIdea
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.store import Store
 from population.variant import Status
 
@@ -16,25 +16,25 @@ LAST = 60  # ideas looked at
 
 
 class Judge:
-    """Judges ideas at a rung; what it says depends on rows up to `upto` alone."""
+    """Judges ideas at a rung; what it says depends on rows up to `as_of` alone."""
 
-    def __init__(self, tally: Tally, lineage: Lineage, rung: str) -> None:
+    def __init__(self, tally: RunHistory, lineage: Lineage, rung: str) -> None:
         self._tally, self._lineage, self._rung = tally, lineage, rung
 
-    def ideas(self, store: Store, upto: int | None) -> list[JudgedIdea]:
+    def ideas(self, store: Store, as_of: int | None) -> list[JudgedIdea]:
         """The last ideas, oldest first."""
         tried: dict[int, list[str]] = {}
         for variant_id, idea_id in ideas_by_variant(store).items():
             tried.setdefault(idea_id, []).append(variant_id)
-        return [self._judged(row, tried.get(row[0], []), upto) for row in idea_rows(store)[-LAST:]]
+        return [self._judged(row, tried.get(row[0], []), as_of) for row in idea_rows(store)[-LAST:]]
 
     def effect(
-        self, child: str, parent: str, upto: int | None
+        self, child: str, parent: str, as_of: int | None
     ) -> tuple[float | None, float | None, int]:
         """Child minus parent in the first objective, its standard error and n; None without both."""
         name = self._tally.objectives[0].name
         mine, theirs = (
-            self._tally.believed(one, self._rung, upto).get(name) for one in (child, parent)
+            self._tally.believed(one, self._rung, as_of).get(name) for one in (child, parent)
         )
         if mine is None or theirs is None:
             return None, None, 0
@@ -42,13 +42,13 @@ class Judge:
         return mine.mean - theirs.mean, se if math.isfinite(se) else None, min(mine.n, theirs.n)
 
     def _judged(
-        self, row: tuple[int, str, str, float], children: list[str], upto: int | None
+        self, row: tuple[int, str, str, float], children: list[str], as_of: int | None
     ) -> JudgedIdea:
-        ends = [self._end(one, upto) for one in children]
+        ends = [self._end(one, as_of) for one in children]
         effects, errors = [], []
         for child in sorted(children):
             parents = self._lineage.parents_of(child) if child in self._lineage else ()
-            effect, se, _ = self.effect(child, parents[0], upto) if parents else (None, None, 0)
+            effect, se, _ = self.effect(child, parents[0], as_of) if parents else (None, None, 0)
             if effect is not None:
                 effects.append(effect)
                 errors.append(se if se is not None else math.nan)
@@ -63,8 +63,8 @@ class Judge:
             effect_se=_standard_error(effects, errors),
         )
 
-    def _end(self, variant_id: str, upto: int | None) -> str:
-        rows = self._tally.rows(self._rung, upto, variant_id=variant_id)
+    def _end(self, variant_id: str, as_of: int | None) -> str:
+        rows = self._tally.rows(self._rung, as_of, variant_id=variant_id)
         if not rows:
             return "waiting"
         return "ok" if any(r.measurement.status is Status.OK for r in rows) else "failed"

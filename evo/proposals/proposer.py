@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from evo.proposals.context import Scenes, Surroundings
+from evo.proposals.context import CampaignInfo, ContextBuilder
 from evo.proposals.history import histories
 from evo.proposals.repairs import Repairs
-from evo.proposals.rewards import Pulls
-from operators.operator import Draft, Kin, Operator, ProposalFailed, Request
+from evo.proposals.rewards import RewardHistory
+from operators.operator import Draft, Operator, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.selection import (
     Candidate,
     SelectionSettings,
@@ -46,12 +46,12 @@ class Proposer:
     def __init__(
         self,
         portfolio: Portfolio,
-        tally: Tally,
+        tally: RunHistory,
         lineage: Lineage,
         selection: SelectionSettings,
         open_store: Callable[[], Store],
         check_source: Callable[[str], str | None],
-        surroundings: Surroundings,
+        surroundings: CampaignInfo,
         exact: bool = False,
         people: Callable[[int | None], list[Candidate]] | None = None,
     ) -> None:
@@ -63,24 +63,24 @@ class Proposer:
         self._open_store = open_store
         self._check_source = check_source
         self._at = surroundings
-        self._scenes = Scenes(tally, lineage, surroundings)
+        self._scenes = ContextBuilder(tally, lineage, surroundings)
         self._repairs = Repairs(tally, lineage, surroundings.rung)
-        self._pulls = Pulls(portfolio, tally, surroundings.rung, exact)
+        self._pulls = RewardHistory(portfolio, tally, surroundings.rung, exact)
         self._history = histories(tally, lineage, surroundings.rung)
 
     def rests(self) -> bool:
         """Whether every operator waits for its model."""
         return self._portfolio.rests()
 
-    def propose(self, number: int, upto: int | None) -> Proposal:
-        """Proposal `number`, made from the measurements with ids up to `upto` (None: all)."""
+    def propose(self, number: int, as_of: int | None) -> Proposal:
+        """Proposal `number`, made from the measurements with ids up to `as_of` (None: all)."""
         started = time.monotonic()
         rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
-        seen = upto if upto is not None else self._tally.last_id()
+        seen = as_of if as_of is not None else self._tally.last_id()
         with self._open_store() as store:
-            people = self._people(upto)
-            failed = self._failed(store, people, number, upto)
-            pulls = self._pulls(store, upto)
+            people = self._people(as_of)
+            failed = self._failed(store, people, number, as_of)
+            pulls = self._pulls(store, as_of)
             choice = self._portfolio.choose(rng, lambda one: self._can(one, people, failed), pulls)
             if choice is None:
                 return Proposal(
@@ -88,9 +88,9 @@ class Proposer:
                 )
             operator = choice.operator
             parents = self._parents(operator, people, failed, rng)
-            views = self._scenes.views(store, parents, upto)
-            scene = self._scenes.scene(store, parents, views, upto)
-            history = self._history(store, upto)
+            views = self._scenes.views(store, parents, as_of)
+            scene = self._scenes.scene(store, parents, views, as_of)
+            history = self._history(store, as_of)
             request = Request(number, views, rng, scene, choice.endpoint, history)
             try:
                 draft = operator.propose(request)
@@ -102,27 +102,27 @@ class Proposer:
                 )  # fmt: skip
         return self.judge(number, operator.name, parents, draft, seen, started)
 
-    def _population(self, upto: int | None) -> list[Candidate]:
+    def _population(self, as_of: int | None) -> list[Candidate]:
         newest = self._selection.population
-        known = self._tally.candidates(self._at.rung, upto, newest)
+        known = self._tally.candidates(self._at.rung, as_of, newest)
         return population(known, self._selection)
 
     def _failed(
-        self, store: Store, people: list[Candidate], number: int, upto: int | None
+        self, store: Store, people: list[Candidate], number: int, as_of: int | None
     ) -> list[tuple[Parent, ...]]:
         """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
-        if all(one.kin is not Kin.FAILED for one in self._portfolio.operators):
+        if all(one.kin is not ParentRule.FAILED for one in self._portfolio.operators):
             return []
-        return self._repairs.waiting(store, {one.variant_id for one in people}, number, upto)
+        return self._repairs.waiting(store, {one.variant_id for one in people}, number, as_of)
 
     def _can(
         self, operator: Operator, people: list[Candidate], failed: list[tuple[Parent, ...]]
     ) -> bool:
-        if operator.kin is Kin.ONE:
+        if operator.kin is ParentRule.ONE:
             return True
-        if operator.kin is Kin.FAILED:
+        if operator.kin is ParentRule.FAILED:
             return bool(failed)
-        if operator.kin is Kin.LINE:
+        if operator.kin is ParentRule.LINE:
             return any(self._has_line(one) for one in people)
         ids = [one.variant_id for one in people]
         return any(self._unrelated(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :])
@@ -142,17 +142,17 @@ class Proposer:
         failed: list[tuple[Parent, ...]],
         rng: np.random.Generator,
     ) -> tuple[Parent, ...]:
-        if operator.kin is Kin.FAILED:
+        if operator.kin is ParentRule.FAILED:
             return failed[int(rng.integers(len(failed)))]
         if not people:
             return (Parent(self._tally.seed_id, "parent"),)
-        if operator.kin is Kin.LINE:
+        if operator.kin is ParentRule.LINE:
             people = [one for one in people if self._has_line(one)]
-        if operator.kin not in (Kin.PAIR, Kin.SEVERAL):
+        if operator.kin not in (ParentRule.PAIR, ParentRule.SEVERAL):
             (one,) = choose_parents(people, 1, rng, self._selection.tournament)
             return (Parent(one.variant_id, "parent"),)
         chosen = self._pair(people, rng)
-        if operator.kin is Kin.SEVERAL and rng.random() < self._selection.third_parent:
+        if operator.kin is ParentRule.SEVERAL and rng.random() < self._selection.third_parent:
             chosen = self._with_third(people, chosen, rng)
         ancestor = self._lineage.lowest_common_ancestor(*chosen)
         assert ancestor is not None, "every variant descends from the seed"

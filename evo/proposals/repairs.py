@@ -8,7 +8,7 @@ from evo.proposals.ideas import Judge
 from population.lineage import Lineage
 from population.memory import JudgedIdea, repairs_of
 from population.reading import first_proposal
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.store import Store
 from population.variant import OURSELVES, Parent, Purpose, Status
 
@@ -28,18 +28,18 @@ MENDABLE = {
 class Repairs:
     """Finds the failed children at a rung that `llm_repair` may take."""
 
-    def __init__(self, tally: Tally, lineage: Lineage, rung: str) -> None:
+    def __init__(self, tally: RunHistory, lineage: Lineage, rung: str) -> None:
         self._tally, self._rung = tally, rung
         self._judge = Judge(tally, lineage, rung)
 
     def waiting(
-        self, store: Store, people: Collection[str], number: int, upto: int | None
+        self, store: Store, people: Collection[str], number: int, as_of: int | None
     ) -> list[tuple[Parent, ...]]:
         """The failed child with what it was made from, for each repair that may be tried now.
 
         `people` may be parents, `number` is the proposal's; later ones count for nothing.
         """
-        screens = self._tally.rows(self._rung, upto, {Purpose.SCREEN})
+        screens = self._tally.rows(self._rung, as_of, {Purpose.SCREEN})
         failed = [
             row.measurement.order.variant_id
             for row in screens
@@ -47,8 +47,10 @@ class Repairs:
         ][-RECENT:]
         if not failed:
             return []
-        given_up = {one.id for one in self._judge.ideas(store, upto) if _is_worse(one)}
-        found = (self._parents(store, one, number, upto, given_up) for one in dict.fromkeys(failed))
+        given_up = {one.id for one in self._judge.ideas(store, as_of) if _is_worse(one)}
+        found = (
+            self._parents(store, one, number, as_of, given_up) for one in dict.fromkeys(failed)
+        )
         return [one for one in found if one is not None and one[1].variant_id in people]
 
     def _parents(
@@ -56,18 +58,18 @@ class Repairs:
         store: Store,
         variant_id: str,
         number: int,
-        upto: int | None,
+        as_of: int | None,
         given_up: Collection[int],
     ) -> tuple[Parent, ...] | None:
         made = first_proposal(store, variant_id)
         if made is None or made.author == OURSELVES or not made.parents:
             return None
-        if made.idea_id in given_up or self._tally.believed(variant_id, self._rung, upto):
+        if made.idea_id in given_up or self._tally.believed(variant_id, self._rung, as_of):
             return None
         if len(repairs_of(store, variant_id, before=number)) >= TRIES:
             return None
         worked, depth = made.parents[0].variant_id, 0
-        while not self._tally.believed(worked, self._rung, upto):
+        while not self._tally.believed(worked, self._rung, as_of):
             above = first_proposal(store, worked)
             depth += 1
             if depth >= DEEPEST or above is None or not above.parents:

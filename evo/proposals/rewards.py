@@ -9,60 +9,60 @@ from functools import cache
 
 import numpy as np
 
-from operators.portfolio import Arm, Portfolio, Pull
+from operators.portfolio import Arm, Portfolio, Reward
 from population.reading import proposals
-from population.records import Measured, Proposed
-from population.run_history import Tally
+from population.records import MeasurementRow, ProposalRow
+from population.run_history import RunHistory
 from population.statistics.effects import expected_gain, weak_prior
 from population.store import Store
 from population.variant import Outcome, Purpose
 
-LEAST_COST = 0.5  # runs; a proposal that gave no child still took its turn
+MIN_COST = 0.5  # runs; a proposal that gave no child still took its turn
 LATEST = 200  # numbers: further behind the newest one no proposal comes back
 NO_SEARCH = {Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE}  # runs that no operator asked for
 
 Believed = Callable[[str], tuple[float, float] | None]  # mean and variance of a variant, by id
 
 
-class Pulls:
+class RewardHistory:
     """Reads proposals as they are recorded; gains and costs are made anew each time. Thread-safe.
 
     `exact`: every run costs 1, whatever it took, so that the same rows give the same choice.
     """
 
-    def __init__(self, portfolio: Portfolio, tally: Tally, rung: str, exact: bool) -> None:
+    def __init__(self, portfolio: Portfolio, tally: RunHistory, rung: str, exact: bool) -> None:
         self._settings, self._endpoints = portfolio.settings, portfolio.endpoints
         self._names = {one.name for one in portfolio.operators}
         self._tally, self._rung, self._exact = tally, rung, exact
         self._lock = threading.Lock()
-        self._made: dict[int, Proposed] = {}
+        self._made: dict[int, ProposalRow] = {}
 
-    def __call__(self, store: Store, upto: int | None) -> list[Pull]:
-        """The last proposals that still count, oldest first, by measurements with ids up to `upto`."""
+    def __call__(self, store: Store, as_of: int | None) -> list[Reward]:
+        """The last proposals that still count, oldest first, by measurements with ids up to `as_of`."""
         with self._lock:
             made = self._read(store)[-self._settings.looked_back :]
-        unit = 1.0 if self._exact else self._usual_seconds(upto)
+        unit = 1.0 if self._exact else self._usual_seconds(as_of)
         believed = cache(
-            lambda variant_id: self._believed(variant_id, upto)
+            lambda variant_id: self._believed(variant_id, as_of)
         )  # siblings share parents
-        found = [self._measured(one, upto, unit, believed) for one in made]
-        gains = self._gains([gain for gain, _, _ in found], [var for _, var, _ in found], upto)
+        found = [self._measured(one, as_of, unit, believed) for one in made]
+        gains = self._gains([gain for gain, _, _ in found], [var for _, var, _ in found], as_of)
         return [
-            Pull(self._arm(one), gain, max(cost, LEAST_COST))
+            Reward(self._arm(one), gain, max(cost, MIN_COST))
             for one, gain, (_, _, cost) in zip(made, gains, found, strict=True)
         ]
 
-    def _read(self, store: Store) -> list[Proposed]:
+    def _read(self, store: Store) -> list[ProposalRow]:
         """All proposals of our operators in order. They are recorded as they come back, not in order."""
         for one in proposals(store, after=max(self._made, default=0) - LATEST):
             self._made[one.number] = one
         return [one for _, one in sorted(self._made.items()) if one.operator in self._names]
 
-    def _arm(self, one: Proposed) -> Arm:
+    def _arm(self, one: ProposalRow) -> Arm:
         return Arm(one.operator, one.author if one.author in self._endpoints else "")
 
     def _measured(
-        self, one: Proposed, upto: int | None, unit: float, believed: Believed
+        self, one: ProposalRow, as_of: int | None, unit: float, believed: Believed
     ) -> tuple[float, float, float]:
         """Difference to the better parent, its variance, and the cost in runs.
 
@@ -71,7 +71,7 @@ class Pulls:
         cost = (one.cost.dollars or 0.0) / self._settings.run_dollars
         if one.outcome is not Outcome.VARIANT or one.variant_id is None:
             return -math.inf, 0.0, cost
-        rows = self._tally.rows(self._rung, upto, variant_id=one.variant_id)
+        rows = self._tally.rows(self._rung, as_of, variant_id=one.variant_id)
         cost += sum(self._run_cost(row, unit) for row in rows)
         mine = believed(one.variant_id)
         if mine is None:
@@ -83,24 +83,24 @@ class Pulls:
         best = min(known)
         return best[0] - mine[0], best[1] + mine[1], cost
 
-    def _run_cost(self, row: Measured, unit: float) -> float:
+    def _run_cost(self, row: MeasurementRow, unit: float) -> float:
         if row.measurement.order.purpose in NO_SEARCH:
             return 0.0
         return 1.0 if self._exact else row.measurement.wall_seconds / unit
 
-    def _believed(self, variant_id: str, upto: int | None) -> tuple[float, float] | None:
+    def _believed(self, variant_id: str, as_of: int | None) -> tuple[float, float] | None:
         """Mean (less is better) and variance of the first objective; NaN where no noise is known."""
         objective = self._tally.objectives[0]
-        found = self._tally.believed(variant_id, self._rung, upto)
+        found = self._tally.believed(variant_id, self._rung, as_of)
         if objective.name not in found:
             return None
         return objective.to_minimise(found), found[objective.name].sd ** 2
 
     def _gains(
-        self, differences: list[float], variances: list[float], upto: int | None
+        self, differences: list[float], variances: list[float], as_of: int | None
     ) -> list[float]:
         """Expected gains; without known noise the differences that are gains."""
-        noise = self._tally.noise_sd(self._rung, self._tally.objectives[0].name, upto)
+        noise = self._tally.noise_sd(self._rung, self._tally.objectives[0].name, as_of)
         gains = np.maximum(np.array(differences), 0.0)
         measured = np.isfinite(differences)
         if noise and measured.any():
@@ -110,8 +110,8 @@ class Pulls:
             gains[measured] = expected_gain(y, spread, weak_prior(noise))
         return [float(gain) for gain in gains]
 
-    def _usual_seconds(self, upto: int | None) -> float:
+    def _usual_seconds(self, as_of: int | None) -> float:
         """The median slot seconds of the last runs; 1 before there is one."""
-        rows = self._tally.rows(self._rung, upto)[-self._settings.looked_back :]
+        rows = self._tally.rows(self._rung, as_of)[-self._settings.looked_back :]
         seconds = [row.measurement.wall_seconds for row in rows if row.measurement.wall_seconds > 0]
         return float(np.median(seconds)) if seconds else 1.0

@@ -15,7 +15,7 @@ from evo.report.ideas import ideas_section
 from evo.report.imported import keeps_section, origin_section
 from evo.report.noise import noise_section
 from evo.report.page import Page, Section
-from evo.report.told import Told
+from evo.report.told import ReportData
 from evo.terminal import sentences
 from evo.terminal.imported import headline
 from evo.terminal.numbers import better, better_range, count, duration, share, value
@@ -37,7 +37,7 @@ def page_of(
 ) -> Page:
     """The whole report of one campaign."""
     ranked = ranking(record)
-    told = Told(
+    told = ReportData(
         store,
         record,
         overview,
@@ -60,7 +60,7 @@ def page_of(
     )
 
 
-def _measured_here(told: Told) -> tuple[Section | None, ...]:
+def _measured_here(told: ReportData) -> tuple[Section | None, ...]:
     return (
         sections.progress_section(told),
         sections.fronts_section(told),
@@ -77,7 +77,7 @@ def _measured_here(told: Told) -> tuple[Section | None, ...]:
     )
 
 
-def _read(told: Told) -> tuple[Section | None, ...]:
+def _read(told: ReportData) -> tuple[Section | None, ...]:
     """Of a history that was read: nothing about slots, budgets, sandbox or operators at work here."""
     return (
         keeps_section(told.overview.imported),
@@ -90,7 +90,7 @@ def _read(told: Told) -> tuple[Section | None, ...]:
     )
 
 
-def _headline(told: Told) -> str:
+def _headline(told: ReportData) -> str:
     """The one thing to know, with its n: the sentences below it say how sure that is."""
     overview, findings = told.overview, told.findings
     if overview.imported is not None:
@@ -109,7 +109,7 @@ def _headline(told: Told) -> str:
     return f"{said}{_what(told)}"
 
 
-def _what(told: Told) -> str:
+def _what(told: ReportData) -> str:
     """What the leader is: its last idea, its size against the seed's, and the rung where it did not run."""
     findings, parts = told.findings, []
     if findings.chain:
@@ -129,7 +129,7 @@ def _what(told: Told) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _subtitle(told: Told) -> str:
+def _subtitle(told: ReportData) -> str:
     runs = told.record.attempts
     if not runs:
         return "nothing measured yet"
@@ -144,7 +144,7 @@ def _subtitle(told: Told) -> str:
     )
 
 
-def _merits(told: Told) -> list[tuple[str, str, str]]:
+def _merits(told: ReportData) -> list[tuple[str, str, str]]:
     findings, metric = told.findings, told.findings.objective
     merits = []
     seed = told.by_id.get(findings.seed_id)

@@ -17,7 +17,7 @@ from evo.analysis.record import Record
 from evo.terminal.numbers import duration, plus_minus, value
 from evo.terminal.prompts import by_whom
 from operators.source.compare import Steps, unified_diff
-from population.records import Measured, Proposed
+from population.records import MeasurementRow, ProposalRow
 from population.store import Store
 from population.traces import Trace, exchanges, traces
 from population.variant import ONE_STEP
@@ -44,7 +44,7 @@ def pack(
 ) -> Pack:
     """The dossiers of every variant, in the order they were made."""
     births = record.births()
-    runs: dict[str, list[Measured]] = {}
+    runs: dict[str, list[MeasurementRow]] = {}
     for row in record.attempts:
         runs.setdefault(row.measurement.order.variant_id, []).append(row)
     left = traces(store, CURVE_POINTS, LOG_CHARACTERS)
@@ -71,7 +71,7 @@ def _packed(piece: list[dict[str, Any]]) -> str:
     return base64.b64encode(gzip.compress(whole, compresslevel=6, mtime=0)).decode()
 
 
-def _birth(made: Proposed, seed_id: str) -> dict[str, Any]:
+def _birth(made: ProposalRow, seed_id: str) -> dict[str, Any]:
     return {
         "id": made.variant_id,
         "number": made.number,
@@ -94,7 +94,7 @@ def _beliefs(one: Ranked | None, record: Record) -> dict[str, Any]:
     return {"standing": one.standing, "metrics": texts}
 
 
-def _diff(made: Proposed, source_of: Callable[[str], str]) -> str:
+def _diff(made: ProposalRow, source_of: Callable[[str], str]) -> str:
     """From its first parent; the seed's own source whole."""
     assert made.variant_id is not None, "births() are variants"
     new = source_of(made.variant_id)
@@ -115,7 +115,7 @@ def _diff(made: Proposed, source_of: Callable[[str], str]) -> str:
     return text
 
 
-def _run(row: Measured, metric: str) -> list[str]:
+def _run(row: MeasurementRow, metric: str) -> list[str]:
     run, order = row.measurement, row.measurement.order
     built = order.rung.endswith(ONE_STEP)
     score = "" if built or metric not in run.metrics else value(metric, run.metrics[metric])

@@ -14,7 +14,7 @@ from evo.report.drawing import GOLD, GOOD, NEUTRAL, blank, hover, span
 from evo.terminal.numbers import plus_minus, value
 from population.archive import Objective, Standing
 
-LOOKS = {
+MEMBER_LOOKS = {
     "": ("measured", NEUTRAL, 6, "circle", 0.4),
     Standing.CANDIDATE: ("front: candidate", "#56B4E9", 10, "circle", 1.0),
     Standing.REPLICATED: ("front: replicated", GOOD, 11, "diamond", 1.0),
@@ -50,7 +50,7 @@ def _pair(
 ) -> go.Figure:
     figure = blank(below.name, above.name, height=380)
     both = [one for one in ranked if above.name in one.estimates and below.name in one.estimates]
-    for standing, look in LOOKS.items():
+    for standing, look in MEMBER_LOOKS.items():
         mine = [one for one in both if one.standing == standing]
         if mine:
             figure.add_trace(_points(mine, above.name, below.name, look, changes))

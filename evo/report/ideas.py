@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from evo.report.page import Section, Table
-from evo.report.told import Told
+from evo.report.page import ReportTable, Section
+from evo.report.told import ReportData
 from evo.terminal.steering import evidence_in_words, idea_outcome
 from evo.terminal.text import plain, short
 from population.ladder import VETOED
@@ -13,7 +13,7 @@ from population.reading import decisions, pending
 EVIDENCE_SHOWN = 60
 
 
-def ideas_section(told: Told) -> Section | None:
+def ideas_section(told: ReportData) -> Section | None:
     """Ideas, notes and vetoes, whole; None where there are none."""
     tables = [one for one in (_ideas(told), _notes(told), _vetoes(told)) if one is not None]
     if not tables:
@@ -25,16 +25,16 @@ def ideas_section(told: Told) -> Section | None:
     return Section("ideas", "Ideas and notes", lines, tables=tables)
 
 
-def _ideas(told: Told) -> Table | None:
+def _ideas(told: ReportData) -> ReportTable | None:
     rows = [
         (str(one.id), plain(one.author), plain(one.text), idea_outcome(one))
         for one in judged_ideas(told.store)
     ]
     rows += _waiting(told, "idea")
-    return Table(("", "by", "idea", "what came of it"), rows) if rows else None
+    return ReportTable(("", "by", "idea", "what came of it"), rows) if rows else None
 
 
-def _notes(told: Told) -> Table | None:
+def _notes(told: ReportData) -> ReportTable | None:
     rows = [
         (
             str(one.id),
@@ -45,10 +45,10 @@ def _notes(told: Told) -> Table | None:
         for one in notes(told.store)
     ]
     rows += _waiting(told, "note")
-    return Table(("", "by", "note", "rests on"), rows) if rows else None
+    return ReportTable(("", "by", "note", "rests on"), rows) if rows else None
 
 
-def _waiting(told: Told, kind: str) -> list[tuple[str, str, str, str]]:
+def _waiting(told: ReportData, kind: str) -> list[tuple[str, str, str, str]]:
     return [
         (one.name, plain(one.author), plain(str(one.detail.get("text", ""))), "waits")
         for one in pending(told.store)
@@ -56,7 +56,7 @@ def _waiting(told: Told, kind: str) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _vetoes(told: Told) -> Table | None:
+def _vetoes(told: ReportData) -> ReportTable | None:
     why = {
         one.variant_id: str(one.detail.get("reason", ""))
         for one in decisions(told.store, (VETOED,))
@@ -65,4 +65,8 @@ def _vetoes(told: Told) -> Table | None:
         (short(one), plain(by) or "someone", plain(why.get(one, "")) or "–")
         for one, by in told.record.ladder.vetoed.items()
     ]
-    return Table(("vetoed", "by", "why"), rows, list(told.record.ladder.vetoed)) if rows else None
+    return (
+        ReportTable(("vetoed", "by", "why"), rows, list(told.record.ladder.vetoed))
+        if rows
+        else None
+    )

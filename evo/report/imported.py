@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evo.analysis.imported import Imported
-from evo.report.page import Section, Table
+from evo.report.page import ReportTable, Section
 from evo.terminal.imported import REMARK, keep_cells
 
 COLUMNS = ("line", "commit", "val_bpb before", "after", "gain", "verdict", "description")
@@ -14,7 +14,7 @@ def keeps_section(one: Imported | None) -> Section | None:
     if one is None:
         return None
     rows = [keep_cells(keep) for keep in one.keeps]
-    table = Table(COLUMNS, rows, [keep.variant_id for keep in one.keeps])
+    table = ReportTable(COLUMNS, rows, [keep.variant_id for keep in one.keeps])
     lines = [f"Every number here is {REMARK}.", *one.problems]
     return Section("keeps", "Keeps, as reported", lines, tables=(table,) if rows else ())
 

@@ -14,7 +14,7 @@ from evo.report.drawing import GOLD, NEUTRAL, blank, hover
 from evo.terminal.numbers import plus_minus
 from population.lineage import Lineage
 
-MOST_LANES = 24  # the largest lineages have a lane each, all others share the last
+MAX_LANES = 24  # the largest lineages have a lane each, all others share the last
 LANE_PIXELS = 34
 STEP = 0.5  # of a lane, from one generation to the next
 REST = "the rest"
@@ -39,7 +39,7 @@ def lineage(
     """Every variant under its first parent; x is the number of its proposal."""
     places = _places(record, family)
     lowest = max(y for _, y in places.values())
-    height = 140 + LANE_PIXELS * min(lowest + 1, MOST_LANES)
+    height = 140 + LANE_PIXELS * min(lowest + 1, MAX_LANES)
     figure = blank("proposal", "", height=round(height))
     figure.add_trace(_edges(record, places, places, NEUTRAL, 0.8, "first parent"))
     figure.add_trace(_edges(record, places, set(marked.way), GOLD, 3.0, "the way to the leader"))
@@ -60,7 +60,7 @@ def _places(record: Record, family: Lineage) -> dict[str, tuple[float, float]]:
     for one, made in births.items():
         depth[one] = depth[made.parents[0].variant_id] + 1 if made.parents else 0
     roots = {one: family.lineage_root(one) for one in births if one != record.seed_id}
-    largest = [root for root, _ in Counter(roots.values()).most_common(MOST_LANES)]
+    largest = [root for root, _ in Counter(roots.values()).most_common(MAX_LANES)]
     deepest: dict[str, int] = {}
     for one, root in roots.items():
         lane = root if root in largest else REST

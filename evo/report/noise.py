@@ -7,22 +7,24 @@ from statistics import fmean
 import plotly.graph_objects as go
 
 from evo.report.drawing import NEUTRAL, PALETTE, blank, hover
-from evo.report.page import Figure, Section, Table
-from evo.report.told import Told
+from evo.report.page import Figure, ReportTable, Section
+from evo.report.told import ReportData
 from evo.terminal import sentences
 from evo.terminal.numbers import value
 from population.variant import DERIVED, Purpose
 
-LEAST_RUNS = 3
+MIN_RUNS = 3
 
 
-def noise_section(told: Told) -> Section | None:
+def noise_section(told: ReportData) -> Section | None:
     """What a difference has to stand out from, and whether the machine stayed itself."""
     metric, one = told.findings.objective, told.overview
     rows = _seed_runs(told)
     if not rows:
         return None
-    table = Table(("runs of the seed", "rung", "n", f"mean {metric}", "lowest to highest"), rows)
+    table = ReportTable(
+        ("runs of the seed", "rung", "n", f"mean {metric}", "lowest to highest"), rows
+    )
     lines = sentences.needs(told.findings)
     if early := sentences.early(one.early_stopping):
         lines.append(f"Early stopping: {early}.")
@@ -35,7 +37,7 @@ def noise_section(told: Told) -> Section | None:
     return Section("noise", "Noise", lines, figures, (table,))
 
 
-def _seed_runs(told: Told) -> list[tuple[str, ...]]:
+def _seed_runs(told: ReportData) -> list[tuple[str, ...]]:
     metric = told.findings.objective
     rows: list[tuple[str, ...]] = []
     for purpose in (Purpose.CALIBRATE, Purpose.REFERENCE):
@@ -55,7 +57,7 @@ def _seed_runs(told: Told) -> list[tuple[str, ...]]:
     return rows
 
 
-def _chart(told: Told) -> go.Figure | None:
+def _chart(told: ReportData) -> go.Figure | None:
     """The seed's runs on block 0 of the proxy by time, calibration and references; None below three."""
     metric, record = told.findings.objective, told.record
     runs = [
@@ -66,7 +68,7 @@ def _chart(told: Told) -> go.Figure | None:
         and run.order.block == 0
         and metric in run.metrics
     ]
-    if len(runs) < LEAST_RUNS:
+    if len(runs) < MIN_RUNS:
         return None
     began = runs[0].started_at
     figure = blank("minutes", metric, height=260)

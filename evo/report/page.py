@@ -32,7 +32,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """A table: names of its columns, rows of plain text, and where a row belongs to a variant, whose."""
 
     columns: Sequence[str]
@@ -48,7 +48,7 @@ class Section:
     title: str
     lines: Sequence[str] = ()
     figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[ReportTable] = ()
     texts: Mapping[str, str] = field(default_factory=dict)  # title to text that is shown as it is
 
 

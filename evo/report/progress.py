@@ -13,7 +13,7 @@ from evo.report.drawing import GOLD, GOOD, NEUTRAL, blank, hover, span
 from evo.terminal.numbers import value
 from population.archive import Constraint
 from population.beliefs import RungBeliefs
-from population.records import Decided, Measured
+from population.records import DecisionRow, MeasurementRow
 from population.variant import Status
 
 LOOKS = 200  # points of the line of the believed best
@@ -23,7 +23,7 @@ BAND = 2.0  # sds of one run
 def progress(
     record: Record,
     level: Noise | None,
-    verdicts: Sequence[Decided],
+    verdicts: Sequence[DecisionRow],
     colour: Mapping[str, str],
 ) -> go.Figure | None:
     """Score against the number of measurements; None before anything has a score."""
@@ -55,15 +55,15 @@ def progress(
     return figure
 
 
-def _is_seed(row: Measured, record: Record) -> bool:
+def _is_seed(row: MeasurementRow, record: Record) -> bool:
     return row.measurement.order.variant_id == record.seed_id
 
 
-def _band(figure: go.Figure, mean: float, sd: float, upto: int) -> None:
+def _band(figure: go.Figure, mean: float, sd: float, as_of: int) -> None:
     low, high = mean - BAND * sd, mean + BAND * sd
     figure.add_trace(
         go.Scatter(
-            x=[0, upto + 1, upto + 1, 0],
+            x=[0, as_of + 1, as_of + 1, 0],
             y=[low, low, high, high],
             fill="toself",
             fillcolor="rgba(138,143,152,0.16)",
@@ -76,7 +76,7 @@ def _band(figure: go.Figure, mean: float, sd: float, upto: int) -> None:
 
 
 def _dots(
-    operator: str, hue: str, mine: Sequence[tuple[int, Measured]], metric: str, record: Record
+    operator: str, hue: str, mine: Sequence[tuple[int, MeasurementRow]], metric: str, record: Record
 ) -> go.Scatter:
     births = record.births()
     texts = []
@@ -99,7 +99,7 @@ def _dots(
     )
 
 
-def _failures(figure: go.Figure, rows: Sequence[Measured]) -> None:
+def _failures(figure: go.Figure, rows: Sequence[MeasurementRow]) -> None:
     failed = [
         (at, row.measurement)
         for at, row in enumerate(rows, 1)
@@ -127,7 +127,7 @@ def _failures(figure: go.Figure, rows: Sequence[Measured]) -> None:
     )
 
 
-def _believed(figure: go.Figure, record: Record, rows: Sequence[Measured]) -> None:
+def _believed(figure: go.Figure, record: Record, rows: Sequence[MeasurementRow]) -> None:
     """The estimate of whoever led the front at the time, seed included, looked at now and then."""
     metric = record.objective.name
     constraints = [Constraint.model_validate(one) for one in record.config.get("constraints", ())]
@@ -148,7 +148,10 @@ def _believed(figure: go.Figure, record: Record, rows: Sequence[Measured]) -> No
 
 
 def _certified(
-    figure: go.Figure, record: Record, rows: Sequence[Measured], verdicts: Sequence[Decided]
+    figure: go.Figure,
+    record: Record,
+    rows: Sequence[MeasurementRow],
+    verdicts: Sequence[DecisionRow],
 ) -> None:
     """The champion's level from the decision on that proved it; the level as it is known now."""
     metric = record.objective.name

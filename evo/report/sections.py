@@ -12,10 +12,10 @@ from evo.evaluation.sandbox.facts import NAMES
 from evo.report.fronts import fronts
 from evo.report.ladder import ladders
 from evo.report.lineage import Marked, lineage
-from evo.report.page import Figure, Section, Table
+from evo.report.page import Figure, ReportTable, Section
 from evo.report.progress import progress
 from evo.report.spending import operator_shares, slot_time
-from evo.report.told import Told
+from evo.report.told import ReportData
 from evo.terminal import sentences
 from evo.terminal.glossary import GLOSSARY, NOTE
 from evo.terminal.ladder import report as ladder_report
@@ -26,10 +26,10 @@ from evo.terminal.text import clip, short
 from population.lineage import Lineage
 from population.traces import facts
 
-MOST_ROWS = 25
+MAX_ROWS = 25
 
 
-def progress_section(told: Told) -> Section | None:
+def progress_section(told: ReportData) -> Section | None:
     """Every measurement, and who led."""
     figure = progress(told.record, told.findings.noise, told.verdicts, told.colour)
     if figure is None:
@@ -49,7 +49,7 @@ def progress_section(told: Told) -> Section | None:
     return Section("progress", "Progress", figures=(Figure("progress", figure, about),))
 
 
-def fronts_section(told: Told) -> Section | None:
+def fronts_section(told: ReportData) -> Section | None:
     """Each pair of objectives, and the best as a table."""
     if not told.overview.front_size:
         return None
@@ -67,8 +67,8 @@ def fronts_section(told: Told) -> Section | None:
     ]
     names = [one.name for one in told.record.objectives]
     rows = [one for one in told.ranked if one.standing]
-    rows += [one for one in told.ranked if not one.standing][: max(0, MOST_ROWS - len(rows))]
-    table = Table(
+    rows += [one for one in told.ranked if not one.standing][: max(0, MAX_ROWS - len(rows))]
+    table = ReportTable(
         (
             "variant",
             "standing",
@@ -100,7 +100,7 @@ def _front_row(one: Ranked, names: Sequence[str]) -> list[str]:
     return [*cells, one.operator, clip(one.idea, 300)]
 
 
-def _change(told: Told, one: Ranked) -> str:
+def _change(told: ReportData, one: Ranked) -> str:
     """The knobs it moved in its first parent, for a hover label."""
     made = told.record.births().get(one.variant_id)
     if made is None or not made.parents:
@@ -110,7 +110,7 @@ def _change(told: Told, one: Ranked) -> str:
     return "\n".join(f"{knob.name}: {knob.before} → {knob.after}" for knob in moved[:6])
 
 
-def family_section(told: Told) -> Section | None:
+def family_section(told: ReportData) -> Section | None:
     """Who came from whom, and the way to the leader."""
     if len(told.record.births()) < 2:
         return None
@@ -125,7 +125,7 @@ def family_section(told: Told) -> Section | None:
         "Each dot is a variant under its first parent, in the order they were proposed; lineages lie in lanes, "
         "the largest first. Large dots are on the front, faint ones have no score. Click one to open it."
     )
-    steps = Table(
+    steps = ReportTable(
         ("step", "operator", "idea"),
         [(short(s.variant_id), s.operator, clip(s.idea, 300)) for s in findings.chain],
         [s.variant_id for s in findings.chain],
@@ -135,7 +135,7 @@ def family_section(told: Told) -> Section | None:
     return Section("family", "Lineage", lines, (Figure("family", figure, about),), tables)
 
 
-def ladder_section(told: Told) -> Section | None:
+def ladder_section(told: ReportData) -> Section | None:
     """What the larger rungs said."""
     drawn = ladders(told.record, told.by_id)
     lines = [sentences.graduation(one) for one in told.findings.graduates]
@@ -154,7 +154,7 @@ def ladder_section(told: Told) -> Section | None:
     return Section("ladder", "Larger rungs", lines, figures)
 
 
-def operators_section(told: Told) -> Section | None:
+def operators_section(told: ReportData) -> Section | None:
     """What each operator earned."""
     if not told.overview.operators:
         return None
@@ -186,11 +186,11 @@ def operators_section(told: Told) -> Section | None:
     figure = operator_shares(told.record, told.colour)
     about = "Who proposed, over time."
     figures = (Figure("shares", figure, about),) if figure is not None else ()
-    tables = (Table(columns, rows), *_prompts(told))
+    tables = (ReportTable(columns, rows), *_prompts(told))
     return Section("operators", "Operators", figures=figures, tables=tables)
 
 
-def _prompts(told: Told) -> tuple[Table, ...]:
+def _prompts(told: ReportData) -> tuple[ReportTable, ...]:
     """What models were asked; nothing where none was."""
     columns = ("asked by", "calls", "tokens in", "tokens out", "prompts by part")
     rows = [
@@ -203,10 +203,10 @@ def _prompts(told: Told) -> tuple[Table, ...]:
         )
         for one in told.overview.prompts
     ]
-    return (Table(columns, rows),) if rows else ()
+    return (ReportTable(columns, rows),) if rows else ()
 
 
-def failures_section(told: Told) -> Section | None:
+def failures_section(told: ReportData) -> Section | None:
     """How runs failed, with one example each."""
     if not told.findings.failures:
         return None
@@ -218,11 +218,11 @@ def failures_section(told: Told) -> Section | None:
     return Section(
         "failures",
         "Failures",
-        tables=(Table(("example", "kind", "runs", "reason of the last"), rows, ids),),
+        tables=(ReportTable(("example", "kind", "runs", "reason of the last"), rows, ids),),
     )
 
 
-def spending_section(told: Told) -> Section:
+def spending_section(told: ReportData) -> Section:
     """Slot time and budgets."""
     one = told.overview
     figure = slot_time(told.record, one.slot_busy_share)
@@ -241,7 +241,7 @@ def spending_section(told: Told) -> Section:
     ]
     figures = (Figure("slots", figure, about),) if figure is not None else ()
     return Section(
-        "budget", "Budget", lines, figures, (Table(("budget", "used", "allowed"), rows),)
+        "budget", "Budget", lines, figures, (ReportTable(("budget", "used", "allowed"), rows),)
     )
 
 
@@ -253,7 +253,7 @@ def _amount(name: str, amount: float | None) -> str:
     return f"{amount:.2f}" if name == "llm_dollars" else f"{amount:,.0f}"
 
 
-def sandbox_section(told: Told) -> Section | None:
+def sandbox_section(told: ReportData) -> Section | None:
     """What held the runs."""
     found = [(held, runs) for held, runs in facts(told.store) if held]
     if not found:
@@ -263,12 +263,14 @@ def sandbox_section(told: Told) -> Section | None:
     promises = [one for one in ("sandbox", "user", *NAMES) if one != "gpu" or on_gpu]
     shown = [(name, held[name]) for name in promises if name in held]
     lines = [f"As recorded with the runs ({count(sum(runs for _, runs in found), 'run')})."]
-    return Section("sandbox", "Sandbox", lines, tables=(Table(("promise", "held by"), shown),))
+    return Section(
+        "sandbox", "Sandbox", lines, tables=(ReportTable(("promise", "held by"), shown),)
+    )
 
 
 def words_section() -> Section:
     """What the words of this page mean."""
-    table = Table(("word", "what it means"), list(GLOSSARY.items()))
+    table = ReportTable(("word", "what it means"), list(GLOSSARY.items()))
     return Section("words", "Words", [NOTE], tables=(table,))
 
 
@@ -279,7 +281,7 @@ def take_home(findings: Findings) -> str:
     return f"To take the leader home: `evo export {short(findings.leader_id)} -o train.py`. "
 
 
-def again_section(told: Told) -> Section:
+def again_section(told: ReportData) -> Section:
     """The config as run, and how to run it again."""
     lines = [
         "To run it again: save the config below beside train.py and brief.md from the campaign's folder, "

@@ -9,12 +9,12 @@ from evo.analysis.findings import Findings
 from evo.analysis.overview import Overview
 from evo.analysis.ranking import Ranked
 from evo.analysis.record import Record
-from population.records import Decided
+from population.records import DecisionRow
 from population.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportData:
     """A campaign as the report needs it, read once."""
 
     store: Store
@@ -22,7 +22,7 @@ class Told:
     overview: Overview
     ranked: Sequence[Ranked]
     by_id: Mapping[str, Ranked]
-    verdicts: Sequence[Decided]
+    verdicts: Sequence[DecisionRow]
     source_of: Callable[[str], str]
     config: str  # the file as run
     colour: Mapping[str, str]

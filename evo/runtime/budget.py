@@ -31,7 +31,7 @@ class BudgetSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class BudgetSpent:
     """What a campaign has used so far."""
 
     variants: int = 0
@@ -47,7 +47,7 @@ class Budget:
     """
 
     def __init__(
-        self, limits: BudgetSettings, spent: Spent = Spent(), held_back: float = 0.0
+        self, limits: BudgetSettings, spent: BudgetSpent = BudgetSpent(), held_back: float = 0.0
     ) -> None:
         self.limits = limits
         seconds = limits.seconds
@@ -65,11 +65,11 @@ class Budget:
             time.monotonic()
         )  # a wall clock that jumps back must not lengthen a campaign
 
-    def spent(self) -> Spent:
+    def spent(self) -> BudgetSpent:
         """What has been used, without the calls in flight."""
         with self._lock:
             seconds = self._seconds_before + time.monotonic() - self._started
-            return Spent(self._variants, seconds, self._tokens, self._dollars)
+            return BudgetSpent(self._variants, seconds, self._tokens, self._dollars)
 
     def take_variant(self) -> bool:
         """Count one child in; False when the variants are used up."""

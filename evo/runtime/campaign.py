@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 
-from evo.runtime.components import Ending, LoopSettings, Parts, Shared, Stop
+from evo.runtime.components import Components, Ending, LoopSettings, Shared, Stop
 from evo.runtime.evaluation_lane import EvaluationLane
 from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.requests import Answer, Requests, saying
 from evo.runtime.user_decisions import is_about_a_child, told, word_of
 from population.ladder import APPROVED, VETOED
-from population.records import Asked
+from population.records import RequestRow
 from population.store import Store
 from population.variant import Decision, phase_of
 
@@ -25,7 +25,7 @@ LOOK_SECONDS = 5.0
 class Campaign:
     """Runs the lanes until the budget is spent and everything is measured, or someone stops it."""
 
-    def __init__(self, parts: Parts, settings: LoopSettings) -> None:
+    def __init__(self, parts: Components, settings: LoopSettings) -> None:
         if settings.exact and parts.slots.size != 1:
             raise ValueError("an exact campaign runs on one slot")
         self.parts = parts
@@ -99,11 +99,11 @@ class Campaign:
         """Do what was asked; a stop that was meant for an earlier process is not meant for this one."""
         self._requests.answer(leave_out={"stop"} if before_start else ())
 
-    def _asked_to_stop(self, asked: Asked) -> Answer:
+    def _asked_to_stop(self, asked: RequestRow) -> Answer:
         self.stop(now=bool((asked.detail or {}).get("now")))
         return saying(f"{asked.author} asked to stop")
 
-    def _asked_for_word(self, asked: Asked) -> Answer:
+    def _asked_for_word(self, asked: RequestRow) -> Answer:
         """What a person says of a variant is a decision in the transaction that takes it."""
         said = word_of(asked)
         if said is None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from evo.evaluation.local_slots import Slots
 from evo.runtime.budget import Budget
-from evo.runtime.monitor import Board
+from evo.runtime.monitor import Monitor
 from evo.runtime.recorder import Recorder
 from evo.runtime.retention import KeptWeights
 from evo.search.early_stopping import EarlyStopping
@@ -18,15 +18,15 @@ from evo.search.scheduler import Scheduler
 from evo.search.voiding import Voiding
 from operators.operator import Draft
 from population.lineage import Lineage
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.store import Store
 from population.variant import Parent, Proposal
 
 
 class Proposes(Protocol):
-    """Makes proposal `number` from measurements with ids up to `upto` (None: all)."""
+    """Makes proposal `number` from measurements with ids up to `as_of` (None: all)."""
 
-    def propose(self, number: int, upto: int | None) -> Proposal:
+    def propose(self, number: int, as_of: int | None) -> Proposal:
         """The proposal, whatever became of it."""
         ...
 
@@ -57,17 +57,17 @@ class Stop(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """What a campaign is made of; `proxy` is the first rung's name."""
 
     open_store: Callable[[], Store]
     proposer: Proposes
     slots: Slots
-    tally: Tally
+    tally: RunHistory
     lineage: Lineage
     scheduler: Scheduler
     budget: Budget
-    board: Board
+    board: Monitor
     recorder: Recorder
     stopping: (
         threading.Event
@@ -109,7 +109,7 @@ class Shared:
     """What the lanes share: one lock with its condition, the record lane, the board, and the stop sign."""
 
     recorder: Recorder
-    board: Board
+    board: Monitor
     changed: threading.Condition = field(
         default_factory=lambda: threading.Condition(threading.RLock())
     )

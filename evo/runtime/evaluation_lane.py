@@ -9,25 +9,25 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from evo.evaluation.local_slots import RunEnded, RunProcess, RunProgress, RunStarted, SlotEvent
-from evo.runtime.components import LoopSettings, Parts, Shared, Stop
+from evo.runtime.components import Components, LoopSettings, Shared, Stop
 from evo.runtime.decisions import Decisions
 from evo.runtime.judging import add_judged
 from evo.runtime.proposal_lane import ProposalLane
 from evo.search.early_stopping import Following
 from evo.search.scheduler import SearchState
-from evo.search.voiding import Evidence, judged
+from evo.search.voiding import RunConditions, judged
 from population.ladder import Role
 from population.reading import source_of
-from population.records import FrontMember, Measured
-from population.run_history import Key, Tally, key_of
+from population.records import FrontMember, MeasurementRow
+from population.run_history import Key, RunHistory, key_of
 from population.store import Store
 from population.variant import (
     AGAIN,
     DERIVED,
     ONE_STEP,
     Measurement,
-    Order,
     Purpose,
+    RunRequest,
     Status,
 )
 
@@ -38,7 +38,7 @@ POLL_SECONDS = 0.5
 class _UnderWay:
     """A run that was submitted: by the scheduler's order, since when, and what compares its curve."""
 
-    order: Order
+    order: RunRequest
     since: float
     followed: Following | None
 
@@ -47,7 +47,7 @@ class EvaluationLane:
     """One thread between scheduler and slots, and what is under way."""
 
     def __init__(
-        self, parts: Parts, settings: LoopSettings, shared: Shared, children: ProposalLane
+        self, parts: Components, settings: LoopSettings, shared: Shared, children: ProposalLane
     ) -> None:
         self._parts = parts
         self._shared = shared
@@ -140,7 +140,7 @@ class EvaluationLane:
                 return
             self._submit([self._again(order) for order in step.runs])
 
-    def _submit(self, orders: list[Order]) -> None:
+    def _submit(self, orders: list[RunRequest]) -> None:
         """Hand runs to a slot. Without their source they are lost attempts: our own fault, tried again."""
         try:
             with self._parts.open_store() as store:
@@ -157,12 +157,12 @@ class EvaluationLane:
         under_way = {key: one.order for key, one in self._under_way.items()}
         return SearchState(under_way, tuple(self._children.ready), self._children.is_over)
 
-    def _again(self, order: Order) -> Order:
+    def _again(self, order: RunRequest) -> RunRequest:
         """The order as it is recorded: a row of its own for each time that one was voided."""
         voided = self._parts.tally.voided(order)
         return replace(order, repeat=order.repeat + AGAIN * voided) if voided else order
 
-    def _is_first_run(self, order: Order) -> bool:
+    def _is_first_run(self, order: RunRequest) -> bool:
         """Whether a child waits for this run, whatever it is made for: it need not be made twice."""
         tally, proxy = self._parts.tally, self._parts.proxy
         screen = Key(order.variant_id, proxy, 0, 0)
@@ -210,7 +210,7 @@ class EvaluationLane:
                 self._shared.board.slot_leaves(measurement.slot)
             self._shared.changed.notify_all()
 
-    def _announce(self, order: Order) -> None:
+    def _announce(self, order: RunRequest) -> None:
         """A graduate's first run at an upper rung is its promotion."""
         tally, one, rung = self._parts.tally, order.variant_id, order.rung
         first = order.purpose is Purpose.GRADUATE and order.block == 0
@@ -220,7 +220,7 @@ class EvaluationLane:
         if one in (climber.variant_id for climber in choice.having(Role.GRADUATE)):
             self._shared.say("promotion", f"{one[:8]} goes up to {rung}")
 
-    def _follow(self, order: Order) -> Following | None:
+    def _follow(self, order: RunRequest) -> Following | None:
         early = self._parts.early
         with self._shared.changed:
             return early.follow(order.variant_id, order.purpose) if early is not None else None
@@ -235,8 +235,8 @@ class EvaluationLane:
         row_id, measurement = recorder.write(lambda store: add_judged(store, measurement))
         with self._shared.changed:
             if self._parts.voiding is not None and measurement.status is Status.OK:
-                self._parts.voiding.take_in(Evidence.of(measurement))
-            tally.add(Measured(row_id, shortened(measurement)))
+                self._parts.voiding.take_in(RunConditions.of(measurement))
+            tally.add(MeasurementRow(row_id, shortened(measurement)))
             if order.purpose is Purpose.SCREEN and measurement.status is not Status.LOST:
                 self._children.settle(order.variant_id, row_id)
             if self._parts.early is not None:
@@ -287,7 +287,7 @@ def shortened(measurement: Measurement) -> Measurement:
     return replace(measurement, curve=(), documents=(), log_tail="", facts={})
 
 
-def describe(measurement: Measurement, tally: Tally) -> str:
+def describe(measurement: Measurement, tally: RunHistory) -> str:
     """One line on a measurement: who, where, what it scored or why not."""
     order = measurement.order
     who = "seed" if order.variant_id == tally.seed_id else order.variant_id[:8]

@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from population.variant import CurvePoint, Order
+from population.variant import CurvePoint, RunRequest
 
 EVENTS_KEPT = 100
 POINTS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Notice:
     """One line of what happened, plain text; `at` in seconds since the epoch."""
 
     kind: str
@@ -28,7 +28,7 @@ class SlotView:
     """What one slot is doing; `since` is monotonic seconds."""
 
     name: str
-    order: Order | None = None
+    order: RunRequest | None = None
     since: float = 0.0
     points: deque[CurvePoint] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
 
@@ -37,17 +37,17 @@ class SlotView:
         return SlotView(self.name, self.order, self.since, deque(self.points, maxlen=POINTS_KEPT))
 
 
-class Board:
+class Monitor:
     """The campaign writes, a terminal reads. `listeners` hear of every event, in the thread it happens in."""
 
     def __init__(self, slots: list[str]) -> None:
         self._lock = threading.Lock()
         self._slots = {name: SlotView(name) for name in slots}
-        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._events: deque[Notice] = deque(maxlen=EVENTS_KEPT)
         self._phase = "starting"
-        self.listeners: list[Callable[[Event], None]] = []
+        self.listeners: list[Callable[[Notice], None]] = []
 
-    def slot_takes(self, name: str, order: Order) -> None:
+    def slot_takes(self, name: str, order: RunRequest) -> None:
         """A slot starts a run."""
         with self._lock:
             self._slots[name] = SlotView(name, order, time.monotonic())
@@ -62,9 +62,9 @@ class Board:
         with self._lock:
             self._slots[name] = SlotView(name)
 
-    def tell(self, kind: str, text: str) -> Event:
+    def tell(self, kind: str, text: str) -> Notice:
         """Note an event and pass it on."""
-        event = Event(kind, text, time.time())
+        event = Notice(kind, text, time.time())
         with self._lock:
             self._events.append(event)
         for listener in list(self.listeners):
@@ -87,7 +87,7 @@ class Board:
         with self._lock:
             return [view.copy() for view in self._slots.values()]
 
-    def events(self, last: int = 10) -> list[Event]:
+    def events(self, last: int = 10) -> list[Notice]:
         """The newest events, oldest first."""
         with self._lock:
             return list(self._events)[-last:]

@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evo.proposals.context import Surroundings
+from evo.proposals.context import CampaignInfo
 from evo.proposals.ideas import Judge
 from evo.runtime.components import Proposes
 from evo.runtime.recorder import Recorder
 from operators.llm.answer import one_line
-from operators.operator import Draft, ProposalFailed, Scene, Tried
+from operators.operator import Draft, ProposalContext, ProposalFailed, Tried
 from operators.research_notes import Finding, NoteDraft, NoteWriter
 from population.lineage import Lineage
 from population.memory import notes
 from population.reading import first_proposal
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.store import Store
 from population.variant import Parent, Proposal
 
@@ -34,9 +34,9 @@ class NoteTaker:
         self,
         writer: NoteWriter,
         every: int,
-        tally: Tally,
+        tally: RunHistory,
         lineage: Lineage,
-        surroundings: Surroundings,
+        surroundings: CampaignInfo,
         recorder: Recorder,
         say: Callable[[str], None],
     ) -> None:
@@ -47,15 +47,15 @@ class NoteTaker:
         self._lock = threading.Lock()
         self._noted_at: int | None = None  # None: not read from the store yet
 
-    def note_if_due(self, store: Store, number: int, upto: int | None) -> None:
-        """Write a note before proposal `number` if its turn has come, from rows with ids up to `upto`."""
-        count = self._turn(store, upto)
+    def note_if_due(self, store: Store, number: int, as_of: int | None) -> None:
+        """Write a note before proposal `number` if its turn has come, from rows with ids up to `as_of`."""
+        count = self._turn(store, as_of)
         if count is not None:
-            self._note(store, number, upto, count)
+            self._note(store, number, as_of, count)
 
-    def _turn(self, store: Store, upto: int | None) -> int | None:
+    def _turn(self, store: Store, as_of: int | None) -> int | None:
         """The number of measurements if a note's turn has come, for one caller alone."""
-        count = len(self._tally.rows(self._at.rung, upto))
+        count = len(self._tally.rows(self._at.rung, as_of))
         with self._lock:
             if self._noted_at is None:
                 self._noted_at = int(store.setting(NOTED_AT, 0))
@@ -64,14 +64,14 @@ class NoteTaker:
             self._noted_at = count
             return count
 
-    def _note(self, store: Store, number: int, upto: int | None, count: int) -> None:
+    def _note(self, store: Store, number: int, as_of: int | None, count: int) -> None:
         """Ask for a note; whatever comes of it, the next one is `every` measurements away."""
         seed = np.random.SeedSequence([self._at.campaign_seed, number], spawn_key=(_NOTES_STREAM,))
         draft = None
         try:
-            findings = self._findings(store, upto)
+            findings = self._findings(store, as_of)
             draft = self._writer.write(
-                self._scene(store, upto), findings, np.random.default_rng(seed)
+                self._scene(store, as_of), findings, np.random.default_rng(seed)
             )
             said = (
                 f"{draft.author} notes: {one_line(draft.text, SAID)}"
@@ -80,30 +80,30 @@ class NoteTaker:
             )
         except ProposalFailed as failed:
             said = f"no research note: {failed.reason}"
-        self._recorder.write(lambda store: self._keep(store, draft, upto, count))
+        self._recorder.write(lambda store: self._keep(store, draft, as_of, count))
         self._say(said)
 
-    def _keep(self, store: Store, draft: NoteDraft | None, upto: int | None, count: int) -> None:
+    def _keep(self, store: Store, draft: NoteDraft | None, as_of: int | None, count: int) -> None:
         with store.transaction():
             if draft is not None:
-                seen = upto if upto is not None else self._tally.last_id()
+                seen = as_of if as_of is not None else self._tally.last_id()
                 store.add_note(draft.text, draft.author, draft.evidence, seen)
             store.set_setting(NOTED_AT, count)
 
-    def _scene(self, store: Store, upto: int | None) -> Scene:
+    def _scene(self, store: Store, as_of: int | None) -> ProposalContext:
         objective = self._tally.objectives[0].name
-        return Scene(
+        return ProposalContext(
             brief=self._at.brief,
             objectives=tuple(one.name for one in self._tally.objectives),
-            noise_sd=self._tally.noise_sd(self._at.rung, objective, upto),
+            noise_sd=self._tally.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             notes=tuple(notes(store)),
             prompt=self._at.prompt,
         )
 
-    def _findings(self, store: Store, upto: int | None) -> tuple[Finding, ...]:
+    def _findings(self, store: Store, as_of: int | None) -> tuple[Finding, ...]:
         """The children measured last, the newest first."""
-        rows = self._tally.rows(self._at.rung, upto)
+        rows = self._tally.rows(self._at.rung, as_of)
         last = {row.measurement.order.variant_id: row.measurement.status for row in rows}
         found = []
         for variant_id in list(last)[::-1]:
@@ -111,7 +111,7 @@ class NoteTaker:
             made = first_proposal(store, variant_id)
             if not parents or made is None:
                 continue
-            effect = self._judge.effect(variant_id, parents[0], upto)
+            effect = self._judge.effect(variant_id, parents[0], as_of)
             tried = Tried(made.idea, made.operator, last[variant_id].value, *effect)
             found.append(Finding(variant_id, tried))
             if len(found) == SHOWN:
@@ -130,11 +130,11 @@ class NotingProposer:
     ) -> None:
         self._inner, self._note_taker, self._open_store = inner, note_taker, open_store
 
-    def propose(self, number: int, upto: int | None) -> Proposal:
+    def propose(self, number: int, as_of: int | None) -> Proposal:
         """A note if its turn has come, then the proposal."""
         with self._open_store() as store:
-            self._note_taker.note_if_due(store, number, upto)
-        return self._inner.propose(number, upto)
+            self._note_taker.note_if_due(store, number, as_of)
+        return self._inner.propose(number, as_of)
 
     def judge(
         self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft

@@ -16,13 +16,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from evo.runtime.monitor import Event
+from evo.runtime.monitor import Notice
 
 KINDS = {"promotion": "promotion", "end": "stop", "failure": "failure"}  # event -> what is told
 NAMES = ("event", "campaign", "text", "at")  # what is told, and what a template may name
 JSON = {"Content-Type": "application/json"}
 MAX_DISCORD_CHARS = 2000  # more is refused there
-MOST_AT_ONCE = 8
+MAX_AT_ONCE = 8
 SHORTEST_SECRET = 6
 
 
@@ -120,7 +120,7 @@ class Notifier:
         ]
         self._threads: list[threading.Thread] = []
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: Notice) -> None:
         """A listener of the board."""
         if event.kind not in KINDS or not (self._settings.command or self._settings.url):
             return
@@ -134,7 +134,7 @@ class Notifier:
             "at": event.at,
         }
         self._threads = [one for one in self._threads if one.is_alive()]
-        if len(self._threads) < MOST_AT_ONCE:
+        if len(self._threads) < MAX_AT_ONCE:
             thread = threading.Thread(target=self._tell, args=(told,), daemon=True, name="notify")
             self._threads.append(thread)
             thread.start()

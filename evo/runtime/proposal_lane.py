@@ -7,7 +7,7 @@ import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from evo.runtime.components import LoopSettings, Parts, Repeats, Shared, Stop
+from evo.runtime.components import Components, LoopSettings, Repeats, Shared, Stop
 from evo.runtime.ready_queue import ReadyQueue
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured
@@ -16,21 +16,21 @@ from population.store import Store
 from population.variant import Outcome, Proposal, Purpose
 
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
-MOST_PROPOSERS = 32
+MAX_PROPOSERS = 32
 LATE = 3.0  # times the usual seconds of a proposal: who takes longer is not waited for
-LEAST_LATE_SECONDS = 5.0
+MIN_LATE_SECONDS = 5.0
 FIRST_WAIT_SECONDS = 0.01
-LONGEST_WAIT_SECONDS = 10.0
+MAX_WAIT_SECONDS = 10.0
 
 
 class ProposalLane:
     """The ready queue and what fills it. Its fields are guarded by `shared.changed`."""
 
-    def __init__(self, parts: Parts, settings: LoopSettings, shared: Shared) -> None:
+    def __init__(self, parts: Components, settings: LoopSettings, shared: Shared) -> None:
         self._parts = parts
         self._settings = settings
         self._shared = shared
-        self._threads = ThreadPoolExecutor(MOST_PROPOSERS, thread_name_prefix="propose")
+        self._threads = ThreadPoolExecutor(MAX_PROPOSERS, thread_name_prefix="propose")
         self._next_number = 1
         self._making: dict[int, Future[None]] = {}
         self._since: dict[int, float] = {}  # when each of them was begun
@@ -71,14 +71,14 @@ class ProposalLane:
         """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""
         self._close_when_spent()
         while not self.closed and self._shared.stop is Stop.NO and self._is_wanted():
-            upto = self._visible_to(self._next_number) if self._settings.exact else None
-            if self._settings.exact and upto is None:
+            as_of = self._visible_to(self._next_number) if self._settings.exact else None
+            if self._settings.exact and as_of is None:
                 return
             if not self._parts.budget.take_variant():
                 return
             number, self._next_number = self._next_number, self._next_number + 1
             self._since[number] = time.monotonic()
-            self._making[number] = self._threads.submit(self._propose, number, upto)
+            self._making[number] = self._threads.submit(self._propose, number, as_of)
 
     def close(self, reason: str) -> None:
         """No more children."""
@@ -159,14 +159,14 @@ class ProposalLane:
             return not self._making
         slots = self._parts.slots.size
         meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
-        wanted = min(slots + self._settings.queue + meanwhile, MOST_PROPOSERS)
-        if len(self._making) >= MOST_PROPOSERS:
+        wanted = min(slots + self._settings.queue + meanwhile, MAX_PROPOSERS)
+        if len(self._making) >= MAX_PROPOSERS:
             return False
         return len(self.ready) + self._expected() < wanted
 
     def _expected(self) -> int:
         """Proposals in the making, without those that hang on a model: no slot is to wait for them."""
-        late = time.monotonic() - max(LATE * self._seconds.value, LEAST_LATE_SECONDS)
+        late = time.monotonic() - max(LATE * self._seconds.value, MIN_LATE_SECONDS)
         return sum(since > late for since in self._since.values())
 
     def _visible_to(self, number: int) -> int | None:
@@ -181,10 +181,10 @@ class ProposalLane:
             seen = max(seen, self._settled[earlier])
         return seen
 
-    def _propose(self, number: int, upto: int | None) -> None:
+    def _propose(self, number: int, as_of: int | None) -> None:
         started = time.monotonic()
         try:
-            proposal = self._parts.proposer.propose(number, upto)
+            proposal = self._parts.proposer.propose(number, as_of)
         except Exception as error:  # noqa: BLE001 - border of the lane: a faulty operator is a failed proposal
             self._shared.say("error", f"proposal {number} broke: {traceback.format_exc(limit=-3)}")
             reason = f"{type(error).__name__}: {error}"[:400]
@@ -215,7 +215,7 @@ class ProposalLane:
             return
         self._fruitless += 1
         if proposal.outcome is Outcome.FAILED:
-            wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), LONGEST_WAIT_SECONDS)
+            wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), MAX_WAIT_SECONDS)
             self._not_before = time.monotonic() + wait
         self._settled[proposal.number] = 0
         self._parts.budget.return_variant()

@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 Write = Callable[[Store], Any]
 
 FIRST_WAIT_SECONDS = 0.2
-LONGEST_WAIT_SECONDS = 5.0
+MAX_WAIT_SECONDS = 5.0
 
 
 class Recorder:
@@ -85,7 +85,7 @@ class Recorder:
                         f"waiting to write: {error}; nothing is lost, free the disk or lock"
                     )
                 self._giving_up.wait(wait)
-                wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+                wait = min(wait * 2, MAX_WAIT_SECONDS)
 
 
 class StoredCalls:

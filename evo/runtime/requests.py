@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from evo.proposals.proposer import one_line
-from evo.runtime.components import Parts, Shared
+from evo.runtime.components import Components, Shared
 from evo.runtime.proposal_lane import ProposalLane
 from operators.operator import Draft
 from population.reading import pending
-from population.records import Asked
+from population.records import RequestRow
 from population.store import Store, StoreError
 from population.variant import MAX_TEXT_CHARS, Outcome, Parent, Proposal
 
@@ -32,7 +32,7 @@ def saying(text: str) -> Answer:
     return Answer(lambda store: None, lambda written: text)
 
 
-Answering = Callable[[Asked], Answer]
+Answering = Callable[[RequestRow], Answer]
 
 
 class Requests:
@@ -40,7 +40,7 @@ class Requests:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: Components,
         shared: Shared,
         children: ProposalLane,
         answers: Mapping[str, Answering],
@@ -73,7 +73,7 @@ class Requests:
             if text:
                 self._shared.say("request", one_line(text))
 
-    def _answered(self, asked: Asked, author: str) -> str:
+    def _answered(self, asked: RequestRow, author: str) -> str:
         try:
             return self._end(asked, self._answers[asked.kind](asked))
         except (LookupError, TypeError, ValueError, StoreError) as error:
@@ -82,7 +82,7 @@ class Requests:
             wrong = f"{author} asked for {asked.kind} in a way that cannot be used: {error}"
             return self._end(asked, saying(wrong))
 
-    def _end(self, asked: Asked, answer: Answer) -> str:
+    def _end(self, asked: RequestRow, answer: Answer) -> str:
         def write(store: Store) -> Any:
             with store.transaction():
                 if not store.finish_request(asked.id):
@@ -92,14 +92,14 @@ class Requests:
         written = self._shared.recorder.write(write)
         return "" if written is WITHDRAWN else answer.said(written)
 
-    def _idea(self, asked: Asked) -> Answer:
+    def _idea(self, asked: RequestRow) -> Answer:
         text = worded(asked.detail["text"], MAX_TEXT_CHARS)
         return Answer(
             lambda store: store.add_idea(text, asked.author),
             lambda number: f"{asked.author} put in idea {number}: {text}",
         )
 
-    def _note(self, asked: Asked) -> Answer:
+    def _note(self, asked: RequestRow) -> Answer:
         text, evidence = (
             worded(asked.detail["text"], MAX_TEXT_CHARS),
             asked.detail.get("evidence", []),
@@ -112,21 +112,21 @@ class Requests:
             lambda number: f"{asked.author} wrote note {number}: {text}",
         )
 
-    def _edit_note(self, asked: Asked) -> Answer:
+    def _edit_note(self, asked: RequestRow) -> Answer:
         number, text = int(asked.detail["id"]), worded(asked.detail["text"], MAX_TEXT_CHARS)
         return Answer(
             lambda store: store.edit_note(number, text, asked.author),
             lambda stood: _of_note(stood, number, f"{asked.author} edited note {number}: {text}"),
         )
 
-    def _delete_note(self, asked: Asked) -> Answer:
+    def _delete_note(self, asked: RequestRow) -> Answer:
         number = int(asked.detail["id"])
         return Answer(
             lambda store: store.delete_note(number),
             lambda stood: _of_note(stood, number, f"{asked.author} deleted note {number}"),
         )
 
-    def _inject(self, asked: Asked) -> Answer:
+    def _inject(self, asked: RequestRow) -> Answer:
         """A person's variant is a proposal like any other: checked, turned away as a repeat, measured."""
         detail = asked.detail
         parent, source = str(detail["parent_id"]), str(detail["source"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.files import drafted
-from population.variant import DERIVED, Order
+from population.variant import DERIVED, RunRequest
 
 MEGABYTE = 1e6
 
@@ -37,7 +37,7 @@ class KeptWeights:
         """Where a variant's weights of a rung lie while they are kept."""
         return self._folder / rung / f"{variant_id}.safetensors"
 
-    def take(self, order: Order, weights: Path) -> None:
+    def take(self, order: RunRequest, weights: Path) -> None:
         """Copy what a run left, whole or not at all. A copy that fails costs no measurement."""
         target = self.path(order.rung, order.variant_id)
         if DERIVED in order.rung or target.exists():

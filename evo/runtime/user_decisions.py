@@ -7,12 +7,12 @@ from typing import Any
 
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
 from population.reading import UnknownVariant, seed, variant
-from population.records import Asked
+from population.records import RequestRow
 from population.store import Store
 from population.variant import Decision
 
 
-def word_of(asked: Asked) -> Decision | None:
+def word_of(asked: RequestRow) -> Decision | None:
     """The decision that a request amounts to; None for what is no word on a variant."""
     detail: Mapping[str, Any] = asked.detail if isinstance(asked.detail, dict) else {}
     said = word(asked.kind, detail, asked.author)

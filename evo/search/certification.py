@@ -16,20 +16,20 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.search.standing import FLOOR_SHARE, proven_members, unseen_value
-from population.run_history import Key, Tally, key_of
+from population.run_history import Key, RunHistory, key_of
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide
-from population.variant import Decision, Order, Purpose, Status
+from population.variant import Decision, Purpose, RunRequest, Status
 
 Taken = Callable[[Key], bool]
-Pair = tuple[Order, ...]  # both runs, or what is missing of them
+Pair = tuple[RunRequest, ...]  # both runs, or what is missing of them
 
 BEGUN, ENDED, LEADERS, FINAL = "certification", "verdict", "leaders", "final"  # of decisions
 GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
 LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
 DRAWS = 1000
 DRAWS_SEED = 7
-FEWEST_BLOCKS = 2  # of the challenger, before it is raced
+MIN_BLOCKS = 2  # of the challenger, before it is raced
 
 
 class CertificationSettings(BaseModel):
@@ -67,7 +67,7 @@ def rule_of(settings: CertificationSettings, run_sd: float) -> Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Race:
+class Challenge:
     """One attempt: who challenges whom, on blocks from which on, under which rule."""
 
     number: int
@@ -83,7 +83,7 @@ class Certification:
     def __init__(
         self,
         settings: CertificationSettings,
-        tally: Tally,
+        tally: RunHistory,
         rung: str,
         decisions: Sequence[Decision] = (),
     ) -> None:
@@ -93,8 +93,8 @@ class Certification:
         self._metric = tally.objectives[0]
         self.champion = tally.seed_id
         self.certified: list[str] = []
-        self.race: Race | None = None
-        self._won: Race | None = None  # the last one that ended in proof
+        self.race: Challenge | None = None
+        self._won: Challenge | None = None  # the last one that ended in proof
         self._begun = 0
         self._raced: set[str] = set()
         self._judged = -1
@@ -161,7 +161,7 @@ class Certification:
         detail = {"number": race.number, "champion": race.champion, **asdict(progress)}
         return Decision(ENDED, race.challenger, detail)
 
-    def gains(self, race: Race) -> list[float]:
+    def gains(self, race: Challenge) -> list[float]:
         """Champion minus challenger by pair in order, above 0 when the challenger is better."""
         gains = []
         for place in range(race.rule.most_pairs):
@@ -180,7 +180,7 @@ class Certification:
             detail = dict(decision.detail)
             rule = Rule(**detail.pop("rule"))
             detail.pop("metric", None)
-            self.race = Race(**detail, rule=rule)
+            self.race = Challenge(**detail, rule=rule)
             self._begun = self.race.number
             self._raced.add(self.race.challenger)
         elif decision.kind == ENDED:
@@ -200,20 +200,20 @@ class Certification:
             leader = next((one for one in front if one != self._tally.seed_id), None)
         return leader if leader not in (self.champion, *self._raced) else None
 
-    def _race_for(self, leader: str) -> Race | None:
+    def _race_for(self, leader: str) -> Challenge | None:
         run_sd = self._run_sd()
         if run_sd is None:
             return None
         rule = rule_of(self._settings, run_sd)
         sides = (leader, self.champion)
         used = [block for one in sides for block in self._tally.blocks(one, self._rung)]
-        return Race(self._begun + 1, leader, self.champion, max(used) + 1, rule)
+        return Challenge(self._begun + 1, leader, self.champion, max(used) + 1, rule)
 
     def _run_sd(self) -> float | None:
         sd = self._tally.noise_sd(self._rung, self._metric.name)
         return sd if sd is not None and math.isfinite(sd) and sd > 0 else None
 
-    def _chance(self, race: Race) -> float:
+    def _chance(self, race: Challenge) -> float:
         """The chance that the challenger passes, averaged over what is believed of its gain."""
         from population.statistics.power import simulate
 
@@ -222,7 +222,7 @@ class Certification:
             for one in (race.challenger, race.champion)
         )
         run_sd = self._run_sd()
-        if mine.n < FEWEST_BLOCKS or run_sd is None:
+        if mine.n < MIN_BLOCKS or run_sd is None:
             return 0.0
         rng, pair_sd = np.random.default_rng(DRAWS_SEED), math.sqrt(2) * run_sd
         gain = self._turn * (champion.mean - mine.mean)
@@ -238,14 +238,15 @@ class Certification:
         """1 when lower is better, -1 when higher is."""
         return 1.0 if self._metric.direction == "minimise" else -1.0
 
-    def _pair(self, race: Race, place: int, purpose: Purpose = Purpose.RACE) -> Pair:
+    def _pair(self, race: Challenge, place: int, purpose: Purpose = Purpose.RACE) -> Pair:
         block = race.first_block + place
         first, second = (
-            Order(one, self._rung, block, 0, purpose) for one in (race.champion, race.challenger)
+            RunRequest(one, self._rung, block, 0, purpose)
+            for one in (race.champion, race.challenger)
         )
         return (first, second) if place % 2 == 0 else (second, first)
 
-    def _progress(self, race: Race) -> Progress:
+    def _progress(self, race: Challenge) -> Progress:
         """What the pairs say; a challenger that fails on a block has lost."""
         blocks = range(race.first_block, race.first_block + race.rule.most_pairs)
         rows = self._tally.rows(self._rung, purposes={Purpose.RACE})

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from evo.search.certification import LEADERS
-from population.run_history import Key, Tally, key_of
+from population.run_history import Key, RunHistory, key_of
 from population.statistics.race import Race, race
-from population.variant import Decision, Estimate, Order, Purpose, Status
+from population.variant import Decision, Estimate, Purpose, RunRequest, Status
 
 Taken = Callable[[Key], bool]
 
@@ -24,7 +24,7 @@ class FinalRace:
         self,
         leaders: int,
         share: float,
-        tally: Tally,
+        tally: RunHistory,
         rung: str,
         decided: Sequence[Decision] = (),
     ) -> None:
@@ -63,12 +63,12 @@ class FinalRace:
         }
         return Decision(LEADERS, leaders[0], detail)
 
-    def next_order(self, taken: Taken) -> Order | None:
+    def next_order(self, taken: Taken) -> RunRequest | None:
         """The next run of the race; None when all of its round are under way or it is over."""
         state = self._state()
         first = self._begun.detail["first_block"] if self._begun is not None else 0
         for variant_id, block in state.to_run if state is not None else ():
-            order = Order(variant_id, self._rung, first + block, 0, Purpose.RACE)
+            order = RunRequest(variant_id, self._rung, first + block, 0, Purpose.RACE)
             if not taken(key_of(order)):
                 return order
         return None

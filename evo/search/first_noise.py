@@ -6,7 +6,7 @@ import numpy as np
 
 from evo.search.certification import CertificationSettings, rule_of
 from evo.search.scheduler import Scheduler
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.variant import AGAIN, Purpose, Status
 
 DRAWS_SEED = 20_26
@@ -18,7 +18,7 @@ class FirstNoise:
     def __init__(
         self,
         scheduler: Scheduler,
-        tally: Tally,
+        tally: RunHistory,
         rung: str,
         settings: CertificationSettings,
         children: int,

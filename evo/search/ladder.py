@@ -22,10 +22,10 @@ from evo.search.ladder_choices import (
     promoted_ancestors,
 )
 from evo.search.ladder_settings import GraduationSettings, Promotion, share_names
-from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Climber, Ladder, Role, misfit
+from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Ladder, LadderEntry, Role, misfit
 from population.lineage import Lineage
-from population.run_history import Key, Tally, key_of
-from population.variant import ONE_STEP, Decision, Measurement, Order, Purpose, Status
+from population.run_history import Key, RunHistory, key_of
+from population.variant import ONE_STEP, Decision, Measurement, Purpose, RunRequest, Status
 
 Taken = Callable[[Key], bool]
 WAITS, BUILDS, VETOED = "waits for approval", "is built there first", "was vetoed"
@@ -37,7 +37,7 @@ class Graduation:
     def __init__(
         self,
         settings: GraduationSettings,
-        tally: Tally,
+        tally: RunHistory,
         lineage: Lineage,
         rungs: Sequence[str],
         campaign_seed: int = 0,
@@ -178,11 +178,11 @@ class Graduation:
 
     # -- what to run ---------------------------------------------------------------------------------------
 
-    def next_order(self, taken: Taken) -> Order | None:
+    def next_order(self, taken: Taken) -> RunRequest | None:
         """The next run up the ladder; None when all are under way, done, or waiting for a person."""
         return next((one for one in self._orders() if not taken(key_of(one))), None)
 
-    def ahead(self, taken: Taken) -> Order | None:
+    def ahead(self, taken: Taken) -> RunRequest | None:
         """A run of the seed above the proxy that will be needed whoever is chosen; None without any.
 
         For slots that are free while others still search. Only where nobody has to be asked.
@@ -194,19 +194,19 @@ class Graduation:
         orders = (one for rung in self._upper for one in self._of_seed(rung))
         return next((one for one in orders if not taken(key_of(one))), None)
 
-    def _of_seed(self, rung: str) -> Iterator[Order]:
+    def _of_seed(self, rung: str) -> Iterator[RunRequest]:
         yield self._build(self._tally.seed_id, rung)
         built = self._built(self._tally.seed_id, rung)
         if built is not None and built.status is Status.OK:
             yield from self._runs(self._tally.seed_id, rung)
 
-    def _orders(self) -> Iterator[Order]:
+    def _orders(self) -> Iterator[RunRequest]:
         yield from self._fresh_orders()
         for rung in self._upper:
             yield from self._orders_at(rung)
         yield from self._share_orders()
 
-    def _fresh_orders(self) -> Iterator[Order]:
+    def _fresh_orders(self) -> Iterator[RunRequest]:
         """At the proxy, on blocks that chose nobody."""
         if not self._upper:
             return
@@ -216,9 +216,9 @@ class Graduation:
             for climber in (*first, *ancestors):
                 for one in (self._tally.seed_id, climber.variant_id):
                     block = climber.first_block + place
-                    yield Order(one, self._proxy, block, 0, Purpose.GRADUATE)
+                    yield RunRequest(one, self._proxy, block, 0, Purpose.GRADUATE)
 
-    def _orders_at(self, rung: str) -> Iterator[Order]:
+    def _orders_at(self, rung: str) -> Iterator[RunRequest]:
         """Builds first; whoever is cleared runs at once, block by block beside the seed and the controls."""
         climbers = self.ladder.climbers(rung)
         asked = [one for one in climbers if one.role is Role.GRADUATE]
@@ -232,9 +232,9 @@ class Graduation:
         cleared += [one for one in beside if not self.objection(one)]
         for block in range(self._settings.blocks):
             for one in self._with_seed(cleared):
-                yield Order(one, rung, block, 0, Purpose.GRADUATE)
+                yield RunRequest(one, rung, block, 0, Purpose.GRADUATE)
 
-    def _share_orders(self) -> Iterator[Order]:
+    def _share_orders(self) -> Iterator[RunRequest]:
         """The best and the seed at shares of the target's budget."""
         best = self.ladder.reaching
         if best is None or best in self.ladder.vetoed or not self._settings.budget_shares:
@@ -243,27 +243,27 @@ class Graduation:
         for block in range(self._settings.share_blocks):
             for name in reversed(names):
                 for one in (self._tally.seed_id, best):
-                    yield Order(one, name, block, 0, Purpose.GRADUATE)
+                    yield RunRequest(one, name, block, 0, Purpose.GRADUATE)
 
-    def _with_seed(self, climbers: Sequence[Climber]) -> list[str]:
+    def _with_seed(self, climbers: Sequence[LadderEntry]) -> list[str]:
         return [self._tally.seed_id, *(one.variant_id for one in climbers)]
 
     @staticmethod
-    def _build(variant_id: str, rung: str) -> Order:
-        return Order(variant_id, rung + ONE_STEP, 0, 0, Purpose.GRADUATE)
+    def _build(variant_id: str, rung: str) -> RunRequest:
+        return RunRequest(variant_id, rung + ONE_STEP, 0, 0, Purpose.GRADUATE)
 
-    def _runs(self, variant_id: str, rung: str) -> list[Order]:
+    def _runs(self, variant_id: str, rung: str) -> list[RunRequest]:
         blocks = range(self._settings.blocks)
-        return [Order(variant_id, rung, block, 0, Purpose.GRADUATE) for block in blocks]
+        return [RunRequest(variant_id, rung, block, 0, Purpose.GRADUATE) for block in blocks]
 
     # -- where everyone stands -----------------------------------------------------------------------------
 
-    def waiting(self) -> list[Climber]:
+    def waiting(self) -> list[LadderEntry]:
         """Those who only wait for a person, the lower rungs first."""
         climbers = (one for rung in self._upper for one in self.ladder.climbers(rung))
         return [one for one in climbers if self.objection(one) == WAITS]
 
-    def objection(self, climber: Climber) -> str:
+    def objection(self, climber: LadderEntry) -> str:
         """What keeps a climber from running at its rung; "" when nothing does."""
         one, rung = climber.variant_id, climber.rung
         if one in self.ladder.vetoed:
@@ -276,7 +276,7 @@ class Graduation:
         manual = self._settings.promotion is Promotion.MANUAL and climber.role is Role.GRADUATE
         return WAITS if manual and not self.ladder.is_approved(one, rung) else ""
 
-    def _is_open(self, climber: Climber) -> bool:
+    def _is_open(self, climber: LadderEntry) -> bool:
         """Whether a climber or the seed beside it has still to be built or run, by nobody's word."""
         objection, rung = self.objection(climber), climber.rung
         pair = (climber.variant_id, self._tally.seed_id)
@@ -306,5 +306,5 @@ class Graduation:
         rows = self._tally.rows(rung + ONE_STEP, variant_id=variant_id)
         return rows[-1].measurement if rows else None
 
-    def _is_settled(self, order: Order) -> bool:
+    def _is_settled(self, order: RunRequest) -> bool:
         return self._tally.is_settled(key_of(order))

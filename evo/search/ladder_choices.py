@@ -10,7 +10,7 @@ import numpy as np
 from evo.search.standing import unseen_value
 from population.archive import Standing
 from population.lineage import Lineage
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.variant import Purpose, Status
 
 PROVEN = (Standing.CERTIFIED, Standing.REPLICATED, Standing.CANDIDATE)
@@ -19,7 +19,7 @@ GRADUATING = frozenset({Purpose.GRADUATE})
 
 
 def best_of_front(
-    tally: Tally, rung: str, certified: Collection[str], lineage_of: Callable[[str], str]
+    tally: RunHistory, rung: str, certified: Collection[str], lineage_of: Callable[[str], str]
 ) -> list[str]:
     """The front, one a lineage, without the seed: the better proven come first, so that a lucky single
     run does not go up before what has held on fresh blocks.
@@ -33,7 +33,7 @@ def best_of_front(
     return list(chosen.values())
 
 
-def middle(tally: Tally, rung: str, without: Collection[str]) -> list[str]:
+def middle(tally: RunHistory, rung: str, without: Collection[str]) -> list[str]:
     """The middle third by the first objective, off the front, best first."""
     objective = tally.objectives[0]
     beliefs = tally.beliefs(rung)
@@ -57,14 +57,14 @@ def draw_controls(
     return [candidates[place] for place in rng.choice(len(candidates), many, replace=False)]
 
 
-def gain_at(tally: Tally, rung: str, variant_id: str, blocks: Collection[int]) -> float | None:
+def gain_at(tally: RunHistory, rung: str, variant_id: str, blocks: Collection[int]) -> float | None:
     """The mean gain over the seed on these blocks, by the ladder's runs, above 0 is better; None without."""
     mine, seed = (_scores(tally, rung, one) for one in (variant_id, tally.seed_id))
     common = mine.keys() & seed.keys() & set(blocks)
     return fmean(seed[block] - mine[block] for block in common) if common else None
 
 
-def promoted_ancestors(tally: Tally, rung: str, lineage: Lineage, best: str) -> list[str]:
+def promoted_ancestors(tally: RunHistory, rung: str, lineage: Lineage, best: str) -> list[str]:
     """Those on the way from the seed to the best whom the search kept as better than their own parent.
 
     Along first parents, believed values, the greatest steps first.
@@ -81,7 +81,7 @@ def promoted_ancestors(tally: Tally, rung: str, lineage: Lineage, best: str) -> 
     return [one for _, one in sorted(steps, key=lambda step: (-step[0], step[1]))]
 
 
-def _scores(tally: Tally, rung: str, variant_id: str) -> dict[int, float]:
+def _scores(tally: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
     objective = tally.objectives[0]
     sign = 1.0 if objective.direction == "minimise" else -1.0
     return {

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from evo.analysis.forecast import RungWork
 from population.variant import share_rung
 
-LEAST_SHARES = 2  # of a budget, to draw a line through
+MIN_SHARES = 2  # of a budget, to draw a line through
 
 
 class Promotion(StrEnum):
@@ -45,7 +45,7 @@ class GraduationSettings(BaseModel):
         if any(not 0 < one <= 1 for one in shares):
             raise ValueError("each is a share of the target's budget: above 0, at most 1")
         found = tuple(sorted({*shares, 1.0}))
-        if len(found) < LEAST_SHARES:
+        if len(found) < MIN_SHARES:
             raise ValueError("give at least one share below 1, for example [0.6, 0.75, 0.9]")
         return found
 

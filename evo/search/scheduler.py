@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from evo.search.certification import FINAL, Certification
 from evo.search.final_selection import FinalRace
 from evo.search.ladder import Graduation
-from population.run_history import Key, Tally, key_of
-from population.variant import Clock, Decision, Order, Purpose, Rung
+from population.run_history import Key, RunHistory, key_of
+from population.variant import Clock, Decision, Purpose, Rung, RunRequest
 
 SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
 RACING = frozenset({Purpose.RACE, Purpose.POST})
@@ -61,10 +61,10 @@ class SearchState:
     `allows` may refuse runs that whoever drives the search cannot pay for.
     """
 
-    under_way: Mapping[Key, Order] = field(default_factory=dict)
+    under_way: Mapping[Key, RunRequest] = field(default_factory=dict)
     ready: Sequence[str] = ()  # children to screen, the first one next
     search_is_over: bool = False  # no child is left to screen, and none will come
-    allows: Callable[[Order], bool] = lambda order: True
+    allows: Callable[[RunRequest], bool] = lambda order: True
 
     def is_running(self, purposes: Collection[Purpose]) -> bool:
         """Whether a run for one of these purposes is under way."""
@@ -75,7 +75,7 @@ class SearchState:
 class Step:
     """Runs to start now (a pair goes to one slot, in this order), and what was decided on the way."""
 
-    runs: tuple[Order, ...] = ()
+    runs: tuple[RunRequest, ...] = ()
     decisions: tuple[Decision, ...] = ()
 
 
@@ -96,12 +96,12 @@ class Scheduler:
     def __init__(
         self,
         settings: PolicySettings,
-        history: Tally,
+        history: RunHistory,
         rung: str,
         certification: Certification,
         graduation: Graduation,
         *,
-        calibrations: Sequence[Order] | None = None,
+        calibrations: Sequence[RunRequest] | None = None,
         decided: Sequence[Decision] = (),
         seed_runs: int | None = None,
         exact: bool = False,
@@ -132,7 +132,7 @@ class Scheduler:
             if step.runs or not step.decisions:
                 return Step(step.runs, tuple(decided))
 
-    def tell(self, order: Order) -> tuple[Decision, ...]:
+    def tell(self, order: RunRequest) -> tuple[Decision, ...]:
         """What the run of this order, recorded just now, decides at once."""
         ended = self.certification.settle(idle=False) if order.purpose is Purpose.RACE else None
         if ended is None:
@@ -165,14 +165,14 @@ class Scheduler:
                 return step
         return WAIT
 
-    def _start(self, state: SearchState, orders: Iterable[Order]) -> Step | None:
+    def _start(self, state: SearchState, orders: Iterable[RunRequest]) -> Step | None:
         """The first of these orders that is still to be run."""
         for order in orders:
             if not self.is_taken(state, key_of(order)) and state.allows(order):
                 return Step((order,))
         return None
 
-    def _start_pair(self, state: SearchState, pair: Sequence[Order]) -> Step | None:
+    def _start_pair(self, state: SearchState, pair: Sequence[RunRequest]) -> Step | None:
         """What is missing of a pair, for one slot."""
         return Step(tuple(pair)) if pair and all(map(state.allows, pair)) else None
 
@@ -201,7 +201,7 @@ class Scheduler:
         return self._start(
             state,
             [
-                Order(self._history.seed_id, self._rung, 0, repeat, Purpose.REFERENCE)
+                RunRequest(self._history.seed_id, self._rung, 0, repeat, Purpose.REFERENCE)
                 for repeat in repeats[-1:]
             ],
         )
@@ -266,7 +266,7 @@ class Scheduler:
         for place, variant_id in enumerate(self._history.front(self._rung)):
             blocks = set(self._history.blocks(variant_id, self._rung))
             block = next(b for b in range(len(blocks) + 1) if b not in blocks)
-            order = Order(variant_id, self._rung, block, 0, Purpose.REMEASURE)
+            order = RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
             if len(blocks) < self._settings.most_blocks:
                 thin.append((len(blocks), place, order))
         return self._start(state, [order for *_, order in sorted(thin, key=lambda one: one[:2])])
@@ -275,7 +275,7 @@ class Scheduler:
         """A new child on block 0, the one that waited longest: the last duty of a search."""
         if state.search_is_over:
             return None
-        orders = [Order(one, self._rung, 0, 0, Purpose.SCREEN) for one in state.ready]
+        orders = [RunRequest(one, self._rung, 0, 0, Purpose.SCREEN) for one in state.ready]
         return self._start(state, orders) or WAIT
 
     def compare_final(self, state: SearchState) -> Step | None:
@@ -288,7 +288,7 @@ class Scheduler:
         for place in range(self._settings.final_blocks):
             pair = (seed_id, subject) if place % 2 == 0 else (subject, seed_id)
             block = self._final.detail["first_block"] + place
-            orders += [Order(one, self._rung, block, 0, Purpose.FINAL) for one in pair]
+            orders += [RunRequest(one, self._rung, block, 0, Purpose.FINAL) for one in pair]
         waits = WAIT if state.is_running({Purpose.FINAL}) else None
         return self._start(state, orders) or waits
 
@@ -306,12 +306,12 @@ class Scheduler:
 
     # -- what the duties know ------------------------------------------------------------------------------
 
-    def _default_calibrations(self) -> list[Order]:
+    def _default_calibrations(self) -> list[RunRequest]:
         """The seed once on each of its blocks, then again on the first: noise across and within."""
         keys = [(block, 0) for block in range(self._settings.seed_blocks)]
         keys += [(0, 1 + again) for again in range(self._settings.seed_repeats)]
         seed_id = self._history.seed_id
-        return [Order(seed_id, self._rung, *key, Purpose.CALIBRATE) for key in keys]
+        return [RunRequest(seed_id, self._rung, *key, Purpose.CALIBRATE) for key in keys]
 
     def _searched(self) -> int:
         return sum(self._history.count(self._rung, one) for one in SEARCHED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from population.archive import Objective
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.statistics.certification import Rule, log_e_path
 from population.statistics.e_bh import e_bh
 from population.variant import Estimate, Measurement, Purpose, Status
@@ -23,7 +23,7 @@ Found = Mapping[str, Estimate]
 
 
 def proven_members(
-    tally: Tally, rung: str, alpha: float, trade: float | None = None
+    tally: RunHistory, rung: str, alpha: float, trade: float | None = None
 ) -> frozenset[str]:
     """The front's members that are proven at a false discovery rate of `alpha`.
 
@@ -72,7 +72,7 @@ def unseen_value(objective: Objective, run: Measurement) -> float:
     return run.metrics.get(unseen, run.metrics[objective.name])
 
 
-def _fresh_scores(tally: Tally, rung: str, variant_id: str) -> dict[int, float]:
+def _fresh_scores(tally: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
     """Scores by fresh block, turned so that less is better; the first run of a block counts."""
     first, scores = tally.objectives[0], dict[int, float]()
     for row in tally.rows(rung, purposes=FRESH, variant_id=variant_id):

@@ -15,11 +15,11 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.evaluation.evaluator import WAITED
-from population.variant import Measurement, Order, Status
+from population.variant import Measurement, RunRequest, Status
 
 KNOWN = 30  # runs of a host at a rung that say what is usual, the newest
-LEAST_KNOWN = 5  # before that nothing is unusual
-MOST_VOIDS = 2  # of one run: a machine that stays so is the machine that there is
+MIN_KNOWN = 5  # before that nothing is unusual
+MAX_VOIDS = 2  # of one run: a machine that stays so is the machine that there is
 
 
 class VoidingSettings(BaseModel):
@@ -38,14 +38,14 @@ class VoidingSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RunConditions:
     """What is known of a run beside its score. Seconds are the supervisor's; tokens the variant's word.
 
     `waited_seconds`: for cores that others held, so that no run is crowded by its own choice; None where
     it is not known.
     """
 
-    order: Order
+    order: RunRequest
     host: str
     train_wall_seconds: float
     cpu_seconds: float
@@ -76,9 +76,9 @@ class Voiding:
         self._crowding = _usual()
         self._speed = _usual()
 
-    def objection(self, run: Evidence, voided_before: int) -> str:
+    def objection(self, run: RunConditions, voided_before: int) -> str:
         """Why this run does not count, and "" when it does; from what came before it."""
-        if voided_before >= MOST_VOIDS:
+        if voided_before >= MAX_VOIDS:
             return ""
         key, crowding, speed = self._key(run), self._crowding_of(run), self._speed_of(run)
         usual = _middle(self._crowding[key])
@@ -93,7 +93,7 @@ class Voiding:
             return f"the machine was slow: {speed:.0f} tokens a second of the seed, usually {usual:.0f}"
         return ""
 
-    def take_in(self, run: Evidence) -> None:
+    def take_in(self, run: RunConditions) -> None:
         """A run that counts says what is usual."""
         key = self._key(run)
         if crowding := self._crowding_of(run):
@@ -101,17 +101,17 @@ class Voiding:
         if speed := self._speed_of(run):
             self._speed[key].append(speed)
 
-    def _key(self, run: Evidence) -> tuple[str, str]:
+    def _key(self, run: RunConditions) -> tuple[str, str]:
         return run.host, run.order.rung
 
-    def _crowding_of(self, run: Evidence) -> float | None:
+    def _crowding_of(self, run: RunConditions) -> float | None:
         """CPU seconds and those it waited, a CPU second; None where the clock is the wall's own."""
         known = run.cpu_seconds and run.waited_seconds is not None
         if run.order.rung in self._wall_clocked or not known:
             return None
         return 1.0 + (run.waited_seconds or 0.0) / run.cpu_seconds
 
-    def _speed_of(self, run: Evidence) -> float | None:
+    def _speed_of(self, run: RunConditions) -> float | None:
         """The seed's tokens a second of its clock; None for any other variant: its speed is its own."""
         wall = run.order.rung in self._wall_clocked
         seconds = run.train_wall_seconds if wall else run.cpu_seconds
@@ -122,7 +122,7 @@ def judged(voiding: Voiding | None, run: Measurement, voided_before: int) -> str
     """The objection to a run that ended well; every other status is an answer of its own."""
     if voiding is None or run.status is not Status.OK:
         return ""
-    return voiding.objection(Evidence.of(run), voided_before)
+    return voiding.objection(RunConditions.of(run), voided_before)
 
 
 def _usual() -> defaultdict[tuple[str, str], deque[float]]:
@@ -130,4 +130,4 @@ def _usual() -> defaultdict[tuple[str, str], deque[float]]:
 
 
 def _middle(known: deque[float]) -> float | None:
-    return median(known) if len(known) >= LEAST_KNOWN else None
+    return median(known) if len(known) >= MIN_KNOWN else None

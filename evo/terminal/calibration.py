@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from evo.analysis.calibration import Ladder
+from evo.analysis.calibration import CalibrationReport
 from evo.terminal.numbers import value
 from population.statistics.noise import Calibration, Spread
 
 
 def calibration_lines(
-    found: Calibration | Ladder | None, metric: str, certifies: bool
+    found: Calibration | CalibrationReport | None, metric: str, certifies: bool
 ) -> list[str]:
     """The answer of a calibration, a sentence a line."""
     if found is None:
         return ["Too few runs of the seed ended well to say anything of its noise."]
-    if isinstance(found, Ladder):
+    if isinstance(found, CalibrationReport):
         return ladder_sentences(found, metric)
     return noise_sentences(found, metric, certifies)
 
@@ -80,7 +80,7 @@ def _spread(one: Spread, metric: str) -> str:
     return f"{sd} (95 %: {low} to {high}"
 
 
-def ladder_sentences(found: Ladder, metric: str) -> list[str]:
+def ladder_sentences(found: CalibrationReport, metric: str) -> list[str]:
     """Which rungs give a parameter as much text as the proxy does."""
     lines = [
         f"{place.rung}: depth {place.depth}, budget {place.budget:g}: {metric} {place.val_bpb:.4f}, "

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.analysis.climb import Climb
-from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.findings import Findings
 from evo.terminal import sentences
 from evo.terminal.ladder import report as ladder_report
@@ -20,7 +20,7 @@ from evo.terminal.text import placed, plain, short, words
 from population.archive import Objective
 
 FRONT_SHOWN = 12
-STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
+STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 
 
 def closing_screen(

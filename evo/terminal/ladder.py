@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.analysis.climb import Climb
-from evo.analysis.comparison import Comparison, Verdict
-from evo.analysis.ladder import State, Step
+from evo.analysis.comparison import Comparison, PairVerdict
+from evo.analysis.ladder import LadderState, LadderStep
 from evo.terminal import transferring
 from evo.terminal.numbers import better
 from evo.terminal.tables import FAINT
 from evo.terminal.text import plain, short, words
 
-STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
+STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 
 
 def ladder_screen(one: Climb, where: str = "") -> RenderableType:
@@ -30,7 +30,7 @@ def ladder_screen(one: Climb, where: str = "") -> RenderableType:
     for title, lines in report(one):
         parts += [Text(), Text(title, "bold")]
         parts += [Padding(words(line), (0, 0, 0, 2)) for line in lines]
-    if any(step.state is State.WAITS for step in one.steps):
+    if any(step.state is LadderState.WAITS for step in one.steps):
         parts += [Text(), Text.assemble(("next  ", FAINT), (f"evo approve{where}", "cyan"))]
     return Group(*parts)
 
@@ -48,7 +48,7 @@ def report(one: Climb) -> list[tuple[str, list[str]]]:
     return [(title, lines) for title, lines in sections if lines]
 
 
-def _table(steps: Sequence[Step], metric: str) -> Table:
+def _table(steps: Sequence[LadderStep], metric: str) -> Table:
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
     name = metric.replace("_", " ")
     for title in ("variant", "to", "as", "how far", f"{name} below", f"{name} there", "size"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evo.analysis.prompts import Prompts
 from evo.terminal.numbers import count, duration, share
 from evo.terminal.text import plain
-from population.records import Called
+from population.records import LlmCallRow
 
 
 def prompts_line(one: Prompts) -> str:
@@ -16,7 +16,7 @@ def prompts_line(one: Prompts) -> str:
     return f"{plain(one.operator)}: {billed}; {parts_in_words(one.parts)}"
 
 
-def call_line(one: Called) -> str:
+def call_line(one: LlmCallRow) -> str:
     """One call: what its prompt was made of, what came back, and what it cost."""
     price = "price unknown" if one.dollars is None else f"{one.dollars:.3g} dollars"
     told = f"{one.tokens_in:,} tokens in, {one.tokens_out:,} out, {price}, {duration(one.seconds)}"

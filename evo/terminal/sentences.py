@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.drifting import HostDrift
 from evo.analysis.early import Shadowed
 from evo.analysis.findings import Findings, Graduate, KnobChange
@@ -14,7 +14,7 @@ from evo.terminal.text import clip, plain, short
 from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
 
-MOST_KNOBS = 8
+MAX_KNOBS = 8
 OVER_UNDER = ("too much", "too little")
 
 
@@ -55,10 +55,10 @@ def _lucky(findings: Findings) -> list[str]:
 
 def means(one: Comparison) -> str:
     """What a difference to the seed means, as far as its pairs can say."""
-    if one.verdict in (Verdict.BETTER, Verdict.WORSE):
+    if one.verdict in (PairVerdict.BETTER, PairVerdict.WORSE):
         return f"{one.verdict} than the seed"
     pairs = f"{count(one.n, 'pair')} cannot show it"
-    if one.verdict is Verdict.UNCLEAR and one.gain >= -(one.se or 0.0):
+    if one.verdict is PairVerdict.UNCLEAR and one.gain >= -(one.se or 0.0):
         return "not distinguishable from the seed"
     if not one.gain:
         return "too few pairs to say which is better"
@@ -145,7 +145,7 @@ def _half(one: Interval) -> float:
 
 def _test(one: Comparison) -> str:
     line = f"On the test text, which nobody searched on, its {one.metric} is "
-    if one.verdict is Verdict.TOO_FEW:
+    if one.verdict is PairVerdict.TOO_FEW:
         return f"{line}{beside(one)}: {means(one)}."
     return f"{line}{beside(one)} than the seed's."
 
@@ -176,10 +176,10 @@ def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
     """What differs from the seed, in one line."""
     parts = [
         f"{plain(one.name)} {clip(one.before or 'none', 24)} → {clip(one.after or 'none', 24)}"
-        for one in changes[:MOST_KNOBS]
+        for one in changes[:MAX_KNOBS]
     ]
-    if len(changes) > MOST_KNOBS:
-        parts.append(f"and {count(len(changes) - MOST_KNOBS, 'more knob')}")
+    if len(changes) > MAX_KNOBS:
+        parts.append(f"and {count(len(changes) - MAX_KNOBS, 'more knob')}")
     if lines:
         parts.append(
             f"{count(lines, 'other line')} changed" if parts else f"{count(lines, 'line')} changed"

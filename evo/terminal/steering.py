@@ -11,14 +11,14 @@ from rich.text import Text
 from evo.terminal.numbers import better, value
 from evo.terminal.tables import FAINT
 from evo.terminal.text import clip, plain, short, words
-from population.records import Asked, JudgedIdea, Note
+from population.records import JudgedIdea, Note, RequestRow
 
 IDEA_CHARACTERS = 300  # of an idea in the list; `evo show` and the report have it whole
 EVIDENCE_SHOWN = 12
 INDENT = 5
 
 
-def ideas_list(ideas: Sequence[JudgedIdea], waiting: Sequence[Asked]) -> RenderableType:
+def ideas_list(ideas: Sequence[JudgedIdea], waiting: Sequence[RequestRow]) -> RenderableType:
     """Each idea with its children and their mean effect on val_bpb (lower is better); what waits last."""
     told = [
         _told(str(one.id), one.author, idea_outcome(one), clip(one.text, IDEA_CHARACTERS))
@@ -27,7 +27,7 @@ def ideas_list(ideas: Sequence[JudgedIdea], waiting: Sequence[Asked]) -> Rendera
     return Group(*told, *map(_waits, waiting))
 
 
-def notes_list(notes: Sequence[Note], waiting: Sequence[Asked]) -> RenderableType:
+def notes_list(notes: Sequence[Note], waiting: Sequence[RequestRow]) -> RenderableType:
     """The notes that stand, whole, with what they rest on; what waits last."""
     told = [
         _told(
@@ -64,7 +64,7 @@ def _effect(one: JudgedIdea) -> str:
     return f"{gain} ± {value('val_bpb', one.effect_se, one.effect_se)} (n={one.n})"
 
 
-def _waits(asked: Asked) -> RenderableType:
+def _waits(asked: RequestRow) -> RenderableType:
     detail = asked.detail if isinstance(asked.detail, dict) else {}
     number = detail.get("id")
     kind = asked.kind if number is None else f"{asked.kind} {number}"

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from evo.analysis.comparison import Comparison
 from evo.analysis.ladder import RungCost
 from evo.analysis.reaching import Reaching
-from evo.analysis.transfer import Edit, Held, Transfer
+from evo.analysis.transfer import EditTransfer, HeldAtTarget, Transfer
 from evo.terminal.numbers import count, duration, share, value
 from evo.terminal.sentences import beside
 from evo.terminal.text import clip, plain, short
 from population.statistics.intervals import Interval
 from population.statistics.time_to_reach import TimeToReach
-from population.statistics.transfer import LEAST_VARIANTS, Promotions
+from population.statistics.transfer import MIN_VARIANTS, Promotions
 
 
 def transferred(one: Transfer, metric: str) -> list[str]:
@@ -70,7 +70,7 @@ def _rate(found: Interval) -> str:
 def _ranks(one: Transfer) -> list[str]:
     if one.agreement is None:
         return [
-            f"The proxy is not informative at this n: ranks say something from {LEAST_VARIANTS} variants with "
+            f"The proxy is not informative at this n: ranks say something from {MIN_VARIANTS} variants with "
             f"both scores on, and there {'is' if one.n == 1 else 'are'} {one.n}."
         ]
     tau = one.agreement.tau
@@ -85,12 +85,12 @@ def _ranks(one: Transfer) -> list[str]:
     return [line.strip()]
 
 
-def _held(one: Held) -> str:
+def _held(one: HeldAtTarget) -> str:
     rate = "" if one.rate is None else _rate(one.rate)
     return f"{plain(one.name)} {one.held} of {one.tried}{rate}"
 
 
-def edits(found: Sequence[Edit], metric: str) -> list[str]:
+def edits(found: Sequence[EditTransfer], metric: str) -> list[str]:
     """Each step to the target's best, as it showed at the proxy and at the target."""
     return [
         f"{short(one.variant_id)} {clip(one.idea or one.operator, 50)} ({', '.join(one.kinds) or 'form'}): "

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from evo.analysis.comparison import Comparison, Verdict
+from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.story import Chapter, Story, decision_in_words
 from evo.terminal.numbers import count
 from evo.terminal.sentences import beside
@@ -17,7 +17,7 @@ from evo.terminal.text import clip, plain, short
 from population.lineage import Branch
 
 IDEA_CHARACTERS = 70
-STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "red"}
+STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 
 
 def family_tree(

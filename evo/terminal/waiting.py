@@ -8,14 +8,14 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from evo.analysis.waiting import Cost, Evidence
+from evo.analysis.waiting import PromotionCost, PromotionEvidence
 from evo.terminal import sentences
 from evo.terminal.numbers import count, duration
 from evo.terminal.tables import FAINT, pairs
 from evo.terminal.text import plain, short, words
 
 
-def waiting_screen(waiting: Sequence[Evidence], where: str = "") -> RenderableType:
+def waiting_screen(waiting: Sequence[PromotionEvidence], where: str = "") -> RenderableType:
     """Each step that waits with its evidence, and what to type; `where`: " --dir FOLDER"."""
     if not waiting:
         return Text("Nothing waits for your word.")
@@ -37,7 +37,7 @@ def waiting_screen(waiting: Sequence[Evidence], where: str = "") -> RenderableTy
     return Group(*parts)
 
 
-def evidence(one: Evidence) -> list[tuple[str, str]]:
+def evidence(one: PromotionEvidence) -> list[tuple[str, str]]:
     """The evidence for one step, as names and sentences."""
     what = f"{one.operator}: {one.idea}" if one.idea else one.operator
     rows = [("what", what or "not known")]
@@ -51,7 +51,7 @@ def evidence(one: Evidence) -> list[tuple[str, str]]:
     return rows
 
 
-def cost(one: Cost) -> str:
+def cost(one: PromotionCost) -> str:
     """What a step takes, and what comes along with the first."""
     told = f"{count(one.runs, 'run')}, {_about(one.slot_seconds, one.measured)}"
     if one.beside_runs:

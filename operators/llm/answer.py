@@ -15,7 +15,7 @@ from population.variant import Cost, LlmCall
 
 MAX_BODY_BYTES = 4_000_000
 REFUSING = (400, 404, 415, 422, 500, 501)  # how servers answer a field that they do not know
-_MOST_TOKENS = 10**8  # a usage beyond it is not believed
+_MAX_TOKENS = 10**8  # a usage beyond it is not believed
 _BYTES_PER_TOKEN = 3  # code has 3 to 4: an estimate on the high side
 _KEY_LIKE = re.compile(r"\bsk-[\w*.-]{6,}")
 _SHORTEST_SECRET = 8  # "x" or "dummy" is no secret, and would blot out half a prompt
@@ -156,7 +156,7 @@ def _usage(usage: object, guess: Usage) -> Usage:
 
     def tokens(name: str, guessed: int) -> int:
         count = told.get(name)
-        return count if type(count) is int and 0 <= count <= _MOST_TOKENS else guessed
+        return count if type(count) is int and 0 <= count <= _MAX_TOKENS else guessed
 
     return Usage(
         tokens("prompt_tokens", guess.tokens_in), tokens("completion_tokens", guess.tokens_out)

@@ -32,8 +32,8 @@ from operators.llm.forms import (
     response_format,
     undressed,
 )
-from operators.llm.ledger import ASKED, Ledger
-from operators.llm.purse import Hold, Purse
+from operators.llm.ledger import ASKED, CallLog
+from operators.llm.purse import Hold, TokenBudget
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.llm.wire import POLL_SECONDS, STOPPING, Question, Wire
 from operators.operator import ProposalFailed
@@ -61,8 +61,8 @@ class LlmClient:
     def __init__(
         self,
         settings: LlmSettings,
-        purse: Purse,
-        ledger: Ledger,
+        purse: TokenBudget,
+        ledger: CallLog,
         stopping: Callable[[], bool] = lambda: False,
         environ: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda text: None,

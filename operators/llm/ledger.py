@@ -9,7 +9,7 @@ from population.variant import LlmCall
 ASKED = "asked"  # the outcome of a call in flight; its tokens and dollars are its ceiling
 
 
-class Ledger(Protocol):
+class CallLog(Protocol):
     """Keeps every request. Called from several threads, once each a request, failed ones too."""
 
     def asked(self, call: LlmCall) -> int:

@@ -14,7 +14,7 @@ class Hold:
     dollars: float | None
 
 
-class Purse(Protocol):
+class TokenBudget(Protocol):
     """Grants requests while the budget lasts. Called from several threads at once.
 
     Every granted `reserve` is followed by exactly one `settle` with the same hold.

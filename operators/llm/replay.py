@@ -12,7 +12,7 @@ import numpy as np
 
 from operators.llm.answer import Message, Reply, prompt_text, scrub
 from operators.llm.forms import Form, dressed, undressed
-from operators.llm.ledger import ASKED, Ledger
+from operators.llm.ledger import ASKED, CallLog
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
 from population.store import Store
@@ -48,7 +48,7 @@ class Recorded:
 class ReplayClient:
     """Stands where the client stands. Endpoints are drawn as it draws them, without asking for keys."""
 
-    def __init__(self, settings: LlmSettings, recorded: Recorded, ledger: Ledger) -> None:
+    def __init__(self, settings: LlmSettings, recorded: Recorded, ledger: CallLog) -> None:
         self._settings, self._recorded, self._ledger = settings, recorded, ledger
 
     def rests(self) -> bool:

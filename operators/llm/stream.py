@@ -20,7 +20,7 @@ from operators.llm.answer import (
 from operators.llm.settings import Endpoint
 
 _OTHER_FIELDS = ("response_format", "temperature", "max_tokens", "max_completion_tokens")
-_LONGEST_TOKEN_BYTES = 8  # on average over an answer: code has 3 to 4
+_MAX_TOKEN_BYTES = 8  # on average over an answer: code has 3 to 4
 _SHOWN = 2000  # characters of an answer that is given up
 
 
@@ -94,12 +94,12 @@ def _may_mean_streaming(refusal: CallFailed) -> bool:
     )
 
 
-class Told:
+class StreamedReply:
     """What a model has told so far: one thread hears it, another watches it."""
 
     def __init__(self, endpoint: Endpoint, prompt: str) -> None:
         self.unwanted = False  # nobody waits for it any more
-        self._most_bytes = _LONGEST_TOKEN_BYTES * endpoint.max_tokens
+        self._most_bytes = _MAX_TOKEN_BYTES * endpoint.max_tokens
         self._max_tokens, self._prompt = endpoint.max_tokens, prompt
         self._heard_at: float | None = None
         self._texts: list[str] = []

@@ -23,7 +23,7 @@ from operators.llm.answer import (
     retry_after,
 )
 from operators.llm.settings import Endpoint
-from operators.llm.stream import Manner, Manners, Told
+from operators.llm.stream import Manner, Manners, StreamedReply
 
 STOPPING = "the campaign is stopping"
 POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
@@ -59,7 +59,7 @@ class Wire:
         the next piece of a streamed answer.
         """
         endpoint = question.endpoint
-        told = Told(endpoint, prompt_text(question.messages))
+        told = StreamedReply(endpoint, prompt_text(question.messages))
         done: queue.SimpleQueue[tuple[str, Usage] | CallFailed] = queue.SimpleQueue()
 
         def run() -> None:
@@ -82,7 +82,7 @@ class Wire:
     def _wait(
         self,
         done: queue.SimpleQueue[tuple[str, Usage] | CallFailed],
-        told: Told,
+        told: StreamedReply,
         endpoint: Endpoint,
     ) -> tuple[str, Usage] | CallFailed:
         """What comes of a request, or why nobody waits for it any longer."""
@@ -98,7 +98,7 @@ class Wire:
                 if time.monotonic() > deadline:
                     return _timed_out(endpoint, told)
 
-    def _request(self, question: Question, told: Told) -> tuple[str, Usage]:
+    def _request(self, question: Question, told: StreamedReply) -> tuple[str, Usage]:
         """One request. Raises CallFailed, with the manner to ask in when only this one was refused."""
         manner = self._manners.of(question.endpoint)
         if question.manner is not None:
@@ -109,7 +109,7 @@ class Wire:
             refusal.manner = self._manners.below(question.endpoint, manner, refusal)
             raise
 
-    def _send(self, question: Question, manner: Manner, told: Told) -> tuple[str, Usage]:
+    def _send(self, question: Question, manner: Manner, told: StreamedReply) -> tuple[str, Usage]:
         """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
         endpoint = question.endpoint
         deadline = time.monotonic() + endpoint.timeout_seconds
@@ -136,7 +136,7 @@ class Wire:
         self,
         response: openai.APIResponse[ChatCompletion],
         question: Question,
-        told: Told,
+        told: StreamedReply,
         deadline: float,
     ) -> tuple[str, Usage]:
         """The answer of an open response, which comes in pieces or whole, whatever was asked for."""
@@ -190,7 +190,7 @@ def _fields(question: Question) -> dict[str, object]:
 def _bounded(
     response: openai.APIResponse[ChatCompletion],
     endpoint: Endpoint,
-    told: Told,
+    told: StreamedReply,
     deadline: float,
     most_bytes: int,
 ) -> Iterator[bytes]:
@@ -207,7 +207,7 @@ def _bounded(
         yield chunk
 
 
-def _without_errors(events: Iterable[object], told: Told) -> Iterator[object]:
+def _without_errors(events: Iterable[object], told: StreamedReply) -> Iterator[object]:
     """The events of a stream. Raises CallFailed where the server puts an error into it."""
     try:
         yield from events
@@ -220,12 +220,12 @@ def _without_errors(events: Iterable[object], told: Told) -> Iterator[object]:
         ) from None
 
 
-def _gone_silent(endpoint: Endpoint, told: Told) -> CallFailed:
+def _gone_silent(endpoint: Endpoint, told: StreamedReply) -> CallFailed:
     reason = f"the answer stopped in the middle: nothing for {endpoint.silence_seconds:g} s"
     return CallFailed(reason, again=True, unknown=True, usage=told.counted(), reply=told.text())
 
 
-def _timed_out(endpoint: Endpoint, told: Told) -> CallFailed:
+def _timed_out(endpoint: Endpoint, told: StreamedReply) -> CallFailed:
     reason = f"no whole answer within {endpoint.timeout_seconds:g} s"
     return CallFailed(reason, again=True, unknown=True, usage=told.counted(), reply=told.text())
 

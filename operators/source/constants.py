@@ -27,7 +27,7 @@ from population.fingerprint import knob_free_fingerprint
 
 NEAR = 0.003  # of a range: settings nearer than this in every knob are the same
 GUESS_FACTOR = 4.0  # a guessed range goes so far up and down
-LEAST_LOG_WHOLE = 16  # whole numbers from here on are guessed by their logarithm
+MIN_LOG_WHOLE = 16  # whole numbers from here on are guessed by their logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _guessed(knob: Knob, around: Value) -> Knob | None:
         if around < 2:  # 0 and 1 are often flags
             return None
         whole = True
-        kind = KnobKind.LOG if around >= LEAST_LOG_WHOLE else KnobKind.INT
+        kind = KnobKind.LOG if around >= MIN_LOG_WHOLE else KnobKind.INT
         low, high = max(1, round(low)), round(high)
     elif 0.5 <= around < 1:  # a share, a momentum: the distance to 1 is what matters
         kind, rest = KnobKind.FLOAT, 1 - around

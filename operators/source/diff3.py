@@ -9,7 +9,7 @@ from operators.source.compare import Matcher, Steps
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class LineEdit:
     """Ancestor lines [low, high) become `lines`."""
 
     low: int
@@ -30,10 +30,10 @@ class Hunk:
         return self.first != self.second
 
 
-def edits(ancestor: Sequence[str], side: Sequence[str], steps: Steps) -> list[Edit]:
+def edits(ancestor: Sequence[str], side: Sequence[str], steps: Steps) -> list[LineEdit]:
     """What turns the ancestor into this side, in order."""
     codes = Matcher(ancestor, side, steps).get_opcodes()
-    return [Edit(a, b, tuple(side[c:d])) for tag, a, b, c, d in codes if tag != "equal"]
+    return [LineEdit(a, b, tuple(side[c:d])) for tag, a, b, c, d in codes if tag != "equal"]
 
 
 def merge_lines(
@@ -66,14 +66,16 @@ def _settled(lines: tuple[str, ...]) -> Hunk:
     return Hunk(lines, lines)
 
 
-def _groups(first: list[Edit], second: list[Edit]) -> list[tuple[int, int, list[Edit], list[Edit]]]:
+def _groups(
+    first: list[LineEdit], second: list[LineEdit]
+) -> list[tuple[int, int, list[LineEdit], list[LineEdit]]]:
     """Edits of both sides, those that meet grouped: (low, high, first's edits, second's edits)."""
     waiting = sorted(
         [(edit.low, edit.high, 0, edit) for edit in first]
         + [(edit.low, edit.high, 1, edit) for edit in second],
         key=lambda item: item[:3],
     )
-    groups: list[tuple[int, int, list[Edit], list[Edit]]] = []
+    groups: list[tuple[int, int, list[LineEdit], list[LineEdit]]] = []
     for low, high, side, edit in waiting:
         if groups and _meet(groups[-1], low, high, side):
             start, end, *sides = groups[-1]
@@ -84,14 +86,16 @@ def _groups(first: list[Edit], second: list[Edit]) -> list[tuple[int, int, list[
     return groups
 
 
-def _meet(group: tuple[int, int, list[Edit], list[Edit]], low: int, high: int, side: int) -> bool:
+def _meet(
+    group: tuple[int, int, list[LineEdit], list[LineEdit]], low: int, high: int, side: int
+) -> bool:
     """Whether an edit touches the same lines, or inserts at the same place as the other side."""
     _, end, *sides = group
     other_inserts_here = any(edit.low == edit.high == low for edit in sides[1 - side][-2:])
     return low < end or (low == high and other_inserts_here)
 
 
-def _region(ancestor: Sequence[str], low: int, high: int, side: list[Edit]) -> tuple[str, ...]:
+def _region(ancestor: Sequence[str], low: int, high: int, side: list[LineEdit]) -> tuple[str, ...]:
     """Ancestor lines [low, high) with one side's edits made."""
     lines: list[str] = []
     at = low

@@ -41,17 +41,26 @@ from population.reading.variants import (
     variant,
     variant_by_fingerprint,
 )
-from population.records import Asked, Called, Decided, Event, Measured, OpenRun, Proposed, Spent
+from population.records import (
+    DecisionRow,
+    Event,
+    LlmCallRow,
+    MeasurementRow,
+    OpenRun,
+    ProposalRow,
+    RequestRow,
+    Spent,
+)
 
 __all__ = [
     "NAMES",
-    "Asked",
-    "Called",
-    "Decided",
+    "DecisionRow",
     "Event",
-    "Measured",
+    "LlmCallRow",
+    "MeasurementRow",
     "OpenRun",
-    "Proposed",
+    "ProposalRow",
+    "RequestRow",
     "Spent",
     "UnknownVariant",
     "all_decisions",

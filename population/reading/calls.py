@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from population.records import Called
+from population.records import LlmCallRow
 from population.store import Store
 
 # a proposal that a kill cut off leaves its calls, and its number to the next, perhaps of another model
@@ -15,9 +15,9 @@ _CALLS = """SELECT c.proposal_number, coalesce(p.operator, ''), c.parts, c.endpo
     WHERE c.outcome != 'asked'"""
 
 
-def calls(store: Store, proposal_number: int | None = None) -> list[Called]:
+def calls(store: Store, proposal_number: int | None = None) -> list[LlmCallRow]:
     """The requests that have ended, in order: of one proposal, or all."""
     wanted = "" if proposal_number is None else " AND c.proposal_number = ?"
     values = [] if proposal_number is None else [proposal_number]
     rows = store.query(f"{_CALLS}{wanted} ORDER BY c.id", values)
-    return [Called(number, by, json.loads(parts), *rest) for number, by, parts, *rest in rows]
+    return [LlmCallRow(number, by, json.loads(parts), *rest) for number, by, parts, *rest in rows]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 
 from population.reading.rows import count
-from population.records import Asked, Decided, Event, Spent
+from population.records import DecisionRow, Event, RequestRow, Spent
 from population.store import Store
 
 
@@ -16,24 +16,26 @@ def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:
     return [Event(*row) for row in reversed(store.query(sql, [after, limit]))]
 
 
-def decisions(store: Store, kinds: Collection[str]) -> list[Decided]:
+def decisions(store: Store, kinds: Collection[str]) -> list[DecisionRow]:
     """The decisions of these kinds, oldest first."""
     marks = ", ".join("?" * len(kinds))
     sql = f"SELECT id, kind, variant_id, detail, created FROM decisions WHERE kind IN ({marks}) ORDER BY id"
     rows = store.query(sql, list(kinds))
-    return [Decided(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
+    return [DecisionRow(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
 
 
-def all_decisions(store: Store) -> list[Decided]:
+def all_decisions(store: Store) -> list[DecisionRow]:
     """Every decision, oldest first."""
     rows = store.query("SELECT id, kind, variant_id, detail, created FROM decisions ORDER BY id")
-    return [Decided(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
+    return [DecisionRow(id, kind, one, json.loads(text), at) for id, kind, one, text, at in rows]
 
 
-def pending(store: Store) -> list[Asked]:
+def pending(store: Store) -> list[RequestRow]:
     """What was asked and is not taken yet, oldest first."""
     sql = "SELECT id, kind, detail, author, created FROM requests WHERE done IS NULL ORDER BY id"
-    return [Asked(id, kind, json.loads(text), *rest) for id, kind, text, *rest in store.query(sql)]
+    return [
+        RequestRow(id, kind, json.loads(text), *rest) for id, kind, text, *rest in store.query(sql)
+    ]
 
 
 def front(store: Store, rung: str) -> dict[str, str]:

@@ -7,14 +7,14 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from population.records import Measured, OpenRun
+from population.records import MeasurementRow, OpenRun
 from population.store import Store, StoreError
 from population.variant import (
     CurvePoint,
     DocumentScore,
     Measurement,
-    Order,
     Purpose,
+    RunRequest,
     Status,
 )
 
@@ -30,18 +30,22 @@ def measurements(
     store: Store,
     rung: str | None = None,
     variant_id: str | None = None,
-    upto: int | None = None,
+    as_of: int | None = None,
     statuses: Collection[Status] | None = None,
     after: int = 0,
-) -> list[Measured]:
+) -> list[MeasurementRow]:
     """Measurements in the order of recording, without voided ones, and without lost ones unless
-    `statuses` asks for them; ids in (after, upto]. Light: no documents, curve, facts or log.
+    `statuses` asks for them; ids in (after, as_of]. Light: no documents, curve, facts or log.
     """
     conditions = [_COUNTS, "id > ?"]
     chosen: list[Any] = [after]
     wanted = set(Status) - {Status.LOST} if statuses is None else set(statuses)
     conditions.append(f"status IN ({', '.join(repr(str(status)) for status in sorted(wanted))})")
-    for condition, value in (("rung = ?", rung), ("variant_id = ?", variant_id), ("id <= ?", upto)):
+    for condition, value in (
+        ("rung = ?", rung),
+        ("variant_id = ?", variant_id),
+        ("id <= ?", as_of),
+    ):
         if value is not None:
             conditions.append(condition)
             chosen.append(value)
@@ -50,7 +54,7 @@ def measurements(
     sql = "SELECT measurement_id, name, value FROM scores WHERE measurement_id "
     if variant_id is None:  # nearly all: reading a range is twice as fast as asking for each
         scores = store.query(
-            f"{sql} > ? AND measurement_id <= ?", [after, 2**62 if upto is None else upto]
+            f"{sql} > ? AND measurement_id <= ?", [after, 2**62 if as_of is None else as_of]
         )
     else:
         scores = store.query(f"{sql} IN (SELECT id FROM measurements WHERE {where})", chosen)
@@ -65,7 +69,7 @@ def facts_by_measurement(store: Store) -> dict[int, dict[str, str]]:
     return {id: json.loads(text) for id, text in store.query("SELECT id, facts FROM measurements")}
 
 
-def measurement(store: Store, measurement_id: int) -> Measured:
+def measurement(store: Store, measurement_id: int) -> MeasurementRow:
     """One measurement with everything recorded, voided or not. StoreError when there is none."""
     sql = f"SELECT {_HEAD}, facts, curve, log_tail FROM measurements WHERE id = ?"
     rows = store.query(sql, [measurement_id])
@@ -88,13 +92,13 @@ def measurement(store: Store, measurement_id: int) -> Measured:
     )
 
 
-def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> Measured:
+def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> MeasurementRow:
     id, variant_id, rung, block, repeat, purpose, status, reason, slot, host, device, *numbers = row
     started_at, wall, cpu, train_wall, steps, tokens = numbers
-    return Measured(
+    return MeasurementRow(
         id,
         Measurement(
-            order=Order(variant_id, rung, block, repeat, _PURPOSES[purpose]),
+            order=RunRequest(variant_id, rung, block, repeat, _PURPOSES[purpose]),
             status=_STATUSES[status],
             reason=reason,
             metrics=metrics,
@@ -124,14 +128,14 @@ def counts_by_status(store: Store, rung: str | None = None) -> dict[Status, int]
     return {Status(status): count for status, count in store.query(sql, values)}
 
 
-def voided(store: Store) -> list[tuple[Order, str]]:
+def voided(store: Store) -> list[tuple[RunRequest, str]]:
     """The runs that do not count and why, in the order they were voided."""
     rows = store.query(
         """SELECT m.variant_id, m.rung, m.block, m.repeat, m.purpose, v.reason
         FROM voids AS v JOIN measurements AS m ON m.id = v.measurement_id ORDER BY v.created, m.id"""
     )
     return [
-        (Order(id, rung, block, repeat, Purpose(purpose)), reason)
+        (RunRequest(id, rung, block, repeat, Purpose(purpose)), reason)
         for id, rung, block, repeat, purpose, reason in rows
     ]
 
@@ -143,6 +147,6 @@ def open_runs(store: Store) -> list[OpenRun]:
         FROM runs ORDER BY started, rowid"""
     )
     return [
-        OpenRun(Order(id, rung, block, repeat, Purpose(purpose)), *rest)
+        OpenRun(RunRequest(id, rung, block, repeat, Purpose(purpose)), *rest)
         for id, rung, block, repeat, purpose, *rest in rows
     ]

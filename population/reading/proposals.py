@@ -6,7 +6,7 @@ from typing import Any
 
 from population.reading.rows import count
 from population.reading.variants import variant
-from population.records import Proposed
+from population.records import ProposalRow
 from population.store import Store, StoreError
 from population.variant import Cost, Outcome, Parent, Proposal
 
@@ -14,12 +14,12 @@ _PROPOSAL = """number, operator, outcome, reason, variant_id, idea, author, mode
     tokens_in, tokens_out, dollars, seen, created, idea_id"""
 
 
-def proposals(store: Store, after: int = 0) -> list[Proposed]:
+def proposals(store: Store, after: int = 0) -> list[ProposalRow]:
     """The proposals with a number above `after`, in order."""
     return _proposed(store, "number > ?", after)
 
 
-def first_proposal(store: Store, variant_id: str) -> Proposed | None:
+def first_proposal(store: Store, variant_id: str) -> ProposalRow | None:
     """The proposal that made this variant first; lineage hangs on it."""
     where = """number = (SELECT min(number) FROM proposals
         WHERE variant_id = ? AND outcome = 'variant')"""
@@ -27,7 +27,7 @@ def first_proposal(store: Store, variant_id: str) -> Proposed | None:
     return found[0] if found else None
 
 
-def children_of(store: Store, variant_id: str) -> list[Proposed]:
+def children_of(store: Store, variant_id: str) -> list[ProposalRow]:
     """The first proposals of the variants this one is a parent of, in order."""
     where = """number IN (SELECT proposal_number FROM parents
             WHERE variant_id = ? AND role != 'ancestor')
@@ -64,7 +64,7 @@ def next_proposal_number(store: Store) -> int:
     return count(store, "SELECT coalesce(max(number), 0) + 1 FROM proposals")
 
 
-def _proposed(store: Store, where: str, value: object) -> list[Proposed]:
+def _proposed(store: Store, where: str, value: object) -> list[ProposalRow]:
     parents: dict[int, list[Parent]] = {}
     sql = f"""SELECT proposal_number, variant_id, role FROM parents
         WHERE proposal_number IN (SELECT number FROM proposals WHERE {where})
@@ -76,10 +76,10 @@ def _proposed(store: Store, where: str, value: object) -> list[Proposed]:
     return [_one_proposed(row, tuple(parents.get(row[0], ()))) for row in rows]
 
 
-def _one_proposed(row: tuple[Any, ...], parents: tuple[Parent, ...]) -> Proposed:
+def _one_proposed(row: tuple[Any, ...], parents: tuple[Parent, ...]) -> ProposalRow:
     number, operator, outcome, reason, variant_id, idea, author, model, *rest = row
     *cost, seen, created, idea_id = rest
-    return Proposed(
+    return ProposalRow(
         number=number,
         operator=operator,
         parents=parents,

@@ -12,7 +12,7 @@ from population.store import Store
 from population.variant import Purpose, Variant
 
 SHORTEST_PREFIX = 4
-LEAST_SHARED = 0.5
+MIN_SHARED = 0.5
 NAMES = ("seed", "leader", "best", "last")
 
 
@@ -134,7 +134,7 @@ def _last(store: Store) -> str | None:
 
 def nearest(store: Store, source: str) -> tuple[str, float]:
     """The variant that shares most lines with a source, the oldest of equals, and what share of both
-    sources' lines that is (Dice's coefficient); the seed where it is less than LEAST_SHARED.
+    sources' lines that is (Dice's coefficient); the seed where it is less than MIN_SHARED.
     UnknownVariant while there is no seed.
     """
     mine = Counter(source.splitlines())
@@ -146,7 +146,7 @@ def nearest(store: Store, source: str) -> tuple[str, float]:
         found.append((2 * lines[0] / max(lines[1], 1), -place, one))
     root = _named(store, "seed")
     share, _, one = max(found)
-    if share >= LEAST_SHARED:
+    if share >= MIN_SHARED:
         return one, share
     return root, next(share for share, _, one in found if one == root)
 

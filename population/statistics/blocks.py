@@ -18,7 +18,7 @@ import numpy as np
 ByBlock = Mapping[int, float]
 
 CONFIDENCE = 0.9  # of the F test by which blocks are established
-LEAST_FREEDOM = 3  # of the rest
+MIN_FREEDOM = 3  # of the rest
 TERMS = 60  # of a continued fraction: many more than it takes where it is used
 NEGLIGIBLE = 1e-9  # eigenvalues and squares this far below the largest are rounding
 
@@ -103,7 +103,7 @@ def _solve(
     block_variance = max(0.0, explained - rank * rest) / float(sizes.sum())
     found = BlockEffects(math.sqrt(block_variance), math.sqrt(rest), left)
     exact = rest <= NEGLIGIBLE * block_variance
-    if left < LEAST_FREEDOM or not (
+    if left < MIN_FREEDOM or not (
         exact or f_probability(explained / rank / rest, rank, left) > CONFIDENCE
     ):
         return found

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from population.records import Measured
+from population.records import MeasurementRow
 from population.statistics.blocks import BlockEffects, block_effects
 from population.variant import Estimate, Status
 
@@ -30,7 +30,7 @@ def pooled_sd(groups: Iterable[Sequence[float]]) -> float:
 
 
 def estimates(
-    rows: Iterable[Measured], reference: str | None = None
+    rows: Iterable[MeasurementRow], reference: str | None = None
 ) -> dict[str, dict[str, Estimate]]:
     """What `ok` rows of one rung say of each variant, by metric, in order of first measurement.
 
@@ -59,14 +59,14 @@ def _values(scores: dict[str, dict[int, float]]) -> list[list[float]]:
     return [list(by_block.values()) for by_block in scores.values()]
 
 
-def noise_sd(rows: Iterable[Measured], metric: str) -> float | None:
+def noise_sd(rows: Iterable[MeasurementRow], metric: str) -> float | None:
     """The sd of one run of a variant from block to block; None while no variant has two blocks."""
     means = block_means(rows)
     sd = pooled_sd(list(found[metric].values()) for found in means.values() if metric in found)
     return None if math.isnan(sd) else sd
 
 
-def block_means(rows: Iterable[Measured], reference: str | None = None) -> BlockMeans:
+def block_means(rows: Iterable[MeasurementRow], reference: str | None = None) -> BlockMeans:
     """One mean a block, for each metric of each variant, from the `ok` rows of those not disqualified."""
     runs: dict[str, dict[str, dict[int, list[float]]]] = {}
     rows = list(rows)

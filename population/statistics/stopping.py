@@ -10,12 +10,12 @@ from population.statistics.intervals import share_at_most
 from population.variant import CurvePoint
 
 WOULD_STOP = "would stop"  # the kind of the decision about a run that the rule would end
-LEAST_STOPS = 60  # would-be stops before anything may be stopped: 0 of 60 bounds the share at 4.9 %
-MOST_WRONG = 0.05
+MIN_STOPS = 60  # would-be stops before anything may be stopped: 0 of 60 bounds the share at 4.9 %
+MAX_WRONG = 0.05
 TOP_SHARE = 0.1
 AUDIT_SHARE = 0.1  # of the stops that are run to the end all the same, once it is on
-LEAST_PROGRESS = 0.25  # earlier a curve says too little
-LEAST_PEERS = 10
+MIN_PROGRESS = 0.25  # earlier a curve says too little
+MIN_PEERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ def would_stop(
     best = math.inf
     for point in curve:
         best = min(best, point.loss)
-        if point.progress < LEAST_PROGRESS or point.progress >= 1:
+        if point.progress < MIN_PROGRESS or point.progress >= 1:
             continue
         losses = sorted(
             loss for peer in finished if (loss := _best_upto(peer, point.progress)) is not None
         )
-        if len(losses) >= LEAST_PEERS and best > losses[math.ceil(keep * len(losses)) - 1]:
+        if len(losses) >= MIN_PEERS and best > losses[math.ceil(keep * len(losses)) - 1]:
             return point.progress
     return None
 
@@ -70,7 +70,7 @@ def safety(runs: Sequence[Shadow]) -> Safety:
     stops = [run for run in runs if run.stopped]
     wrong = sum(run.score <= cut for run in stops)
     bound = share_at_most(wrong, len(stops))
-    allowed = len(stops) >= LEAST_STOPS and bound < MOST_WRONG
+    allowed = len(stops) >= MIN_STOPS and bound < MAX_WRONG
     return Safety(len(stops), wrong, bound, allowed)
 
 

@@ -13,7 +13,7 @@ from population.statistics.intervals import CONFIDENCE, t_quantile
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_BLOCKS = 3
+MIN_BLOCKS = 3
 POINTS = 2001  # of the budgets between the least and the most, evenly in log
 
 Runs = Mapping[int, Mapping[float, float]]  # block -> budget (share of the seed's) -> score
@@ -48,7 +48,7 @@ def time_to_reach(
     """
     budgets = sorted({budget for scores in graduate.values() for budget in scores})
     blocks = [b for b in seed_final if b in graduate and set(graduate[b]) == set(budgets)]
-    if len(blocks) < LEAST_BLOCKS or len(budgets) < 2:
+    if len(blocks) < MIN_BLOCKS or len(budgets) < 2:
         return None
     knots = np.log(budgets)
     grid = np.linspace(knots[0], knots[-1], POINTS)

@@ -16,7 +16,7 @@ from population.statistics.intervals import (
     share_interval,
 )
 
-LEAST_VARIANTS = 10  # below it no rank statistic is given
+MIN_VARIANTS = 10  # below it no rank statistic is given
 DRAWS = 2000
 
 
@@ -71,7 +71,7 @@ def kendall_tau(
     n = len(x)
     if n != len(y):
         raise ValueError("as many proxy scores as target scores are needed")
-    if n < LEAST_VARIANTS:
+    if n < MIN_VARIANTS:
         return None
     first, second = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
     chosen = rng.integers(0, n, (draws, n))
@@ -83,7 +83,7 @@ def top_overlap(proxy: npt.ArrayLike, target: npt.ArrayLike, k: int) -> TopOverl
     """The overlap of the best k (least scores) with its hypergeometric chance level; None below 10."""
     x, y = np.asarray(proxy, dtype=np.float64), np.asarray(target, dtype=np.float64)
     n = len(x)
-    if n < LEAST_VARIANTS or not 0 < k < n:
+    if n < MIN_VARIANTS or not 0 < k < n:
         return None
     best = [set(np.argsort(one, kind="stable")[:k].tolist()) for one in (x, y)]
     overlap = len(best[0] & best[1])

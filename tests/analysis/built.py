@@ -11,11 +11,11 @@ from population.store import Store
 from population.variant import (
     Estimate,
     Measurement,
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -72,7 +72,7 @@ class Built:
         self.clock += 10
         return self.store.add_measurement(
             Measurement(
-                Order(variant, rung, block, 0, purpose),
+                RunRequest(variant, rung, block, 0, purpose),
                 status,
                 reason,
                 metrics,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from evo.analysis.comparison import (
-    Verdict,
+    PairVerdict,
     blocks_to_show,
     compare,
     half_width,
@@ -84,7 +84,7 @@ def test_one_pair_is_too_few_to_say(tmp_path: Path) -> None:
     built.run(child, 1.0)
     one = compare(Record.of(built.store).rows, child, built.seed, "proxy", VAL_BPB)
     assert one is not None
-    assert (one.verdict, one.low, one.high, one.sd) == (Verdict.TOO_FEW, None, None, None)
+    assert (one.verdict, one.low, one.high, one.sd) == (PairVerdict.TOO_FEW, None, None, None)
 
 
 def test_an_interval_that_holds_zero_is_unclear_and_a_worse_child_is_worse(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_interval_that_holds_zero_is_unclear_and_a_worse_child_is_worse(tmp_p
     built.runs(worse, [2.5, 2.71, 2.6], Purpose.SCREEN)
     rows = Record.of(built.store).rows
     verdicts = [compare(rows, one, built.seed, "proxy", VAL_BPB) for one in (equal, worse)]
-    assert [one.verdict for one in verdicts if one] == [Verdict.UNCLEAR, Verdict.WORSE]
+    assert [one.verdict for one in verdicts if one] == [PairVerdict.UNCLEAR, PairVerdict.WORSE]
 
 
 def test_noise_is_pooled_over_variants_and_says_its_degrees_of_freedom(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_final_comparison_uses_fresh_blocks_and_the_search_its_own(tmp_path:
     assert found.search.blocks == (0,)
     assert found.final.difference == pytest.approx(-0.1)
     assert found.search.difference == pytest.approx(-0.12)
-    assert found.final.verdict is Verdict.BETTER
+    assert found.final.verdict is PairVerdict.BETTER
 
 
 def test_the_chain_leads_from_the_seed_to_the_leader_with_its_ideas(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_graduates_stand_beside_the_seed_and_one_block_is_too_few(tmp_path: Path
     built, leader, _ = finished(tmp_path)
     (one,) = findings(built).graduates
     assert (one.variant_id, one.rung, one.outcome) == (leader, "larger", "ok")
-    assert one.comparison is not None and one.comparison.verdict is Verdict.TOO_FEW
+    assert one.comparison is not None and one.comparison.verdict is PairVerdict.TOO_FEW
     assert one.scale == pytest.approx(1.0)
 
 
@@ -207,7 +207,7 @@ def test_two_pairs_give_no_interval_and_no_selection_bias(tmp_path: Path) -> Non
         built.run(built.seed, seed, block, Purpose.FINAL, more={"test_bpb": 2.6})
         built.run(child, mine, block, Purpose.FINAL, more={"test_bpb": 2.5})
     found = findings(built)
-    assert found.final is not None and found.final.verdict is Verdict.TOO_FEW
+    assert found.final is not None and found.final.verdict is PairVerdict.TOO_FEW
     assert found.selection is None
     told = " ".join([*said(found), *certainty(found)])
     assert "0.1350 worse (n=2; lower is better): looks worse; 2 pairs cannot show it." in told

@@ -13,12 +13,12 @@ from evo.analysis.progress import (
     slot_busy_share,
 )
 from population.archive import VAL_BPB
-from population.records import Measured
-from population.variant import Measurement, Order, Purpose, Status
+from population.records import MeasurementRow
+from population.variant import Measurement, Purpose, RunRequest, Status
 
 
 def run(started: float, seconds: float, train: float = 0.0, **more: object) -> Measurement:
-    order = Order("a" * 64, "proxy", 0, 0, Purpose.SCREEN)
+    order = RunRequest("a" * 64, "proxy", 0, 0, Purpose.SCREEN)
     one = Measurement(
         order, Status.OK, started_at=started, wall_seconds=seconds, train_wall_seconds=train
     )
@@ -57,7 +57,7 @@ def test_overhead_is_slot_time_beside_training_of_runs_that_ended_well() -> None
 
 
 def test_a_one_step_build_is_no_evaluation_to_judge_overhead_by() -> None:
-    build = Order("a" * 64, "larger/one-step", 0, 0, Purpose.GRADUATE)
+    build = RunRequest("a" * 64, "larger/one-step", 0, 0, Purpose.GRADUATE)
     assert overhead_seconds_median([run(0, 10, 8), run(0, 50, 1, order=build)]) == pytest.approx(
         2.0
     )
@@ -65,7 +65,8 @@ def test_a_one_step_build_is_no_evaluation_to_judge_overhead_by() -> None:
 
 def test_the_best_so_far_only_improves() -> None:
     rows = [
-        Measured(n, run(n, 1, metrics={"val_bpb": v})) for n, v in enumerate([3.0, 3.1, 2.9, 2.95])
+        MeasurementRow(n, run(n, 1, metrics={"val_bpb": v}))
+        for n, v in enumerate([3.0, 3.1, 2.9, 2.95])
     ]
     assert [(one.measurement_id, one.value) for one in best_so_far(rows, VAL_BPB, "proxy")] == [
         (0, 3.0),

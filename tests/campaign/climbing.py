@@ -10,9 +10,9 @@ from evo.search.ladder_settings import GraduationSettings, Promotion
 from population.archive import VAL_BPB, Objective
 from population.ladder import Ladder, Role, word
 from population.lineage import Lineage
-from population.records import Measured
-from population.run_history import Tally, key_of
-from population.variant import Decision, Measurement, Order, Parent, Purpose, Status
+from population.records import MeasurementRow
+from population.run_history import RunHistory, key_of
+from population.variant import Decision, Measurement, Parent, Purpose, RunRequest, Status
 
 RUNGS = ("proxy", "mid", "target")
 SETTINGS = GraduationSettings(
@@ -24,17 +24,17 @@ class Mountain:
     """Variants `v0` ... of lineages of their own, each a little worse and smaller than the one before."""
 
     def __init__(self, variants: int = 12, front: int = 6) -> None:
-        self.tally = Tally([VAL_BPB, Objective(name="parameters")], "seed")
+        self.tally = RunHistory([VAL_BPB, Objective(name="parameters")], "seed")
         self.lineage = Lineage()
         self.lineage.add("seed", ())
         self.rows = 0
         self.gains = {"seed": 0.0}
         self.sizes = {"seed": 1000.0}
-        self.fails: Callable[[Order], Status | None] = lambda order: None
+        self.fails: Callable[[RunRequest], Status | None] = lambda order: None
         self.decided: list[Decision] = []
-        self.ran: list[Order] = []
+        self.ran: list[RunRequest] = []
         for block in range(2):
-            self.run(Order("seed", "proxy", block, 0, Purpose.CALIBRATE))
+            self.run(RunRequest("seed", "proxy", block, 0, Purpose.CALIBRATE))
         for place in range(variants):
             small = 10.0 * place if place < front else -10.0
             self.grow(f"v{place:02d}", "seed", 0.3 - 0.01 * place, 1000.0 - small)
@@ -42,9 +42,9 @@ class Mountain:
     def grow(self, name: str, parent: str, gain: float, size: float = 1000.0) -> None:
         self.lineage.add(name, (Parent(parent, "parent"),))
         self.gains[name], self.sizes[name] = gain, size
-        self.run(Order(name, "proxy", 0, 0, Purpose.SCREEN))
+        self.run(RunRequest(name, "proxy", 0, 0, Purpose.SCREEN))
 
-    def run(self, order: Order) -> None:
+    def run(self, order: RunRequest) -> None:
         score = 2.0 - self.gains[order.variant_id] + 0.001 * order.block
         status = self.fails(order) or Status.OK
         metrics = {"val_bpb": score, "parameters": self.sizes[order.variant_id]}
@@ -52,7 +52,7 @@ class Mountain:
             order, status, "made to fail" if status is not Status.OK else "", metrics
         )
         self.rows += 1
-        self.tally.add(Measured(self.rows, found))
+        self.tally.add(MeasurementRow(self.rows, found))
         self.ran.append(order)
 
     def graduation(

@@ -13,36 +13,36 @@ from pathlib import Path
 from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
-from evo.proposals.context import Surroundings
+from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
-from evo.runtime.budget import Budget, BudgetSettings, Spent
+from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
 from evo.runtime.campaign import Campaign
-from evo.runtime.components import LoopSettings, Parts
+from evo.runtime.components import Components, LoopSettings
 from evo.runtime.decisions import decided_before
-from evo.runtime.monitor import Board
+from evo.runtime.monitor import Monitor
 from evo.runtime.recorder import Recorder
 from evo.search.certification import Certification, CertificationSettings
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings, Promotion
 from evo.search.scheduler import PolicySettings, Scheduler
-from operators.operator import Draft, Kin, Operator, Request
+from operators.operator import Draft, Operator, ParentRule, Request
 from operators.portfolio import Portfolio, PortfolioSettings
 from population.archive import DEFAULT_OBJECTIVES
 from population.fingerprint import fingerprint
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurements, spent
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.selection import SelectionSettings
 from population.store import Store
 from population.variant import (
     Clock,
     CurvePoint,
     Measurement,
-    Order,
     Outcome,
     Proposal,
     Rung,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -58,12 +58,12 @@ class FakeEvaluator:
     """Scores by the source's own LR, plus noise by block; `seconds` of sleep stand for the training."""
 
     seconds: float = 0.0
-    fails: Callable[[Order, str], Status | None] = lambda order, source: None
+    fails: Callable[[RunRequest, str], Status | None] = lambda order, source: None
     at: dict[int, Callable[[], object]] = field(default_factory=dict)  # done as so many were begun
-    evaluated: list[Order] = field(default_factory=list)
+    evaluated: list[RunRequest] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         started, started_at = time.monotonic(), time.time()
         with self.lock:
             self.evaluated.append(order)
@@ -97,7 +97,7 @@ class FakeOperator:
     """Writes a new LR below the seed; `seconds` stand for a slow model."""
 
     name: str = "fake"
-    kin: Kin = Kin.ONE
+    kin: ParentRule = ParentRule.ONE
     seconds: float = 0.0
     lines: Sequence[str] = ()
     counter: itertools.count = field(default_factory=itertools.count)
@@ -137,7 +137,7 @@ def make_campaign(
     endpoints: Mapping[str, float] | None = None,
     guards: Sequence[Callable[[], str]] = (),
     selection: SelectionSettings = SelectionSettings(),
-    calibrations: Sequence[Order] | None = None,
+    calibrations: Sequence[RunRequest] | None = None,
     check_source: Callable[[str], str | None] = lambda source: None,
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""
@@ -145,14 +145,14 @@ def make_campaign(
     with open_store() as store:
         seed_id = store.query("SELECT variant_id FROM proposals WHERE number = 1")[0][0]
         lineage = Lineage.of(store)
-        tally = Tally(DEFAULT_OBJECTIVES, seed_id, family=lineage)
+        tally = RunHistory(DEFAULT_OBJECTIVES, seed_id, family=lineage)
         for row in measurements(store, statuses=list(Status)):
             tally.add(row)
         used = spent(store)
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
         tally.veto(ladder.vetoed)
-    board = Board([f"slot{k}" for k in range(slots)])
+    board = Monitor([f"slot{k}" for k in range(slots)])
     recorder = Recorder(open_store, lambda text: None)
     proposer = Proposer(
         Portfolio(chosen, {one.name: 1.0 for one in chosen}, portfolio, endpoints),
@@ -161,10 +161,10 @@ def make_campaign(
         selection,
         open_store,
         check_source,
-        Surroundings(campaign_seed, "", rungs[0].name, "a fake rung"),
+        CampaignInfo(campaign_seed, "", rungs[0].name, "a fake rung"),
         loop.exact,
     )
-    parts = Parts(
+    parts = Components(
         open_store=open_store,
         proposer=proposer,
         slots=LocalSlots(
@@ -191,7 +191,7 @@ def make_campaign(
             search=loop.search,
             finish=loop.finish,
         ),
-        budget=Budget(budget, Spent(variants=used.variants - 1)),
+        budget=Budget(budget, BudgetSpent(variants=used.variants - 1)),
         board=board,
         recorder=recorder,
         stopping=threading.Event(),

@@ -18,7 +18,7 @@ from evo.assembly.campaign import build_campaign
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
 from evo.runtime.components import Ending, LoopSettings
-from tests.operators.fake_openai import Answer, Asked
+from tests.operators.fake_openai import Answer, RequestRow
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "tests" / "standins" / "quick.py"
@@ -64,11 +64,11 @@ def start_evo(
         return subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=log)
 
 
-def lone_edits(delay: float = 1.0) -> Callable[[Asked], Answer]:
+def lone_edits(delay: float = 1.0) -> Callable[[RequestRow], Answer]:
     """A model that sets the stand-in's SMOOTHING to ever new values, and notes nothing."""
     values = itertools.count(1)
 
-    def answer(asked: Asked) -> Answer:
+    def answer(asked: RequestRow) -> Answer:
         if "NOTHING" in asked.prompt:  # what a request for a research note offers
             return Answer("NOTHING")
         value = 0.3 + next(values) / 1000

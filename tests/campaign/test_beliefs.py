@@ -18,11 +18,11 @@ from population.archive import (
     pareto_front,
 )
 from population.lineage import Birth
-from population.records import Measured
-from population.run_history import Tally
+from population.records import MeasurementRow
+from population.run_history import RunHistory
 from population.selection import SelectionSettings, population
 from population.statistics import estimates, noise_sd
-from population.variant import Measurement, Order, Purpose, Status
+from population.variant import Measurement, Purpose, RunRequest, Status
 from tests.counting import lines_run
 
 SEED = "seed"
@@ -38,13 +38,15 @@ run = st.tuples(
 )
 
 
-def row(id: int, made: tuple[str, int, int, Purpose, Status, float, int]) -> Measured:
+def row(id: int, made: tuple[str, int, int, Purpose, Status, float, int]) -> MeasurementRow:
     variant_id, block, repeat, purpose, status, score, size = made
     if variant_id == SEED and status is Status.CHEATED:
         status = Status.OK  # the reference is never disqualified: everything hangs on it
     metrics = {"val_bpb": score, "parameters": float(size), "added_nodes": float(block % 2)}
-    order = Order(variant_id, "proxy", block, repeat, purpose)
-    return Measured(id, Measurement(order, status, metrics=metrics if status is Status.OK else {}))
+    order = RunRequest(variant_id, "proxy", block, repeat, purpose)
+    return MeasurementRow(
+        id, Measurement(order, status, metrics=metrics if status is Status.OK else {})
+    )
 
 
 @settings(max_examples=300, deadline=None)
@@ -55,28 +57,28 @@ def test_beliefs_grown_row_by_row_are_those_of_all_rows_at_once(runs, swapped, c
     for _ in range(min(swapped, len(rows) - 1)):  # two slots that end at once report in any order
         at = chance.randrange(len(order) - 1)
         order[at], order[at + 1] = order[at + 1], order[at]
-    tally = Tally(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS)
+    tally = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS)
     for number, one in enumerate(order, start=1):
         tally.add(one)
         if chance.random() < 0.5:  # asked at any moment, so that it grows in any steps
             tally.front("proxy")
             tally.candidates("proxy", chance.randint(0, number))
-    for upto in (None, len(rows) // 2, len(rows)):
-        seen = [one for one in rows if upto is None or one.id <= upto]
+    for as_of in (None, len(rows) // 2, len(rows)):
+        seen = [one for one in rows if as_of is None or one.id <= as_of]
         whole = estimates(seen, SEED)
-        assert repr(tally.beliefs("proxy", upto)) == repr(whole)
-        assert tally.noise_sd("proxy", "val_bpb", upto) == noise_sd(seen, "val_bpb")
+        assert repr(tally.beliefs("proxy", as_of)) == repr(whole)
+        assert tally.noise_sd("proxy", "val_bpb", as_of) == noise_sd(seen, "val_bpb")
         if SEED not in whole:
-            assert tally.front("proxy", upto) == [] == tally.candidates("proxy", upto)
+            assert tally.front("proxy", as_of) == [] == tally.candidates("proxy", as_of)
             continue
         front = pareto_front(whole, DEFAULT_OBJECTIVES, whole[SEED], CONSTRAINTS)
-        assert tally.front("proxy", upto) == front
-        every = tally.candidates("proxy", upto)
+        assert tally.front("proxy", as_of) == front
+        every = tally.candidates("proxy", as_of)
         assert [one.variant_id for one in every] == [
             id for id, found in whole.items() if admissible(found, DEFAULT_OBJECTIVES, whole[SEED])
         ]
         newest = SelectionSettings(population=2)
-        assert population(tally.candidates("proxy", upto, 2), newest) == population(every, newest)
+        assert population(tally.candidates("proxy", as_of, 2), newest) == population(every, newest)
 
 
 @dataclass
@@ -104,51 +106,51 @@ FAMILY = Births(
 @given(st.lists(run, max_size=40, unique_by=lambda one: one[:3]), st.randoms())
 def test_posteriors_depend_on_the_rows_alone_not_on_when_they_were_asked_for(runs, chance):
     rows = [row(number, made) for number, made in enumerate(runs, start=1)]
-    tally = Tally(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
+    tally = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
     for number, one in enumerate(rows, start=1):
         tally.add(one)
         if chance.random() < 0.5:
             tally.front("proxy", chance.choice([None, number // 2, number]))
             tally.believed(chance.choice("abcde"), "proxy")
-    for upto in (len(rows) // 2, len(rows), None):
-        afresh = Tally(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
-        for one in rows[:upto]:
+    for as_of in (len(rows) // 2, len(rows), None):
+        afresh = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
+        for one in rows[:as_of]:
             afresh.add(one)
-        assert repr(tally.beliefs("proxy", upto)) == repr(afresh.beliefs("proxy"))
-        assert tally.front("proxy", upto) == afresh.front("proxy")
-        assert repr(tally.means("proxy", upto)) == repr(estimates(rows[:upto], SEED))
+        assert repr(tally.beliefs("proxy", as_of)) == repr(afresh.beliefs("proxy"))
+        assert tally.front("proxy", as_of) == afresh.front("proxy")
+        assert repr(tally.means("proxy", as_of)) == repr(estimates(rows[:as_of], SEED))
 
 
-def screened(variant_id: str, score: float, id: int, block: int = 0) -> Measured:
+def screened(variant_id: str, score: float, id: int, block: int = 0) -> MeasurementRow:
     metrics = {"val_bpb": score, "parameters": 7.0 + len(variant_id), "added_nodes": 0.0}
-    order = Order(variant_id, "proxy", block, 0, Purpose.SCREEN)
-    return Measured(id, Measurement(order, Status.OK, metrics=metrics))
+    order = RunRequest(variant_id, "proxy", block, 0, Purpose.SCREEN)
+    return MeasurementRow(id, Measurement(order, Status.OK, metrics=metrics))
 
 
 def test_an_ancestor_measured_after_its_descendant_moves_the_front_as_if_it_had_come_first():
     scores = [(SEED, 2.0, 0), (SEED, 2.2, 1), (SEED, 1.8, 2), ("e", 1.9, 0), ("c", 2.34, 0)]
     rows = [screened(name, score, at, block) for at, (name, score, block) in enumerate(scores, 1)]
-    tally = Tally(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
+    tally = RunHistory(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
     for one in rows:
         tally.add(one)
     assert tally.front("proxy")
     late = screened("a", 2.27, 6)  # what "e" is centred on from now on
     tally.add(late)
-    afresh = Tally(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
+    afresh = RunHistory(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
     for one in [*rows, late]:
         afresh.add(one)
     assert tally.front("proxy") == afresh.front("proxy") == [SEED]
 
 
-def failing(variant_id: str, id: int) -> Measured:
-    order = Order(variant_id, "proxy", 0, 0, Purpose.SCREEN)
-    return Measured(id, Measurement(order, Status.CRASHED, "boom"))
+def failing(variant_id: str, id: int) -> MeasurementRow:
+    order = RunRequest(variant_id, "proxy", 0, 0, Purpose.SCREEN)
+    return MeasurementRow(id, Measurement(order, Status.CRASHED, "boom"))
 
 
 def a_family(rng, n, sd=0.005, gain=0.1, direction=Direction.MINIMISE):
     """A tally of n children of the seed, one run each, and their true gains over it."""
     family, turn = Births(), 1.0 if direction is Direction.MINIMISE else -1.0
-    tally = Tally((Objective(name="val_bpb", direction=direction),), SEED, (), family)
+    tally = RunHistory((Objective(name="val_bpb", direction=direction),), SEED, (), family)
     for block in range(6):
         tally.add(screened(SEED, 2.0 + sd * rng.normal(), block + 1, block))
     truth = {}
@@ -209,7 +211,7 @@ def test_children_of_an_operator_that_often_fails_are_believed_less():
 
 def test_what_is_measured_exactly_is_never_shrunk():
     tally, _, _ = a_family(np.random.default_rng(5), 50)
-    exact = Tally(DEFAULT_OBJECTIVES, SEED, (), tally._family)
+    exact = RunHistory(DEFAULT_OBJECTIVES, SEED, (), tally._family)
     for one in tally.rows("proxy"):
         exact.add(one)
     for name, found in exact.beliefs("proxy").items():
@@ -240,7 +242,7 @@ def test_a_measurement_after_2000_variants_costs_no_walk_through_all_of_them():
     tally, truth, _ = a_family(rng, 200)
     names, id, cost = list(truth), 10_000, []
 
-    def take_in(row: Measured) -> None:
+    def take_in(row: MeasurementRow) -> None:
         tally.add(row)
         tally.front("proxy")
         tally.candidates("proxy", None, 20)

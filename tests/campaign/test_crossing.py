@@ -12,12 +12,12 @@ import pytest
 
 from evo.proposals.lines import Lines
 from evo.runtime.budget import BudgetSettings
-from operators.operator import Draft, Kin, Request
+from operators.operator import Draft, ParentRule, Request
 from operators.portfolio import Mode, PortfolioSettings
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Lineage
 from population.reading import measurements, proposals
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.selection import SelectionSettings
 from population.store import Store
 from population.variant import Outcome, Status
@@ -27,7 +27,7 @@ from tests.campaign.fakes import make_campaign, make_store
 class FakeEdit:
     """Adds a line of its own."""
 
-    name, kin = "edit", Kin.ONE
+    name, kin = "edit", ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         rate = float(request.rng.uniform(0.05, 0.3))
@@ -40,7 +40,7 @@ class FakeEdit:
 class FakeCrossover:
     """Takes the lines of all its parents; remembers what it was given."""
 
-    name, kin = "cross", Kin.SEVERAL
+    name, kin = "cross", ParentRule.SEVERAL
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
@@ -100,7 +100,7 @@ def test_an_edit_is_told_with_the_paired_difference_that_it_made(tmp_path: Path)
     open_store, asked = run(tmp_path, 1.0)
     with open_store() as store:
         rows, lineage = measurements(store, statuses=list(Status)), Lineage.of(store)
-        tally = Tally(DEFAULT_OBJECTIVES, asked[0].parent("ancestor").variant_id)
+        tally = RunHistory(DEFAULT_OBJECTIVES, asked[0].parent("ancestor").variant_id)
         for row in rows:
             tally.add(row)
         seed_id = lineage.after(0)[0]

@@ -8,7 +8,7 @@ from evo.runtime.budget import BudgetSettings
 from evo.search.certification import FINAL, LEADERS
 from evo.search.scheduler import PolicySettings
 from population.reading import decisions, measurements
-from population.variant import Order, Purpose, Status
+from population.variant import Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 POLICY = PolicySettings(
@@ -17,7 +17,7 @@ POLICY = PolicySettings(
 BUDGET = BudgetSettings(variants=20)
 
 
-def raced(store) -> list[Order]:
+def raced(store) -> list[RunRequest]:
     rows = [row.measurement.order for row in measurements(store)]
     return [order for order in rows if order.purpose is Purpose.RACE]
 
@@ -75,7 +75,7 @@ def test_a_leader_that_fails_in_the_race_cannot_win_it(tmp_path):
         (sound,) = decisions(store, (FINAL,))
     winner = str(sound.variant_id)
 
-    def fails(order: Order, source: str) -> Status | None:
+    def fails(order: RunRequest, source: str) -> Status | None:
         bad = order.purpose is Purpose.RACE and order.variant_id == winner
         return Status.CRASHED if bad else None
 

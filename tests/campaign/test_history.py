@@ -8,10 +8,10 @@ import re
 from evo.proposals.history import histories
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
-from operators.history import State
+from operators.history import RunState
 from operators.nearby import nearby
 from operators.nudge import Nudge
-from operators.operator import Draft, Kin, Request
+from operators.operator import Draft, ParentRule, Request
 from operators.portfolio import Mode, PortfolioSettings
 from operators.revert import Revert
 from operators.source.knobs import with_knobs
@@ -19,7 +19,7 @@ from operators.tune import Tune
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Lineage
 from population.reading import measurements, proposals
-from population.run_history import Tally
+from population.run_history import RunHistory
 from population.variant import Outcome, Status
 from tests.campaign.fakes import make_campaign, make_store
 
@@ -34,7 +34,7 @@ class FakeEdit:
     """Changes the structure, once by a number each time."""
 
     name = "edit"
-    kin = Kin.ONE
+    kin = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         source = request.parent("parent").source
@@ -82,14 +82,14 @@ def test_settings_show_no_more_than_a_proposal_may_see(tmp_path):
         rows = measurements(store, statuses=list(Status))
         lineage = Lineage.of(store)
         seed_id = lineage.after(0)[0]
-        tally = Tally(DEFAULT_OBJECTIVES, seed_id)
+        tally = RunHistory(DEFAULT_OBJECTIVES, seed_id)
         for row in rows:
             tally.add(row)
         history = histories(tally, lineage, "proxy")
         every = history(store, None).settings(seed_id)
         early = history(store, rows[1].id).settings(seed_id)
-        assert [one.state for one in early] == [State.SCORED] + [State.WAITING] * 8
-        assert all(one.state is State.SCORED and one.own for one in every)
+        assert [one.state for one in early] == [RunState.SCORED] + [RunState.WAITING] * 8
+        assert all(one.state is RunState.SCORED and one.own for one in every)
         assert every[0].constants == {"LR": 0.5, "DEPTH": 2, "DECAY": 0.1, "MOMENTUM": 0.9}
         assert math.isclose(every[0].value, tally.believed(seed_id, "proxy")["val_bpb"].mean)
         assert history(store, None).known(SOURCE + "# a remark\n")

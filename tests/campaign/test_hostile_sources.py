@@ -14,7 +14,7 @@ from evo.evaluation.static_check import check_source
 from evo.runtime.budget import BudgetSettings
 from operators.merge import Merge
 from operators.nudge import Nudge
-from operators.operator import Draft, Kin, Request
+from operators.operator import Draft, ParentRule, Request
 from operators.revert import Revert
 from population.reading import measurements, proposals
 from population.variant import Outcome, Status
@@ -61,7 +61,7 @@ class FakeAuthor:
     worst: float = 0.9  # the learning rate of hostile ones is drawn up to it
     least: float = 0.01  # and from it on: near the worst they are seldom parents
     name: str = "author"
-    kin: Kin = Kin.ONE
+    kin: ParentRule = ParentRule.ONE
     counter: itertools.count = field(default_factory=itertools.count)
 
     def propose(self, request: Request) -> Draft:

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from evo.config import ConfigError, read_config
 from evo.folder import Folder, change_config
 from evo.runtime.budget import BudgetSettings
-from evo.runtime.monitor import Event
+from evo.runtime.monitor import Notice
 from evo.runtime.notifier import Notifier, NotifySettings
 from evo.runtime.retention import DiskBudget, KeptWeights, used_mb
 from population.reading import events, front, measurements
-from population.variant import Order, Purpose
+from population.variant import Purpose, RunRequest
 from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import run_here, write_config
 
@@ -50,8 +50,8 @@ def notifier(said: list[str], **settings: object) -> Notifier:
 def test_a_command_hears_of_what_matters_without_a_key(tmp_path):
     said: list[str] = []
     one = notifier(said, command=told_by(tmp_path))
-    one.hear(Event("measured", "screen", 1.0))
-    one.hear(Event("promotion", f"abc goes up, {KEY}", 2.0))
+    one.hear(Notice("measured", "screen", 1.0))
+    one.hear(Notice("promotion", f"abc goes up, {KEY}", 2.0))
     one.close()
     (told,) = lines(tmp_path)
     assert told["event"] == "promotion" and told["campaign"] == "/c" and told["at"] == 2.0
@@ -71,7 +71,7 @@ def test_a_command_hears_of_what_matters_without_a_key(tmp_path):
 def test_a_command_that_fails_or_hangs_is_an_event(command, seconds, words):
     said: list[str] = []
     one = notifier(said, command=command, seconds=seconds)
-    one.hear(Event("end", "done", 1.0))
+    one.hear(Notice("end", "done", 1.0))
     (telling,) = one._threads
     telling.join(60)
     assert len(said) == 1 and words in said[0]
@@ -83,7 +83,7 @@ def test_a_command_that_takes_its_time_holds_nothing_up(tmp_path):
     said: list[str] = []
     patient = f"open({str(gate)!r}).read(); open({str(tmp_path / 'done')!r}, 'w')"
     one = notifier(said, command=(sys.executable, "-c", patient), seconds=60)
-    one.hear(Event("end", "done", 1.0))
+    one.hear(Notice("end", "done", 1.0))
     assert one._threads[0].is_alive() and not (tmp_path / "done").exists()
     gate.open("w").close()  # it is told only after `hear` came back
     one.close()
@@ -118,20 +118,20 @@ def test_a_webhook_gets_json_and_its_faults_are_events(posted):
     url, got, status = posted
     said: list[str] = []
     one = notifier(said, url=url, seconds=60)
-    one.hear(Event("failure", "StoreError: gone", 1.0))
+    one.hear(Notice("failure", "StoreError: gone", 1.0))
     one.close()
     assert json.loads(got[0][1])["event"] == "failure" and not said
     status[0] = 500
-    one.hear(Event("end", "done", 1.0))
+    one.hear(Notice("end", "done", 1.0))
     one.close()
     assert len(got) == 2 and [text.split(":")[0] for text in said] == ["notify.url failed"]
     closed = notifier(said, url="http://127.0.0.1:9/hook", seconds=60)
-    closed.hear(Event("end", "done", 1.0))
+    closed.hear(Notice("end", "done", 1.0))
     closed.close()
     assert [text.split(":")[0] for text in said] == ["notify.url failed"] * 2
 
 
-NEWS = Event("end", 'budget "spent" <!channel> at 3 & more: é', 1.0)
+NEWS = Notice("end", 'budget "spent" <!channel> at 3 & more: é', 1.0)
 
 
 def told_to(posted, **settings):
@@ -157,7 +157,7 @@ def test_discord_reads_content_of_a_length_that_it_takes(posted):
     assert NEWS.text in message["content"] and message["allowed_mentions"] == {"parse": []}
     url, got, _ = posted
     one = notifier([], url=url, seconds=60, format="discord")
-    one.hear(Event("end", "x" * 5000, 1.0))
+    one.hear(Notice("end", "x" * 5000, 1.0))
     one.close()
     assert len(json.loads(got[-1][1])["content"]) == 2000
 
@@ -231,10 +231,10 @@ def test_weights_are_copied_whole_and_pruned_to_the_front(tmp_path):
     file = tmp_path / "w"
     file.write_bytes(b"numbers")
     for name in ("a", "b", "unrecorded"):
-        kept.take(Order(name, "proxy", 0, 0, Purpose.SCREEN), file)
-    kept.take(Order("a", "proxy/one-step", 0, 0, Purpose.GRADUATE), file)
-    kept.take(Order("a", "proxy", 1, 0, Purpose.REMEASURE), tmp_path / "missing")
-    kept.take(Order("c", "proxy", 1, 0, Purpose.REMEASURE), tmp_path / "missing")
+        kept.take(RunRequest(name, "proxy", 0, 0, Purpose.SCREEN), file)
+    kept.take(RunRequest("a", "proxy/one-step", 0, 0, Purpose.GRADUATE), file)
+    kept.take(RunRequest("a", "proxy", 1, 0, Purpose.REMEASURE), tmp_path / "missing")
+    kept.take(RunRequest("c", "proxy", 1, 0, Purpose.REMEASURE), tmp_path / "missing")
     kept.prune("proxy", {"a"}, lambda variant_id: variant_id != "unrecorded")
     left = {path.name for path in (tmp_path / "weights").rglob("*") if path.is_file()}
     assert left == {"a.safetensors", "unrecorded.safetensors"}

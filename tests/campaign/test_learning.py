@@ -25,12 +25,12 @@ from operators.llm.client import LlmClient
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.llm_operators import LlmMutate, LlmOperator
 from operators.nudge import Nudge
-from operators.operator import Kin
+from operators.operator import ParentRule
 from population.reading import proposals
-from population.records import Proposed
-from population.variant import Measurement, Order, Status
+from population.records import ProposalRow
+from population.variant import Measurement, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
-from tests.operators.fake_openai import Asked, FakeOpenAI
+from tests.operators.fake_openai import FakeOpenAI, RequestRow
 from tests.operators.purses import FakeLedger, FakePurse
 
 PROPOSALS = 150
@@ -43,7 +43,7 @@ SEED = "LEVEL = 0\nLR = 0.1  # knob: log 0.01 1\n"
 class FakeLandscape(FakeEvaluator):
     """Each level is worth a gain of two sds of a run; a bad edit costs three."""
 
-    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         values: dict[str, float] = {}
         exec(source, values)
         rng = random.Random(f"{source}{order.block}")
@@ -60,7 +60,7 @@ class Script:
         self.swapped = False
         self.lock, self.number, self.rng = threading.Lock(), 0, random.Random(seed)
 
-    def __call__(self, asked: Asked) -> str:
+    def __call__(self, asked: RequestRow) -> str:
         with self.lock:
             self.number += 1
             old = re.findall(r"^LEVEL = (\S+)$", asked.prompt, re.MULTILINE)[0]
@@ -88,7 +88,10 @@ def asking(url: str, models: tuple[str, ...], bold: bool) -> list[LlmOperator]:
         system, user = mutate_messages(request)
         return (system, replace(user, content=f"{user.content}\nBe bold."))
 
-    return [mutate, *([LlmOperator("bold", Kin.ONE, "parent", boldly, client)] if bold else [])]
+    return [
+        mutate,
+        *([LlmOperator("bold", ParentRule.ONE, "parent", boldly, client)] if bold else []),
+    ]
 
 
 def run_to(open_store, script: Script, server: FakeOpenAI, variants: int, settings=None, loop=None):
@@ -108,7 +111,7 @@ def run_to(open_store, script: Script, server: FakeOpenAI, variants: int, settin
         return proposals(store)
 
 
-def share(made: list[Proposed], script: Script) -> float:
+def share(made: list[ProposalRow], script: Script) -> float:
     """Of the tokens, those that went to the better model or operator."""
     spent = [one for one in made if one.cost.tokens_in]
     better = [one for one in spent if one.model in script.better or one.operator in script.better]

@@ -22,11 +22,11 @@ from population.reading import (
     unmeasured,
 )
 from population.variant import (
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -74,7 +74,7 @@ def test_children_are_made_while_all_slots_run_so_that_none_waits_for_a_model(tm
             under_way.remove(order)
             return super().evaluate(order, source, slot, watch)
 
-    under_way: list[Order] = []
+    under_way: list[RunRequest] = []
 
     def waiting(store):
         screens = [one for one in under_way if one.purpose is Purpose.SCREEN]
@@ -333,7 +333,7 @@ def test_a_child_whose_first_run_was_made_for_calibration_is_waited_for_no_more(
         root = seed(store)
         parents = (Parent(root, "parent"),)
         store.add_proposal(Proposal(2, "inject", parents, Outcome.VARIANT, variant=waiting))
-    asked = [Order(one, "proxy", 0, 0, Purpose.CALIBRATE) for one in (root, waiting.id)]
+    asked = [RunRequest(one, "proxy", 0, 0, Purpose.CALIBRATE) for one in (root, waiting.id)]
     campaign = make_campaign(
         open_store, loop=LoopSettings(search=False, finish=False), calibrations=asked
     )

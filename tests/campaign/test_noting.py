@@ -12,7 +12,7 @@ from population.memory import notes
 from population.reading import spent
 from population.store import Store
 from tests.campaign.real import lone_edits, run_here, write_config
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 
 pytestmark = pytest.mark.sandbox
 
@@ -22,7 +22,7 @@ def test_a_note_every_few_measurements_is_a_row_with_evidence_that_later_prompts
 ) -> None:
     edits, prompts = lone_edits(delay=0), list[str]()
 
-    def script(asked: Asked) -> Answer:
+    def script(asked: RequestRow) -> Answer:
         prompts.append(asked.prompt)
         if "one research note" not in asked.prompt:
             return edits(asked)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from evo.runtime.components import LoopSettings
-from operators.operator import Draft, Kin, ProposalFailed, Request
-from population.variant import Order, Status
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
+from population.variant import RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 
@@ -14,7 +14,7 @@ class FakeAuthor:
     """Makes children that all break, as a model (or as nobody) would."""
 
     name = "llm_mutate"
-    kin = Kin.ONE
+    kin = ParentRule.ONE
 
     def __init__(self, author: str) -> None:
         self._author = author
@@ -29,7 +29,7 @@ class FakeRepair:
     """Never finds the cure; remembers what it was given."""
 
     name = "llm_repair"
-    kin = Kin.FAILED
+    kin = ParentRule.FAILED
 
     def __init__(self) -> None:
         self.asked: list[Request] = []
@@ -39,7 +39,7 @@ class FakeRepair:
         raise ProposalFailed("no cure")
 
 
-def broken(order: Order, source: str) -> Status | None:
+def broken(order: RunRequest, source: str) -> Status | None:
     return Status.CRASHED if "BROKEN" in source else None
 
 

@@ -20,15 +20,15 @@ from evo.search.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
 from population.archive import VAL_BPB
 from population.ladder import CHOSEN
 from population.lineage import Lineage
-from population.records import Measured
-from population.run_history import MAX_ATTEMPTS, Tally, key_of
+from population.records import MeasurementRow
+from population.run_history import MAX_ATTEMPTS, RunHistory, key_of
 from population.variant import (
     Decision,
     Measurement,
-    Order,
     Parent,
     Phase,
     Purpose,
+    RunRequest,
     Status,
     phase_of,
 )
@@ -52,13 +52,13 @@ class World:
 
     def __init__(self, gains: dict[str, float] | None = None, **settings: object) -> None:
         self.gains = {"seed": 0.0} | (gains or {})
-        self.history = Tally([VAL_BPB], "seed")
+        self.history = RunHistory([VAL_BPB], "seed")
         self.lineage = Lineage()
         self.lineage.add("seed", ())
         self.ready: list[str] = []
         self.over = False
-        self.status: Callable[[Order], Status] = lambda order: Status.OK
-        self.ran: list[Order] = []
+        self.status: Callable[[RunRequest], Status] = lambda order: Status.OK
+        self.ran: list[RunRequest] = []
         self.decided: list[Decision] = []
         self.settings = settings
         self.scheduler = self.restart()
@@ -87,25 +87,25 @@ class World:
         self.lineage.add(name, (Parent("seed", "parent"),))
         self.ready.append(name)
 
-    def state(self, under_way: Sequence[Order] = ()) -> SearchState:
+    def state(self, under_way: Sequence[RunRequest] = ()) -> SearchState:
         return SearchState({key_of(one): one for one in under_way}, tuple(self.ready), self.over)
 
-    def next(self, under_way: Sequence[Order] = ()) -> tuple[Order, ...]:
+    def next(self, under_way: Sequence[RunRequest] = ()) -> tuple[RunRequest, ...]:
         step = self.scheduler.next(self.state(under_way))
         self.decided += step.decisions
         return step.runs
 
-    def record(self, order: Order) -> None:
+    def record(self, order: RunRequest) -> None:
         score = 2.0 - self.gains[order.variant_id] + 0.01 * ((2 * order.block + order.repeat) % 3)
         status = self.status(order)
         metrics = {"val_bpb": score, "parameters": 100.0} if status is Status.OK else {}
         self.ran.append(order)
-        self.history.add(Measured(len(self.ran), Measurement(order, status, metrics=metrics)))
+        self.history.add(MeasurementRow(len(self.ran), Measurement(order, status, metrics=metrics)))
         if order.variant_id in self.ready and order.purpose is Purpose.SCREEN:
             self.ready.remove(order.variant_id)
         self.decided += self.scheduler.tell(order)
 
-    def drive(self, most: int = 500) -> list[Order]:
+    def drive(self, most: int = 500) -> list[RunRequest]:
         """Run until nothing is left; what was run, in order."""
         before = len(self.ran)
         for _ in range(most):
@@ -117,7 +117,7 @@ class World:
         return self.ran[before:]
 
 
-def purposes(orders: Sequence[Order]) -> list[Purpose]:
+def purposes(orders: Sequence[RunRequest]) -> list[Purpose]:
     return [one.purpose for one in orders]
 
 
@@ -139,7 +139,7 @@ def test_a_slot_that_is_free_while_the_seed_runs_gets_the_next_calibration_and_t
 ):
     world = World()
     world.child("a")
-    under_way: list[Order] = []
+    under_way: list[RunRequest] = []
     for expected in ("seed", "seed", "seed", "a"):
         (order,) = world.next(under_way)
         assert order.variant_id == expected
@@ -157,7 +157,7 @@ def test_a_child_under_way_is_not_started_twice_and_a_lost_one_is_given_up_in_th
     for _ in range(MAX_ATTEMPTS):
         (again,) = world.next()
         assert again == order
-        world.history.add(Measured(0, Measurement(again, Status.LOST)))
+        world.history.add(MeasurementRow(0, Measurement(again, Status.LOST)))
     assert world.next() == ()
 
 

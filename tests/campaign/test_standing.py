@@ -7,9 +7,9 @@ import pytest
 
 from evo.search.standing import log_e_of, proven_members
 from population.archive import Objective
-from population.records import Measured
-from population.run_history import Tally
-from population.variant import Measurement, Order, Purpose, Status
+from population.records import MeasurementRow
+from population.run_history import RunHistory
+from population.variant import Measurement, Purpose, RunRequest, Status
 
 SEED, SD, TRADE = "seed", 0.005, 0.004
 OBJECTIVES = (Objective(name="val_bpb", box=0.001), Objective(name="parameters", box=5.0))
@@ -17,17 +17,17 @@ OBJECTIVES = (Objective(name="val_bpb", box=0.001), Objective(name="parameters",
 
 def front_of(
     rng: np.random.Generator, members: dict[str, tuple[float, float]], pairs: int
-) -> Tally:
+) -> RunHistory:
     """The seed at (2.0, 100) and members at (loss to it, parameters), `pairs` runs each on fresh blocks."""
-    tally, id = Tally(OBJECTIVES, SEED), 0
+    tally, id = RunHistory(OBJECTIVES, SEED), 0
     everyone = {SEED: (0.0, 100.0), **members}
     for block in range(4 + pairs):
         for name, (loss, size) in everyone.items():
             id += 1
             purpose = Purpose.REMEASURE if block < 4 else Purpose.FINAL
             metrics = {"val_bpb": 2.0 + loss + SD * rng.normal(), "parameters": size}
-            order = Order(name, "proxy", block, 0, purpose)
-            tally.add(Measured(id, Measurement(order, Status.OK, metrics=metrics)))
+            order = RunRequest(name, "proxy", block, 0, purpose)
+            tally.add(MeasurementRow(id, Measurement(order, Status.OK, metrics=metrics)))
     return tally
 
 

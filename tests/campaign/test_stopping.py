@@ -13,7 +13,7 @@ from evo.search.early_stopping import EarlyStopping, StoppingSettings
 from evo.search.schedules import schedule_of
 from population.reading import decisions, measurements
 from population.statistics.stopping import WOULD_STOP
-from population.variant import CurvePoint, Measurement, Order, Purpose, Status
+from population.variant import CurvePoint, Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 RULE = "# " + "=" * 98
@@ -40,7 +40,7 @@ def curve(level: float) -> tuple[CurvePoint, ...]:
 
 def finished(id: str, level: float, score: float | None = None, **order: object) -> Measurement:
     purpose = order.get("purpose", Purpose.SCREEN)
-    run = Order(id, "proxy", 0, 0, purpose)  # type: ignore[arg-type]
+    run = RunRequest(id, "proxy", 0, 0, purpose)  # type: ignore[arg-type]
     return Measurement(
         run,
         Status.OK,

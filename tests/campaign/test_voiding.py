@@ -9,9 +9,9 @@ import pytest
 
 from evo.evaluation.evaluator import WAITED
 from evo.runtime.budget import BudgetSettings
-from evo.search.voiding import Evidence, Voiding, VoidingSettings, judged
+from evo.search.voiding import RunConditions, Voiding, VoidingSettings, judged
 from population.reading import measurements, unmeasured, voided
-from population.variant import AGAIN, Measurement, Order, Purpose, Status
+from population.variant import AGAIN, Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 
@@ -35,7 +35,7 @@ def finished(
     tokens: int = 8000,
     wall: float = 8.0,
 ) -> Measurement:
-    order = Order(who, "proxy", 0, 0, Purpose.SCREEN)
+    order = RunRequest(who, "proxy", 0, 0, Purpose.SCREEN)
     return Measurement(
         order, Status.OK, metrics=Poisoned(), host="here", train_wall_seconds=wall,
         cpu_seconds=cpu, self_reported_tokens=tokens, facts={WAITED: str(waited)},
@@ -45,8 +45,8 @@ def finished(
 def usual(**settings: float | None) -> Voiding:
     voiding = Voiding(VoidingSettings(**settings), "seed")
     for _ in range(5):
-        voiding.take_in(Evidence.of(finished()))
-        voiding.take_in(Evidence.of(finished(who="seed")))
+        voiding.take_in(RunConditions.of(finished()))
+        voiding.take_in(RunConditions.of(finished(who="seed")))
     return voiding
 
 
@@ -64,7 +64,7 @@ def test_a_run_of_which_nobody_knows_whether_it_waited_counts_and_tells_nothing(
     assert judged(usual(), unknown, 0) == ""
     voiding = Voiding(VoidingSettings(), "seed")
     for _ in range(5):
-        voiding.take_in(Evidence.of(unknown))
+        voiding.take_in(RunConditions.of(unknown))
     assert judged(voiding, finished(waited=80.0), 0) == ""
 
 
@@ -100,7 +100,7 @@ class FakeBusyMachine(FakeEvaluator):
     """Takes ten times as long for a run's first attempt when it is the tenth one."""
 
     busy_at: int = 10
-    hit: list[Order] = field(default_factory=list)
+    hit: list[RunRequest] = field(default_factory=list)
 
     def evaluate(self, order, source, slot, watch) -> Measurement:
         found = super().evaluate(order, source, slot, watch)

@@ -12,7 +12,7 @@ from evo.cli.starting import as_measured
 from evo.config import read_config
 from evo.folder import Folder, create_campaign
 from population.store import Store
-from population.variant import Measurement, Order, Purpose, Status
+from population.variant import Measurement, Purpose, RunRequest, Status
 from tests.cli.driving import MAIN, Evo
 
 SCALE = "CLOCK=cpu_seconds BUDGET_SECONDS=0.1 DEPTH=2 CONTEXT=64"
@@ -62,7 +62,7 @@ def test_a_clock_left_to_the_machine_is_the_one_its_runs_had_and_own_data_is_tol
         assert found is not None and found.settings["CLOCK"] == "cpu_seconds"
         assert "not on your data.path: no figure compares" in " ".join(found.differences)
         seed = store.query("SELECT id FROM variants")[0][0]
-        order = Order(seed, "proxy", 0, 0, Purpose.CALIBRATE)
+        order = RunRequest(seed, "proxy", 0, 0, Purpose.CALIBRATE)
         store.add_measurement(Measurement(order, Status.OK, device="cuda"))
         found = as_measured(store, Path("train.py"))
         assert found is not None and found.settings["CLOCK"] == "seconds"

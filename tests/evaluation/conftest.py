@@ -20,9 +20,9 @@ from population.variant import (
     Clock,
     CurvePoint,
     Measurement,
-    Order,
     Purpose,
     Rung,
+    RunRequest,
     Status,
     variant_id,
 )
@@ -122,7 +122,7 @@ def evaluate(dataset: Dataset, slot: Slot, quick: str, tmp_path: Path) -> Iterat
         watch = watch or FakeWatch()
         gc.collect()  # what earlier tests left to the collector is not this run's doing
         before = len(os.listdir("/proc/self/fd"))
-        order = Order(variant_id(source), "proxy", block, 0, purpose)
+        order = RunRequest(variant_id(source), "proxy", block, 0, purpose)
         measurement = evaluator.evaluate(order, source, slot, watch)
         for _ in range(
             tries - 1

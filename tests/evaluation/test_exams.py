@@ -21,7 +21,7 @@ from evo.evaluation.exams import Exams, Training
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.serving import Server
 from evo.evaluation.slots import Slot
-from population.variant import CurvePoint, Measurement, Order, Purpose, Status, variant_id
+from population.variant import CurvePoint, Measurement, Purpose, RunRequest, Status, variant_id
 
 from .conftest import RUNG, FakeWatch
 from .variants import HONEST, variant
@@ -42,7 +42,7 @@ def measure(dataset: Dataset, slot: Slot, quick: str, box: Sandbox, tmp_path: Pa
 
     def run(source: str, repeat: int = 0, watch: FakeWatch | None = None) -> Measurement:
         evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "runs", quick)
-        order = Order(variant_id(source), "proxy", 0, repeat, Purpose.SCREEN)
+        order = RunRequest(variant_id(source), "proxy", 0, repeat, Purpose.SCREEN)
         return evaluator.evaluate(order, source, slot, watch or FakeWatch())
 
     return run
@@ -188,7 +188,7 @@ def test_a_server_that_fetches_is_asked_again_with_the_same_weights_and_not_for_
 
 
 def test_a_run_is_kept_until_it_has_a_row(tmp_path: Path) -> None:
-    exams, order = Exams(tmp_path / "exams"), Order("a" * 64, "proxy", 3, 0, Purpose.RACE)
+    exams, order = Exams(tmp_path / "exams"), RunRequest("a" * 64, "proxy", 3, 0, Purpose.RACE)
     other = replace(order, block=4)
     weights = tmp_path / "weights"
     weights.write_bytes(b"numbers")

@@ -18,13 +18,13 @@ from evo.evaluation.local_slots import (
 )
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
-from population.variant import CurvePoint, Measurement, Order, Purpose, Status
+from population.variant import CurvePoint, Measurement, Purpose, RunRequest, Status
 
 HANG_SECONDS = 60.0
 
 
-def run(name: str, block: int = 0) -> tuple[Order, str]:
-    return Order(name, "proxy", block, 0, Purpose.SCREEN), f"source of {name}"
+def run(name: str, block: int = 0) -> tuple[RunRequest, str]:
+    return RunRequest(name, "proxy", block, 0, Purpose.SCREEN), f"source of {name}"
 
 
 @dataclass
@@ -35,7 +35,7 @@ class FakeEvaluator:
     ran: list[tuple[str, str, str]] = field(default_factory=list)
     breaks: bool = False
 
-    def evaluate(self, order: Order, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         self.ran.append((order.variant_id, slot.name, source))
         watch.started(7, 1.5)
         watch.progress(CurvePoint(0.5, 2.0, 100))

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.unseen import COMPARED, MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
-from population.variant import Order, Purpose
+from population.variant import Purpose, RunRequest
 
 CONTEXT, ROWS = 128, 256
-ORDER = Order("a" * 64, "proxy", 7, 0, Purpose.RACE)
+ORDER = RunRequest("a" * 64, "proxy", 7, 0, Purpose.RACE)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def reserve(dataset: Dataset) -> Reserve:
     return Reserve(dataset, "val", CONTEXT, ROWS, 0)
 
 
-def rows_of(reserve: Reserve, order: Order) -> set[bytes]:
+def rows_of(reserve: Reserve, order: RunRequest) -> set[bytes]:
     unseen = reserve.of(order)
     assert unseen is not None
     return {row.tobytes() for row in unseen.hidden.tokens}
@@ -43,7 +43,7 @@ def test_no_row_of_a_comparison_was_asked_by_the_search_or_on_an_earlier_block(
 ) -> None:
     asked = {row.tobytes() for row in dataset.hidden("val", CONTEXT, ROWS).tokens}
     for number in range(300):
-        order = Order(f"{number:064}", "proxy", number % 6, 0, Purpose.SCREEN)
+        order = RunRequest(f"{number:064}", "proxy", number % 6, 0, Purpose.SCREEN)
         asked |= rows_of(reserve, order)
     fresh = 0
     for block in range(40):
@@ -65,7 +65,7 @@ def test_upper_rungs_take_their_rows_from_the_other_end(reserve: Reserve, datase
 
 
 def test_runs_that_search_are_asked_few_rows_of_their_own(reserve: Reserve) -> None:
-    orders = [Order(f"{one:064}", "proxy", 0, 0, Purpose.SCREEN) for one in range(50)]
+    orders = [RunRequest(f"{one:064}", "proxy", 0, 0, Purpose.SCREEN) for one in range(50)]
     asked = [rows_of(reserve, one) for one in orders]
     assert all(len(one) == MIN_ROWS for one in asked)
     assert len(set().union(*asked)) > 0.7 * sum(map(len, asked))

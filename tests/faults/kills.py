@@ -16,17 +16,17 @@ import psutil
 from evo.folder import DATABASE, Folder, config_of
 from population.lineage import Lineage
 from population.reading import front, measurement, measurements, proposals, seed
-from population.records import Measured
-from population.run_history import Tally
+from population.records import MeasurementRow
+from population.run_history import RunHistory
 from population.store import Store, StoreError
 from population.variant import Purpose, Status
 from tests.campaign.real import leftovers, lone_edits, start_evo, write_config
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 
 KEY = "sk-standin-0123456789abcdef"
 GONE_SECONDS = 100.0
 MOMENT_SECONDS = 250.0
-LONGEST_LIFE_SECONDS = 3.0
+MAX_LIFE_SECONDS = 3.0
 BEHIND = 4  # the front may be behind the rows by what two slots recorded within one write
 
 
@@ -36,10 +36,10 @@ class KilledCampaign:
     def __init__(self, home: Path, rng: random.Random, server: FakeOpenAI) -> None:
         self.home, self.folder, self.server, self._rng = home, Folder(home / "c"), server, rng
         self.kills = Counter[str]()
-        self._rows: dict[int, Measured] = {}
+        self._rows: dict[int, MeasurementRow] = {}
         self._born: dict[int, str | None] = {}
         self._variants = 8
-        self._longest = LONGEST_LIFE_SECONDS
+        self._longest = MAX_LIFE_SECONDS
         endpoint = {"name": "local", "model": "fake", "base_url": server.base_url}
         write_config(
             home,
@@ -184,7 +184,7 @@ class KilledCampaign:
         assert seed_id is not None
         fronts, family = [], Lineage.of(store)
         for cut in range(behind + 1):
-            tally = Tally(config.objectives, seed_id, config.constraints, family)
+            tally = RunHistory(config.objectives, seed_id, config.constraints, family)
             for row in rows[: len(rows) - cut]:
                 tally.add(row)
             fronts.append(tally.front("proxy"))
@@ -222,7 +222,7 @@ def kill_in_a_run_and_in_a_call(home: Path) -> Counter[str]:
     """One campaign killed while a run is under way, then while a model is asked, and run to its end."""
     edits, answers = lone_edits(delay=0.0), threading.Event()
 
-    def script(asked: Asked) -> Answer:
+    def script(asked: RequestRow) -> Answer:
         answers.wait(MOMENT_SECONDS)
         return edits(asked)
 

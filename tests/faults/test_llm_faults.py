@@ -12,8 +12,8 @@ from collections import Counter
 import pytest
 
 from evo.folder import Folder
-from evo.runtime.budget import Budget, BudgetSettings, Spent
-from evo.runtime.monitor import Board
+from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
+from evo.runtime.monitor import Monitor
 from evo.runtime.orphans import end_leftovers
 from evo.runtime.recorder import Recorder, StoredCalls
 from operators.llm.settings import Endpoint, LlmSettings
@@ -22,7 +22,7 @@ from population.reading import events, measurements, proposals, spent
 from population.variant import Outcome
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import STANDIN, run_here, write_config
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 
 KEY = "sk-faults-0123456789abcdef"
 SEED = "LR = 0.5  # knob: float 0.01 0.9\nDEPTH = 2\n"
@@ -55,7 +55,7 @@ class Server:
         self.fault: Answer | None = None
         self._values = itertools.count(1)
 
-    def __call__(self, asked: Asked) -> Answer:
+    def __call__(self, asked: RequestRow) -> Answer:
         if self.fault is not None:
             return self.fault
         was = re.search(r"^LR = .*$", asked.prompt, re.MULTILINE)
@@ -211,7 +211,7 @@ def test_a_call_cut_off_by_a_kill_counts_at_its_ceiling_in_the_next_process(tmp_
     recorder.start()
     endpoint = Endpoint(name="a", model="b", max_tokens=1000, key_env="", reply="text")
     settings = LlmSettings(endpoints=(endpoint,))
-    budget = Budget(BudgetSettings(llm_tokens=1_500), Spent())
+    budget = Budget(BudgetSettings(llm_tokens=1_500), BudgetSpent())
     (operator,) = build_operators(
         {"llm_mutate": 1.0}, LlmContext(settings, budget, StoredCalls(recorder), environ={})
     )
@@ -228,7 +228,9 @@ def test_a_call_cut_off_by_a_kill_counts_at_its_ceiling_in_the_next_process(tmp_
             assert used.tokens_out == 1000 and used.tokens_in > 0
             ((outcome,),) = store.query("SELECT outcome FROM llm_calls")
             assert outcome.startswith("cut off")
-    again = Budget(BudgetSettings(llm_tokens=1_500), Spent(0, 0, used.tokens_in + used.tokens_out))
+    again = Budget(
+        BudgetSettings(llm_tokens=1_500), BudgetSpent(0, 0, used.tokens_in + used.tokens_out)
+    )
     assert again.spent().llm_tokens > 1000
 
 
@@ -243,7 +245,7 @@ def _ask(operator) -> None:
 
 
 def test_the_board_keeps_few_events_whatever_comes():
-    board = Board([])
+    board = Monitor([])
     for number in range(1000):
         board.tell("model", str(number))
     assert len(board.events(10_000)) <= 100

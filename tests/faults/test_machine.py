@@ -23,7 +23,7 @@ from evo.runtime.budget import BudgetSettings
 from evo.runtime.orphans import MARK, end_leftovers, end_strays
 from population.reading import counts_by_status, events, measurements
 from population.store import StoreError
-from population.variant import Order, Purpose, Status
+from population.variant import Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import leftovers, run_here, start_evo, write_config
 
@@ -172,7 +172,7 @@ def test_what_a_killed_campaign_left_is_ended_also_after_the_clock_was_set(tmp_p
         with open_store() as store:
             ((seed_id,),) = store.query("SELECT id FROM variants")
             for block, process in enumerate((ours, theirs)):
-                order = Order(seed_id, "proxy", block, 0, Purpose.CALIBRATE)
+                order = RunRequest(seed_id, "proxy", block, 0, Purpose.CALIBRATE)
                 store.open_run(order, "slot0")
                 store.note_run_process(order, process.pid, time.time() - 86_400)
             assert end_leftovers(store) == 2

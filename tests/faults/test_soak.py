@@ -21,7 +21,7 @@ from evo.runtime import proposal_lane
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.campaign import Campaign
 from evo.runtime.components import LoopSettings
-from evo.runtime.monitor import Event
+from evo.runtime.monitor import Notice
 from population.reading import counts_by_status
 from population.variant import Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
@@ -51,7 +51,7 @@ def sampled(campaign: Campaign, is_over: Callable[[], bool] = lambda: False) -> 
         files = len(os.listdir("/proc/self/fd"))
         return Sample(time.monotonic(), time.process_time(), rss, files)
 
-    def hear(event: Event) -> None:
+    def hear(event: Notice) -> None:
         if event.kind == "measured":
             samples.append(sample())
             if is_over():
@@ -73,7 +73,7 @@ def growth(samples: list[Sample], clock: str, window: int) -> float:
 
 def test_four_hundred_variants_keep_hold_of_no_memory_and_no_files(tmp_path, monkeypatch):
     # few threads, all of them at work early: each opens the store for itself and keeps pages of it
-    monkeypatch.setattr(proposal_lane, "MOST_PROPOSERS", 4)
+    monkeypatch.setattr(proposal_lane, "MAX_PROPOSERS", 4)
     open_store = make_store(tmp_path / "campaign.db")
     campaign = make_campaign(
         open_store, evaluator=FakeEvaluator(), budget=BudgetSettings(variants=400)

@@ -93,7 +93,7 @@ def delta(model: str = "m", finish: str | None = None, **said: str | None) -> by
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestRow:
     """One request the server got."""
 
     body: dict[str, Any]
@@ -105,7 +105,7 @@ class Asked:
         return "\n".join(message["content"] for message in self.body["messages"])
 
 
-Script = Sequence[str | Answer] | Callable[[Asked], str | Answer]
+Script = Sequence[str | Answer] | Callable[[RequestRow], str | Answer]
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -130,8 +130,8 @@ class FakeOpenAI:
     ) -> None:
         self._script, self._forms, self._refuses = script, forms, dict(refuses or {})
         self._lock = threading.Lock()
-        self.requests: list[Asked] = []
-        self.refused: list[Asked] = []  # for a field; the script hears nothing of them
+        self.requests: list[RequestRow] = []
+        self.refused: list[RequestRow] = []  # for a field; the script hears nothing of them
         self.left_alone = 0  # streams whose client hung up
         self._server = QuietServer(("127.0.0.1", port), self._handler())
         self._thread = threading.Thread(
@@ -150,7 +150,7 @@ class FakeOpenAI:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: RequestRow) -> Answer:
         for field_name, status in self._refuses.items():
             if field_name in asked.body:
                 self.refused.append(asked)
@@ -183,7 +183,7 @@ class FakeOpenAI:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                asked = Asked(
+                asked = RequestRow(
                     body, {k.lower(): v for k, v in self.headers.items()}, time.monotonic()
                 )
                 answer = fake.answer(asked)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.history import Forebear, Setting, State
+from operators.history import Ancestor, KnobSetting, RunState
 from operators.source.constants import constants
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint, knob_free_fingerprint
@@ -21,21 +21,23 @@ def setting(
     own: bool = True,
     failed: bool = False,
     others: tuple[float, ...] = (),
-) -> Setting:
+) -> KnobSetting:
     """One variant by its source; None: not measured, or failed. `others`: its objectives beside the first."""
-    state = State.SCORED if value is not None else State.FAILED if failed else State.WAITING
+    state = (
+        RunState.SCORED if value is not None else RunState.FAILED if failed else RunState.WAITING
+    )
     number = math.nan if value is None else value
     structure = knob_free_fingerprint(source)
     n = int(value is not None)
     values = () if value is None else (value, *others)
-    return Setting(source, structure, constants(source), state, number, SD, n, own, values)
+    return KnobSetting(source, structure, constants(source), state, number, SD, n, own, values)
 
 
-def line_of(*sources: str, values: Sequence[float] = ()) -> list[Forebear]:
+def line_of(*sources: str, values: Sequence[float] = ()) -> list[Ancestor]:
     """A line from its newest source to its oldest."""
     numbers = values or [1.0] * len(sources)
     return [
-        Forebear(f"{at:064x}", source, f"edit {len(sources) - 1 - at}", value, SD)
+        Ancestor(f"{at:064x}", source, f"edit {len(sources) - 1 - at}", value, SD)
         for at, (source, value) in enumerate(zip(sources, numbers, strict=True))
     ]
 
@@ -44,15 +46,15 @@ def line_of(*sources: str, values: Sequence[float] = ()) -> list[Forebear]:
 class FakeHistory:
     """What it is given."""
 
-    all_settings: Sequence[Setting] = ()
-    lines: Mapping[str, Sequence[Forebear]] = field(default_factory=dict)
+    all_settings: Sequence[KnobSetting] = ()
+    lines: Mapping[str, Sequence[Ancestor]] = field(default_factory=dict)
     seed: str = SEED
     made: set[str] = field(default_factory=set)  # fingerprints
 
-    def settings(self, variant_id: str) -> Sequence[Setting]:
+    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
         return self.all_settings
 
-    def line(self, variant_id: str) -> Sequence[Forebear]:
+    def line(self, variant_id: str) -> Sequence[Ancestor]:
         return next(iter(self.lines.values()), ())
 
     def seed_source(self) -> str:

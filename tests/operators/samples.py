@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from operators.operator import ParentView, Request, Scene
+from operators.operator import ParentView, ProposalContext, Request
 
 SEED = (Path(__file__).parents[2] / "seed" / "train.py").read_text()
 
@@ -47,7 +47,9 @@ run.finish(model)
 '''
 
 
-def request(*sources: str, seed: int = 0, scene: Scene | None = None, number: int = 1) -> Request:
+def request(
+    *sources: str, seed: int = 0, scene: ProposalContext | None = None, number: int = 1
+) -> Request:
     """A request with one parent, a failed one and its ancestor, or two or three and their ancestor."""
     kinds = {
         1: ("parent",),
@@ -60,4 +62,4 @@ def request(*sources: str, seed: int = 0, scene: Scene | None = None, number: in
         ParentView(f"{at:064x}", role, source)
         for at, (role, source) in enumerate(zip(roles, sources, strict=True))
     )
-    return Request(number, views, np.random.default_rng(seed), scene or Scene())
+    return Request(number, views, np.random.default_rng(seed), scene or ProposalContext())

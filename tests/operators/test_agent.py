@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from operators.agent import Agent, Worked, changes, history, stated_idea
-from operators.operator import ProposalFailed, Scene, Tried
+from operators.operator import ProposalContext, ProposalFailed, Tried
 from population.records import JudgedIdea
 from population.variant import Cost
 from tests.operators.samples import SEED, SMALL, request
 
 COST = Cost(7.0, dollars=None)
-SCENE = Scene(
+SCENE = ProposalContext(
     brief="Lower val_bpb.",
     objectives=("val_bpb",),
     noise_sd=0.004,

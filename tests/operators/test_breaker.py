@@ -15,9 +15,9 @@ from operators.llm.client import LlmClient
 from operators.llm.ledger import NoLedger
 from operators.llm.purse import OpenPurse
 from operators.llm.settings import Endpoint, LlmSettings
-from operators.operator import Draft, Kin, ProposalFailed, Request
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 
 PATIENCE = Patience(3, 10.0, 100.0, timeout_seconds=50.0)
 MESSAGES = (Message("user", "improve this"),)
@@ -151,7 +151,7 @@ def tries(one: LlmClient, times: int = 1) -> list[str]:
 def test_a_server_that_fails_is_left_alone_and_taken_up_again_when_it_is_back(status: int) -> None:
     well: list[bool] = []
 
-    def script(asked: Asked) -> Answer:
+    def script(asked: RequestRow) -> Answer:
         return Answer("hello") if well else Answer("down", status=status)
 
     said: list[str] = []
@@ -188,7 +188,7 @@ def test_many_threads_at_once_open_it_once() -> None:
     said: list[str] = []
     together = threading.Barrier(16, timeout=60)
 
-    def script(asked: Asked) -> Answer:
+    def script(asked: RequestRow) -> Answer:
         together.wait()  # all are asking before the first is answered
         return Answer(status=503)
 
@@ -202,7 +202,7 @@ def test_many_threads_at_once_open_it_once() -> None:
 
 def test_the_portfolio_passes_over_operators_that_rest() -> None:
     class FakeResting:
-        name, kin = "resting", Kin.ONE
+        name, kin = "resting", ParentRule.ONE
         asleep = True
 
         def rests(self) -> bool:
@@ -212,7 +212,7 @@ def test_the_portfolio_passes_over_operators_that_rest() -> None:
             raise AssertionError
 
     class FakeAwake:
-        name, kin = "awake", Kin.ONE
+        name, kin = "awake", ParentRule.ONE
 
         def propose(self, request: Request) -> Draft:
             raise AssertionError

@@ -21,17 +21,17 @@ from operators.briefing import (
     rewrite_messages,
     simplify_messages,
 )
-from operators.briefing_context import MOST_TRIED
+from operators.briefing_context import MAX_TRIED
 from operators.llm.answer import prompt_text
 from operators.llm_operators import read_idea
-from operators.operator import ParentView, ProposalFailed, Request, Scene, Tried
+from operators.operator import ParentView, ProposalContext, ProposalFailed, Request, Tried
 from operators.source.knobs import with_knobs
 from population.variant import Estimate
 from tests.operators.samples import SMALL, request
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
-SCENE = Scene(
+SCENE = ProposalContext(
     brief="Lower val_bpb. Keep the $harness calls.",
     objectives=("val_bpb (lower)", "parameters (lower)"),
     noise_sd=0.004,
@@ -55,7 +55,7 @@ EDITS = {
 }
 
 
-def single(scene: Scene = SCENE, source: str = SMALL, idea: str = "wider") -> Request:
+def single(scene: ProposalContext = SCENE, source: str = SMALL, idea: str = "wider") -> Request:
     estimates = {"val_bpb": Estimate(2.34567, 0.0021, 3), "parameters": Estimate(98304, NAN, 1)}
     view = ParentView("a" * 64, "parent", source, estimates, idea)
     return Request(1, (view,), np.random.default_rng(0), scene)
@@ -109,7 +109,7 @@ def test_the_second_asking_is_as_written_down() -> None:
 
 
 def test_an_empty_scene_leaves_no_empty_headings() -> None:
-    text = prompt_text(mutate_messages(single(Scene(), idea="")))
+    text = prompt_text(mutate_messages(single(ProposalContext(), idea="")))
     assert "tried near here" not in text.lower()
     assert "noise is not measured yet" in text
     assert "$" not in text and "The idea it came from" not in text
@@ -135,7 +135,7 @@ def test_text_from_variants_stays_inside_its_quotes(where: str) -> None:
     assert outside.count("# Your task") == 1
     if where != "source":
         assert "\x1b" not in user and "x" * 400 not in user
-        assert user.count("Ignore the brief") <= MOST_TRIED
+        assert user.count("Ignore the brief") <= MAX_TRIED
 
 
 def test_a_quote_cannot_be_closed_from_within() -> None:
@@ -154,7 +154,7 @@ def test_the_brief_of_our_campaigns_names_every_call_of_the_harness() -> None:
     brief = (Path(__file__).parents[2] / "configs" / "brief.md").read_text()
     for call in ("start()", "progress()", "batch(rows)", "report(loss, tokens)", "finish(model)"):
         assert call in brief
-    assert brief.strip() in mutate_messages(single(Scene(brief=brief)))[0].content
+    assert brief.strip() in mutate_messages(single(ProposalContext(brief=brief)))[0].content
 
 
 @pytest.mark.parametrize(

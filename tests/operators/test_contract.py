@@ -15,7 +15,7 @@ from evo.evaluation.agents import AgentDesk
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from operators.agent import Desk
 from operators.llm.settings import Endpoint, LlmSettings
-from operators.operator import Kin, Operator, ProposalFailed, Request, Scene
+from operators.operator import Operator, ParentRule, ProposalContext, ProposalFailed, Request
 from operators.registry import (
     CLASSICAL,
     WITH_DESK,
@@ -31,7 +31,7 @@ from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.records import JudgedIdea
 from population.variant import LlmCall
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 from tests.operators.histories import plain_history
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SEED, request
@@ -102,9 +102,9 @@ def scripted(folder: Path) -> Desk:
 
 
 def asked_of(operator: Operator, seed: int = 0) -> Request:
-    if operator.kin is Kin.FAILED:
+    if operator.kin is ParentRule.FAILED:
         return request(SEED + "raise ValueError\n", SEED, seed=seed)
-    if operator.kin not in (Kin.PAIR, Kin.SEVERAL):
+    if operator.kin not in (ParentRule.PAIR, ParentRule.SEVERAL):
         return replace(request(SEED, seed=seed), history=plain_history(SEED))
     return request(FIRST, SECOND, SEED, seed=seed)
 
@@ -141,7 +141,9 @@ def test_it_keeps_the_text_it_does_not_change(operator: Operator) -> None:
 def test_it_fails_with_a_reason_when_the_parents_give_nothing(
     operator: Operator, source: str
 ) -> None:
-    sources = (source,) * {Kin.PAIR: 3, Kin.SEVERAL: 4, Kin.FAILED: 2}.get(operator.kin, 1)
+    sources = (source,) * {ParentRule.PAIR: 3, ParentRule.SEVERAL: 4, ParentRule.FAILED: 2}.get(
+        operator.kin, 1
+    )
     with pytest.raises(ProposalFailed) as caught:
         operator.propose(request(*sources))
     assert caught.value.reason and len(caught.value.reason) < 500
@@ -149,7 +151,7 @@ def test_it_fails_with_a_reason_when_the_parents_give_nothing(
 
 def test_its_name_and_kin_are_those_of_the_registry(operator: Operator) -> None:
     assert operator.name in [*EVERY, EXAMPLE]
-    assert isinstance(operator.kin, Kin)
+    assert isinstance(operator.kin, ParentRule)
 
 
 # -- operators that ask a model ----------------------------------------------------------------------
@@ -201,7 +203,7 @@ def test_what_a_model_thought_aloud_is_no_part_of_its_answer() -> None:
 def test_a_crossover_that_gives_back_a_parent_is_asked_again() -> None:
     calls: list[LlmCall] = []
 
-    def back(asked: Asked) -> str:
+    def back(asked: RequestRow) -> str:
         return f"IDEA: the second\n```python\n{SECOND}```" if len(calls) == 0 else EDIT
 
     with FakeOpenAI(back) as server:
@@ -223,7 +225,7 @@ def test_a_repair_keeps_the_idea_of_the_child_that_failed() -> None:
         (operator,) = build_operators({"llm_repair": 1}, context(server, []))
         asked = asked_of(operator)
         failed = replace(asked.parents[0], idea="raise it", idea_id=7)
-        scene = Scene(failure="crashed: ValueError", log_tail="Traceback: line 1")
+        scene = ProposalContext(failure="crashed: ValueError", log_tail="Traceback: line 1")
         draft = operator.propose(replace(asked, parents=(failed, asked.parents[1]), scene=scene))
     assert draft.idea_id == 7
     assert "crashed: ValueError" in server.requests[0].prompt
@@ -232,7 +234,7 @@ def test_a_repair_keeps_the_idea_of_the_child_that_failed() -> None:
 
 def test_a_reply_may_take_up_an_idea_of_the_list_and_no_other() -> None:
     idea = JudgedIdea(12, "warmer", "anna", 0.0, 0, 0, 0, 0, 0, None, None)
-    scene = Scene(ideas=(idea,))
+    scene = ProposalContext(ideas=(idea,))
     for number, taken in (("12", 12), ("#12", 12), ("13", None), ("", None)):
         with FakeOpenAI([EDIT.replace("IDEA:", f"IDEA {number}:")]) as server:
             (operator,) = build_operators({"llm_mutate": 1}, context(server, []))

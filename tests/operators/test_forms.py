@@ -17,7 +17,7 @@ from operators.operator import ProposalFailed
 from operators.source.edits import apply_reply
 from population.variant import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SMALL
 
@@ -33,7 +33,7 @@ TEXT = "IDEA: plain"
 def server_that(able: str, refusal: int = 400) -> FakeOpenAI:
     """A server that can answer in this form and in free text."""
 
-    def answer(asked: Asked) -> str | Answer:
+    def answer(asked: RequestRow) -> str | Answer:
         kind = asked.body.get("response_format", {}).get("type", "text").removeprefix("json_")
         if kind not in (able, "text"):
             return Answer("unknown field response_format", status=refusal)
@@ -88,7 +88,7 @@ def test_of_a_server_that_is_down_nothing_is_remembered() -> None:
 
 
 def test_a_server_whose_probes_come_to_nothing_is_probed_ever_more_rarely() -> None:
-    def answer(asked: Asked) -> str | Answer:
+    def answer(asked: RequestRow) -> str | Answer:
         return Answer(hang_up=True) if "response_format" in asked.body else TEXT
 
     with FakeOpenAI(answer, forms=True) as server:
@@ -101,7 +101,7 @@ def test_a_server_whose_probes_come_to_nothing_is_probed_ever_more_rarely() -> N
 
 @pytest.mark.parametrize("odd", [Answer("{", finish_reason="length"), Answer(" "), Answer("Sure!")])
 def test_a_model_that_cannot_keep_to_a_form_is_asked_for_text_from_then_on(odd: Answer) -> None:
-    def answer(asked: Asked) -> str | Answer:
+    def answer(asked: RequestRow) -> str | Answer:
         return odd if "response_format" in asked.body or asked.prompt == PROBE else TEXT
 
     kept = list[dict[str, str]]()
@@ -135,7 +135,7 @@ def test_a_whole_file_and_broken_json_are_read_as_well() -> None:
 def test_a_resumed_campaign_knows_what_was_probed(tmp_path: Path) -> None:
     edits, probed = lone_edits(delay=0), list[str]()
 
-    def answer(asked: Asked) -> str | Answer:
+    def answer(asked: RequestRow) -> str | Answer:
         if asked.prompt == PROBE:
             probed.append(asked.body["response_format"]["type"])
             return '{"ok": true}'

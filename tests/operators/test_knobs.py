@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.nudge import MOST_KNOBS, Nudge, moved
+from operators.nudge import MAX_KNOBS, Nudge, moved
 from operators.operator import ProposalFailed
 from operators.source.knobs import KnobError, KnobKind, read_knobs, sound_knobs, with_knobs
 from tests.operators.samples import SEED, SMALL, request
@@ -136,7 +136,7 @@ def test_a_nudge_changes_one_to_three_knobs_within_their_ranges(seed: int) -> No
     draft = Nudge().propose(request(SEED, seed=seed))
     old, new = ({k.name: k for k in read_knobs(source)} for source in (SEED, draft.source))
     changed = [name for name in old if old[name].value != new[name].value]
-    assert 1 <= len(changed) <= MOST_KNOBS
+    assert 1 <= len(changed) <= MAX_KNOBS
     assert all(new[name].holds(new[name].value) for name in changed)
     assert all(f"{name} {old[name].value} -> {new[name].value}" in draft.idea for name in changed)
 

@@ -21,7 +21,7 @@ from operators.llm.ledger import NoLedger
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
-from tests.operators.fake_openai import Answer, Asked, FakeOpenAI, Script
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow, Script
 from tests.operators.purses import FakeLedger, FakePurse
 
 KEY = "secret-key-0123456789"
@@ -184,7 +184,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_booked_as_held(fault: Ans
 def test_stopping_ends_a_call_and_a_wait_at_once(fault: Answer) -> None:
     stop = threading.Event()
 
-    def stops(asked: Asked) -> Answer:
+    def stops(asked: RequestRow) -> Answer:
         stop.set()  # while it is waited for, or before the next attempt
         return fault
 

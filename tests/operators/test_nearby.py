@@ -8,8 +8,8 @@ import pytest
 
 from operators.agent import history as history_of
 from operators.briefing import mutate_messages
-from operators.history import Setting
-from operators.nearby import MOST_SETTINGS, nearby
+from operators.history import KnobSetting
+from operators.nearby import MAX_SETTINGS, nearby
 from operators.operator import Request
 from operators.source.knobs import with_knobs
 from tests.operators.histories import FakeHistory, setting
@@ -20,7 +20,7 @@ def rate(value: float) -> str:
     return with_knobs(SMALL, {"MATRIX_LR": value})
 
 
-def asked(*others: Setting, source: str = SMALL, value: float | None = 1.0) -> Request:
+def asked(*others: KnobSetting, source: str = SMALL, value: float | None = 1.0) -> Request:
     """A request about a parent with this value, beside others of its history."""
     one = request(source)
     parent = replace(setting(source, value), variant_id=one.parents[0].variant_id)
@@ -73,7 +73,7 @@ def test_models_and_agents_are_shown_the_nearest_alone_and_quoted(told) -> None:
     text = told(asked(*rates))
     lines = [line for line in text.split("\n") if ": MATRIX_LR = " in line]
     assert [line.rsplit(" ", 1)[1] for line in lines] == [
-        f"{(20 + at) / 1000}" for at in range(1, MOST_SETTINGS + 1)
+        f"{(20 + at) / 1000}" for at in range(1, MAX_SETTINGS + 1)
     ]
     quoted = text.split("<data settings ")[1].split("</data")[0]
     assert all(line in quoted for line in lines)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from operators.operator import Draft, Kin, Request
+from operators.operator import Draft, ParentRule, Request
 from operators.portfolio import (
     Arm,
-    Choice,
     Mode,
+    OperatorChoice,
     Portfolio,
     PortfolioSettings,
-    Pull,
+    Reward,
     posteriors,
 )
 from operators.registry import build_operators
@@ -34,7 +34,7 @@ class FakeAsking:
 
     name: str
     ready: tuple[str, ...] = ("a", "b")
-    kin: Kin = Kin.ONE
+    kin: ParentRule = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         raise NotImplementedError
@@ -52,7 +52,7 @@ def learning(ready: tuple[str, ...] = ("a", "b"), explore: float = 0.1) -> Portf
     return Portfolio(operators, weights, PortfolioSettings(explore=explore), MODELS)
 
 
-def names(portfolio: Portfolio, pulls: Sequence[Pull] = (), draws: int = 400) -> Counter[Arm]:
+def names(portfolio: Portfolio, pulls: Sequence[Reward] = (), draws: int = 400) -> Counter[Arm]:
     rng = np.random.default_rng(0)
     chosen = [portfolio.choose(rng, pulls=pulls) for _ in range(draws)]
     return Counter(Arm(one.operator.name, one.endpoint) for one in chosen if one is not None)
@@ -68,8 +68,8 @@ def test_fixed_operators_come_as_often_as_they_weigh() -> None:
 def test_an_operator_without_parents_is_passed_over(settings: PortfolioSettings | None) -> None:
     portfolio = Portfolio(build_operators(WEIGHTS), WEIGHTS, settings)
     rng = np.random.default_rng(0)
-    chosen = portfolio.choose(rng, lambda operator: operator.kin is Kin.PAIR)
-    assert isinstance(chosen, Choice) and chosen.operator.name == "merge"
+    chosen = portfolio.choose(rng, lambda operator: operator.kin is ParentRule.PAIR)
+    assert isinstance(chosen, OperatorChoice) and chosen.operator.name == "merge"
     assert portfolio.choose(rng, lambda operator: False) is None
 
 
@@ -88,7 +88,9 @@ def test_before_anything_is_known_the_weights_are_what_is_expected() -> None:
 
 
 def test_the_arm_that_gained_more_for_its_cost_goes_more_often() -> None:
-    pulls = [Pull(Arm("mutate", model), gain, 1.0) for model, gain in (("a", 1.0), ("b", 0.0))] * 10
+    pulls = [
+        Reward(Arm("mutate", model), gain, 1.0) for model, gain in (("a", 1.0), ("b", 0.0))
+    ] * 10
     counts = names(learning(), pulls)
     assert counts[Arm("mutate", "a")] > 3 * counts[Arm("mutate", "b")]
     assert counts[Arm("rewrite", "a")] > counts[Arm("rewrite", "b")], "a model's merit carries over"
@@ -96,13 +98,15 @@ def test_the_arm_that_gained_more_for_its_cost_goes_more_often() -> None:
 
 
 def test_the_same_gain_for_three_times_the_cost_earns_less() -> None:
-    pulls = [Pull(Arm("mutate", model), 1.0, cost) for model, cost in (("a", 1.0), ("b", 3.0))] * 10
+    pulls = [
+        Reward(Arm("mutate", model), 1.0, cost) for model, cost in (("a", 1.0), ("b", 3.0))
+    ] * 10
     counts = names(learning(), pulls)
     assert counts[Arm("mutate", "a")] > 2 * counts[Arm("mutate", "b")]
 
 
 def test_what_is_not_measured_yet_says_nothing() -> None:
-    waiting = [Pull(Arm("mutate", "a"), math.nan, 0.1)] * 30
+    waiting = [Reward(Arm("mutate", "a"), math.nan, 0.1)] * 30
     arms, weights = [Arm("mutate", "a"), Arm("nudge")], np.ones(2)
     with_them, without = posteriors(arms, weights, waiting, 50), posteriors(arms, weights, [], 50)
     assert np.allclose(with_them, without)
@@ -110,8 +114,8 @@ def test_what_is_not_measured_yet_says_nothing() -> None:
 
 def test_old_merit_fades() -> None:
     arms, weights = [Arm("nudge"), Arm("merge")], np.ones(2)
-    once = [Pull(Arm("nudge"), 1.0, 1.0)] * 10
-    later = [Pull(Arm("merge"), 0.3, 1.0)] * 200
+    once = [Reward(Arm("nudge"), 1.0, 1.0)] * 10
+    later = [Reward(Arm("merge"), 0.3, 1.0)] * 200
     shape, runs = posteriors(arms, weights, once + later, 25)
     assert (shape / runs)[0] < (shape / runs)[1]
 
@@ -120,11 +124,11 @@ def test_the_unit_of_the_metric_does_not_matter() -> None:
     arms, weights = [Arm("nudge"), Arm("merge")], np.ones(2)
     gains = np.random.default_rng(0).exponential(1, 20)
     for unit in (1e-4, 1e4):
-        pulls = [Pull(arms[at % 2], unit * gain, 1.0) for at, gain in enumerate(gains)]
+        pulls = [Reward(arms[at % 2], unit * gain, 1.0) for at, gain in enumerate(gains)]
         shape, runs = posteriors(arms, weights, pulls, 50)
         assert (shape / runs).sum() == pytest.approx(
             np.divide(
-                *posteriors(arms, weights, [Pull(p.arm, p.gain / unit, 1.0) for p in pulls], 50)
+                *posteriors(arms, weights, [Reward(p.arm, p.gain / unit, 1.0) for p in pulls], 50)
             ).sum()
         )
 
@@ -132,9 +136,9 @@ def test_the_unit_of_the_metric_does_not_matter() -> None:
 @pytest.mark.parametrize("gain", [5e-324, 1e-200, 1e200])
 def test_a_gain_whose_square_is_no_number_is_still_one_typical_gain(gain: float) -> None:
     arms = [Arm("mutate", "a"), Arm("mutate", "b")]
-    pulls = [Pull(arms[0], gain, 1.0), Pull(arms[1], 0.0, 1.0)]
+    pulls = [Reward(arms[0], gain, 1.0), Reward(arms[1], 0.0, 1.0)]
     shapes, _ = posteriors(arms, np.ones(2), pulls, 40.0)
-    expected, _ = posteriors(arms, np.ones(2), [Pull(arms[0], 1.0, 1.0), pulls[1]], 40.0)
+    expected, _ = posteriors(arms, np.ones(2), [Reward(arms[0], 1.0, 1.0), pulls[1]], 40.0)
     assert shapes.tolist() == pytest.approx(expected.tolist())
 
 
@@ -154,5 +158,5 @@ def test_an_endpoint_that_weighs_more_is_expected_to_earn_more() -> None:
 def test_a_control_keeps_its_share_whatever_it_earns() -> None:
     weights = {"nudge": 3.0, "merge": 1.0}
     portfolio = Portfolio(build_operators(weights), weights, controls=["merge"])
-    pulls = [Pull(Arm("merge"), 1.0, 1.0), Pull(Arm("nudge"), 0.0, 1.0)] * 20
+    pulls = [Reward(Arm("merge"), 1.0, 1.0), Reward(Arm("nudge"), 0.0, 1.0)] * 20
     assert 60 < names(portfolio, pulls)[Arm("merge")] < 140  # of 400

@@ -18,7 +18,7 @@ from operators.llm.client import LlmClient
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
 from population.variant import LlmCall
-from tests.operators.fake_openai import DONE, Answer, Asked, Cut, FakeOpenAI, delta, event
+from tests.operators.fake_openai import DONE, Answer, Cut, FakeOpenAI, RequestRow, delta, event
 from tests.operators.purses import FakeLedger, FakePurse
 
 MESSAGES = (Message("user", "improve this"),)
@@ -297,9 +297,9 @@ def test_threads_that_ask_at_once_all_learn_that_a_field_is_refused() -> None:
 
 
 def test_a_500_that_names_nothing_turns_streaming_off_only_when_it_comes_again() -> None:
-    refusals: list[Asked] = []
+    refusals: list[RequestRow] = []
 
-    def script(asked: Asked) -> str | Answer:
+    def script(asked: RequestRow) -> str | Answer:
         if "stream" in asked.body and len(refusals) < 2:
             refusals.append(asked)
             return Answer("internal error", status=500)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.history import State
+from operators.history import RunState
 from operators.operator import Draft, ProposalFailed, Request
 from operators.optimiser import Method
 from operators.source.constants import NEAR, constants, distance, tunable
@@ -152,7 +152,7 @@ def test_a_run_under_way_is_not_proposed_again(tune: Tune) -> None:
     history = FakeHistory([setting(SMALL, 1.0)], seed=SMALL)
     first = tune.propose(asked(SMALL, history)).source
     history.all_settings = [*history.all_settings, setting(first, None)]
-    assert history.all_settings[1].state is State.WAITING
+    assert history.all_settings[1].state is RunState.WAITING
     again = tune.propose(asked(SMALL, history)).source
     knobs = tunable(SMALL, (), {})
     assert distance(knobs, constants(again), constants(first)) > NEAR

@@ -6,7 +6,7 @@ import hashlib
 
 from hypothesis import strategies as st
 
-from population.records import FrontMember, Measured
+from population.records import FrontMember, MeasurementRow
 from population.store import Store
 from population.variant import (
     Cost,
@@ -15,11 +15,11 @@ from population.variant import (
     Estimate,
     LlmCall,
     Measurement,
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
 )
@@ -59,17 +59,17 @@ def scored(
     **metrics: float,
 ) -> Measurement:
     """A measurement with these metrics."""
-    order = Order(variant_id, rung, block, repeat, Purpose.SCREEN)
+    order = RunRequest(variant_id, rung, block, repeat, Purpose.SCREEN)
     return Measurement(order, status, metrics=metrics)
 
 
-def rows(*measurements: Measurement) -> list[Measured]:
+def rows(*measurements: Measurement) -> list[MeasurementRow]:
     """Measurements as the store would give them back."""
-    return [Measured(id, one) for id, one in enumerate(measurements, start=1)]
+    return [MeasurementRow(id, one) for id, one in enumerate(measurements, start=1)]
 
 
 ORDERS = st.builds(
-    Order,
+    RunRequest,
     st.just(make_variant("seed").id),
     TEXT,
     st.integers(0, 99),

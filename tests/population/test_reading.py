@@ -16,11 +16,11 @@ from population.variant import (
     CurvePoint,
     DocumentScore,
     Measurement,
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -107,8 +107,8 @@ def test_measurements_are_chosen_by_rung_variant_status_and_place(store: Store) 
     assert found() == ids[:4]
     assert found(rung="proxy") == ids[:3]
     assert found(variant_id=a) == [ids[0], ids[2], ids[3]]
-    assert found(upto=0) == []
-    assert found(upto=ids[1]) == ids[:2]
+    assert found(as_of=0) == []
+    assert found(as_of=ids[1]) == ids[:2]
     assert found(after=ids[1]) == ids[2:4]
     assert found(statuses=[Status.LOST]) == [ids[4]]
     assert found(statuses=[]) == []
@@ -208,7 +208,7 @@ def grown(store: Store, size: int) -> list[str]:
             parents = (parent(ids[number // 2 - 1]),) if ids else ()
             ids.append(one.id)
             store.add_proposal(Proposal(number, "nudge", parents, Outcome.VARIANT, variant=one))
-            order = Order(one.id, "proxy", 0, 0, Purpose.SCREEN)
+            order = RunRequest(one.id, "proxy", 0, 0, Purpose.SCREEN)
             metrics = dict.fromkeys(names, 1.0 + number)
             made = Measurement(
                 order, Status.OK, "", metrics, documents, curve, log_tail="log " * 500

@@ -32,10 +32,10 @@ from population.variant import (
     CurvePoint,
     LlmCall,
     Measurement,
-    Order,
     Outcome,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
 )
 
@@ -63,11 +63,11 @@ def undone(store: Store, check: object) -> None:
 def test_a_measurement_comes_back_as_it_was(shared: Store, measurement: Measurement) -> None:
     def check() -> None:
         id = shared.add_measurement(measurement)
-        assert reading.measurement(shared, id) == reading.Measured(id, measurement)
+        assert reading.measurement(shared, id) == reading.MeasurementRow(id, measurement)
         rest = {"documents": (), "curve": (), "facts": {}, "log_tail": ""}
         light = dataclasses.replace(measurement, **rest)
         every = reading.measurements(shared, statuses=list(Status))
-        assert every == [reading.Measured(id, light)]
+        assert every == [reading.MeasurementRow(id, light)]
         listed = reading.measurements(shared, rung=measurement.order.rung)
         assert (listed == []) == (measurement.status is Status.LOST)
 
@@ -190,7 +190,7 @@ def test_measurements_are_never_changed(store: Store) -> None:
 
 def test_recording_a_measurement_ends_its_run(store: Store) -> None:
     seed = add_variant(store, 1, "seed")
-    order, other = (Order(seed, "proxy", block, 0, Purpose.SCREEN) for block in (0, 1))
+    order, other = (RunRequest(seed, "proxy", block, 0, Purpose.SCREEN) for block in (0, 1))
     store.open_run(order, "slot 0")
     store.open_run(other, "slot 1")
     store.note_run_process(order, 4242, 12.5)

@@ -14,11 +14,11 @@ from population.variant import (
     Estimate,
     LlmCall,
     Measurement,
-    Order,
     Outcome,
     Parent,
     Proposal,
     Purpose,
+    RunRequest,
     Status,
     Variant,
     variant_id,
@@ -89,7 +89,7 @@ def _ran(
     curve = tuple(CurvePoint(p / 20, 5.0 - p / 10, p * 1000) for p in range(20))
     store.add_measurement(
         Measurement(
-            Order(variant, "proxy", 0, 0, Purpose.SCREEN),
+            RunRequest(variant, "proxy", 0, 0, Purpose.SCREEN),
             Status.OK if metrics else Status.CRASHED,
             reason,
             metrics,

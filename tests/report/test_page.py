@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from population.variant import Measurement, Order, Purpose, Status
+from population.variant import Measurement, Purpose, RunRequest, Status
 from tests.analysis.built import finished
 from tests.report.conftest import Write
 from tests.report.large import HOSTILE, campaign_of, hostile_campaign
@@ -149,7 +149,7 @@ def test_the_sandbox_table_holds_promises_alone_and_no_gpu_where_none_was_used(
     built, leader, _ = finished(tmp_path / "c")
     facts = {"sandbox": "bwrap", "fs_write": "enforced: here", "gpu": "enforced: there"}
     for place, device in enumerate(("cpu", "cuda")):
-        order = Order(leader, "proxy", 20 + place, 0, Purpose.REMEASURE)
+        order = RunRequest(leader, "proxy", 20 + place, 0, Purpose.REMEASURE)
         run = Measurement(order, Status.OK, "", {"val_bpb": 2.0}, device=device)
         for number in range(30):  # the most common facts are shown
             more = {**facts, "weights_sha256": "feed" * 16}

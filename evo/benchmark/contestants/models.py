@@ -11,7 +11,7 @@ from evo.benchmark.contestants.sources import Sources
 from evo.benchmark.landscapes.table import Shown
 from evo.benchmark.racing import RUNG
 from population.selection import Candidate
-from population.variant import Order, Purpose
+from population.variant import Purpose, RunRequest
 
 EDITS = {"llm_mutate": 1.0}
 
@@ -44,7 +44,7 @@ class FromModel(BestSeen):
     def tell(self, wish: Wish, shown: Shown) -> None:
         """Keep the edit if its one run is the best so far."""
         super().tell(wish, shown)
-        self._sources.record(Order(self._variant, RUNG, 0, 0, Purpose.SCREEN), shown)
+        self._sources.record(RunRequest(self._variant, RUNG, 0, 0, Purpose.SCREEN), shown)
         if self.best == wish.setting:
             self._best_variant = self._variant
 

@@ -21,7 +21,7 @@ from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings, Scheduler, SearchState, Step
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
-from population.variant import Decision, Order, Purpose
+from population.variant import Decision, Purpose, RunRequest
 
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05
@@ -74,7 +74,7 @@ class Ours:
         )
         self.decisions: list[Decision] = []
         self._ready = ReadyQueue()
-        self._order: Order | None = None
+        self._order: RunRequest | None = None
         self._spent = 0.0
         self._seconds: dict[str, float] = {}
         self._racing, self._gave_up = False, False
@@ -136,7 +136,7 @@ class Ours:
         spent = self._spent >= self._problem.seconds * share
         return self._gave_up or spent or made >= self._problem.runs * share
 
-    def _allows(self, order: Order) -> bool:
+    def _allows(self, order: RunRequest) -> bool:
         """Whether the seconds pay for a run: of the seed, before the search is over, only a share of them."""
         if self._search_is_over():
             return order.purpose not in SEED_ALONE and self._spent < self._problem.seconds

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from evo.benchmark.contestants.contract import Model, Problem
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from evo.benchmark.racing import RUNG
-from evo.proposals.context import Surroundings
+from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
 from operators.llm.prompt_settings import PromptSettings
 from operators.portfolio import Portfolio
@@ -22,13 +22,21 @@ from population.archive import Objective
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import variant_by_fingerprint
-from population.records import Measured
-from population.run_history import Tally
+from population.records import MeasurementRow
+from population.run_history import RunHistory
 from population.selection import Candidate, SelectionSettings
 from population.store import Store
-from population.variant import Measurement, Order, Outcome, Proposal, Status, Variant, variant_id
+from population.variant import (
+    Measurement,
+    Outcome,
+    Proposal,
+    RunRequest,
+    Status,
+    Variant,
+    variant_id,
+)
 
-MOST_FAILED = 50  # proposals in a row without a new child, before the search is over
+MAX_FAILED = 50  # proposals in a row without a new child, before the search is over
 BRIEF = (
     "Recorded trainings stand in for training: a script is looked up by its knobs. Change the values of "
     "knobs alone, each within its remark; nothing else can be looked up. Of every objective, less is better."
@@ -55,13 +63,13 @@ class Sources:
         self.settings = {root.id: problem.start}
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
-        self.tally = Tally(objectives, root.id, family=self.lineage)
+        self.tally = RunHistory(objectives, root.id, family=self.lineage)
         told = OperatorSettings(tune or TuneSettings())
         operators = build_operators(weights, None, told, model.ask if model else None)
         brief, prompt = "", PromptSettings()
         if model:
             brief, prompt = f"{BRIEF} This is search {model.search}.", model.prompt
-        surroundings = Surroundings(seed, brief, RUNG, "a recorded table", prompt)
+        surroundings = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt)
         self._proposer = Proposer(
             Portfolio(operators, weights, endpoints=model.endpoints if model else None),
             self.tally,
@@ -70,13 +78,13 @@ class Sources:
             lambda: self._store,
             self._mistake if model else lambda source: None,
             surroundings,
-            people=None if people is None else lambda upto: people(),
+            people=None if people is None else lambda as_of: people(),
         )
         self._proposals = 1
 
     def propose(self) -> str | None:
         """The id of a new child; None when the operators find none."""
-        for _ in range(MOST_FAILED):
+        for _ in range(MAX_FAILED):
             self._proposals += 1
             proposal = self._proposer.propose(self._proposals, None)
             variant = proposal.variant
@@ -88,11 +96,11 @@ class Sources:
                     return variant.id
         return None
 
-    def record(self, order: Order, shown: Shown) -> None:
+    def record(self, order: RunRequest, shown: Shown) -> None:
         """Record a run."""
         metrics = dict(zip(self._problem.objectives, shown.values, strict=True))
         measurement = Measurement(order, Status.OK, metrics=metrics, wall_seconds=shown.seconds)
-        self.tally.add(Measured(self._store.add_measurement(measurement), measurement))
+        self.tally.add(MeasurementRow(self._store.add_measurement(measurement), measurement))
 
     def _enter(self, proposal: Proposal) -> None:
         assert proposal.variant is not None

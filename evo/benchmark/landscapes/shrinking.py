@@ -7,7 +7,7 @@ from scipy.special import polygamma
 from scipy.stats import rankdata
 
 BINS = 40  # cells with about the same mean share a prior: what learns nothing varies otherwise
-MOST_PRIOR = 1e4  # degrees of freedom beyond which cells of a bin do not differ
+MAX_PRIOR = 1e4  # degrees of freedom beyond which cells of a bin do not differ
 
 
 def shrunken_sd(draws: np.ndarray) -> np.ndarray:
@@ -32,10 +32,10 @@ def prior_freedom(squares: np.ndarray, free: np.ndarray, prior: np.ndarray) -> f
     """How many degrees of freedom the prior counts for: by the spread of log variances."""
     usable = (free > 0) & (squares > 0) & (prior > 0)
     if usable.sum() < 3:
-        return MOST_PRIOR
+        return MAX_PRIOR
     logs = np.log(squares[usable] / free[usable] / prior[usable])
     excess = np.var(logs, ddof=1) - np.mean(polygamma(1, free[usable] / 2))
-    return 2 * _inverse_trigamma(float(excess)) if excess > 0 else MOST_PRIOR
+    return 2 * _inverse_trigamma(float(excess)) if excess > 0 else MAX_PRIOR
 
 
 def _inverse_trigamma(value: float) -> float:
@@ -47,4 +47,4 @@ def _inverse_trigamma(value: float) -> float:
         x += step
         if abs(step) < 1e-9 * x:
             break
-    return min(x, MOST_PRIOR / 2)
+    return min(x, MAX_PRIOR / 2)

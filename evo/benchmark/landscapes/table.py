@@ -13,7 +13,7 @@ Setting = tuple[int, ...]  # which choice of each knob, counted from 0
 ERROR = "error"  # percentage points; what every landscape is first judged by
 
 
-class Noise(StrEnum):
+class TableNoise(StrEnum):
     """How a run's error is drawn."""
 
     NORMAL = "normal"  # the cell's mean plus a normal with its shrunken seed sd
@@ -74,7 +74,7 @@ class Landscape:
 
     table: Table
     objectives: tuple[str, ...] = (ERROR,)
-    noise: Noise = Noise.NORMAL
+    noise: TableNoise = TableNoise.NORMAL
     seed: int = 0
     target: Table | None = None
 
@@ -96,7 +96,7 @@ class Landscape:
         return Shown(tuple(values), float(self.table.seconds[place]))
 
     def _error(self, place: int, stream: np.random.Generator) -> float:
-        if self.noise is Noise.NORMAL:
+        if self.noise is TableNoise.NORMAL:
             return float(
                 self.table.means[ERROR][place] + self.table.sd[place] * stream.standard_normal()
             )

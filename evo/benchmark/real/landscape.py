@@ -12,7 +12,7 @@ from evo.evaluation.watch import Unwatched
 from operators.optimiser import from_place
 from operators.source.constants import place
 from operators.source.knobs import Knob, KnobKind, Value, read_knobs, same_value, with_knobs
-from population.variant import Order, Purpose, Status, variant_id
+from population.variant import Purpose, RunRequest, Status, variant_id
 
 STEPS = 9  # of the grid that a numeric knob is turned on, its own value among them
 JUDGED_FROM = 900  # blocks from here on chose nobody
@@ -45,7 +45,7 @@ class RealLandscape:
     def run(self, setting: Setting, block: int, repeat: int = 0) -> Shown:
         """One real training, in slot seconds."""
         source = with_knobs(self._source, self.values(setting))
-        order = Order(
+        order = RunRequest(
             variant_id(source), self._rung, self._first_block + block, repeat, Purpose.SCREEN
         )
         found = self._bench.evaluator.evaluate(order, source, self._slot, Unwatched())

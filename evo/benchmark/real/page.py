@@ -19,14 +19,14 @@ from evo.benchmark.real.summary import (
 )
 from evo.report.dossiers import Pack
 from evo.report.drawing import NEUTRAL, blank, colours
-from evo.report.page import Figure, Page, Section, Table
+from evo.report.page import Figure, Page, ReportTable, Section
 
 
 def real_page(config: RealConfig, results: Sequence[RealResult], config_text: str) -> Page:
     """The page; `config_text` is shown as it is."""
     standings = real_standings(results, config.contestants)
     seconds = sum(one.seconds for one in results)
-    table = Table(COLUMNS, [real_row(one) for one in standings])
+    table = ReportTable(COLUMNS, [real_row(one) for one in standings])
     return Page(
         title="evo bench",
         subtitle=f"our own train.py, as {config.campaign.name} has it",
@@ -82,7 +82,7 @@ def _differences(standings: Sequence[RealStanding]) -> Figure:
     return Figure("less-the-seed", figure, about)
 
 
-def _recommended(results: Sequence[RealResult], names: Sequence[str]) -> Table:
+def _recommended(results: Sequence[RealResult], names: Sequence[str]) -> ReportTable:
     ordered = sorted(results, key=lambda one: (names.index(one.cell.contestant), one.cell.seed))
     rows = [
         [
@@ -93,4 +93,4 @@ def _recommended(results: Sequence[RealResult], names: Sequence[str]) -> Table:
         ]
         for one in ordered
     ]
-    return Table(("contestant", "seed", "less the seed", "knobs"), rows)
+    return ReportTable(("contestant", "seed", "less the seed", "knobs"), rows)

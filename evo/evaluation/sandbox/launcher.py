@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # on every machine
-LEAST_ABI = 3  # Linux 6.2: before it, a file that may only be read could be emptied
+MIN_ABI = 3  # Linux 6.2: before it, a file that may only be read could be emptied
 SCOPED_SIGNALS_ABI = 6
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 22, 24
 PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 28, 38
@@ -84,7 +84,7 @@ def prctl(option: int, value: int, what: str, third: object = 0) -> None:
 def landlock(rules: list[list[str]], self_access: str, most_abi: int) -> None:
     """Nothing may be opened, made or removed but beneath these paths; no signals out."""
     abi = min(landlock_abi(), most_abi)
-    if abi < LEAST_ABI:
+    if abi < MIN_ABI:
         raise OSError(0, f"Landlock {abi} of the kernel is too old: 3 (Linux 6.2) is needed")
     handled = (1 << (16 if abi >= 5 else 15)) - 1
     attr = RulesetAttr(handled, 0b11 if abi >= 4 else 0, 0b11 if abi >= SCOPED_SIGNALS_ABI else 0)

@@ -64,7 +64,7 @@ _THREAD, _SHARED_FILES = 0x10000, 0x400  # CLONE_THREAD, CLONE_FILES
 _LOAD, _JUMP, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
-_MOST_STEPS = 255  # that one jump can pass over
+_MAX_STEPS = 255  # that one jump can pass over
 
 
 def supported() -> bool:
@@ -171,7 +171,7 @@ class _Builder:
         """Steps for one call; what comes through them is allowed."""
         number = (FILTERED | SIGNALS)[name][self._column]
         body = [*steps, (_RETURN, 0, 0, _ALLOW)]
-        if len(body) > _MOST_STEPS or number is None:
+        if len(body) > _MAX_STEPS or number is None:
             raise ValueError(f"too long a filter for {name}")
         self._steps += [(_EQUAL, 0, len(body), number), *body]
 
