@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
+from evo.analysis.campaign_view import START, Record
 from evo.analysis.comparison import block_values, paired_differences
 from evo.analysis.ranking import earnings
-from evo.analysis.record import START, Record
 from evo.assembly.campaign import build_campaign
 from evo.cli.folder import findings_of
-from evo.cli.following import Follower
+from evo.cli.follow import Follower
 from evo.config import read_config
 from evo.evaluation.slots import find_slots
 from evo.folder import Folder, config_of, create_campaign, locked

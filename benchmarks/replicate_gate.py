@@ -18,7 +18,7 @@ import numpy as np
 
 from evo.assembly.campaign import build_campaign
 from evo.cli.folder import CALIBRATION
-from evo.cli.following import Follower
+from evo.cli.follow import Follower
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
 from evo.runtime.components import LoopSettings
@@ -28,7 +28,7 @@ from population.fingerprint import fingerprint
 from population.reading import measurements, seed, source_of
 from population.statistics.intervals import Interval, share_at_most, share_interval
 from population.statistics.power import ends, simulate
-from population.variant import (
+from population.types import (
     Outcome,
     Parent,
     Proposal,

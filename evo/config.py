@@ -30,7 +30,7 @@ from operators.registry import check_names
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.selection import SelectionSettings
-from population.variant import DERIVED, Clock, Rung
+from population.types import DERIVED, Clock, Rung
 
 SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and configs/
 GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, beside the file's own

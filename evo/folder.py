@@ -23,7 +23,7 @@ from evo.lock import Held, Unlockable, hold, is_lock
 from population.fingerprint import fingerprint
 from population.reading import seed
 from population.store import Store
-from population.variant import Outcome, Proposal, Variant, variant_id
+from population.types import Outcome, Proposal, Variant, variant_id
 
 DATABASE = "campaign.db"
 DRAFT = "campaign.new"  # the store while it is being made

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from operators.briefing import fill, metrics_in_words, setting_in_words
-from operators.briefing_context import context
 from operators.llm.answer import one_line
-from operators.nearby import nearby
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
+from operators.prompting import context, fill, metrics_in_words, nearby, setting_in_words
 from operators.source.compare import unified_diff
-from population.variant import MAX_TEXT_CHARS, Cost
+from population.types import MAX_TEXT_CHARS, Cost
 
 _IDEA = re.compile(
     r"^[\s#*_>`-]*IDEA[\s*_`]*(\d*)[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE

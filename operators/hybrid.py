@@ -12,14 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from operators.briefing import again_messages, messages_about
-from operators.history import KnobSetting, RunState
 from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
-from operators.nearby import differences
-from operators.operator import ParentRule, Request
+from operators.operator import KnobSetting, ParentRule, Request, RunState
 from operators.optimiser import from_place
-from operators.quoting import quoted
+from operators.prompting import again_messages, differences, messages_about, quoted
 from operators.source.constants import place, with_settings
 from operators.source.edits import EditError
 from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text, same_value

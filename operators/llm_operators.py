@@ -10,16 +10,19 @@ from typing import Protocol
 
 import numpy as np
 
-from operators.briefing import (
+from operators.llm.answer import Message, Reply, one_line
+from operators.operator import Draft, ParentRule, ProposalFailed, Request
+from operators.prompting import (
     again_messages,
     crossover_messages,
     mutate_messages,
+    repair_messages,
     rewrite_messages,
+    simplify_messages,
 )
-from operators.llm.answer import Message, Reply, one_line
-from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.edits import EditError, apply_reply
-from population.variant import MAX_TEXT_CHARS, Cost
+from population.fingerprint import count_nodes
+from population.types import MAX_TEXT_CHARS, Cost
 
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
 THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
@@ -150,3 +153,36 @@ def add(a: Cost, b: Cost) -> Cost:
     return Cost(
         a.seconds + b.seconds, a.tokens_in + b.tokens_in, a.tokens_out + b.tokens_out, dollars
     )
+
+
+# -- Operator `llm_repair`: a child that failed gets another chance, its idea kept.
+
+
+class LlmRepair(LlmOperator):
+    """Mends a failed child, shown how it ended and what it changed."""
+
+    def __init__(self, llm: Ask) -> None:
+        super().__init__("llm_repair", ParentRule.FAILED, "parent", repair_messages, llm)
+
+    def _idea_id(self, request: Request, reply: str) -> int | None:
+        """The idea stays the failed child's: all children that tried it judge it."""
+        return request.parent("parent").idea_id
+
+
+# -- Operator `llm_simplify`: the same score with less code.
+
+
+class LlmSimplify(LlmOperator):
+    """Takes code out of one parent; a result that is not smaller is asked for again."""
+
+    def __init__(self, llm: Ask) -> None:
+        super().__init__("llm_simplify", ParentRule.ONE, "parent", simplify_messages, llm)
+
+    def _edit(self, request: Request, reply: str) -> str:
+        source = super()._edit(request, reply)
+        before, after = count_nodes(request.parent("parent").source), count_nodes(source)
+        if after >= before:
+            raise EditError(
+                f"the result is not smaller: {after} syntax nodes, the parent has {before}"
+            )
+        return source

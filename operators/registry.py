@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 
 from operators.agent import Agent, Desk
 from operators.hybrid import Hybrid
-from operators.llm.forms import Forms
-from operators.llm.ledger import CallLog
-from operators.llm.purse import TokenBudget
+from operators.llm.accounting import CallLog, TokenBudget
+from operators.llm.response_formats import Forms
 from operators.llm.settings import LlmSettings
-from operators.llm_operators import Ask, LlmCrossover, LlmMutate, LlmRewrite
-from operators.llm_repair import LlmRepair
-from operators.llm_simplify import LlmSimplify
+from operators.llm_operators import Ask, LlmCrossover, LlmMutate, LlmRepair, LlmRewrite, LlmSimplify
 from operators.merge import Merge
 from operators.nudge import Nudge
 from operators.operator import Operator

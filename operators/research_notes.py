@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.briefing import setting_in_words
-from operators.briefing_context import tried_line
 from operators.llm.answer import Message, estimate_tokens, one_line
 from operators.llm_operators import THOUGHT, Ask
 from operators.operator import ProposalContext, ProposalFailed, Tried
-from operators.quoting import MAX_NOTE_CHARS, fill, quoted
-from population.variant import MAX_TEXT_CHARS
+from operators.prompting import MAX_NOTE_CHARS, fill, quoted, setting_in_words, tried_line
+from population.types import MAX_TEXT_CHARS
 
 SHORT_ID = 8  # characters of a variant's id that a model is shown
 SHARE_OF_NOTES = 0.25  # of the tokens: for the notes that stand

@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from operators.history import Ancestor
-from operators.operator import Draft, ParentRule, ProposalFailed, Request
+from operators.operator import Ancestor, Draft, ParentRule, ProposalFailed, Request
 from operators.source.compare import Steps
 from operators.source.merge import MAX_MERGE_STEPS, merge_sources
 from operators.source.parse import SourceError, parse

@@ -10,8 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from operators.history import KnobSetting, RunState
-from operators.operator import ProposalFailed, Request
+from operators.operator import KnobSetting, ProposalFailed, Request, RunState
 from operators.optimiser import Observation
 from operators.source.constants import NEAR, constants, distance, place, tunable
 from operators.source.knobs import Knob, KnobError, Value, sound_knobs

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from population.variant import Estimate
+from population.types import Estimate
 
 REPLICATED_BLOCKS = 4
 _RELATIVE = re.compile(r"seed\s*[x*]\s*(\d+(?:\.\d*)?|\.\d+)")

@@ -11,11 +11,9 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from population.archive import Constraint, Direction, Objective, pareto_front
-from population.block_means import BlockMeans
-from population.posteriors import NO_FAMILY, Family, Posteriors
-from population.records import MeasurementRow
+from population.posteriors import NO_FAMILY, BlockMeans, Family, Posteriors
 from population.statistics import DISQUALIFYING
-from population.variant import Estimate, Status
+from population.types import Estimate, MeasurementRow, Status
 
 FIRST_FIT = 8  # children, before the prior is fitted for the first time
 GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does

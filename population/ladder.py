@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from population.records import DecisionRow, RequestRow
-from population.variant import Measurement, Status
+from population.types import DecisionRow, Measurement, RequestRow, Status
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
 REACHING = "time to reach"

@@ -8,7 +8,7 @@ from typing import Self
 
 from population.reading import ProposalRow, proposals
 from population.store import Store
-from population.variant import Outcome, Parent
+from population.types import Outcome, Parent
 
 ANCESTOR = "ancestor"  # the role of a merge's base: not a parent, it is reached through the parents
 

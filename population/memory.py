@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from population.records import JudgedIdea as JudgedIdea
-from population.records import Note as Note
 from population.store import Store
+from population.types import JudgedIdea as JudgedIdea
+from population.types import Note as Note
 
 _IDEA = "id, text, author, created, children, ok, failed, waiting, n, effect, effect_se"
 _NOTE = "id, text, author, evidence, seen, created, edited"

@@ -15,9 +15,16 @@ from dataclasses import dataclass
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.beliefs import RungBeliefs
 from population.posteriors import NO_FAMILY, Family
-from population.records import FrontMember, MeasurementRow
 from population.selection import Candidate
-from population.variant import AGAIN, Estimate, Purpose, RunRequest, Status
+from population.types import (
+    AGAIN,
+    Estimate,
+    FrontMember,
+    MeasurementRow,
+    Purpose,
+    RunRequest,
+    Status,
+)
 
 Beliefs = dict[str, dict[str, Estimate]]
 MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from population.store import Store, StoreError
-from population.variant import variant_id
+from population.types import variant_id
 
 NOT_COPIED = ("about", "runs")  # what every store has, and what was in flight
 GAP = 2000  # ids tried one by one beyond the last that could be read

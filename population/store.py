@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 from population.connection import StoreError as StoreError
 from population.connection import check, connect, connect_to_read, explained
 from population.migrations import migrate
-from population.records import FrontMember
-from population.variant import (
+from population.types import (
     OURSELVES,
     CurvePoint,
+    FrontMember,
     LlmCall,
     Measurement,
     Outcome,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from population.store import Store
-from population.variant import RunRequest
+from population.types import RunRequest
 
 
 def block_with_fact(store: Store, order: RunRequest, name: str, value: str) -> int | None:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from evo.config import METRICS, Config, ConfigError, RungSettings, read_config, rung_of
 from evo.folder import CHANGEABLE
 from evo.mistakes import group_in
-from population.variant import Clock
+from population.types import Clock
 
 ROOT = Path(__file__).parents[1]
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}

@@ -16,7 +16,7 @@ from evo.analysis.findings import changed_knobs, changed_lines
 from evo.analysis.patch import patch_text
 from evo.evaluation.static_check import check_source
 from evo.importing.seedless import seedless_fingerprint
-from evo.search.schedules import schedule_of
+from evo.search.early_stopping import schedule_of
 from operators.agent import changes
 from operators.source.compare import MAX_STEPS, Matcher, Steps, unified_diff
 from operators.source.constants import structure_of, tunable

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evo.analysis.record import Record
+from evo.analysis.campaign_view import Record
 from population.statistics.certification import Rule
 from population.statistics.noise import Calibration, calibrate
-from population.variant import AGAIN, Measurement, Purpose, Status
+from population.types import AGAIN, Measurement, Purpose, Status
 
 DRAWS_SEED = 20_26
 TOKENS_WITHIN = 2.0  # rungs match when their tokens per parameter are this close

@@ -10,9 +10,9 @@ from statistics import fmean, stdev
 
 from evo.analysis.student import t_quantile
 from population.archive import Objective
-from population.records import MeasurementRow
 from population.statistics import block_means, pooled_sd
-from population.variant import Purpose
+from population.statistics.race import SelectionBias, selection_bias
+from population.types import Estimate, MeasurementRow, Purpose
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -194,3 +194,27 @@ def blocks_to_show(difference: float, sd: float) -> int | None:
         if visible_difference(sd, n) <= abs(difference):
             return n
     return None
+
+
+# -- What choosing the luckiest added: the gain that the search saw, against that on fresh blocks.
+
+
+def selection_bias_of(
+    rows: Sequence[MeasurementRow],
+    search: Comparison | None,
+    final: Comparison | None,
+    level: Noise | None,
+) -> SelectionBias | None:
+    """Gains over the seed, above 0 is better: in the search and in final runs, on the same hidden text.
+
+    A difference of means over n blocks has sd sqrt(2 / n) x that of one run. None without both, and below
+    MIN_PAIRS final pairs.
+    """
+    if search is None or final is None or final.n < MIN_PAIRS:
+        return None
+    values = block_values(rows, final.rung, final.metric, {Purpose.FINAL, Purpose.POST})
+    pair = (values.get(one, {}) for one in (final.variant_id, final.reference_id))
+    sign = -1.0 if final.lower_is_better else 1.0
+    gains = [sign * difference for difference in paired_differences(*pair).values()]
+    sd = math.nan if level is None else level.sd * math.sqrt(2 / search.n)
+    return selection_bias(Estimate(search.gain, sd, search.n), gains)

@@ -6,25 +6,24 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from evo.analysis.bias import selection_bias_of
+from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import (
     Comparison,
     Noise,
     blocks_to_show,
     compare,
     noise,
+    selection_bias_of,
     visible_difference,
 )
-from evo.analysis.progress import Failures, by_status, failures
+from evo.analysis.health import Failures, by_status, failures
 from evo.analysis.ranking import AFTER, SEARCH, Ranked, front_of, ranking
-from evo.analysis.record import Record
 from operators.source.compare import Matcher
 from operators.source.knobs import sound_knobs
 from operators.source.parse import lines_of
 from population.archive import Objective
-from population.records import MeasurementRow
 from population.statistics.race import SelectionBias
-from population.variant import ONE_STEP, Purpose, Status
+from population.types import ONE_STEP, MeasurementRow, Purpose, Status
 
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
 

@@ -10,9 +10,8 @@ from pathlib import PurePath
 from typing import Any
 
 from evo.analysis.student import t_quantile
-from population.records import MeasurementRow
 from population.statistics import pooled_sd
-from population.variant import Status
+from population.types import MeasurementRow, Status
 
 IMPORT = "import"  # the kind of a store that measured nothing, and the setting that says of what
 SELF_REPORTED = "self-reported"

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
-from evo.analysis.record import Record
 from population.ladder import LadderEntry, Role, misfit
-from population.variant import DERIVED, ONE_STEP, Measurement, Purpose, Status
+from population.types import DERIVED, ONE_STEP, Measurement, Purpose, Status
 
 GRADUATING = frozenset({Purpose.GRADUATE})
 

@@ -7,18 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evo.analysis.drifting import HostDrift, drifts
-from evo.analysis.duties import Duty, duties
-from evo.analysis.early import Shadowed, shadowed
+from evo.analysis.campaign_view import Record
 from evo.analysis.findings import Findings
+from evo.analysis.health import (
+    Duty,
+    HostDrift,
+    Shadowed,
+    by_status,
+    drifts,
+    duties,
+    overhead_seconds_median,
+    shadowed,
+    slot_busy_share,
+)
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
-from evo.analysis.progress import by_status, overhead_seconds_median, slot_busy_share
-from evo.analysis.prompts import Prompts
-from evo.analysis.ranking import Earning, Ranked, earnings
-from evo.analysis.record import Record
-from population.records import Spent
-from population.variant import phase_of
+from evo.analysis.ranking import Earning, Prompts, Ranked, earnings
+from population.types import Spent, phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
     from evo.analysis.calibration import CalibrationReport

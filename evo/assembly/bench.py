@@ -14,8 +14,8 @@ from evo.evaluation.process import Ended
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.slots import Slot, find_slots
 from evo.folder import RUNS
-from evo.search.ladder_scales import every_rung
-from population.variant import Clock, Rung
+from evo.search.ladder_settings import every_rung
+from population.types import Clock, Rung
 
 
 @dataclass(frozen=True, slots=True)

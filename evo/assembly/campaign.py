@@ -33,8 +33,8 @@ from evo.search.first_noise import FirstNoise
 from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
 from evo.search.voiding import RunConditions, Voiding
-from operators.llm.forms import Forms
-from operators.llm.prompt_settings import PromptSettings
+from operators.llm.response_formats import Forms
+from operators.llm.settings import PromptSettings
 from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
@@ -50,7 +50,7 @@ from population.reading import (
 )
 from population.run_history import RunHistory, key_of
 from population.store import Store
-from population.variant import AGAIN, Clock, Decision, Purpose, Rung, RunRequest, Status
+from population.types import AGAIN, Clock, Decision, Purpose, Rung, RunRequest, Status
 
 
 def build_campaign(

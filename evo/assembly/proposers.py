@@ -15,7 +15,7 @@ from evo.runtime.budget import Budget
 from evo.runtime.recorder import Recorder, StoredCalls
 from operators.agent import Desk
 from operators.knowledge import Knowledge, Passage
-from operators.llm.forms import Forms
+from operators.llm.response_formats import Forms
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.llm_operators import Ask
 from operators.portfolio import Portfolio

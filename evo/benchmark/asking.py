@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from evo.benchmark.contestants.contract import Model
 from evo.runtime.budget import Budget, BudgetSettings
-from operators.llm.ledger import CallLog, NoLedger
+from operators.llm.accounting import CallLog, NoLedger
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.registry import LlmContext, open_client
 from population.store import Store
-from population.variant import LlmCall
+from population.types import LlmCall
 
 CALLS = "calls.db"  # of all cells, beside them: a store that `llm.replay` can answer from
 

@@ -9,9 +9,8 @@ import plotly.graph_objects as go
 
 from evo.benchmark.comparison import ContestantStanding, curves
 from evo.benchmark.summary import Summary, columns, cpu_time, legend, row
-from evo.report.dossiers import Pack
-from evo.report.drawing import NEUTRAL, blank, colours
-from evo.report.page import Figure, Page, ReportTable, Section
+from evo.report.page import NEUTRAL, Figure, Page, ReportTable, Section, blank, colours
+from evo.report.variant_details import Pack
 
 HEADS = {"raced": "With the same race", "published": "As published"}
 

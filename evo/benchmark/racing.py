@@ -9,9 +9,8 @@ from statistics import fmean
 from evo.benchmark.landscapes.table import ERROR, Setting, Shown
 from evo.search.final_selection import FinalRace
 from population.archive import Objective
-from population.records import MeasurementRow
 from population.run_history import RunHistory
-from population.variant import Measurement, Purpose, RunRequest, Status
+from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 
 RUNG = "table"
 SEEN = "seed"  # stands for the first setting run, which a tally measures all others against

@@ -1,24 +1,16 @@
 """The command line `evo`. Commands import what they need when they run: reading ones stay light."""
 
 from evo.cli import (  # noqa: F401 - importing a file puts its commands into the app
-    benching,
-    calibrating,
-    checking,
-    descent,
-    doctor,
-    importing,
-    listing,
-    log,
-    promoting,
-    reading,
-    reporting,
-    running,
-    salvage,
-    starting,
-    steering,
+    bench,
+    ladder,
+    lineage,
+    measure,
+    read,
+    run,
+    setup,
+    steer,
 )
-from evo.cli.app import app, main
-from evo.cli.panels import arrange
+from evo.cli.app import app, arrange, main
 
 arrange(app)
 

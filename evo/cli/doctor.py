@@ -179,7 +179,7 @@ def _models(body: bytes) -> list[str]:
 def _for_config(file: Path) -> list[Check]:
     """Whether a config can run here, a check for each of its parts."""
     from evo.cli.folder import fresh_folder
-    from evo.cli.forecasting import must_fit
+    from evo.cli.run import must_fit
     from evo.config import ConfigError, read_config
 
     try:
@@ -191,11 +191,11 @@ def _for_config(file: Path) -> list[Check]:
     checks += _slots(config)
     if checks[-1].ok is False:
         return checks
+    from evo.analysis.campaign_view import UNPROTECTED
     from evo.analysis.forecast import forecast
-    from evo.analysis.record import UNPROTECTED
-    from evo.cli.forecasting import plan_of
-    from evo.terminal.forecast import end_in_words
-    from evo.terminal.numbers import megabytes
+    from evo.cli.run import plan_of
+    from evo.terminal.screens import end_in_words
+    from evo.terminal.text import megabytes
 
     expected = forecast(plan_of(config))
     where = fresh_folder(Path.cwd(), config.name)

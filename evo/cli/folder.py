@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from evo.analysis.calibration import CalibrationReport
+    from evo.analysis.campaign_view import Record
     from evo.analysis.findings import Findings
     from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
-    from evo.analysis.record import Record
     from evo.config import Config
     from evo.search.ladder_settings import GraduationSettings
     from population.statistics.noise import Calibration
@@ -243,9 +243,9 @@ def findings_of(store: Store, record: Record) -> Findings:
 
 def overview_of(folder: Path, store: Store) -> Overview:
     """Where the campaign stands."""
+    from evo.analysis.campaign_view import Record
     from evo.analysis.overview import overview
-    from evo.analysis.prompts import prompts
-    from evo.analysis.record import Record
+    from evo.analysis.ranking import prompts
     from population.reading import calls
 
     record = Record.of(store)
@@ -274,9 +274,9 @@ def calibration_of(record: Record) -> Calibration | CalibrationReport | None:
 def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration] | None:
     """The newest calibration under `base` of this seed, data, clock and first rung; None without one."""
     from evo.analysis.calibration import CalibrationReport
-    from evo.analysis.record import Record
+    from evo.analysis.campaign_view import Record
     from population.store import Store, StoreError
-    from population.variant import variant_id
+    from population.types import variant_id
 
     wanted = config.model_dump(mode="json")
     proxy = next(iter(wanted["rungs"]))

@@ -71,8 +71,8 @@ def _listed(folder: Path) -> Listed:
 
 
 def _read(folder: Path, store: Store, running: int | None) -> Listed:
+    from evo.analysis.campaign_view import Record
     from evo.analysis.ranking import front_of, ranking
-    from evo.analysis.record import Record
 
     record = Record.of(store)
     metric = record.objective.name
@@ -109,9 +109,8 @@ def _state(store: Store, kind: str, running: int | None) -> str:
 def _table(rows: list[Listed]) -> Table:
     from rich.text import Text
 
-    from evo.terminal.numbers import duration, value
     from evo.terminal.tables import FAINT, NOTHING, table_of
-    from evo.terminal.text import words
+    from evo.terminal.text import duration, value, words
 
     table = table_of(
         ("campaign", "left"),

@@ -14,8 +14,8 @@ from evo.cli.app import DirOption, JsonOption, app, as_json, show_json
 from evo.cli.folder import at, opened, running_process
 
 if TYPE_CHECKING:
-    from population.records import Event
     from population.store import Store
+    from population.types import Event
 
 LOOK_SECONDS = 0.5  # between two looks for new events
 ALL = -1
@@ -69,8 +69,7 @@ def _last_id(store: Store) -> int:
 
 
 def _write(events: Sequence[Event], where: str, as_lines_of_json: bool) -> None:
-    from evo.terminal.plainlines import dated_line
-    from evo.terminal.text import placed
+    from evo.terminal.text import dated_line, placed
 
     for one in events:
         if as_lines_of_json:

@@ -19,9 +19,9 @@ from evo.evaluation.sandbox.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.sandbox.sandbox import Bubblewrap
 from evo.evaluation.static_check import most_bytes
 from operators.agent import Worked
-from operators.llm.purse import Hold, OpenPurse, TokenBudget
+from operators.llm.accounting import Hold, OpenPurse, TokenBudget
 from operators.operator import ProposalFailed
-from population.variant import Cost, CurvePoint
+from population.types import Cost, CurvePoint
 
 SAID_BYTES = 64 << 10
 COST_BYTES = 4096

@@ -15,36 +15,34 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.evaluation.data import Dataset, Hidden, Split
-from evo.evaluation.exams import Exams, Training
-from evo.evaluation.gpu import GpuMemory
-from evo.evaluation.process import Ended
-from evo.evaluation.roles import Run, RunContext, startup_rung
-from evo.evaluation.sandbox.sandbox import Sandbox
-from evo.evaluation.scoring import (
+from evo.evaluation.audit import (
     EXACT,
     REDUCED,
-    bits_by_document,
-    bits_per_byte,
-)
-from evo.evaluation.serving import (
     Exam,
     Fetched,
     ServerWork,
     ask_first,
+    bits_by_document,
+    bits_per_byte,
     harmless_rows,
     must_be_same,
     must_not_peek,
     must_not_train,
     rehearse,
 )
+from evo.evaluation.channels import DONE, INIT, SAVE, STEP
+from evo.evaluation.data import Dataset, Hidden, Split
+from evo.evaluation.exams import Exams, Training
+from evo.evaluation.gpu import GpuMemory
+from evo.evaluation.process import Ended
+from evo.evaluation.roles import Run, RunContext, startup_rung
+from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot
 from evo.evaluation.static_check import check_source
 from evo.evaluation.unseen import MAX_SDS, Reserve, gap_in_sds, no_rows
 from evo.evaluation.watch import Unwatched, Watch
-from evo.evaluation.wires import DONE, INIT, SAVE, STEP
 from population.fingerprint import count_nodes
-from population.variant import (
+from population.types import (
     DERIVED,
     Clock,
     DocumentScore,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from population.variant import CurvePoint, Purpose, RunRequest
+from population.types import CurvePoint, Purpose, RunRequest
 
 
 @dataclass(slots=True)

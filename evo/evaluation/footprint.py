@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from evo.evaluation.channels import memory_device
 from evo.evaluation.tree import ProcessTree, Reading, folder_bytes
-from evo.evaluation.wires import memory_device
-from population.variant import Status
+from population.types import Status
 
 MAX_FILES = 20_000
 PIPE_BYTES = 64 << 10  # a box refuses larger ones

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
-from population.variant import CurvePoint, Measurement, RunRequest, Status
+from population.types import CurvePoint, Measurement, RunRequest, Status
 
 
 class Evaluates(Protocol):

@@ -15,16 +15,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
+from evo.evaluation.channels import (
+    DONE,
+    READY,
+    RECORD,
+    SAVE,
+    STEP,
+    Log,
+    ProgressRecord,
+    Wires,
+    drain,
+)
 from evo.evaluation.crowding import Crowding
 from evo.evaluation.footprint import Footprint
-from evo.evaluation.log import Log
 from evo.evaluation.sandbox.cgroups import Group, parents
 from evo.evaluation.sandbox.sandbox import Launch
 from evo.evaluation.sandbox.starting import start
 from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
 from evo.evaluation.watch import Watch
-from evo.evaluation.wires import DONE, READY, RECORD, SAVE, STEP, ProgressRecord, Wires, drain
-from population.variant import Clock, CurvePoint, Status
+from population.types import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
 GONE_SECONDS = 1.0

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from evo.evaluation.audit import Server, Shape, shape_for
+from evo.evaluation.channels import READY, SAVE
 from evo.evaluation.data import Dataset
 from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox, View
-from evo.evaluation.serving import Server, Shape, shape_for
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
 from evo.evaluation.weights import Weights, take_weights
-from evo.evaluation.wires import READY, SAVE
-from population.variant import Clock, CurvePoint, Rung, Status
+from population.types import Clock, CurvePoint, Rung, Status
 
 OVERTIME = 1.02  # of the budget, by our own reading, before the grace for saving
 # About half of what one core does where it is slow: writing, reading back, copying.

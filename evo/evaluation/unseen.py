@@ -12,9 +12,9 @@ import hashlib
 import math
 from dataclasses import dataclass
 
+from evo.evaluation.audit import Floats
 from evo.evaluation.data import Dataset, Hidden, Split
-from evo.evaluation.scoring import Floats
-from population.variant import Purpose, RunRequest
+from population.types import Purpose, RunRequest
 
 COMPARED = (Purpose.RACE, Purpose.POST, Purpose.FINAL, Purpose.GRADUATE)
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from population.variant import CurvePoint
+from population.types import CurvePoint
 
 
 class Watch(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from evo.evaluation.process import Ended
-from population.variant import Status
+from population.types import Status
 
 MAX_HEADER_BYTES = 8 << 20
 HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # a longer one holds something beside its tensors

@@ -16,10 +16,10 @@ from evo.importing.seedless import seedless_fingerprint
 from population.archive import Objective
 from population.fingerprint import fingerprint
 from population.reading import measurements
-from population.records import FrontMember
 from population.statistics import estimates
 from population.store import Store
-from population.variant import (
+from population.types import (
+    FrontMember,
     Measurement,
     Outcome,
     Parent,

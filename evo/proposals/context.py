@@ -6,20 +6,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from evo.proposals.ideas import Judge
-from evo.proposals.lines import Lines
+from evo.proposals.ideas import Judge, Lines
 from operators.knowledge import Passage
-from operators.llm.prompt_settings import PromptSettings
+from operators.llm.settings import PromptSettings
 from operators.operator import ParentView, ProposalContext, Tried
-from operators.quoting import MAX_IDEA_CHARS
+from operators.prompting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
 from population.memory import notes
 from population.reading import first_proposal, measurement, source_of
-from population.records import JudgedIdea
 from population.run_history import RunHistory
 from population.store import Store
-from population.variant import Estimate, Parent, Status
+from population.types import Estimate, JudgedIdea, Parent, Status
 
 TRIED_SHOWN = 12
 INSPIRING = 4

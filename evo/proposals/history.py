@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from operators.history import Ancestor, KnobSetting, RunState
+from operators.operator import Ancestor, KnobSetting, RunState
 from operators.source.constants import Structure, structure_of
 from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
@@ -14,7 +14,7 @@ from population.lineage import Lineage
 from population.reading import first_proposal, source_of, variant_by_fingerprint
 from population.run_history import RunHistory
 from population.store import Store
-from population.variant import Estimate, Status
+from population.types import Estimate, Status
 
 MAX_LINE = 60  # edits that are looked back at
 

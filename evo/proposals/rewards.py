@@ -11,11 +11,10 @@ import numpy as np
 
 from operators.portfolio import Arm, Portfolio, Reward
 from population.reading import proposals
-from population.records import MeasurementRow, ProposalRow
 from population.run_history import RunHistory
 from population.statistics.effects import expected_gain, weak_prior
 from population.store import Store
-from population.variant import Outcome, Purpose
+from population.types import MeasurementRow, Outcome, ProposalRow, Purpose
 
 MIN_COST = 0.5  # runs; a proposal that gave no child still took its turn
 LATEST = 200  # numbers: further behind the newest one no proposal comes back

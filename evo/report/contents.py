@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.overview import Overview
 from evo.analysis.ranking import Ranked, ranking
-from evo.analysis.record import Record
 from evo.report import sections
-from evo.report.dossiers import pack
-from evo.report.drawing import colours
 from evo.report.ideas import ideas_section
-from evo.report.imported import keeps_section, origin_section
 from evo.report.noise import noise_section
-from evo.report.page import Page, Section
-from evo.report.told import ReportData
+from evo.report.page import Page, Section, colours
+from evo.report.report_data import ReportData
+from evo.report.sections import keeps_section, origin_section
+from evo.report.variant_details import pack
 from evo.terminal import sentences
 from evo.terminal.imported import headline
-from evo.terminal.numbers import better, better_range, count, duration, share, value
 from evo.terminal.status import told_lines
-from evo.terminal.text import clip, short
+from evo.terminal.text import better, better_range, clip, count, duration, share, short, value
 from population.reading import decisions
 from population.store import Store
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from evo.report.page import ReportTable, Section
-from evo.report.told import ReportData
-from evo.terminal.steering import evidence_in_words, idea_outcome
+from evo.report.report_data import ReportData
+from evo.terminal.tables import evidence_in_words, idea_outcome
 from evo.terminal.text import plain, short
 from population.ladder import VETOED
 from population.memory import judged_ideas, notes

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.ranking import Ranked
-from evo.analysis.record import Record
-from evo.report.drawing import GOLD, NEUTRAL, blank, hover
-from evo.terminal.numbers import plus_minus
+from evo.report.page import GOLD, NEUTRAL, blank, hover
+from evo.terminal.text import plus_minus
 from population.lineage import Lineage
 
 MAX_LANES = 24  # the largest lineages have a lane each, all others share the last

@@ -6,12 +6,11 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from evo.report.drawing import NEUTRAL, PALETTE, blank, hover
-from evo.report.page import Figure, ReportTable, Section
-from evo.report.told import ReportData
+from evo.report.page import NEUTRAL, PALETTE, Figure, ReportTable, Section, blank, hover
+from evo.report.report_data import ReportData
 from evo.terminal import sentences
-from evo.terminal.numbers import value
-from population.variant import DERIVED, Purpose
+from evo.terminal.text import value
+from population.types import DERIVED, Purpose
 
 MIN_RUNS = 3
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evo.analysis.climb import climb
 from evo.analysis.findings import Findings, changed_knobs
+from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms
+from evo.analysis.ladder_report import climb
 from evo.analysis.ranking import Ranked
-from evo.evaluation.sandbox.facts import NAMES
-from evo.report.fronts import fronts
-from evo.report.ladder import ladders
+from evo.evaluation.sandbox.probe import NAMES
+from evo.report.figures import fronts, ladders, operator_shares, progress, slot_time
 from evo.report.lineage import Marked, lineage
 from evo.report.page import Figure, ReportTable, Section
-from evo.report.progress import progress
-from evo.report.spending import operator_shares, slot_time
-from evo.report.told import ReportData
+from evo.report.report_data import ReportData
 from evo.terminal import sentences
 from evo.terminal.glossary import GLOSSARY, NOTE
+from evo.terminal.imported import REMARK, keep_cells
 from evo.terminal.ladder import report as ladder_report
-from evo.terminal.numbers import count, duration, plus_minus, share, value
-from evo.terminal.prompts import parts_in_words
-from evo.terminal.tables import caption
-from evo.terminal.text import clip, short
+from evo.terminal.tables import caption, parts_in_words
+from evo.terminal.text import clip, count, duration, plus_minus, share, short, value
 from population.lineage import Lineage
 from population.traces import facts
 
@@ -289,3 +286,30 @@ def again_section(told: ReportData) -> Section:
         "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
     ]
     return Section("again", "Reproduce", lines, texts={"The config as run": told.config})
+
+
+# -- The keeps of an imported history: which of them stand out from its noise.
+
+
+COLUMNS = ("line", "commit", "val_bpb before", "after", "gain", "verdict", "description")
+
+
+def keeps_section(one: Imported | None) -> Section | None:
+    """Every keep beside the kept run before it, and lines that were not read; None without an import."""
+    if one is None:
+        return None
+    rows = [keep_cells(keep) for keep in one.keeps]
+    table = ReportTable(COLUMNS, rows, [keep.variant_id for keep in one.keeps])
+    lines = [f"Every number here is {REMARK}.", *one.problems]
+    return Section("keeps", "Keeps, as reported", lines, tables=(table,) if rows else ())
+
+
+def origin_section(take_home: str) -> Section:
+    """In the place of budget, sandbox and how to run again, which a history that was read has none of."""
+    lines = [
+        "Self-reported, imported from git history; nothing was run here. So there are no slots, no budget, no "
+        "calibration and no sandbox to tell of, and no config to run again: `evo run CONFIG` starts a search "
+        f"that measures for itself. {take_home}Every figure is "
+        "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
+    ]
+    return Section("origin", "Where it comes from", lines)

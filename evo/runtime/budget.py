@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from operators.llm.purse import Hold
+from operators.llm.accounting import Hold
 
 MAX_COUNT = 10**12  # nobody means more; beyond some 300 digits it would be no number any more
 

@@ -14,9 +14,8 @@ from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.requests import Answer, Requests, saying
 from evo.runtime.user_decisions import is_about_a_child, told, word_of
 from population.ladder import APPROVED, VETOED
-from population.records import RequestRow
 from population.store import Store
-from population.variant import Decision, phase_of
+from population.types import Decision, RequestRow, phase_of
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0

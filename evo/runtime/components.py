@@ -20,7 +20,7 @@ from operators.operator import Draft
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.store import Store
-from population.variant import Parent, Proposal
+from population.types import Parent, Proposal
 
 
 class Proposes(Protocol):

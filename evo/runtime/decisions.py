@@ -10,7 +10,7 @@ from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
 from population.reading import decisions
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store
-from population.variant import Decision
+from population.types import Decision
 
 
 class Decisions:

@@ -11,21 +11,22 @@ from dataclasses import dataclass, replace
 from evo.evaluation.local_slots import RunEnded, RunProcess, RunProgress, RunStarted, SlotEvent
 from evo.runtime.components import Components, LoopSettings, Shared, Stop
 from evo.runtime.decisions import Decisions
-from evo.runtime.judging import add_judged
 from evo.runtime.proposal_lane import ProposalLane
+from evo.runtime.recorder import add_judged
 from evo.search.early_stopping import Following
 from evo.search.scheduler import SearchState
 from evo.search.voiding import RunConditions, judged
 from population.ladder import Role
 from population.reading import source_of
-from population.records import FrontMember, MeasurementRow
 from population.run_history import Key, RunHistory, key_of
 from population.store import Store
-from population.variant import (
+from population.types import (
     AGAIN,
     DERIVED,
     ONE_STEP,
+    FrontMember,
     Measurement,
+    MeasurementRow,
     Purpose,
     RunRequest,
     Status,

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from population.variant import CurvePoint, RunRequest
+from population.types import CurvePoint, RunRequest
 
 EVENTS_KEPT = 100
 POINTS_KEPT = 64

@@ -19,7 +19,7 @@ from population.memory import notes
 from population.reading import first_proposal
 from population.run_history import RunHistory
 from population.store import Store
-from population.variant import Parent, Proposal
+from population.types import Parent, Proposal
 
 SAID = 400  # characters of a note in the event that tells of it
 SHOWN = 60  # children that a note can rest on, the newest

@@ -13,7 +13,7 @@ from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured
 from population.run_history import Key
 from population.store import Store
-from population.variant import Outcome, Proposal, Purpose
+from population.types import Outcome, Proposal, Purpose
 
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
 MAX_PROPOSERS = 32

@@ -6,10 +6,13 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from evo.evaluation.evaluator import WEIGHTS_DIGEST
 from population.store import Store, StoreError
-from population.variant import LlmCall
+from population.twins import block_with_fact
+from population.types import LlmCall, Measurement, Status
 
 Result = TypeVar("Result")
 Write = Callable[[Store], Any]
@@ -101,3 +104,23 @@ class StoredCalls:
     def answered(self, number: int, call: LlmCall) -> None:
         """Queued: the record lane keeps the order, so it is there before the proposal's own row."""
         self._recorder.submit(lambda store: store.finish_llm_call(number, call))
+
+
+# -- What only the rows of other runs can say of a run: whether a variant heeds its block.
+
+
+def add_judged(store: Store, measurement: Measurement) -> tuple[int, Measurement]:
+    """Record a measurement, as rejected if another block left the same weights; its id and what was kept.
+
+    Every block has its own seed and leaves out its own documents: equal weights come from neither. It
+    is judged against the rows, so that it also holds for those of an earlier process.
+    """
+    digest = measurement.facts.get(WEIGHTS_DIGEST, "")
+    if measurement.status is Status.OK and digest:
+        twin = block_with_fact(store, measurement.order, WEIGHTS_DIGEST, digest)
+        if twin is not None:
+            reason = f"ignores the block: its final weights are those of block {twin}"
+            measurement = replace(
+                measurement, status=Status.REJECTED, reason=reason, metrics={}, documents=()
+            )
+    return store.add_measurement(measurement), measurement

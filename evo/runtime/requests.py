@@ -11,9 +11,8 @@ from evo.runtime.components import Components, Shared
 from evo.runtime.proposal_lane import ProposalLane
 from operators.operator import Draft
 from population.reading import pending
-from population.records import RequestRow
 from population.store import Store, StoreError
-from population.variant import MAX_TEXT_CHARS, Outcome, Parent, Proposal
+from population.types import MAX_TEXT_CHARS, Outcome, Parent, Proposal, RequestRow
 
 WITHDRAWN = object()  # whoever asked took it back before it was answered
 INJECT = "inject"  # the operator of a variant that a person wrote

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.files import drafted
-from population.variant import DERIVED, RunRequest
+from population.types import DERIVED, RunRequest
 
 MEGABYTE = 1e6
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
 from population.reading import UnknownVariant, seed, variant
-from population.records import RequestRow
 from population.store import Store
-from population.variant import Decision
+from population.types import Decision, RequestRow
 
 
 def word_of(asked: RequestRow) -> Decision | None:

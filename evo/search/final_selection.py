@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from evo.search.certification import LEADERS
 from population.run_history import Key, RunHistory, key_of
 from population.statistics.race import Race, race
-from population.variant import Decision, Estimate, Purpose, RunRequest, Status
+from population.types import Decision, Estimate, Purpose, RunRequest, Status
 
 Taken = Callable[[Key], bool]
 

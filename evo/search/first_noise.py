@@ -7,7 +7,7 @@ import numpy as np
 from evo.search.certification import CertificationSettings, rule_of
 from evo.search.scheduler import Scheduler
 from population.run_history import RunHistory
-from population.variant import AGAIN, Purpose, Status
+from population.types import AGAIN, Purpose, Status
 
 DRAWS_SEED = 20_26
 

@@ -25,7 +25,7 @@ from evo.search.ladder_settings import GraduationSettings, Promotion, share_name
 from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Ladder, LadderEntry, Role, misfit
 from population.lineage import Lineage
 from population.run_history import Key, RunHistory, key_of
-from population.variant import ONE_STEP, Decision, Measurement, Purpose, RunRequest, Status
+from population.types import ONE_STEP, Decision, Measurement, Purpose, RunRequest, Status
 
 Taken = Callable[[Key], bool]
 WAITS, BUILDS, VETOED = "waits for approval", "is built there first", "was vetoed"

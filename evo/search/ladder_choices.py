@@ -7,11 +7,11 @@ from statistics import fmean
 
 import numpy as np
 
-from evo.search.standing import unseen_value
+from evo.search.certification import unseen_value
 from population.archive import Standing
 from population.lineage import Lineage
 from population.run_history import RunHistory
-from population.variant import Purpose, Status
+from population.types import Purpose, Status
 
 PROVEN = (Standing.CERTIFIED, Standing.REPLICATED, Standing.CANDIDATE)
 CONTROLS = 0xC0  # marks the stream of random numbers that controls are drawn from

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from evo.analysis.forecast import RungWork
-from population.variant import share_rung
+from population.types import ONE_STEP, Clock, Rung, share_rung
 
 MIN_SHARES = 2  # of a budget, to draw a line through
 
@@ -75,3 +76,37 @@ def work_by_rung(settings: GraduationSettings, rungs: Sequence[str]) -> Mapping[
 def share_names(settings: GraduationSettings, target: str) -> list[tuple[float, str]]:
     """Each budget share with the name of its rung, the least first."""
     return [(share, share_rung(target, share)) for share in settings.budget_shares]
+
+
+# -- The rungs that are made from a rung: for a single step, and with a share of its budget.
+
+
+BUILD_WALL_SECONDS = 120.0
+
+
+def build_rung(rung: Rung) -> Rung:
+    """The same scale for a single step: shows whether a variant can be built there, and its parameters."""
+    return replace(
+        rung,
+        name=rung.name + ONE_STEP,
+        clock=Clock.TOKENS,
+        budget=1,
+        rows=min(rung.rows, 4),
+        startup_seconds=0.0,
+        wall_seconds=min(rung.wall_seconds, BUILD_WALL_SECONDS),
+    )
+
+
+def with_share(rung: Rung, name: str, share: float) -> Rung:
+    """The same scale with a share of the budget; the schedule follows, for it goes by progress."""
+    budget = rung.budget * share
+    return replace(rung, name=name, budget=round(budget) if rung.clock is Clock.TOKENS else budget)
+
+
+def every_rung(ladder: Sequence[Rung], settings: GraduationSettings) -> dict[str, Rung]:
+    """All rungs that a campaign may train at, by name: the ladder's and those made from them."""
+    rungs = {rung.name: rung for one in ladder for rung in (one, build_rung(one))}
+    target = ladder[-1]
+    for share, name in share_names(settings, target.name):
+        rungs.setdefault(name, with_share(target, name, share))
+    return rungs

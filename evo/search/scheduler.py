@@ -16,7 +16,7 @@ from evo.search.certification import FINAL, Certification
 from evo.search.final_selection import FinalRace
 from evo.search.ladder import Graduation
 from population.run_history import Key, RunHistory, key_of
-from population.variant import Clock, Decision, Purpose, Rung, RunRequest
+from population.types import Clock, Decision, Purpose, Rung, RunRequest
 
 SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
 RACING = frozenset({Purpose.RACE, Purpose.POST})

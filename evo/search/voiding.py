@@ -15,7 +15,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from evo.evaluation.evaluator import WAITED
-from population.variant import Measurement, RunRequest, Status
+from population.types import Measurement, RunRequest, Status
 
 KNOWN = 30  # runs of a host at a rung that say what is usual, the newest
 MIN_KNOWN = 5  # before that nothing is unusual

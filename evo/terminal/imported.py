@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from evo.analysis.imported import Imported, Keep
-from evo.terminal.numbers import better, count, value
-from evo.terminal.text import clip, plain, short
+from evo.terminal.text import better, clip, count, plain, short, value
 
 METRIC = "val_bpb"
 MOST = 8

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evo.analysis.comparison import Comparison, PairVerdict
-from evo.analysis.drifting import HostDrift
-from evo.analysis.early import Shadowed
 from evo.analysis.findings import Findings, Graduate, KnobChange
-from evo.analysis.progress import Failures
-from evo.terminal.numbers import better, better_range, count, duration, share, value
-from evo.terminal.text import clip, plain, short
+from evo.analysis.health import Failures, HostDrift, Shadowed
+from evo.terminal.text import (
+    better,
+    better_range,
+    clip,
+    count,
+    duration,
+    plain,
+    share,
+    short,
+    value,
+)
 from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
 

@@ -8,15 +8,24 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evo.analysis.drifting import HostDrift
+from evo.analysis.health import HostDrift
 from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Earning, Ranked
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
-from evo.terminal.numbers import bar, count, duration, plus_minus, share, value
-from evo.terminal.prompts import prompts_line
-from evo.terminal.tables import FAINT, earnings_table, pairs
-from evo.terminal.text import placed, plain, short, words
+from evo.terminal.tables import FAINT, earnings_table, pairs, prompts_line
+from evo.terminal.text import (
+    bar,
+    count,
+    duration,
+    placed,
+    plain,
+    plus_minus,
+    share,
+    short,
+    value,
+    words,
+)
 
 METER = 20
 MAX_TOLD, MAX_OPERATORS = 2, 8  # sentences and operators on the short screen
@@ -52,7 +61,7 @@ def told_lines(one: Overview) -> list[str]:
     if one.imported is not None:
         return imported_lines(one.imported)
     if one.calibrates:
-        from evo.terminal.calibration import calibration_lines
+        from evo.terminal.screens import calibration_lines
 
         return calibration_lines(one.calibration, one.findings.objective, one.certifies)
     return sentences.found(one.findings) + sentences.certainty(one.findings)

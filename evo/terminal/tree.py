@@ -9,11 +9,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evo.analysis.comparison import Comparison, PairVerdict
-from evo.analysis.story import Chapter, Story, decision_in_words
-from evo.terminal.numbers import count
+from evo.analysis.variant_history import Chapter, Story, decision_in_words
 from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, one_line, pairs
-from evo.terminal.text import clip, plain, short
+from evo.terminal.text import clip, count, plain, short
 from population.lineage import Branch
 
 IDEA_CHARACTERS = 70

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from operators.llm.settings import PLACEHOLDER_KEY
-from population.variant import Cost, LlmCall
+from population.types import Cost, LlmCall
 
 MAX_BODY_BYTES = 4_000_000
 REFUSING = (400, 404, 415, 422, 500, 501)  # how servers answer a field that they do not know

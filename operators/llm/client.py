@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tenacity
 
+from operators.llm.accounting import ASKED, CallLog, Hold, TokenBudget
 from operators.llm.answer import (
     REFUSING,
     CallFailed,
@@ -22,8 +24,7 @@ from operators.llm.answer import (
     prompt_text,
     scrub,
 )
-from operators.llm.breaker import Breaker, Patience
-from operators.llm.forms import (
+from operators.llm.response_formats import (
     PROBE,
     Form,
     Forms,
@@ -32,12 +33,10 @@ from operators.llm.forms import (
     response_format,
     undressed,
 )
-from operators.llm.ledger import ASKED, CallLog
-from operators.llm.purse import Hold, TokenBudget
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.llm.wire import POLL_SECONDS, STOPPING, Question, Wire
 from operators.operator import ProposalFailed
-from population.variant import LlmCall
+from population.types import LlmCall
 
 _PROBE_TOKENS = 2048  # a model that thinks first does so over a probe too
 _PROBE_SECONDS = 60.0
@@ -305,3 +304,91 @@ def _call_of(
     tokens_in = estimate_tokens(prompt)
     hold = Hold(tokens_in + endpoint.max_tokens, endpoint.dollars(tokens_in, endpoint.max_tokens))
     return _Call(endpoint, messages, prompt, hold, number, response_format)
+
+
+# -- A circuit breaker: an endpoint that keeps failing rests, and is asked again by one probe at a time.
+
+
+OVERDUE = 2.0  # times the slowest answer so far before a call in flight counts as stuck
+FIRST_PATIENCE = 0.2  # of the time-out, while no answer was seen
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Failures in a row before a rest, the first and the longest rest, the time-out of one answer."""
+
+    failures: int
+    first_rest_seconds: float
+    longest_rest_seconds: float
+    timeout_seconds: float
+
+
+class Breaker:
+    """Guards one endpoint. Thread-safe; every granted `enter` is followed by one `leave`.
+
+    Rests double from failed probe to failed probe, up to the longest, each shortened by up to half at
+    random so that endpoints do not come back together.
+    """
+
+    def __init__(self, patience: Patience, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience, self._clock = patience, clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._rest = 0.0  # the length of the last rest; 0: none since the last answer
+        self._until = 0.0
+        self._in_flight: dict[int, float] = {}  # ticket -> when it began
+        self._tickets = 0
+        self._slowest = 0.0
+
+    def rests(self) -> bool:
+        """Whether it is not to be asked now: it rests, is being probed, or leaves its callers waiting."""
+        with self._lock:
+            return self._rests()
+
+    def enter(self) -> int | None:
+        """A ticket for one request; None while it rests."""
+        with self._lock:
+            if self._rests():
+                return None
+            self._tickets += 1
+            self._in_flight[self._tickets] = self._clock()
+            return self._tickets
+
+    def abandon(self, ticket: int) -> None:
+        """The request was not sent, or was cut short by ourselves: it tells nothing."""
+        with self._lock:
+            del self._in_flight[ticket]
+
+    def answered(self, ticket: int) -> bool:
+        """The request was answered; whether that ends a rest."""
+        with self._lock:
+            self._slowest = max(self._slowest, self._clock() - self._in_flight.pop(ticket))
+            was_resting, self._failures, self._rest = self._rest > 0, 0, 0.0
+            return was_resting
+
+    def failed(self, ticket: int, draw: float, asked_wait: float = 0.0) -> float | None:
+        """The request failed; the seconds of the rest if one begins with it that none went before.
+
+        `draw` is uniform in [0, 1); `asked_wait` is what the server asks for.
+        """
+        with self._lock:
+            del self._in_flight[ticket]
+            self._failures += 1
+            patience, now = self._patience, self._clock()
+            if self._failures < patience.failures or now < self._until:
+                return None
+            first = self._rest == 0.0
+            usual = patience.first_rest_seconds if first else 2.0 * self._rest
+            self._rest = min(usual, patience.longest_rest_seconds)
+            seconds = max(self._rest * (1.0 - 0.5 * draw), asked_wait * (1.0 + 0.2 * draw))
+            self._until = now + min(seconds, patience.longest_rest_seconds)
+            return self._until - now if first else None
+
+    def _rests(self) -> bool:
+        now = self._clock()
+        if self._rest > 0:
+            return now < self._until or bool(self._in_flight)
+        known = OVERDUE * self._slowest
+        limit = known or FIRST_PATIENCE * self._patience.timeout_seconds
+        overdue = sum(now - begun > max(limit, 1.0) for begun in self._in_flight.values())
+        return overdue >= self._patience.failures

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from operators.llm.accounting import ASKED, CallLog
 from operators.llm.answer import Message, Reply, prompt_text, scrub
-from operators.llm.forms import Form, dressed, undressed
-from operators.llm.ledger import ASKED, CallLog
+from operators.llm.response_formats import Form, dressed, undressed
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
 from population.store import Store
-from population.variant import Cost, LlmCall
+from population.types import Cost, LlmCall
 
 
 class Recorded:

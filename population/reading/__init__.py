@@ -41,7 +41,7 @@ from population.reading.variants import (
     variant,
     variant_by_fingerprint,
 )
-from population.records import (
+from population.types import (
     DecisionRow,
     Event,
     LlmCallRow,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from population.records import LlmCallRow
 from population.store import Store
+from population.types import LlmCallRow
 
 # a proposal that a kill cut off leaves its calls, and its number to the next, perhaps of another model
 _CALLS = """SELECT c.proposal_number, coalesce(p.operator, ''), c.parts, c.endpoint, c.model, c.outcome,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection
 
 from population.reading.rows import count
-from population.records import DecisionRow, Event, RequestRow, Spent
 from population.store import Store
+from population.types import DecisionRow, Event, RequestRow, Spent
 
 
 def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:

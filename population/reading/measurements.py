@@ -7,12 +7,13 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from population.records import MeasurementRow, OpenRun
 from population.store import Store, StoreError
-from population.variant import (
+from population.types import (
     CurvePoint,
     DocumentScore,
     Measurement,
+    MeasurementRow,
+    OpenRun,
     Purpose,
     RunRequest,
     Status,

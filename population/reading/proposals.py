@@ -6,9 +6,8 @@ from typing import Any
 
 from population.reading.rows import count
 from population.reading.variants import variant
-from population.records import ProposalRow
 from population.store import Store, StoreError
-from population.variant import Cost, Outcome, Parent, Proposal
+from population.types import Cost, Outcome, Parent, Proposal, ProposalRow
 
 _PROPOSAL = """number, operator, outcome, reason, variant_id, idea, author, model, seconds,
     tokens_in, tokens_out, dollars, seen, created, idea_id"""

@@ -9,7 +9,7 @@ from population.ladder import KINDS, Ladder
 from population.reading.campaign import decisions, pending
 from population.reading.rows import text as first_text
 from population.store import Store
-from population.variant import Purpose, Variant
+from population.types import Purpose, Variant
 
 SHORTEST_PREFIX = 4
 MIN_SHARED = 0.5

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from population.statistics.effects import Effects
-from population.variant import Estimate
+from population.types import Estimate
 
 ASYMPTOTIC_BELOW = -20.0  # from here on erfc would soon underflow
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

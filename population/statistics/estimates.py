@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from population.records import MeasurementRow
 from population.statistics.blocks import BlockEffects, block_effects
-from population.variant import Estimate, Status
+from population.types import Estimate, MeasurementRow, Status
 
 DISQUALIFYING = frozenset({Status.CHEATED, Status.REJECTED})  # on any block: no score of it counts
 BlockMeans = dict[str, dict[str, dict[int, float]]]  # variant -> metric -> block -> mean of repeats

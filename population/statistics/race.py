@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from population.statistics.intervals import Interval, mean_interval, t_quantile
-from population.variant import Estimate
+from population.types import Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from population.statistics.intervals import share_at_most
-from population.variant import CurvePoint
+from population.types import CurvePoint
 
 WOULD_STOP = "would stop"  # the kind of the decision about a run that the rule would end
 MIN_STOPS = 60  # would-be stops before anything may be stopped: 0 of 60 bounds the share at 4.9 %

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from population.fingerprint import fingerprint
-from population.records import FrontMember
 from population.store import Store
-from population.variant import (
+from population.types import (
     Estimate,
+    FrontMember,
     Measurement,
     Outcome,
     Parent,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evo.analysis.duties import duties
-from evo.analysis.record import Record
-from population.variant import Purpose
+from evo.analysis.campaign_view import Record
+from evo.analysis.health import duties
+from population.types import Purpose
 
 from .built import Built
 

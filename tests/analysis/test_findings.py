@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import (
     PairVerdict,
     blocks_to_show,
@@ -16,13 +17,12 @@ from evo.analysis.comparison import (
 )
 from evo.analysis.findings import Findings, changed_knobs, changed_lines, find
 from evo.analysis.ranking import earnings, ranking
-from evo.analysis.record import Record
 from evo.analysis.student import central_probability, t_quantile
 from evo.terminal.sentences import certainty
 from evo.terminal.sentences import found as said
 from population.archive import VAL_BPB
 from population.reading import source_of
-from population.variant import Purpose, Status
+from population.types import Purpose, Status
 
 from .built import SEED, Built, finished
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from evo.analysis.forecast import Plan, RungPlan, RungWork, forecast
-from evo.analysis.progress import (
+from evo.analysis.health import (
     best_so_far,
     by_status,
     failures,
@@ -13,8 +13,7 @@ from evo.analysis.progress import (
     slot_busy_share,
 )
 from population.archive import VAL_BPB
-from population.records import MeasurementRow
-from population.variant import Measurement, Purpose, RunRequest, Status
+from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 
 
 def run(started: float, seconds: float, train: float = 0.0, **more: object) -> Measurement:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from evo.analysis.climb import Climb, climb
+from evo.analysis.campaign_view import Record
 from evo.analysis.edits import kinds_of_edit
 from evo.analysis.ladder import LadderState, Terms
-from evo.analysis.record import Record
-from evo.terminal import transferring
+from evo.analysis.ladder_report import Climb, climb
+from evo.terminal import ladder as transferring
 from evo.terminal.ladder import ladder_screen
 from population.reading import source_of
-from population.variant import Purpose, Status
+from population.types import Purpose, Status
 from tests.terminal.test_screens import shown, unwrapped
 
 from .built import SEED, Built, choose

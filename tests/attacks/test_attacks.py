@@ -16,7 +16,7 @@ import pytest
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import WAITED
 from evo.evaluation.sandbox.sandbox import Sandbox
-from population.variant import Measurement, Purpose, Status
+from population.types import Measurement, Purpose, Status
 from tests.attacks.conftest import MARK, SECRET
 from tests.attacks.table import ATTACKS, FOLDER, HONEST, Attack
 from tests.evaluation.conftest import RUNG, Evaluate, FakeWatch

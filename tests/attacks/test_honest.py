@@ -17,7 +17,7 @@ from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.weights import Weights, take_weights
-from population.variant import Clock, Purpose, Status
+from population.types import Clock, Purpose, Status
 from tests.evaluation.conftest import RUNG, Evaluate
 
 pytestmark = pytest.mark.sandbox

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from operators.briefing import MAX_IDEA_CHARS, MAX_LOG_CHARS
+from operators.prompting import MAX_IDEA_CHARS, MAX_LOG_CHARS
 from tests.campaign.real import STANDIN, run_here, write_config
 from tests.operators.fake_openai import FakeOpenAI
 

@@ -9,9 +9,9 @@ import pytest
 from evo.evaluation.evaluator import WEIGHTS_DIGEST
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.folder import Folder
-from evo.runtime.judging import add_judged
+from evo.runtime.recorder import add_judged
 from population.reading import front, measurements
-from population.variant import Measurement, Purpose, Status, variant_id
+from population.types import Measurement, Purpose, Status, variant_id
 from tests.attacks.table import ATTACKS
 from tests.campaign.fakes import make_store
 from tests.campaign.real import run_here, write_config

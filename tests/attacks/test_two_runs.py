@@ -9,7 +9,7 @@ import pytest
 
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
-from population.variant import Status
+from population.types import Status
 from tests.attacks.table import FOLDER
 from tests.evaluation.boxes import needs_bwrap
 from tests.evaluation.conftest import Evaluate

@@ -12,7 +12,7 @@ from evo.benchmark.contestants.contract import Contestant, Problem
 from evo.benchmark.contestants.ours import Ours
 from evo.benchmark.contestants.sources import setting_of, source_of
 from evo.benchmark.landscapes.table import ERROR, Dial, Landscape, Setting, Table
-from population.variant import Purpose
+from population.types import Purpose
 
 RUNS = 40
 

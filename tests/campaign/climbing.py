@@ -10,9 +10,16 @@ from evo.search.ladder_settings import GraduationSettings, Promotion
 from population.archive import VAL_BPB, Objective
 from population.ladder import Ladder, Role, word
 from population.lineage import Lineage
-from population.records import MeasurementRow
 from population.run_history import RunHistory, key_of
-from population.variant import Decision, Measurement, Parent, Purpose, RunRequest, Status
+from population.types import (
+    Decision,
+    Measurement,
+    MeasurementRow,
+    Parent,
+    Purpose,
+    RunRequest,
+    Status,
+)
 
 RUNGS = ("proxy", "mid", "target")
 SETTINGS = GraduationSettings(

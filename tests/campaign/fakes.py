@@ -35,7 +35,7 @@ from population.reading import decisions, measurements, spent
 from population.run_history import RunHistory
 from population.selection import SelectionSettings
 from population.store import Store
-from population.variant import (
+from population.types import (
     Clock,
     CurvePoint,
     Measurement,

@@ -9,7 +9,7 @@ import pytest
 
 from evo.folder import Folder
 from population.reading import measurements, proposals
-from population.variant import Outcome, Purpose, Status
+from population.types import Outcome, Purpose, Status
 from tests.campaign.real import STANDIN, run_here, write_config
 from tests.operators.fake_openai import FakeOpenAI
 

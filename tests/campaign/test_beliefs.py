@@ -18,11 +18,10 @@ from population.archive import (
     pareto_front,
 )
 from population.lineage import Birth
-from population.records import MeasurementRow
 from population.run_history import RunHistory
 from population.selection import SelectionSettings, population
 from population.statistics import estimates, noise_sd
-from population.variant import Measurement, Purpose, RunRequest, Status
+from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 from tests.counting import lines_run
 
 SEED = "seed"

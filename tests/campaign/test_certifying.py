@@ -14,7 +14,7 @@ from evo.runtime.budget import BudgetSettings
 from evo.search.certification import BEGUN, ENDED, CertificationSettings
 from evo.search.scheduler import PolicySettings
 from population.reading import decisions, front, measurements
-from population.variant import Measurement, Purpose, Status
+from population.types import Measurement, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 ONCE = CertificationSettings(attempts=1)

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from evo.proposals.lines import Lines
+from evo.proposals.ideas import Lines
 from evo.runtime.budget import BudgetSettings
 from operators.operator import Draft, ParentRule, Request
 from operators.portfolio import Mode, PortfolioSettings
@@ -20,7 +20,7 @@ from population.reading import measurements, proposals
 from population.run_history import RunHistory
 from population.selection import SelectionSettings
 from population.store import Store
-from population.variant import Outcome, Status
+from population.types import Outcome, Status
 from tests.campaign.fakes import make_campaign, make_store
 
 

@@ -8,7 +8,7 @@ from evo.runtime.budget import BudgetSettings
 from evo.search.certification import FINAL, LEADERS
 from evo.search.scheduler import PolicySettings
 from population.reading import decisions, measurements
-from population.variant import Purpose, RunRequest, Status
+from population.types import Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 POLICY = PolicySettings(

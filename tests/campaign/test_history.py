@@ -8,11 +8,10 @@ import re
 from evo.proposals.history import histories
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
-from operators.history import RunState
-from operators.nearby import nearby
 from operators.nudge import Nudge
-from operators.operator import Draft, ParentRule, Request
+from operators.operator import Draft, ParentRule, Request, RunState
 from operators.portfolio import Mode, PortfolioSettings
+from operators.prompting import nearby
 from operators.revert import Revert
 from operators.source.knobs import with_knobs
 from operators.tune import Tune
@@ -20,7 +19,7 @@ from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Lineage
 from population.reading import measurements, proposals
 from population.run_history import RunHistory
-from population.variant import Outcome, Status
+from population.types import Outcome, Status
 from tests.campaign.fakes import make_campaign, make_store
 
 SOURCE = """LR = 0.5  # knob: log 0.01 1

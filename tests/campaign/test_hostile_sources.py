@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.analysis.progress import slot_busy_share
+from evo.analysis.health import slot_busy_share
 from evo.evaluation.static_check import check_source
 from evo.runtime.budget import BudgetSettings
 from operators.merge import Merge
@@ -17,7 +17,7 @@ from operators.nudge import Nudge
 from operators.operator import Draft, ParentRule, Request
 from operators.revert import Revert
 from population.reading import measurements, proposals
-from population.variant import Outcome, Status
+from population.types import Outcome, Status
 
 from .fakes import FakeEvaluator, make_campaign, make_store
 

@@ -21,7 +21,7 @@ from evo.runtime.monitor import Notice
 from evo.runtime.notifier import Notifier, NotifySettings
 from evo.runtime.retention import DiskBudget, KeptWeights, used_mb
 from population.reading import events, front, measurements
-from population.variant import Purpose, RunRequest
+from population.types import Purpose, RunRequest
 from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import run_here, write_config
 

@@ -6,7 +6,7 @@ import pytest
 
 from evo.search.ladder_settings import GraduationSettings, Promotion, work_by_rung
 from population.ladder import Role
-from population.variant import Purpose, Status
+from population.types import Purpose, Status
 from tests.campaign.climbing import RUNGS, SETTINGS, Mountain, names
 
 MANUAL = SETTINGS.model_copy(update={"promotion": Promotion.MANUAL})

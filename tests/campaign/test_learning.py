@@ -20,15 +20,14 @@ from evo.evaluation.slots import Slot
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
 from evo.search.scheduler import PolicySettings
-from operators.briefing import mutate_messages
 from operators.llm.client import LlmClient
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.llm_operators import LlmMutate, LlmOperator
 from operators.nudge import Nudge
 from operators.operator import ParentRule
+from operators.prompting import mutate_messages
 from population.reading import proposals
-from population.records import ProposalRow
-from population.variant import Measurement, RunRequest, Status
+from population.types import Measurement, ProposalRow, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.operators.fake_openai import FakeOpenAI, RequestRow
 from tests.operators.purses import FakeLedger, FakePurse

@@ -21,7 +21,7 @@ from population.reading import (
     seed,
     unmeasured,
 )
-from population.variant import (
+from population.types import (
     Outcome,
     Parent,
     Proposal,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from evo.analysis.progress import slot_busy_share
+from evo.analysis.health import slot_busy_share
 from evo.folder import Folder
 from population.reading import measurements, proposals
 from population.store import Store, StoreError
-from population.variant import Status
+from population.types import Status
 from tests.campaign.real import lone_edits, run_here, start_evo, write_config
 from tests.operators.fake_openai import FakeOpenAI
 

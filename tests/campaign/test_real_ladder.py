@@ -16,7 +16,7 @@ import pytest
 
 from population.reading import decisions, measurements
 from population.store import Store, StoreError
-from population.variant import Purpose, Status
+from population.types import Purpose, Status
 from tests.campaign.real import ROOT, start_evo, write_config
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evo.runtime.components import LoopSettings
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
-from population.variant import RunRequest, Status
+from population.types import RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 

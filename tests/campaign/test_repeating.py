@@ -9,7 +9,7 @@ from evo.runtime.components import LoopSettings, Repeats
 from operators.operator import Draft
 from operators.replicate import Replicate
 from population.reading import measurements, proposals
-from population.variant import Outcome, Purpose, variant_id
+from population.types import Outcome, Purpose, variant_id
 from tests.campaign.fakes import SEED, FakeOperator, make_campaign, make_store
 
 

@@ -17,7 +17,7 @@ from population.reading import (
     proposals,
 )
 from population.store import Store
-from population.variant import Outcome, Parent, Proposal, variant_id
+from population.types import Outcome, Parent, Proposal, variant_id
 from tests.campaign.fakes import SEED, FakeEvaluator, make_campaign, make_store
 
 OURS = "LR = 0.125\nDEPTH = 2\n"

@@ -20,11 +20,11 @@ from evo.search.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
 from population.archive import VAL_BPB
 from population.ladder import CHOSEN
 from population.lineage import Lineage
-from population.records import MeasurementRow
 from population.run_history import MAX_ATTEMPTS, RunHistory, key_of
-from population.variant import (
+from population.types import (
     Decision,
     Measurement,
+    MeasurementRow,
     Parent,
     Phase,
     Purpose,

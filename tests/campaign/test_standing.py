@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evo.search.standing import log_e_of, proven_members
+from evo.search.certification import log_e_of, proven_members
 from population.archive import Objective
-from population.records import MeasurementRow
 from population.run_history import RunHistory
-from population.variant import Measurement, Purpose, RunRequest, Status
+from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 
 SEED, SD, TRADE = "seed", 0.005, 0.004
 OBJECTIVES = (Objective(name="val_bpb", box=0.001), Objective(name="parameters", box=5.0))

@@ -9,11 +9,10 @@ import pytest
 
 from evo.evaluation.watch import Unwatched
 from evo.runtime.budget import BudgetSettings
-from evo.search.early_stopping import EarlyStopping, StoppingSettings
-from evo.search.schedules import schedule_of
+from evo.search.early_stopping import EarlyStopping, StoppingSettings, schedule_of
 from population.reading import decisions, measurements
 from population.statistics.stopping import WOULD_STOP
-from population.variant import CurvePoint, Measurement, Purpose, RunRequest, Status
+from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 RULE = "# " + "=" * 98

@@ -11,7 +11,7 @@ from evo.search.certification import CertificationSettings
 from evo.search.ladder_settings import Promotion
 from evo.search.scheduler import PolicySettings
 from population.reading import events, front, measurements, proposals, seed, unmeasured
-from population.variant import Purpose
+from population.types import Purpose
 from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, make_store
 
 

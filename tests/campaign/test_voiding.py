@@ -11,7 +11,7 @@ from evo.evaluation.evaluator import WAITED
 from evo.runtime.budget import BudgetSettings
 from evo.search.voiding import RunConditions, Voiding, VoidingSettings, judged
 from population.reading import measurements, unmeasured, voided
-from population.variant import AGAIN, Measurement, Purpose, RunRequest, Status
+from population.types import AGAIN, Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evo.analysis.patch import patch_text
-from population.variant import Purpose, variant_id
+from population.types import Purpose, variant_id
 from tests.analysis.built import SEED, Built, finished
 
 from .driving import Evo

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from evo.cli.starting import as_measured
+from evo.cli.setup import as_measured
 from evo.config import read_config
 from evo.folder import Folder, create_campaign
 from population.store import Store
-from population.variant import Measurement, Purpose, RunRequest, Status
+from population.types import Measurement, Purpose, RunRequest, Status
 from tests.cli.driving import MAIN, Evo
 
 SCALE = "CLOCK=cpu_seconds BUDGET_SECONDS=0.1 DEPTH=2 CONTEXT=64"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.findings import find
-from evo.analysis.record import Record
-from evo.cli.panels import PANELS
-from evo.terminal.closing import closing_screen
+from evo.cli.app import PANELS
+from evo.terminal.screens import closing_screen
 from population.archive import DEFAULT_OBJECTIVES
 from population.reading import source_of
-from population.variant import LlmCall, Purpose
+from population.types import LlmCall, Purpose
 from tests.analysis.built import SEED, Built
 from tests.terminal.test_screens import shown, unwrapped
 

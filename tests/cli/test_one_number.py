@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evo.cli.frames import Frames
+from evo.cli.follow import Frames
 from evo.search.certification import CertificationSettings
 from evo.search.scheduler import PolicySettings
-from evo.terminal.numbers import plus_minus, value
+from evo.terminal.text import plus_minus, value
 from population.migrations import MIGRATIONS
 from population.store import Store
 from tests.analysis.built import finished

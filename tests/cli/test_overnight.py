@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.cli.frames import Frames
+from evo.cli.follow import Frames
 from population.reading import measurements
 from population.store import Store, StoreError
 from tests.campaign.fakes import make_campaign, make_store

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from evo.analysis.prompts import CUT_OFF, NOTES, prompts
-from evo.terminal.prompts import by_whom
+from evo.analysis.ranking import CUT_OFF, NOTES, prompts
+from evo.terminal.tables import by_whom
 from population.fingerprint import fingerprint
 from population.reading import calls
-from population.variant import (
+from population.types import (
     LlmCall,
     Outcome,
     Parent,

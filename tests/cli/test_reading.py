@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from evo.cli.app import PANELS, arrange
 from evo.cli.folder import fresh_folder, newest
-from evo.cli.panels import PANELS, arrange
 from population import connection as opening
 from population.connection import connect
 from population.reading import pending
-from population.variant import Purpose
+from population.types import Purpose
 from tests.analysis.built import SEED, Built, finished
 from tests.counting import lines_run
 

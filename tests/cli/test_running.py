@@ -16,7 +16,7 @@ import pytest
 from evo.cli.folder import running_process
 from population.reading import counts_by_status, measurements
 from population.store import Store
-from population.variant import Purpose, Status
+from population.types import Purpose, Status
 
 from .driving import MAIN, ROOT, Evo, process, started
 

@@ -12,7 +12,7 @@ from evo.folder import create_campaign
 from population.fingerprint import fingerprint
 from population.reading import first_proposal, measurements, pending
 from population.store import Store
-from population.variant import Outcome, Parent, Proposal, Status, Variant, variant_id
+from population.types import Outcome, Parent, Proposal, Status, Variant, variant_id
 from tests.analysis.built import Built, finished
 
 from .driving import ROOT, Evo, started

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.findings import find
 from evo.analysis.imported import Imported, Keep
-from evo.analysis.record import Record
 from evo.benchmark.comparison import Bounds
 from evo.benchmark.summary import _beaten, cpu_time
 from evo.terminal.glossary import GLOSSARY, NOTE
 from evo.terminal.imported import headline, imported_lines
-from evo.terminal.numbers import plus_minus
+from evo.terminal.text import plus_minus
 from population.reading import resolve, source_of
-from population.variant import Purpose
+from population.types import Purpose
 from tests.analysis.built import CONFIG, SEED, Built, choose, finished
 
 from .driving import ROOT, Evo

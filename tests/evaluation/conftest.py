@@ -16,7 +16,7 @@ from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot, find_slots
-from population.variant import (
+from population.types import (
     Clock,
     CurvePoint,
     Measurement,

@@ -17,7 +17,7 @@ import pytest
 
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
-from population.variant import Status
+from population.types import Status
 
 from .boxes import RUNGS, every_box, every_rung, needs_bwrap
 from .conftest import Evaluate, FakeWatch, alive
@@ -260,7 +260,7 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
         from evo.evaluation.evaluator import Evaluator
         from evo.evaluation.watch import Unwatched
         from evo.evaluation.slots import find_slots
-        from population.variant import Order, Purpose
+        from population.types import Order, Purpose
         from tests.evaluation.conftest import RUNG
         from tests.evaluation.variants import variant
         data = prepare(DataSettings(), Path({str(tmp_path)!r}))

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from evo.evaluation import evaluator as measuring
+from evo.evaluation.audit import Server
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.exams import Exams, Training
 from evo.evaluation.sandbox.sandbox import Sandbox
-from evo.evaluation.serving import Server
 from evo.evaluation.slots import Slot
-from population.variant import CurvePoint, Measurement, Purpose, RunRequest, Status, variant_id
+from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status, variant_id
 
 from .conftest import RUNG, FakeWatch
 from .variants import HONEST, variant
@@ -134,7 +134,7 @@ from evo.evaluation.data import DataSettings, prepare
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.evaluation.slots import find_slots
-from population.variant import Order, Purpose, variant_id
+from population.types import Order, Purpose, variant_id
 from tests.evaluation.conftest import RUNG, FakeWatch
 
 work, source = Path(sys.argv[1]), Path(sys.argv[2]).read_text()

@@ -15,10 +15,9 @@ import pytest
 
 from evo.evaluation import probe as probing
 from evo.evaluation.sandbox import landlock, sandbox
-from evo.evaluation.sandbox.facts import NAMES
 from evo.evaluation.sandbox.image import Image
 from evo.evaluation.sandbox.landlock import Landlocked, Unboxed
-from evo.evaluation.sandbox.probe import open_sandbox, probe
+from evo.evaluation.sandbox.probe import NAMES, open_sandbox, probe
 from evo.evaluation.sandbox.sandbox import (
     Bubblewrap,
     Sandbox,
@@ -26,7 +25,7 @@ from evo.evaluation.sandbox.sandbox import (
     SandboxUnavailable,
     View,
 )
-from population.variant import Status
+from population.types import Status
 
 from .boxes import RUNGS, needs_bwrap, needs_landlock
 from .conftest import Evaluate

@@ -18,7 +18,7 @@ from evo.evaluation.local_slots import (
 )
 from evo.evaluation.slots import Slot
 from evo.evaluation.watch import Watch
-from population.variant import CurvePoint, Measurement, Purpose, RunRequest, Status
+from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status
 
 HANG_SECONDS = 60.0
 

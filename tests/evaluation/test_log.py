@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from evo.evaluation.log import Log
+from evo.evaluation.channels import Log
 from evo.evaluation.sandbox.sandbox import Sandbox
-from population.variant import Status
+from population.types import Status
 from tests.evaluation.boxes import every_rung
 from tests.evaluation.conftest import Evaluate
 from tests.evaluation.variants import variant

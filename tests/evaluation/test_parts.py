@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.evaluation.serving import corrupted, shape_for
+from evo.evaluation.audit import corrupted, shape_for
+from evo.evaluation.channels import Wires, drain
 from evo.evaluation.slots import find_slots
 from evo.evaluation.tree import ProcessTree
-from evo.evaluation.wires import Wires, drain
 
 
 def test_without_a_gpu_there_is_a_slot_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:

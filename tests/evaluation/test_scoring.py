@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.evaluation.data import Hidden
-from evo.evaluation.scoring import (
+from evo.evaluation.audit import (
     EXACT,
     REDUCED,
     NonFinite,
+    Server,
     audit,
     bits_by_document,
     bits_per_byte,
     nats,
+    secret_cuts,
 )
-from evo.evaluation.serving import Server, secret_cuts
+from evo.evaluation.data import Hidden
 
 RNG = np.random.default_rng(5)
 

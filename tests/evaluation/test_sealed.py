@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from evo.evaluation.audit import Server
 from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox.sandbox import Sandbox
-from evo.evaluation.serving import Server
 from evo.evaluation.unseen import Reserve
-from population.variant import Clock, Purpose, Status
+from population.types import Clock, Purpose, Status
 
 from .conftest import RUNG, Evaluate, FakeWatch
 from .variants import (

@@ -12,7 +12,7 @@ from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.process import Ended
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot
-from population.variant import Clock, Status
+from population.types import Clock, Status
 
 from .conftest import RUNG, Evaluate
 

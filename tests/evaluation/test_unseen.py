@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.unseen import COMPARED, MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
-from population.variant import Purpose, RunRequest
+from population.types import Purpose, RunRequest
 
 CONTEXT, ROWS = 128, 256
 ORDER = RunRequest("a" * 64, "proxy", 7, 0, Purpose.RACE)

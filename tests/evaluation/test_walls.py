@@ -12,7 +12,7 @@ import pytest
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox.sandbox import Sandbox
-from population.variant import Status
+from population.types import Status
 
 from .boxes import every_box
 from .conftest import Evaluate

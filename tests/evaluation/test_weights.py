@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from evo.evaluation.process import Ended
 from evo.evaluation.weights import count_parameters, take_weights
-from population.variant import Status
+from population.types import Status
 
 GOOD = save({"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float16)})
 

@@ -16,10 +16,9 @@ import psutil
 from evo.folder import DATABASE, Folder, config_of
 from population.lineage import Lineage
 from population.reading import front, measurement, measurements, proposals, seed
-from population.records import MeasurementRow
 from population.run_history import RunHistory
 from population.store import Store, StoreError
-from population.variant import Purpose, Status
+from population.types import MeasurementRow, Purpose, Status
 from tests.campaign.real import leftovers, lone_edits, start_evo, write_config
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 

@@ -15,7 +15,7 @@ from operators.registry import CLASSICAL, WITH_DESK, WITH_LLM
 from population.memory import judged_ideas, notes
 from population.reading import first_proposal, measurements, pending, proposals
 from population.store import Store
-from population.variant import Status, variant_id
+from population.types import Status, variant_id
 from tests.campaign.real import STANDIN, leftovers, lone_edits, start_evo, write_config
 from tests.operators.fake_openai import FakeOpenAI
 

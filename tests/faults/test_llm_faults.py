@@ -19,7 +19,7 @@ from evo.runtime.recorder import Recorder, StoredCalls
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.registry import LlmContext, build_operators
 from population.reading import events, measurements, proposals, spent
-from population.variant import Outcome
+from population.types import Outcome
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import STANDIN, run_here, write_config
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow

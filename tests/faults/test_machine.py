@@ -23,7 +23,7 @@ from evo.runtime.budget import BudgetSettings
 from evo.runtime.orphans import MARK, end_leftovers, end_strays
 from population.reading import counts_by_status, events, measurements
 from population.store import StoreError
-from population.variant import Purpose, RunRequest, Status
+from population.types import Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import leftovers, run_here, start_evo, write_config
 

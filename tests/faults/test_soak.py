@@ -23,7 +23,7 @@ from evo.runtime.campaign import Campaign
 from evo.runtime.components import LoopSettings
 from evo.runtime.monitor import Notice
 from population.reading import counts_by_status
-from population.variant import Status
+from population.types import Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.real import STANDIN, leftovers, write_config
 

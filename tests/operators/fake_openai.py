@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from operators.llm.forms import PROBE
+from operators.llm.response_formats import PROBE
 
 
 @dataclass(frozen=True)

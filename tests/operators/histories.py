@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.history import Ancestor, KnobSetting, RunState
+from operators.operator import Ancestor, KnobSetting, RunState
 from operators.source.constants import constants
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint, knob_free_fingerprint

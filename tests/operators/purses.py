@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from operators.llm.ledger import ASKED
-from operators.llm.purse import Hold
-from population.variant import LlmCall
+from operators.llm.accounting import ASKED, Hold
+from population.types import LlmCall
 
 
 class FakePurse:

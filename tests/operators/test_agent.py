@@ -9,8 +9,7 @@ import pytest
 
 from operators.agent import Agent, Worked, changes, history, stated_idea
 from operators.operator import ProposalContext, ProposalFailed, Tried
-from population.records import JudgedIdea
-from population.variant import Cost
+from population.types import Cost, JudgedIdea
 from tests.operators.samples import SEED, SMALL, request
 
 COST = Cost(7.0, dollars=None)

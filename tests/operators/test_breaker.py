@@ -9,11 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from operators.llm.accounting import NoLedger, OpenPurse
 from operators.llm.answer import Message
-from operators.llm.breaker import Breaker, Patience
-from operators.llm.client import LlmClient
-from operators.llm.ledger import NoLedger
-from operators.llm.purse import OpenPurse
+from operators.llm.client import Breaker, LlmClient, Patience
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio

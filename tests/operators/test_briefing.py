@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.briefing import (
+from operators.llm.answer import prompt_text
+from operators.llm_operators import read_idea
+from operators.operator import ParentView, ProposalContext, ProposalFailed, Request, Tried
+from operators.prompting import (
     MAX_SOURCE_CHARS,
+    MAX_TRIED,
     again_messages,
     crossover_messages,
     mutate_messages,
@@ -21,12 +25,8 @@ from operators.briefing import (
     rewrite_messages,
     simplify_messages,
 )
-from operators.briefing_context import MAX_TRIED
-from operators.llm.answer import prompt_text
-from operators.llm_operators import read_idea
-from operators.operator import ParentView, ProposalContext, ProposalFailed, Request, Tried
 from operators.source.knobs import with_knobs
-from population.variant import Estimate
+from population.types import Estimate
 from tests.operators.samples import SMALL, request
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -6,16 +6,13 @@ import re
 
 import pytest
 
-from operators.briefing import again_messages, mutate_messages
-from operators.briefing_context import context
 from operators.knowledge import Passage
 from operators.llm.answer import estimate_tokens
-from operators.llm.forms import Form, dressed
-from operators.llm.prompt_settings import SHARES, PromptSettings
+from operators.llm.response_formats import Form, dressed
+from operators.llm.settings import SHARES, PromptSettings
 from operators.operator import ParentView, ProposalContext, Tried
-from operators.quoting import MAX_NOTE_CHARS
-from population.records import JudgedIdea, Note
-from population.variant import Estimate
+from operators.prompting import MAX_NOTE_CHARS, again_messages, context, mutate_messages
+from population.types import Estimate, JudgedIdea, Note
 from tests.operators.samples import SMALL, request
 
 FULL = ProposalContext(

@@ -29,8 +29,7 @@ from operators.registry import (
 )
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
-from population.records import JudgedIdea
-from population.variant import LlmCall
+from population.types import JudgedIdea, LlmCall
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 from tests.operators.histories import plain_history
 from tests.operators.purses import FakeLedger, FakePurse

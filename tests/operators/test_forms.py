@@ -11,11 +11,11 @@ import pytest
 from evo.folder import Folder
 from operators.llm.answer import Message
 from operators.llm.client import LlmClient
-from operators.llm.forms import PROBE, Form, Forms, undressed
+from operators.llm.response_formats import PROBE, Form, Forms, undressed
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
 from operators.source.edits import apply_reply
-from population.variant import LlmCall
+from population.types import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 from tests.operators.purses import FakeLedger, FakePurse

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from operators.llm.accounting import NoLedger
 from operators.llm.answer import Message, Reply, estimate_tokens, one_line, scrub
 from operators.llm.client import LlmClient
-from operators.llm.ledger import NoLedger
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
-from population.variant import LlmCall
+from population.types import LlmCall
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow, Script
 from tests.operators.purses import FakeLedger, FakePurse
 

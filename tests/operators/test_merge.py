@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 from operators.merge import Merge
 from operators.nudge import moved
 from operators.operator import ProposalFailed
-from operators.source.blocks import join_blocks, split_blocks
-from operators.source.diff3 import merge_lines
 from operators.source.knobs import read_knobs, with_knobs
-from operators.source.merge import merge_sources
+from operators.source.merge import join_blocks, merge_lines, merge_sources, split_blocks
 from tests.operators.samples import SEED, SMALL, request
 
 NAMES = [knob.name for knob in read_knobs(SMALL)]

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 
 from operators.agent import history as history_of
-from operators.briefing import mutate_messages
-from operators.history import KnobSetting
-from operators.nearby import MAX_SETTINGS, nearby
-from operators.operator import Request
+from operators.operator import KnobSetting, Request
+from operators.prompting import MAX_SETTINGS, mutate_messages, nearby
 from operators.source.knobs import with_knobs
 from tests.operators.histories import FakeHistory, setting
 from tests.operators.samples import SMALL, request

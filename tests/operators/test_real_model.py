@@ -24,10 +24,10 @@ import pytest
 from evo.runtime.budget import Budget, BudgetSettings
 from operators.llm.answer import Message, Reply
 from operators.llm.client import LlmClient
-from operators.llm.forms import Form, Forms
+from operators.llm.response_formats import Form, Forms
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
-from population.variant import LlmCall
+from population.types import LlmCall
 from tests.operators.purses import FakeLedger
 from tests.operators.wiretap import Wiretap
 

@@ -15,7 +15,7 @@ from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
 from population.reading import proposals
 from population.store import Store
-from population.variant import LlmCall
+from population.types import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
 from tests.operators.fake_openai import FakeOpenAI
 from tests.operators.purses import FakeLedger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operators.replicate import Replicate
 from population.fingerprint import fingerprint
-from population.variant import variant_id
+from population.types import variant_id
 from tests.operators.samples import SEED, request
 
 

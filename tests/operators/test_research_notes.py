@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from operators.llm.answer import prompt_text
-from operators.llm.prompt_settings import PromptSettings
+from operators.llm.settings import PromptSettings
 from operators.operator import ProposalContext, ProposalFailed, Tried
 from operators.registry import LlmContext, open_client
 from operators.research_notes import Finding, NoteDraft, NoteWriter, note_messages
-from population.records import Note
-from population.variant import MAX_TEXT_CHARS, LlmCall
+from population.types import MAX_TEXT_CHARS, LlmCall, Note
 from tests.operators.fake_openai import FakeOpenAI
 from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.test_briefing import check

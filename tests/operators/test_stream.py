@@ -17,7 +17,7 @@ from operators.llm.answer import Message, Reply
 from operators.llm.client import LlmClient
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
-from population.variant import LlmCall
+from population.types import LlmCall
 from tests.operators.fake_openai import DONE, Answer, Cut, FakeOpenAI, RequestRow, delta, event
 from tests.operators.purses import FakeLedger, FakePurse
 

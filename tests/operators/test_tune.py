@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from operators.history import RunState
-from operators.operator import Draft, ProposalFailed, Request
+from operators.operator import Draft, ProposalFailed, Request, RunState
 from operators.optimiser import Method
 from operators.source.constants import NEAR, constants, distance, tunable
 from operators.source.knobs import read_knobs, with_knobs

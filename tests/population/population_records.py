@@ -6,15 +6,16 @@ import hashlib
 
 from hypothesis import strategies as st
 
-from population.records import FrontMember, MeasurementRow
 from population.store import Store
-from population.variant import (
+from population.types import (
     Cost,
     CurvePoint,
     DocumentScore,
     Estimate,
+    FrontMember,
     LlmCall,
     Measurement,
+    MeasurementRow,
     Outcome,
     Parent,
     Proposal,

@@ -17,7 +17,7 @@ from population.archive import (
     pareto_front,
     standings,
 )
-from population.variant import Estimate
+from population.types import Estimate
 
 METRICS = ("loss", "size", "speed")
 OBJECTIVES = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from population.statistics.centring import centre_of, centred_value, log_normal_share
 from population.statistics.effects import Effects, child_value, merge_centre
-from population.variant import Estimate
+from population.types import Estimate
 
 share = st.floats(0.01, 1.0)
 

@@ -11,7 +11,7 @@ from population_records import add_variant
 
 from population.lineage import Branch, Lineage, tree
 from population.store import Store
-from population.variant import Parent
+from population.types import Parent
 
 # for each variant after the seed, one or two earlier ones by index (modulo what there is)
 FAMILIES = st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=2), max_size=14)

@@ -10,7 +10,7 @@ from population_records import add_variant, make_variant, scored
 from population.memory import ideas_by_variant, judged_ideas, notes
 from population.reading import proposal
 from population.store import Store
-from population.variant import Outcome, Parent, Proposal, Status
+from population.types import Outcome, Parent, Proposal, Status
 
 
 def propose(store: Store, number: int, name: str, **more: object) -> str:

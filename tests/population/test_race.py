@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from population.statistics.race import plan, race, selection_bias
-from population.variant import Estimate
+from population.types import Estimate
 
 
 @given(st.integers(0, 12), st.integers(0, 100))

@@ -11,7 +11,7 @@ from population_records import add_variant, make_variant, members, scored
 from population import reading
 from population.reading import UnknownVariant
 from population.store import Store, StoreError
-from population.variant import (
+from population.types import (
     Cost,
     CurvePoint,
     DocumentScore,

@@ -14,7 +14,7 @@ from population_records import scored
 from population import reading
 from population.salvage import salvage
 from population.store import Store, StoreError
-from population.variant import Outcome, Parent, Proposal, Variant, variant_id
+from population.types import Outcome, Parent, Proposal, Variant, variant_id
 
 VARIANTS = 300
 

@@ -9,7 +9,7 @@ import pytest
 from population_records import rows, scored
 
 from population.statistics import estimates, noise_sd, pooled_sd
-from population.variant import Estimate, Status
+from population.types import Estimate, Status
 
 
 def test_the_pooled_sd_is_the_textbook_one() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from population.statistics.stopping import Shadow, safety, would_stop
-from population.variant import CurvePoint
+from population.types import CurvePoint
 
 
 def curve(level: float) -> list[CurvePoint]:

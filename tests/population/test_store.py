@@ -27,7 +27,7 @@ from population_records import (
 
 from population import reading
 from population.store import Store, StoreError
-from population.variant import (
+from population.types import (
     Cost,
     CurvePoint,
     LlmCall,

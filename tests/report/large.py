@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from population.fingerprint import fingerprint
-from population.records import FrontMember
 from population.store import Store
-from population.variant import (
+from population.types import (
     CurvePoint,
     Estimate,
+    FrontMember,
     LlmCall,
     Measurement,
     Outcome,

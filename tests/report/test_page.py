@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from population.variant import Measurement, Purpose, RunRequest, Status
+from population.types import Measurement, Purpose, RunRequest, Status
 from tests.analysis.built import finished
 from tests.report.conftest import Write
 from tests.report.large import HOSTILE, campaign_of, hostile_campaign

@@ -11,22 +11,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
+from evo.analysis.campaign_view import Record
 from evo.analysis.findings import Findings, find
 from evo.analysis.forecast import Plan, RungPlan, RungWork, forecast, outlook
-from evo.analysis.record import Record
 from evo.terminal import sentences
-from evo.terminal.closing import closing_screen
-from evo.terminal.forecast import forecast_screen
-from evo.terminal.frame import EventFrame, Frame, Gap, Limit, OperatorFrame, Score, SlotFrame, Way
-from evo.terminal.live import draw
-from evo.terminal.numbers import bar, duration, sparkline, value
-from evo.terminal.plainlines import write_line
-from evo.terminal.text import placed, plain, printable
+from evo.terminal.live import (
+    EventFrame,
+    Frame,
+    Gap,
+    Limit,
+    OperatorFrame,
+    Score,
+    SlotFrame,
+    Way,
+    draw,
+)
+from evo.terminal.screens import closing_screen, forecast_screen
+from evo.terminal.text import bar, duration, placed, plain, printable, sparkline, value, write_line
 from evo.terminal.tree import family_tree
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Branch, tree
 from population.reading import source_of
-from population.variant import Purpose
+from population.types import Purpose
 from tests.analysis.built import SEED, Built, finished
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold red]loud[/] [link=http://x]y[/link] \u202eevil\r\n\x9b2Jend"

@@ -14,7 +14,7 @@ import numpy as np
 
 from evo.benchmark.fronts import nondominated
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
-from operators.llm.prompt_settings import PromptSettings
+from operators.llm.settings import PromptSettings
 from operators.llm_operators import Ask
 
 

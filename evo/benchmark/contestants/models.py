@@ -11,7 +11,7 @@ from evo.benchmark.contestants.sources import Sources
 from evo.benchmark.landscapes.table import Shown
 from evo.benchmark.racing import RUNG
 from population.selection import Candidate
-from population.variant import Purpose, RunRequest
+from population.types import Purpose, RunRequest
 
 EDITS = {"llm_mutate": 1.0}
 

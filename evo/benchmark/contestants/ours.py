@@ -21,7 +21,7 @@ from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings, Scheduler, SearchState, Step
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
-from population.variant import Decision, Purpose, RunRequest
+from population.types import Decision, Purpose, RunRequest
 
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05

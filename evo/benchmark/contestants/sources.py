@@ -13,7 +13,7 @@ from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from evo.benchmark.racing import RUNG
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
-from operators.llm.prompt_settings import PromptSettings
+from operators.llm.settings import PromptSettings
 from operators.portfolio import Portfolio
 from operators.registry import OperatorSettings, build_operators
 from operators.source.knobs import read_knobs
@@ -22,12 +22,12 @@ from population.archive import Objective
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import variant_by_fingerprint
-from population.records import MeasurementRow
 from population.run_history import RunHistory
 from population.selection import Candidate, SelectionSettings
 from population.store import Store
-from population.variant import (
+from population.types import (
     Measurement,
+    MeasurementRow,
     Outcome,
     Proposal,
     RunRequest,

@@ -12,7 +12,7 @@ from evo.evaluation.watch import Unwatched
 from operators.optimiser import from_place
 from operators.source.constants import place
 from operators.source.knobs import Knob, KnobKind, Value, read_knobs, same_value, with_knobs
-from population.variant import Purpose, RunRequest, Status, variant_id
+from population.types import Purpose, RunRequest, Status, variant_id
 
 STEPS = 9  # of the grid that a numeric knob is turned on, its own value among them
 JUDGED_FROM = 900  # blocks from here on chose nobody

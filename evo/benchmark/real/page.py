@@ -17,9 +17,8 @@ from evo.benchmark.real.summary import (
     real_row,
     real_standings,
 )
-from evo.report.dossiers import Pack
-from evo.report.drawing import NEUTRAL, blank, colours
-from evo.report.page import Figure, Page, ReportTable, Section
+from evo.report.page import NEUTRAL, Figure, Page, ReportTable, Section, blank, colours
+from evo.report.variant_details import Pack
 
 
 def real_page(config: RealConfig, results: Sequence[RealResult], config_text: str) -> Page:

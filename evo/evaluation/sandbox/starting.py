@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
+from evo.evaluation.channels import Wires
 from evo.evaluation.sandbox import keeper
 from evo.evaluation.sandbox.cgroups import Group
 from evo.evaluation.sandbox.sandbox import STATUS_FD, Launch
-from evo.evaluation.wires import Wires
 
 # Waits until we have put it where it belongs, so that nothing it starts is outside.
 GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")

@@ -1,0 +1,164 @@
+"""What a store says about its campaign, read once and handed to every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from evo.analysis.imported import IMPORT, Imported, imported
+from population.archive import DEFAULT_OBJECTIVES, Objective
+from population.ladder import KINDS, Ladder
+from population.lineage import births
+from population.reading import (
+    believed,
+    decisions,
+    events,
+    facts_by_measurement,
+    front,
+    measurements,
+    open_runs,
+    pending,
+    proposals,
+    seed,
+    spent,
+    voided,
+)
+from population.statistics.stopping import WOULD_STOP
+from population.store import Store, StoreError
+from population.types import (
+    DERIVED,
+    Event,
+    Measurement,
+    MeasurementRow,
+    OpenRun,
+    ProposalRow,
+    RequestRow,
+    Spent,
+    Status,
+)
+
+START = "start"  # the kind of the event that a process writes when it takes a campaign up
+WARNING = "warning"  # of the event that says so when variants run unprotected
+EVENTS_READ = 1000
+UNPROTECTED = (
+    "sandbox: none: what models and operators write runs with all your rights, unprotected "
+    "(docs/security.md)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One campaign's rows. `rows` are without lost runs, `attempts` with them, both in order."""
+
+    config: Mapping[str, Any]
+    objectives: tuple[Objective, ...]
+    rungs: tuple[str, ...]  # the ladder, the proxy first
+    seed_id: str
+    rows: list[MeasurementRow]
+    attempts: list[MeasurementRow]
+    proposals: list[ProposalRow]
+    front: Mapping[str, str]  # at the proxy: member to standing
+    believed: Mapping[str, float]  # of the front's members, what orders it
+    spent: Spent
+    seconds_spent: float
+    events: list[Event]
+    in_flight: list[OpenRun]
+    voided: Sequence[str]  # why runs do not count, one reason a run
+    would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
+    ladder: Ladder  # with what people asked that no campaign has taken yet
+    asked: Sequence[RequestRow]  # what people asked and no campaign has taken yet
+    imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
+    facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
+
+    @classmethod
+    def of(cls, store: Store) -> Self:
+        """Everything the figures need. StoreError for a store without a seed."""
+        config = store.setting("config", {})
+        attempts = measurements(store, statuses=list(Status))
+        rungs = tuple(config.get("rungs", {})) or _rungs_in(attempts)
+        seed_id = seed(store)
+        if seed_id is None:
+            raise StoreError(f"{store.path} holds no seed; it was never a campaign")
+        ladder = Ladder.of(decisions(store, KINDS))
+        asked = pending(store)
+        ladder.hear(asked)
+        about = store.setting(IMPORT)
+        return cls(
+            config=config,
+            objectives=tuple(map(Objective.model_validate, config.get("objectives", ())))
+            or DEFAULT_OBJECTIVES,
+            rungs=rungs,
+            seed_id=seed_id,
+            rows=[row for row in attempts if row.measurement.status is not Status.LOST],
+            attempts=attempts,
+            proposals=proposals(store),
+            front=front(store, rungs[0]) if rungs else {},
+            believed=believed(store, rungs[0]) if rungs else {},
+            spent=spent(store),
+            seconds_spent=float(store.setting("seconds_spent", 0.0)),
+            events=events(store, limit=EVENTS_READ),
+            in_flight=open_runs(store),
+            voided=[reason for _, reason in voided(store)],
+            would_stop={
+                str(one.variant_id): float(one.detail["saves_seconds"])
+                for one in decisions(store, (WOULD_STOP,))
+            },
+            ladder=ladder,
+            asked=asked,
+            imported=about,
+            facts=facts_by_measurement(store) if about is not None else {},
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """The first objective: what `best` means."""
+        return self.objectives[0]
+
+    @property
+    def proxy(self) -> str:
+        """The first rung's name; "" before anything is known."""
+        return self.rungs[0] if self.rungs else ""
+
+    def unprotected(self) -> str:
+        """A warning where this campaign's config runs variants without a sandbox, else ""."""
+        sandbox = self.config.get("sandbox")
+        mode = sandbox.get("mode") if isinstance(sandbox, Mapping) else sandbox
+        return UNPROTECTED if mode == "none" else ""
+
+    def runs(self) -> list[Measurement]:
+        """The measurements alone, lost ones left out."""
+        return [row.measurement for row in self.rows]
+
+    def slots(self) -> int:
+        """How many slots have measured something."""
+        return len({(row.measurement.host, row.measurement.slot) for row in self.attempts})
+
+    def starts(self) -> list[float]:
+        """When a process took the campaign up, seconds since the epoch."""
+        return [event.created_at for event in self.events if event.kind == START]
+
+    def births(self) -> dict[str, ProposalRow]:
+        """Each variant's first proposal, parents before children: lineage hangs on it."""
+        return births(self.proposals)
+
+    def history(self) -> Imported | None:
+        """What can be said of an import's self-reported numbers; None where they were measured here."""
+        if self.imported is None:
+            return None
+        return imported(self.imported, self.rows, self.facts, self.objective.name)
+
+    def chain(self, variant_id: str) -> list[ProposalRow]:
+        """The proposals from the seed to a variant along first parents, the seed's own first."""
+        births = self.births()
+        chain: list[ProposalRow] = []
+        here: str | None = variant_id
+        while here is not None and here in births:
+            chain.append(births[here])
+            here = births[here].parents[0].variant_id if births[here].parents else None
+        return chain[::-1]
+
+
+def _rungs_in(rows: list[MeasurementRow]) -> tuple[str, ...]:
+    names = dict.fromkeys(row.measurement.order.rung for row in rows)
+    return tuple(name for name in names if DERIVED not in name)

@@ -1,0 +1,226 @@
+"""The commands about the ladder: approve and veto say a person's word, graduates shows how far everyone got."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.folder import (
+    DATABASE,
+    ask,
+    at,
+    graduation_of,
+    opened,
+    running_process,
+    searched_folder,
+    terms_of,
+)
+
+if TYPE_CHECKING:
+    from evo.analysis.campaign_view import Record
+    from evo.analysis.ladder_report import Climb, PromotionEvidence
+    from evo.search.ladder_settings import GraduationSettings
+    from population.store import Store
+
+
+VariantArgument = Annotated[
+    str,
+    typer.Argument(metavar="ID", help=ID_HELP),
+]
+
+
+@app.command(epilog="Example: evo approve 3fa9c1d2")
+def approve(
+    variant: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help=f"{ID_HELP} Without one: what waits.",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="RUNG", help="Every step up to this rung, not only the next."),
+    ] = None,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a variant go up to the next rung, or lift a veto; without an ID, show what waits and why.
+
+    With `graduation.promotion: manual` each step above the proxy waits for this.
+    """
+    if variant is None:
+        _show_waiting(directory, as_json)
+        return
+    from evo.analysis.campaign_view import Record
+    from population.reading import resolve
+    from population.store import Store
+
+    folder = searched_folder(directory)
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        variant_id = resolve(store, variant)
+        record = Record.of(store)
+        settings = graduation_of(folder, record)
+        lifts = variant_id in record.ladder.vetoed
+        objection = None if lifts else _not_to_approve(record, settings, variant_id, to)
+        rungs = [] if lifts or objection else _steps_to(record, settings, variant_id, to)
+    if objection:
+        complain(objection)
+        raise typer.Exit(FAILED)
+    for rung in rungs:
+        ask(folder, "approve", {"variant_id": variant_id, "rung": rung})
+    if lifts:
+        ask(folder, "unveto", {"variant_id": variant_id})
+    if as_json:
+        show_json({"variant": variant_id, "rungs": rungs, "veto_lifted": lifts, "path": folder})
+        return
+    what = "lifted the veto on" if lifts else "approved"
+    goes = "" if lifts else f": it goes up to {', '.join(rungs)} if it is among the picks"
+    print(f"{what} {variant_id[:8]}{goes}; takes effect {_when(folder)}")
+
+
+@app.command(epilog='Example: evo veto 3fa9c1d2 --because "trains on the clock"')
+def veto(
+    variant: VariantArgument,
+    because: Annotated[
+        str, typer.Option("--because", metavar="TEXT", help="Why, for the record.")
+    ] = "",
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Never let a variant be parent, front member or graduate again; `evo approve ID` lifts it.
+
+    What was measured stays recorded, a run under way finishes, and children it already has live on.
+    """
+    from population.reading import resolve, seed
+    from population.store import Store
+
+    folder = searched_folder(directory)
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        variant_id = resolve(store, variant)
+        is_seed = variant_id == seed(store)
+    if is_seed:
+        complain("the seed cannot be vetoed: everything is measured against it")
+        raise typer.Exit(FAILED)
+    ask(folder, "veto", {"variant_id": variant_id, "reason": because})
+    if as_json:
+        show_json({"variant": variant_id, "reason": because, "path": folder})
+        return
+    print(f"vetoed {variant_id[:8]}; takes effect {_when(folder)}")
+
+
+@app.command(epilog="Example: evo graduates --json | jq .transfer.promotions")
+def graduates(directory: DirOption = None, as_json: JsonOption = False) -> None:
+    """The ladder: who went how far, whether the proxy's word held at the target, and what it cost.
+
+    With `graduation.budget_shares` also how long the best needs to reach what the seed ends with.
+    """
+    from evo.analysis.campaign_view import Record
+
+    with opened(directory) as (folder, store):
+        record = Record.of(store)
+        found = climb_of(folder, store, record)
+    if as_json:
+        show_json(found)
+        return
+    if record.imported is not None:
+        print(
+            "No ladder: an imported history holds one rung, self-reported, and nothing was run here."
+        )
+        return
+    from evo.terminal.ladder import ladder_screen
+
+    show(ladder_screen(found, at(folder)))
+
+
+def climb_of(folder: Path, store: Store, record: Record) -> Climb:
+    """Everything about the ladder."""
+    from evo.analysis.ladder_report import climb
+    from population.reading import source_of
+
+    return climb(record, terms_of(graduation_of(folder, record)), lambda one: source_of(store, one))
+
+
+def _when(folder: Path) -> str:
+    running = running_process(folder) is not None
+    return "now" if running else "with the next `evo graduate` or `evo resume`"
+
+
+def _show_waiting(directory: Path | None, as_json: bool) -> None:
+    from evo.analysis.campaign_view import Record
+
+    with opened(directory) as (folder, store):
+        record = Record.of(store)
+        found = evidence_of(folder, store, record)
+    if as_json:
+        show_json(found)
+        return
+    if record.imported is not None:
+        print("Nothing can go up: an imported history is read, never run.")
+        return
+    from evo.terminal.ladder import waiting_screen
+
+    show(waiting_screen(found, at(folder)))
+
+
+def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvidence]:
+    """What waits for a person's word."""
+    from evo.analysis.forecast import RungPlan
+    from evo.analysis.ladder_report import waiting
+    from population.reading import source_of
+
+    plans = []
+    clock = record.config.get("clock")
+    for name, rung in record.config.get("rungs", {}).items():
+        timed = "tokens" not in (rung.get("clock"), None if rung.get("clock") else clock)
+        plans.append(RungPlan(name, rung.get("budget") if timed else None))
+    terms = terms_of(graduation_of(folder, record))
+    return waiting(record, terms, lambda one: source_of(store, one), plans)
+
+
+def _not_to_approve(
+    record: Record, settings: GraduationSettings, variant_id: str, to: str | None
+) -> str | None:
+    """Why approving this variant could have no effect; None when it can."""
+    from population.types import Status
+
+    if settings.promotion == "auto":
+        return "nothing waits for approval here: graduation.promotion is auto"
+    if variant_id == record.seed_id:
+        return "the seed needs no approval: it runs beside every variant that goes up"
+    if len(record.rungs) < 2:
+        return f"there is no rung above {record.proxy} to go up to"
+    if to is not None and to not in record.rungs[1:]:
+        return f"--to {to}: the rungs above {record.proxy} are {', '.join(record.rungs[1:])}"
+    ok = any(
+        run.order.variant_id == variant_id
+        and run.order.rung == record.proxy
+        and run.status is Status.OK
+        for run in record.runs()
+    )
+    if not ok:
+        return f"{variant_id[:8]} has no score at {record.proxy}, so it cannot go up"
+    if not _steps_to(record, settings, variant_id, to):
+        return f"{variant_id[:8]} is approved for {to or 'every rung'} already"
+    return None
+
+
+def _steps_to(
+    record: Record, settings: GraduationSettings, variant_id: str, to: str | None
+) -> list[str]:
+    """The rungs that an approval is for: all up to `to`, else where it waits, else the first one open."""
+    from evo.analysis.ladder import LadderState, steps
+
+    upper = list(record.rungs[1:])
+    still = [rung for rung in upper if not record.ladder.is_approved(variant_id, rung)]
+    if to is not None:
+        return [rung for rung in still if upper.index(rung) <= upper.index(to)]
+    waits = [
+        one.rung
+        for one in steps(record, terms_of(settings))
+        if one.variant_id == variant_id and one.state is LadderState.WAITS
+    ]
+    return (waits or still)[:1]

@@ -1,0 +1,170 @@
+"""Measuring one file outside any campaign."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import JsonOption, app, show, show_json
+from evo.cli.folder import CALIBRATION, CALIBRATIONS, calibration_of
+from evo.cli.run import ConfigArgument, SetOption, new_campaign
+
+if TYPE_CHECKING:
+    from evo.config import Config
+    from population.types import Measurement, RunRequest
+
+
+@app.command(epilog="Example: evo evaluate train.py --config configs/quickstart.yaml --json")
+def evaluate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A train.py.")
+    ],
+    config_file: Annotated[
+        Path, typer.Option("--config", help="The campaign file that says how to measure.")
+    ],
+    rung: Annotated[
+        str | None, typer.Option("--rung", help="Where to train; by default the first.")
+    ] = None,
+    block: Annotated[
+        int, typer.Option("--block", min=0, help="Seed, order and documents left out.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure one file outside any campaign, exactly as a campaign would; exit code 0 whatever the status."""
+    from evo.cli.app import as_json as plain_values
+
+    measured = _evaluate(file, config_file, rung, block)
+    if as_json:
+        chosen = ("status", "reason", "metrics", "order", "wall_seconds", "cpu_seconds")
+        more = ("train_wall_seconds", "slot", "device", "facts", "curve", "log_tail")
+        show_json({name: plain_values(getattr(measured, name)) for name in (*chosen, *more)})
+        return
+    from evo.terminal.tables import pairs
+    from evo.terminal.text import duration, value, words
+
+    rows = [("status", words(measured.status.value.replace("_", " ")))]
+    if measured.reason:
+        rows.append(("reason", words(measured.reason)))
+    rows += [(name, words(value(name, number))) for name, number in measured.metrics.items()]
+    rows.append(
+        ("time", words(f"{duration(measured.wall_seconds)}, training {_training(measured)}"))
+    )
+    show(pairs(rows))
+
+
+def _training(measured: Measurement) -> str:
+    from evo.terminal.text import duration
+
+    return duration(measured.train_wall_seconds)
+
+
+def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Measurement:
+    from evo.assembly.bench import open_bench
+    from evo.config import ConfigError, read_config
+    from evo.evaluation.static_check import check_source
+    from evo.evaluation.watch import Unwatched
+    from population.types import Measurement, Purpose, RunRequest, Status, variant_id
+
+    config = read_config(config_file)
+    name = rung or next(iter(config.rungs))
+    if name not in config.rungs:
+        raise ConfigError(f"{config_file}: no rung {name!r}; rungs: {', '.join(config.rungs)}")
+    try:
+        source = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        order = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
+        return Measurement(order, Status.REJECTED, "the file is not UTF-8 text")
+    if objection := check_source(source, config.train.read_text(encoding="utf-8")):
+        order = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
+        return Measurement(order, Status.REJECTED, objection)
+    one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})
+    order = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
+    with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:
+        bench = open_bench(one_rung, Path(work), {}, lambda text: print(text, file=sys.stderr))
+        return bench.evaluator.evaluate(order, source, bench.slots[0], Unwatched())
+
+
+# -- `evo calibrate`: how noisy a run is here, before anything is searched.
+
+
+@app.command(epilog="Example: evo calibrate configs/quickstart.yaml --blocks 6 --repeats 6")
+def calibrate(
+    config_file: ConfigArgument,
+    blocks: Annotated[int, typer.Option(min=2, help="Runs of the seed, one a block.")] = 6,
+    repeats: Annotated[int, typer.Option(min=1, help="Further runs on the first block.")] = 5,
+    rungs: Annotated[
+        bool, typer.Option("--rungs", help="The seed at 3 depths x 3 budgets instead.")
+    ] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Its folder; by default calibrations/<name>-<n>.")
+    ] = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the seed against itself: the noise, the smallest gain that can be certified, the rungs.
+
+    The runs are kept in a folder of their own, which `evo status --dir` and the other commands read.
+    """
+    from evo.analysis.campaign_view import Record
+    from evo.assembly.campaign import build_campaign
+    from evo.cli.follow import Follower, leave, say_line
+    from evo.config import read_config
+    from evo.folder import locked
+    from evo.runtime.components import LoopSettings
+    from evo.terminal.screens import calibration_lines
+
+    read = read_config(config_file, changes or ())
+    config = _only_the_seed(read, blocks, repeats, rungs)
+    begun = new_campaign(config, directory, CALIBRATIONS, read.name, CALIBRATION)
+    with begun as folder, locked(folder):
+        loop = LoopSettings(search=False, finish=False)
+        say = lambda text: say_line(text, as_json)  # noqa: E731
+        campaign = build_campaign(folder, config, loop, say, once_a_rung if rungs else None)
+        follower = Follower(campaign, config.name, live=False, to_stderr=as_json)
+        code = follower.exit_code(follower.run())
+    with folder.open_store() as store:
+        record = Record.of(store)
+    found, proof = calibration_of(record), bool(read.certification.attempts)
+    where = f" --dir {shlex.quote(str(folder.path))}"
+    if as_json:
+        show_json(found)
+    else:
+        show("", *calibration_lines(found, record.objective.name, proof))
+        show(
+            "", f"Kept in {folder.path}: `evo status{where}` and `evo report{where}` tell it again."
+        )
+    if code:
+        leave(code)
+
+
+def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[RunRequest]:
+    """The seed once at every rung."""
+    from population.types import Purpose, RunRequest
+
+    return [RunRequest(seed_id, rung, 0, 0, Purpose.CALIBRATE) for rung in rungs]
+
+
+def _only_the_seed(config: Config, blocks: int, repeats: int, grid: bool) -> Config:
+    """The same measuring, with nothing searched; with `grid`, three depths by three budgets."""
+    from evo.config import RungSettings
+
+    policy = config.policy.model_copy(update={"seed_blocks": blocks, "seed_repeats": repeats})
+    rungs = config.rungs
+    if grid:
+        proxy: RungSettings = next(iter(config.rungs.values()))
+        depths = (proxy.depth, max(1, proxy.depth - 1), proxy.depth + 1)
+        rungs = {
+            f"d{depth}-b{budget:g}": proxy.model_copy(update={"depth": depth, "budget": budget})
+            for depth in dict.fromkeys(depths)
+            for budget in (proxy.budget, proxy.budget / 2, proxy.budget * 2)
+        }
+    name = f"{config.name}-calibration"
+    return config.model_copy(
+        update={"policy": policy, "rungs": rungs, "name": name, "exact": False}
+    )

@@ -1,0 +1,282 @@
+"""The commands that only read: status, top, show, diff, tree, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.cli.app import ID_HELP, DirOption, JsonOption, app, show, show_json
+from evo.cli.folder import (
+    at,
+    certifies,
+    named,
+    newest,
+    next_command,
+    opened,
+    overview_of,
+    remark_on,
+)
+
+if TYPE_CHECKING:
+    from evo.analysis.comparison import Comparison
+    from evo.analysis.ranking import Ranked
+    from population.archive import Objective
+    from population.ladder import Ladder
+    from population.store import Store
+    from population.types import MeasurementRow
+
+
+VariantArgument = Annotated[
+    str,
+    typer.Argument(metavar="ID", help=ID_HELP),
+]
+
+
+@app.callback(invoke_without_command=True)
+def evo(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="The version, and nothing else.")
+    ] = False,
+) -> None:
+    """Evolve a population of train.py variants: measured by someone else, certified or called noise."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"evotrain {version_of('evotrain')}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    if newest(Path.cwd()) is None:
+        print("No campaign here yet. To start one:\n")
+        print("  evo init mine                   write a seed, a config and a brief to edit")
+        print("  evo run mine/campaign.yaml      run it (add --dry-run for the forecast alone)")
+        print("  evo doctor                      see whether this machine is fit for it")
+        print("\nevo --help lists every command.")
+        return
+    status(None)
+
+
+@app.command(epilog="Example: evo status --json | jq .slot_busy_share")
+def status(
+    directory: DirOption = None,
+    all_of_it: Annotated[
+        bool,
+        typer.Option("--all", help="Also prompts, duties, certainty, and operators as a table."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Where a campaign stands: budget, best beside the seed, front, operators, slots."""
+    with opened(directory) as (folder, store):
+        one = overview_of(folder, store)
+    if as_json:
+        show_json(one)
+        return
+    from evo.terminal.status import status_screen
+
+    show(status_screen(one, next_command(one), at(folder), all_of_it))
+
+
+@app.command(epilog="Example: evo top -n 20")
+def top(
+    directory: DirOption = None,
+    most: Annotated[int, typer.Option("-n", min=1, help="How many variants to show.")] = 10,
+    certified: Annotated[
+        bool, typer.Option("--certified", help="Only what was proven on fresh blocks.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The Pareto front, then the best of the others by the first objective: mean ± standard error, n."""
+    from evo.analysis.campaign_view import Record
+    from evo.analysis.ranking import front_of, ranking
+
+    nothing = "Nothing is certified."
+    with opened(directory) as (folder, store):
+        record = Record.of(store)
+        if certified and not certifies(folder, record):
+            nothing = (
+                "Nothing is certified: this config certifies nothing (certification.attempts: 0)."
+            )
+    ranked = ranking(record)
+    front = front_of(record, ranked)
+    others = [one for one in ranked if one not in front]
+    found = [one for one in front if one.standing == "certified"] if certified else front + others
+    rows = found[:most]
+    if as_json:
+        show_json(rows)
+        return
+    from evo.terminal.tables import ranking_table
+    from evo.terminal.text import count
+
+    if not rows:
+        print(nothing if certified else "Nothing has a score yet.")
+        return
+    remark_on(record)
+    show(ranking_table(rows, record.objectives, record.seed_id))
+    if len(found) > most:
+        print(
+            f"\n{len(rows):,} of {count(len(found), 'variant')}, {len(front):,} on the front; -n shows more"
+        )
+
+
+@app.command(name="show", epilog="Example: evo show leader --source")
+def show_variant(
+    variant: VariantArgument,
+    directory: DirOption = None,
+    source: Annotated[bool, typer.Option("--source", help="Print its train.py as well.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything known of one variant: where it comes from, every run, every failure's reason."""
+    from evo.analysis.campaign_view import Record
+    from evo.analysis.findings import shown_beside_seed
+    from evo.analysis.ranking import ranking
+    from evo.analysis.variant_history import decision_in_words
+    from population.reading import (
+        all_decisions,
+        calls,
+        children_of,
+        first_proposal,
+        measurements,
+        source_of,
+    )
+    from population.types import Status
+
+    with opened(directory) as (_, store):
+        variant_id = named(store, variant)
+        made = first_proposal(store, variant_id)
+        runs = measurements(store, variant_id=variant_id, statuses=list(Status))
+        record = Record.of(store)
+        children = [child.variant_id for child in children_of(store, variant_id)]
+        text = source_of(store, variant_id) if source else None
+        asked = (
+            [one for one in calls(store, made.number) if one.operator] if made is not None else []
+        )
+        log = _last_log(store, runs)
+        decided = [one for one in all_decisions(store) if one.variant_id == variant_id]
+    ranked = ranking(record)
+    own = next((one for one in ranked if one.variant_id == variant_id), None)
+    rank = ranked.index(own) + 1 if own is not None else None
+    pair = (record.rows, variant_id, record.seed_id, record.proxy, record.objective)
+    beside = shown_beside_seed(*pair) if variant_id != record.seed_id else None
+    if as_json:
+        known: dict[str, object] = {
+            "variant_id": variant_id,
+            "proposal": made,
+            "calls": asked,
+            "children": children,
+        }
+        said = dict(_on_the_ladder(record.ladder, variant_id))
+        known |= {"at_proxy": own, "rank": rank, "of": len(ranked), "beside_seed": beside}
+        known |= {"decisions": decided}
+        show_json({**known, "ladder": said, "measurements": runs, "log_tail": log, "source": text})
+        return
+    from evo.terminal.status import variant_screen
+    from evo.terminal.tables import by_whom, call_line
+    from evo.terminal.text import printable, short
+
+    rows = [
+        ("variant", variant_id),
+        ("children", str(len(children))),
+        *_standing(own, rank, len(ranked), beside, record.objective),
+        *_metrics(own, runs, record.proxy),
+    ]
+    rows += _on_the_ladder(record.ladder, variant_id)
+    rows += [("decided", decision_in_words(one)) for one in decided]
+    if made is not None:
+        parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
+        rows[1:1] = [("made by", f"{made.operator}, {by_whom(made.author, made.model)}")]
+        rows[2:2] = [("parents", parents or "none"), ("idea", made.idea or "none")]
+        rows[4:4] = [("call", call_line(one)) for one in asked]
+    remark_on(record)
+    show(variant_screen(rows, [_run_cells(run) for run in runs]))
+    if log:
+        print("\nlast lines of its log:\n" + printable(log))
+    if text is not None:
+        print("\n" + printable(text))
+
+
+def _on_the_ladder(ladder: Ladder, variant_id: str) -> list[tuple[str, str]]:
+    """What it was chosen for, and what people said of it."""
+    chosen = [
+        f"{rung} as {climber.role}"
+        for (one, rung), climber in ladder.ever.items()
+        if one == variant_id
+    ]
+    approved = [rung or "every rung" for one, rung in sorted(ladder.approved) if one == variant_id]
+    rows = [("chosen for", ", ".join(chosen)), ("approved for", ", ".join(approved))]
+    if variant_id in ladder.vetoed:
+        rows.append(("vetoed", f"by {ladder.vetoed[variant_id] or 'someone'}"))
+    return [(name, text) for name, text in rows if text]
+
+
+def _last_log(store: Store, runs: list[MeasurementRow]) -> str:
+    from population.reading import measurement
+    from population.types import Status
+
+    failed = [run for run in runs if run.measurement.status is not Status.OK]
+    return measurement(store, failed[-1].id).measurement.log_tail if failed else ""
+
+
+def _run_cells(row: MeasurementRow) -> list[str]:
+    from evo.terminal.text import duration, value
+    from population.types import ONE_STEP
+
+    run, order = row.measurement, row.measurement.order
+    score = next((name for name in ("val_bpb", *run.metrics) if name in run.metrics), None)
+    if order.rung.endswith(ONE_STEP):
+        score = None  # one step of training: it shows that it can be built there, nothing else
+    return [
+        order.rung,
+        str(order.block),
+        order.purpose.value,
+        run.status.value.replace("_", " "),
+        "" if score is None else f"{score} {value(score, run.metrics[score])}",
+        duration(run.wall_seconds) if run.wall_seconds else "–",
+        run.reason,
+    ]
+
+
+def _standing(
+    own: Ranked | None, rank: int | None, among: int, beside: Comparison | None, first: Objective
+) -> list[tuple[str, str]]:
+    """What its runs at the proxy average to, what that is beside the seed, and where it stands."""
+    from evo.terminal import sentences
+    from evo.terminal.tables import MEAN_SE
+    from evo.terminal.text import count, plus_minus, value
+
+    if own is None:
+        return [("score", "none at the proxy")]
+    mean = own.estimates[first.name]
+    way = "lower" if first.direction == "minimise" else "higher"
+    told = f"{first.name} {plus_minus(first.name, mean.mean, mean.sd, mean.n)}"
+    rows = [("mean", f"{told} ({way} is better; {MEAN_SE})")]
+    if own.believed is not None:
+        rows.append(
+            ("believed", f"{value(first.name, own.believed, mean.sd)}, which orders the front")
+        )
+    rows.append(("standing", own.standing or "not on the front"))
+    rows.append(("rank", f"{rank} of {count(among, 'variant')} by the mean"))
+    if beside is not None:
+        rows.append(("beside seed", f"{sentences.beside(beside)}: {sentences.means(beside)}"))
+    return rows
+
+
+def _metrics(own: Ranked | None, runs: list[MeasurementRow], proxy: str) -> list[tuple[str, str]]:
+    """The means of its other metrics, and the last run's where it says something else."""
+    from evo.terminal.text import value
+
+    scored = (run.measurement for run in reversed(runs) if run.measurement.metrics)
+    last = next((run.metrics for run in scored if run.order.rung == proxy), {})
+    if own is None:
+        return [(name.replace("_", " "), f"{value(name, last[name])} (last run)") for name in last]
+    rows = []
+    for name, mean in own.estimates.items():
+        if name.endswith("_bpb"):
+            continue  # scores stand with each run
+        text = value(name, mean.mean)
+        if name in last and value(name, last[name]) != text:
+            text += f"  n={mean.n}, last run {value(name, last[name])}"
+        rows.append((name.replace("_", " "), text))
+    return rows

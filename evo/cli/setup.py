@@ -1,0 +1,290 @@
+"""The command that writes a folder to start from: init."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json
+from evo.cli.folder import (
+    CONFIG,
+    DATABASE,
+    SHIPPED,
+    NoCampaign,
+    at,
+    campaign_folder,
+    fresh_folder,
+    opened,
+    overview_of,
+)
+from evo.files import campaign_around, write_file
+
+if TYPE_CHECKING:
+    from population.salvage import Salvaged
+    from population.store import Store
+
+
+RUN_SCRIPT = "run.sh"
+BY_HAND = ("harness.py", "corpus/sotu.json", "corpus/sotu.txt.xz", "corpus/README.md")
+OWN_DATA = """\
+# What to train on. Without it: the embedded text, the State of the Union addresses.
+# data:
+#   path: "notes/*.txt"            # your own text: UTF-8 files or globs
+# data:                            # or your own tokens; docs/configuration.md has the format
+#   shards: "tokens/*.bin"
+#   bytes_per_token: tokens/bytes.npy
+#   vocab: 50257
+"""
+
+
+@app.command(epilog="Example: evo init mine && evo run mine/campaign.yaml")
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The folder to write; nothing in it is overwritten."),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a folder to start from: a seed, a config and a brief, all meant to be edited."""
+    files = {
+        "seed/train.py": (SHIPPED / "seed" / "train.py").read_bytes(),
+        "brief.md": (SHIPPED / "configs" / "brief.md").read_bytes(),
+        "campaign.yaml": _starting_config(
+            (SHIPPED / "configs" / "quickstart.yaml").read_text("utf-8"), folder
+        ).encode(),
+        **{f"seed/{name}": content for name, content in by_hand().items()},
+    }
+    there = [name for name in files if os.path.lexists(folder / name)]
+    if there:
+        complain(f"{folder} holds {', '.join(there)} already; nothing was written")
+        raise typer.Exit(FAILED)
+    if os.path.lexists(folder) and not folder.is_dir():
+        complain(f"{folder} is a file; give the folder to write")
+        raise typer.Exit(FAILED)
+    if around := campaign_around(folder / "seed"):
+        complain(f"{folder} lies in the campaign {around}; give a folder outside of it")
+        raise typer.Exit(FAILED)
+    for name, content in files.items():
+        write_file(folder / name, content, replace=False)
+    if as_json:
+        show_json({"path": folder, "files": list(files)})
+        return
+    print(f"{folder / 'seed/train.py'}   the file that evolves: replace it or edit it")
+    by_hand_, start = (shlex.quote(str(folder / n)) for n in ("seed/train.py", "campaign.yaml"))
+    print(f"{folder / 'seed/harness.py'} to try it by hand: python {by_hand_}")
+    print(f"{folder / 'brief.md'}        what every language model is told")
+    print(f"{folder / 'campaign.yaml'}   data, rungs, operators, budget")
+    print(f"\nnext  evo run {start} --dry-run")
+
+
+def by_hand() -> dict[str, bytes]:
+    """What a train.py needs beside it to be run by hand: the harness and the embedded text, by name."""
+    return {name: (SHIPPED / "seed" / name).read_bytes() for name in BY_HAND}
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """How a train.py is run by hand at the scale of a rung, and in what that differs from the campaign."""
+
+    rung: str
+    settings: Mapping[str, str]  # of the environment
+    line: str  # to type where it lies
+    differences: Sequence[str]
+
+
+def as_measured(store: Store, path: Path) -> ByHand | None:
+    """The proxy's scale for a train.py at `path`; None for a store that never trained, as an import."""
+    config: dict[str, Any] = store.setting("config", {})
+    rungs: dict[str, Any] = config.get("rungs", {})
+    rung = next(iter(rungs), "")
+    scale: dict[str, Any] = rungs.get(rung, {})
+    if not {"depth", "budget", "context"} <= set(scale):
+        return None
+    settings = {
+        "CLOCK": scale.get("clock") or _clock(store, config.get("clock", "auto")),
+        "BUDGET_SECONDS": f"{scale['budget']:.10g}",
+        "DEPTH": str(scale["depth"]),
+        "CONTEXT": str(scale["context"]),
+    }
+    given = " ".join(f"{name}={text}" for name, text in settings.items())
+    place = "" if str(path.parent) == "." else f"cd {shlex.quote(str(path.parent))} && "
+    data = config.get("data") or {}
+    own = next((key for key in ("path", "shards") if data.get(key)), None)
+    differences = [
+        "it splits and scores its text in its own way, so the figures are near, not equal"
+    ]
+    if own is not None:
+        differences = [
+            f"by hand it trains on the embedded text, not on your data.{own}: no figure compares"
+        ]
+    if settings["CLOCK"] == "tokens":
+        differences.append("with CLOCK=tokens, BUDGET_SECONDS is the number of tokens")
+    line = f"{place}{given} python {shlex.quote(path.name)}"
+    return ByHand(rung, settings, line, differences)
+
+
+def _clock(store: Store, stated: str) -> str:
+    """The campaign's clock; where that was left to the machine, what its runs ran on tells."""
+    if stated != "auto":
+        return stated
+    devices = store.query("SELECT device FROM measurements WHERE device != '' LIMIT 1")
+    return "seconds" if devices and "cpu" not in devices[0][0] else "cpu_seconds"
+
+
+def run_script(hand: ByHand, name: str, variant_id: str) -> bytes:
+    """A shell script that runs the train.py `name` beside it at that scale; each value can be overridden."""
+    lines = [
+        "#!/bin/sh",
+        f"# {name}, variant {variant_id[:8]}, by hand as the campaign ran it at its rung {hand.rung}.",
+        *(f"# Note: {one}." for one in hand.differences),
+        'cd "$(dirname "$0")" || exit',
+        *(f'export {key}="${{{key}:-{value}}}"' for key, value in hand.settings.items()),
+        f'exec "${{PYTHON:-python3}}" {shlex.quote(name)}',
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _starting_config(shipped: str, folder: Path) -> str:
+    """The quickstart config with its paths turned to the new folder's files, remarks kept."""
+    name = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "-"
+        for letter in folder.resolve().name
+    )
+    turned = {
+        "name": f"name: {name or 'campaign'}",
+        "train": "train: seed/train.py",
+        "brief": "brief: brief.md",
+    }
+    lines = []
+    for line in shipped.splitlines():
+        key = line.split(":", 1)[0]
+        _, hash_sign, remark = line.partition("#")
+        remark = f"  # {remark.strip()}" if hash_sign else ""
+        lines.append(turned[key] + remark if key in turned else line)
+        if key == "brief":
+            lines += OWN_DATA.splitlines()
+    return "\n".join(lines) + "\n"
+
+
+# -- The command that takes over someone else's history: import-autoresearch.
+
+
+@app.command(
+    "import-autoresearch",
+    epilog="Example: evo import-autoresearch ../autoresearch --branch autoresearch/mar5",
+)
+def import_autoresearch(
+    repository: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REPO", help="A clone with train.py in its history and a results.tsv."
+        ),
+    ],
+    branch: Annotated[
+        str | None,
+        typer.Option("--branch", help="Whose results.tsv counts, where one is committed there."),
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="The new folder; by default campaigns/<name of REPO>-<n>."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over a history in the style of autoresearch, to see it with tree, history, top and report.
+
+    Its numbers stay what they are, self-reported. Nothing of the repository is executed. What its repeats
+    tell of its noise says which of its keeps stand out, and that the rest are unproven.
+    """
+    from evo.folder import refuse_folder
+    from evo.importing.campaign import attempts_of, import_history
+    from evo.importing.repository import RESULTS, Repository
+    from evo.importing.results import read_results
+
+    found = Repository(repository, branch)
+    where = directory or fresh_folder(Path.cwd(), found.path.name)
+    refuse_folder(where)
+    results = read_results(found.results(), RESULTS)
+    for problem in results.problems:
+        complain(problem)
+    with _progress(len(results.rows), as_json) as step:
+        brought = import_history(where, found, results, attempts_of(found, results.rows, step))
+    with opened(where) as (folder, store):
+        one = overview_of(folder, store).imported
+    if as_json:
+        show_json({"import": brought, "findings": one})
+        return
+    from evo.terminal.imported import imported_lines
+    from evo.terminal.text import count
+
+    held = f", {brought.without_source} of them not held by the clone" * bool(
+        brought.without_source
+    )
+    print(f"{where}: {count(brought.variants, 'variant')}{held}")
+    print("\n".join(imported_lines(one) if one else ()))
+    print(f"\nnext  evo report{at(where)}   (or: evo tree{at(where)})")
+
+
+@contextmanager
+def _progress(total: int, as_json: bool) -> Iterator[Callable[[int], None]]:
+    """How much is read; a bar on a terminal, nothing where nobody looks."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    quiet = as_json or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task("reading commits", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+# -- The command for a damaged campaign: salvage.
+
+
+BESIDE = (CONFIG, "train.py", "brief.md")
+
+
+@app.command(epilog="Example: evo salvage --dir campaigns/quickstart-1 -o rescued")
+def salvage(
+    new: Annotated[Path, typer.Option("-o", "--out", help="A new folder for what can be read.")],
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy what can be read of a damaged campaign into a new folder, which `evo resume` goes on with.
+
+    Rows that refer to lost ones are kept beside it, in orphans.jsonl. The damaged folder is not touched.
+    """
+    from evo.folder import refuse_folder
+    from population.salvage import salvage as copy_rows
+
+    folder = campaign_folder(directory)
+    if os.path.lexists(new):
+        raise NoCampaign(f"{new} exists already: give a new folder")
+    refuse_folder(new)
+    new.mkdir(parents=True)
+    try:
+        found = copy_rows(folder / DATABASE, new / DATABASE, new / "orphans.jsonl")
+    except BaseException:
+        shutil.rmtree(new)  # nothing was saved: leave no folder that looks like a campaign
+        raise
+    for name in BESIDE:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, new / name)
+    show_json(found) if as_json else _tell(new, found)
+
+
+def _tell(new: Path, found: list[Salvaged]) -> None:
+    for one in found:
+        if one.rows or one.orphans or one.unreadable:
+            lost = f", {one.orphans} without what they refer to" if one.orphans else ""
+            lost += f", {one.unreadable} unreadable" if one.unreadable else ""
+            print(f"{one.table:16} {one.rows:7} rows{lost}")
+    where = shlex.quote(str(new))
+    print(f"\n`evo status --dir {where}` shows it, `evo resume --dir {where}` goes on from it")

@@ -1,0 +1,329 @@
+"""The commands by which a person steers: idea, inject, note. Each becomes a row with its author."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.folder import DATABASE, ask, at, login_name, opened, running_process, searched_folder
+
+if TYPE_CHECKING:
+    from population.store import Store
+    from population.types import RequestRow, Variant
+
+
+@app.command(epilog='Example: evo idea "tie the embedding to the output head"')
+def idea(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT", help="What to try and why, in words; without it: the list."),
+    ] = None,
+    author: AuthorOption = None,
+    most: Annotated[int, typer.Option("-n", min=1, help="How many to list, the newest.")] = 30,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put in an idea for the language models to try; without TEXT, list ideas and what came of them.
+
+    The effect is child minus parent in val_bpb on the blocks both ran on, the mean of all children of it.
+    """
+    if text is None:
+        _list_ideas(directory, author, most, as_json)
+        return
+    folder = searched_folder(directory)
+    said = _worded(text)
+    ask(folder, "idea", {"text": said}, author)
+    _told(folder, {"text": said}, author, as_json, "nobody will try it")
+
+
+def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: bool) -> None:
+    from population.memory import judged_ideas
+
+    with opened(directory) as (folder, store):
+        ideas, waiting = judged_ideas(store, author), _waiting(store, ("idea",), author)
+    why = unheard(folder) if waiting or any(not one.children for one in ideas) else ""
+    if as_json:
+        show_json({"ideas": ideas, "waiting": waiting})
+        return
+    if not ideas and not waiting:
+        print('No ideas yet. Put one in: evo idea "what to try and why"')
+        return
+    from evo.terminal.tables import ideas_list
+
+    show(ideas_list(ideas[-most:], waiting))
+    if len(ideas) > most:
+        print(f"\nthe newest {most} of {len(ideas):,}; -n shows more")
+    if why:
+        print(f"\n{why}: nobody will try what is not tried yet")
+
+
+def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) -> list[RequestRow]:
+    from population.reading import pending
+
+    found = [one for one in pending(store) if one.kind in kinds]
+    return [one for one in found if author in (None, one.author)]
+
+
+def _told(
+    folder: Path, detail: dict[str, object], author: str | None, as_json: bool, vain: str = ""
+) -> None:
+    """Say when it is taken up; `vain`: what follows where no operator asks a model."""
+    why = unheard(folder) if vain else ""
+    if as_json:
+        show_json({**detail, "author": author or login_name(), "path": folder, "unheard": why})
+        return
+    print(f"noted: {when_taken_up(folder)}")
+    if why:
+        print(f"but {why}: {vain} until one does (docs/operators.md)")
+
+
+@app.command(
+    epilog='Example: evo note "the learning rate is spent: look at the schedule" --on best'
+)
+def note(
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT", help="What was learned here; without it: the list."),
+    ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="ID", help="A variant that it rests on. Repeatable."),
+    ] = None,
+    edit: Annotated[
+        str | None,
+        typer.Option(
+            "--edit", metavar="N", help="Put TEXT in the place of note N (w7: one that waits)."
+        ),
+    ] = None,
+    delete: Annotated[
+        str | None,
+        typer.Option(
+            "--delete", metavar="N", help="Take note N out of all prompts (w7: one that waits)."
+        ),
+    ] = None,
+    author: AuthorOption = None,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a research note that prompts carry from now on; edit or delete one; or list them."""
+    if text is None and edit is None and delete is None:
+        _list_notes(directory, as_json)
+        return
+    if edit is not None and delete is not None:
+        _refuse("--edit and --delete do not go together")
+    if (text is None) != (delete is not None):
+        _refuse("--delete needs no TEXT" if text else f"--edit {edit} needs a TEXT")
+    if on and (edit is not None or delete is not None):
+        _refuse("--on belongs to a new note")
+    folder, number = searched_folder(directory), edit if delete is None else delete
+    said = None if text is None else _worded(text)
+    if number is not None and number.startswith("w"):
+        _change_waiting(folder, number, said)
+        if as_json:
+            show_json(
+                {"id": number, "text": said, "author": author or login_name(), "path": folder}
+            )
+        else:
+            print("withdrawn" if said is None else f"changed: {when_taken_up(folder)}")
+        return
+    kind, detail = _of_note(folder, said, number, on or [])
+    ask(folder, kind, detail, author)
+    _told(folder, detail, author, as_json, "no prompt will carry it" if said is not None else "")
+
+
+def _of_note(
+    folder: Path, said: str | None, number: str | None, on: list[str]
+) -> tuple[str, dict[str, object]]:
+    """The kind and the detail of the request, checked against what is known."""
+    from population.memory import notes
+    from population.reading import resolve
+    from population.store import Store
+
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        evidence = [resolve(store, one) for one in on]
+        standing = [str(one.id) for one in notes(store)]
+        waiting = [one.name for one in _waiting(store, ("note",))]
+    if number is None:
+        return "note", {"text": said, "evidence": evidence}
+    if number not in standing:
+        known = ", ".join((standing + waiting)[-10:]) or "none yet"
+        _refuse(f"there is no note {number}; notes that stand or wait: {known}")
+    return (
+        ("delete note", {"id": int(number)})
+        if said is None
+        else ("edit note", {"id": int(number), "text": said})
+    )
+
+
+def _change_waiting(folder: Path, number: str, said: str | None) -> None:
+    """Withdraw a note that no campaign has taken yet; with other words, ask for those in its place."""
+    from population.store import Store
+
+    with Store.open(folder / DATABASE) as store, store.transaction():
+        waiting = {one.name: one for one in _waiting(store, ("note",))}
+        asked = waiting.get(number)
+        if asked is None:
+            _refuse(
+                f"there is no note {number} that waits; waiting: {', '.join(waiting) or 'none'}"
+            )
+        store.finish_request(asked.id)
+        if said is not None:
+            store.add_request(asked.kind, {**asked.detail, "text": said}, asked.author)
+
+
+def _list_notes(directory: Path | None, as_json: bool) -> None:
+    from population.memory import notes
+
+    with opened(directory) as (_, store):
+        standing = notes(store)
+        waiting = _waiting(store, ("note", "edit note", "delete note"))
+    if as_json:
+        show_json({"notes": standing, "waiting": waiting})
+        return
+    if not standing and not waiting:
+        print('No notes yet. Write one: evo note "what was learned here"')
+        return
+    from evo.terminal.tables import notes_list
+
+    show(notes_list(standing, waiting))
+
+
+@app.command(epilog='Example: evo inject train.py --idea "normalise queries and keys"')
+def inject(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A train.py.")
+    ],
+    words: Annotated[
+        str, typer.Option("--idea", help="What it tries and why, in a sentence: others read it.")
+    ] = "",
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--parent",
+            metavar="ID",
+            help="What it was made from; by default the variant that shares most of its lines.",
+        ),
+    ] = None,
+    author: AuthorOption = None,
+    directory: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put in a variant of your own; it is checked now, and measured as the next child.
+
+    It counts in the budget, and is measured even where that is spent.
+    """
+    from evo.analysis.campaign_view import Record
+    from evo.cli.folder import config_values
+    from population.reading import first_proposal, nearest, repeated, resolve, source_of
+    from population.store import Store
+
+    folder = searched_folder(directory)
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        child = _checked(file, source_of(store, resolve(store, "seed")))
+        known = repeated(store, child)
+        allowed = config_values(folder, Record.of(store)).get("repeats") == "allow"
+        if known == child.id or (known and not allowed):
+            made = first_proposal(store, known)
+            whose = f" ({made.operator}, proposal {made.number})" if made else ""
+            _refuse(f"{file} is the same code as {known[:8]}{whose}; `evo show {known[:8]}`")
+        if any(_code(one) == child.fingerprint for one in _waiting(store, ("inject",))):
+            _refuse(
+                f"{file}: the same code was put in before and waits; `evo status` shows what waits"
+            )
+        parent_id, shared = (
+            (resolve(store, parent), None) if parent else nearest(store, child.source)
+        )
+    said = _worded(words) if words else ""
+    detail = {"parent_id": parent_id, "source": child.source, "idea": said}
+    ask(folder, "inject", detail, author)
+    if as_json:
+        who = author or login_name()
+        show_json({"variant": child.id, "parent": parent_id, "author": who, "path": folder})
+        return
+    because = "" if shared is None else f", with which it shares {_shared(shared)}"
+    print(f"{child.id[:8]}, a child of {parent_id[:8]}{because}: {when_taken_up(folder)}")
+
+
+def _shared(part: float) -> str:
+    """A share of lines that says "all" only of all."""
+    if part == 1.0:
+        return "all of its lines, in another order"
+    return f"{'more than 99.9' if part > 0.999 else f'{100 * part:.1f}'} % of its lines"
+
+
+def _code(asked: RequestRow) -> str:
+    """The fingerprint of a variant that waits to be put in."""
+    from population.fingerprint import fingerprint
+
+    return fingerprint(str(asked.detail["source"]))
+
+
+def _worded(text: str) -> str:
+    from population.types import MAX_TEXT_CHARS
+
+    said = os.fsencode(text).decode(errors="replace").strip()  # UTF-8, whatever the locale
+    if not said or len(said) > MAX_TEXT_CHARS:
+        _refuse(f"give a text of 1 to {MAX_TEXT_CHARS:,} characters, not {len(said):,}")
+    return said
+
+
+def _refuse(text: str) -> NoReturn:
+    complain(text)
+    raise typer.Exit(FAILED)
+
+
+def _checked(file: Path, seed: str) -> Variant:
+    """The file as a variant that nothing speaks against; else it is told, and the command ends."""
+    from evo.evaluation.static_check import check_source, most_bytes
+    from population.fingerprint import fingerprint
+    from population.types import Variant, variant_id
+
+    with file.open("rb") as opened_file:
+        raw = opened_file.read(most_bytes(seed) + 1)
+    try:
+        source = raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        _refuse(f"{file}: not UTF-8 text (byte {error.start})")
+    if objection := check_source(source, seed):
+        _refuse(f"{file}: {objection}; docs/contract.md says what a train.py needs")
+    return Variant(variant_id(source), source, fingerprint(source))
+
+
+# -- How a command speaks to a campaign: a row that whoever runs the campaign takes up, now or later.
+
+
+AuthorOption = Annotated[
+    str | None,
+    typer.Option("--author", help="Whose word it is; by default your login name."),
+]
+
+
+def when_taken_up(folder: Path) -> str:
+    """When a request takes effect, in words."""
+    process = running_process(folder)
+    if process is None:
+        return f"taken up by the next `evo resume{at(folder)}`"
+    return f"process {process} takes it up now"
+
+
+def unheard(folder: Path) -> str:
+    """Why no model is asked in a campaign, so that words reach nobody; "" where one may be."""
+    from evo.analysis.campaign_view import Record
+    from evo.cli.folder import DATABASE, config_values
+    from operators.registry import names_with_llm
+    from population.store import Store
+
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        first = Record.of(store)
+    now = {**first.config, **config_values(folder, first)}
+    weights = now.get("operators")
+    weights = weights if isinstance(weights, dict) else {}
+    if weights.get("agent"):
+        return ""
+    if not names_with_llm(weights):
+        return "no operator here asks a model"
+    return "" if now.get("llm") else "there is no llm in the config"

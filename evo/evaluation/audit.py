@@ -1,0 +1,403 @@
+"""What logits are worth: our own log-softmax, bits per byte, and the comparison of two servers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo.evaluation.channels import REPLY, REQUEST
+from evo.evaluation.data import Hidden
+from evo.evaluation.process import Ended, RoleProcess
+from population.types import Clock, DocumentScore, Rung, Status
+
+Floats = NDArray[np.float64]
+
+
+class NonFinite(ValueError):
+    """Logits that are not numbers, or give a target no probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far two honest servers may differ, in nats.
+
+    `largest` anywhere, and `mean` on the average: a peek that stays below `largest` would lower every
+    cost by as much. With `largest` None (reduced precision) the 99.9th percentile stands in for it, and
+    the mean at the last position before the cut may be ten times the mean elsewhere.
+    """
+
+    largest: float | None = 1e-3
+    mean: float = 5e-5
+    tail: float = 0.1
+
+
+EXACT = Tolerance()  # CPU, fp32
+REDUCED = Tolerance(largest=None, mean=2e-3)  # bf16; by judgement, not calibrated on a GPU yet
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What comparing two servers showed: rows that differ, and the largest difference in nats."""
+
+    rows: int
+    flagged: int
+    largest: float
+
+
+def nats(logits: NDArray[np.float32], targets: NDArray[np.uint16]) -> Floats:
+    """-log p(target), float64 [rows, length], of logits [rows, length, vocab].
+
+    Raises NonFinite. Exponentials in float32, sums in float64.
+    """
+    if not np.isfinite(logits).all():
+        raise NonFinite("the logits are not finite")
+    top = logits.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # a spread beyond float32 is an infinite cost, reported below
+        spread = logits - top
+        total = np.log(np.exp(spread).sum(axis=-1, dtype=np.float64))
+        chosen = np.take_along_axis(spread, targets[..., None].astype(np.int64), axis=-1)[..., 0]
+    cost: Floats = total - chosen
+    if not np.isfinite(cost).all():
+        raise NonFinite("the logits overflow")
+    return cost
+
+
+def audit(
+    nats_a: Floats, nats_b: Floats, cuts: NDArray[np.int64], tolerance: Tolerance = EXACT
+) -> Audit:
+    """Compare costs [rows, length] before each row's cut: what follows must not have mattered.
+
+    Position t predicts token t + 1 from tokens 0..t; tokens from the cut on were replaced for B.
+    """
+    before = np.arange(nats_a.shape[1]) < cuts[:, None]
+    signed = nats_b - nats_a
+    apart = np.where(before, np.abs(signed), 0.0)
+    largest = float(apart.max(initial=0.0))
+    edge = signed[np.arange(len(cuts)), cuts - 1]
+    if tolerance.largest is not None:
+        flagged = int((apart.max(axis=1) > tolerance.largest).sum())
+        if max(abs(float(signed[before].mean())), abs(float(edge.mean()))) > tolerance.mean:
+            flagged = max(flagged, int((np.abs(edge) > tolerance.mean).sum()), 1)
+        return Audit(len(cuts), flagged, largest)
+    beyond = (
+        abs(float(signed[before].mean())) > tolerance.mean
+        or abs(float(edge.mean())) > 10 * tolerance.mean
+        or float(np.quantile(apart[before], 0.999)) > tolerance.tail
+    )
+    flagged = int((np.abs(edge) > tolerance.tail).sum()) or 1
+    return Audit(len(cuts), flagged if beyond else 0, largest)
+
+
+def bits_by_document(cost: Floats, hidden: Hidden) -> tuple[DocumentScore, ...]:
+    """Bits and scored bytes per document, in the order of the split, from nats [rows, length]."""
+    bits: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    for name, row, size in zip(hidden.documents, cost.sum(axis=1), hidden.bytes, strict=True):
+        bits[name] = bits.get(name, 0.0) + float(row) / math.log(2)
+        sizes[name] = sizes.get(name, 0) + int(size)
+    return tuple(DocumentScore(name, bits[name], sizes[name]) for name in bits)
+
+
+def bits_per_byte(documents: tuple[DocumentScore, ...]) -> float:
+    """All bits over all scored bytes."""
+    return sum(d.bits for d in documents) / sum(d.bytes for d in documents)
+
+
+# -- Asking the two serving roles, and what their answers prove.
+# A sees the hidden rows as they are. B, which never saw them, sees the same beginnings up to a secret cut,
+# then tokens that differ from the truth everywhere, in another order and other company. Costs before the
+# cut must agree. Last it sees the rows whole: no cut ever hides their end. First both answer the same
+# harmless rows: what differs there is not in the weights. Then they rehearse a request of full size.
+
+
+Tokens = NDArray[np.uint16]
+UNEVEN = 1.5  # times the usual: what starting or an answer may take
+WHOLE = 4  # one row in so many is shown whole, a full request at least: it is about one position
+SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
+MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
+MAX_ROWS = 64  # of one request
+MAX_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The form of requests: rows at once, tokens a row, vocabulary."""
+
+    rows: int
+    length: int
+    vocab: int
+
+    @property
+    def reply_bytes(self) -> int:
+        """The float32 logits of one full answer."""
+        return self.rows * self.length * self.vocab * 4
+
+
+def shape_for(context: int, vocab: int) -> Shape:
+    """As many rows at once as keep an answer small."""
+    rows = MAX_REPLY_BYTES // (context * vocab * 4)
+    return Shape(min(max(rows, 1), MAX_ROWS), context, vocab)
+
+
+class Server:
+    """One serving role: tokens in, costs of the true targets out. Raises Ended."""
+
+    def __init__(self, process: RoleProcess, shape: Shape, answer_seconds: float) -> None:
+        self.process = process
+        self.shape = shape
+        self.answer_seconds = answer_seconds
+        self.busy_seconds = 0.0
+        self.tokens = 0
+        self.ready_seconds = self._used = process.used_seconds()  # by the clock of its rung
+        self.beside_seconds = 0.0  # used while nothing was asked
+        self.answered: list[tuple[int, float]] = []  # rows and seconds of each request
+        self._number = 0
+
+    def knows_hidden_text(self) -> None:
+        """From here on nothing it says is kept; its speed counts, as the first answers were slow."""
+        self.process.close_log()
+        self.busy_seconds, self.tokens = 0.0, 0
+
+    def unexplained_seconds(self) -> float:
+        """What it used since it was ready beyond what its answers take: all the same time a row, or half more.
+
+        Training at the first question, beside the questions, or anew at each shows here; a slow model does
+        not.
+        """
+        most = max(rows for rows, _ in self.answered)
+        usual = statistics.median(used / rows for rows, used in self.answered if 2 * rows >= most)
+        beyond = (used - UNEVEN * usual * rows for rows, used in self.answered)
+        return self.beside_seconds + sum(max(one, 0.0) for one in beyond)
+
+    def in_words(self) -> str:
+        """What it used by the clock of its rung."""
+        answers = sum(used for _, used in self.answered)
+        return (
+            f"{self.ready_seconds:.2f} s to start, {answers:.2f} s to answer, of it "
+            f"{self.unexplained_seconds():.2f} s that answers do not explain"
+        )
+
+    def tokens_per_second(self) -> float:
+        """Tokens answered per second of waiting for answers."""
+        return self.tokens / max(self.busy_seconds, 1e-9)
+
+    def costs(self, inputs: Tokens, targets: Tokens, most: int = MAX_ROWS) -> Floats:
+        """Nats [rows, length] of the targets, asked in batches of at most `most` in the order given."""
+        step = min(self.shape.rows, most)
+        parts = [
+            self._ask(inputs[at : at + step], targets[at : at + step])
+            for at in range(0, len(inputs), step)
+        ]
+        return np.concatenate(parts)
+
+    def _ask(self, inputs: Tokens, targets: Tokens) -> Floats:
+        rows, length = inputs.shape
+        self._number += 1
+        request = REQUEST.pack(b"ASK\0", self._number, rows, length)
+        began, before = time.monotonic(), self.process.used_seconds()
+        self.process.send(request + inputs.astype("<u2").tobytes(), self.answer_seconds)
+        reply = REPLY.unpack(self.process.receive(REPLY.size, self.answer_seconds))
+        self.busy_seconds += time.monotonic() - began
+        self.tokens += rows * length
+        if self.process.limits.clock is Clock.CPU_SECONDS:  # the wall's goes on while we count
+            self.beside_seconds += before - self._used
+        self._used = self.process.used_seconds()
+        self.answered.append((rows, self._used - before))
+        if reply != (b"ANS\0", self._number, rows, length, self.shape.vocab):
+            raise Ended(Status.REJECTED, "an answer had the wrong shape")
+        raw = self.process.shared(rows * length * self.shape.vocab * 4)
+        logits = np.frombuffer(raw, dtype="<f4").reshape(rows, length, self.shape.vocab)
+        try:
+            return nats(logits, targets)
+        except NonFinite as error:
+            raise Ended(Status.DIVERGED, f"{error}, when served") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What both servers are asked: rows that hold nothing hidden, then the hidden splits.
+
+    `rehearsal`: of the size of the largest request on hidden text. What has not the memory or the time for
+    it ends there, where an end says nothing. `looks`: how often B is shown each hidden row, always a little
+    more of it, before it is shown it whole.
+    """
+
+    probe: Tokens
+    rehearsal: Tokens
+    splits: tuple[Hidden, ...]
+    looks: int
+    tolerance: Tolerance = EXACT
+
+
+class Fetched(Ended):
+    """A server read files from disk while it knew hidden text."""
+
+    def __init__(self, fetched: int) -> None:
+        reason = f"its server fetched {fetched >> 10} KB from disk among the answers"
+        super().__init__(Status.CHEATED, reason)
+
+
+class ServerWork(Ended):
+    """A server did more than load and answer."""
+
+    def __init__(self, what: str, used: float, allowed: float) -> None:
+        super().__init__(
+            Status.REJECTED,
+            f"its server worked {used:.1f} s {what}, where {allowed:.1f} are allowed",
+        )
+
+
+def must_not_train(server: Server, rung: Rung) -> None:
+    """Worked when a server that saw nothing but the weights used its clock for more than answering.
+
+    From its start to its first answer it may use half more than what starting costs the seed, and for that
+    as well as for what answers do not explain half a second and 5 % of the budget.
+    """
+    if rung.clock is Clock.TOKENS:
+        return
+    spare = SPARE_SECONDS + SPARE_SHARE * rung.budget
+    start = UNEVEN * rung.startup_seconds + spare
+    if server.ready_seconds > start:
+        raise ServerWork("before it was ready", server.ready_seconds, start)
+    if rung.clock is Clock.SECONDS:  # a GPU: the first answers compile, as the seed's start did
+        spare += rung.startup_seconds
+    if (used := server.unexplained_seconds()) > spare:
+        raise ServerWork("beside its answers", used, spare)
+
+
+def rehearse(server: Server, exam: Exam) -> Floats:
+    """Nats on the probe, asked for before anything hidden; then a request of full size."""
+    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
+    server.process.close_log()  # what it does with requests of full size is nobody's to read
+    server.costs(exam.rehearsal[:, :-1], exam.rehearsal[:, 1:])
+    server.knows_hidden_text()
+    return probe
+
+
+def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Floats, ...]:
+    """Nats [rows, length] of each split by A, which sees the hidden rows as they are, in an order of their own.
+
+    Fetched when it read files from disk meanwhile: which pages lie in memory is a message that outlives it.
+    An honest server has all it needs by then, but for a cold machine.
+    """
+    before = server.process.storage_bytes()
+    answers = tuple(_true_costs(server, hidden, rng) for hidden in exam.splits)
+    fetched = server.process.storage_bytes() - before
+    if fetched > MAX_FETCHED_BYTES:
+        raise Fetched(fetched)
+    return answers
+
+
+def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
+    """Ended (rejected) unless both gave the same costs on rows that hold nothing hidden."""
+    cuts = np.full(len(first), first.shape[1], dtype=np.int64)
+    found = audit(first, second, cuts, tolerance)
+    if found.flagged:
+        raise Ended(
+            Status.REJECTED,
+            "state outside the weights: the saved model, loaded into a fresh process, answers "
+            f"differently by {found.largest:.2g} nats",
+        )
+
+
+def must_not_peek(
+    server: Server, hidden: Hidden, costs: Floats, exam: Exam, rng: np.random.Generator
+) -> None:
+    """Ended (cheated) unless B, shown less, gives A's costs before each cut.
+
+    One look at a row checks the position before its cut against any peek, so a rare one needs several.
+    Each look cuts later than the one before: what B remembers of a row never holds the token in question.
+    The last one cuts nothing: only order and company differ, at the row's last position too. It takes some of
+    the rows, one alone, then half as many at once, so that company differs even where one request holds all.
+    """
+    rows, length = hidden.tokens, hidden.tokens.shape[1] - 1
+    cuts = secret_cuts(len(rows), length, rng, exam.looks)
+    seen = [_corrupted_costs(server, rows, cut, rng) for cut in cuts]
+    again = np.tile(costs, (exam.looks, 1))
+    found = audit(again, np.concatenate(seen), cuts.ravel(), exam.tolerance)
+    if not found.flagged:
+        some = rng.permutation(len(rows))[: max(len(rows) // WHOLE, server.shape.rows)]
+        half = max(min(server.shape.rows, len(some)) // 2, 1)
+        whole = _in_halves(server, rows[some], half)
+        found = audit(costs[some], whole, np.full(len(some), length), exam.tolerance)
+    if found.flagged:
+        raise Ended(
+            Status.CHEATED,
+            f"{found.flagged} of {found.rows} rows were predicted differently when the tokens after "
+            "them, or the other rows, changed",
+        )
+
+
+def _true_costs(server: Server, hidden: Hidden, rng: np.random.Generator) -> Floats:
+    rows = hidden.tokens
+    return _shuffled(lambda order: server.costs(rows[order, :-1], rows[order, 1:]), len(rows), rng)
+
+
+def _in_halves(server: Server, rows: Tokens, most: int) -> Floats:
+    """The costs of rows in this order, the first one asked alone."""
+    parts = [rows[:1], rows[1:]] if len(rows) > 1 else [rows]
+    return np.concatenate([server.costs(part[:, :-1], part[:, 1:], most) for part in parts])
+
+
+def _corrupted_costs(
+    server: Server, rows: Tokens, cuts: NDArray[np.int64], rng: np.random.Generator
+) -> Floats:
+    inputs = corrupted(rows[:, :-1], cuts, server.shape.vocab, rng)
+    return _shuffled(lambda order: server.costs(inputs[order], rows[order, 1:]), len(rows), rng)
+
+
+def secret_cuts(
+    count: int, length: int, rng: np.random.Generator, looks: int = 1
+) -> NDArray[np.int64]:
+    """Where each row's truth ends for B, 1 .. length - 1: [looks, count], rising from look to look.
+
+    A position is checked against a peek by the rows cut right after it. Half the rows of a look share the
+    positions evenly, so that with two rows a position none is left out; half crowd the end, log-uniform
+    in their distance from it: peeking in the last few positions is seen in many rows.
+    """
+    even, cuts = (count + 1) // 2, np.empty((looks, count), dtype=np.int64)
+    for look in cuts:
+        spread = (np.arange(even) + rng.random()) * (length - 1) / even
+        early = np.floor(np.exp(rng.uniform(0, np.log(length), count - even))).astype(np.int64)
+        crowd = np.clip(length - early, 1, length - 1)
+        look[:] = rng.permutation(np.concatenate([1 + spread.astype(np.int64), crowd]))
+    return np.sort(cuts, axis=0)
+
+
+def corrupted(
+    inputs: Tokens, cuts: NDArray[np.int64], vocab: int, rng: np.random.Generator
+) -> Tokens:
+    """The rows with every token from the cut on replaced by another one, at random."""
+    shift = rng.integers(1, vocab, inputs.shape) if vocab > 1 else np.zeros(inputs.shape, np.int64)
+    other = (inputs.astype(np.int64) + shift) % vocab
+    kept = np.arange(inputs.shape[1]) < cuts[:, None]
+    return np.where(kept, inputs, other).astype(np.uint16)
+
+
+def harmless_rows(
+    text: Tokens, shape: Shape, rng: np.random.Generator, most: int = 1 << 30
+) -> Tokens:
+    """Rows [n, length + 1] that hold nothing hidden: training text and random tokens, by turns."""
+    count, width = min(shape.rows, most), shape.length + 1
+    rows = rng.integers(0, shape.vocab, (count, width)).astype(np.uint16)
+    for row in rows[::2]:
+        at = int(rng.integers(0, max(len(text) - width, 0) + 1))
+        piece = text[at : at + width]
+        row[: len(piece)] = piece
+    return rows
+
+
+def _shuffled(
+    ask: Callable[[NDArray[np.int64]], Floats], count: int, rng: np.random.Generator
+) -> Floats:
+    order = rng.permutation(count)
+    answers = ask(order)
+    back = np.empty_like(answers)
+    back[order] = answers
+    return back

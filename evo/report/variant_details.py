@@ -1,0 +1,153 @@
+"""What a click on a variant opens: diff, runs, curve, log, and what a model was asked.
+
+The dossiers are many and rarely read: they travel compressed, in chunks that the page opens on demand.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evo.analysis.campaign_view import Record
+from evo.analysis.ranking import Ranked
+from evo.terminal.tables import by_whom
+from evo.terminal.text import duration, plus_minus, value
+from operators.source.compare import Steps, unified_diff
+from population.store import Store
+from population.traces import Trace, exchanges, traces
+from population.types import ONE_STEP, MeasurementRow, ProposalRow
+
+CHUNK = 100  # dossiers in one compressed piece
+CURVE_POINTS = 40
+LOG_CHARACTERS = 3_000
+DIFF_CHARACTERS = 30_000
+DIFF_STEPS = 200_000  # of comparing; a report has many diffs
+CALL_CHARACTERS = 12_000  # of a prompt, and of a reply
+CALLS_CHARACTERS = 20_000_000  # of all of them; the newest stay
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """All dossiers: `place` of each variant in the order of `ids`, chunk after chunk."""
+
+    ids: tuple[str, ...]
+    chunks: tuple[str, ...]  # base64 of gzip of a JSON list
+
+
+def pack(
+    store: Store, record: Record, ranked: Sequence[Ranked], source_of: Callable[[str], str]
+) -> Pack:
+    """The dossiers of every variant, in the order they were made."""
+    births = record.births()
+    runs: dict[str, list[MeasurementRow]] = {}
+    for row in record.attempts:
+        runs.setdefault(row.measurement.order.variant_id, []).append(row)
+    left = traces(store, CURVE_POINTS, LOG_CHARACTERS)
+    asked = _newest(exchanges(store, CALL_CHARACTERS))
+    believed = {one.variant_id: one for one in ranked}
+    dossiers = [
+        {
+            **_birth(made, record.seed_id),
+            **_beliefs(believed.get(variant_id), record),
+            "diff": _diff(made, source_of),
+            "runs": [_run(row, record.objective.name) for row in runs.get(variant_id, ())],
+            **_traces([row.id for row in runs.get(variant_id, ())], left),
+            "calls": asked.get(made.number, []),
+        }
+        for variant_id, made in births.items()
+    ]
+    pieces = [dossiers[at : at + CHUNK] for at in range(0, len(dossiers), CHUNK)]
+    return Pack(tuple(births), tuple(map(_packed, pieces)))
+
+
+def _packed(piece: list[dict[str, Any]]) -> str:
+    text = json.dumps(piece, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    whole = text.encode("utf-8", errors="replace")
+    return base64.b64encode(gzip.compress(whole, compresslevel=6, mtime=0)).decode()
+
+
+def _birth(made: ProposalRow, seed_id: str) -> dict[str, Any]:
+    return {
+        "id": made.variant_id,
+        "number": made.number,
+        "operator": made.operator,
+        "author": by_whom(made.author, made.model),
+        "idea": "the seed" if made.variant_id == seed_id else made.idea,
+        "parents": [[one.variant_id, one.role] for one in made.parents],
+    }
+
+
+def _beliefs(one: Ranked | None, record: Record) -> dict[str, Any]:
+    if one is None:
+        return {"standing": "", "metrics": []}
+    first = record.objective.name
+    found = one.estimates
+    texts = [[first, plus_minus(first, found[first].mean, found[first].sd, found[first].n)]]
+    texts += [
+        [name, value(name, estimate.mean)] for name, estimate in found.items() if name != first
+    ]
+    return {"standing": one.standing, "metrics": texts}
+
+
+def _diff(made: ProposalRow, source_of: Callable[[str], str]) -> str:
+    """From its first parent; the seed's own source whole."""
+    assert made.variant_id is not None, "births() are variants"
+    new = source_of(made.variant_id)
+    if not made.parents:
+        return new[:DIFF_CHARACTERS]
+    parent = made.parents[0].variant_id
+    lines = unified_diff(
+        source_of(parent).splitlines(),
+        new.splitlines(),
+        f"parent {parent[:8]}",
+        made.variant_id[:8],
+        end="",
+        steps=Steps(DIFF_STEPS),
+    )
+    text = "\n".join(lines)
+    if len(text) > DIFF_CHARACTERS:
+        text = text[:DIFF_CHARACTERS] + "\n(the rest is left out; `evo diff` shows it)"
+    return text
+
+
+def _run(row: MeasurementRow, metric: str) -> list[str]:
+    run, order = row.measurement, row.measurement.order
+    built = order.rung.endswith(ONE_STEP)
+    score = "" if built or metric not in run.metrics else value(metric, run.metrics[metric])
+    return [
+        order.rung,
+        str(order.block),
+        order.purpose.value,
+        run.status.value.replace("_", " "),
+        score,
+        duration(run.wall_seconds) if run.wall_seconds else "–",
+        run.reason,
+    ]
+
+
+def _traces(ids: Sequence[int], left: Mapping[int, Trace]) -> dict[str, Any]:
+    """The first curve and the last words: a variant's first run is the one everyone has."""
+    found = [left[id] for id in ids if id in left]
+    curve = next((one.curve for one in found if one.curve), ())
+    log = next((one.log_tail for one in reversed(found) if one.log_tail.strip()), "")
+    return {"curve": [list(point) for point in curve], "log": log}
+
+
+def _newest(asked: Mapping[int, Sequence[Any]]) -> dict[int, list[dict[str, str]]]:
+    """The calls as plain values, from the newest proposal back until they are too much to carry."""
+    kept: dict[int, list[dict[str, str]]] = {}
+    left = CALLS_CHARACTERS
+    for number in sorted(asked, reverse=True):
+        size = sum(len(one.prompt) + len(one.reply) for one in asked[number])
+        if size > left:
+            break
+        left -= size
+        kept[number] = [
+            {"model": c.model, "outcome": c.outcome, "prompt": c.prompt, "reply": c.reply}
+            for c in asked[number]
+        ]
+    return kept

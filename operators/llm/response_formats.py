@@ -1,0 +1,161 @@
+"""The form an endpoint answers in: JSON by a schema, any JSON object, or free text; probed once.
+
+What is asked for and what comes back is turned into the one form that operators write and read: an IDEA line
+with SEARCH/REPLACE blocks or a whole file.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+
+from operators.llm.answer import Message, estimate_tokens, one_line
+from operators.llm.settings import Endpoint
+from population.types import MAX_TEXT_CHARS
+
+
+class Form(StrEnum):
+    """From the strictest down."""
+
+    SCHEMA = "schema"
+    OBJECT = "object"
+    TEXT = "text"
+
+
+_EDIT = {
+    "type": "object",
+    "properties": {"search": {"type": "string"}, "replace": {"type": "string"}},
+    "required": ["search", "replace"],
+    "additionalProperties": False,
+}
+_ANSWER = {
+    "type": "object",
+    "properties": {
+        "idea": {"type": "string"},
+        "idea_number": {"type": "integer"},
+        "edits": {"type": "array", "items": _EDIT},
+        "file": {"type": "string"},
+    },
+    "required": ["idea", "idea_number", "edits", "file"],
+    "additionalProperties": False,
+}
+_OK = {
+    "type": "object",
+    "properties": {"ok": {"type": "boolean"}},
+    "required": ["ok"],
+    "additionalProperties": False,
+}
+PROBE = 'Answer with the JSON object {"ok": true} and nothing else.'
+
+
+@cache
+def _asked() -> str:
+    return resources.files("operators").joinpath("prompts", "json.md").read_text(encoding="utf-8")
+
+
+def response_format(form: Form, probe: bool = False) -> dict[str, object] | None:
+    """What to send as `response_format`; None: nothing."""
+    if form is Form.SCHEMA:
+        schema = {"name": "probe", "strict": True, "schema": _OK}
+        schema = schema if probe else {"name": "edit", "strict": True, "schema": _ANSWER}
+        return {"type": "json_schema", "json_schema": schema}
+    return {"type": "json_object"} if form is Form.OBJECT else None
+
+
+def dressed(messages: Sequence[Message], form: Form) -> tuple[Message, ...]:
+    """The conversation, asking for an answer in this form."""
+    if form is Form.TEXT:
+        return tuple(messages)
+    *before, last = messages
+    parts = {**last.parts, "form": estimate_tokens(_asked())}
+    return (*before, replace(last, content=f"{last.content}\n\n{_asked()}", parts=parts))
+
+
+def undressed(text: str, form: Form) -> str:
+    """An answer as free text; one that is not the JSON asked for stays as it is."""
+    if form is Form.TEXT:
+        return text
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(said, dict) or not isinstance(said.get("edits", []), list):
+        return text
+    number = said.get("idea_number")
+    named = f" {number}" if type(number) is int and number > 0 else ""
+    lines = [f"IDEA{named}: {one_line(str(said.get('idea', '')), MAX_TEXT_CHARS)}"]
+    for edit in said.get("edits", []):
+        if isinstance(edit, dict):
+            old, new = str(edit.get("search", "")), str(edit.get("replace", ""))
+            lines += [
+                "<<<<<<< SEARCH",
+                old.rstrip("\n"),
+                "=======",
+                *([new.rstrip("\n")] if new else []),
+            ]
+            lines.append(">>>>>>> REPLACE")
+    if len(lines) == 1 and isinstance(said.get("file"), str):
+        lines += ["````````python", said["file"].rstrip("\n"), "````````"]
+    return "\n".join(lines)
+
+
+def is_probed(text: str) -> bool:
+    """Whether a probe was answered in JSON as asked."""
+    try:
+        return bool(json.loads(text) == {"ok": True})
+    except (ValueError, RecursionError):
+        return False
+
+
+class Forms:
+    """What each endpoint can do, as far as it is known. Thread-safe; `keep` hears of all that is known."""
+
+    def __init__(
+        self,
+        known: Mapping[str, str] | None = None,
+        keep: Callable[[dict[str, str]], None] = lambda known: None,
+    ) -> None:
+        self._known, self._keep = dict(known or {}), keep
+        self._probing: set[str] = set()
+        self._asked: dict[str, int] = {}  # questions to those of whom nothing is known yet
+        self._lock = threading.Lock()
+
+    def of(self, endpoint: Endpoint, probe: Callable[[Form], bool | None]) -> Form:
+        """The form to ask this endpoint for; `probe` says whether it can do one, None: it did not say.
+
+        A server that refuses everything is down, not unable: nothing is remembered of it, and it is probed
+        again at its 2nd, 4th, 8th, ... question. While one thread probes, the others ask for free text.
+        """
+        if endpoint.reply != "auto":
+            return Form(endpoint.reply)
+        key = f"{endpoint.name} {endpoint.model} {endpoint.base_url or ''}"
+        with self._lock:
+            if key in self._known:
+                return Form(self._known[key])
+            if key in self._probing or not self._is_due(key):
+                return Form.TEXT
+            self._probing.add(key)
+        try:
+            for form in Form:
+                able = probe(form)
+                if able is None:
+                    return Form.TEXT
+                if able:
+                    with self._lock:
+                        self._known[key] = form.value
+                        self._keep(dict(self._known))
+                    return form
+            return Form.TEXT
+        finally:
+            with self._lock:
+                self._probing.discard(key)
+
+    def _is_due(self, key: str) -> bool:
+        """Whether to probe now: at the first question, then at the 2nd, 4th, 8th, ..."""
+        self._asked[key] = asked = self._asked.get(key, 0) + 1
+        return asked & (asked - 1) == 0

@@ -1,0 +1,427 @@
+"""What a model is told: the prompts in prompts/*.md filled from a request.
+
+Whatever a variant, a run or another model wrote is quoted as data, delimited and capped in length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from string import Template
+
+from operators.llm.answer import Message, estimate_tokens, one_line
+from operators.operator import (
+    KnobSetting,
+    ParentView,
+    ProposalContext,
+    ProposalFailed,
+    Request,
+    RunState,
+    Tried,
+)
+from operators.source.compare import unified_diff
+from operators.source.constants import constants, distance, tunable
+from operators.source.knobs import Knob, KnobError, Value, same_value
+from operators.source.parse import SourceError
+from population.types import OURSELVES, Estimate, JudgedIdea, Status
+
+MAX_SOURCE_CHARS = 80_000
+MAX_DIFF_CHARS = 20_000
+MAX_EDITS = 30  # of one parent's line, the newest
+MAX_LOG_CHARS = 2_000
+MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
+
+
+def mutate_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for one focused change to one parent."""
+    return messages_about(request, "mutate.md")
+
+
+def rewrite_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for a bold change to one parent."""
+    return messages_about(request, "rewrite.md")
+
+
+def simplify_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for the same score with less code."""
+    return messages_about(request, "simplify.md")
+
+
+def repair_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for mending a failed child ("parent") of a variant that worked ("ancestor")."""
+    failed, worked, scene = request.parent("parent"), request.parent("ancestor"), request.scene
+    told, source, diff = (
+        context(scene, nearby(request)),
+        _source(failed, "train.py"),
+        _diff(worked, failed),
+    )
+    user = fill(
+        "repair.md",
+        numbers=_numbers(worked),
+        source=source,
+        idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
+        diff=diff,
+        failure=quoted("failure", one_line(scene.failure, MAX_IDEA_CHARS)),
+        setting=setting_in_words(scene),
+        tried=told.text,
+        log=_log(scene),
+    )
+    return _briefed(scene, user, told, source + diff)
+
+
+def messages_about(
+    request: Request, prompt: str, system: str = "system.md", **more: str
+) -> tuple[Message, ...]:
+    """A prompt about one parent; `more`: what this prompt has beside what all have, such as its `runs`."""
+    parent, scene = request.parent("parent"), request.scene
+    told = context(scene, () if "runs" in more else nearby(request))
+    source = _source(parent, "train.py")
+    user = fill(
+        prompt,
+        numbers=_numbers(parent),
+        source=source,
+        setting=setting_in_words(scene),
+        tried=told.text,
+        log=_log(scene),
+        **more,
+    )
+    return _briefed(scene, user, told, source, system)
+
+
+def crossover_messages(request: Request) -> tuple[Message, ...]:
+    """The prompt for joining two or three parents; the reply edits the first."""
+    first, ancestor, scene = request.parent("first"), request.parent("ancestor"), request.scene
+    others = [view for view in request.parents if view not in (first, ancestor)]
+    told, source, diff = (
+        context(scene, nearby(request)),
+        _source(first, "first"),
+        _diff(ancestor, first),
+    )
+    edits = _edits(first, scene)
+    partners = "\n\n".join(_partner(ancestor, one, scene) for one in others)
+    user = fill(
+        "crossover.md",
+        numbers=_numbers(first),
+        numbers_ancestor=metrics_in_words(ancestor),
+        source=source,
+        diff=diff,
+        edits=edits,
+        others=partners,
+        roles=" and in the ".join(one.role for one in others),
+        setting=setting_in_words(scene),
+        tried=told.text,
+    )
+    return _briefed(scene, user, told, source + diff + edits + partners)
+
+
+def _partner(ancestor: ParentView, view: ParentView, scene: ProposalContext) -> str:
+    return fill(
+        "crossover_other.md",
+        role=view.role,
+        title=view.role.capitalize(),
+        numbers=_numbers(view),
+        diff=_diff(ancestor, view),
+        edits=_edits(view, scene),
+    ).strip()
+
+
+def again_messages(
+    messages: tuple[Message, ...], reply: str, reason: str, prompt: str = "again.md"
+) -> tuple[Message, ...]:
+    """The same conversation, going on with a reply that could not be used and why."""
+    answer = Message("assistant", reply[:MAX_REPLY_CHARS])
+    asked = fill(prompt, reason=one_line(reason, MAX_IDEA_CHARS))
+    tokens = estimate_tokens(answer.content + asked)
+    return (*messages, answer, Message("user", asked, {"again": tokens}))
+
+
+def _briefed(
+    scene: ProposalContext, user: str, told: Context, shown: str, prompt: str = "system.md"
+) -> tuple[Message, ...]:
+    """The conversation, with about how many tokens each part of it has; `shown`: the sources in it."""
+    system, sources = _system(scene, prompt), estimate_tokens(shown)
+    task = estimate_tokens(user) - sources - sum(told.tokens.values())
+    parts = {"brief": estimate_tokens(system.content), "task": task, "sources": sources}
+    return (system, Message("user", user, {**parts, **told.tokens}))
+
+
+def _system(scene: ProposalContext, prompt: str) -> Message:
+    brief = scene.brief.strip() or "Lower the first objective."
+    return Message("system", fill(prompt, brief=brief))
+
+
+# -- parts -------------------------------------------------------------------------------------------
+
+
+def _source(view: ParentView, name: str) -> str:
+    if len(view.source) > MAX_SOURCE_CHARS:
+        raise ProposalFailed(
+            f"the parent has {len(view.source)} characters, more than fit a prompt ({MAX_SOURCE_CHARS})"
+        )
+    return quoted(name, view.source)
+
+
+def _diff(old: ParentView, new: ParentView) -> str:
+    lines = unified_diff(
+        old.source.splitlines(), new.source.splitlines(), "ancestor", new.role, context=2, end=""
+    )
+    text = "\n".join(lines)
+    if len(text) > MAX_DIFF_CHARS:
+        text = text[:MAX_DIFF_CHARS] + "\n(the rest is left out)"
+    return quoted(f"diff-{new.role}", text) if text else "Nothing."
+
+
+def _edits(view: ParentView, scene: ProposalContext) -> str:
+    """The edits that made a parent of the ancestor, the oldest first, each with its own effect."""
+    if not view.edits:
+        return "Not known."
+    objective = scene.objectives[0] if scene.objectives else "the first objective"
+    lines = [tried_line(one) for one in view.edits[-MAX_EDITS:]]
+    left_out = len(view.edits) - len(lines)
+    if left_out:
+        lines.insert(0, f"- ({left_out} older edits are left out)")
+    told = quoted(f"edits-{view.role}", "\n".join(lines))
+    return f"Each minus what it edits, in {objective}, ± standard error, over n blocks of both:\n\n{told}"
+
+
+def _numbers(view: ParentView) -> str:
+    """Each metric with its uncertainty, and the idea the parent came from."""
+    text = metrics_in_words(view)
+    if view.idea:
+        text += "\n\nThe idea it came from:\n" + quoted("idea", one_line(view.idea, MAX_IDEA_CHARS))
+    return text
+
+
+def metrics_in_words(view: ParentView) -> str:
+    """Each metric of a parent with its uncertainty."""
+    parts = [f"{name} {_estimate(value)}" for name, value in view.estimates.items()]
+    return "; ".join(parts) or "not measured yet"
+
+
+def _estimate(value: Estimate) -> str:
+    if math.isnan(value.sd):
+        return f"{value.mean:.6g} (n = {value.n}, spread unknown)"
+    return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
+
+
+def setting_in_words(scene: ProposalContext) -> str:
+    """How it was measured: objectives, rung, noise floor."""
+    lines = []
+    if scene.objectives:
+        lines.append("Objectives, the most important first: " + "; ".join(scene.objectives) + ".")
+    if scene.rung:
+        lines.append(f"Rung: {scene.rung}.")
+    lines.append(noise_sentence(scene.noise_sd))
+    if scene.run:
+        lines.append(f"Its last run: {scene.run}.")
+    return "\n".join(lines)
+
+
+def noise_sentence(noise_sd: float | None) -> str:
+    """The noise floor in words; two single runs differ with sd sqrt(2) x the run-to-run sd."""
+    if noise_sd is None:
+        return "The run-to-run noise is not measured yet: trust no small difference."
+    floor = 2 * math.sqrt(2) * noise_sd
+    return (
+        f"Run-to-run sd of the first objective: {noise_sd:.2g}. "
+        f"Differences between two single runs below {floor:.2g} are noise."
+    )
+
+
+def _log(scene: ProposalContext) -> str:
+    if not scene.log_tail.strip():
+        return ""
+    lines = [one_line(line, 200) for line in scene.log_tail[-MAX_LOG_CHARS:].splitlines()]
+    return f"# The last lines of its log\n\n{quoted('log', chr(10).join(lines))}\n\n"
+
+
+# -- What a prompt tells beside brief, sources and task: each part within its share of the tokens.
+# Everything here was written by models, variants or people: it is quoted as data, one capped line each.
+
+
+MAX_TRIED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts as one text, and about how many tokens each took."""
+
+    text: str
+    tokens: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    name: str
+    head: str
+    lines: Sequence[str]  # the most important first
+
+
+def context(scene: ProposalContext, settings: Sequence[str] = ()) -> Context:
+    """The parts that have something to tell, the most important lines of each first.
+
+    `settings`: what is known of other constants in the parent's code, in lines.
+    """
+    sections, spent, left = [], {}, 0.0
+    for part in _parts(scene, settings):
+        left += scene.prompt.tokens * scene.prompt.shares.get(part.name, 0.0)
+        kept: list[str] = []
+        for line in part.lines:
+            cost = estimate_tokens(line) + 1
+            if cost > left:
+                break
+            kept.append(line)
+            left -= cost
+        if kept:
+            text = f"# {part.head}\n\n{quoted(part.name, chr(10).join(kept))}\n\n"
+            sections.append(text)
+            spent[part.name] = estimate_tokens(text)
+    return Context("".join(sections), spent)
+
+
+def _parts(scene: ProposalContext, settings: Sequence[str]) -> list[_Part]:
+    objective = scene.objectives[0] if scene.objectives else "the first objective"
+    change = f"child minus parent in {objective}"
+    tried = [tried_line(one) for one in reversed(scene.tried[-MAX_TRIED:])]
+    return [
+        _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
+              [idea_line(one) for one in _by_interest(scene.ideas)]),
+        _Part("tried", f"Already tried near here ({change} ± standard error)", tried),
+        _Part("settings", f"The parent's code with other constants, the nearest first (minus the parent "
+              f"in {objective}, less is better, ± standard error): nearly the same again shows nothing new",
+              settings),
+        _Part("notes", "Research notes",
+              [f"- note {one.id}, {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
+               for one in reversed(scene.notes)]),
+        _Part("inspirations", "Other good variants", [_inspiration(one) for one in scene.inspirations]),
+        _Part("knowledge", "From the user's papers and notes",
+              [f"- {one_line(one.source, 100)}: {one_line(one.text, MAX_PASSAGE_CHARS)}"
+               for one in scene.passages]),
+    ]  # fmt: skip
+
+
+def tried_line(one: Tried) -> str:
+    """One child in a line: how it ended, its effect with its standard error and n, and what to make of it."""
+    idea = one_line(one.idea, MAX_IDEA_CHARS)
+    if one.effect is None:
+        without = "no comparison" if one.status == Status.OK else "no score"
+        return f"- {one.operator}, {one.status}, {without}: {idea}"
+    return f"- {one.operator}, {one.status}, {effect_in_words(one.effect, one.effect_se, one.n)}: {idea}"
+
+
+def idea_line(one: JudgedIdea) -> str:
+    """One idea in a line, with what its children say of it."""
+    ends = f"{one.children} children, {one.ok} ran, {one.failed} failed"
+    if one.effect is not None:
+        ends += f", {effect_in_words(one.effect, one.effect_se, one.n)}"
+    elif not one.children:
+        ends = "not tried yet"
+    return (
+        f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {one_line(one.text, MAX_IDEA_CHARS)}"
+    )
+
+
+def effect_in_words(effect: float, se: float | None, n: int) -> str:
+    """An effect with its standard error and n, and whether it could be none."""
+    if se is None:
+        return f"{effect:+.4g} (n = {n}, spread unknown)"
+    told = f"{effect:+.4g} ± {se:.2g} (n = {n})"
+    return f"{told}, inconclusive" if abs(effect) < 2 * se else told
+
+
+def _by_interest(ideas: Sequence[JudgedIdea]) -> list[JudgedIdea]:
+    """People's ideas that nobody tried, then the least sure, then the newest."""
+    people = {one.id for one in ideas if not one.children and one.author != OURSELVES}
+    return sorted(ideas, key=lambda one: (one.id not in people, one.n > 1, -one.id))
+
+
+def _inspiration(one: ParentView) -> str:
+    numbers = "; ".join(
+        f"{name} {value.mean:.5g} (n = {value.n})" for name, value in one.estimates.items()
+    )
+    return f"- {one.variant_id[:8]}, {numbers}: {one_line(one.idea, MAX_IDEA_CHARS)}"
+
+
+# -- Foreign text as delimited data, and prompt files filled with it.
+
+
+MAX_IDEA_CHARS = 300
+MAX_NOTE_CHARS = 800
+MAX_PASSAGE_CHARS = 1200
+
+
+def fill(prompt: str, **parts: str) -> str:
+    """A prompt file with its parts put in. Raises KeyError when a part is missing."""
+    return Template(_prompt(prompt)).substitute(parts)
+
+
+def quoted(name: str, text: str) -> str:
+    """A text as delimited data: its end mark carries its own hash, so that no text can hold it."""
+    code = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
+    return f"<data {name} {code}>\n{text}\n</data {code}>"
+
+
+@cache
+def _prompt(name: str) -> str:
+    return resources.files("operators").joinpath("prompts", name).read_text(encoding="utf-8")
+
+
+# -- What is known of a parent's very code with other constants: shown before a model proposes nearly the same.
+
+
+MAX_SETTINGS = 8
+
+
+def nearby(request: Request) -> list[str]:
+    """The nearest measured settings of the first parent's structure, one line each, the nearest first.
+
+    Each is told with its effect against the parent ± standard error and n, and what differs in it,
+    whoever made it and from whom.
+    """
+    parent = request.parents[0]
+    try:
+        start, knobs = constants(parent.source), tunable(parent.source, (), {})
+    except (KnobError, SourceError):
+        return []
+    settings = [one for one in request.history.settings(parent.variant_id) if one.own]
+    here = next((one for one in settings if one.variant_id == parent.variant_id), None)
+    known = [
+        one
+        for one in settings
+        if one.state is not RunState.WAITING and differences(one.constants, start)
+    ]
+    known.sort(key=lambda one: _apart(knobs, one.constants, start))
+    return [_line(one, here, start) for one in known[:MAX_SETTINGS]]
+
+
+def differences(values: Mapping[str, Value], start: Mapping[str, Value]) -> str:
+    """The constants that are not as in `start`, with their values; "" for none."""
+    moved = [
+        f"{name} = {values[name]!r}"
+        for name, value in start.items()
+        if name in values and not same_value(values[name], value)
+    ]
+    return ", ".join(moved)
+
+
+def _apart(knobs: Sequence[Knob], values: Mapping[str, Value], start: Mapping[str, Value]) -> float:
+    """The largest share of a range between two settings; 1 where one differs in what has no range."""
+    turned = {knob.name for knob in knobs}
+    fixed = {name: value for name, value in start.items() if name not in turned}
+    return 1.0 if differences(values, fixed) else distance(knobs, values, start)
+
+
+def _line(one: KnobSetting, here: KnobSetting | None, start: Mapping[str, Value]) -> str:
+    told = "failed"
+    if one.state is RunState.SCORED:
+        told = "no comparison"
+        if here is not None and here.state is RunState.SCORED:
+            se = math.hypot(one.sd, here.sd)
+            told = effect_in_words(
+                one.value - here.value, se if math.isfinite(se) else None, min(one.n, here.n)
+            )
+    return f"- {told}: {one_line(differences(one.constants, start), MAX_IDEA_CHARS)}"

@@ -1,0 +1,420 @@
+"""The words of the project as values: what crosses from one package to another.
+
+Every record here is a frozen dataclass and carries its units in its names. Nothing in this file
+does anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """How one run ended. Only `ok` carries a score; every other status carries a reason."""
+
+    OK = "ok"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    REJECTED = "rejected"
+    CHEATED = "cheated"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+class Purpose(StrEnum):
+    """Why a run was made."""
+
+    SCREEN = "screen"
+    REMEASURE = "remeasure"
+    REFERENCE = "reference"
+    CALIBRATE = "calibrate"
+    RACE = "race"
+    POST = "post"
+    FINAL = "final"
+    GRADUATE = "graduate"
+
+
+class Phase(StrEnum):
+    """What a campaign is busy with. Of several at once the one furthest down this list is named."""
+
+    CALIBRATING = "measuring the seed"
+    SEARCHING = "searching"
+    RACING = "racing on fresh blocks"
+    PUBLISHING = "measuring the new champion afresh"
+    COMPARING = "comparing leader and seed"
+    GRADUATING = "graduating"
+
+
+_PHASES = {
+    Purpose.CALIBRATE: Phase.CALIBRATING,
+    Purpose.RACE: Phase.RACING,
+    Purpose.POST: Phase.PUBLISHING,
+    Purpose.FINAL: Phase.COMPARING,
+    Purpose.GRADUATE: Phase.GRADUATING,
+}
+
+
+def phase_of(purposes: Collection[Purpose]) -> Phase | None:
+    """The phase that runs for these purposes belong to; None without any."""
+    phases = {_PHASES.get(one, Phase.SEARCHING) for one in purposes}
+    return next((one for one in reversed(Phase) if one in phases), None)
+
+
+MAX_TEXT_CHARS = 20_000  # of an idea or a note; tables and prompts show less of it
+OURSELVES = "evotrain"  # the author of what no model and no person wrote
+
+
+class Outcome(StrEnum):
+    """What became of one proposal."""
+
+    VARIANT = "variant"  # a new variant, waiting to be measured
+    DUPLICATE = "duplicate"  # its fingerprint is already known
+    INVALID = "invalid"  # it does not parse, or a static check turned it away
+    FAILED = "failed"  # the operator gave no source (server down, reply not an edit, ...)
+
+
+class Clock(StrEnum):
+    """What a rung's budget is counted in."""
+
+    SECONDS = "seconds"
+    CPU_SECONDS = "cpu_seconds"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A scale to train at. `budget` is in the unit of `clock`; `rows` hidden chunks are scored."""
+
+    name: str
+    depth: int
+    budget: float
+    clock: Clock
+    context: int
+    rows: int
+    startup_seconds: (
+        float  # CPU or wall seconds (as the clock counts) before the budget starts; 0 for tokens
+    )
+    grace_seconds: float  # beyond budget x 1.02, for saving, and what its file takes to be written
+    memory_mb: int  # cap of the whole process tree
+    wall_seconds: float  # hard limit of the whole run, its servers too, whatever the clock says
+
+
+DERIVED = "/"  # in the name of a rung that is made from another one
+AGAIN = 1_000_000  # added to the repeat of a run each time that one of it was voided
+ONE_STEP = "/one-step"  # ends the name of a rung at which a variant is only built
+SHARE = "/x"  # followed by the share of another rung's budget
+
+
+def share_rung(rung: str, share: float) -> str:
+    """The name of the rung that is this one with a share of its budget; itself for all of it."""
+    return rung if share == 1.0 else f"{rung}{SHARE}{share:g}"
+
+
+def variant_id(source: str) -> str:
+    """The identity of a variant: the sha256 of its source, 64 hex digits."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One source of train.py. `fingerprint` is the same for sources that differ only in form."""
+
+    id: str
+    source: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """One parent of a proposal.
+
+    Roles: `parent` (one), `first` and `second` (merge, crossover), `third` (some crossovers), `ancestor`.
+    """
+
+    variant_id: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a proposal cost: the operator's wall seconds, tokens, dollars (None: price unknown)."""
+
+    seconds: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    dollars: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One attempt to make a child, whatever became of it.
+
+    `seen` is the id of the last measurement it was shown.
+    """
+
+    number: int
+    operator: str
+    parents: tuple[Parent, ...]
+    outcome: Outcome
+    reason: str = ""
+    variant: Variant | None = None
+    idea: str = ""
+    author: str = OURSELVES
+    model: str = ""
+    cost: Cost = Cost()
+    seen: int = 0
+    idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run to make: the key of the measurement that will show what it did."""
+
+    variant_id: str
+    rung: str
+    block: int
+    repeat: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something the campaign or a person decided about a variant, with what it rests on; a row each."""
+
+    kind: str
+    variant_id: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a training curve as the variant told it: progress 0..1, loss in nats, tokens."""
+
+    progress: float
+    loss: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentScore:
+    """What one hidden document cost the model: bits over `bytes` scored bytes."""
+
+    document: str
+    bits: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one run showed. `metrics` holds finite numbers only; it is empty unless status is ok.
+
+    Metrics: val_bpb (bits per byte), parameters, weights_mb, added_nodes, peak_memory_mb,
+    serve_tokens_per_second; and by the variant's own count of tokens epochs and tokens_per_parameter.
+    `facts` are the sandbox's. Other self-reported values say so in their names.
+    """
+
+    order: RunRequest
+    status: Status
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    documents: tuple[DocumentScore, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    slot: str = ""
+    host: str = ""
+    device: str = ""
+    started_at: float = 0.0  # seconds since the epoch
+    wall_seconds: float = 0.0  # the slot's, from taking the order to the last process gone
+    cpu_seconds: float = 0.0  # the supervisor's reading of the train role's process tree
+    train_wall_seconds: float = 0.0  # progress 0 to finish
+    self_reported_steps: int = 0
+    self_reported_tokens: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)
+    log_tail: str = ""  # the last lines of the train role; never anything from a serving role
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What we believe of one metric of a variant at a rung; sd is of the mean, NaN while n is 1."""
+
+    mean: float
+    sd: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCall:
+    """One request to a model and what came back. No key is ever in `prompt` or `reply`."""
+
+    endpoint: str
+    model: str
+    prompt: str
+    reply: str
+    tokens_in: int
+    tokens_out: int
+    dollars: float | None
+    seconds: float
+    outcome: str  # "ok", or what went wrong
+    proposal_number: int = 0
+    parts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # about how many tokens of the prompt each
+
+
+# -- The records a store gives back: rows as values, with the ids and times that recording added.
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRow:
+    """A measurement with its place in the order of recording."""
+
+    id: int
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRow:
+    """A proposal as recorded, with the id of its variant instead of the source."""
+
+    number: int
+    operator: str
+    parents: tuple[Parent, ...]
+    outcome: Outcome
+    reason: str
+    variant_id: str | None
+    idea: str
+    author: str
+    model: str
+    cost: Cost
+    seen: int
+    created_at: float  # seconds since the epoch
+    idea_id: int | None = None  # the row of `ideas` it tries
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run in flight. pid is None until the slot has started its process."""
+
+    order: RunRequest
+    slot: str
+    pid: int | None
+    pid_started_at: float | None
+    started_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """What the campaign decided about a variant, with its evidence; `created_at` since the epoch."""
+
+    id: int
+    kind: str
+    variant_id: str | None
+    detail: Mapping[str, Any]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """What another process asked of the campaign; `created_at` in seconds since the epoch."""
+
+    id: int
+    kind: str
+    detail: Any
+    author: str
+    created_at: float
+
+    @property
+    def name(self) -> str:
+        """How it is called beside what stands: w7 waits, 7 stands."""
+        return f"w{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, in plain words; `created_at` in seconds since the epoch."""
+
+    id: int
+    kind: str
+    text: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a campaign has used up. `dollars` leaves out proposals and calls of unknown price."""
+
+    proposals: int
+    variants: int
+    measurements: int
+    tokens_in: int
+    tokens_out: int
+    dollars: float
+    price_unknown: int  # proposals and calls whose price is not known
+    slot_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LlmCallRow:
+    """One request to a model that has ended, without its texts. `dollars` is None for an unknown price."""
+
+    proposal_number: int  # 0: for no proposal
+    operator: str  # that the proposal is by; "" for no proposal, or for one that a kill cut off
+    parts: Mapping[str, int]  # about how many tokens of the prompt each
+    endpoint: str
+    model: str
+    outcome: str  # "ok", or what went wrong
+    tokens_in: int
+    tokens_out: int
+    dollars: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMember:
+    """A variant on the front: its standing, what is believed of it in the first objective, and what its
+    runs average to there (None: not told).
+    """
+
+    variant_id: str
+    standing: str
+    estimate: Estimate
+    measured: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedIdea:
+    """An idea and what its children say of it.
+
+    `effect` is child minus parent in val_bpb on the blocks both ran on, the mean of `n` children; its
+    standard error is None below two.
+    """
+
+    id: int
+    text: str
+    author: str
+    created_at: float  # seconds since the epoch
+    children: int
+    ok: int
+    failed: int
+    waiting: int
+    n: int
+    effect: float | None
+    effect_se: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A research note that stands; `evidence` are ids of variants, times in seconds since the epoch."""
+
+    id: int
+    text: str
+    author: str
+    evidence: tuple[str, ...]
+    seen: int
+    created_at: float
+    edited_at: float | None
