@@ -92,7 +92,7 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
         rung = {"depth": 1, "context": 64, "budget": 0.1, "rows": 64, "startup_seconds": 0.3}
         config = write_config(
             tmp_path,
-            rungs={"proxy": rung | {"memory_mb": 300, "grace_seconds": 3, "wall_seconds": 8}},
+            rungs={"proxy": rung | {"memory_mb": 300, "grace_seconds": 4, "wall_seconds": 25}},
             operators={"llm_mutate": 1},
             llm={"endpoints": [endpoint]},
             budget={"variants": len(CHILDREN) + 3},

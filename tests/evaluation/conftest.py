@@ -36,7 +36,7 @@ RUNG = Rung(
     context=64,
     rows=64,
     startup_seconds=0.2,
-    grace_seconds=1.0,
+    grace_seconds=30.0,  # what is to end by the clock has less
     memory_mb=2000,
     wall_seconds=120.0,  # for a machine that has eight times as much to do
 )

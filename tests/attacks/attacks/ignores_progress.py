@@ -1,6 +1,7 @@
 # attacks: the clock, by not looking at it
 # must end: timed_out
 # because: cpu_seconds
+# rung: grace_seconds=0.5
 # table
 run.progress()
 while True:
