@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,12 @@ __all__ = [
     "pytest_terminal_summary",
     "tell",
 ]
+
+# `nohup make test &` begins with these ignored, and so would everything that is started from here; what a
+# handler of ours hears is as before for what is started
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # the same examples every time, and as long as each takes; `--hypothesis-profile default` looks for new ones
 settings.register_profile(

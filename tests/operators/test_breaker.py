@@ -113,7 +113,10 @@ def test_an_endpoint_that_leaves_callers_waiting_rests_before_it_has_failed() ->
 
 
 def client(
-    said: list[str], clock: Callable[[], float] = lambda: 0.0, **endpoints: str
+    said: list[str],
+    clock: Callable[[], float] = lambda: 0.0,
+    attempts: int = 3,
+    **endpoints: str,
 ) -> LlmClient:
     """A client whose endpoints rest after 4 failures in a row, by a clock that stands still."""
     every = tuple(
@@ -122,7 +125,7 @@ def client(
     )
     settings = LlmSettings(
         endpoints=every,
-        attempts=3,
+        attempts=attempts,
         first_wait_seconds=0.01,
         longest_wait_seconds=0.05,
         rest_after=4,
@@ -191,7 +194,7 @@ def test_many_threads_at_once_open_it_once() -> None:
         return Answer(status=503)
 
     with FakeOpenAI(script) as server:
-        one = client(said, a=server.base_url)
+        one = client(said, attempts=1, a=server.base_url)
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda _: tries(one), range(16)))
         assert len(server.requests) == 16 and one.rests()
