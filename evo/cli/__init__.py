@@ -2,8 +2,11 @@
 
 from evo.cli import (  # noqa: F401 - importing a file puts its commands into the app
     bench,
+    doctor,
     ladder,
     lineage,
+    listing,
+    log,
     measure,
     read,
     run,

@@ -168,7 +168,9 @@ PANELS = {
 
 
 def arrange(app: typer.Typer) -> None:
-    """Put every command of the app into its panel and place. KeyError for one that has none."""
+    """Put every command of the app into its panel and place. KeyError for a command without a place, and
+    for a place without a command: nobody imported its file.
+    """
     places = [(panel, name) for panel, names in PANELS.items() for name in names]
     place_of = {name: place for place, (_, name) in enumerate(places)}
     named = {
@@ -176,4 +178,4 @@ def arrange(app: typer.Typer) -> None:
     }
     for name, one in named.items():
         one.rich_help_panel = places[place_of[name]][0]
-    app.registered_commands = [named[name] for name in sorted(named, key=place_of.__getitem__)]
+    app.registered_commands = [named[name] for name in place_of]
