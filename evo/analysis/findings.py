@@ -90,6 +90,7 @@ class Findings:
     leader_id: str | None
     search: Comparison | None
     final: Comparison | None
+    final_failed: tuple[str, ...]  # without one: how its runs ended that gave no score
     test: Comparison | None
     selection: SelectionBias | None
     noise: Noise | None
@@ -133,6 +134,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         leader_id=leader,
         search=search,
         final=final,
+        final_failed=() if final is not None else _final_failed(record, leader),
         test=test,
         selection=selection_bias_of(record.rows, search, final, level),
         noise=level,
@@ -172,6 +174,18 @@ def _compared(record: Record) -> str | None:
         if run.order.purpose is Purpose.FINAL and run.order.variant_id not in left_out:
             return run.order.variant_id
     return None
+
+
+def _final_failed(record: Record, leader: str | None) -> tuple[str, ...]:
+    """How the runs of the final comparison ended that gave no score, by side."""
+    sides = {record.seed_id: "the seed", leader: "the leader"}
+    return tuple(
+        f"{sides[run.order.variant_id]} {run.status} on block {run.order.block}"
+        for run in record.runs()
+        if run.order.purpose is Purpose.FINAL
+        and run.status is not Status.OK
+        and run.order.variant_id in sides
+    )
 
 
 def _chain(record: Record, leader: str | None) -> tuple[LineageStep, ...]:

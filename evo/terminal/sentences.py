@@ -41,10 +41,13 @@ def found(findings: Findings) -> list[str]:
     if findings.final is not None:
         where = f"On {count(findings.final.n, 'block')} that played no part in choosing it, "
         return [where + _difference(name, findings.final) + f": {means(findings.final)}."]
-    return [
+    flatters = (
         f"{_difference(name, findings.search)}. These runs also chose it, so the figure flatters; "
-        "a comparison on fresh blocks is still to come."
-    ]
+    )
+    if findings.final_failed:
+        failed = "; ".join(findings.final_failed)
+        return [f"{flatters}the comparison on fresh blocks gave no pair of scores: {failed}."]
+    return [f"{flatters}a comparison on fresh blocks is still to come."]
 
 
 def _lucky(findings: Findings) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,7 @@ from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 
 FAINT = "bright_black"
 NOTHING = "–"
+WIDE = 100  # columns from which on a table shows all it has
 MEAN_SE = "± is the standard error of the mean (se)"
 
 
@@ -64,39 +66,61 @@ def one_line(text: Text) -> Text:
 def ranking_table(
     rows: Sequence[Ranked], objectives: Sequence[Objective], seed_id: str
 ) -> RenderableType:
-    """Variants with the means of their runs and, on the front, what is believed, which orders it."""
-    first, *others = (one.name for one in objectives)
-    table = table_of(
-        ("variant", "left"),
-        (f"{first.replace('_', ' ')}_(mean ± se)", "left"),
-        ("believed", "right"),
-        *((name, "right") for name in others),
-        ("standing", "left"),
-        ("idea", "left"),
-    )
-    for one in rows:
-        mean = one.estimates[first]
-        table.add_row(
-            Text(short(one.variant_id), "bold"),
-            Text(plus_minus(first, mean.mean, mean.sd, mean.n)),
-            Text(NOTHING if one.believed is None else value(first, one.believed, mean.sd)),
-            *(
-                Text(value(name, one.estimates[name].mean if name in one.estimates else None))
-                for name in others
-            ),
-            _standing(one, seed_id),
-            one_line(words("the seed" if one.variant_id == seed_id else one.idea)),
+    """Variants with the means of their runs and, on the front, what is believed, which orders it.
+
+    A narrow terminal gets no column that says the same everywhere, and not what is believed: the idea
+    needs the room.
+    """
+    return _Ranking(tuple(rows), tuple(objectives), seed_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    rows: tuple[Ranked, ...]
+    objectives: tuple[Objective, ...]
+    seed_id: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        narrow = options.max_width < WIDE
+        first, *others = (one.name for one in self.objectives)
+        cells = {name: [_cell(one, name) for one in self.rows] for name in others}
+        if narrow:
+            cells = {name: values for name, values in cells.items() if len(set(values)) > 1}
+        table = table_of(
+            ("variant", "left"),
+            (f"{first.replace('_', ' ')}_(mean ± se)", "left"),
+            *(() if narrow else (("believed", "right"),)),
+            *((name, "right") for name in cells),
+            ("standing", "left"),
+            ("idea", "left"),
         )
-    return Group(table, Text(caption(objectives[0]), FAINT))
+        for place, one in enumerate(self.rows):
+            mean = one.estimates[first]
+            believed = NOTHING if one.believed is None else value(first, one.believed, mean.sd)
+            table.add_row(
+                Text(short(one.variant_id), "bold"),
+                Text(plus_minus(first, mean.mean, mean.sd, mean.n)),
+                *(() if narrow else (Text(believed),)),
+                *(Text(values[place]) for values in cells.values()),
+                _standing(one, self.seed_id),
+                one_line(words("the seed" if one.variant_id == self.seed_id else one.idea)),
+            )
+        yield table
+        yield Text(caption(self.objectives[0], believed=not narrow), FAINT)
 
 
-def caption(objective: Objective) -> str:
+def _cell(one: Ranked, name: str) -> str:
+    return value(name, one.estimates[name].mean if name in one.estimates else None)
+
+
+def caption(objective: Objective, believed: bool = True) -> str:
     """What the numbers of a table of scores are."""
     way = "lower" if objective.direction == "minimise" else "higher"
+    text = f"{way} is better; {MEAN_SE}, over n blocks (repeats of a block count once)"
+    if not believed:
+        return text
     return (
-        f"{way} is better; {MEAN_SE}, over n blocks (repeats of a block count "
-        "once); believed: that mean shrunk to the parent's, by which the "
-        "search orders the front"
+        f"{text}; believed: that mean shrunk to the parent's, by which the search orders the front"
     )
 
 
@@ -105,7 +129,7 @@ def _standing(one: Ranked, seed_id: str) -> Text:
         return Text(NOTHING, FAINT)  # it is what everyone is held against
     if one.vetoed:
         return Text("vetoed", "red")
-    return Text(one.standing, "green") if one.standing else Text("off the front", FAINT)
+    return Text(one.standing, "green") if one.standing else Text("off front", FAINT)
 
 
 def earnings_table(rows: Sequence[Earning]) -> Table:

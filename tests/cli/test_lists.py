@@ -45,10 +45,22 @@ def test_top_shows_as_many_as_were_asked_for(evo: Evo, wide: Built) -> None:
 
 def test_top_tells_the_front_from_the_others(evo: Evo, wide: Built) -> None:
     lines = [line for line in evo("top", "-n", "18").out.splitlines() if "n=" in line]
-    assert [("candidate" in line, "off the front" in line) for line in lines] == [
+    assert [("candidate" in line, "off front" in line) for line in lines] == [
         *[(True, False)] * 15,
         *[(False, True)] * 3,
     ]
+
+
+def test_a_narrow_terminal_leaves_out_columns_before_it_cuts_the_idea(
+    evo: Evo, wide: Built
+) -> None:
+    assert "believed" in evo("top", columns=120).out
+    told = evo("top", columns=80).out.splitlines()
+    assert max(map(len, told)) <= 80
+    assert (
+        "believed" not in told[1] and "parameters" not in told[1]
+    )  # these say the same everywhere
+    assert 80 - told[1].index("idea") >= 24
 
 
 def test_a_vetoed_variant_is_marked_before_the_campaign_takes_the_veto_and_after(

@@ -32,7 +32,7 @@ from evo.terminal.tree import family_tree
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Branch, tree
 from population.reading import source_of
-from population.types import Purpose
+from population.types import Purpose, Status
 from tests.analysis.built import SEED, Built, finished
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold red]loud[/] [link=http://x]y[/link] \u202eevil\r\n\x9b2Jend"
@@ -145,6 +145,19 @@ def test_a_difference_inside_the_noise_is_not_called_better(tmp_path: Path) -> N
     found = findings(built)
     assert found.needs is not None and found.needs.blocks is not None
     assert f"about {found.needs.blocks} pairs show it" in text
+
+
+def test_a_final_comparison_whose_runs_failed_is_not_called_still_to_come(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.5, 2.51], Purpose.CALIBRATE)
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.run(child, 2.4)
+    built.front({child: "candidate"})
+    built.run(child, 2.4, 5, Purpose.FINAL)
+    built.run(built.seed, None, 5, Purpose.FINAL, status=Status.REJECTED)
+    text = closing(built)
+    assert "still to come" not in text
+    assert "gave no pair of scores: the seed rejected on block 5" in text
 
 
 def test_every_sentence_about_a_difference_carries_its_n(tmp_path: Path) -> None:
