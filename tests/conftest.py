@@ -25,8 +25,8 @@ __all__ = [
     "tell",
 ]
 
-# `nohup make test &` begins with these ignored, and so would everything that is started from here; what a
-# handler of ours hears is as before for what is started
+# `nohup make test &` begins with these ignored, which all that is started from here would inherit; handlers it
+# does not inherit
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
