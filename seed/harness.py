@@ -35,6 +35,7 @@ REPLY = struct.Struct(
     "<4sIIII"
 )  # b"ANS\0", request number, rows, length, vocab; float32 in shared memory
 WEIGHTS = "weights.safetensors"
+RECENT_STEPS = 8  # the longest of them says what another step may take
 CURVE_STEP = 1 / 64  # a loss is read off the device this often, so that the loop itself never waits
 
 
@@ -65,6 +66,8 @@ class Run:
         self.tokens = 0
         self.steps = 0
         self._first = None  # the clock when progress() was first asked
+        self._reported = None  # the progress at the last report()
+        self._recent = []  # shares of the budget that the last steps took; not the first one, which may compile
         self._next_record = 0.0
         self._rng = np.random.default_rng([self.seed, 1])
         self._pieces = None
@@ -72,7 +75,14 @@ class Run:
     # -- clock ---------------------------------------------------------------------------------------------
 
     def progress(self):
-        """How much of the budget is used, 0 to 1: 0 at the first call, 1 when the clock has run out."""
+        """How much of the budget is used, 0 to 1: 0 at the first call, 1 when the clock has run out.
+
+        1, too, once another step would run beyond the budget: a step is what lies between two reports.
+        """
+        done = self._done()
+        return 1.0 if done + max(self._recent, default=0.0) > 1 else done
+
+    def _done(self):
         if self.spec["role"] == "serve":
             return 1.0
         if self.spec["clock"] == "tokens":
@@ -131,7 +141,10 @@ class Run:
         """Tell the loss (nats per token) and the tokens of one step; cheap, it rarely reads the loss."""
         self.tokens += int(tokens)
         self.steps += 1
-        done = self.progress()
+        done = self._done()
+        if self._reported is not None and self.clock != "tokens":
+            self._recent = [*self._recent, done - self._reported][-RECENT_STEPS:]
+        self._reported = done
         if done >= self._next_record:
             value = float(loss)
             self._send(b"STEP", done, value)

@@ -387,12 +387,13 @@ def _training_of(run: Run) -> Training:
     heard, arrived = trainer.heard, trainer.heard.arrived
     seconds = arrived[DONE] - arrived[INIT] if {INIT, DONE} <= arrived.keys() else 0.0
     saved = heard.readings.get(SAVE)
+    on_cpu_clock = run.setting.rung.clock is Clock.CPU_SECONDS  # on others the wait is in the score
     return Training(
         curve=tuple(heard.curve),
         tokens=heard.tokens,
         steps=heard.steps,
         wall_seconds=max(seconds, 0.0),
         cpu_seconds=saved.cpu_seconds if saved else trainer.cpu_seconds(),
-        waited_seconds=trainer.waited_seconds(),
+        waited_seconds=trainer.waited_seconds() if on_cpu_clock else 0.0,
         log_tail=trainer.log.text(LOG_CHARACTERS),
     )

@@ -10,13 +10,14 @@ import select
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from evo.evaluation.channels import (
     DONE,
+    INIT,
     READY,
     RECORD,
     SAVE,
@@ -43,6 +44,7 @@ READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from 
 MARK = "EVOTRAIN_MARK"
 CURVE_POINTS = 64
 BLOCK = 512  # what a file's blocks are counted in
+HELD_UP_SHARE = 0.5  # of the wall limit: who was held up by others for so long is not to blame
 
 
 class Ended(Exception):
@@ -70,6 +72,7 @@ class Limits:
     began: float | None = (
         None  # of the wall limit, by the monotonic clock; None: as the role starts
     )
+    held_up_seconds: float = 0.0  # of the wall, earlier roles, by others
     output_bytes: int = 16 << 20
     scratch_bytes: int = 1 << 62
     records: int = 20_000
@@ -97,7 +100,7 @@ class RoleProcess:
         spec: Mapping[str, object],
         limits: Limits,
         watch: Watch,
-        cpus: Iterable[int] = (),
+        cpus: Collection[int] = (),
         shared_bytes: int = 0,
         gauge: Callable[[], None] | None = None,
     ) -> None:
@@ -127,9 +130,12 @@ class RoleProcess:
             self._group.close()
             raise
         self._tree = ProcessTree(self._popen.pid)
-        self._crowding = Crowding(self._tree, tuple(cpus))
+        self._crowding = Crowding(self._tree, cpus)
         self._reading = Reading(0.0, 0, 1)
         self._looked = 0.0
+        self._cores = max(len(cpus), 1)
+        self._answered_at: float | None = None
+        self._unasked_seconds = 0.0
         self._footprint = Footprint(
             self._tree,
             launch.on_disk,
@@ -218,9 +224,11 @@ class RoleProcess:
     def _must_be_in_time(self, used: float, saving_seconds: float) -> None:
         most = self.limits.clock_seconds + saving_seconds
         if used > most:
+            first = INIT in self.heard.arrived and not {STEP, DONE} & self.heard.arrived.keys()
             raise Ended(
                 Status.TIMED_OUT,
-                f"used {used:.1f} s ({self.limits.clock}) of at most {most:.1f}, start-up and saving included",
+                f"used {used:.1f} s ({self.limits.clock}) of at most {most:.1f}, start-up and saving included"
+                + ": its first step alone took longer than the budget" * first,
             )
 
     def _inspect(self) -> None:
@@ -237,19 +245,29 @@ class RoleProcess:
             raise Ended(*broken)
         wall = now - self._wall_began
         if wall > self.limits.wall_seconds:
-            raise Ended(Status.TIMED_OUT, f"still running after {wall:.0f} s")
+            self._end_late(wall)
         if self.watch.stopping():
             raise Ended(Status.LOST, "stopped on request")
         if not self._saved and (reason := self.watch.hopeless()):
             raise Ended(Status.STOPPED, reason)
 
+    def _end_late(self, wall: float) -> NoReturn:
+        """Raises Ended: lost when others held the run up for most of its time, else it is timed out.
+
+        What it slept itself is no excuse: neither reading grows with it.
+        """
+        held_up = self.limits.held_up_seconds + self.held_up_seconds()
+        said = f"still running after {wall:.0f} s"
+        if held_up < HELD_UP_SHARE * self.limits.wall_seconds:
+            raise Ended(Status.TIMED_OUT, said)
+        raise Ended(Status.LOST, f"the machine was busy: {said}, {held_up:.0f} of them held up")
+
     def _look(self) -> None:
         seen = self._tree.read(self.limits.processes)
         used = max(seen.cpu_seconds, self._group.cpu_seconds() or 0.0)
         self._reading = replace(seen, cpu_seconds=used)
+        self._crowding.look(used)
         if not self._saved:
-            if self.limits.clock is Clock.CPU_SECONDS:
-                self._crowding.look(used)
             most = self.limits.memory_bytes if DONE in self.heard.arrived else 0
             self._must_be_in_time(self.clock(), most / self.limits.saved_bytes_per_second)
 
@@ -341,8 +359,12 @@ class RoleProcess:
         return self._reading.cpu_seconds
 
     def waited_seconds(self) -> float:
-        """What it stood waiting for cores that others held, until it had saved; 0.0 on other clocks."""
+        """What its threads stood waiting for cores that others held, so far."""
         return self._crowding.seconds
+
+    def held_up_seconds(self) -> float:
+        """Of the wall: what it waited for cores, all of them, and for us to ask again once it had answered."""
+        return self._crowding.seconds / self._cores + self._unasked_seconds
 
     def close(self) -> None:
         """Kill all of it, wait for its end, and close every descriptor. Nothing survives."""
@@ -362,7 +384,11 @@ class RoleProcess:
 
     def send(self, data: bytes, seconds: float) -> None:
         """Write a whole request; Ended when the role does not take it in time."""
-        view, end = memoryview(data), time.monotonic() + seconds
+        now = time.monotonic()
+        if self._answered_at is not None:
+            self._unasked_seconds += now - self._answered_at
+            self._answered_at = None
+        view, end = memoryview(data), now + seconds
         while view:
             try:
                 view = view[os.write(self._wires.ask, view) :]
@@ -384,6 +410,7 @@ class RoleProcess:
             self.tick(POLL_SECONDS)
         answer = bytes(self.replies[:size])
         del self.replies[:size]
+        self._answered_at = time.monotonic()
         return answer
 
     def _stopped_answering(self) -> NoReturn:

@@ -64,6 +64,7 @@ class Run:
         self.trainer: RoleProcess | None = None
         self._running: list[RoleProcess] = []
         self._began = time.monotonic()
+        self._held_up_seconds = 0.0  # of the roles that are gone
         self._saved = setting.workspace / "saved.safetensors"  # a run writes it
         self._copy = setting.workspace / "weights.safetensors"  # and never sees this one
         if setting.sandbox.drops:
@@ -140,6 +141,7 @@ class Run:
         return self.trainer.heard if self.trainer else Heard()
 
     def _end(self, process: RoleProcess) -> None:
+        self._held_up_seconds += process.held_up_seconds()
         process.close()
         self._running.remove(process)
 
@@ -201,6 +203,7 @@ class Run:
         limits = Limits(
             wall_seconds=rung.wall_seconds,
             began=self._began,  # one limit for all roles together
+            held_up_seconds=self._held_up_seconds,
             memory_bytes=rung.memory_mb << 20,
             processes=setting.sandbox.settings.processes,
             scratch_bytes=setting.sandbox.settings.scratch_mb << 20,

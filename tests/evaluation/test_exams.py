@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from evo.evaluation import evaluator as measuring
+from evo.evaluation import roles
 from evo.evaluation.audit import Server
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.exams import Exams, Training
+from evo.evaluation.process import Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot
 from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status, variant_id
@@ -62,8 +64,28 @@ def ask_it_to_stop(server: Server) -> None:
     server.process.receive(1, 10.0)
 
 
+def starve_it(server: Server) -> None:
+    """Its wall limit is over, and others held its core all the time."""
+    process = server.process
+    process._crowding.seconds = process.limits.wall_seconds
+    process._wall_began -= process.limits.wall_seconds
+    process.receive(1, 10.0)
+
+
+def wait_with_asking(server: Server) -> None:
+    """Its wall limit is over, and it was ours to ask."""
+    process = server.process
+    assert process._answered_at
+    process._answered_at -= process.limits.wall_seconds
+    process._wall_began -= process.limits.wall_seconds
+    process.send(b"", 10.0)
+    process.receive(1, 10.0)
+
+
 @pytest.mark.sandbox
-@pytest.mark.parametrize("fault", [kill_the_box, fill_the_disk, ask_it_to_stop])
+@pytest.mark.parametrize(
+    "fault", [kill_the_box, fill_the_disk, ask_it_to_stop, starve_it, wait_with_asking]
+)
 def test_what_the_machine_cuts_off_is_scored_again_from_the_same_weights(
     measure: Measure, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Server], None]
 ) -> None:
@@ -87,6 +109,38 @@ def test_what_the_machine_cuts_off_is_scored_again_from_the_same_weights(
         first.cpu_seconds,
         first.train_wall_seconds,
     )
+
+
+@pytest.mark.sandbox
+def test_a_server_that_sleeps_beyond_the_wall_limit_is_not_excused(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = measuring.ask_first
+
+    def late(server: Server, *more: Any) -> Any:
+        asked(server, *more)
+        server.process._wall_began -= server.process.limits.wall_seconds
+        server.process.receive(1, 10.0)
+
+    monkeypatch.setattr(measuring, "ask_first", late)
+    seen = measure(UNIQUE)
+    assert seen.status is Status.CHEATED and "still running" in seen.reason
+
+
+@pytest.mark.sandbox
+def test_one_role_passes_on_how_long_it_was_held_up(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[Limits] = []
+
+    def noted(**values: Any) -> Limits:
+        limits.append(Limits(**values))
+        return limits[-1]
+
+    monkeypatch.setattr(roles, "Limits", noted)
+    monkeypatch.setattr(RoleProcess, "held_up_seconds", lambda process: 7.0)
+    assert measure(HONEST).status is Status.OK
+    assert [one.held_up_seconds for one in limits] == [0.0, 7.0]
 
 
 @pytest.mark.sandbox
@@ -134,7 +188,7 @@ from evo.evaluation.data import DataSettings, prepare
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.evaluation.slots import find_slots
-from population.types import Order, Purpose, variant_id
+from population.types import Purpose, RunRequest, variant_id
 from tests.evaluation.conftest import RUNG, FakeWatch
 
 work, source = Path(sys.argv[1]), Path(sys.argv[2]).read_text()
@@ -142,7 +196,7 @@ dataset = prepare(DataSettings(), work / "cache")
 box = open_sandbox(SandboxSettings(scratch_mb=32), dataset.sources)
 evaluator = measuring.Evaluator(dataset, {"proxy": RUNG}, box, work / "runs", source)
 measuring.must_not_peek = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
-order = Order(variant_id(source), "proxy", 0, 0, Purpose.SCREEN)
+order = RunRequest(variant_id(source), "proxy", 0, 0, Purpose.SCREEN)
 evaluator.evaluate(order, source, find_slots()[0], FakeWatch())
 """
 

@@ -167,6 +167,26 @@ def test_more_than_the_budget_by_our_own_clock_is_timed_out(
     assert "cpu_seconds" in seen.reason
 
 
+BIG_STEP = "end = time.process_time() + {}\nwhile time.process_time() < end: sum(range(1000))"
+
+
+def test_a_loop_ends_before_a_step_that_the_budget_does_not_hold(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    seen = evaluate(variant(step=BIG_STEP.format(0.45)), box, budget=1.0, grace_seconds=0.1)
+    assert (seen.status, seen.reason) == (Status.OK, "")
+    assert seen.self_reported_steps == 2
+
+
+def test_a_first_step_longer_than_the_budget_is_timed_out_and_told_so(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    model = "learns = run.progress() < 1\n" + BIG_STEP.format("2.0 * learns")
+    seen = evaluate(variant(model), box, budget=0.3, grace_seconds=0.1)
+    assert seen.status is Status.TIMED_OUT
+    assert "its first step alone took longer than the budget" in seen.reason
+
+
 def test_time_spent_in_children_is_time_spent(evaluate: Evaluate, box: Sandbox) -> None:
     hired = (
         "import subprocess\n"
