@@ -7,6 +7,7 @@ import math
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -201,3 +202,16 @@ def test_there_are_attacks_of_every_kind() -> None:
         "out_of_memory",
         "lost",
     }
+
+
+def test_the_page_on_security_counts_the_attacks_as_they_are() -> None:
+    page = (FOLDER.parents[2] / "docs" / "security.md").read_text()
+    told = page.partition("## The attack suite")[2].partition("\n## ")[0]
+    assert f"holds {len(ATTACKS)} real" in told
+    rows = dict(re.findall(r"^\| (.+) \| (\d+) \|$", told, flags=re.M))
+    ends = Counter(one.ends[0] if len(one.ends) == 1 else "one of several" for one in ATTACKS)
+    assert {end: int(rows.pop(end)) for end in ends} == ends
+    targets = Counter(one.attacks.partition(",")[0] for one in ATTACKS)
+    for named, count in rows.items():
+        assert int(count) == sum(targets.pop(target) for target in named.split(", ")), named
+    assert not targets, "attacked by files that the page does not count"

@@ -45,7 +45,7 @@ class SandboxUnavailable(Exception):
 
 
 class SandboxSettings(BaseModel):
-    """Which box, and how large. `none` must be written out: it protects nothing but the clock."""
+    """Which box, and how large. `none` must be written out: no score holds there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
