@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -51,7 +52,8 @@ def doctor(
     A model's server is asked once, for its list of models, for five seconds at most. Exit code 1: something
     is wrong.
     """
-    looks: list[Callable[[], list[Check]]] = [_python, _torch, _devices, _sandbox]
+    looks: list[Callable[[], list[Check]]] = [_python, _torch, _devices]
+    looks += [lambda: _sandbox(config_file)]
     looks += [_data, _endpoint] if config_file is None else [lambda: _for_config(config_file)]
     checks = [check for look in looks for check in look()]
     if as_json:
@@ -101,19 +103,25 @@ def _devices() -> list[Check]:
     return [Check("devices", True, f"{len(slots)} slots, one a {kind}: {names}")]
 
 
-def _sandbox() -> list[Check]:
-    from evo.evaluation.sandbox.probe import open_sandbox, probe
-    from evo.evaluation.sandbox.sandbox import SandboxSettings
+def _sandbox(config_file: Path | None) -> list[Check]:
+    """The box that a campaign begun in this folder would get, by this config or by default."""
+    from evo.config import ConfigError, read_config
+    from evo.evaluation.sandbox.probe import open_sandbox
+    from evo.evaluation.sandbox.sandbox import SandboxSettings, SandboxUnavailable
 
-    found = probe()
-    if found.denied:
-        return [Check("sandbox", False, found.denied)]
+    settings = SandboxSettings()
+    with contextlib.suppress(ConfigError):  # what is wrong with it is said further down
+        settings = read_config(config_file).sandbox if config_file else settings
+    try:
+        box = open_sandbox(settings, reach=(Path.cwd(),))
+    except SandboxUnavailable as error:
+        return [Check("sandbox", False, str(error))]
     facts = [
         Check(f"{PROMISE}{name}", None if how.startswith("none") else True, how)
-        for name, how in open_sandbox(SandboxSettings()).facts.items()
+        for name, how in box.facts.items()
         if name != "sandbox"
     ]
-    return [Check("sandbox", True, f"in force, {found.binary}"), *facts]
+    return [Check("sandbox", box.name != "none" or None, f"in force: {box.name}"), *facts]
 
 
 def _data() -> list[Check]:

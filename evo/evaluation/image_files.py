@@ -137,12 +137,12 @@ def files_of_a_role() -> Files:
 
 def packages() -> list[str]:
     """The packages that a train.py may import: torch and its like, and all that is not there for us alone."""
-    wanted = _needed_by(WANTED)
     ours = _needed_by((OWN,), extras=True) | {_plain(name) for name in (OWN, *TOOLS)}
     every = {
         _plain(one.metadata["Name"]) for one in metadata.distributions() if one.metadata["Name"]
     }
-    return sorted(every & wanted | every - ours)
+    # What somebody installed beside us may need a package that we need, too.
+    return sorted(every & _needed_by((*WANTED, *(every - ours))) - {OWN})
 
 
 def _needed_by(names: Iterable[str], extras: bool = False) -> set[str]:

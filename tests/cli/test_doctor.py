@@ -82,6 +82,7 @@ def test_doctor_looks_at_every_part_of_a_config(evo: Evo, quick: Path) -> None:
         ("slots: 5000\n", "slots", "5000 asked"),
         ("operators: {llm_mutate: 1}\n", "operators", "need a model"),
         ("budget: {variants: 1000000000}\n", "disk", "are free"),
+        ("sandbox: {mode: landlock, least: image}\n", "sandbox", "least is image, and"),
     ],
 )
 def test_doctor_names_the_part_of_a_config_that_is_wrong(

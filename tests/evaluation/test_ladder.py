@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evo.evaluation import probe as probing
+from evo.evaluation.image_files import packages
 from evo.evaluation.sandbox import landlock, sandbox
+from evo.evaluation.sandbox import probe as probing
 from evo.evaluation.sandbox.image import Image
 from evo.evaluation.sandbox.landlock import Landlocked, Unboxed
 from evo.evaluation.sandbox.probe import NAMES, open_sandbox, probe
@@ -241,3 +242,15 @@ def test_without_room_for_a_copy_of_python_the_facts_say_so_and_least_image_is_r
     assert box.facts["files"].startswith("none") and "no room" in box.facts["files"]
     with pytest.raises(SandboxUnavailable, match=r"least is image, .* gives bwrap .*no room"):
         open_sandbox(SandboxSettings(mode="bwrap", least="image"))
+
+
+def test_a_package_of_ones_own_is_copied_with_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "mine-1.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\nRequires-Dist: pyyaml\n")
+    assert not {"mine", "pyyaml"} & set(packages())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert {"mine", "pyyaml"} <= set(packages())
+    assert "evotrain" not in packages()
