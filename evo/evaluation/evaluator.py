@@ -296,7 +296,12 @@ class Evaluator:
             raise _verdict(end, knows) from end
         by_split = dict(zip(splits, said, strict=True))
         if UNSEEN in by_split:
-            gap, sds = gap_in_sds(by_split["val"], by_split[UNSEEN])
+            gap, sds = gap_in_sds(
+                by_split["val"],
+                by_split[UNSEEN],
+                splits["val"].documents,
+                splits[UNSEEN].documents,
+            )
             found.facts["unseen_gap"] = f"{gap:.4f} nats a token, {sds:.1f} standard errors"
             if sds > MAX_SDS:
                 raise Ended(

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evo.evaluation.audit import Floats
 from evo.evaluation.data import Dataset, Hidden, Split
@@ -19,6 +23,7 @@ from population.types import Purpose, RunRequest
 COMPARED = (Purpose.RACE, Purpose.POST, Purpose.FINAL, Purpose.GRADUATE)
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches
 SPOT_SHARE = 0.25  # of the reserve, for runs that search
+FAR_SDS = 8.0  # from the median: a row beyond is counted as if it lay there
 MAX_SDS = 7.0  # that the fixed sample may be predicted better by, in standard errors
 
 
@@ -66,20 +71,44 @@ class Reserve:
         return Unseen(self._dataset.rows(self._split, self._context, chunks), again)
 
 
-def gap_in_sds(asked: Floats, unseen: Floats) -> tuple[float, float]:
+def gap_in_sds(
+    asked: Floats, unseen: Floats, of_asked: Sequence[str], of_unseen: Sequence[str]
+) -> tuple[float, float]:
     """How much better the asked rows are predicted, in nats a token, and in standard errors.
 
-    Costs are [rows, length]. Both samples are of the same documents, so the spread from row to row is that of
-    all rows together, each sample about its own mean.
+    Costs are [rows, length], with the document of each row. Compared within documents, by least squares: a
+    short document gives asked rows only, so the samples are not of the same mixture. Rows far out are drawn in
+    first: among a few unseen rows a single one, say of a table in plain text, must not decide, nor make the
+    standard error so large that nothing is seen.
     """
-    first, second = asked.mean(axis=1), unseen.mean(axis=1)
-    gap = float(second.mean() - first.mean())
-    squares = ((first - first.mean()) ** 2).sum() + ((second - second.mean()) ** 2).sum()
-    freedom = len(first) + len(second) - 2
-    if len(first) < MIN_ROWS or len(second) < MIN_ROWS or not squares > 0:
-        return gap, 0.0
-    error = math.sqrt(squares / freedom * (1 / len(first) + 1 / len(second)))
-    return gap, gap / error
+    costs = np.concatenate([asked.mean(axis=1), unseen.mean(axis=1)])
+    fresh = np.arange(len(costs)) >= len(asked)
+    names, of = np.unique([*of_asked, *of_unseen], return_inverse=True)
+    old, new = (np.bincount(of[which], minlength=len(names)) for which in (~fresh, fresh))
+    weights = old * new / (old + new)
+    freedom = len(costs) - len(names) - 1
+    if min(len(asked), len(unseen)) < MIN_ROWS or freedom < MIN_ROWS - 1 or not weights.any():
+        return float(costs[fresh].mean() - costs[~fresh].mean()), 0.0
+    costs = _drawn_in(costs, of, weights > 0)
+    sums = (np.bincount(of[one], costs[one], minlength=len(names)) for one in (~fresh, fresh))
+    low, high = (total / np.maximum(many, 1) for total, many in zip(sums, (old, new), strict=True))
+    gap = float((weights * (high - low)).sum() / weights.sum())
+    level = costs - gap * fresh
+    level -= (np.bincount(of, level) / (old + new))[of]
+    error = math.sqrt(float((level**2).sum()) / freedom / weights.sum())
+    return gap, gap / error if error > 0 else 0.0
+
+
+def _drawn_in(costs: Floats, of: NDArray[np.intp], shared: NDArray[np.bool_]) -> Floats:
+    """Costs beside their document's median, at most FAR_SDS of them all; as they are where most are equal.
+
+    `of`: the document of each row; `shared`: those that both samples hold, for they say what is far.
+    """
+    beside = costs.copy()
+    for document in np.flatnonzero(shared):
+        beside[of == document] -= np.median(costs[of == document])
+    far = FAR_SDS * 1.4826 * np.median(np.abs(beside[shared[of]]))
+    return np.where(shared[of], np.clip(beside, -far, far), beside) if far > 0 else beside
 
 
 def no_rows(split: str) -> str:

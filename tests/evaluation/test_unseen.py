@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evo.evaluation.audit import Floats
 from evo.evaluation.data import Dataset
 from evo.evaluation.unseen import COMPARED, MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
 from population.types import Purpose, RunRequest
@@ -92,17 +93,40 @@ def test_text_that_holds_little_more_than_the_sample_gives_what_it_has(
     assert unseen is None or len(unseen.hidden.tokens) >= MIN_ROWS
 
 
+def gap(asked: Floats, unseen: Floats) -> tuple[float, float]:
+    """Of rows that are all of one document."""
+    return gap_in_sds(asked, unseen, ["one"] * len(asked), ["one"] * len(unseen))
+
+
 @given(seed=st.integers(0, 10_000), unseen=st.integers(MIN_ROWS, 64), tail=st.floats(0.1, 0.6))
 def test_honest_costs_with_heavy_tails_show_no_gap(seed: int, unseen: int, tail: float) -> None:
     rng = np.random.default_rng(seed)
     rows = np.exp(rng.normal(0.0, tail, 256 + unseen))[:, None] + np.zeros((1, 8))
-    assert gap_in_sds(rows[:256], rows[256:])[1] < MAX_SDS
+    assert gap(rows[:256], rows[256:])[1] < MAX_SDS
 
 
 def test_a_gap_is_told_in_standard_errors() -> None:
     rng = np.random.default_rng(3)
     asked, unseen = rng.normal(2.0, 0.3, (256, 1)), rng.normal(2.0, 0.3, (64, 1))
-    assert abs(gap_in_sds(asked, unseen)[1]) < 4
-    gap, sds = gap_in_sds(asked - 0.5, unseen)
-    assert gap == pytest.approx(0.5, abs=0.1) and sds > MAX_SDS
-    assert gap_in_sds(asked + 0.5, unseen)[1] < 0
+    assert abs(gap(asked, unseen)[1]) < 4
+    by, sds = gap(asked - 0.5, unseen)
+    assert by == pytest.approx(0.5, abs=0.1) and sds > MAX_SDS
+    assert gap(asked + 0.5, unseen)[1] < 0
+
+
+@given(seed=st.integers(0, 10_000), knows=st.booleans())
+def test_short_documents_that_only_the_asked_rows_hold_are_no_gap(seed: int, knows: bool) -> None:
+    rng = np.random.default_rng(seed)
+    easy, hard = rng.normal(0.5, 0.05, (200, 1)), rng.normal(2.0, 0.2, (56, 1))
+    asked, unseen = np.concatenate([easy, hard]), rng.normal(2.0, 0.2, (16, 1))
+    short, long = [f"licence {one}" for one in range(200)], ["a novel", "a play"]
+    _, sds = gap_in_sds(asked - 0.8 * knows, unseen, [*short, *long * 28], long * 8)
+    assert (sds > MAX_SDS) == knows
+
+
+@given(seed=st.integers(0, 10_000), knows=st.booleans())
+def test_one_row_far_out_neither_makes_nor_hides_a_gap(seed: int, knows: bool) -> None:
+    rng = np.random.default_rng(seed)
+    asked, unseen = rng.normal(1.5, 0.1, (1024, 1)), rng.normal(1.5, 0.1, (16, 1))
+    unseen[0] += 12.0
+    assert (gap(asked - 0.5 * knows, unseen)[1] > MAX_SDS) == knows
