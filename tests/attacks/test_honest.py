@@ -85,6 +85,7 @@ def check(
     dataset: Dataset,
     kept: Path,
     monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
     **changes: float,
 ) -> None:
     """Measure an honest model, and compare with the direct computation from the same weights."""
@@ -96,7 +97,7 @@ def check(
 
     monkeypatch.setattr(roles, "take_weights", keep)
     rung = {"rows": 96, "context": 64, "budget": 8_192.0, "wall_seconds": 250.0, **changes}
-    seen = evaluate(source, box, clock=Clock.TOKENS, purpose=Purpose.REMEASURE, **rung)
+    seen = evaluate(source, box, clock=clock, purpose=Purpose.REMEASURE, **rung)
     assert (seen.status, seen.reason) == (Status.OK, ""), seen.log_tail
     rows, context = int(rung["rows"]), int(rung["context"])
     right = direct_score(source, kept, dataset, rows, context)
@@ -113,7 +114,32 @@ def test_an_honest_model_passes_with_the_right_score(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    check(FAMILIES[family], evaluate, box, dataset, tmp_path / "kept", monkeypatch)
+    check(FAMILIES[family], evaluate, box, dataset, tmp_path / "kept", monkeypatch, Clock.TOKENS)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [one if one == "lstm" else pytest.param(one, marks=pytest.mark.soak) for one in FAMILIES],
+)
+def test_an_honest_model_passes_where_its_servers_are_on_a_clock(
+    family: str,
+    evaluate: Evaluate,
+    box: Sandbox,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    check(
+        FAMILIES[family],
+        evaluate,
+        box,
+        dataset,
+        tmp_path / "kept",
+        monkeypatch,
+        Clock.CPU_SECONDS,
+        budget=1.0,
+        startup_seconds=3.0,
+    )
 
 
 @pytest.mark.soak
@@ -135,4 +161,4 @@ def test_a_hundred_honest_models_pass_with_the_right_score(
     context, rows = int(rng.integers(8, 160)), int(rng.integers(40, 300))
     budget = float(rng.integers(4_000, 60_000))
     more = {"context": context, "rows": rows, "budget": budget, "wall_seconds": 300.0}
-    check(source, evaluate, box, dataset, tmp_path / "kept", monkeypatch, **more)
+    check(source, evaluate, box, dataset, tmp_path / "kept", monkeypatch, Clock.TOKENS, **more)
