@@ -157,22 +157,27 @@ class Server:
         self.ready_seconds = self._used = process.used_seconds()  # by the clock of its rung
         self.beside_seconds = 0.0  # used while nothing was asked
         self.answered: list[tuple[int, float]] = []  # rows and seconds of each request
+        self.harmless = 0  # so many of them, the first ones, held nothing hidden
         self._number = 0
 
     def knows_hidden_text(self) -> None:
         """From here on nothing it says is kept; its speed counts, as the first answers were slow."""
         self.process.close_log()
         self.busy_seconds, self.tokens = 0.0, 0
+        self.harmless = len(self.answered)
 
     def unexplained_seconds(self) -> float:
         """What it used since it was ready beyond what its answers take: all the same time a row, or half more.
 
         Training at the first question, beside the questions, or anew at each shows here; a slow model does
-        not.
+        not. The few harmless rows count whole: a server that dawdles at all others could train there.
         """
         most = max(rows for rows, _ in self.answered)
         usual = statistics.median(used / rows for rows, used in self.answered if 2 * rows >= most)
-        beyond = (used - UNEVEN * usual * rows for rows, used in self.answered)
+        beyond = (
+            used - (UNEVEN * usual * rows if number >= self.harmless else 0.0)
+            for number, (rows, used) in enumerate(self.answered)
+        )
         return self.beside_seconds + sum(max(one, 0.0) for one in beyond)
 
     def in_words(self) -> str:
@@ -223,8 +228,9 @@ class Server:
 class Exam:
     """What both servers are asked: rows that hold nothing hidden, then the hidden splits.
 
-    `rehearsal`: of the size of the largest request on hidden text. What has not the memory or the time for
-    it ends there, where an end says nothing. `looks`: how often B is shown each hidden row, always a little
+    `rehearsal`: for A, of the size of the largest request on hidden text. What has not the memory or the time
+    for it ends there, where an end says nothing. B is not asked it: many rows explain much work, and what
+    nobody compares may be training. `looks`: how often B is shown each hidden row, always a little
     more of it, before it is shown it whole.
     """
 
@@ -272,10 +278,16 @@ def must_not_train(server: Server, rung: Rung) -> None:
 
 
 def rehearse(server: Server, exam: Exam) -> Floats:
-    """Nats on the probe, asked for before anything hidden; then a request of full size."""
-    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
-    server.process.close_log()  # what it does with requests of full size is nobody's to read
+    """Nats of the first server on the probe, before anything hidden; then a request of full size."""
+    probe = ask_probe(server, exam)  # what it does with requests of full size is nobody's to read
     server.costs(exam.rehearsal[:, :-1], exam.rehearsal[:, 1:])
+    server.knows_hidden_text()
+    return probe
+
+
+def ask_probe(server: Server, exam: Exam) -> Floats:
+    """Nats on the probe. From then on the server may know hidden text."""
+    probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
     server.knows_hidden_text()
     return probe
 
@@ -313,12 +325,15 @@ def must_not_peek(
 
     One look at a row checks the position before its cut against any peek, so a rare one needs several.
     Each look cuts later than the one before: what B remembers of a row never holds the token in question.
+    The first question of all is one row alone, a long one: work that one row does not explain comes too late.
     The last one cuts nothing: only order and company differ, at the row's last position too. It takes some of
     the rows, one alone, then half as many at once, so that company differs even where one request holds all.
     """
     rows, length = hidden.tokens, hidden.tokens.shape[1] - 1
     cuts = secret_cuts(len(rows), length, rng, exam.looks)
-    seen = [_corrupted_costs(server, rows, cut, rng) for cut in cuts]
+    seen = [
+        _corrupted_costs(server, rows, cut, rng, alone=look == 0) for look, cut in enumerate(cuts)
+    ]
     again = np.tile(costs, (exam.looks, 1))
     found = audit(again, np.concatenate(seen), cuts.ravel(), exam.tolerance)
     if not found.flagged:
@@ -346,10 +361,24 @@ def _in_halves(server: Server, rows: Tokens, most: int) -> Floats:
 
 
 def _corrupted_costs(
-    server: Server, rows: Tokens, cuts: NDArray[np.int64], rng: np.random.Generator
+    server: Server,
+    rows: Tokens,
+    cuts: NDArray[np.int64],
+    rng: np.random.Generator,
+    alone: bool = False,
 ) -> Floats:
+    """`alone`: the row that is cut last is asked first, by itself."""
     inputs = corrupted(rows[:, :-1], cuts, server.shape.vocab, rng)
-    return _shuffled(lambda order: server.costs(inputs[order], rows[order, 1:]), len(rows), rng)
+    order = rng.permutation(len(rows))
+    parts = [order]
+    if alone and len(rows) > 1:
+        last = int(np.argmax(cuts))
+        order = np.concatenate([[last], order[order != last]])
+        parts = [order[:1], order[1:]]
+    answers = np.concatenate([server.costs(inputs[one], rows[one, 1:]) for one in parts])
+    back = np.empty_like(answers)
+    back[order] = answers
+    return back
 
 
 def secret_cuts(

@@ -22,6 +22,7 @@ from evo.evaluation.audit import (
     Fetched,
     ServerWork,
     ask_first,
+    ask_probe,
     bits_by_document,
     bits_per_byte,
     harmless_rows,
@@ -284,7 +285,7 @@ class Evaluator:
             said = ask_first(first, exam, rng)
             knows = False
             second = run.second_server()
-            must_be_same(probe, rehearse(second, exam), exam.tolerance)
+            must_be_same(probe, ask_probe(second, exam), exam.tolerance)
             knows = True
             for rows, costs in zip(exam.splits, said, strict=True):
                 must_not_peek(second, rows, costs, exam, rng)

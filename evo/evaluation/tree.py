@@ -114,7 +114,7 @@ class ProcessTree:
                 status = Path(f"/proc/{stat.thread}/status").read_text(
                     encoding="utf-8", errors="replace"
                 )
-                mark = status.split("VmHWM:", 1)[1].split(None, 1)[0]
+                mark = status.split("\nVmHWM:", 1)[1].split(None, 1)[0]
                 self.peak_bytes = max(self.peak_bytes, int(mark) * 1024)
         return self.peak_bytes
 
@@ -122,11 +122,11 @@ class ProcessTree:
         """Memory with pages that several processes share counted once: slow, for the verdict only."""
         total = 0
         for stat in self._alive:
+            size = stat.rss_bytes  # of one that keeps us from looking closer, all counts
             with contextlib.suppress(OSError, ValueError, IndexError):
-                rollup = Path(f"/proc/{stat.thread}/smaps_rollup").read_text(
-                    encoding="utf-8", errors="replace"
-                )
-                total += int(rollup.split("\nPss:", 1)[1].split(None, 1)[0]) * 1024
+                rollup = read_bytes(f"/proc/{stat.thread}/smaps_rollup")
+                size = int(rollup.split(b"\nPss:", 1)[1].split(None, 1)[0]) * 1024
+            total += size
         return total
 
     def storage_bytes(self) -> int:
@@ -210,7 +210,8 @@ class ProcessTree:
         for stat in self._alive:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 status = read_bytes(f"/proc/{stat.thread}/status")
-                for name in (b"VmPTE:", b"VmSwap:"):
+                # at a line's start: the first one ends with a name that the process gave itself
+                for name in (b"\nVmPTE:", b"\nVmSwap:"):
                     total += int(status.split(name, 1)[1].split(None, 1)[0]) * 1024
         return total
 
@@ -259,7 +260,7 @@ class ProcessTree:
                 status = Path(f"/proc/{stat.thread}/status").read_text(
                     encoding="utf-8", errors="replace"
                 )
-                total += int(status.split("RssShmem:", 1)[1].split(None, 1)[0]) * 1024
+                total += int(status.split("\nRssShmem:", 1)[1].split(None, 1)[0]) * 1024
         return total
 
 

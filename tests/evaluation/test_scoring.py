@@ -112,9 +112,9 @@ def test_secret_cuts_leave_no_position_out_where_rows_are_enough(
 def test_a_slow_model_works_beside_nothing_and_one_that_trains_does(a_row: float) -> None:
     rng, sizes = np.random.default_rng(1), [8, 64, 64, 64, 64, 64, 1, 32, 32, 32]
 
-    def unexplained(used: list[float], beside: float = 0.0) -> float:
+    def unexplained(used: list[float], beside: float = 0.0, harmless: int = 0) -> float:
         server = SimpleNamespace(
-            answered=list(zip(sizes, used, strict=True)), beside_seconds=beside
+            answered=list(zip(sizes, used, strict=True)), beside_seconds=beside, harmless=harmless
         )
         return Server.unexplained_seconds(server)  # type: ignore[arg-type]
 
@@ -124,6 +124,8 @@ def test_a_slow_model_works_beside_nothing_and_one_that_trains_does(a_row: float
     assert unexplained(honest, beside=3.0) > 2.9, "between the questions"
     anew = unexplained([used + 1.0 for used in honest])
     assert anew > 0.7, "anew at every request, the one of a row alone too"
+    early = unexplained(honest, harmless=1)
+    assert early >= honest[0], "where nothing was hidden yet, a slow model's rows explain nothing"
 
 
 def test_bits_are_summed_by_document_over_its_bytes() -> None:

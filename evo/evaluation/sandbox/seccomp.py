@@ -46,8 +46,11 @@ _LOCKS = (6, 7, 37, 38)  # F_SETLK, F_SETLKW and their open-file kind: told to h
 _ADVICE_ON_FILES = (0, 1, 2, 3, 5)  # all but dropping pages
 _ADVICE = (0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23)  # nor merging equal ones
 _PRCTLS = (
-    *(1, 2, 3, 4, 15, 16, 21, 23, 27, 29, 30, 36, 37, 38, 39, 40, 41, 42),
+    *(1, 2, 3, 15, 16, 21, 23, 27, 29, 30, 36, 37, 38, 39, 40, 41, 42),
     *(47, 50, 51, 53, 54, 55, 56, 63, 64, 0x53564D41, 0x59616D61),
+)
+_DUMPABLE = (
+    4  # PR_SET_DUMPABLE: what turns it off is hidden from whoever watches it without being root
 )
 _WITHOUT_WAITING = 8  # RWF_NOWAIT
 _HUGE_PAGES = 0x40000  # MAP_HUGETLB: the machine has a few
@@ -90,7 +93,7 @@ def program(
     build.when("prlimit64", _unless(0, (0,)))
     build.when("fadvise64", _unless(3, _ADVICE_ON_FILES))
     build.when("madvise", _unless(2, _ADVICE))
-    build.when("prctl", _unless(0, _PRCTLS))
+    build.when("prctl", [*_if_any(0, (_DUMPABLE,), _ERRNO), *_unless(0, _PRCTLS)])
     build.when("lseek", _unless(2, _SEEKS, _ERRNO | errno.EINVAL))
     build.when("mbind", _unless(5, (0,)))  # without moving pages
     build.when("get_mempolicy", _unless(4, (0, 4)))  # not of an address: shared pages lie somewhere
