@@ -109,7 +109,7 @@ def test_a_diff_of_very_many_lines_is_cut_on_a_screen_and_whole_in_json(
     evo: Evo, campaign: tuple[Built, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = evo("diff", "seed", "best").out.splitlines()
-    monkeypatch.setattr("evo.cli.descent.MAX_DIFF_LINES", 3)
+    monkeypatch.setattr("evo.cli.lineage.MAX_DIFF_LINES", 3)
     said = evo("diff", "seed", "best")
     assert said.out.splitlines() == whole[:3]
     assert f"{len(whole) - 3} more lines are left out" in said.err
