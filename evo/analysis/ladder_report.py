@@ -111,10 +111,11 @@ def _evidence(
 ) -> PromotionEvidence:
     one, births = step.variant_id, record.births()
     before, after = source_of(record.seed_id), source_of(one)
-    gain, fresh = step.below, step.below is not None
+    pair = (record.rows, one, record.seed_id, record.proxy, record.objective)
+    gain = step.below or compare(*pair, AFTER)
+    fresh = gain is not None
     if gain is None:
-        pair = (record.rows, one, record.seed_id, record.proxy, record.objective)
-        gain = compare(*pair, AFTER) or compare(*pair, SEARCH)
+        gain = compare(*pair, SEARCH)
     return PromotionEvidence(
         variant_id=one,
         rung=step.rung,

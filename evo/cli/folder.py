@@ -322,11 +322,10 @@ def next_command(one: Overview) -> str:
         return f"evo top{where}"
     if "approve" in one.phase:
         return f"evo approve{where}"
-    if (
-        one.phase.startswith(("interrupted", "stopped", "not started"))
-        or one.findings.leader_id is None
-    ):
+    if one.phase.startswith(("interrupted", "stopped", "not started")):
         return f"evo resume{where}"
+    if one.findings.leader_id is None:  # over, and a resume would only spend more
+        return f"evo report{where}"
     return f"evo show leader{where}"
 
 

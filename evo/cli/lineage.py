@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 
 MAX_DIFF_LINES = 5_000  # on a terminal
+
+
+HARNESS_IMPORT = re.compile(r"^\s*(import|from) harness\b", re.M)
 
 
 @app.command(epilog="Example: evo diff seed leader")
@@ -289,13 +293,14 @@ def export(
 
 
 def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool) -> None:
+    needs = HARNESS_IMPORT.search(output.read_text(encoding="utf-8")) is not None
+    if needs and not (output.parent / "harness.py").exists():
+        print("to run it by hand it needs harness.py beside it: add --with-harness")
     if hand is not None:
         print(f"as measured at {hand.rung}, by hand:\n  {hand.line}")
         print("\n".join(f"  ({difference})" for difference in hand.differences))
         if with_harness:
             print(f"`sh {shlex.quote(str(output.parent / RUN_SCRIPT))}` does just that")
-    if not (output.parent / "harness.py").exists():
-        print("to run it by hand it needs harness.py beside it: add --with-harness")
 
 
 def _patch(store: Store, variant_id: str, onto: str) -> str:

@@ -326,4 +326,11 @@ def unheard(folder: Path) -> str:
         return ""
     if not names_with_llm(weights):
         return "no operator here asks a model"
-    return "" if now.get("llm") else "there is no llm in the config"
+    llm = now.get("llm")
+    if not isinstance(llm, dict):
+        return "there is no llm in the config"
+    keys = [one.get("key_env", "OPENAI_API_KEY") for one in llm.get("endpoints") or [{}]]
+    missing = [key for key in keys if key and not os.environ.get(key)]
+    if len(missing) < len(keys):
+        return ""
+    return f"{' and '.join(dict.fromkeys(missing))} is not set here, so no model may be asked"

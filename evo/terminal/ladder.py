@@ -48,7 +48,7 @@ def report(one: Climb) -> list[tuple[str, list[str]]]:
         sections.append(("Which edits", told))
     if one.reaching is not None:
         sections.append(("Time to reach the seed", reached(one.reaching)))
-    sections.append(("What it cost", costs(one.cost)))
+    sections.append(("What the ladder cost", costs(one.cost)))
     return [(title, lines) for title, lines in sections if lines]
 
 

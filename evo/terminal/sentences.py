@@ -24,6 +24,8 @@ from population.statistics.race import SelectionBias
 MAX_KNOBS = 8
 OVER_UNDER = ("too much", "too little")
 
+MIN_FREEDOM = 3  # degrees of it below which a sd is not worth telling
+
 
 def found(findings: Findings) -> list[str]:
     """What was found: leader beside seed."""
@@ -223,6 +225,8 @@ def needs(findings: Findings, where: str = "") -> list[str]:
             sd = value(findings.objective, findings.noise.sd, findings.noise.sd)
             lines.append(
                 f"One run varies by {sd} (sd): a smaller gain is not seen in a single run."
+                if findings.noise.freedom >= MIN_FREEDOM
+                else "Too few runs to say how much one varies: more runs of the seed would."
             )
         return lines
     if need is None or seen is None:

@@ -52,6 +52,7 @@ def table_of(*columns: tuple[str, str]) -> Table:
             title,
             justify="right" if side == "right" else "left",
             no_wrap=name != "idea",
+            min_width=8 if name == "variant" else None,  # an id that is cut names nothing
             vertical="bottom",
         )
     return table
@@ -116,7 +117,10 @@ def _cell(one: Ranked, name: str) -> str:
 def caption(objective: Objective, believed: bool = True) -> str:
     """What the numbers of a table of scores are."""
     way = "lower" if objective.direction == "minimise" else "higher"
-    text = f"{way} is better; {MEAN_SE}, over n blocks (repeats of a block count once)"
+    text = (
+        f"{way} is better; {MEAN_SE}, over the n blocks of each (repeats of a block count once; blocks "
+        "differ: `evo show ID` compares with the seed on the same ones)"
+    )
     if not believed:
         return text
     return (
