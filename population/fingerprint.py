@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import lru_cache
 
 from population.parsing import parse
 
@@ -12,6 +13,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _FORM_ONLY = frozenset({"kind", "type_comment", "type_ignores", "ctx"})  # u"" prefix and the like
 
 
+@lru_cache(maxsize=64)  # a merge asks for its parents' and its own with every draw
 def fingerprint(source: str) -> str:
     """64 hex digits, equal for sources that differ only in layout, comments and docstrings.
 
@@ -24,7 +26,12 @@ def fingerprint(source: str) -> str:
 def knob_free_fingerprint(source: str) -> str:
     """Like `fingerprint`, with the values of UPPER-case literals of the module level left out."""
     tree = parse(source)
-    return _digest(tree, masked=frozenset(id(value) for value in _knob_values(tree)))
+    return fingerprint_without(tree, _knob_values(tree))
+
+
+def fingerprint_without(tree: ast.Module, left_out: Collection[ast.expr]) -> str:
+    """Like `fingerprint`, of a tree with these nodes left out. SyntaxError when it is nested too deeply."""
+    return _digest(tree, masked=frozenset(map(id, left_out)))
 
 
 def count_nodes(source: str) -> int:

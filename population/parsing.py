@@ -20,15 +20,20 @@ MAX_LINES = 20_000
 MAX_FSTRING_CHARS = 32_768  # Python reads one in time that is quadratic in its length
 MAX_DEPTH = 100  # levels of the syntax tree: what walks it by recursion gets through
 MAX_NODES = 100_000
+MAX_KEPT = 16  # trees kept: those of one merge and of its parts
 
 _WARNINGS_LOCK = threading.Lock()  # `catch_warnings` swaps a list that all threads share
 
 
 def parse(source: str) -> ast.Module:
-    """The syntax tree of a source. SyntaxError for what does not parse, or is too large or too deep."""
-    if objection := _objection(source):
-        raise SyntaxError(objection[0], ("<source>", objection[1], None, None))
-    return _tree(source)
+    """The syntax tree of a source. SyntaxError for what does not parse, or is too large or too deep.
+
+    Other callers may hold the same tree: it is read, never changed.
+    """
+    tree, said, line = _read(source)
+    if tree is None:
+        raise SyntaxError(said, ("<source>", line, None, None))
+    return tree
 
 
 def tokens(source: str) -> Iterator[tokenize.TokenInfo]:
@@ -40,26 +45,26 @@ def tokens(source: str) -> Iterator[tokenize.TokenInfo]:
         raise SyntaxError(str(error.args[0])) from error
 
 
-@lru_cache(maxsize=64)  # one source is parsed again and again
-def _objection(source: str) -> tuple[str, int | None] | None:
-    """Why a source is not let in, and in which line; the cheap checks stand before the dear ones."""
+@lru_cache(maxsize=MAX_KEPT)  # checking or merging a source asks for its tree ten times and more
+def _read(source: str) -> tuple[ast.Module | None, str, int | None]:
+    """The tree, or None with the reason and its line; the cheap checks stand before the dear ones."""
     size = len(source.encode(errors="replace"))
     if size > MAX_BYTES:
-        return f"{size:,} bytes are more than {MAX_BYTES:,}", None
+        return None, f"{size:,} bytes are more than {MAX_BYTES:,}", None
     if source.count("\n") + source.count("\r") > MAX_LINES:
-        return f"more than {MAX_LINES:,} lines", None
+        return None, f"more than {MAX_LINES:,} lines", None
     try:
         with suppress(SyntaxError):  # the parser says it better
             for token in tokens(source) if len(source) > MAX_FSTRING_CHARS else ():
                 prefix = re.split("[\"']", token.string[:3], maxsplit=1)[0].lower()
                 if len(token.string) > MAX_FSTRING_CHARS and "f" in prefix:
-                    return (
-                        f"an f-string of more than {MAX_FSTRING_CHARS:,} characters",
-                        token.start[0],
-                    )
-        return _too_deep(_tree(source))
+                    said = f"an f-string of more than {MAX_FSTRING_CHARS:,} characters"
+                    return None, said, token.start[0]
+        tree = _tree(source)
     except SyntaxError as error:
-        return error.msg, error.lineno
+        return None, error.msg, error.lineno
+    too_deep = _too_deep(tree)
+    return (None, *too_deep) if too_deep else (tree, "", None)
 
 
 def _tree(source: str) -> ast.Module:

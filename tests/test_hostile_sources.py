@@ -18,6 +18,8 @@ from evo.evaluation.static_check import check_source
 from evo.importing.seedless import seedless_fingerprint
 from evo.search.early_stopping import schedule_of
 from operators.agent import changes
+from operators.merge import Merge
+from operators.operator import ParentView, ProposalFailed, Request
 from operators.source.compare import MAX_STEPS, Matcher, Steps, unified_diff
 from operators.source.constants import structure_of, tunable
 from operators.source.edits import EditError, apply_reply
@@ -266,3 +268,32 @@ def test_what_is_too_large_to_read_is_named(source: str, said: str) -> None:
 def test_a_merge_of_thousands_of_nameless_blocks_takes_a_bounded_number_of_steps() -> None:
     sides = ["".join(f"if x: y{side}{at}()\n" for at in range(1_000)) for side in "abc"]
     assert calls_of(lambda: merge_sources(*sides, np.random.default_rng(0))) < 1_000_000
+
+
+PIECES = {
+    "nameless": "".join(f"if LR > {at}: x = {at}\n" for at in range(200)),
+    "statements of a line": "0;" * 800 + "\n",
+    "fields": "f'" + "{x}" * 800 + "'\n",
+    "knobs": "".join(f"A{at} = 0.5  # knob: float 0 1\n" for at in range(100)),
+}
+
+
+@pytest.mark.parametrize("kind", PIECES)
+def test_a_merge_parses_each_source_once_however_often_it_draws(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    real = ast.parse
+
+    def count(source: str, *more: str) -> ast.Module:
+        parsed.append(source)
+        return real(source, *more)
+
+    roles = ("first", "second", "ancestor")
+    sources = [f"LR = 0.{at}  # knob: log 1e-3 1\n{PIECES[kind]}" for at in (1, 2, 3)]
+    views = tuple(ParentView("", *one) for one in zip(roles, sources, strict=True))
+    request = Request(1, views, np.random.default_rng(0))
+    monkeypatch.setattr(ast, "parse", count)
+    with pytest.raises(ProposalFailed, match="is the same code as"):
+        Merge().propose(request)  # either side of the one conflict is a parent: it draws to the end
+    assert sorted(parsed) == sorted(sources)

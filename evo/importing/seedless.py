@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import ast
 
-from population.fingerprint import fingerprint
+from population.fingerprint import fingerprint_without
 from population.parsing import parse
 
 _CALLS = frozenset({"seed", "manual_seed", "manual_seed_all", "set_seed", "PRNGKey", "default_rng"})
 
 
 def seedless_fingerprint(source: str) -> str:
-    """Like `fingerprint`, with whole numbers that seed randomness set to 0. SyntaxError as there.
+    """Like `fingerprint`, with whole numbers that seed randomness left out. SyntaxError as there.
 
     They are the arguments of the usual seeding calls, `seed=` arguments, and names that are `seed` or
     end in `_seed`.
     """
     tree = parse(source)
-    for node in ast.walk(tree):
-        for literal in _seeds(node):
-            literal.value = 0
-    try:
-        return fingerprint(ast.unparse(tree))
-    except (RecursionError, ValueError) as error:  # a whole number of too many digits, say
-        raise SyntaxError(f"cannot be written: {error}") from error
+    seeds = [literal for node in ast.walk(tree) for literal in _seeds(node)]
+    return fingerprint_without(tree, seeds)
 
 
 def _seeds(node: ast.AST) -> list[ast.Constant]:

@@ -17,7 +17,7 @@ from operators.source.knobs import sound_knobs, with_literals
 from operators.source.parse import SourceError, line_end_of, parse, split_lines, unify_lines
 
 SIDES = ("first", "second")
-MAX_MERGE_STEPS = 8_000_000  # of all merges of one proposal
+MAX_MERGE_STEPS = 4_000_000  # of all merges of one proposal; one of the quickstart takes 270,000
 _LETTER, _BLOCK = 4, 400  # steps that reading a letter, and handling a block, takes
 
 
@@ -429,7 +429,8 @@ def _spans(body: list[ast.stmt]) -> list[tuple[int, int, list[ast.stmt]]]:
         end = statement.end_lineno or statement.lineno
         if spans and start < spans[-1][1]:
             first, last, statements = spans[-1]
-            spans[-1] = (first, max(last, end), [*statements, statement])
+            statements.append(statement)  # in place: a line can hold thousands
+            spans[-1] = (first, max(last, end), statements)
         else:
             spans.append((start, end, [statement]))
     return spans

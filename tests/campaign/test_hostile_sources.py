@@ -56,10 +56,8 @@ LET_IN = (
 
 @dataclass
 class FakeAuthor:
-    """Of five children one is hostile beyond what is let in, and two just within."""
+    """Of five children one is hostile beyond what is let in, and two just within; they score alike."""
 
-    worst: float = 0.9  # the learning rate of hostile ones is drawn up to it
-    least: float = 0.01  # and from it on: near the worst they are seldom parents
     name: str = "author"
     kin: ParentRule = ParentRule.ONE
     counter: itertools.count = field(default_factory=itertools.count)
@@ -69,7 +67,6 @@ class FakeAuthor:
         place, turn = divmod(next(self.counter), 5)
         if turn < 2:
             return Draft(head + TRAINS, "honest")
-        head = HEAD.format(rate=float(request.rng.uniform(self.least, self.worst)))
         kinds = [*REJECTED.values()] if turn == 2 else LET_IN
         return Draft(head + kinds[(2 * place + turn) % len(kinds)] + TRAINS, "hostile")
 
@@ -80,7 +77,7 @@ def run(path: Path, variants: int, seconds: float) -> None:
     make_campaign(
         open_store,
         evaluator=FakeEvaluator(seconds=seconds),
-        operators=[FakeAuthor(least=0.8 if seconds else 0.01), Merge(), Revert(), Nudge()],
+        operators=[FakeAuthor(), Merge(), Revert(), Nudge()],
         budget=BudgetSettings(variants=variants),
         check_source=partial(check_source, seed=SEED),
     ).run()
