@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -14,6 +15,7 @@ from evo.proposals.ideas import Judge
 from evo.proposals.rewards import RewardHistory
 from operators.operator import Draft, Operator, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio
+from operators.registry import CLASSICAL
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.memory import JudgedIdea, repairs_of
@@ -45,7 +47,11 @@ IDEA_CHARACTERS = 400
 
 
 class Proposer:
-    """Makes proposals: portfolio picks an operator, selection its parents, the operator a draft."""
+    """Makes proposals: portfolio picks an operator, selection its parents, the operator a draft.
+
+    Any number of threads may wait for models; only one at a time works. Python runs one thread at once
+    anyway, and many that compute would keep the one that serves the slots from its turn.
+    """
 
     def __init__(
         self,
@@ -71,13 +77,21 @@ class Proposer:
         self._repairs = Repairs(tally, lineage, surroundings.rung)
         self._pulls = RewardHistory(portfolio, tally, surroundings.rung, exact)
         self._history = histories(tally, lineage, surroundings.rung)
+        self._turn = threading.Lock()
 
     def rests(self) -> bool:
         """Whether every operator waits for its model."""
         return self._portfolio.rests()
 
     def propose(self, number: int, as_of: int | None) -> Proposal:
-        """Proposal `number`, made from the measurements with ids up to `as_of` (None: all)."""
+        """Proposal `number`, made from the measurements with ids up to `as_of` (None: all).
+
+        Its cost counts from the moment that it was its turn.
+        """
+        with self._turn:
+            return self._propose(number, as_of)
+
+    def _propose(self, number: int, as_of: int | None) -> Proposal:
         started = time.monotonic()
         rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
         seen = as_of if as_of is not None else self._tally.last_id()
@@ -97,7 +111,7 @@ class Proposer:
             history = self._history(store, as_of)
             request = Request(number, views, rng, scene, choice.endpoint, history)
             try:
-                draft = operator.propose(request)
+                draft = self._drafted(operator, request)
             except ProposalFailed as failure:
                 cost = _timed(failure.cost, started)
                 return Proposal(
@@ -105,6 +119,16 @@ class Proposer:
                     author=choice.endpoint or OURSELVES, model=failure.model, cost=cost, seen=seen,
                 )  # fmt: skip
         return self.judge(number, operator.name, parents, draft, seen, started)
+
+    def _drafted(self, operator: Operator, request: Request) -> Draft:
+        """The operator's draft; one that may wait for a model or a program lets others work."""
+        if operator.name in CLASSICAL:
+            return operator.propose(request)
+        self._turn.release()
+        try:
+            return operator.propose(request)
+        finally:
+            self._turn.acquire()
 
     def _population(self, as_of: int | None) -> list[Candidate]:
         newest = self._selection.population

@@ -322,7 +322,9 @@ def test_export_says_in_one_line_where_it_cannot_write(
 def test_an_exported_file_says_what_it_needs_beside_it(
     evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
 ) -> None:
-    assert "--with-harness" not in evo("export", "seed", "-o", "out.py").out  # it imports no harness
+    assert (
+        "--with-harness" not in evo("export", "seed", "-o", "out.py").out
+    )  # it imports no harness
     told = evo("export", "seed", "-o", "again.py", "--with-harness", "--json").json()
     assert told["path"] == "again.py" and told["harness"] == "harness.py"
     assert (tmp_path / "harness.py").is_file() and (tmp_path / "corpus" / "sotu.txt.xz").is_file()

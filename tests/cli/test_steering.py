@@ -81,7 +81,8 @@ def test_an_idea_that_nobody_will_try_says_so(evo: Evo, campaign: tuple[Built, s
     assert "no operator here asks a model" in evo("idea").out
     (folder / "config.yaml").write_text("operators: {llm_mutate: 1}")
     assert "there is no llm in the config" in evo("idea", "warm up").out
-    (folder / "config.yaml").write_text("operators: {llm_mutate: 1}\nllm: {endpoints: [{name: a, model: a, key_env: \"\"}]}")
+    keyless = "{endpoints: [{name: a, model: a, key_env: ''}]}"
+    (folder / "config.yaml").write_text(f"operators: {{llm_mutate: 1}}\nllm: {keyless}")
     assert "nobody" not in evo("idea", "warm up").out + evo("idea").out
 
 
