@@ -32,6 +32,18 @@ def call(number, *arguments):
     if libc.syscall(number, *arguments) < 0:
         raise OSError(ctypes.get_errno(), 'call')
 
+def changed(path, change):
+    # some boxes say that it worked and do nothing: what counts is what is there afterwards
+    before = os.stat(path)
+    change()
+    after = os.stat(path)
+    if (before.st_mode, before.st_uid, before.st_mtime) == (after.st_mode, after.st_uid, after.st_mtime):
+        raise OSError(0, 'nothing changed')
+
+def marked(path):
+    os.setxattr(path, 'user.x', b'1')
+    return os.getxattr(path, 'user.x')
+
 def connect(family, address):
     with socket.socket(family) as one:
         one.settimeout(1)
@@ -63,12 +75,12 @@ print(json.dumps({
     'link': tried(lambda: os.link(SECRET, 'linked')),
     'remove': tried(lambda: os.remove(spec['weights'])),
     'replace': tried(lambda: os.symlink('x', 'y') or os.replace('y', spec['weights'])),
-    'chmod': tried(lambda: os.chmod(SECRET, 0o777)),
-    'chmod code': tried(lambda: os.chmod(code + '/train.py', 0o777)),
-    'utime': tried(lambda: os.utime(SECRET)),
-    'utime data': tried(lambda: os.utime(spec['data'][0])),
-    'chown': tried(lambda: os.chown(SECRET, 1, 1)),
-    'attribute': tried(lambda: os.setxattr(code + '/train.py', 'user.x', b'1')),
+    'chmod': tried(lambda: changed(SECRET, lambda: os.chmod(SECRET, 0o777))),
+    'chmod code': tried(lambda: changed(code + '/train.py', lambda: os.chmod(code + '/train.py', 0o707))),
+    'utime': tried(lambda: changed(SECRET, lambda: os.utime(SECRET, (1, 1)))),
+    'utime data': tried(lambda: changed(spec['data'][0], lambda: os.utime(spec['data'][0], (1, 1)))),
+    'chown': tried(lambda: changed(SECRET, lambda: os.chown(SECRET, 1, 1))),
+    'attribute': tried(lambda: marked(code + '/train.py')),
     'tcp': tried(lambda: connect(socket.AF_INET, ('127.0.0.1', PORT))),
     'unix': tried(lambda: connect(socket.AF_UNIX, LOCAL)),
     'datagram': tried(datagram),

@@ -19,6 +19,17 @@ if not "TARGET_REPOSITORY".startswith(
 for place in places:
     must_fail("write in " + place, lambda: open(place + "/TARGET_MARK-file", "w").close())
     must_fail("make in " + place, lambda: os.mkdir(place + "/TARGET_MARK-folder"))
+
+
+def changed(path, change):
+    """What counts is what is there afterwards: a box may say that it worked, and do nothing."""
+    before = os.stat(path)
+    change()
+    after = os.stat(path)
+    if (before.st_mode, before.st_mtime) == (after.st_mode, after.st_mtime):
+        raise OSError(0, "nothing changed")
+
+
 for path in (
     __file__,
     harness.__file__,
@@ -27,8 +38,8 @@ for path in (
     os.path.realpath(sys.executable),
 ):
     must_fail("append to " + path, lambda: open(path, "a").close())
-    must_fail("chmod " + path, lambda: os.chmod(path, 0o777))
-    must_fail("utime " + path, lambda: os.utime(path, (1, 1)))
+    must_fail("chmod " + path, lambda: changed(path, lambda: os.chmod(path, 0o707)))
+    must_fail("utime " + path, lambda: changed(path, lambda: os.utime(path, (1, 1))))
     must_fail("remove " + path, lambda: os.remove(path))
     must_fail("truncate " + path, lambda: os.truncate(path, 0))
     must_fail("link " + path, lambda: os.link(path, "TARGET_MARK-link"))
