@@ -117,6 +117,7 @@ def build_campaign(
         return tally.is_settled(key) or tally.voided(order) > again
 
     exams.prune(is_over)
+    bench.evaluator.is_recorded = is_over
     weights = KeptWeights(folder.path / WEIGHTS) if config.keep.weights else None
     bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))

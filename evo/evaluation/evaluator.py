@@ -115,7 +115,9 @@ class Evaluator:
         )
         self.asks_unseen = True  # rows, too; campaigns that began without it go on without it
         self.exams = Exams(workspaces.with_name(EXAMS))
-        self._answered: dict[str, RunRequest] = {}  # by slot: what was measured there last
+        # whether a run has its row, so that it need not be kept for another scoring
+        self.is_recorded: Callable[[RunRequest], bool] = lambda order: True
+        self._answered: dict[str, list[RunRequest]] = {}  # by slot: measured there, and still kept
         self._seed_nodes = count_nodes(seed_source)
         self._host = socket.gethostname()
         self._text = dataset.training_text()
@@ -142,21 +144,19 @@ class Evaluator:
         """Train and score one variant. Whatever the child does is data; our own fault is `lost`.
 
         Call it in a thread that outlives the run: the sandbox dies with the thread that started it. A run
-        that was lost after hidden text was shown is scored again, not trained. Call it for a slot again only
-        once what it gave last is recorded: until then that run is kept.
+        that was lost after hidden text was shown is scored again, not trained; it is kept until `is_recorded`.
         """
         began, started_at = time.monotonic(), time.time()
         found, status, reason = _Found(), Status.OK, ""
         try:
-            if before := self._answered.pop(slot.name, None):
-                self.exams.end(before)
+            self._forget_recorded(slot)
             self._measure(order, source, slot, watch, found)
         except Ended as end:
             status, reason = end.status, end.reason
         except OSError as error:  # a full disk, no more processes: not the variant's doing
             status, reason = Status.LOST, f"{type(error).__name__}: {error}"
         if status is not Status.LOST:
-            self._answered[slot.name] = order
+            self._answered.setdefault(slot.name, []).append(order)
         training = found.training
         return Measurement(
             order=order,
@@ -181,6 +181,16 @@ class Evaluator:
             },
             log_tail=training.log_tail,
         )
+
+    def _forget_recorded(self, slot: Slot) -> None:
+        """A pair's second run begins before the first one's row is written: until then that one is kept."""
+        kept = []
+        for order in self._answered.pop(slot.name, []):
+            if self.is_recorded(order):
+                self.exams.end(order)
+            else:
+                kept.append(order)
+        self._answered[slot.name] = kept
 
     def measure_startup(self, rung: str, slot: Slot) -> float:
         """Seconds of the rung's clock that starting costs the seed: median of 2, x 1.1.

@@ -259,3 +259,19 @@ def test_a_run_is_kept_until_it_has_a_row(tmp_path: Path) -> None:
     assert len(list((tmp_path / "exams").iterdir())) == 2
     exams.end(order)
     assert not list((tmp_path / "exams").iterdir())
+
+
+@pytest.mark.sandbox
+def test_a_run_is_kept_while_its_row_is_not_written_though_the_slot_measures_another(
+    dataset: Dataset, slot: Slot, quick: str, box: Sandbox, tmp_path: Path
+) -> None:
+    evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "runs", quick)
+    recorded: set[RunRequest] = set()
+    evaluator.is_recorded = recorded.__contains__
+    pair = [RunRequest(variant_id(UNIQUE), "proxy", 0, repeat, Purpose.SCREEN) for repeat in (0, 1)]
+    for order in pair:
+        assert evaluator.evaluate(order, UNIQUE, slot, FakeWatch()).status is Status.OK
+    assert all(evaluator.exams.find(order) for order in pair)
+    recorded.add(pair[0])
+    evaluator.evaluate(replace(pair[0], repeat=2), "not python (", slot, FakeWatch())
+    assert [evaluator.exams.find(order) is not None for order in pair] == [False, True]
