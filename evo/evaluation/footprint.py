@@ -12,6 +12,7 @@ from population.types import Status
 MAX_FILES = 20_000
 PIPE_BYTES = 64 << 10  # a box refuses larger ones
 LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
+LOOKS_PER_VERDICT = 3  # of memory that processes share
 
 
 class Footprint:
@@ -34,15 +35,17 @@ class Footprint:
         self._looks += 1
         if self._looks % LOOKS_PER_SCAN == 1 and (found := self._scan()):
             return found
-        used = self._used_bytes(reading)
-        if used > self._memory_bytes:
+        if self._used_bytes(reading) > self._memory_bytes:
             return Status.OUT_OF_MEMORY, f"more than {self._memory_bytes >> 20} MB of memory"
         return None
 
     def _used_bytes(self, reading: Reading) -> int:
         hidden = self._hidden
         used = reading.rss_bytes + hidden + self._kernel
-        if used > self._memory_bytes and (hidden or reading.processes > 3):
+        # Processes are read one after another: while some begin or end, a shared page may count twice.
+        for _ in range(LOOKS_PER_VERDICT * (bool(hidden) or reading.processes > 3)):
+            if used <= self._memory_bytes:
+                break
             mapped = self._tree.shared_memory_bytes() if hidden else 0
             used = self._tree.shared_once_bytes() + max(hidden - mapped, 0) + self._kernel
         return used

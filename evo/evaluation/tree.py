@@ -120,14 +120,7 @@ class ProcessTree:
 
     def shared_once_bytes(self) -> int:
         """Memory with pages that several processes share counted once: slow, for the verdict only."""
-        total = 0
-        for stat in self._alive:
-            size = stat.rss_bytes  # of one that keeps us from looking closer, all counts
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                rollup = read_bytes(f"/proc/{stat.thread}/smaps_rollup")
-                size = int(rollup.split(b"\nPss:", 1)[1].split(None, 1)[0]) * 1024
-            total += size
-        return total
+        return sum(map(_share_bytes, self._alive))
 
     def storage_bytes(self) -> int:
         """What it had fetched from disk so far, also through mapped files and by children waited for."""
@@ -326,6 +319,16 @@ def read_bytes(path: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(fd)
+
+
+def _share_bytes(stat: ProcessStat) -> int:
+    """Its memory now, with its share of what others hold too; all of it if it keeps us from looking."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        rollup = read_bytes(f"/proc/{stat.thread}/smaps_rollup")
+        return int(rollup.split(b"\nPss:", 1)[1].split(None, 1)[0]) * 1024
+    # one that is ending cannot be looked into either: it holds no memory any more, and says so here
+    now = read_stat(stat.pid)
+    return now.rss_bytes if now is not None and now.start == stat.start else 0
 
 
 def _lives(pid: int, start: int) -> bool:

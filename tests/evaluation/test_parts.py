@@ -109,6 +109,34 @@ def test_a_process_whose_first_thread_has_exited_is_counted_and_ended_whole() ->
     assert started.returncode == -9
 
 
+HOLDS = "held = bytearray(b'x') * (64 << 20); print('held', flush=True); input()"
+
+
+def test_a_process_that_ends_while_the_tree_is_read_counts_for_no_memory() -> None:
+    both = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-S", "-c", {HOLDS!r}], stdin=subprocess.PIPE)
+input()
+child.communicate(b"\\n")
+print("gone", flush=True)
+input()
+"""
+    command = [sys.executable, "-S", "-c", both]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        assert started.stdin and started.stdout
+        tree = ProcessTree(started.pid)
+        try:
+            assert started.stdout.readline() == b"held\n"
+            assert tree.read(64).rss_bytes > 64 << 20
+            assert tree.shared_once_bytes() > 64 << 20
+            started.stdin.write(b"\n")
+            started.stdin.flush()
+            assert started.stdout.readline() == b"gone\n"
+            assert tree.shared_once_bytes() < 64 << 20
+        finally:
+            assert tree.kill(root_last=False)
+
+
 WORKS_EVERYWHERE = """
 import os, sys, threading
 def work(name):
