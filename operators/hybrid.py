@@ -15,12 +15,11 @@ import numpy as np
 from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
 from operators.operator import KnobSetting, ParentRule, Request, RunState
-from operators.optimiser import from_place
+from operators.optimiser import Space, from_place
 from operators.prompting import again_messages, differences, messages_about, quoted
 from operators.source.constants import place, with_settings
 from operators.source.edits import EditError
 from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text, same_value
-from operators.space import Space
 
 BEST_SHARE = 0.25  # of the scored runs: where the optimiser looks for more
 MIN_BEST = 3  # runs before a mean and a spread say anything

@@ -56,7 +56,7 @@ DOORS = {
     "markupsafe": ("evo.report", "evo.benchmark"),
 }
 MAX_LINES = 600
-MAX_FILES_IN_A_FOLDER = 21
+MAX_FILES_IN_A_FOLDER = 15
 MAX_SEED_LINES = 450  # it has to stay one file
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "core", "manager", "misc"}
 

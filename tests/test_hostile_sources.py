@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evo.analysis.edits import kinds_of_edit
+from evo.analysis.edits import kinds_of_edit, patch_text
 from evo.analysis.findings import changed_knobs, changed_lines
-from evo.analysis.patch import patch_text
 from evo.evaluation.static_check import check_source
-from evo.importing.seedless import seedless_fingerprint
+from evo.importing.campaign import seedless_fingerprint
 from evo.search.early_stopping import schedule_of
 from operators.agent import changes
 from operators.merge import Merge

@@ -21,10 +21,9 @@ from evo.runtime.campaign import Campaign
 from evo.runtime.components import Components, LoopSettings, Proposes
 from evo.runtime.decisions import decided_before
 from evo.runtime.monitor import Monitor
-from evo.runtime.neighbours import Neighbours
+from evo.runtime.neighbours import Neighbours, end_leftovers, end_strays
 from evo.runtime.note_taker import NoteTaker, NotingProposer
 from evo.runtime.notifier import Notifier
-from evo.runtime.orphans import end_leftovers, end_strays
 from evo.runtime.recorder import Recorder
 from evo.runtime.retention import DiskBudget, KeptWeights
 from evo.search.certification import Certification

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from evo.assembly.bench import Bench
 from evo.config import SHIPPED, Config, ConfigError
-from evo.evaluation.agents import AgentDesk
 from evo.evaluation.sandbox.agent_box import open_box
 from evo.folder import AGENTS, Folder
+from evo.proposals.agents import AgentDesk
 from evo.runtime.budget import Budget
 from evo.runtime.recorder import Recorder, StoredCalls
 from operators.agent import Desk

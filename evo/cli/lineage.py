@@ -306,7 +306,7 @@ def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool) -> None
 def _patch(store: Store, variant_id: str, onto: str) -> str:
     """The patch; it ends the command where the two are equal."""
     from evo.analysis.campaign_view import Record
-    from evo.analysis.patch import patch_text
+    from evo.analysis.edits import patch_text
     from evo.terminal.imported import REMARK
     from evo.terminal.tree import evidence_lines, subject
     from population.reading import first_proposal, resolve, source_of

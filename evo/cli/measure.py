@@ -67,8 +67,8 @@ def _training(measured: Measurement) -> str:
 def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Measurement:
     from evo.assembly.bench import open_bench
     from evo.config import ConfigError, read_config
+    from evo.evaluation.slots import Unwatched
     from evo.evaluation.static_check import check_source
-    from evo.evaluation.watch import Unwatched
     from population.types import Measurement, Purpose, RunRequest, Status, variant_id
 
     config = read_config(config_file)

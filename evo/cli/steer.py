@@ -41,7 +41,7 @@ def idea(
 
 
 def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: bool) -> None:
-    from population.memory import judged_ideas
+    from population.reading.memory import judged_ideas
 
     with opened(directory) as (folder, store):
         ideas, waiting = judged_ideas(store, author), _waiting(store, ("idea",), author)
@@ -139,8 +139,8 @@ def _of_note(
     folder: Path, said: str | None, number: str | None, on: list[str]
 ) -> tuple[str, dict[str, object]]:
     """The kind and the detail of the request, checked against what is known."""
-    from population.memory import notes
     from population.reading import resolve
+    from population.reading.memory import notes
     from population.store import Store
 
     with Store.open(folder / DATABASE, read_only=True) as store:
@@ -176,7 +176,7 @@ def _change_waiting(folder: Path, number: str, said: str | None) -> None:
 
 
 def _list_notes(directory: Path | None, as_json: bool) -> None:
-    from population.memory import notes
+    from population.reading.memory import notes
 
     with opened(directory) as (_, store):
         standing = notes(store)

@@ -33,15 +33,14 @@ from evo.evaluation.audit import (
 )
 from evo.evaluation.channels import DONE, INIT, SAVE, STEP
 from evo.evaluation.data import Dataset, Hidden, Split
-from evo.evaluation.exams import Exams, Training
 from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
 from evo.evaluation.roles import Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
-from evo.evaluation.slots import Slot
+from evo.evaluation.slots import Slot, Unwatched, Watch
 from evo.evaluation.static_check import check_source
 from evo.evaluation.unseen import MAX_SDS, Reserve, gap_in_sds, no_rows
-from evo.evaluation.watch import Unwatched, Watch
+from evo.evaluation.weights import Exams, Training
 from population.fingerprint import count_nodes
 from population.types import (
     DERIVED,

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Watch
+from evo.evaluation.slots import Slot, Watch
 from population.types import CurvePoint, Measurement, RunRequest, Status
 
 

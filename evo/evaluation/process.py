@@ -27,13 +27,12 @@ from evo.evaluation.channels import (
     Wires,
     drain,
 )
-from evo.evaluation.crowding import Crowding
-from evo.evaluation.footprint import Footprint
+from evo.evaluation.footprint import Crowding, Footprint
 from evo.evaluation.sandbox.cgroups import Group, parents
 from evo.evaluation.sandbox.sandbox import Launch
 from evo.evaluation.sandbox.starting import start
+from evo.evaluation.slots import Watch
 from evo.evaluation.tree import ProcessTree, Reading, started_at, sweep
-from evo.evaluation.watch import Watch
 from population.types import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05

@@ -16,8 +16,7 @@ from evo.evaluation.channels import READY, SAVE
 from evo.evaluation.data import Dataset
 from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox, View
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Watch
+from evo.evaluation.slots import Slot, Watch
 from evo.evaluation.weights import Weights, take_weights
 from population.types import Clock, CurvePoint, Rung, Status
 

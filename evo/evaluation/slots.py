@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+
+from population.types import CurvePoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +66,42 @@ def _gpus() -> list[tuple[int, str]]:
         return gpus
     names = {name.strip() for name in visible.split(",")}
     return [gpu for gpu in gpus if str(gpu[0]) in names or gpu[1] in names]
+
+
+# -- How an evaluation speaks to whoever ordered it, and whether it has to end early.
+
+
+class Watch(Protocol):
+    """How an evaluation speaks to whoever ordered it."""
+
+    def started(self, pid: int, started_at: float) -> None:
+        """A role's outer process exists; `started_at` in seconds since the epoch."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """The training role told a loss."""
+
+    def stopping(self) -> bool:
+        """Whether the run must end now."""
+        ...
+
+    def hopeless(self) -> str:
+        """Why training is stopped early; "" while it is not."""
+        ...
+
+
+class Unwatched:
+    """A Watch that listens to nothing and never stops a run."""
+
+    def started(self, pid: int, started_at: float) -> None:
+        """Nothing."""
+
+    def progress(self, point: CurvePoint) -> None:
+        """Nothing."""
+
+    def hopeless(self) -> str:
+        """Never."""
+        return ""
+
+    def stopping(self) -> bool:
+        """Never."""
+        return False

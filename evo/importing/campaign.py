@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from evo.files import write_file
 from evo.folder import DRAFT, Folder, clear, refuse_folder
 from evo.importing.repository import TRAIN, Commit, Repository
 from evo.importing.results import ImportFailure, Reported, Results, Row
-from evo.importing.seedless import seedless_fingerprint
 from population.archive import Objective
-from population.fingerprint import fingerprint
+from population.fingerprint import fingerprint, fingerprint_without
+from population.parsing import parse
 from population.reading import measurements
 from population.statistics import estimates
 from population.store import Store
@@ -206,3 +207,40 @@ class _Writer:
         if scored:
             best = min(scored, key=lambda one: (scored[one].mean, one))
             self._store.set_front(RUNG, [FrontMember(best, SELF_REPORTED, scored[best])])
+
+
+# -- What a source says apart from its random seeds: two runs of such code are repeats of each other.
+
+
+_CALLS = frozenset({"seed", "manual_seed", "manual_seed_all", "set_seed", "PRNGKey", "default_rng"})
+
+
+def seedless_fingerprint(source: str) -> str:
+    """Like `fingerprint`, with whole numbers that seed randomness left out. SyntaxError as there.
+
+    They are the arguments of the usual seeding calls, `seed=` arguments, and names that are `seed` or
+    end in `_seed`.
+    """
+    tree = parse(source)
+    seeds = [literal for node in ast.walk(tree) for literal in _seeds(node)]
+    return fingerprint_without(tree, seeds)
+
+
+def _seeds(node: ast.AST) -> list[ast.Constant]:
+    found: list[ast.expr | None] = []
+    if isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        name = node.func.id if isinstance(node.func, ast.Name) else name
+        found += node.args if name in _CALLS else []
+    elif isinstance(node, ast.keyword):
+        found += [node.value] if _is_seed(node.arg or "") else []
+    elif isinstance(node, ast.Assign):
+        names = [one.id for one in node.targets if isinstance(one, ast.Name)]
+        found += [node.value] if any(map(_is_seed, names)) else []
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        found += [node.value] if _is_seed(node.target.id) else []
+    return [one for one in found if isinstance(one, ast.Constant) and type(one.value) is int]
+
+
+def _is_seed(name: str) -> bool:
+    return name.lower() == "seed" or name.lower().endswith("_seed")

@@ -13,8 +13,8 @@ from operators.operator import ParentView, ProposalContext, Tried
 from operators.prompting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
-from population.memory import notes
 from population.reading import first_proposal, measurement, source_of
+from population.reading.memory import notes
 from population.run_history import RunHistory
 from population.store import Store
 from population.types import Estimate, JudgedIdea, Parent, Status

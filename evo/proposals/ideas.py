@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 
 from operators.operator import Tried
 from population.lineage import Lineage
-from population.memory import idea_rows, ideas_by_variant
 from population.reading import first_proposal
+from population.reading.memory import idea_rows, ideas_by_variant
 from population.run_history import RunHistory
 from population.statistics import block_means
 from population.store import Store

@@ -18,8 +18,8 @@ from operators.portfolio import Portfolio
 from operators.registry import CLASSICAL
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.memory import JudgedIdea, repairs_of
 from population.reading import first_proposal
+from population.reading.memory import JudgedIdea, repairs_of
 from population.run_history import RunHistory
 from population.selection import (
     Candidate,

@@ -7,8 +7,8 @@ from evo.report.report_data import ReportData
 from evo.terminal.tables import evidence_in_words, idea_outcome
 from evo.terminal.text import plain, short
 from population.ladder import VETOED
-from population.memory import judged_ideas, notes
 from population.reading import decisions, pending
+from population.reading.memory import judged_ideas, notes
 
 EVIDENCE_SHOWN = 60
 

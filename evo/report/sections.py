@@ -15,13 +15,12 @@ from evo.report.lineage import Marked, lineage
 from evo.report.page import Figure, ReportTable, Section
 from evo.report.report_data import ReportData
 from evo.terminal import sentences
-from evo.terminal.glossary import GLOSSARY, NOTE
 from evo.terminal.imported import REMARK, keep_cells
 from evo.terminal.ladder import report as ladder_report
 from evo.terminal.tables import caption, parts_in_words
-from evo.terminal.text import clip, count, duration, plus_minus, share, short, value
+from evo.terminal.text import GLOSSARY, NOTE, clip, count, duration, plus_minus, share, short, value
 from population.lineage import Lineage
-from population.traces import facts
+from population.reading.traces import facts
 
 MAX_ROWS = 25
 

@@ -17,8 +17,8 @@ from evo.analysis.ranking import Ranked
 from evo.terminal.tables import by_whom
 from evo.terminal.text import duration, plus_minus, value
 from operators.source.compare import Steps, unified_diff
+from population.reading.traces import Trace, exchanges, traces
 from population.store import Store
-from population.traces import Trace, exchanges, traces
 from population.types import ONE_STEP, MeasurementRow, ProposalRow
 
 CHUNK = 100  # dossiers in one compressed piece

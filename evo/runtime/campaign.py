@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 
 from evo.runtime.components import Components, Ending, LoopSettings, Shared, Stop
+from evo.runtime.decisions import is_about_a_child, told, word_of
 from evo.runtime.evaluation_lane import EvaluationLane
 from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.requests import Answer, Requests, saying
-from evo.runtime.user_decisions import is_about_a_child, told, word_of
 from population.ladder import APPROVED, VETOED
 from population.store import Store
 from population.types import Decision, RequestRow, phase_of

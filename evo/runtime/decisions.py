@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evo.runtime.components import Shared
-from evo.runtime.user_decisions import told
 from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
-from population.reading import decisions
+from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
+from population.reading import UnknownVariant, decisions, seed, variant
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store
-from population.types import Decision
+from population.types import Decision, RequestRow
 
 
 class Decisions:
@@ -42,3 +43,53 @@ def decided_before(store: Store) -> list[Decision]:
         Decision(one.kind, one.variant_id or "", dict(one.detail))
         for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP))
     ]
+
+
+# -- What people say of a variant, as decisions; and the ladder's decisions in words.
+
+
+def word_of(asked: RequestRow) -> Decision | None:
+    """The decision that a request amounts to; None for what is no word on a variant."""
+    detail: Mapping[str, Any] = asked.detail if isinstance(asked.detail, dict) else {}
+    said = word(asked.kind, detail, asked.author)
+    return None if said is None else Decision(*said)
+
+
+def is_about_a_child(store: Store, variant_id: str) -> bool:
+    """Whether a word on this variant can count: one that is known, and not the seed."""
+    try:
+        variant(store, variant_id)
+    except UnknownVariant:
+        return False
+    return variant_id != seed(store)
+
+
+def told(decisions: Sequence[Decision]) -> list[str]:
+    """Decisions of the ladder for a person, those that belong together in one line."""
+    lines = []
+    for rung in dict.fromkeys(one.detail["rung"] for one in decisions if one.kind == CHOSEN):
+        roles = []
+        for role in Role:
+            names = [
+                one.variant_id[:8]
+                for one in decisions
+                if one.kind == CHOSEN and one.detail["rung"] == rung and one.detail["role"] == role
+            ]
+            if names:
+                roles.append(f"{role.value}s {', '.join(names)}")
+        lines.append(f"chosen for {rung}: {'; '.join(roles)}")
+    return lines + [line for one in decisions if (line := _one_told(one))]
+
+
+def _one_told(decision: Decision) -> str:
+    who, author = decision.variant_id[:8], decision.detail.get("author", "")
+    if decision.kind == APPROVED:
+        return f"{author} approved {who} for {decision.detail['rung'] or 'every rung'}"
+    if decision.kind == VETOED:
+        because = f": {decision.detail['reason']}" if decision.detail.get("reason") else ""
+        return f"{author} vetoed {who}{because}"
+    if decision.kind == UNVETOED:
+        return f"{author} lifted the veto on {who}"
+    if decision.kind == REACHING:
+        return f"how long {who} needs to reach the seed at {decision.detail['rung']} is measured"
+    return ""

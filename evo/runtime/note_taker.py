@@ -15,8 +15,8 @@ from operators.llm.answer import one_line
 from operators.operator import Draft, ProposalContext, ProposalFailed, Tried
 from operators.research_notes import Finding, NoteDraft, NoteWriter
 from population.lineage import Lineage
-from population.memory import notes
 from population.reading import first_proposal
+from population.reading.memory import notes
 from population.run_history import RunHistory
 from population.store import Store
 from population.types import Parent, Proposal

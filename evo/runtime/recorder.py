@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from evo.evaluation.evaluator import WEIGHTS_DIGEST
+from population.reading.traces import block_with_fact
 from population.store import Store, StoreError
-from population.twins import block_with_fact
 from population.types import LlmCall, Measurement, Status
 
 Result = TypeVar("Result")

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evo.evaluation.local_slots import LocalSlots
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Watch
+from evo.evaluation.slots import Slot, Watch
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
 from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evo.runtime.note_taker import NOTED_AT
-from population.memory import notes
 from population.reading import spent
+from population.reading.memory import notes
 from population.store import Store
 from tests.campaign.real import lone_edits, run_here, write_config
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow

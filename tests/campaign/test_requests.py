@@ -8,7 +8,6 @@ import pytest
 
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
-from population.memory import notes
 from population.reading import (
     events,
     first_proposal,
@@ -16,6 +15,7 @@ from population.reading import (
     pending,
     proposals,
 )
+from population.reading.memory import notes
 from population.store import Store
 from population.types import Outcome, Parent, Proposal, variant_id
 from tests.campaign.fakes import SEED, FakeEvaluator, make_campaign, make_store

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evo.evaluation.watch import Unwatched
+from evo.evaluation.slots import Unwatched
 from evo.runtime.budget import BudgetSettings
 from evo.search.early_stopping import EarlyStopping, StoppingSettings, schedule_of
 from population.reading import decisions, measurements

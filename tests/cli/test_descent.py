@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.analysis.patch import patch_text
+from evo.analysis.edits import patch_text
 from population.types import Purpose, variant_id
 from tests.analysis.built import SEED, Built, finished
 

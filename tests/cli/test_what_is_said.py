@@ -13,9 +13,8 @@ from evo.analysis.findings import find
 from evo.analysis.imported import Imported, Keep
 from evo.benchmark.comparison import Bounds
 from evo.benchmark.summary import _beaten, cpu_time
-from evo.terminal.glossary import GLOSSARY, NOTE
 from evo.terminal.imported import headline, imported_lines
-from evo.terminal.text import plus_minus
+from evo.terminal.text import GLOSSARY, NOTE, plus_minus
 from population.reading import resolve, source_of
 from population.types import Purpose
 from tests.analysis.built import CONFIG, SEED, Built, choose, finished

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evo.evaluation.agents import AgentDesk, take_back
 from evo.evaluation.sandbox.agent_box import AgentSettings, AgentUnusable, open_box
 from evo.evaluation.sandbox.sandbox import SandboxUnavailable
+from evo.proposals.agents import AgentDesk, take_back
 from operators.operator import ProposalFailed
 from tests.operators.purses import FakePurse
 

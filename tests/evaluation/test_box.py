@@ -258,7 +258,7 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
         from evo.evaluation.sandbox.probe import open_sandbox
         from evo.evaluation.sandbox.sandbox import SandboxSettings
         from evo.evaluation.evaluator import Evaluator
-        from evo.evaluation.watch import Unwatched
+        from evo.evaluation.slots import Unwatched
         from evo.evaluation.slots import find_slots
         from population.types import Order, Purpose
         from tests.evaluation.conftest import RUNG
@@ -286,7 +286,7 @@ from pathlib import Path
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.process import Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import SandboxSettings, View
-from evo.evaluation.watch import Unwatched
+from evo.evaluation.slots import Unwatched
 
 home, box = Path(sys.argv[1]), open_sandbox(SandboxSettings(mode=sys.argv[2]))
 home.joinpath("train.py").write_text("import time; time.sleep(60)")

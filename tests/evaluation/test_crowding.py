@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from evo.evaluation import crowding
-from evo.evaluation.crowding import Crowding
+from evo.evaluation import footprint as crowding
+from evo.evaluation.footprint import Crowding
 
 
 @dataclass

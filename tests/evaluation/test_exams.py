@@ -19,10 +19,10 @@ from evo.evaluation import roles
 from evo.evaluation.audit import Server
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
-from evo.evaluation.exams import Exams, Training
 from evo.evaluation.process import Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot
+from evo.evaluation.weights import Exams, Training
 from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status, variant_id
 
 from .conftest import RUNG, FakeWatch

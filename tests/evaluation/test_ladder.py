@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evo.evaluation.image_files import packages
 from evo.evaluation.sandbox import landlock, sandbox
 from evo.evaluation.sandbox import probe as probing
 from evo.evaluation.sandbox.image import Image
+from evo.evaluation.sandbox.image_files import packages
 from evo.evaluation.sandbox.landlock import Landlocked, Unboxed
 from evo.evaluation.sandbox.probe import NAMES, open_sandbox, probe
 from evo.evaluation.sandbox.sandbox import (

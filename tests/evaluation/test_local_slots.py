@@ -16,8 +16,7 @@ from evo.evaluation.local_slots import (
     RunStarted,
     SlotEvent,
 )
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Watch
+from evo.evaluation.slots import Slot, Watch
 from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status
 
 HANG_SECONDS = 60.0

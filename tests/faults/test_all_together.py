@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from operators.registry import CLASSICAL, WITH_DESK, WITH_LLM
-from population.memory import judged_ideas, notes
 from population.reading import first_proposal, measurements, pending, proposals
+from population.reading.memory import judged_ideas, notes
 from population.store import Store
 from population.types import Status, variant_id
 from tests.campaign.real import STANDIN, leftovers, lone_edits, start_evo, write_config

@@ -14,7 +14,7 @@ import pytest
 from evo.folder import Folder
 from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
 from evo.runtime.monitor import Monitor
-from evo.runtime.orphans import end_leftovers
+from evo.runtime.neighbours import end_leftovers
 from evo.runtime.recorder import Recorder, StoredCalls
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.registry import LlmContext, build_operators

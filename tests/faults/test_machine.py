@@ -20,7 +20,7 @@ import population.store
 from evo.config import read_config
 from evo.folder import CampaignError, Folder, change_config, config_of, create_campaign
 from evo.runtime.budget import BudgetSettings
-from evo.runtime.orphans import MARK, end_leftovers, end_strays
+from evo.runtime.neighbours import MARK, end_leftovers, end_strays
 from population.reading import counts_by_status, events, measurements
 from population.store import StoreError
 from population.types import Purpose, RunRequest, Status

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from evo.evaluation.agents import AgentDesk
 from evo.evaluation.sandbox.agent_box import AgentSettings
+from evo.proposals.agents import AgentDesk
 from operators.agent import Desk
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Operator, ParentRule, ProposalContext, ProposalFailed, Request

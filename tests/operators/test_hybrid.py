@@ -11,11 +11,11 @@ import pytest
 from operators.hybrid import constants_in_words, hybrid_messages, read_values
 from operators.llm.answer import prompt_text
 from operators.operator import Draft, ProposalFailed, Request
+from operators.optimiser import Space
 from operators.registry import build_operators
 from operators.source.constants import constants
 from operators.source.edits import EditError
 from operators.source.knobs import with_knobs
-from operators.space import Space
 from operators.tune import Tune
 from population.fingerprint import fingerprint
 from tests.operators.fake_openai import FakeOpenAI

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from operators.operator import Draft, ProposalFailed, Request, RunState
-from operators.optimiser import Method
+from operators.optimiser import Method, Space
 from operators.source.constants import NEAR, constants, distance, tunable
 from operators.source.knobs import read_knobs, with_knobs
-from operators.space import Space
 from operators.tune import Tune, TuneSettings
 from population.fingerprint import fingerprint
 from tests.operators.histories import FakeHistory, setting

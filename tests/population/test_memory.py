@@ -7,8 +7,8 @@ import math
 import pytest
 from population_records import add_variant, make_variant, scored
 
-from population.memory import ideas_by_variant, judged_ideas, notes
 from population.reading import proposal
+from population.reading.memory import ideas_by_variant, judged_ideas, notes
 from population.store import Store
 from population.types import Outcome, Parent, Proposal, Status
 

@@ -7,8 +7,7 @@ import numpy as np
 from evo.assembly.bench import Bench
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from evo.config import ConfigError
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Unwatched
+from evo.evaluation.slots import Slot, Unwatched
 from operators.optimiser import from_place
 from operators.source.constants import place
 from operators.source.knobs import Knob, KnobKind, Value, read_knobs, same_value, with_knobs

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from evo.evaluation.process import POLL_SECONDS, Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox, View
-from evo.evaluation.slots import Slot
-from evo.evaluation.watch import Unwatched
+from evo.evaluation.slots import Slot, Unwatched
 
 MEMORY_MB = 4096
 LINE_CHARACTERS = 4096

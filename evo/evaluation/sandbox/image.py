@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from evo.evaluation.image_files import Files, files_of_a_role, packages
+from evo.evaluation.sandbox.image_files import Files, files_of_a_role, packages
 
 MEMORY = Path("/dev/shm")
 PREFIX = "evotrain-image-"

@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evo.evaluation.counters import covers, standing_still
+from evo.evaluation.sandbox.counters import covers, standing_still
 from evo.evaluation.sandbox.image import Image
 from evo.evaluation.sandbox.seccomp import program, supported
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from population.store import Store
+from population.types import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +66,17 @@ def _thinned(points: list[list[float | None]], most: int) -> tuple[tuple[float, 
 
 def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
+
+
+# -- Which runs of a variant left the same thing behind.
+
+
+def block_with_fact(store: Store, order: RunRequest, name: str, value: str) -> int | None:
+    """The first other block of an order's variant and rung whose `ok` row holds this fact, or None."""
+    rows = store.query(
+        """SELECT block FROM measurements WHERE variant_id = ? AND rung = ? AND block != ?
+        AND status = 'ok' AND id NOT IN (SELECT measurement_id FROM voids)
+        AND json_extract(facts, '$.' || ?) = ? ORDER BY id LIMIT 1""",
+        [order.variant_id, order.rung, order.block, name, value],
+    )
+    return int(rows[0][0]) if rows else None
