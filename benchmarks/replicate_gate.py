@@ -112,7 +112,7 @@ def scores(folder: Path, worse: str, blocks: int, repeats: int):
     found = {
         (o.variant_id == worse, o.block, o.repeat): row.measurement.metrics["val_bpb"]
         for row in rows
-        for o in [row.measurement.order]
+        for o in [row.measurement.request]
     }
     wanted = [[(False, b, r) for r in range(repeats)] + [(True, b, 0)] for b in range(blocks)]
     whole = [keys for keys in wanted if all(key in found for key in keys)]

@@ -78,32 +78,34 @@ class RungBeliefs:
 
         ValueError for a number that is not finite.
         """
-        order = row.measurement.order
-        if order.variant_id != self._seed_id:
-            self._children.setdefault(order.variant_id)
+        request = row.measurement.request
+        if request.variant_id != self._seed_id:
+            self._children.setdefault(request.variant_id)
             if row.measurement.status in DISQUALIFYING:
-                self._disqualify(order.variant_id)
-        if row.measurement.status is Status.OK and order.variant_id not in self._disqualified:
+                self._disqualify(request.variant_id)
+        if row.measurement.status is Status.OK and request.variant_id not in self._disqualified:
             self._take(row)
         if len(self._children) >= self._next_fit:
             self._next_fit = math.ceil(GROWTH * len(self._children))
             self._learn()
 
     def _take(self, row: MeasurementRow) -> None:
-        order = row.measurement.order
-        moved = order.variant_id in self._found or order.variant_id == self._seed_id
+        request = row.measurement.request
+        moved = request.variant_id in self._found or request.variant_id == self._seed_id
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"measurement {row.id} has {metric} = {value}")
-            self._of(metric).add(order.variant_id, order.block, value)
+            self._of(metric).add(request.variant_id, request.block, value)
             belief = self._beliefs[metric]
             if isinstance(belief, Posteriors):
-                moved |= belief.forget(order.variant_id)
-        self._found.setdefault(order.variant_id, MetricEstimates(self._beliefs, order.variant_id))
+                moved |= belief.forget(request.variant_id)
+        self._found.setdefault(
+            request.variant_id, MetricEstimates(self._beliefs, request.variant_id)
+        )
         if moved:
             self._fresh = None  # a member may have become worse, so that others come back
         elif self._fresh is not None:
-            self._fresh.add(order.variant_id)
+            self._fresh.add(request.variant_id)
 
     def _of(self, metric: str) -> BlockMeans:
         """The levels of a metric, and what is believed in it, from its first number on."""

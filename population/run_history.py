@@ -10,39 +10,23 @@ import threading
 from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.beliefs import RungBeliefs
 from population.posteriors import NO_FAMILY, Family
 from population.selection import Candidate
 from population.types import (
-    AGAIN,
     Estimate,
     FrontMember,
     MeasurementRow,
     Purpose,
+    RunKey,
     RunRequest,
     Status,
 )
 
 Beliefs = dict[str, dict[str, Estimate]]
 MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The key of a measurement without its purpose."""
-
-    variant_id: str
-    rung: str
-    block: int
-    repeat: int
-
-
-def key_of(order: RunRequest) -> Key:
-    """What this order is to show: the same for a run made again because one was voided."""
-    return Key(order.variant_id, order.rung, order.block, order.repeat % AGAIN)
 
 
 class RunHistory:
@@ -63,9 +47,9 @@ class RunHistory:
         self._lock = threading.RLock()
         self._last_id = 0
         self._rows: dict[str, list[MeasurementRow]] = defaultdict(list)
-        self._keys: dict[Key, Status] = {}
-        self._lost: Counter[Key] = Counter()
-        self._voided: Counter[Key] = Counter()
+        self._keys: dict[RunKey, Status] = {}
+        self._lost: Counter[RunKey] = Counter()
+        self._voided: Counter[RunKey] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
         # grown row by row: one for what is known now, one for what an exact campaign may see
@@ -73,29 +57,29 @@ class RunHistory:
 
     def add(self, row: MeasurementRow) -> None:
         """Take in one recorded measurement; a lost one only counts as an attempt."""
-        order = row.measurement.order
+        request = row.measurement.request
         with self._lock:
             if row.measurement.status is Status.LOST:
-                self._lost[key_of(order)] += 1
+                self._lost[request.key] += 1
                 return
             self._last_id = max(self._last_id, row.id)
-            rows = self._rows[order.rung]
+            rows = self._rows[request.rung]
             if rows and rows[-1].id > row.id:  # two slots ended at once
                 self._beliefs.clear()
             insort(rows, row, key=lambda one: one.id)
-            insort(self._of_variant[order.rung, order.variant_id], row, key=lambda one: one.id)
-            self._keys[key_of(order)] = row.measurement.status
-            self._purposes[order.rung, order.purpose] += 1
+            insort(self._of_variant[request.rung, request.variant_id], row, key=lambda one: one.id)
+            self._keys[request.key] = row.measurement.status
+            self._purposes[request.rung, request.purpose] += 1
 
-    def void(self, order: RunRequest) -> None:
-        """A run of this order was recorded and does not count."""
+    def void(self, request: RunRequest) -> None:
+        """A run of this request was recorded and does not count."""
         with self._lock:
-            self._voided[key_of(order)] += 1
+            self._voided[request.key] += 1
 
-    def voided(self, order: RunRequest) -> int:
-        """How many runs of this order do not count."""
+    def voided(self, request: RunRequest) -> int:
+        """How many runs of this request do not count."""
         with self._lock:
-            return self._voided[key_of(order)]
+            return self._voided[request.key]
 
     def veto(self, variant_ids: Collection[str]) -> None:
         """Who is neither parent nor front member from now on, whatever was measured."""
@@ -118,21 +102,21 @@ class RunHistory:
         with self._lock:
             return self._last_id
 
-    def measured(self, key: Key) -> bool:
+    def measured(self, key: RunKey) -> bool:
         """Whether this run is recorded."""
         with self._lock:
             return key in self._keys
 
-    def attempts(self, key: Key) -> int:
+    def attempts(self, key: RunKey) -> int:
         """How often this run was lost."""
         with self._lock:
             return self._lost[key]
 
-    def is_given_up(self, key: Key) -> bool:
+    def is_given_up(self, key: RunKey) -> bool:
         """Whether this run was lost so often that it is not tried again."""
         return self.attempts(key) >= MAX_ATTEMPTS
 
-    def is_settled(self, key: Key) -> bool:
+    def is_settled(self, key: RunKey) -> bool:
         """Whether this run is recorded or given up."""
         return self.measured(key) or self.is_given_up(key)
 
@@ -155,7 +139,7 @@ class RunHistory:
                 row
                 for row in known
                 if (as_of is None or row.id <= as_of)
-                and (purposes is None or row.measurement.order.purpose in purposes)
+                and (purposes is None or row.measurement.request.purpose in purposes)
             ]
 
     def blocks(
@@ -163,7 +147,7 @@ class RunHistory:
     ) -> list[int]:
         """The blocks a variant has a row on, ascending."""
         rows = self.rows(rung, purposes=purposes, variant_id=variant_id)
-        return sorted({row.measurement.order.block for row in rows})
+        return sorted({row.measurement.request.block for row in rows})
 
     def beliefs(self, rung: str, as_of: int | None = None) -> Beliefs:
         """Estimates by variant and metric, from every run at a rung whatever it was made for."""

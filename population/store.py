@@ -192,7 +192,7 @@ class Store:
     def add_measurement(self, measurement: Measurement) -> int:
         """Record what a run showed and end its row in `runs`. The id of the measurement."""
         with self.transaction():
-            self.close_run(measurement.order)
+            self.close_run(measurement.request)
             new = self._insert("measurements", _measurement_row(measurement))
             for name, value in measurement.metrics.items():
                 self._insert("scores", {"measurement_id": new, "name": name, "value": float(value)})
@@ -206,21 +206,21 @@ class Store:
         row = {"measurement_id": measurement_id, "reason": reason, "created": time.time()}
         self._insert("voids", row)
 
-    def open_run(self, order: RunRequest, slot: str) -> None:
-        """Record that a slot has taken this order."""
-        row = {**_key(order), "purpose": order.purpose.value, "slot": slot}
+    def open_run(self, request: RunRequest, slot: str) -> None:
+        """Record that a slot has taken this request."""
+        row = {**_key(request), "purpose": request.purpose.value, "slot": slot}
         self._insert("runs", {**row, "started": time.time()})
 
-    def note_run_process(self, order: RunRequest, pid: int, pid_started_at: float) -> None:
+    def note_run_process(self, request: RunRequest, pid: int, pid_started_at: float) -> None:
         """Record the outermost process of a run, so that a later campaign can end it."""
         self._change(
             f"UPDATE runs SET pid = ?, pid_started_at = ? WHERE {_KEY}",
-            [pid, pid_started_at, *_key(order).values()],
+            [pid, pid_started_at, *_key(request).values()],
         )
 
-    def close_run(self, order: RunRequest) -> None:
+    def close_run(self, request: RunRequest) -> None:
         """Forget a run in flight; nothing happens when there is none."""
-        self._change(f"DELETE FROM runs WHERE {_KEY}", [*_key(order).values()])
+        self._change(f"DELETE FROM runs WHERE {_KEY}", [*_key(request).values()])
 
     def add_llm_call(self, call: LlmCall) -> int:
         """Record one request to a model; its id."""
@@ -334,12 +334,12 @@ def _finite(number: float) -> float | None:
 _KEY = "variant_id = ? AND rung = ? AND block = ? AND repeat = ?"
 
 
-def _key(order: RunRequest) -> dict[str, object]:
+def _key(request: RunRequest) -> dict[str, object]:
     return {
-        "variant_id": order.variant_id,
-        "rung": order.rung,
-        "block": order.block,
-        "repeat": order.repeat,
+        "variant_id": request.variant_id,
+        "rung": request.rung,
+        "block": request.block,
+        "repeat": request.repeat,
     }
 
 
@@ -358,8 +358,8 @@ def _measurement_row(measurement: Measurement) -> dict[str, object]:
         "self_reported_steps self_reported_tokens log_tail"
     )
     return {
-        **_key(measurement.order),
-        "purpose": measurement.order.purpose.value,
+        **_key(measurement.request),
+        "purpose": measurement.request.purpose.value,
         "status": measurement.status.value,
         **{name: getattr(measurement, name) for name in plain.split()},
         "facts": _json(dict(measurement.facts)),

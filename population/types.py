@@ -173,6 +173,16 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class RunKey:
+    """What a run is to show: a request without its purpose."""
+
+    variant_id: str
+    rung: str
+    block: int
+    repeat: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """One run to make: the key of the measurement that will show what it did."""
 
@@ -181,6 +191,11 @@ class RunRequest:
     block: int
     repeat: int
     purpose: Purpose
+
+    @property
+    def key(self) -> RunKey:
+        """The same for a run that is made again because an earlier one was voided."""
+        return RunKey(self.variant_id, self.rung, self.block, self.repeat % AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +234,7 @@ class Measurement:
     `facts` are the sandbox's. Other self-reported values say so in their names.
     """
 
-    order: RunRequest
+    request: RunRequest
     status: Status
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -229,7 +244,7 @@ class Measurement:
     host: str = ""
     device: str = ""
     started_at: float = 0.0  # seconds since the epoch
-    wall_seconds: float = 0.0  # the slot's, from taking the order to the last process gone
+    wall_seconds: float = 0.0  # the slot's, from taking the request to the last process gone
     cpu_seconds: float = 0.0  # the supervisor's reading of the train role's process tree
     train_wall_seconds: float = 0.0  # progress 0 to finish
     self_reported_steps: int = 0
@@ -300,7 +315,7 @@ class ProposalRow:
 class OpenRun:
     """A run in flight. pid is None until the slot has started its process."""
 
-    order: RunRequest
+    request: RunRequest
     slot: str
     pid: int | None
     pid_started_at: float | None

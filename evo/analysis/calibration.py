@@ -48,14 +48,14 @@ def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) ->
     runs = [
         row.measurement
         for row in record.rows
-        if row.measurement.order.variant_id == record.seed_id
-        and row.measurement.order.rung == record.proxy
-        and row.measurement.order.purpose is Purpose.CALIBRATE
+        if row.measurement.request.variant_id == record.seed_id
+        and row.measurement.request.rung == record.proxy
+        and row.measurement.request.purpose is Purpose.CALIBRATE
         and row.measurement.status is Status.OK
     ]
     name = record.objective.name
-    across = [one.metrics[name] for one in runs if one.order.repeat % AGAIN == 0]
-    within = [one.metrics[name] for one in runs if one.order.block == 0]
+    across = [one.metrics[name] for one in runs if one.request.repeat % AGAIN == 0]
+    within = [one.metrics[name] for one in runs if one.request.block == 0]
     if len(across) < 2 or len(within) < 2:
         return None
     return calibrate(across, within, rule_of, children, np.random.default_rng(DRAWS_SEED))
@@ -63,7 +63,7 @@ def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) ->
 
 def ladder_of(record: Record) -> CalibrationReport | None:
     """What the seed's runs at every rung show, the first rung being the proxy; None without it."""
-    runs = {row.measurement.order.rung: row.measurement for row in record.rows}
+    runs = {row.measurement.request.rung: row.measurement for row in record.rows}
     places = [
         _place(name, settings, runs[name])
         for name, settings in record.config["rungs"].items()

@@ -160,5 +160,5 @@ class Record:
 
 
 def _rungs_in(rows: list[MeasurementRow]) -> tuple[str, ...]:
-    names = dict.fromkeys(row.measurement.order.rung for row in rows)
+    names = dict.fromkeys(row.measurement.request.rung for row in rows)
     return tuple(name for name in names if DERIVED not in name)

@@ -87,8 +87,8 @@ def block_values(
     chosen = [
         row
         for row in rows
-        if row.measurement.order.rung == rung
-        and (purposes is None or row.measurement.order.purpose in purposes)
+        if row.measurement.request.rung == rung
+        and (purposes is None or row.measurement.request.purpose in purposes)
     ]
     found = block_means(chosen)
     return {

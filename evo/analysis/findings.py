@@ -145,7 +145,7 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         front=tuple(front),
         graduates=tuple(_graduates(record)),
         lucky=_lucky(record, ranked),
-        children=len({run.order.variant_id for run in record.runs()} - {record.seed_id}),
+        children=len({run.request.variant_id for run in record.runs()} - {record.seed_id}),
         statuses=by_status(record.runs()),
         failures=tuple(failures(record.runs())),
     )
@@ -171,8 +171,8 @@ def _compared(record: Record) -> str | None:
     """The variant that the final comparison was made for: the champion where there is one."""
     left_out = (record.seed_id, *record.ladder.vetoed)
     for run in reversed(record.runs()):
-        if run.order.purpose is Purpose.FINAL and run.order.variant_id not in left_out:
-            return run.order.variant_id
+        if run.request.purpose is Purpose.FINAL and run.request.variant_id not in left_out:
+            return run.request.variant_id
     return None
 
 
@@ -180,11 +180,11 @@ def _final_failed(record: Record, leader: str | None) -> tuple[str, ...]:
     """How the runs of the final comparison ended that gave no score, by side."""
     sides = {record.seed_id: "the seed", leader: "the leader"}
     return tuple(
-        f"{sides[run.order.variant_id]} {run.status} on block {run.order.block}"
+        f"{sides[run.request.variant_id]} {run.status} on block {run.request.block}"
         for run in record.runs()
-        if run.order.purpose is Purpose.FINAL
+        if run.request.purpose is Purpose.FINAL
         and run.status is not Status.OK
-        and run.order.variant_id in sides
+        and run.request.variant_id in sides
     )
 
 
@@ -232,17 +232,19 @@ def _graduates_at(record: Record, rung: str) -> list[Graduate]:
     outcomes: dict[str, str] = {}
     parameters: dict[str, float] = {}
     for row in record.rows:
-        run, order = row.measurement, row.measurement.order
-        if order.rung not in (rung, rung + ONE_STEP) or order.purpose is not Purpose.GRADUATE:
+        run, request = row.measurement, row.measurement.request
+        if request.rung not in (rung, rung + ONE_STEP) or request.purpose is not Purpose.GRADUATE:
             continue
         ok = run.status is Status.OK
         if ok and "parameters" in run.metrics:
-            parameters[order.variant_id] = run.metrics["parameters"]
+            parameters[request.variant_id] = run.metrics["parameters"]
         outcome = "ok" if ok else f"{run.status}: {run.reason}"
-        if order.rung == rung:
-            outcomes[order.variant_id] = outcome
+        if request.rung == rung:
+            outcomes[request.variant_id] = outcome
         else:
-            outcomes.setdefault(order.variant_id, "" if ok else f"does not build there, {outcome}")
+            outcomes.setdefault(
+                request.variant_id, "" if ok else f"does not build there, {outcome}"
+            )
     seed = parameters.get(record.seed_id)
     pair = (record.seed_id, rung, record.objective, {Purpose.GRADUATE})
     return [

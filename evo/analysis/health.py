@@ -47,14 +47,14 @@ def overhead_seconds_median(runs: Iterable[Measurement]) -> float | None:
     overheads = [
         run.wall_seconds - run.train_wall_seconds
         for run in runs
-        if run.status is Status.OK and not run.order.rung.endswith(ONE_STEP)
+        if run.status is Status.OK and not run.request.rung.endswith(ONE_STEP)
     ]
     return median(overheads) if overheads else None
 
 
 def run_seconds(runs: Iterable[Measurement], rung: str) -> float | None:
     """Mean slot seconds of a run at a rung, failed ones included; None without any."""
-    seconds = [run.wall_seconds for run in runs if run.order.rung == rung]
+    seconds = [run.wall_seconds for run in runs if run.request.rung == rung]
     return fmean(seconds) if seconds else None
 
 
@@ -73,12 +73,12 @@ def best_so_far(rows: Iterable[MeasurementRow], objective: Objective, rung: str)
     least = float("inf")
     for row in rows:
         run = row.measurement
-        if run.status is Status.OK and run.order.rung == rung and objective.name in run.metrics:
+        if run.status is Status.OK and run.request.rung == rung and objective.name in run.metrics:
             value = run.metrics[objective.name]
             turned = value if objective.direction == "minimise" else -value
             if turned < least:
                 least = turned
-                line.append(BestSoFar(row.id, run.order.variant_id, value))
+                line.append(BestSoFar(row.id, run.request.variant_id, value))
     return line
 
 
@@ -105,7 +105,7 @@ def failures(runs: Iterable[Measurement]) -> list[Failures]:
         if run.status is not Status.OK:
             found.setdefault(run.status, []).append(run)
     kinds = [
-        Failures(status.value, len(all_), all_[-1].reason, all_[-1].order.variant_id)
+        Failures(status.value, len(all_), all_[-1].reason, all_[-1].request.variant_id)
         for status, all_ in found.items()
     ]
     return sorted(kinds, key=lambda kind: -kind.count)
@@ -128,7 +128,7 @@ def duties(attempts: Iterable[Measurement]) -> list[Duty]:
     """Each purpose that had a run, in the order of Purpose."""
     seconds: dict[Purpose, list[float]] = {}
     for run in attempts:
-        seconds.setdefault(run.order.purpose, []).append(run.wall_seconds)
+        seconds.setdefault(run.request.purpose, []).append(run.wall_seconds)
     whole = sum(map(sum, seconds.values())) or 1.0
     return [
         Duty(str(purpose), len(mine), sum(mine), sum(mine) / whole)
@@ -162,9 +162,9 @@ def drifts(record: Record, level: Noise | None) -> list[HostDrift]:
     seed_runs = [
         run
         for run in record.runs()
-        if run.order.variant_id == record.seed_id
-        and run.order.rung == record.proxy
-        and run.order.block == 0
+        if run.request.variant_id == record.seed_id
+        and run.request.rung == record.proxy
+        and run.request.block == 0
         and name in run.metrics
     ]
     hosts: dict[str, list[Measurement]] = {}
@@ -175,8 +175,8 @@ def drifts(record: Record, level: Noise | None) -> list[HostDrift]:
 
 
 def _host(host: str, runs: list[Measurement], name: str, level: Noise | None) -> HostDrift | None:
-    before = [run.metrics[name] for run in runs if run.order.purpose is Purpose.CALIBRATE]
-    values = [run.metrics[name] for run in runs if run.order.purpose is Purpose.REFERENCE]
+    before = [run.metrics[name] for run in runs if run.request.purpose is Purpose.CALIBRATE]
+    values = [run.metrics[name] for run in runs if run.request.purpose is Purpose.REFERENCE]
     sd = stdev(before) if len(before) > 2 else (level.sd if level is not None else 0.0)
     if not before or not values or not sd:
         return None
@@ -217,11 +217,11 @@ def shadowed(record: Record) -> Shadowed:
     screened = [
         run
         for run in runs
-        if run.order.purpose is Purpose.SCREEN and run.order.rung == record.proxy
+        if run.request.purpose is Purpose.SCREEN and run.request.rung == record.proxy
     ]
     ended = [
         Shadow(
-            run.order.variant_id in record.would_stop, record.objective.turned(run.metrics[name])
+            run.request.variant_id in record.would_stop, record.objective.turned(run.metrics[name])
         )
         for run in screened
         if name in run.metrics

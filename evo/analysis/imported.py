@@ -111,7 +111,7 @@ def _repeats(scored: Sequence[MeasurementRow]) -> list[str]:
     for number, row in enumerate(scored):
         run = row.measurement
         words = words_of(run.facts.get("description", ""))
-        base, own = run.facts.get("base", ""), run.order.variant_id
+        base, own = run.facts.get("base", ""), run.request.variant_id
         name = run.facts.get("code") or (by_words.get((base, words), "") if words else "")
         names.append(name or f"run {number}")
         for start in (base, own):  # a later run that starts from it may be it again
@@ -133,7 +133,7 @@ def _keeps(
             gain, same = last[0] - value, last[1] == name
             found.append(
                 Keep(
-                    variant_id=run.order.variant_id,
+                    variant_id=run.request.variant_id,
                     line=int(run.facts.get("line", 0)),
                     commit=run.facts.get("commit", ""),
                     description=run.facts.get("description", ""),

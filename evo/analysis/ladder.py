@@ -131,9 +131,9 @@ def _runs(
     return [
         run
         for run in record.runs()
-        if run.order.rung == rung
-        and run.order.variant_id == variant_id
-        and run.order.purpose in purposes
+        if run.request.rung == rung
+        and run.request.variant_id == variant_id
+        and run.request.purpose in purposes
     ]
 
 
@@ -157,11 +157,11 @@ def cost_by_rung(record: Record) -> list[RungCost]:
     runs = [
         one.measurement
         for one in record.attempts
-        if one.measurement.order.purpose is Purpose.GRADUATE
+        if one.measurement.request.purpose is Purpose.GRADUATE
     ]
     found = []
     for rung in record.rungs:
-        here = [run for run in runs if run.order.rung.partition(DERIVED)[0] == rung]
+        here = [run for run in runs if run.request.rung.partition(DERIVED)[0] == rung]
         if here:
             found.append(RungCost(rung, len(here), sum(run.wall_seconds for run in here)))
     return found

@@ -140,9 +140,9 @@ def _cost(
     planned: RungPlan | None,
 ) -> PromotionCost:
     made = [
-        run.order
+        run.request
         for run in record.runs()
-        if run.order.rung == step.rung and run.order.purpose in GRADUATING
+        if run.request.rung == step.rung and run.request.purpose in GRADUATING
     ]
 
     def missing(variant_id: str) -> int:

@@ -133,7 +133,7 @@ def overview(
 
 def _measured_children(record: Record) -> int:
     """Children with a run at the proxy that was not lost: those that wait are proposals so far."""
-    seen = {run.order.variant_id for run in record.runs() if run.order.rung == record.proxy}
+    seen = {run.request.variant_id for run in record.runs() if run.request.rung == record.proxy}
     return len(seen - {record.seed_id})
 
 
@@ -146,7 +146,7 @@ def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:
 
 def _phase(record: Record, running: int | None) -> str:
     if running is not None:
-        return phase_of([run.order.purpose for run in record.in_flight]) or "between runs"
+        return phase_of([run.request.purpose for run in record.in_flight]) or "between runs"
     ends = [event.text for event in record.events if event.kind == "end"]
     starts = record.starts()
     last_end = max((e.created_at for e in record.events if e.kind == "end"), default=0.0)

@@ -52,7 +52,7 @@ def ranking(record: Record) -> list[Ranked]:
     The estimates are from every run at the proxy, whatever it was made for, with what blocks do taken off:
     a leader that loses on fresh blocks loses its place. Those of an import are as sure as its repeats allow.
     """
-    rows = [row for row in record.rows if row.measurement.order.rung == record.proxy]
+    rows = [row for row in record.rows if row.measurement.request.rung == record.proxy]
     births, objective, history = record.births(), record.objective, record.history()
     means = estimates(rows, record.seed_id)
     if history is not None:
@@ -119,13 +119,13 @@ def earnings(record: Record) -> list[Earning]:
     births = record.births()
     slot_seconds: dict[str, float] = {}
     for row in record.attempts:
-        order = row.measurement.order
-        if order.purpose is Purpose.SCREEN:
-            slot_seconds[order.variant_id] = (
-                slot_seconds.get(order.variant_id, 0.0) + row.measurement.wall_seconds
+        request = row.measurement.request
+        if request.purpose is Purpose.SCREEN:
+            slot_seconds[request.variant_id] = (
+                slot_seconds.get(request.variant_id, 0.0) + row.measurement.wall_seconds
             )
     gains = gains_over_parents(record.rows, record.births(), record.proxy, record.objective)
-    scored = {run.order.variant_id for run in record.runs() if run.status is Status.OK}
+    scored = {run.request.variant_id for run in record.runs() if run.status is Status.OK}
     certified, shares = certified_gains(record), shares_over_time(record.proposals)
     result = []
     for name in names:

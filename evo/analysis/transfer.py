@@ -319,7 +319,7 @@ def _shares(record: Record, target: str) -> list[float]:
     """The shares that something ran with, the whole one always among them."""
     found = {1.0}
     for run in record.runs():
-        rung, mark, share = run.order.rung.partition(SHARE)
+        rung, mark, share = run.request.rung.partition(SHARE)
         if rung == target and mark:
             found.add(float(share))
     return sorted(found)
@@ -348,8 +348,8 @@ def _tokens(record: Record, variant_id: str, rung: str) -> float | None:
         [
             float(run.self_reported_tokens)
             for run in record.runs()
-            if run.order.variant_id == variant_id
-            and run.order.rung == rung
+            if run.request.variant_id == variant_id
+            and run.request.rung == rung
             and run.status is Status.OK
         ]
     )

@@ -61,12 +61,12 @@ def effects(record: Record) -> dict[str, Comparison]:
 def standings(record: Record) -> dict[str, str]:
     """What is to be marked, by variant: its standing on the front, and whether it went up the ladder."""
     graduates = {
-        run.order.variant_id
+        run.request.variant_id
         for run in record.runs()
-        if run.order.purpose is Purpose.GRADUATE
+        if run.request.purpose is Purpose.GRADUATE
         and run.status is Status.OK
-        and DERIVED not in run.order.rung
-        and run.order.rung != record.proxy
+        and DERIVED not in run.request.rung
+        and run.request.rung != record.proxy
     } - {record.seed_id}
     marks = {one: [standing] for one, standing in record.front.items()}
     for one in graduates:
@@ -105,7 +105,7 @@ def story(record: Record, variant_id: str, decided: Sequence[DecisionRow]) -> St
     about = _by_variant(decided, {one.variant_id for one in chain if one.variant_id})
     statuses: dict[str, dict[str, int]] = {}
     for run in record.runs():
-        counts = statuses.setdefault(run.order.variant_id, {})
+        counts = statuses.setdefault(run.request.variant_id, {})
         counts[run.status.value] = counts.get(run.status.value, 0) + 1
     chapters = []
     for made in chain:

@@ -47,7 +47,7 @@ from population.reading import (
     spent,
     voided,
 )
-from population.run_history import RunHistory, key_of
+from population.run_history import RunHistory
 from population.store import Store
 from population.types import AGAIN, Clock, Decision, Purpose, Rung, RunRequest, Status
 
@@ -80,14 +80,14 @@ def build_campaign(
             )
         store.set_setting("data", bench.dataset.id)
         lineage = Lineage.of(store)
-        tally = _known(store, config, lineage)
+        history = _known(store, config, lineage)
         used = spent(store)
         known_forms = dict(store.setting("llm_forms", {}))
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
-        tally.veto(ladder.vetoed)
-        early = _early(store, folder, config, tally, decided)
-        voiding = None if config.exact else _voiding(store, config, bench, tally)
+        history.veto(ladder.vetoed)
+        early = _early(store, folder, config, history, decided)
+        voiding = None if config.exact else _voiding(store, config, bench, history)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = BudgetSpent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
@@ -111,9 +111,9 @@ def build_campaign(
 
     exams = bench.evaluator.exams
 
-    def is_over(order: RunRequest) -> bool:
-        again, key = order.repeat // AGAIN, key_of(order)
-        return tally.is_settled(key) or tally.voided(order) > again
+    def is_over(request: RunRequest) -> bool:
+        again, key = request.repeat // AGAIN, request.key
+        return history.is_settled(key) or history.voided(request) > again
 
     exams.prune(is_over)
     bench.evaluator.is_recorded = is_over
@@ -124,17 +124,17 @@ def build_campaign(
     desk = open_desk(config, folder, bench, budget, stopping.is_set)
     proxy = bench.rungs[0]
     names = [rung.name for rung in bench.rungs]
-    calibrations = None if only is None else only(tally.seed_id, names)
-    certification = Certification(config.certification, tally, proxy.name, decided)
+    calibrations = None if only is None else only(history.seed_id, names)
+    certification = Certification(config.certification, history, proxy.name, decided)
     limit = config.budget.seconds if loop.search else None
     most = seed_runs(config.policy, limit, len(bench.slots), run_seconds(proxy))
     scheduler = Scheduler(
         config.policy,
-        tally,
+        history,
         proxy.name,
         certification,
         Graduation(
-            config.graduation, tally, lineage, names, config.seed, certification.proven, ladder
+            config.graduation, history, lineage, names, config.seed, certification.proven, ladder
         ),
         calibrations=calibrations,
         decided=decided,
@@ -144,7 +144,7 @@ def build_campaign(
         finish=loop.finish,
     )
     few = config.budget.variants or 100
-    noise = FirstNoise(scheduler, tally, proxy.name, config.certification, few)
+    noise = FirstNoise(scheduler, history, proxy.name, config.certification, few)
     surroundings = CampaignInfo(
         config.seed,
         config.brief.read_text("utf-8"),
@@ -157,7 +157,7 @@ def build_campaign(
     client = open_models(config, budget, recorder, stopping, say, tell, forms)
     proposer: Proposes = Proposer(
         build_portfolio(config, client, desk),
-        tally,
+        history,
         lineage,
         config.selection,
         folder.open_store,
@@ -167,14 +167,14 @@ def build_campaign(
     )
     if client is not None and config.llm is not None and config.llm.notes_every:
         writer, every = NoteWriter(client), config.llm.notes_every
-        note_taker = NoteTaker(writer, every, tally, lineage, surroundings, recorder, tell)
+        note_taker = NoteTaker(writer, every, history, lineage, surroundings, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
-    parts = Components(
+    components = Components(
         open_store=folder.open_store,
         proposer=proposer,
         slots=LocalSlots(bench.evaluator, bench.slots),
-        tally=tally,
+        history=history,
         lineage=lineage,
         scheduler=scheduler,
         early=early,
@@ -189,7 +189,7 @@ def build_campaign(
         remarks=[neighbours] if only else [noise, neighbours],
         closing=[notifier.close, neighbours.close, lambda: exams.prune(is_over)],
     )
-    return Campaign(parts, loop)
+    return Campaign(components, loop)
 
 
 def _notifier(folder: Folder, config: Config, complain: Callable[[str], None]) -> Notifier:
@@ -207,7 +207,7 @@ def in_words(rung: Rung) -> str:
 
 
 def _early(
-    store: Store, folder: Folder, config: Config, tally: RunHistory, decided: Sequence[Decision]
+    store: Store, folder: Folder, config: Config, history: RunHistory, decided: Sequence[Decision]
 ) -> EarlyStopping:
     """Early stopping with what earlier processes left it: every score, and the newest curves."""
 
@@ -215,13 +215,15 @@ def _early(
         with folder.open_store() as own:
             return source_of(own, variant_id)
 
-    first = tally.objectives[0]
-    early = EarlyStopping(config.stopping, tally.seed_id, first.name, first.turned, source, decided)
+    first = history.objectives[0]
+    early = EarlyStopping(
+        config.stopping, history.seed_id, first.name, first.turned, source, decided
+    )
     rows = measurements(store, next(iter(config.rungs)))
     for place, row in enumerate(rows):
-        order = row.measurement.order
-        known = order.purpose in (Purpose.SCREEN, Purpose.CALIBRATE)
-        near = len(rows) - place <= CURVES_KNOWN or order.variant_id == tally.seed_id
+        request = row.measurement.request
+        known = request.purpose in (Purpose.SCREEN, Purpose.CALIBRATE)
+        near = len(rows) - place <= CURVES_KNOWN or request.variant_id == history.seed_id
         early.take_in((measurement(store, row.id) if known and near else row).measurement, None)
     return early
 
@@ -230,20 +232,20 @@ def _known(store: Store, config: Config, lineage: Lineage) -> RunHistory:
     """Everything measured so far, in memory."""
     seed_id = seed(store)
     assert seed_id is not None, "create_campaign() records the seed"
-    tally = RunHistory(config.objectives, seed_id, config.constraints, lineage)
+    history = RunHistory(config.objectives, seed_id, config.constraints, lineage)
     for row in measurements(store, statuses=list(Status)):
-        tally.add(row)
-    for order, _ in voided(store):
-        tally.void(order)
-    return tally
+        history.add(row)
+    for request, _ in voided(store):
+        history.void(request)
+    return history
 
 
-def _voiding(store: Store, config: Config, bench: Bench, tally: RunHistory) -> Voiding:
+def _voiding(store: Store, config: Config, bench: Bench, history: RunHistory) -> Voiding:
     """What is usual on each host, from the runs so far."""
     timed = [rung.name for rung in bench.rungs if rung.clock is Clock.SECONDS]
-    voiding, facts = Voiding(config.voiding, tally.seed_id, timed), facts_by_measurement(store)
-    for rung in tally.rungs():
-        for row in tally.rows(rung):
+    voiding, facts = Voiding(config.voiding, history.seed_id, timed), facts_by_measurement(store)
+    for rung in history.rungs():
+        for row in history.rows(rung):
             if row.measurement.status is Status.OK:
                 whole = replace(row.measurement, facts=facts.get(row.id, {}))
                 voiding.take_in(RunConditions.of(whole))

@@ -268,7 +268,9 @@ def calibration_of(record: Record) -> Calibration | CalibrationReport | None:
     proof = settings.or_default()
     children = (record.config.get("budget") or {}).get("variants") or CHILDREN
     noise = noise_of(record, children, lambda run_sd: rule_of(proof, run_sd))
-    return noise or (ladder_of(record) if len({r.order.rung for r in record.runs()}) > 1 else None)
+    return noise or (
+        ladder_of(record) if len({r.request.rung for r in record.runs()}) > 1 else None
+    )
 
 
 def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration] | None:

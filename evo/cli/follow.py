@@ -65,7 +65,7 @@ class Follower:
         """0 finished, 128 and its number by a signal, 3 stopped early by a person or a guard, 2 failed."""
         if self._campaign.shared.failure:
             return FAILED
-        if ending.complete or not self._campaign.parts.stopping.is_set():
+        if ending.complete or not self._campaign.components.stopping.is_set():
             return 0
         return 128 + self.signal if self.signal else STOPPED
 
@@ -98,7 +98,7 @@ class Follower:
 
     @contextlib.contextmanager
     def _plain_lines(self) -> Iterator[None]:
-        listeners, lock = self._campaign.parts.board.listeners, threading.Lock()
+        listeners, lock = self._campaign.components.board.listeners, threading.Lock()
 
         def tell(event: Notice) -> None:
             with lock:
@@ -184,7 +184,7 @@ class Frames:
 
     def __init__(self, campaign: Campaign, name: str, plan: Plan | None = None) -> None:
         self.notice = ""
-        self._parts = campaign.parts
+        self._components = campaign.components
         self._name = name
         self._plan = plan
         self._family = _Family()
@@ -194,23 +194,23 @@ class Frames:
 
     def frame(self) -> Frame:
         """This moment. Called from the view's thread, never from a signal handler."""
-        board, tally = self._parts.board, self._parts.tally
+        board, history = self._components.board, self._components.history
         with self._lock:
-            if tally.last_id() != self._seen:
-                self._seen = tally.last_id()
+            if history.last_id() != self._seen:
+                self._seen = history.last_id()
                 self._standing = self._stand()
             standing = self._standing
         views = board.slots()
-        taken = {view.order.variant_id for view in views if view.order is not None}
+        taken = {view.request.variant_id for view in views if view.request is not None}
         return Frame(
             name=self._name,
             phase=board.phase,
-            seconds=self._parts.budget.spent().seconds,
+            seconds=self._components.budget.spent().seconds,
             limits=self._limits(standing.measured),
             slots=[self._slot(view) for view in views],
             best=standing.best,
             seed=standing.seed,
-            minimise=tally.objectives[0].direction == "minimise",
+            minimise=history.objectives[0].direction == "minimise",
             front_size=standing.front_size,
             waiting=len(standing.waiting - taken),
             events=[EventFrame(one.at, one.kind, one.text) for one in board.events(EVENTS)],
@@ -221,7 +221,7 @@ class Frames:
         )
 
     def _limits(self, measured: int) -> list[Limit]:
-        spent, limits = self._parts.budget.spent(), self._parts.budget.limits
+        spent, limits = self._components.budget.spent(), self._components.budget.limits
         found = []
         if limits.variants is not None:
             text = f"{measured:,} of {limits.variants:,} measured, {spent.variants:,} proposed"
@@ -238,41 +238,41 @@ class Frames:
         return found
 
     def _slot(self, view: SlotView) -> SlotFrame:
-        order = view.order
-        if order is None:
+        request = view.request
+        if request is None:
             return SlotFrame(view.name)
         points = list(view.points)
         return SlotFrame(
             name=view.name,
-            who=self._who(order.variant_id),
-            rung=order.rung,
-            block=order.block,
-            purpose=order.purpose.value,
+            who=self._who(request.variant_id),
+            rung=request.rung,
+            block=request.block,
+            purpose=request.purpose.value,
             seconds=time.monotonic() - view.since,
             progress=points[-1].progress if points and math.isfinite(points[-1].progress) else None,
             losses=[point.loss for point in points],
         )
 
     def _who(self, variant_id: str) -> str:
-        return "seed" if variant_id == self._parts.tally.seed_id else short(variant_id)
+        return "seed" if variant_id == self._components.history.seed_id else short(variant_id)
 
     def _stand(self) -> _Standing:
-        tally, proxy = self._parts.tally, self._parts.proxy
+        history, proxy = self._components.history, self._components.proxy
         try:
-            with self._parts.open_store() as store:
+            with self._components.open_store() as store:
                 self._family.read(store)
         except StoreError:
             pass  # someone holds the database: the next measurement brings the next try
-        front = tally.front(proxy)
-        screened = {row.measurement.order.variant_id for row in tally.rows(proxy)}
-        others = [one for one in front[:1] if one != tally.seed_id]
+        front = history.front(proxy)
+        screened = {row.measurement.request.variant_id for row in history.rows(proxy)}
+        others = [one for one in front[:1] if one != history.seed_id]
         return _Standing(
             gap=self._gap(others[0]) if others else None,
             way=self._way(),
             best=self._score(front[0], front) if front else None,
-            seed=self._score(tally.seed_id, front),
+            seed=self._score(history.seed_id, front),
             front_size=len(front),
-            measured=len(screened - {tally.seed_id}),
+            measured=len(screened - {history.seed_id}),
             waiting=frozenset(self._family.births.keys() - screened),
             operators=tuple(self._operators(front)),
         )
@@ -280,10 +280,10 @@ class Frames:
     def _gap(self, variant_id: str) -> Gap | None:
         from evo.analysis.findings import shown_beside_seed
 
-        tally, proxy = self._parts.tally, self._parts.proxy
-        pair = (variant_id, tally.seed_id)
-        rows = [row for one in pair for row in tally.rows(proxy, variant_id=one)]
-        found = shown_beside_seed(rows, *pair, proxy, tally.objectives[0])
+        history, proxy = self._components.history, self._components.proxy
+        pair = (variant_id, history.seed_id)
+        rows = [row for one in pair for row in history.rows(proxy, variant_id=one)]
+        found = shown_beside_seed(rows, *pair, proxy, history.objectives[0])
         return None if found is None else Gap(found.gain, found.n, found.se)
 
     def _way(self) -> Way | None:
@@ -292,37 +292,41 @@ class Frames:
 
         if self._plan is None:
             return None
-        tally = self._parts.tally
-        runs = [row.measurement for rung in tally.rungs() for row in tally.rows(rung)]
+        history = self._components.history
+        runs = [row.measurement for rung in history.rungs() for row in history.rows(rung)]
         rungs = [
             replace(rung, measured_seconds=run_seconds(runs, rung.name))
             for rung in self._plan.rungs
         ]
-        races = sum(run.order.purpose is Purpose.RACE for run in runs)
+        races = sum(run.request.purpose is Purpose.RACE for run in runs)
         spent = sum(run.wall_seconds for run in runs)
         found = outlook(replace(self._plan, rungs=rungs), len(runs), races, spent)
         return None if found is None else Way(len(runs), found.runs, found.seconds_left)
 
     def _score(self, variant_id: str, front: list[str]) -> Score | None:
-        tally, proxy = self._parts.tally, self._parts.proxy
-        metric = tally.objectives[0].name
-        found = tally.means(proxy).get(variant_id, {}).get(metric)
+        history, proxy = self._components.history, self._components.proxy
+        metric = history.objectives[0].name
+        found = history.means(proxy).get(variant_id, {}).get(metric)
         if found is None:
             return None
-        belief = tally.beliefs(proxy)[variant_id][metric].mean if variant_id in front else None
+        belief = history.beliefs(proxy)[variant_id][metric].mean if variant_id in front else None
         return Score(self._who(variant_id), metric, found.mean, found.sd, found.n, belief)
 
     def _operators(self, front: list[str]) -> list[OperatorFrame]:
         """Children measured, and how many beat their parent: by the same rule as in `evo status`."""
         from evo.analysis.ranking import gains_over_parents
 
-        births, tally, proxy = self._family.births, self._parts.tally, self._parts.proxy
-        rows = tally.rows(proxy)
-        gains = gains_over_parents(rows, births, proxy, tally.objectives[0])
+        births, history, proxy = (
+            self._family.births,
+            self._components.history,
+            self._components.proxy,
+        )
+        rows = history.rows(proxy)
+        gains = gains_over_parents(rows, births, proxy, history.objectives[0])
         children = {
-            row.measurement.order.variant_id
+            row.measurement.request.variant_id
             for row in rows
-            if row.measurement.order.purpose is Purpose.SCREEN
+            if row.measurement.request.purpose is Purpose.SCREEN
         }
         by_operator: dict[str, list[str]] = {name: [] for name in self._family.failed}
         for child, made in births.items():

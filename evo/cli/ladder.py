@@ -196,8 +196,8 @@ def _not_to_approve(
     if to is not None and to not in record.rungs[1:]:
         return f"--to {to}: the rungs above {record.proxy} are {', '.join(record.rungs[1:])}"
     ok = any(
-        run.order.variant_id == variant_id
-        and run.order.rung == record.proxy
+        run.request.variant_id == variant_id
+        and run.request.rung == record.proxy
         and run.status is Status.OK
         for run in record.runs()
     )

@@ -150,7 +150,7 @@ def tree(
     from evo.terminal.tree import family_tree
 
     remarks = {
-        row.measurement.order.variant_id: row.measurement.status.value.replace("_", " ")
+        row.measurement.request.variant_id: row.measurement.status.value.replace("_", " ")
         for row in record.rows
     }
     metric = record.objective.name

@@ -41,7 +41,7 @@ def evaluate(
 
     measured = _evaluate(file, config_file, rung, block)
     if as_json:
-        chosen = ("status", "reason", "metrics", "order", "wall_seconds", "cpu_seconds")
+        chosen = ("status", "reason", "metrics", "request", "wall_seconds", "cpu_seconds")
         more = ("train_wall_seconds", "slot", "device", "facts", "curve", "log_tail")
         show_json({name: plain_values(getattr(measured, name)) for name in (*chosen, *more)})
         return
@@ -78,16 +78,16 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     try:
         source = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        order = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
-        return Measurement(order, Status.REJECTED, "the file is not UTF-8 text")
+        request = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
+        return Measurement(request, Status.REJECTED, "the file is not UTF-8 text")
     if objection := check_source(source, config.train.read_text(encoding="utf-8")):
-        order = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
-        return Measurement(order, Status.REJECTED, objection)
+        request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
+        return Measurement(request, Status.REJECTED, objection)
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})
-    order = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
+    request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
     with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:
         bench = open_bench(one_rung, Path(work), {}, lambda text: print(text, file=sys.stderr))
-        return bench.evaluator.evaluate(order, source, bench.slots[0], Unwatched())
+        return bench.evaluator.evaluate(request, source, bench.slots[0], Unwatched())
 
 
 # -- `evo calibrate`: how noisy a run is here, before anything is searched.

@@ -223,14 +223,14 @@ def _run_cells(row: MeasurementRow) -> list[str]:
     from evo.terminal.text import duration, value
     from population.types import ONE_STEP
 
-    run, order = row.measurement, row.measurement.order
+    run, request = row.measurement, row.measurement.request
     score = next((name for name in ("val_bpb", *run.metrics) if name in run.metrics), None)
-    if order.rung.endswith(ONE_STEP):
+    if request.rung.endswith(ONE_STEP):
         score = None  # one step of training: it shows that it can be built there, nothing else
     return [
-        order.rung,
-        str(order.block),
-        order.purpose.value,
+        request.rung,
+        str(request.block),
+        request.purpose.value,
         run.status.value.replace("_", " "),
         "" if score is None else f"{score} {value(score, run.metrics[score])}",
         duration(run.wall_seconds) if run.wall_seconds else "–",
@@ -268,7 +268,7 @@ def _metrics(own: Ranked | None, runs: list[MeasurementRow], proxy: str) -> list
     from evo.terminal.text import value
 
     scored = (run.measurement for run in reversed(runs) if run.measurement.metrics)
-    last = next((run.metrics for run in scored if run.order.rung == proxy), {})
+    last = next((run.metrics for run in scored if run.request.rung == proxy), {})
     if own is None:
         return [(name.replace("_", " "), f"{value(name, last[name])} (last run)") for name in last]
     rows = []

@@ -220,17 +220,17 @@ def _follow(
         config = configure()
         loop = LoopSettings(config.exact, config.repeats, config.queue, search=search)
         campaign = build_campaign(folder, config, loop, lambda text: say_line(text, as_json))
-        slots = campaign.parts.slots.size
+        slots = campaign.components.slots.size
         with folder.open_store() as store:
             store.add_event(START, f"taken up with {slots} slots")
             if warning := Record.of(store).unprotected():
                 store.add_event(WARNING, warning)
                 say_line(warning, as_json)
-                campaign.parts.board.tell(WARNING, warning)
+                campaign.components.board.tell(WARNING, warning)
         live = sys.stdout.isatty() and not plain and not as_json
         plan = plan_of(config)
         if not search:
-            plan = replace(plan, variants=campaign.parts.budget.spent().variants)
+            plan = replace(plan, variants=campaign.components.budget.spent().variants)
         follower = Follower(campaign, config.name, live, as_json, plan, at(folder.path))
         ending = follower.run()
         code = follower.exit_code(ending)

@@ -86,7 +86,7 @@ class _Found:
 
 
 class Evaluator:
-    """Turns an order and a source into a measurement. One instance serves all slots' threads.
+    """Turns a request and a source into a measurement. One instance serves all slots' threads.
 
     Raises DataError at once when a rung asks more hidden rows than the data holds. `fresh_roles`: on a
     CPU, too, score with two new processes instead of letting the training process go on as one.
@@ -115,7 +115,7 @@ class Evaluator:
         self.asks_unseen = True  # rows, too; campaigns that began without it go on without it
         self.exams = Exams(workspaces.with_name(EXAMS))
         # whether a run has its row, so that it need not be kept for another scoring
-        self.is_recorded: Callable[[RunRequest], bool] = lambda order: True
+        self.is_recorded: Callable[[RunRequest], bool] = lambda request: True
         self._answered: dict[str, list[RunRequest]] = {}  # by slot: measured there, and still kept
         self._seed_nodes = count_nodes(seed_source)
         self._host = socket.gethostname()
@@ -139,7 +139,7 @@ class Evaluator:
             for split in splits
         }
 
-    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         """Train and score one variant. Whatever the child does is data; our own fault is `lost`.
 
         Call it in a thread that outlives the run: the sandbox dies with the thread that started it. A run
@@ -149,16 +149,16 @@ class Evaluator:
         found, status, reason = _Found(), Status.OK, ""
         try:
             self._forget_recorded(slot)
-            self._measure(order, source, slot, watch, found)
+            self._measure(request, source, slot, watch, found)
         except Ended as end:
             status, reason = end.status, end.reason
         except OSError as error:  # a full disk, no more processes: not the variant's doing
             status, reason = Status.LOST, f"{type(error).__name__}: {error}"
         if status is not Status.LOST:
-            self._answered.setdefault(slot.name, []).append(order)
+            self._answered.setdefault(slot.name, []).append(request)
         training = found.training
         return Measurement(
-            order=order,
+            request=request,
             status=status,
             reason=reason,
             metrics=found.metrics if status is Status.OK else {},
@@ -184,11 +184,11 @@ class Evaluator:
     def _forget_recorded(self, slot: Slot) -> None:
         """A pair's second run begins before the first one's row is written: until then that one is kept."""
         kept = []
-        for order in self._answered.pop(slot.name, []):
-            if self.is_recorded(order):
-                self.exams.end(order)
+        for request in self._answered.pop(slot.name, []):
+            if self.is_recorded(request):
+                self.exams.end(request)
             else:
-                kept.append(order)
+                kept.append(request)
         self._answered[slot.name] = kept
 
     def measure_startup(self, rung: str, slot: Slot) -> float:
@@ -212,14 +212,14 @@ class Evaluator:
             return trainer.heard.arrived[ready] - trainer.began
 
     def _measure(
-        self, order: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
+        self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
     ) -> None:
         if problem := check_source(source, self.seed_source):
             raise Ended(Status.REJECTED, problem)
         last: Ended | None = None
         for scoring in range(1, MAX_SCORINGS + 1):
             try:
-                self._measure_once(order, source, slot, watch, found)
+                self._measure_once(request, source, slot, watch, found)
             except (Fetched, ServerWork, _Died) as end:
                 last, so_often = end, isinstance(last, type(end))
                 found.facts["scorings"] = f"{scoring}, the last one not counted: {end.reason}"
@@ -241,25 +241,25 @@ class Evaluator:
         metrics["weights_mb"] = found.training.weights_bytes / 2**20
         metrics["added_nodes"] = float(max(count_nodes(source) - self._seed_nodes, 0))
         metrics["peak_memory_mb"] = found.training.peak_bytes / 2**20
-        metrics["epochs"] = self.dataset.epochs(order.block, tokens)
+        metrics["epochs"] = self.dataset.epochs(request.block, tokens)
         metrics["tokens_per_parameter"] = tokens / max(parameters, 1)
 
     def _measure_once(
-        self, order: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
+        self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
     ) -> None:
         """Train unless that was done, and score the weights."""
         memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
-        with self._run(self.rungs[order.rung], order.block, source, slot, watch, memory) as run:
-            kept = self.exams.find(order)
+        with self._run(self.rungs[request.rung], request.block, source, slot, watch, memory) as run:
+            kept = self.exams.find(request)
             if kept is None:
                 self._train(run, found, memory)
             else:
                 found.training, weights = kept
                 run.take(weights, found.training.weights_sha256)
             found.facts[WEIGHTS_DIGEST] = found.training.weights_sha256
-            self._score(order, run, found)
+            self._score(request, run, found)
             if self.keep_weights:
-                self.keep_weights(order, run.weights)
+                self.keep_weights(request, run.weights)
 
     def _train(self, run: Run, found: _Found, memory: GpuMemory | None) -> None:
         try:
@@ -271,25 +271,25 @@ class Evaluator:
         found.training.weights_sha256 = trained.weights.sha256
         found.training.peak_bytes = memory.peak_bytes if memory else trained.peak_bytes
 
-    def _score(self, order: RunRequest, run: Run, found: _Found) -> None:
+    def _score(self, request: RunRequest, run: Run, found: _Found) -> None:
         """The exam. Before the first hidden request an end is what it is; from then on it is a verdict."""
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
-        splits = self._asked(order, found)
+        splits = self._asked(request, found)
         exam = Exam(
             probe=harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS),
             rehearsal=harmless_rows(self._text, run.setting.shape, rng, run.setting.rung.rows),
             splits=tuple(splits.values()),
-            looks=_LOOKS.get(order.purpose, LOOKS),
+            looks=_LOOKS.get(request.purpose, LOOKS),
             tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
         )
-        begun, knows = self.exams.find(order) is not None, False
+        begun, knows = self.exams.find(request) is not None, False
         try:
             first = run.first_server()
             probe = rehearse(first, exam)
             if not begun:
                 if run.trainer is not None:
                     found.training.log_tail = run.trainer.log.text(LOG_CHARACTERS)
-                self.exams.begin(order, found.training, run.weights)
+                self.exams.begin(request, found.training, run.weights)
             begun = knows = True
             said = ask_first(first, exam, rng)
             knows = False
@@ -326,16 +326,16 @@ class Evaluator:
                 found.documents = documents
         found.metrics["serve_tokens_per_second"] = first.tokens_per_second()
 
-    def _asked(self, order: RunRequest, found: _Found) -> dict[str, Hidden]:
+    def _asked(self, request: RunRequest, found: _Found) -> dict[str, Hidden]:
         """The hidden rows of this run: the fixed sample, and rows that earlier runs were not asked."""
-        asked = {"val": self._hidden[order.rung, "val"]}
-        if order.purpose in _SEES_TEST:
-            asked["test"] = self._hidden[order.rung, "test"]
+        asked = {"val": self._hidden[request.rung, "val"]}
+        if request.purpose in _SEES_TEST:
+            asked["test"] = self._hidden[request.rung, "test"]
         if not self.asks_unseen:
             return asked
-        if "test" in asked and (own := self._reserves[order.rung, "test"].of(order)):
+        if "test" in asked and (own := self._reserves[request.rung, "test"].of(request)):
             asked["test"] = own.hidden
-        unseen = self._reserves[order.rung, "val"].of(order)
+        unseen = self._reserves[request.rung, "val"].of(request)
         if unseen is None:
             found.facts["unseen_rows"] = no_rows("val")
             return asked

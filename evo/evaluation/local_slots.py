@@ -20,7 +20,7 @@ from population.types import CurvePoint, Measurement, RunRequest, Status
 class Evaluates(Protocol):
     """Measures one variant; a failing child is a Status, never an exception."""
 
-    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         """What the run showed."""
         ...
 
@@ -29,7 +29,7 @@ class Evaluates(Protocol):
 class RunStarted:
     """A slot took a run."""
 
-    order: RunRequest
+    request: RunRequest
     slot: str
 
 
@@ -37,7 +37,7 @@ class RunStarted:
 class RunProcess:
     """A role of a run has an outer process; `started_at` in seconds since the epoch."""
 
-    order: RunRequest
+    request: RunRequest
     pid: int
     started_at: float
 
@@ -46,7 +46,7 @@ class RunProcess:
 class RunProgress:
     """A run told a loss."""
 
-    order: RunRequest
+    request: RunRequest
     slot: str
     point: CurvePoint
 
@@ -86,7 +86,7 @@ class Slots(Protocol):
         """What happened since the last call, in order."""
         ...
 
-    def cancel(self, order: RunRequest, reason: str = "") -> None:
+    def cancel(self, request: RunRequest, reason: str = "") -> None:
         """End a run: as stopped for this reason, or at once and as lost without one."""
         ...
 
@@ -99,17 +99,17 @@ class Slots(Protocol):
 class _Run:
     """One run in a slot: how its evaluation speaks to the slots, and whether it has to end."""
 
-    order: RunRequest
+    request: RunRequest
     slot: str
     tell: Callable[[SlotEvent], None]
     cancelled: bool = False
     reason: str = ""
 
     def started(self, pid: int, started_at: float) -> None:
-        self.tell(RunProcess(self.order, pid, started_at))
+        self.tell(RunProcess(self.request, pid, started_at))
 
     def progress(self, point: CurvePoint) -> None:
-        self.tell(RunProgress(self.order, self.slot, point))
+        self.tell(RunProgress(self.request, self.slot, point))
 
     def hopeless(self) -> str:
         return self.reason
@@ -162,8 +162,8 @@ class LocalSlots:
             worker = next((one for one in self._workers.values() if not one.open), None)
             if worker is None:
                 raise ValueError("no slot is free")
-            for order, source in runs:
-                run = self._runs[order] = _Run(order, worker.slot.name, self._tell)
+            for request, source in runs:
+                run = self._runs[request] = _Run(request, worker.slot.name, self._tell)
                 worker.given.append((run, source))
                 worker.open += 1
             self._changed.notify_all()
@@ -175,14 +175,14 @@ class LocalSlots:
             self._events.clear()
             for event in found:
                 if isinstance(event, RunEnded):
-                    run = self._runs.pop(event.measurement.order)
+                    run = self._runs.pop(event.measurement.request)
                     self._workers[run.slot].open -= 1
         return found
 
-    def cancel(self, order: RunRequest, reason: str = "") -> None:
+    def cancel(self, request: RunRequest, reason: str = "") -> None:
         """End a run that is under way or given; one that has ended already is nobody's."""
         with self._changed:
-            run = self._runs.get(order)
+            run = self._runs.get(request)
             if run is not None:
                 run.reason, run.cancelled = reason, not reason
 
@@ -205,7 +205,7 @@ class LocalSlots:
                         return
                     self._changed.wait()
                 run, source = worker.given[0]
-            self._tell(RunStarted(run.order, run.slot))
+            self._tell(RunStarted(run.request, run.slot))
             ended = self._evaluate(run, source, worker.slot)
             with self._changed:
                 worker.given.popleft()
@@ -214,13 +214,13 @@ class LocalSlots:
     def _evaluate(self, run: _Run, source: str, slot: Slot) -> RunEnded:
         if run.cancelled:
             return RunEnded(
-                Measurement(run.order, Status.LOST, "stopped on request", slot=slot.name)
+                Measurement(run.request, Status.LOST, "stopped on request", slot=slot.name)
             )
         try:
-            return RunEnded(self.evaluator.evaluate(run.order, source, slot, run))
+            return RunEnded(self.evaluator.evaluate(run.request, source, slot, run))
         except Exception as error:  # noqa: BLE001 - border of the slot: our own fault is a lost attempt
             lost = Measurement(
-                run.order,
+                run.request,
                 Status.LOST,
                 f"{type(error).__name__}: {error}",
                 slot=slot.name,

@@ -68,11 +68,11 @@ def _gpus() -> list[tuple[int, str]]:
     return [gpu for gpu in gpus if str(gpu[0]) in names or gpu[1] in names]
 
 
-# -- How an evaluation speaks to whoever ordered it, and whether it has to end early.
+# -- How an evaluation speaks to its caller, and whether it has to end early.
 
 
 class Watch(Protocol):
-    """How an evaluation speaks to whoever ordered it."""
+    """How an evaluation speaks to its caller."""
 
     def started(self, pid: int, started_at: float) -> None:
         """A role's outer process exists; `started_at` in seconds since the epoch."""

@@ -1,8 +1,8 @@
 """Hidden rows that earlier runs of a campaign were not asked: which ones, and what they say of the others.
 
 The rows of the fixed sample are asked again and again. Whoever learned something of them, whatever the way,
-predicts them better than rows of the same documents that were never asked. Which rows a run gets hangs on its
-order alone, so that there is nothing to remember: a reserve is laid out once, and searching runs take a few
+predicts them better than rows of the same documents that were never asked. Which rows a run gets depends on its
+request alone, so that there is nothing to remember: a reserve is laid out once, and searching runs take a few
 rows of its last quarter by a hash, while runs that are compared in pairs take a stretch of the rest by block.
 """
 
@@ -44,10 +44,10 @@ class Reserve:
         self._spots = int(SPOT_SHARE * len(self._chunks)) if split == "val" else 0
         self._rows = min(rows, len(self._chunks) - self._spots)
 
-    def of(self, order: RunRequest) -> Unseen | None:
+    def of(self, request: RunRequest) -> Unseen | None:
         """The rows of this run; None where the text holds too few."""
-        compared = order.purpose in COMPARED
-        return self._by_block(order.block) if compared else self._by_hash(order)
+        compared = request.purpose in COMPARED
+        return self._by_block(request.block) if compared else self._by_hash(request)
 
     def _by_block(self, block: int) -> Unseen | None:
         """The same for everyone on this block: the proxy's from the front, upper rungs' from behind."""
@@ -58,11 +58,11 @@ class Reserve:
         first = place % stretches * self._rows
         return self._unseen(first, self._rows, not 0 <= place < stretches)
 
-    def _by_hash(self, order: RunRequest) -> Unseen | None:
+    def _by_hash(self, request: RunRequest) -> Unseen | None:
         """A few of its own. Two runs may share some: the more, the smaller the reserve."""
         if self._spots < MIN_ROWS:
             return None
-        key = f"{order.variant_id} {order.rung} {order.block} {order.repeat}".encode()
+        key = f"{request.variant_id} {request.rung} {request.block} {request.repeat}".encode()
         place = int.from_bytes(hashlib.sha256(key).digest()[:8]) % (self._spots - MIN_ROWS + 1)
         return self._unseen(len(self._chunks) - self._spots + place, MIN_ROWS, False)
 

@@ -182,7 +182,7 @@ def _refused(what: str) -> Ended:
 
 
 # -- Runs that hidden text was shown to and that have no row yet: their weights, and what training showed.
-# From the first hidden request on nothing is trained again for the same order: a run that could have another
+# From the first hidden request on nothing is trained again for the same request: a run that could have another
 # try would choose which one counts. What the machine cuts off is scored from the same weights, also by a later
 # process.
 
@@ -205,15 +205,15 @@ class Training:
 
 
 class Exams:
-    """The folder that they are kept in: two files a run, the description last. Thread-safe by order."""
+    """The folder that they are kept in: two files a run, the description last. Thread-safe by request."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def begin(self, order: RunRequest, training: Training, weights: Path) -> None:
+    def begin(self, request: RunRequest, training: Training, weights: Path) -> None:
         """Keep a run, before it is shown hidden text. OSError when it cannot be kept."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        described = self._path(order)
+        described = self._path(request)
         kept = described.with_suffix(".safetensors")
         kept.unlink(missing_ok=True)
         try:
@@ -221,16 +221,16 @@ class Exams:
         except OSError:  # a file system without hard links, or another one
             shutil.copyfile(weights, kept)
         draft = described.with_suffix(".part")
-        told = json.dumps({"order": asdict(order), "training": asdict(training)})
+        told = json.dumps({"order": asdict(request), "training": asdict(training)})
         draft.write_text(told, encoding="utf-8")
         for file in (kept, draft):
             with open(file, "rb") as written:
                 os.fsync(written.fileno())
         os.replace(draft, described)
 
-    def find(self, order: RunRequest) -> tuple[Training, Path] | None:
+    def find(self, request: RunRequest) -> tuple[Training, Path] | None:
         """What was kept of a run, and its weights; None when it was not begun."""
-        described = self._path(order)
+        described = self._path(request)
         try:
             told = json.loads(described.read_text(encoding="utf-8"))["training"]
         except FileNotFoundError:
@@ -238,9 +238,9 @@ class Exams:
         told["curve"] = tuple(CurvePoint(**point) for point in told["curve"])
         return Training(**told), described.with_suffix(".safetensors")
 
-    def end(self, order: RunRequest) -> None:
+    def end(self, request: RunRequest) -> None:
         """Forget a run: it has its row."""
-        described = self._path(order)
+        described = self._path(request)
         described.unlink(missing_ok=True)  # first: weights without a description are nobody's
         described.with_suffix(".safetensors").unlink(missing_ok=True)
 
@@ -252,15 +252,15 @@ class Exams:
                 path.unlink(missing_ok=True)
         for path in described.values():
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                order = _order(json.loads(path.read_text(encoding="utf-8"))["order"])
-                if is_over(order):
-                    self.end(order)
+                request = _request(json.loads(path.read_text(encoding="utf-8"))["order"])
+                if is_over(request):
+                    self.end(request)
 
-    def _path(self, order: RunRequest) -> Path:
-        key = f"{order.variant_id} {order.rung} {order.block} {order.repeat}"
+    def _path(self, request: RunRequest) -> Path:
+        key = f"{request.variant_id} {request.rung} {request.block} {request.repeat}"
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
 
-def _order(told: dict[str, Any]) -> RunRequest:
+def _request(told: dict[str, Any]) -> RunRequest:
     values = {one.name: told[one.name] for one in fields(RunRequest)}
     return RunRequest(**{**values, "purpose": Purpose(told["purpose"])})

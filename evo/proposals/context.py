@@ -40,12 +40,14 @@ class CampaignInfo:
 class ContextBuilder:
     """Builds what one request shows, from the measurements with ids up to `as_of` (None: all)."""
 
-    def __init__(self, tally: RunHistory, lineage: Lineage, surroundings: CampaignInfo) -> None:
-        self._tally = tally
+    def __init__(
+        self, run_history: RunHistory, lineage: Lineage, surroundings: CampaignInfo
+    ) -> None:
+        self._run_history = run_history
         self._lineage = lineage
         self._at = surroundings
-        self._judge = Judge(tally, lineage, surroundings.rung)
-        self._lines = Lines(tally, lineage, surroundings.rung)
+        self._judge = Judge(run_history, lineage, surroundings.rung)
+        self._lines = Lines(run_history, lineage, surroundings.rung)
 
     def views(
         self, store: Store, parents: tuple[Parent, ...], as_of: int | None
@@ -72,7 +74,7 @@ class ContextBuilder:
         )
 
     def _believed(self, variant_id: str, as_of: int | None) -> dict[str, Estimate]:
-        found = self._tally.believed(variant_id, self._at.rung, as_of)
+        found = self._run_history.believed(variant_id, self._at.rung, as_of)
         return {name: one for name, one in found.items() if self._at.timed or name not in TIMED}
 
     def scene(
@@ -83,12 +85,12 @@ class ContextBuilder:
         as_of: int | None,
     ) -> ProposalContext:
         """What is told beside the parents."""
-        objective = self._tally.objectives[0].name
+        objective = self._run_history.objectives[0].name
         tried = []
         for parent in parents:
             for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
                 made = first_proposal(store, child)
-                rows = self._tally.rows(self._at.rung, as_of, variant_id=child)
+                rows = self._run_history.rows(self._at.rung, as_of, variant_id=child)
                 if made is not None and rows:
                     found = self._judge.effect(child, parent.variant_id, as_of)
                     status = rows[-1].measurement.status
@@ -97,8 +99,8 @@ class ContextBuilder:
         failure, log_tail = self._failure(store, parents, as_of)
         return ProposalContext(
             brief=self._at.brief,
-            objectives=tuple(one.name for one in self._tally.objectives),
-            noise_sd=self._tally.noise_sd(self._at.rung, objective, as_of),
+            objectives=tuple(one.name for one in self._run_history.objectives),
+            noise_sd=self._run_history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
             run=self._run(store, parents[0].variant_id, as_of),
@@ -115,7 +117,7 @@ class ContextBuilder:
         self, store: Store, parents: tuple[Parent, ...], as_of: int | None
     ) -> tuple[str, str]:
         """How the first parent ended and the end of its log, if it never got a score."""
-        rows = self._tally.rows(self._at.rung, as_of, variant_id=parents[0].variant_id)
+        rows = self._run_history.rows(self._at.rung, as_of, variant_id=parents[0].variant_id)
         if not rows or any(row.measurement.status is Status.OK for row in rows):
             return "", ""
         last = measurement(store, rows[-1].id).measurement
@@ -126,13 +128,13 @@ class ContextBuilder:
     ) -> tuple[ParentView, ...]:
         """The best of the front that are no parents here, without their sources."""
         taken = {one.variant_id for one in parents}
-        front = [one for one in self._tally.front(self._at.rung, as_of) if one not in taken]
+        front = [one for one in self._run_history.front(self._at.rung, as_of) if one not in taken]
         views = (self._view(store, Parent(one, "inspiration"), as_of) for one in front[:INSPIRING])
         return tuple(replace(view, source="") for view in views)
 
     def _run(self, store: Store, variant_id: str, as_of: int | None) -> str:
         """The last scored run of a variant in few numbers; measured time and memory only if wanted."""
-        rows = self._tally.rows(self._at.rung, as_of, variant_id=variant_id)
+        rows = self._run_history.rows(self._at.rung, as_of, variant_id=variant_id)
         ok = [row for row in rows if row.measurement.status is Status.OK]
         if not ok:
             return ""

@@ -67,13 +67,13 @@ class CampaignHistory:
     def __init__(
         self,
         store: Store,
-        tally: RunHistory,
+        run_history: RunHistory,
         lineage: Lineage,
         structures: Structures,
         rung: str,
         as_of: int | None,
     ) -> None:
-        self._store, self._tally, self._lineage = store, tally, lineage
+        self._store, self._run_history, self._lineage = store, run_history, lineage
         self._structures, self._rung, self._upto = structures, rung, as_of
 
     def settings(self, variant_id: str) -> Sequence[KnobSetting]:
@@ -115,7 +115,7 @@ class CampaignHistory:
 
     def seed_source(self) -> str:
         """The source that everything descends from."""
-        return source_of(self._store, self._tally.seed_id)
+        return source_of(self._store, self._run_history.seed_id)
 
     def known(self, source: str) -> bool:
         """Whether code that differs from it in form at most was made before."""
@@ -125,11 +125,11 @@ class CampaignHistory:
             return False
 
     def _believed(self, variant_id: str) -> Mapping[str, Estimate]:
-        return self._tally.believed(variant_id, self._rung, self._upto)
+        return self._run_history.believed(variant_id, self._rung, self._upto)
 
     def _first(self, believed: Mapping[str, Estimate]) -> tuple[float, float, int]:
         """Mean (less is better), sd and n of the first objective; NaN without a score."""
-        objective = self._tally.objectives[0]
+        objective = self._run_history.objectives[0]
         if objective.name not in believed:
             return math.nan, math.nan, 0
         estimate = believed[objective.name]
@@ -137,25 +137,25 @@ class CampaignHistory:
 
     def _all(self, believed: Mapping[str, Estimate]) -> tuple[float, ...]:
         """The mean of every objective (less is better); empty without a score."""
-        if any(one.name not in believed for one in self._tally.objectives):
+        if any(one.name not in believed for one in self._run_history.objectives):
             return ()
-        return tuple(one.to_minimise(believed) for one in self._tally.objectives)
+        return tuple(one.to_minimise(believed) for one in self._run_history.objectives)
 
     def _state(self, variant_id: str, value: float) -> RunState:
         if math.isfinite(value):
             return RunState.SCORED
-        rows = self._tally.rows(self._rung, self._upto, variant_id=variant_id)
+        rows = self._run_history.rows(self._rung, self._upto, variant_id=variant_id)
         ended = any(row.measurement.status is not Status.OK for row in rows)
         return RunState.FAILED if ended else RunState.WAITING
 
 
 def histories(
-    tally: RunHistory, lineage: Lineage, rung: str
+    run_history: RunHistory, lineage: Lineage, rung: str
 ) -> Callable[[Store, int | None], CampaignHistory]:
     """Makes the history that one proposal may see; what was read of sources is kept between them."""
     structures = Structures(lineage)
 
     def history(store: Store, as_of: int | None) -> CampaignHistory:
-        return CampaignHistory(store, tally, lineage, structures, rung, as_of)
+        return CampaignHistory(store, run_history, lineage, structures, rung, as_of)
 
     return history

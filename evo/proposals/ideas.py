@@ -21,8 +21,8 @@ LAST = 60  # ideas looked at
 class Judge:
     """Judges ideas at a rung; what it says depends on rows up to `as_of` alone."""
 
-    def __init__(self, tally: RunHistory, lineage: Lineage, rung: str) -> None:
-        self._tally, self._lineage, self._rung = tally, lineage, rung
+    def __init__(self, run_history: RunHistory, lineage: Lineage, rung: str) -> None:
+        self._run_history, self._lineage, self._rung = run_history, lineage, rung
 
     def ideas(self, store: Store, as_of: int | None) -> list[JudgedIdea]:
         """The last ideas, oldest first."""
@@ -35,9 +35,9 @@ class Judge:
         self, child: str, parent: str, as_of: int | None
     ) -> tuple[float | None, float | None, int]:
         """Child minus parent in the first objective, its standard error and n; None without both."""
-        name = self._tally.objectives[0].name
+        name = self._run_history.objectives[0].name
         mine, theirs = (
-            self._tally.believed(one, self._rung, as_of).get(name) for one in (child, parent)
+            self._run_history.believed(one, self._rung, as_of).get(name) for one in (child, parent)
         )
         if mine is None or theirs is None:
             return None, None, 0
@@ -67,7 +67,7 @@ class Judge:
         )
 
     def _end(self, variant_id: str, as_of: int | None) -> str:
-        rows = self._tally.rows(self._rung, as_of, variant_id=variant_id)
+        rows = self._run_history.rows(self._rung, as_of, variant_id=variant_id)
         if not rows:
             return "waiting"
         return "ok" if any(r.measurement.status is Status.OK for r in rows) else "failed"
@@ -89,8 +89,8 @@ def _standard_error(effects: list[float], errors: list[float]) -> float | None:
 class Lines:
     """Reads lines of descent at a rung; what it says depends on rows up to `as_of` alone."""
 
-    def __init__(self, tally: RunHistory, lineage: Lineage, rung: str) -> None:
-        self._tally, self._lineage, self._rung = tally, lineage, rung
+    def __init__(self, run_history: RunHistory, lineage: Lineage, rung: str) -> None:
+        self._run_history, self._lineage, self._rung = run_history, lineage, rung
 
     def edits(
         self, store: Store, ancestor: str, variant_id: str, as_of: int | None
@@ -104,7 +104,7 @@ class Lines:
     def _edit(self, store: Store, before: str, after: str, as_of: int | None) -> Tried:
         made = first_proposal(store, after)
         idea, operator = (made.idea, made.operator) if made is not None else ("", "")
-        rows = self._tally.rows(self._rung, as_of, variant_id=after)
+        rows = self._run_history.rows(self._rung, as_of, variant_id=after)
         scored = any(row.measurement.status is Status.OK for row in rows)
         ended = rows[-1].measurement.status.value if rows else "not measured"
         effect = self._effect(before, after, as_of)
@@ -122,11 +122,11 @@ class Lines:
         both = sorted(new.keys() & old.keys())
         if not both:
             return None, None, 0
-        sd = self._tally.noise_sd(self._rung, self._tally.objectives[0].name, as_of)
+        sd = self._run_history.noise_sd(self._rung, self._run_history.objectives[0].name, as_of)
         se = None if sd is None else sd * math.sqrt(2 / len(both))
         return fmean(new[block] - old[block] for block in both), se, len(both)
 
     def _by_block(self, variant_id: str, as_of: int | None) -> dict[int, float]:
-        rows = self._tally.rows(self._rung, as_of, variant_id=variant_id)
+        rows = self._run_history.rows(self._rung, as_of, variant_id=variant_id)
         metrics = block_means(rows).get(variant_id, {})
-        return dict(metrics.get(self._tally.objectives[0].name, {}))
+        return dict(metrics.get(self._run_history.objectives[0].name, {}))

@@ -56,27 +56,29 @@ class Proposer:
     def __init__(
         self,
         portfolio: Portfolio,
-        tally: RunHistory,
+        run_history: RunHistory,
         lineage: Lineage,
         selection: SelectionSettings,
         open_store: Callable[[], Store],
         check_source: Callable[[str], str | None],
         surroundings: CampaignInfo,
         exact: bool = False,
-        people: Callable[[int | None], list[Candidate]] | None = None,
+        candidates: Callable[[int | None], list[Candidate]] | None = None,
     ) -> None:
-        self._people = people or self._population  # who may be a parent; nobody: the seed is
+        self._candidates = (
+            candidates or self._population
+        )  # who may be a parent; nobody: the seed is
         self._portfolio = portfolio
-        self._tally = tally
+        self._run_history = run_history
         self._lineage = lineage
         self._selection = selection
         self._open_store = open_store
         self._check_source = check_source
         self._at = surroundings
-        self._scenes = ContextBuilder(tally, lineage, surroundings)
-        self._repairs = Repairs(tally, lineage, surroundings.rung)
-        self._pulls = RewardHistory(portfolio, tally, surroundings.rung, exact)
-        self._history = histories(tally, lineage, surroundings.rung)
+        self._scenes = ContextBuilder(run_history, lineage, surroundings)
+        self._repairs = Repairs(run_history, lineage, surroundings.rung)
+        self._pulls = RewardHistory(portfolio, run_history, surroundings.rung, exact)
+        self._history = histories(run_history, lineage, surroundings.rung)
         self._turn = threading.Lock()
 
     def rests(self) -> bool:
@@ -94,18 +96,20 @@ class Proposer:
     def _propose(self, number: int, as_of: int | None) -> Proposal:
         started = time.monotonic()
         rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
-        seen = as_of if as_of is not None else self._tally.last_id()
+        seen = as_of if as_of is not None else self._run_history.last_id()
         with self._open_store() as store:
-            people = self._people(as_of)
-            failed = self._failed(store, people, number, as_of)
+            candidates = self._candidates(as_of)
+            failed = self._failed(store, candidates, number, as_of)
             pulls = self._pulls(store, as_of)
-            choice = self._portfolio.choose(rng, lambda one: self._can(one, people, failed), pulls)
+            choice = self._portfolio.choose(
+                rng, lambda one: self._can(one, candidates, failed), pulls
+            )
             if choice is None:
                 return Proposal(
                     number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
                 )
             operator = choice.operator
-            parents = self._parents(operator, people, failed, rng)
+            parents = self._parents(operator, candidates, failed, rng)
             views = self._scenes.views(store, parents, as_of)
             scene = self._scenes.scene(store, parents, views, as_of)
             history = self._history(store, as_of)
@@ -132,27 +136,27 @@ class Proposer:
 
     def _population(self, as_of: int | None) -> list[Candidate]:
         newest = self._selection.population
-        known = self._tally.candidates(self._at.rung, as_of, newest)
+        known = self._run_history.candidates(self._at.rung, as_of, newest)
         return population(known, self._selection)
 
     def _failed(
-        self, store: Store, people: list[Candidate], number: int, as_of: int | None
+        self, store: Store, candidates: list[Candidate], number: int, as_of: int | None
     ) -> list[tuple[Parent, ...]]:
         """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
         if all(one.kin is not ParentRule.FAILED for one in self._portfolio.operators):
             return []
-        return self._repairs.waiting(store, {one.variant_id for one in people}, number, as_of)
+        return self._repairs.waiting(store, {one.variant_id for one in candidates}, number, as_of)
 
     def _can(
-        self, operator: Operator, people: list[Candidate], failed: list[tuple[Parent, ...]]
+        self, operator: Operator, candidates: list[Candidate], failed: list[tuple[Parent, ...]]
     ) -> bool:
         if operator.kin is ParentRule.ONE:
             return True
         if operator.kin is ParentRule.FAILED:
             return bool(failed)
         if operator.kin is ParentRule.LINE:
-            return any(self._has_line(one) for one in people)
-        ids = [one.variant_id for one in people]
+            return any(self._has_line(one) for one in candidates)
+        ids = [one.variant_id for one in candidates]
         return any(self._unrelated(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :])
 
     def _has_line(self, one: Candidate) -> bool:
@@ -166,30 +170,30 @@ class Proposer:
     def _parents(
         self,
         operator: Operator,
-        people: list[Candidate],
+        candidates: list[Candidate],
         failed: list[tuple[Parent, ...]],
         rng: np.random.Generator,
     ) -> tuple[Parent, ...]:
         if operator.kin is ParentRule.FAILED:
             return failed[int(rng.integers(len(failed)))]
-        if not people:
-            return (Parent(self._tally.seed_id, "parent"),)
+        if not candidates:
+            return (Parent(self._run_history.seed_id, "parent"),)
         if operator.kin is ParentRule.LINE:
-            people = [one for one in people if self._has_line(one)]
+            candidates = [one for one in candidates if self._has_line(one)]
         if operator.kin not in (ParentRule.PAIR, ParentRule.SEVERAL):
-            (one,) = choose_parents(people, 1, rng, self._selection.tournament)
+            (one,) = choose_parents(candidates, 1, rng, self._selection.tournament)
             return (Parent(one.variant_id, "parent"),)
-        chosen = self._pair(people, rng)
+        chosen = self._pair(candidates, rng)
         if operator.kin is ParentRule.SEVERAL and rng.random() < self._selection.third_parent:
-            chosen = self._with_third(people, chosen, rng)
+            chosen = self._with_third(candidates, chosen, rng)
         ancestor = self._lineage.lowest_common_ancestor(*chosen)
         assert ancestor is not None, "every variant descends from the seed"
         named = zip(chosen, ("first", "second", "third"), strict=False)
         return (*(Parent(one, role) for one, role in named), Parent(ancestor, "ancestor"))
 
-    def _pair(self, people: list[Candidate], rng: np.random.Generator) -> tuple[str, ...]:
+    def _pair(self, candidates: list[Candidate], rng: np.random.Generator) -> tuple[str, ...]:
         pair = choose_pair(
-            people,
+            candidates,
             lambda a, b: self._unrelated(a.variant_id, b.variant_id),
             rng,
             self._selection.tournament,
@@ -198,7 +202,7 @@ class Proposer:
         return tuple(one.variant_id for one in pair)
 
     def _with_third(
-        self, people: list[Candidate], pair: tuple[str, ...], rng: np.random.Generator
+        self, candidates: list[Candidate], pair: tuple[str, ...], rng: np.random.Generator
     ) -> tuple[str, ...]:
         """The pair and a third that parted from both where they parted, if there is one.
 
@@ -213,7 +217,7 @@ class Proposer:
                 for other in pair
             )
 
-        third = choose_third(people, apart, rng, self._selection.tournament)
+        third = choose_third(candidates, apart, rng, self._selection.tournament)
         return pair if third is None else (*pair, third.variant_id)
 
     def judge(
@@ -244,7 +248,7 @@ class Proposer:
             draft.author,
             draft.model,
             _timed(draft.cost, started),
-            self._tally.last_id() if seen is None else seen,
+            self._run_history.last_id() if seen is None else seen,
             draft.idea_id,
         )
 
@@ -279,20 +283,20 @@ MENDABLE = {
 class Repairs:
     """Finds the failed children at a rung that `llm_repair` may take."""
 
-    def __init__(self, tally: RunHistory, lineage: Lineage, rung: str) -> None:
-        self._tally, self._rung = tally, rung
-        self._judge = Judge(tally, lineage, rung)
+    def __init__(self, run_history: RunHistory, lineage: Lineage, rung: str) -> None:
+        self._run_history, self._rung = run_history, rung
+        self._judge = Judge(run_history, lineage, rung)
 
     def waiting(
-        self, store: Store, people: Collection[str], number: int, as_of: int | None
+        self, store: Store, candidates: Collection[str], number: int, as_of: int | None
     ) -> list[tuple[Parent, ...]]:
         """The failed child with what it was made from, for each repair that may be tried now.
 
         `people` may be parents, `number` is the proposal's; later ones count for nothing.
         """
-        screens = self._tally.rows(self._rung, as_of, {Purpose.SCREEN})
+        screens = self._run_history.rows(self._rung, as_of, {Purpose.SCREEN})
         failed = [
-            row.measurement.order.variant_id
+            row.measurement.request.variant_id
             for row in screens
             if row.measurement.status in MENDABLE
         ][-RECENT:]
@@ -302,7 +306,7 @@ class Repairs:
         found = (
             self._parents(store, one, number, as_of, given_up) for one in dict.fromkeys(failed)
         )
-        return [one for one in found if one is not None and one[1].variant_id in people]
+        return [one for one in found if one is not None and one[1].variant_id in candidates]
 
     def _parents(
         self,
@@ -315,12 +319,12 @@ class Repairs:
         made = first_proposal(store, variant_id)
         if made is None or made.author == OURSELVES or not made.parents:
             return None
-        if made.idea_id in given_up or self._tally.believed(variant_id, self._rung, as_of):
+        if made.idea_id in given_up or self._run_history.believed(variant_id, self._rung, as_of):
             return None
         if len(repairs_of(store, variant_id, before=number)) >= TRIES:
             return None
         worked, depth = made.parents[0].variant_id, 0
-        while not self._tally.believed(worked, self._rung, as_of):
+        while not self._run_history.believed(worked, self._rung, as_of):
             above = first_proposal(store, worked)
             depth += 1
             if depth >= DEEPEST or above is None or not above.parents:

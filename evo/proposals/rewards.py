@@ -29,10 +29,12 @@ class RewardHistory:
     `exact`: every run costs 1, whatever it took, so that the same rows give the same choice.
     """
 
-    def __init__(self, portfolio: Portfolio, tally: RunHistory, rung: str, exact: bool) -> None:
+    def __init__(
+        self, portfolio: Portfolio, run_history: RunHistory, rung: str, exact: bool
+    ) -> None:
         self._settings, self._endpoints = portfolio.settings, portfolio.endpoints
         self._names = {one.name for one in portfolio.operators}
-        self._tally, self._rung, self._exact = tally, rung, exact
+        self._run_history, self._rung, self._exact = run_history, rung, exact
         self._lock = threading.Lock()
         self._made: dict[int, ProposalRow] = {}
 
@@ -70,7 +72,7 @@ class RewardHistory:
         cost = (one.cost.dollars or 0.0) / self._settings.run_dollars
         if one.outcome is not Outcome.VARIANT or one.variant_id is None:
             return -math.inf, 0.0, cost
-        rows = self._tally.rows(self._rung, as_of, variant_id=one.variant_id)
+        rows = self._run_history.rows(self._rung, as_of, variant_id=one.variant_id)
         cost += sum(self._run_cost(row, unit) for row in rows)
         mine = believed(one.variant_id)
         if mine is None:
@@ -83,14 +85,14 @@ class RewardHistory:
         return best[0] - mine[0], best[1] + mine[1], cost
 
     def _run_cost(self, row: MeasurementRow, unit: float) -> float:
-        if row.measurement.order.purpose in NO_SEARCH:
+        if row.measurement.request.purpose in NO_SEARCH:
             return 0.0
         return 1.0 if self._exact else row.measurement.wall_seconds / unit
 
     def _believed(self, variant_id: str, as_of: int | None) -> tuple[float, float] | None:
         """Mean (less is better) and variance of the first objective; NaN where no noise is known."""
-        objective = self._tally.objectives[0]
-        found = self._tally.believed(variant_id, self._rung, as_of)
+        objective = self._run_history.objectives[0]
+        found = self._run_history.believed(variant_id, self._rung, as_of)
         if objective.name not in found:
             return None
         return objective.to_minimise(found), found[objective.name].sd ** 2
@@ -99,7 +101,7 @@ class RewardHistory:
         self, differences: list[float], variances: list[float], as_of: int | None
     ) -> list[float]:
         """Expected gains; without known noise the differences that are gains."""
-        noise = self._tally.noise_sd(self._rung, self._tally.objectives[0].name, as_of)
+        noise = self._run_history.noise_sd(self._rung, self._run_history.objectives[0].name, as_of)
         gains = np.maximum(np.array(differences), 0.0)
         measured = np.isfinite(differences)
         if noise and measured.any():
@@ -111,6 +113,6 @@ class RewardHistory:
 
     def _usual_seconds(self, as_of: int | None) -> float:
         """The median slot seconds of the last runs; 1 before there is one."""
-        rows = self._tally.rows(self._rung, as_of)[-self._settings.looked_back :]
+        rows = self._run_history.rows(self._rung, as_of)[-self._settings.looked_back :]
         seconds = [row.measurement.wall_seconds for row in rows if row.measurement.wall_seconds > 0]
         return float(np.median(seconds)) if seconds else 1.0

@@ -32,7 +32,7 @@ def progress(
 ) -> go.Figure | None:
     """Score against the number of measurements; None before anything has a score."""
     metric = record.objective.name
-    rows = [row for row in record.rows if row.measurement.order.rung == record.proxy]
+    rows = [row for row in record.rows if row.measurement.request.rung == record.proxy]
     scored = [(at, row) for at, row in enumerate(rows, 1) if metric in row.measurement.metrics]
     if not scored:
         return None
@@ -46,7 +46,7 @@ def progress(
         mine = [
             (at, row)
             for at, row in scored
-            if births[row.measurement.order.variant_id].operator == operator
+            if births[row.measurement.request.variant_id].operator == operator
         ]
         if mine:
             figure.add_trace(_dots(operator, hue, mine, metric, record))
@@ -60,7 +60,7 @@ def progress(
 
 
 def _is_seed(row: MeasurementRow, record: Record) -> bool:
-    return row.measurement.order.variant_id == record.seed_id
+    return row.measurement.request.variant_id == record.seed_id
 
 
 def _band(figure: go.Figure, mean: float, sd: float, as_of: int) -> None:
@@ -85,11 +85,13 @@ def _dots(
     births = record.births()
     texts = []
     for _, row in mine:
-        order = row.measurement.order
+        request = row.measurement.request
         score = value(metric, row.measurement.metrics[metric])
-        head = f"{order.variant_id[:8]}  {metric} {score}"
+        head = f"{request.variant_id[:8]}  {metric} {score}"
         texts.append(
-            hover(head, f"{order.purpose}, block {order.block}", births[order.variant_id].idea)
+            hover(
+                head, f"{request.purpose}, block {request.block}", births[request.variant_id].idea
+            )
         )
     return go.Scatter(
         x=[at for at, _ in mine],
@@ -99,7 +101,7 @@ def _dots(
         marker={"color": hue, "size": 7, "opacity": 0.75},
         text=texts,
         hoverinfo="text",
-        customdata=[row.measurement.order.variant_id for _, row in mine],
+        customdata=[row.measurement.request.variant_id for _, row in mine],
     )
 
 
@@ -120,10 +122,11 @@ def _failures(figure: go.Figure, rows: Sequence[MeasurementRow]) -> None:
             name="no score",
             marker={"symbol": "x-thin", "size": 8, "line": {"width": 1.5, "color": NEUTRAL}},
             text=[
-                hover(f"{run.order.variant_id[:8]}  {run.status}", run.reason) for _, run in failed
+                hover(f"{run.request.variant_id[:8]}  {run.status}", run.reason)
+                for _, run in failed
             ],
             hoverinfo="text",
-            customdata=[run.order.variant_id for _, run in failed],
+            customdata=[run.request.variant_id for _, run in failed],
         )
     )
     figure.update_layout(
@@ -303,7 +306,7 @@ def ladders(record: Record, ranked: Mapping[str, Ranked]) -> list[tuple[str, go.
 
 
 def _scores(record: Record, rung: str) -> dict[str, float]:
-    rows = [row for row in record.rows if row.measurement.order.rung == rung]
+    rows = [row for row in record.rows if row.measurement.request.rung == rung]
     name = record.objective.name
     return {
         one: fmean(metrics[name].values())
@@ -371,7 +374,7 @@ def slot_time(record: Record, busy_share: float | None) -> go.Figure | None:
     """Slot seconds by what they were for, and idle ones; None without a run."""
     seconds: dict[str, float] = {}
     for row in record.attempts:
-        purpose = str(row.measurement.order.purpose)
+        purpose = str(row.measurement.request.purpose)
         seconds[purpose] = seconds.get(purpose, 0.0) + row.measurement.wall_seconds
     if not seconds:
         return None

@@ -43,13 +43,13 @@ def _seed_runs(told: ReportData) -> list[tuple[str, ...]]:
         runs = [
             row.measurement
             for row in told.record.rows
-            if row.measurement.order.variant_id == told.record.seed_id
-            and row.measurement.order.purpose is purpose
+            if row.measurement.request.variant_id == told.record.seed_id
+            and row.measurement.request.purpose is purpose
             and metric in row.measurement.metrics
-            and DERIVED not in row.measurement.order.rung
+            and DERIVED not in row.measurement.request.rung
         ]
-        for rung in dict.fromkeys(run.order.rung for run in runs):
-            scores = [run.metrics[metric] for run in runs if run.order.rung == rung]
+        for rung in dict.fromkeys(run.request.rung for run in runs):
+            scores = [run.metrics[metric] for run in runs if run.request.rung == rung]
             mean = value(metric, fmean(scores))
             ends = f"{value(metric, min(scores))} to {value(metric, max(scores))}"
             rows.append((purpose.value, rung, str(len(scores)), mean, ends))
@@ -62,9 +62,9 @@ def _chart(told: ReportData) -> go.Figure | None:
     runs = [
         run
         for run in record.runs()
-        if run.order.variant_id == record.seed_id
-        and run.order.rung == record.proxy
-        and run.order.block == 0
+        if run.request.variant_id == record.seed_id
+        and run.request.rung == record.proxy
+        and run.request.block == 0
         and metric in run.metrics
     ]
     if len(runs) < MIN_RUNS:
@@ -72,7 +72,7 @@ def _chart(told: ReportData) -> go.Figure | None:
     began = runs[0].started_at
     figure = blank("minutes", metric, height=260)
     for purpose, hue in ((Purpose.CALIBRATE, NEUTRAL), (Purpose.REFERENCE, PALETTE[0])):
-        mine = [run for run in runs if run.order.purpose is purpose]
+        mine = [run for run in runs if run.request.purpose is purpose]
         figure.add_trace(
             go.Scatter(
                 x=[(run.started_at - began) / 60 for run in mine],

@@ -45,7 +45,7 @@ def pack(
     births = record.births()
     runs: dict[str, list[MeasurementRow]] = {}
     for row in record.attempts:
-        runs.setdefault(row.measurement.order.variant_id, []).append(row)
+        runs.setdefault(row.measurement.request.variant_id, []).append(row)
     left = traces(store, CURVE_POINTS, LOG_CHARACTERS)
     asked = _newest(exchanges(store, CALL_CHARACTERS))
     believed = {one.variant_id: one for one in ranked}
@@ -115,13 +115,13 @@ def _diff(made: ProposalRow, source_of: Callable[[str], str]) -> str:
 
 
 def _run(row: MeasurementRow, metric: str) -> list[str]:
-    run, order = row.measurement, row.measurement.order
-    built = order.rung.endswith(ONE_STEP)
+    run, request = row.measurement, row.measurement.request
+    built = request.rung.endswith(ONE_STEP)
     score = "" if built or metric not in run.metrics else value(metric, run.metrics[metric])
     return [
-        order.rung,
-        str(order.block),
-        order.purpose.value,
+        request.rung,
+        str(request.block),
+        request.purpose.value,
         run.status.value.replace("_", " "),
         score,
         duration(run.wall_seconds) if run.wall_seconds else "–",

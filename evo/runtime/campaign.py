@@ -24,24 +24,24 @@ LOOK_SECONDS = 5.0
 class Campaign:
     """Runs the lanes until the budget is spent and everything is measured, or someone stops it."""
 
-    def __init__(self, parts: Components, settings: LoopSettings) -> None:
-        if settings.exact and parts.slots.size != 1:
+    def __init__(self, components: Components, settings: LoopSettings) -> None:
+        if settings.exact and components.slots.size != 1:
             raise ValueError("an exact campaign runs on one slot")
-        self.parts = parts
-        self.shared = Shared(parts.recorder, parts.board)
-        self._proposals = ProposalLane(parts, settings, self.shared)
-        self._evaluations = EvaluationLane(parts, settings, self.shared, self._proposals)
+        self.components = components
+        self.shared = Shared(components.recorder, components.board)
+        self._proposals = ProposalLane(components, settings, self.shared)
+        self._evaluations = EvaluationLane(components, settings, self.shared, self._proposals)
         word = self._asked_for_word
         answers = {
             "stop": self._asked_to_stop,
             **dict.fromkeys(("approve", "veto", "unveto"), word),
         }
-        self._requests = Requests(parts, self.shared, self._proposals, answers)
+        self._requests = Requests(components, self.shared, self._proposals, answers)
 
     def stop(self, now: bool = False) -> None:
         """End cleanly (runs under way finish); asked twice or with `now`, at once. Safe in a signal handler."""
         self.shared.stop = Stop.NOW if now or self.shared.stop is not Stop.NO else Stop.CLEANLY
-        self.parts.stopping.set()
+        self.components.stopping.set()
         if self.shared.stop is Stop.NOW:
             self.shared.recorder.give_up()
 
@@ -49,7 +49,7 @@ class Campaign:
         """Run to the end; why it ended."""
         self.shared.recorder.start()
         try:
-            with self.parts.open_store() as store:
+            with self.components.open_store() as store:
                 self._proposals.take_up(store)
             self._answer_requests(before_start=True)
             self._evaluations.start()
@@ -58,15 +58,15 @@ class Campaign:
             self.shared.say("failure" if self.shared.failure else "end", ending.reason)
             return ending
         except Exception as error:
-            self.parts.board.tell("failure", f"{type(error).__name__}: {error}")
+            self.components.board.tell("failure", f"{type(error).__name__}: {error}")
             raise
         finally:
             now = self.shared.stop is Stop.NOW
             self._proposals.shut_down(wait=not now)
-            for close in self.parts.closing:
+            for close in self.components.closing:
                 close()
             self.shared.recorder.close(give_up=now)
-            self.parts.board.set_phase("ended")
+            self.components.board.set_phase("ended")
 
     def _coordinate(self) -> None:
         next_poll, next_look = 0.0, 0.0
@@ -85,10 +85,10 @@ class Campaign:
 
     def _look_around(self) -> None:
         """Say what is new; stop cleanly for the first reason that a guard gives."""
-        for remark in self.parts.remarks:
+        for remark in self.components.remarks:
             if said := remark():
                 self.shared.say("remark", said)
-        found = (guard() for guard in self.parts.guards)
+        found = (guard() for guard in self.components.guards)
         reason = next((one for one in found if one), "")
         if reason and self.shared.stop is Stop.NO:
             self.shared.reason = reason
@@ -116,7 +116,7 @@ class Campaign:
 
     def _heed(self, said: Decision) -> str:
         """What a person said of a variant counts from now on; it in words, "" where it changes nothing."""
-        graduation = self.parts.scheduler.graduation
+        graduation = self.components.scheduler.graduation
         with self.shared.changed:
             if not graduation.heed(said):
                 return ""
@@ -128,7 +128,7 @@ class Campaign:
 
     def _name_phase(self) -> None:
         phase = phase_of(self._evaluations.purposes()) or "between runs"
-        self.parts.board.set_phase("stopping" if self.shared.stop is not Stop.NO else phase)
+        self.components.board.set_phase("stopping" if self.shared.stop is not Stop.NO else phase)
 
     def _ending(self) -> Ending:
         if self.shared.failure:
@@ -136,7 +136,7 @@ class Campaign:
         if self.shared.stop is not Stop.NO:
             why = f": {self.shared.reason}" if self.shared.reason else ""
             return Ending(f"stopped{why}; `evo resume` goes on from here", complete=False)
-        waiting = self.parts.scheduler.graduation.waiting()
+        waiting = self.components.scheduler.graduation.waiting()
         if waiting:
             ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
             return Ending(

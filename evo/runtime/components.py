@@ -63,7 +63,7 @@ class Components:
     open_store: Callable[[], Store]
     proposer: Proposes
     slots: Slots
-    tally: RunHistory
+    history: RunHistory
     lineage: Lineage
     scheduler: Scheduler
     budget: Budget

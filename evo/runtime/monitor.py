@@ -28,13 +28,13 @@ class SlotView:
     """What one slot is doing; `since` is monotonic seconds."""
 
     name: str
-    order: RunRequest | None = None
+    request: RunRequest | None = None
     since: float = 0.0
     points: deque[CurvePoint] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
 
     def copy(self) -> SlotView:
         """A view that no running slot changes any more."""
-        return SlotView(self.name, self.order, self.since, deque(self.points, maxlen=POINTS_KEPT))
+        return SlotView(self.name, self.request, self.since, deque(self.points, maxlen=POINTS_KEPT))
 
 
 class Monitor:
@@ -47,10 +47,10 @@ class Monitor:
         self._phase = "starting"
         self.listeners: list[Callable[[Notice], None]] = []
 
-    def slot_takes(self, name: str, order: RunRequest) -> None:
+    def slot_takes(self, name: str, request: RunRequest) -> None:
         """A slot starts a run."""
         with self._lock:
-            self._slots[name] = SlotView(name, order, time.monotonic())
+            self._slots[name] = SlotView(name, request, time.monotonic())
 
     def slot_progress(self, name: str, point: CurvePoint) -> None:
         """A slot's run told its loss."""

@@ -94,7 +94,7 @@ def end_leftovers(store: Store) -> int:
     for run in runs:
         if run.pid is not None:
             _end_tree(run.pid, run.pid_started_at)
-        store.close_run(run.order)
+        store.close_run(run.request)
     return len(runs)
 
 

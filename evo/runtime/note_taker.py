@@ -34,16 +34,16 @@ class NoteTaker:
         self,
         writer: NoteWriter,
         every: int,
-        tally: RunHistory,
+        history: RunHistory,
         lineage: Lineage,
         surroundings: CampaignInfo,
         recorder: Recorder,
         say: Callable[[str], None],
     ) -> None:
         self._writer, self._every = writer, every
-        self._tally, self._lineage, self._at = tally, lineage, surroundings
+        self._history, self._lineage, self._at = history, lineage, surroundings
         self._recorder, self._say = recorder, say
-        self._judge = Judge(tally, lineage, surroundings.rung)
+        self._judge = Judge(history, lineage, surroundings.rung)
         self._lock = threading.Lock()
         self._noted_at: int | None = None  # None: not read from the store yet
 
@@ -55,7 +55,7 @@ class NoteTaker:
 
     def _turn(self, store: Store, as_of: int | None) -> int | None:
         """The number of measurements if a note's turn has come, for one caller alone."""
-        count = len(self._tally.rows(self._at.rung, as_of))
+        count = len(self._history.rows(self._at.rung, as_of))
         with self._lock:
             if self._noted_at is None:
                 self._noted_at = int(store.setting(NOTED_AT, 0))
@@ -86,16 +86,16 @@ class NoteTaker:
     def _keep(self, store: Store, draft: NoteDraft | None, as_of: int | None, count: int) -> None:
         with store.transaction():
             if draft is not None:
-                seen = as_of if as_of is not None else self._tally.last_id()
+                seen = as_of if as_of is not None else self._history.last_id()
                 store.add_note(draft.text, draft.author, draft.evidence, seen)
             store.set_setting(NOTED_AT, count)
 
     def _scene(self, store: Store, as_of: int | None) -> ProposalContext:
-        objective = self._tally.objectives[0].name
+        objective = self._history.objectives[0].name
         return ProposalContext(
             brief=self._at.brief,
-            objectives=tuple(one.name for one in self._tally.objectives),
-            noise_sd=self._tally.noise_sd(self._at.rung, objective, as_of),
+            objectives=tuple(one.name for one in self._history.objectives),
+            noise_sd=self._history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             notes=tuple(notes(store)),
             prompt=self._at.prompt,
@@ -103,8 +103,8 @@ class NoteTaker:
 
     def _findings(self, store: Store, as_of: int | None) -> tuple[Finding, ...]:
         """The children measured last, the newest first."""
-        rows = self._tally.rows(self._at.rung, as_of)
-        last = {row.measurement.order.variant_id: row.measurement.status for row in rows}
+        rows = self._history.rows(self._at.rung, as_of)
+        last = {row.measurement.request.variant_id: row.measurement.status for row in rows}
         found = []
         for variant_id in list(last)[::-1]:
             parents = self._lineage.parents_of(variant_id) if variant_id in self._lineage else ()

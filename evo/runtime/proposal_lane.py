@@ -11,9 +11,8 @@ from evo.runtime.components import Components, LoopSettings, Repeats, Shared, St
 from evo.runtime.ready_queue import ReadyQueue
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured
-from population.run_history import Key
 from population.store import Store
-from population.types import Outcome, Proposal, Purpose
+from population.types import Outcome, Proposal, Purpose, RunKey
 
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
 MAX_PROPOSERS = 32
@@ -26,8 +25,8 @@ MAX_WAIT_SECONDS = 10.0
 class ProposalLane:
     """The ready queue and what fills it. Its fields are guarded by `shared.changed`."""
 
-    def __init__(self, parts: Components, settings: LoopSettings, shared: Shared) -> None:
-        self._parts = parts
+    def __init__(self, components: Components, settings: LoopSettings, shared: Shared) -> None:
+        self._components = components
         self._settings = settings
         self._shared = shared
         self._threads = ThreadPoolExecutor(MAX_PROPOSERS, thread_name_prefix="propose")
@@ -47,14 +46,14 @@ class ProposalLane:
 
     def take_up(self, store: Store) -> None:
         """Continue where the rows end: committed children that were never measured are ready again."""
-        proxy = self._parts.proxy
-        seed_id = self._parts.tally.seed_id  # measured first of all, by the policy
-        left_out = {seed_id, *self._parts.scheduler.graduation.ladder.vetoed}
+        proxy = self._components.proxy
+        seed_id = self._components.history.seed_id  # measured first of all, by the policy
+        left_out = {seed_id, *self._components.scheduler.graduation.ladder.vetoed}
         waiting = unmeasured(store, proxy)
         left_out |= {one for one in waiting if self._is_given_up(one)}
         self.ready.add(one for one in waiting if one not in left_out)
-        rows = self._parts.tally.rows(proxy, purposes={Purpose.SCREEN})
-        screens = {row.measurement.order.variant_id: row.id for row in rows}
+        rows = self._components.history.rows(proxy, purposes={Purpose.SCREEN})
+        screens = {row.measurement.request.variant_id: row.id for row in rows}
         for made in proposals(store):
             number = made.number
             child = made.variant_id if made.outcome is Outcome.VARIANT else None
@@ -74,7 +73,7 @@ class ProposalLane:
             as_of = self._visible_to(self._next_number) if self._settings.exact else None
             if self._settings.exact and as_of is None:
                 return
-            if not self._parts.budget.take_variant():
+            if not self._components.budget.take_variant():
                 return
             number, self._next_number = self._next_number, self._next_number + 1
             self._since[number] = time.monotonic()
@@ -89,8 +88,8 @@ class ProposalLane:
     @property
     def is_over(self) -> bool:
         """Whether no child is left to measure, and none will come."""
-        limit = self._parts.budget.search_seconds
-        out_of_time = limit is not None and self._parts.budget.spent().seconds >= limit
+        limit = self._components.budget.search_seconds
+        out_of_time = limit is not None and self._components.budget.spent().seconds >= limit
         return bool(self.closed) and not self._making and (out_of_time or not self.ready)
 
     def settle(self, variant_id: str, measurement_id: int) -> None:
@@ -109,18 +108,20 @@ class ProposalLane:
 
     def end_screen(self, variant_id: str, is_over: bool) -> None:
         """A child's first run ended: over when it is recorded or given up, else the child waits again."""
-        if is_over or self._parts.tally.is_vetoed(variant_id):
+        if is_over or self._components.history.is_vetoed(variant_id):
             self.ready.remove(variant_id)  # it waited again where a veto was lifted while it ran
             self.settle(variant_id, 0)
         else:
             self.ready.put_first(variant_id)
 
     def _may_wait(self, variant_id: str) -> bool:
-        rows = self._parts.tally.rows(self._parts.proxy, variant_id=variant_id)
+        rows = self._components.history.rows(self._components.proxy, variant_id=variant_id)
         return not rows and not self._is_given_up(variant_id)
 
     def _is_given_up(self, variant_id: str) -> bool:
-        return self._parts.tally.is_given_up(Key(variant_id, self._parts.proxy, 0, 0))
+        return self._components.history.is_given_up(
+            RunKey(variant_id, self._components.proxy, 0, 0)
+        )
 
     def next_number(self) -> int:
         """A number for a proposal that is not made in this lane."""
@@ -132,7 +133,7 @@ class ProposalLane:
         """Take in a committed proposal of a person; its child is measured before all that wait."""
         with self._shared.changed:
             if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
-                self._parts.budget.add_variant()
+                self._components.budget.add_variant()
                 self._add_child(proposal, proposal.variant.id)
                 self.ready.put_first(proposal.variant.id)
             else:
@@ -144,7 +145,7 @@ class ProposalLane:
         self._threads.shutdown(wait=wait, cancel_futures=True)
 
     def _close_when_spent(self) -> None:
-        spent = self._parts.budget.exhausted(in_the_making=len(self._making))
+        spent = self._components.budget.exhausted(in_the_making=len(self._making))
         if spent:
             self.close(f"budget spent, {spent}")
         elif self._fruitless >= FAILURES_IN_A_ROW and not self._making:
@@ -153,11 +154,11 @@ class ProposalLane:
     def _is_wanted(self) -> bool:
         if self._fruitless + len(self._making) >= FAILURES_IN_A_ROW:
             return False
-        if time.monotonic() < self._not_before or self._parts.proposer.rests():
+        if time.monotonic() < self._not_before or self._components.proposer.rests():
             return False
         if self._settings.exact:
             return not self._making
-        slots = self._parts.slots.size
+        slots = self._components.slots.size
         meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
         wanted = min(slots + self._settings.queue + meanwhile, MAX_PROPOSERS)
         if len(self._making) >= MAX_PROPOSERS:
@@ -171,9 +172,9 @@ class ProposalLane:
 
     def _visible_to(self, number: int) -> int | None:
         """Exact campaigns: the last measurement proposal `number` may see; None while that is not known."""
-        if not self._parts.scheduler.is_calibrated():
+        if not self._components.scheduler.is_calibrated():
             return None
-        rows = self._parts.tally.rows(self._parts.proxy, purposes={Purpose.CALIBRATE})
+        rows = self._components.history.rows(self._components.proxy, purposes={Purpose.CALIBRATE})
         seen = max(row.id for row in rows)
         for earlier in range(2, number - self._settings.queue):  # 1 is the seed
             if earlier not in self._settled:
@@ -184,7 +185,7 @@ class ProposalLane:
     def _propose(self, number: int, as_of: int | None) -> None:
         started = time.monotonic()
         try:
-            proposal = self._parts.proposer.propose(number, as_of)
+            proposal = self._components.proposer.propose(number, as_of)
         except Exception as error:  # noqa: BLE001 - border of the lane: a faulty operator is a failed proposal
             self._shared.say("error", f"proposal {number} broke: {traceback.format_exc(limit=-3)}")
             reason = f"{type(error).__name__}: {error}"[:400]
@@ -219,13 +220,13 @@ class ProposalLane:
             wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), MAX_WAIT_SECONDS)
             self._not_before = time.monotonic() + wait
         self._settled[proposal.number] = 0
-        self._parts.budget.return_variant()
+        self._components.budget.return_variant()
         outcome = f"{proposal.operator} gave no child ({proposal.outcome}): {proposal.reason}"
         self._shared.say("proposal", outcome)
 
     def _add_child(self, proposal: Proposal, child: str) -> None:
         self._fruitless = 0
-        self._parts.lineage.add(child, proposal.parents, proposal.operator)
+        self._components.lineage.add(child, proposal.parents, proposal.operator)
         self._number_of[child] = proposal.number
         self.ready.add([child])
 

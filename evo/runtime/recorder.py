@@ -117,7 +117,7 @@ def add_judged(store: Store, measurement: Measurement) -> tuple[int, Measurement
     """
     digest = measurement.facts.get(WEIGHTS_DIGEST, "")
     if measurement.status is Status.OK and digest:
-        twin = block_with_fact(store, measurement.order, WEIGHTS_DIGEST, digest)
+        twin = block_with_fact(store, measurement.request, WEIGHTS_DIGEST, digest)
         if twin is not None:
             reason = f"ignores the block: its final weights are those of block {twin}"
             measurement = replace(

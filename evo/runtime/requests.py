@@ -39,12 +39,12 @@ class Requests:
 
     def __init__(
         self,
-        parts: Components,
+        components: Components,
         shared: Shared,
         children: ProposalLane,
         answers: Mapping[str, Answering],
     ) -> None:
-        self._parts = parts
+        self._components = components
         self._shared = shared
         self._children = children
         self._answers = {
@@ -103,9 +103,9 @@ class Requests:
             worded(asked.detail["text"], MAX_TEXT_CHARS),
             asked.detail.get("evidence", []),
         )
-        if unknown := [one for one in evidence if one not in self._parts.lineage]:
+        if unknown := [one for one in evidence if one not in self._components.lineage]:
             raise LookupError(f"no variant {one_line(str(unknown[0]), 12)} for it to rest on")
-        seen = self._parts.tally.last_id()
+        seen = self._components.history.last_id()
         return Answer(
             lambda store: store.add_note(text, asked.author, evidence, seen),
             lambda number: f"{asked.author} wrote note {number}: {text}",
@@ -129,10 +129,10 @@ class Requests:
         """A person's variant is a proposal like any other: checked, turned away as a repeat, measured."""
         detail = asked.detail
         parent, source = str(detail["parent_id"]), str(detail["source"])
-        if parent not in self._parts.lineage:
+        if parent not in self._components.lineage:
             raise LookupError(f"no variant {one_line(parent, 12)} to be its parent")
         draft = Draft(source, str(detail.get("idea", "")), author=one_line(asked.author, 40))
-        proposal = self._parts.proposer.judge(
+        proposal = self._components.proposer.judge(
             self._children.next_number(), INJECT, (Parent(parent, "parent"),), draft
         )
 

@@ -37,10 +37,10 @@ class KeptWeights:
         """Where a variant's weights of a rung lie while they are kept."""
         return self._folder / rung / f"{variant_id}.safetensors"
 
-    def take(self, order: RunRequest, weights: Path) -> None:
+    def take(self, request: RunRequest, weights: Path) -> None:
         """Copy what a run left, whole or not at all. A copy that fails costs no measurement."""
-        target = self.path(order.rung, order.variant_id)
-        if DERIVED in order.rung or target.exists():
+        target = self.path(request.rung, request.variant_id)
+        if DERIVED in request.rung or target.exists():
             return
         with contextlib.suppress(OSError):  # a full disk
             target.parent.mkdir(parents=True, exist_ok=True)

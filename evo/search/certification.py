@@ -16,13 +16,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from population.archive import Objective
-from population.run_history import Key, RunHistory, key_of
+from population.run_history import RunHistory
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide, log_e_path
 from population.statistics.e_bh import e_bh
-from population.types import Decision, Estimate, Measurement, Purpose, RunRequest, Status
+from population.types import Decision, Estimate, Measurement, Purpose, RunKey, RunRequest, Status
 
-Taken = Callable[[Key], bool]
+Taken = Callable[[RunKey], bool]
 Pair = tuple[RunRequest, ...]  # both runs, or what is missing of them
 
 BEGUN, ENDED, LEADERS, FINAL = "certification", "verdict", "leaders", "final"  # of decisions
@@ -79,20 +79,20 @@ class Challenge:
 
 
 class Certification:
-    """The races of one campaign at its proxy. Its state is its decisions and the tally's rows."""
+    """The races of one campaign at its proxy. Its state is its decisions and the history's rows."""
 
     def __init__(
         self,
         settings: CertificationSettings,
-        tally: RunHistory,
+        history: RunHistory,
         rung: str,
         decisions: Sequence[Decision] = (),
     ) -> None:
         self._settings = settings
-        self._tally = tally
+        self._history = history
         self._rung = rung
-        self._metric = tally.objectives[0]
-        self.champion = tally.seed_id
+        self._metric = history.objectives[0]
+        self.champion = history.seed_id
         self.certified: list[str] = []
         self.race: Challenge | None = None
         self._won: Challenge | None = None  # the last one that ended in proof
@@ -109,9 +109,9 @@ class Certification:
         """
         if self.race is not None or self._begun >= self._settings.attempts:
             return None
-        if not at_end and self._judged == self._tally.last_id():
+        if not at_end and self._judged == self._history.last_id():
             return None  # nothing new since the last time
-        self._judged = self._tally.last_id()
+        self._judged = self._history.last_id()
         last = self._begun == self._settings.attempts - 1
         leader = self._challenger(leader)
         if leader is None or (last and not at_end):
@@ -126,7 +126,7 @@ class Certification:
         rule = self._settings
         if not rule.attempts:  # what an earlier config certified stays so
             return frozenset(self.certified)
-        found = proven_members(self._tally, self._rung, rule.alpha, rule.trade)
+        found = proven_members(self._history, self._rung, rule.alpha, rule.trade)
         return found | frozenset(self.certified)
 
     def next_pair(self, taken: Taken) -> Pair:
@@ -135,7 +135,7 @@ class Certification:
             return ()
         for place in range(self.race.rule.most_pairs):
             pair = self._pair(self.race, place)
-            if missing := tuple(order for order in pair if not taken(key_of(order))):
+            if missing := tuple(request for request in pair if not taken(request.key)):
                 return missing
         return ()
 
@@ -146,7 +146,7 @@ class Certification:
         most = self._won.rule.most_pairs
         for place in range(most, most + self._settings.post_pairs):
             pair = self._pair(self._won, place, Purpose.POST)
-            if missing := tuple(order for order in pair if not taken(key_of(order))):
+            if missing := tuple(request for request in pair if not taken(request.key)):
                 return missing
         return ()
 
@@ -197,8 +197,8 @@ class Certification:
     def _challenger(self, leader: str | None) -> str | None:
         """The leader, unless it is champion already or had its race: nobody is raced twice."""
         if leader is None:
-            front = self._tally.front(self._rung)
-            leader = next((one for one in front if one != self._tally.seed_id), None)
+            front = self._history.front(self._rung)
+            leader = next((one for one in front if one != self._history.seed_id), None)
         return leader if leader not in (self.champion, *self._raced) else None
 
     def _race_for(self, leader: str) -> Challenge | None:
@@ -207,11 +207,11 @@ class Certification:
             return None
         rule = rule_of(self._settings, run_sd)
         sides = (leader, self.champion)
-        used = [block for one in sides for block in self._tally.blocks(one, self._rung)]
+        used = [block for one in sides for block in self._history.blocks(one, self._rung)]
         return Challenge(self._begun + 1, leader, self.champion, max(used) + 1, rule)
 
     def _run_sd(self) -> float | None:
-        sd = self._tally.noise_sd(self._rung, self._metric.name)
+        sd = self._history.noise_sd(self._rung, self._metric.name)
         return sd if sd is not None and math.isfinite(sd) and sd > 0 else None
 
     def _chance(self, race: Challenge) -> float:
@@ -219,7 +219,7 @@ class Certification:
         from population.statistics.power import simulate
 
         mine, champion = (
-            self._tally.believed(one, self._rung)[self._metric.name]
+            self._history.believed(one, self._rung)[self._metric.name]
             for one in (race.challenger, race.champion)
         )
         run_sd = self._run_sd()
@@ -250,17 +250,19 @@ class Certification:
     def _progress(self, race: Challenge) -> Progress:
         """What the pairs say; a challenger that fails on a block has lost."""
         blocks = range(race.first_block, race.first_block + race.rule.most_pairs)
-        rows = self._tally.rows(self._rung, purposes={Purpose.RACE})
+        rows = self._history.rows(self._rung, purposes={Purpose.RACE})
         for row in rows:
-            order, status = row.measurement.order, row.measurement.status
-            mine = order.variant_id in (race.challenger, race.champion) and order.block in blocks
+            request, status = row.measurement.request, row.measurement.status
+            mine = (
+                request.variant_id in (race.challenger, race.champion) and request.block in blocks
+            )
             if mine and status is not Status.OK:
                 return Progress(len(self.gains(race)), 0.0, Verdict.FUTILE)
         return decide(self.gains(race), race.rule)
 
     def _score(self, variant_id: str, block: int) -> float | None:
-        for row in self._tally.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
-            if row.measurement.order.block == block and row.measurement.status is Status.OK:
+        for row in self._history.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
+            if row.measurement.request.block == block and row.measurement.status is Status.OK:
                 return self._turn * unseen_value(self._metric, row.measurement)
         return None
 
@@ -300,25 +302,25 @@ Found = Mapping[str, Estimate]
 
 
 def proven_members(
-    tally: RunHistory, rung: str, alpha: float, trade: float | None = None
+    history: RunHistory, rung: str, alpha: float, trade: float | None = None
 ) -> frozenset[str]:
     """The front's members that are proven at a false discovery rate of `alpha`.
 
     `trade`: how much of the first objective may be lost for another one, in its unit; None: one run sd.
     """
-    first = tally.objectives[0]
-    run_sd = tally.noise_sd(rung, first.name)
-    front = [one for one in tally.front(rung) if one != tally.seed_id]
+    first = history.objectives[0]
+    run_sd = history.noise_sd(rung, first.name)
+    front = [one for one in history.front(rung) if one != history.seed_id]
     if not run_sd or not front:
         return frozenset()
-    seed_scores = _fresh_scores(tally, rung, tally.seed_id)
-    seed = tally.believed(tally.seed_id, rung)
+    seed_scores = _fresh_scores(history, rung, history.seed_id)
+    seed = history.believed(history.seed_id, rung)
     allowed = run_sd if trade is None else trade
     log_e = {}
     for one in front:
-        mine = _fresh_scores(tally, rung, one)
+        mine = _fresh_scores(history, rung, one)
         gains = [seed_scores[block] - mine[block] for block in sorted(mine) if block in seed_scores]
-        exact = beats_exactly(tally.believed(one, rung), seed, tally.objectives[1:])
+        exact = beats_exactly(history.believed(one, rung), seed, history.objectives[1:])
         log_e[one] = log_e_of(gains, -allowed if exact else first.box, FLOOR_SHARE * run_sd)
     return e_bh(log_e, alpha)
 
@@ -349,13 +351,13 @@ def unseen_value(objective: Objective, run: Measurement) -> float:
     return run.metrics.get(unseen, run.metrics[objective.name])
 
 
-def _fresh_scores(tally: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
+def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
     """Scores by fresh block, turned so that less is better; the first run of a block counts."""
-    first, scores = tally.objectives[0], dict[int, float]()
-    for row in tally.rows(rung, purposes=FRESH, variant_id=variant_id):
+    first, scores = history.objectives[0], dict[int, float]()
+    for row in history.rows(rung, purposes=FRESH, variant_id=variant_id):
         run = row.measurement
         if run.status is Status.OK and first.name in run.metrics:
             value = unseen_value(first, run)
             turned = value if first.direction == "minimise" else -value
-            scores.setdefault(run.order.block, turned)
+            scores.setdefault(run.request.block, turned)
     return scores

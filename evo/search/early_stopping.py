@@ -102,31 +102,31 @@ class EarlyStopping:
 
     def take_in(self, run: Measurement, followed: Following | None) -> Decision | None:
         """A run ended: what to record of it. Call it for every run in the order of recording."""
-        order = run.order
+        request = run.request
         if self._mode == "off" or run.status is not Status.OK or self._metric not in run.metrics:
             return None
         score = self._turned(run.metrics[self._metric])
-        if order.variant_id == self._seed_id and order.purpose is Purpose.CALIBRATE:
+        if request.variant_id == self._seed_id and request.purpose is Purpose.CALIBRATE:
             self._take_ratio(run)
-        if order.purpose is not Purpose.SCREEN:
+        if request.purpose is not Purpose.SCREEN:
             return None
         stopped = followed is not None and followed.at is not None
-        stopped = stopped or order.variant_id in self._would
+        stopped = stopped or request.variant_id in self._would
         self._ended.append(Shadow(stopped, score))
         if run.curve and self._agrees(run):
-            schedule = schedule_of(self._source_of(order.variant_id))
+            schedule = schedule_of(self._source_of(request.variant_id))
             if schedule is not None:
                 self._peers[schedule].append(tuple(run.curve))
-        if not stopped or order.variant_id in self._would or followed is None:
+        if not stopped or request.variant_id in self._would or followed is None:
             return None
-        self._would.add(order.variant_id)
+        self._would.add(request.variant_id)
         saved = (1 - (followed.at or 0.0)) * run.train_wall_seconds
         detail = {
             "progress": followed.at,
             "score": run.metrics[self._metric],
             "saves_seconds": saved,
         }
-        return Decision(WOULD_STOP, order.variant_id, detail)
+        return Decision(WOULD_STOP, request.variant_id, detail)
 
     def safety(self) -> Safety:
         """What the would-be stops show so far."""

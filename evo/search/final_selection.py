@@ -1,7 +1,7 @@
 """The race of the leaders: when the search is over, a held-back share of its runs settles who led.
 
 The search believes in whoever was lucky as well as good. Its leaders run side by side on blocks new to all
-of them, and the worse half leaves, round after round. Its state is one decision and the tally's rows.
+of them, and the worse half leaves, round after round. Its state is one decision and the history's rows.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from evo.search.certification import LEADERS
-from population.run_history import Key, RunHistory, key_of
+from population.run_history import RunHistory
 from population.statistics.race import Race, race
-from population.types import Decision, Estimate, Purpose, RunRequest, Status
+from population.types import Decision, Estimate, Purpose, RunKey, RunRequest, Status
 
-Taken = Callable[[Key], bool]
+Taken = Callable[[RunKey], bool]
 
 
 class FinalRace:
@@ -24,11 +24,11 @@ class FinalRace:
         self,
         leaders: int,
         share: float,
-        tally: RunHistory,
+        history: RunHistory,
         rung: str,
         decided: Sequence[Decision] = (),
     ) -> None:
-        self._leaders, self._share, self._tally, self._rung = leaders, share, tally, rung
+        self._leaders, self._share, self._history, self._rung = leaders, share, history, rung
         self._begun: Decision | None = None
         for decision in decided:
             self.take(decision)
@@ -49,9 +49,9 @@ class FinalRace:
         leaders = self._believed_best()[: min(self._leaders, runs)]
         if len(leaders) < 2:
             return None
-        used = (block for one in leaders for block in self._tally.blocks(one, self._rung))
-        objective = self._tally.objectives[0]
-        found = {one: self._tally.believed(one, self._rung) for one in leaders}
+        used = (block for one in leaders for block in self._history.blocks(one, self._rung))
+        objective = self._history.objectives[0]
+        found = {one: self._history.believed(one, self._rung) for one in leaders}
         detail = {
             "leaders": {
                 one: [objective.to_minimise(believed), believed[objective.name].n]
@@ -63,27 +63,29 @@ class FinalRace:
         }
         return Decision(LEADERS, leaders[0], detail)
 
-    def next_order(self, taken: Taken) -> RunRequest | None:
+    def next_request(self, taken: Taken) -> RunRequest | None:
         """The next run of the race; None when all of its round are under way or it is over."""
         state = self._state()
         first = self._begun.detail["first_block"] if self._begun is not None else 0
         for variant_id, block in state.to_run if state is not None else ():
-            order = RunRequest(variant_id, self._rung, first + block, 0, Purpose.RACE)
-            if not taken(key_of(order)):
-                return order
+            request = RunRequest(variant_id, self._rung, first + block, 0, Purpose.RACE)
+            if not taken(request.key):
+                return request
         return None
 
     def winner(self) -> str | None:
         """Who won the last race; None before it has ended, or when there was nothing to settle."""
         state = self._state()
         return (
-            state.winner if state is not None and not self._tally.is_vetoed(state.winner) else None
+            state.winner
+            if state is not None and not self._history.is_vetoed(state.winner)
+            else None
         )
 
     def _believed_best(self) -> list[str]:
         """Who may be a parent, the seed left out: the feasible, best first objective first."""
-        seed_id = self._tally.seed_id
-        able = [one for one in self._tally.candidates(self._rung) if one.variant_id != seed_id]
+        seed_id = self._history.seed_id
+        able = [one for one in self._history.candidates(self._rung) if one.variant_id != seed_id]
         least = min((one.violation for one in able), default=0.0)
         found = [(one.values[0], one.variant_id) for one in able if one.violation == least]
         return [variant_id for _, variant_id in sorted(found)]
@@ -100,11 +102,11 @@ class FinalRace:
 
     def _scores(self, variant_id: str, first_block: int) -> dict[int, float]:
         """By block from the race's first on; a run that failed is infinitely bad."""
-        objective, scores = self._tally.objectives[0], {}
-        for row in self._tally.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
+        objective, scores = self._history.objectives[0], {}
+        for row in self._history.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
             run = row.measurement
-            if run.order.block >= first_block:
+            if run.request.block >= first_block:
                 ok = run.status is Status.OK
                 value = objective.turned(run.metrics[objective.name]) if ok else math.inf
-                scores[run.order.block - first_block] = value
+                scores[run.request.block - first_block] = value
         return scores

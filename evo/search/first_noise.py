@@ -18,14 +18,14 @@ class FirstNoise:
     def __init__(
         self,
         scheduler: Scheduler,
-        tally: RunHistory,
+        history: RunHistory,
         rung: str,
         settings: CertificationSettings,
         children: int,
     ) -> None:
-        self._scheduler, self._tally, self._rung = scheduler, tally, rung
+        self._scheduler, self._history, self._rung = scheduler, history, rung
         self._settings, self._children = settings, children
-        self._said = bool(tally.count(rung, Purpose.SCREEN))  # an earlier process did
+        self._said = bool(history.count(rung, Purpose.SCREEN))  # an earlier process did
 
     def __call__(self) -> str:
         """The sentence; "" before it is known, and after it was said."""
@@ -37,14 +37,14 @@ class FirstNoise:
     def _sentence(self) -> str:
         from population.statistics.noise import calibrate
 
-        metric = self._tally.objectives[0].name
+        metric = self._history.objectives[0].name
         runs = [
             row.measurement
-            for row in self._tally.rows(self._rung, purposes={Purpose.CALIBRATE})
+            for row in self._history.rows(self._rung, purposes={Purpose.CALIBRATE})
             if row.measurement.status is Status.OK
         ]
-        across = [run.metrics[metric] for run in runs if run.order.repeat % AGAIN == 0]
-        within = [run.metrics[metric] for run in runs if run.order.block == 0]
+        across = [run.metrics[metric] for run in runs if run.request.repeat % AGAIN == 0]
+        within = [run.metrics[metric] for run in runs if run.request.block == 0]
         if len(across) < 2 or len(within) < 2:
             return ""
         settings = self._settings.or_default()  # what proof would take, were it asked for

@@ -5,7 +5,7 @@ on blocks that played no part in that. At the rung above it is built for one ste
 person said yes where one has to, it runs there on its blocks, beside the seed and the controls. Of those
 who finished, the better part is chosen for the next rung, and so on to the target. The best there brings
 its ancestors after it, and may be trained with shares of the budget. Nobody waits for another, except
-where a choice needs all its candidates. Everything here follows from the decisions and the tally's rows.
+where a choice needs all its candidates. Everything here follows from the decisions and the history's rows.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from evo.search.ladder_choices import (
 from evo.search.ladder_settings import GraduationSettings, Promotion, share_names
 from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Ladder, LadderEntry, Role, misfit
 from population.lineage import Lineage
-from population.run_history import Key, RunHistory, key_of
-from population.types import ONE_STEP, Decision, Measurement, Purpose, RunRequest, Status
+from population.run_history import RunHistory
+from population.types import ONE_STEP, Decision, Measurement, Purpose, RunKey, RunRequest, Status
 
-Taken = Callable[[Key], bool]
+Taken = Callable[[RunKey], bool]
 WAITS, BUILDS, VETOED = "waits for approval", "is built there first", "was vetoed"
 
 
@@ -37,7 +37,7 @@ class Graduation:
     def __init__(
         self,
         settings: GraduationSettings,
-        tally: RunHistory,
+        history: RunHistory,
         lineage: Lineage,
         rungs: Sequence[str],
         campaign_seed: int = 0,
@@ -45,7 +45,7 @@ class Graduation:
         ladder: Ladder | None = None,
     ) -> None:
         self._settings = settings
-        self._tally = tally
+        self._history = history
         self._lineage = lineage
         self._proxy, *self._upper = rungs
         self._campaign_seed = campaign_seed
@@ -66,14 +66,14 @@ class Graduation:
     def _choose_first(self) -> list[Decision]:
         """The best of the front and the controls, once the search is over and again when it went on."""
         rung, settings = self._upper[0], self._settings
-        screens = self._tally.rows(self._proxy, purposes={Purpose.SCREEN})
+        screens = self._history.rows(self._proxy, purposes={Purpose.SCREEN})
         basis = {"seen": screens[-1].id if screens else 0}
         basis |= {"graduates": settings.graduates, "controls": settings.controls}
         now = self.ladder.choice(rung)
         if now is not None and not self._is_outdated(now, basis):
             return []
         front = best_of_front(
-            self._tally, self._proxy, self._certified(), self._lineage.lineage_root
+            self._history, self._proxy, self._certified(), self._lineage.lineage_root
         )
         picks = [one for one in front if one not in self.ladder.vetoed][: settings.graduates]
         if not picks:
@@ -82,7 +82,7 @@ class Graduation:
         kept = [] if now is None else [one.variant_id for one in now.having(Role.CONTROL)]
         vetoed = self.ladder.vetoed
         kept = [one for one in kept if one not in vetoed and one not in picks][: settings.controls]
-        others = middle(self._tally, self._proxy, {*picks, *kept, *vetoed})
+        others = middle(self._history, self._proxy, {*picks, *kept, *vetoed})
         missing = settings.controls - len(kept)
         controls = kept + draw_controls(others, missing, self._campaign_seed, number)
         return self._chosen(rung, number, picks, controls, basis)
@@ -113,7 +113,7 @@ class Graduation:
         if best is None or (now is not None and now.basis["best"] == best):
             return []
         there = {one.variant_id for one in self.ladder.climbers(target)}
-        line = promoted_ancestors(self._tally, self._proxy, self._lineage, best)
+        line = promoted_ancestors(self._history, self._proxy, self._lineage, best)
         new = [one for one in line if one not in there and one not in self.ladder.vetoed]
         number = 1 if now is None else now.number + 1
         return [
@@ -160,12 +160,12 @@ class Graduation:
 
     def _first_fresh_block(self) -> int:
         """The first of the proxy's blocks that nobody has run on."""
-        rows = self._tally.rows(self._proxy)
-        return max((row.measurement.order.block for row in rows), default=-1) + 1
+        rows = self._history.rows(self._proxy)
+        return max((row.measurement.request.block for row in rows), default=-1) + 1
 
     def heed(self, said: Decision) -> bool:
         """What a person said of a variant counts from now on; whether that changes anything."""
-        is_seed = said.variant_id == self._tally.seed_id or said.variant_id not in self._lineage
+        is_seed = said.variant_id == self._history.seed_id or said.variant_id not in self._lineage
         lifts_nothing = said.kind == UNVETOED and said.variant_id not in self.ladder.vetoed
         if is_seed or lifts_nothing:
             return False
@@ -178,9 +178,9 @@ class Graduation:
 
     # -- what to run ---------------------------------------------------------------------------------------
 
-    def next_order(self, taken: Taken) -> RunRequest | None:
+    def next_request(self, taken: Taken) -> RunRequest | None:
         """The next run up the ladder; None when all are under way, done, or waiting for a person."""
-        return next((one for one in self._orders() if not taken(key_of(one))), None)
+        return next((one for one in self._requests() if not taken(one.key)), None)
 
     def ahead(self, taken: Taken) -> RunRequest | None:
         """A run of the seed above the proxy that will be needed whoever is chosen; None without any.
@@ -188,25 +188,25 @@ class Graduation:
         For slots that are free while others still search. Only where nobody has to be asked.
         """
         certain = self._settings.graduates and self._settings.promotion is Promotion.AUTO
-        front = self._tally.front(self._proxy) if certain else []
-        if all(one == self._tally.seed_id for one in front):
+        front = self._history.front(self._proxy) if certain else []
+        if all(one == self._history.seed_id for one in front):
             return None
-        orders = (one for rung in self._upper for one in self._of_seed(rung))
-        return next((one for one in orders if not taken(key_of(one))), None)
+        requests = (one for rung in self._upper for one in self._of_seed(rung))
+        return next((one for one in requests if not taken(one.key)), None)
 
     def _of_seed(self, rung: str) -> Iterator[RunRequest]:
-        yield self._build(self._tally.seed_id, rung)
-        built = self._built(self._tally.seed_id, rung)
+        yield self._build(self._history.seed_id, rung)
+        built = self._built(self._history.seed_id, rung)
         if built is not None and built.status is Status.OK:
-            yield from self._runs(self._tally.seed_id, rung)
+            yield from self._runs(self._history.seed_id, rung)
 
-    def _orders(self) -> Iterator[RunRequest]:
-        yield from self._fresh_orders()
+    def _requests(self) -> Iterator[RunRequest]:
+        yield from self._fresh_requests()
         for rung in self._upper:
-            yield from self._orders_at(rung)
-        yield from self._share_orders()
+            yield from self._requests_at(rung)
+        yield from self._share_requests()
 
-    def _fresh_orders(self) -> Iterator[RunRequest]:
+    def _fresh_requests(self) -> Iterator[RunRequest]:
         """At the proxy, on blocks that chose nobody."""
         if not self._upper:
             return
@@ -214,11 +214,11 @@ class Graduation:
         ancestors = [one for one in last if one.role is Role.ANCESTOR]
         for place in range(self._settings.fresh_blocks):
             for climber in (*first, *ancestors):
-                for one in (self._tally.seed_id, climber.variant_id):
+                for one in (self._history.seed_id, climber.variant_id):
                     block = climber.first_block + place
                     yield RunRequest(one, self._proxy, block, 0, Purpose.GRADUATE)
 
-    def _orders_at(self, rung: str) -> Iterator[RunRequest]:
+    def _requests_at(self, rung: str) -> Iterator[RunRequest]:
         """Builds first; whoever is cleared runs at once, block by block beside the seed and the controls."""
         climbers = self.ladder.climbers(rung)
         asked = [one for one in climbers if one.role is Role.GRADUATE]
@@ -234,7 +234,7 @@ class Graduation:
             for one in self._with_seed(cleared):
                 yield RunRequest(one, rung, block, 0, Purpose.GRADUATE)
 
-    def _share_orders(self) -> Iterator[RunRequest]:
+    def _share_requests(self) -> Iterator[RunRequest]:
         """The best and the seed at shares of the target's budget."""
         best = self.ladder.reaching
         if best is None or best in self.ladder.vetoed or not self._settings.budget_shares:
@@ -242,11 +242,11 @@ class Graduation:
         names = [name for _, name in share_names(self._settings, self._upper[-1])]
         for block in range(self._settings.share_blocks):
             for name in reversed(names):
-                for one in (self._tally.seed_id, best):
+                for one in (self._history.seed_id, best):
                     yield RunRequest(one, name, block, 0, Purpose.GRADUATE)
 
     def _with_seed(self, climbers: Sequence[LadderEntry]) -> list[str]:
-        return [self._tally.seed_id, *(one.variant_id for one in climbers)]
+        return [self._history.seed_id, *(one.variant_id for one in climbers)]
 
     @staticmethod
     def _build(variant_id: str, rung: str) -> RunRequest:
@@ -268,7 +268,7 @@ class Graduation:
         one, rung = climber.variant_id, climber.rung
         if one in self.ladder.vetoed:
             return VETOED
-        mine, seed = self._built(one, rung), self._built(self._tally.seed_id, rung)
+        mine, seed = self._built(one, rung), self._built(self._history.seed_id, rung)
         if trouble := misfit(mine, seed, rung):
             return trouble
         if mine is None or seed is None:
@@ -279,11 +279,11 @@ class Graduation:
     def _is_open(self, climber: LadderEntry) -> bool:
         """Whether a climber or the seed beside it has still to be built or run, by nobody's word."""
         objection, rung = self.objection(climber), climber.rung
-        pair = (climber.variant_id, self._tally.seed_id)
+        pair = (climber.variant_id, self._history.seed_id)
         if objection == BUILDS:
             return any(not self._is_settled(self._build(one, rung)) for one in pair)
         return not objection and any(
-            not self._is_settled(order) for one in pair for order in self._runs(one, rung)
+            not self._is_settled(request) for one in pair for request in self._runs(one, rung)
         )
 
     def _ranked(self, rung: str) -> list[str]:
@@ -297,14 +297,14 @@ class Graduation:
 
     def _gain(self, rung: str, variant_id: str) -> float | None:
         """Over the seed on the blocks that everyone runs on; None when a run failed or none was made."""
-        rows = self._tally.rows(rung, purposes=GRADUATING, variant_id=variant_id)
+        rows = self._history.rows(rung, purposes=GRADUATING, variant_id=variant_id)
         if any(row.measurement.status is not Status.OK for row in rows):
             return None
-        return gain_at(self._tally, rung, variant_id, range(self._settings.blocks))
+        return gain_at(self._history, rung, variant_id, range(self._settings.blocks))
 
     def _built(self, variant_id: str, rung: str) -> Measurement | None:
-        rows = self._tally.rows(rung + ONE_STEP, variant_id=variant_id)
+        rows = self._history.rows(rung + ONE_STEP, variant_id=variant_id)
         return rows[-1].measurement if rows else None
 
-    def _is_settled(self, order: RunRequest) -> bool:
-        return self._tally.is_settled(key_of(order))
+    def _is_settled(self, request: RunRequest) -> bool:
+        return self._history.is_settled(request.key)

@@ -19,32 +19,32 @@ GRADUATING = frozenset({Purpose.GRADUATE})
 
 
 def best_of_front(
-    tally: RunHistory, rung: str, certified: Collection[str], lineage_of: Callable[[str], str]
+    history: RunHistory, rung: str, certified: Collection[str], lineage_of: Callable[[str], str]
 ) -> list[str]:
     """The front, one a lineage, without the seed: the better proven come first, so that a lucky single
     run does not go up before what has held on fresh blocks.
     """
-    members = tally.members(rung, certified)
+    members = history.members(rung, certified)
     ranked = sorted(members, key=lambda one: PROVEN.index(Standing(one.standing)))
     chosen: dict[str, str] = {}
     for member in (one.variant_id for one in ranked):  # the order within a standing is kept
-        if member != tally.seed_id:
+        if member != history.seed_id:
             chosen.setdefault(lineage_of(member), member)
     return list(chosen.values())
 
 
-def middle(tally: RunHistory, rung: str, without: Collection[str]) -> list[str]:
+def middle(history: RunHistory, rung: str, without: Collection[str]) -> list[str]:
     """The middle third by the first objective, off the front, best first."""
-    objective = tally.objectives[0]
-    beliefs = tally.beliefs(rung)
+    objective = history.objectives[0]
+    beliefs = history.beliefs(rung)
     scored = sorted(
         (objective.to_minimise(found), one)
         for one, found in beliefs.items()
-        if objective.name in found and one != tally.seed_id
+        if objective.name in found and one != history.seed_id
     )
     third = len(scored) // 3
     ranked = [one for _, one in scored[third : len(scored) - third]]
-    left_out = {*without, *tally.front(rung)}
+    left_out = {*without, *history.front(rung)}
     return [one for one in ranked if one not in left_out]
 
 
@@ -57,22 +57,24 @@ def draw_controls(
     return [candidates[place] for place in rng.choice(len(candidates), many, replace=False)]
 
 
-def gain_at(tally: RunHistory, rung: str, variant_id: str, blocks: Collection[int]) -> float | None:
+def gain_at(
+    history: RunHistory, rung: str, variant_id: str, blocks: Collection[int]
+) -> float | None:
     """The mean gain over the seed on these blocks, by the ladder's runs, above 0 is better; None without."""
-    mine, seed = (_scores(tally, rung, one) for one in (variant_id, tally.seed_id))
+    mine, seed = (_scores(history, rung, one) for one in (variant_id, history.seed_id))
     common = mine.keys() & seed.keys() & set(blocks)
     return fmean(seed[block] - mine[block] for block in common) if common else None
 
 
-def promoted_ancestors(tally: RunHistory, rung: str, lineage: Lineage, best: str) -> list[str]:
+def promoted_ancestors(history: RunHistory, rung: str, lineage: Lineage, best: str) -> list[str]:
     """Those on the way from the seed to the best whom the search kept as better than their own parent.
 
     Along first parents, believed values, the greatest steps first.
     """
-    objective, steps = tally.objectives[0], []
+    objective, steps = history.objectives[0], []
     child = best
     while parents := lineage.parents_of(child):
-        found = [tally.believed(one, rung) for one in (child, parents[0])]
+        found = [history.believed(one, rung) for one in (child, parents[0])]
         if child != best and all(objective.name in one for one in found):
             mine, theirs = (objective.to_minimise(one) for one in found)
             if mine < theirs:
@@ -81,11 +83,11 @@ def promoted_ancestors(tally: RunHistory, rung: str, lineage: Lineage, best: str
     return [one for _, one in sorted(steps, key=lambda step: (-step[0], step[1]))]
 
 
-def _scores(tally: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
-    objective = tally.objectives[0]
+def _scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
+    objective = history.objectives[0]
     sign = 1.0 if objective.direction == "minimise" else -1.0
     return {
-        row.measurement.order.block: sign * unseen_value(objective, row.measurement)
-        for row in tally.rows(rung, purposes=GRADUATING, variant_id=variant_id)
+        row.measurement.request.block: sign * unseen_value(objective, row.measurement)
+        for row in history.rows(rung, purposes=GRADUATING, variant_id=variant_id)
         if row.measurement.status is Status.OK and objective.name in row.measurement.metrics
     }

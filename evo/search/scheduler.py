@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from evo.search.certification import FINAL, Certification
 from evo.search.final_selection import FinalRace
 from evo.search.ladder import Graduation
-from population.run_history import Key, RunHistory, key_of
-from population.types import Clock, Decision, Purpose, Rung, RunRequest
+from population.run_history import RunHistory
+from population.types import Clock, Decision, Purpose, Rung, RunKey, RunRequest
 
 SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
 RACING = frozenset({Purpose.RACE, Purpose.POST})
@@ -61,14 +61,14 @@ class SearchState:
     `allows` may refuse runs that whoever drives the search cannot pay for.
     """
 
-    under_way: Mapping[Key, RunRequest] = field(default_factory=dict)
+    under_way: Mapping[RunKey, RunRequest] = field(default_factory=dict)
     ready: Sequence[str] = ()  # children to screen, the first one next
     search_is_over: bool = False  # no child is left to screen, and none will come
-    allows: Callable[[RunRequest], bool] = lambda order: True
+    allows: Callable[[RunRequest], bool] = lambda request: True
 
     def is_running(self, purposes: Collection[Purpose]) -> bool:
         """Whether a run for one of these purposes is under way."""
-        return any(order.purpose in purposes for order in self.under_way.values())
+        return any(request.purpose in purposes for request in self.under_way.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,9 @@ class Scheduler:
             if step.runs or not step.decisions:
                 return Step(step.runs, tuple(decided))
 
-    def tell(self, order: RunRequest) -> tuple[Decision, ...]:
-        """What the run of this order, recorded just now, decides at once."""
-        ended = self.certification.settle(idle=False) if order.purpose is Purpose.RACE else None
+    def tell(self, request: RunRequest) -> tuple[Decision, ...]:
+        """What the run of this request, recorded just now, decides at once."""
+        ended = self.certification.settle(idle=False) if request.purpose is Purpose.RACE else None
         if ended is None:
             return ()
         self.take(ended)
@@ -150,9 +150,9 @@ class Scheduler:
 
     def is_calibrated(self) -> bool:
         """Whether every calibration run is recorded or given up."""
-        return all(self._history.is_settled(key_of(order)) for order in self._calibrations)
+        return all(self._history.is_settled(request.key) for request in self._calibrations)
 
-    def is_taken(self, state: SearchState, key: Key) -> bool:
+    def is_taken(self, state: SearchState, key: RunKey) -> bool:
         """Whether this run is under way, recorded or given up."""
         return key in state.under_way or self._history.is_settled(key)
 
@@ -165,18 +165,18 @@ class Scheduler:
                 return step
         return WAIT
 
-    def _start(self, state: SearchState, orders: Iterable[RunRequest]) -> Step | None:
-        """The first of these orders that is still to be run."""
-        for order in orders:
-            if not self.is_taken(state, key_of(order)) and state.allows(order):
-                return Step((order,))
+    def _start(self, state: SearchState, requests: Iterable[RunRequest]) -> Step | None:
+        """The first of these requests that is still to be run."""
+        for request in requests:
+            if not self.is_taken(state, request.key) and state.allows(request):
+                return Step((request,))
         return None
 
     def _start_pair(self, state: SearchState, pair: Sequence[RunRequest]) -> Step | None:
         """What is missing of a pair, for one slot."""
         return Step(tuple(pair)) if pair and all(map(state.allows, pair)) else None
 
-    def _taken(self, state: SearchState) -> Callable[[Key], bool]:
+    def _taken(self, state: SearchState) -> Callable[[RunKey], bool]:
         return lambda key: self.is_taken(state, key)
 
     # -- the duties ----------------------------------------------------------------------------------------
@@ -231,8 +231,8 @@ class Scheduler:
         screens = self._history.rows(self._rung, purposes={Purpose.SCREEN})
         if screens and (begun := self.leaders.begin(self._searched(), screens[-1].id)):
             return Step(decisions=(begun,))
-        order = self.leaders.next_order(self._taken(state))
-        return self._start(state, [order]) if order is not None else None
+        request = self.leaders.next_request(self._taken(state))
+        return self._start(state, [request]) if request is not None else None
 
     def certify(self, state: SearchState) -> Step | None:
         """The next pair of the challenge under way, or of one that begins now."""
@@ -266,17 +266,19 @@ class Scheduler:
         for place, variant_id in enumerate(self._history.front(self._rung)):
             blocks = set(self._history.blocks(variant_id, self._rung))
             block = next(b for b in range(len(blocks) + 1) if b not in blocks)
-            order = RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
+            request = RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
             if len(blocks) < self._settings.most_blocks:
-                thin.append((len(blocks), place, order))
-        return self._start(state, [order for *_, order in sorted(thin, key=lambda one: one[:2])])
+                thin.append((len(blocks), place, request))
+        return self._start(
+            state, [request for *_, request in sorted(thin, key=lambda one: one[:2])]
+        )
 
     def screen(self, state: SearchState) -> Step | None:
         """A new child on block 0, the one that waited longest: the last duty of a search."""
         if state.search_is_over:
             return None
-        orders = [RunRequest(one, self._rung, 0, 0, Purpose.SCREEN) for one in state.ready]
-        return self._start(state, orders) or WAIT
+        requests = [RunRequest(one, self._rung, 0, 0, Purpose.SCREEN) for one in state.ready]
+        return self._start(state, requests) or WAIT
 
     def compare_final(self, state: SearchState) -> Step | None:
         """Champion (or leader) and seed side by side, in turn A B B A, on blocks that chose nobody."""
@@ -284,25 +286,25 @@ class Scheduler:
             return Step(decisions=(begun,))
         if self._final is None:
             return None
-        orders, seed_id, subject = [], self._history.seed_id, self._final.variant_id
+        requests, seed_id, subject = [], self._history.seed_id, self._final.variant_id
         for place in range(self._settings.final_blocks):
             pair = (seed_id, subject) if place % 2 == 0 else (subject, seed_id)
             block = self._final.detail["first_block"] + place
-            orders += [RunRequest(one, self._rung, block, 0, Purpose.FINAL) for one in pair]
+            requests += [RunRequest(one, self._rung, block, 0, Purpose.FINAL) for one in pair]
         waits = WAIT if state.is_running({Purpose.FINAL}) else None
-        return self._start(state, orders) or waits
+        return self._start(state, requests) or waits
 
     def climb(self, state: SearchState) -> Step | None:
         """The picks and the seed at the next rungs, after what is due to be decided there."""
         if decisions := self.graduation.decide():
             return Step(decisions=tuple(decisions))
-        order = self.graduation.next_order(self._taken(state))
-        return self._start(state, [order]) if order is not None else None
+        request = self.graduation.next_request(self._taken(state))
+        return self._start(state, [request]) if request is not None else None
 
     def run_ahead(self, state: SearchState) -> Step | None:
         """What the ladder needs anyway, for slots that are free while it is not known who goes up."""
-        order = self.graduation.ahead(self._taken(state))
-        return self._start(state, [order]) if order is not None else None
+        request = self.graduation.ahead(self._taken(state))
+        return self._start(state, [request]) if request is not None else None
 
     # -- what the duties know ------------------------------------------------------------------------------
 

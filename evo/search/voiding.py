@@ -45,7 +45,7 @@ class RunConditions:
     it is not known.
     """
 
-    order: RunRequest
+    request: RunRequest
     host: str
     train_wall_seconds: float
     cpu_seconds: float
@@ -57,7 +57,7 @@ class RunConditions:
         """Of one run."""
         known = run.facts.get(WAITED)
         return cls(
-            run.order,
+            run.request,
             run.host,
             run.train_wall_seconds,
             run.cpu_seconds,
@@ -102,20 +102,20 @@ class Voiding:
             self._speed[key].append(speed)
 
     def _key(self, run: RunConditions) -> tuple[str, str]:
-        return run.host, run.order.rung
+        return run.host, run.request.rung
 
     def _crowding_of(self, run: RunConditions) -> float | None:
         """CPU seconds and those it waited, a CPU second; None where the clock is the wall's own."""
         known = run.cpu_seconds and run.waited_seconds is not None
-        if run.order.rung in self._wall_clocked or not known:
+        if run.request.rung in self._wall_clocked or not known:
             return None
         return 1.0 + (run.waited_seconds or 0.0) / run.cpu_seconds
 
     def _speed_of(self, run: RunConditions) -> float | None:
         """The seed's tokens a second of its clock; None for any other variant: its speed is its own."""
-        wall = run.order.rung in self._wall_clocked
+        wall = run.request.rung in self._wall_clocked
         seconds = run.train_wall_seconds if wall else run.cpu_seconds
-        return run.tokens / seconds if run.order.variant_id == self._seed_id and seconds else None
+        return run.tokens / seconds if run.request.variant_id == self._seed_id and seconds else None
 
 
 def judged(voiding: Voiding | None, run: Measurement, voided_before: int) -> str:

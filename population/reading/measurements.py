@@ -99,7 +99,7 @@ def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> Measuremen
     return MeasurementRow(
         id,
         Measurement(
-            order=RunRequest(variant_id, rung, block, repeat, _PURPOSES[purpose]),
+            request=RunRequest(variant_id, rung, block, repeat, _PURPOSES[purpose]),
             status=_STATUSES[status],
             reason=reason,
             metrics=metrics,

@@ -70,17 +70,19 @@ def block_means(rows: Iterable[MeasurementRow], reference: str | None = None) ->
     runs: dict[str, dict[str, dict[int, list[float]]]] = {}
     rows = list(rows)
     disqualified = {
-        row.measurement.order.variant_id for row in rows if row.measurement.status in DISQUALIFYING
+        row.measurement.request.variant_id
+        for row in rows
+        if row.measurement.status in DISQUALIFYING
     } - {reference}
     for row in rows:
-        order = row.measurement.order
-        if row.measurement.status is not Status.OK or order.variant_id in disqualified:
+        request = row.measurement.request
+        if row.measurement.status is not Status.OK or request.variant_id in disqualified:
             continue
-        by_metric = runs.setdefault(order.variant_id, {})
+        by_metric = runs.setdefault(request.variant_id, {})
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"measurement {row.id} has {metric} = {value}")
-            by_metric.setdefault(metric, {}).setdefault(order.block, []).append(value)
+            by_metric.setdefault(metric, {}).setdefault(request.block, []).append(value)
     return {
         variant_id: {
             metric: {block: fmean(values) for block, values in blocks.items()}

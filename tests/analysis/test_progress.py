@@ -17,9 +17,9 @@ from population.types import Measurement, MeasurementRow, Purpose, RunRequest, S
 
 
 def run(started: float, seconds: float, train: float = 0.0, **more: object) -> Measurement:
-    order = RunRequest("a" * 64, "proxy", 0, 0, Purpose.SCREEN)
+    request = RunRequest("a" * 64, "proxy", 0, 0, Purpose.SCREEN)
     one = Measurement(
-        order, Status.OK, started_at=started, wall_seconds=seconds, train_wall_seconds=train
+        request, Status.OK, started_at=started, wall_seconds=seconds, train_wall_seconds=train
     )
     return replace(one, **more)  # type: ignore[arg-type]
 
@@ -57,7 +57,7 @@ def test_overhead_is_slot_time_beside_training_of_runs_that_ended_well() -> None
 
 def test_a_one_step_build_is_no_evaluation_to_judge_overhead_by() -> None:
     build = RunRequest("a" * 64, "larger/one-step", 0, 0, Purpose.GRADUATE)
-    assert overhead_seconds_median([run(0, 10, 8), run(0, 50, 1, order=build)]) == pytest.approx(
+    assert overhead_seconds_median([run(0, 10, 8), run(0, 50, 1, request=build)]) == pytest.approx(
         2.0
     )
 

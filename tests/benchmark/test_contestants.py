@@ -77,8 +77,8 @@ def test_doing_nothing_recommends_the_seed(hill: Landscape) -> None:
 def test_ours_does_what_a_campaign_does(hill: Landscape) -> None:
     contestant, _ = play("ours", hill)
     assert isinstance(contestant, Ours)
-    rows = [row.measurement.order for row in contestant.tally.rows("table")]
-    purposes = {order.purpose for order in rows}
+    rows = [row.measurement.request for row in contestant.history.rows("table")]
+    purposes = {request.purpose for request in rows}
     assert {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE} <= purposes
     assert [one.kind for one in contestant.decisions] == ["leaders"]
 
@@ -89,8 +89,8 @@ def test_a_dear_seed_takes_little_of_what_ours_may_spend(hill: Landscape) -> Non
     )
     contestant, asked = play("ours", Landscape(dear, seed=1))
     assert isinstance(contestant, Ours)
-    rows = [row.measurement for row in contestant.tally.rows("table")]
-    on_seed = [one for one in rows if one.order.variant_id == contestant.tally.seed_id]
+    rows = [row.measurement for row in contestant.history.rows("table")]
+    on_seed = [one for one in rows if one.request.variant_id == contestant.history.seed_id]
     assert len(on_seed) == 1  # a second run would be more than a twentieth of the seconds
     assert len(asked) > RUNS // 2
 

@@ -1,4 +1,4 @@
-"""A ladder driven by hand: a tally and a lineage in memory, and scores by a rule instead of training."""
+"""A ladder driven by hand: a run history and a lineage in memory, and scores by a rule instead of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evo.search.ladder_settings import GraduationSettings, Promotion
 from population.archive import VAL_BPB, Objective
 from population.ladder import Ladder, Role, word
 from population.lineage import Lineage
-from population.run_history import RunHistory, key_of
+from population.run_history import RunHistory
 from population.types import (
     Decision,
     Measurement,
@@ -31,13 +31,13 @@ class Mountain:
     """Variants `v0` ... of lineages of their own, each a little worse and smaller than the one before."""
 
     def __init__(self, variants: int = 12, front: int = 6) -> None:
-        self.tally = RunHistory([VAL_BPB, Objective(name="parameters")], "seed")
+        self.history = RunHistory([VAL_BPB, Objective(name="parameters")], "seed")
         self.lineage = Lineage()
         self.lineage.add("seed", ())
         self.rows = 0
         self.gains = {"seed": 0.0}
         self.sizes = {"seed": 1000.0}
-        self.fails: Callable[[RunRequest], Status | None] = lambda order: None
+        self.fails: Callable[[RunRequest], Status | None] = lambda request: None
         self.decided: list[Decision] = []
         self.ran: list[RunRequest] = []
         for block in range(2):
@@ -51,16 +51,16 @@ class Mountain:
         self.gains[name], self.sizes[name] = gain, size
         self.run(RunRequest(name, "proxy", 0, 0, Purpose.SCREEN))
 
-    def run(self, order: RunRequest) -> None:
-        score = 2.0 - self.gains[order.variant_id] + 0.001 * order.block
-        status = self.fails(order) or Status.OK
-        metrics = {"val_bpb": score, "parameters": self.sizes[order.variant_id]}
+    def run(self, request: RunRequest) -> None:
+        score = 2.0 - self.gains[request.variant_id] + 0.001 * request.block
+        status = self.fails(request) or Status.OK
+        metrics = {"val_bpb": score, "parameters": self.sizes[request.variant_id]}
         found = Measurement(
-            order, status, "made to fail" if status is not Status.OK else "", metrics
+            request, status, "made to fail" if status is not Status.OK else "", metrics
         )
         self.rows += 1
-        self.tally.add(MeasurementRow(self.rows, found))
-        self.ran.append(order)
+        self.history.add(MeasurementRow(self.rows, found))
+        self.ran.append(request)
 
     def graduation(
         self, settings: GraduationSettings = SETTINGS, rungs: Sequence[str] = RUNGS, seed: int = 0
@@ -69,8 +69,8 @@ class Mountain:
         ladder = Ladder()
         for one in self.decided:
             ladder.take(one.kind, one.variant_id, one.detail)
-        self.tally.veto(ladder.vetoed)
-        return Graduation(settings, self.tally, self.lineage, rungs, seed, ladder=ladder)
+        self.history.veto(ladder.vetoed)
+        return Graduation(settings, self.history, self.lineage, rungs, seed, ladder=ladder)
 
     def decide(self, graduation: Graduation) -> list[Decision]:
         """What is due to be decided, taken in as the scheduler does."""
@@ -85,10 +85,10 @@ class Mountain:
         for done in range(most):
             while self.decide(graduation):
                 pass
-            order = graduation.next_order(lambda key: self.tally.measured(key))
-            if order is None:
+            request = graduation.next_request(lambda key: self.history.measured(key))
+            if request is None:
                 return done
-            self.run(order)
+            self.run(request)
         return most
 
     def say(
@@ -105,7 +105,7 @@ class Mountain:
         heeded = graduation.heed(Decision(*said))
         if heeded:
             self.decided.append(Decision(*said))
-            self.tally.veto(graduation.ladder.vetoed)
+            self.history.veto(graduation.ladder.vetoed)
         return heeded
 
     def on(self, rung: str) -> set[str]:
@@ -114,7 +114,7 @@ class Mountain:
         return {one.variant_id for one in ran if one.rung == rung}
 
     def keys(self) -> list[Any]:
-        return [key_of(one) for one in self.ran]
+        return [one.key for one in self.ran]
 
 
 def names(graduation: Graduation, rung: str, role: Role) -> list[str]:

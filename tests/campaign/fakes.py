@@ -57,30 +57,30 @@ class FakeEvaluator:
     """Scores by the source's own LR, plus noise by block; `seconds` of sleep stand for the training."""
 
     seconds: float = 0.0
-    fails: Callable[[RunRequest, str], Status | None] = lambda order, source: None
+    fails: Callable[[RunRequest, str], Status | None] = lambda request, source: None
     at: dict[int, Callable[[], object]] = field(default_factory=dict)  # done as so many were begun
     evaluated: list[RunRequest] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         started, started_at = time.monotonic(), time.time()
         with self.lock:
-            self.evaluated.append(order)
+            self.evaluated.append(request)
             begun = len(self.evaluated)
         self.at.get(begun, lambda: None)()
         watch.progress(CurvePoint(0.5, 2.0, 100))
         while time.monotonic() - started < self.seconds:
             if watch.stopping():
-                return Measurement(order, Status.LOST, "stopped", slot=slot.name)
+                return Measurement(request, Status.LOST, "stopped", slot=slot.name)
             time.sleep(min(0.02, self.seconds))
         wall = time.monotonic() - started
-        status = self.fails(order, source)
+        status = self.fails(request, source)
         common = {"slot": slot.name, "started_at": started_at, "wall_seconds": wall}
         if status is not None:
-            return Measurement(order, status, "made to fail", **common)
+            return Measurement(request, status, "made to fail", **common)
         values: dict[str, object] = {}
         exec(source, values)
-        digest = hashlib.sha256(f"{source}{order.rung}{order.block}".encode()).digest()
+        digest = hashlib.sha256(f"{source}{request.rung}{request.block}".encode()).digest()
         noise = digest[0] / 255 * 0.01
         score = 2.0 + (float(values["LR"]) - 0.1) ** 2 + noise
         metrics = {
@@ -88,7 +88,7 @@ class FakeEvaluator:
             "parameters": 1000.0 * float(values["DEPTH"]),
             "added_nodes": 0.0,
         }
-        return Measurement(order, Status.OK, metrics=metrics, **common)
+        return Measurement(request, Status.OK, metrics=metrics, **common)
 
 
 @dataclass
@@ -144,18 +144,18 @@ def make_campaign(
     with open_store() as store:
         seed_id = store.query("SELECT variant_id FROM proposals WHERE number = 1")[0][0]
         lineage = Lineage.of(store)
-        tally = RunHistory(DEFAULT_OBJECTIVES, seed_id, family=lineage)
+        history = RunHistory(DEFAULT_OBJECTIVES, seed_id, family=lineage)
         for row in measurements(store, statuses=list(Status)):
-            tally.add(row)
+            history.add(row)
         used = spent(store)
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
-        tally.veto(ladder.vetoed)
+        history.veto(ladder.vetoed)
     board = Monitor([f"slot{k}" for k in range(slots)])
     recorder = Recorder(open_store, lambda text: None)
     proposer = Proposer(
         Portfolio(chosen, {one.name: 1.0 for one in chosen}, portfolio, endpoints),
-        tally,
+        history,
         lineage,
         selection,
         open_store,
@@ -163,22 +163,22 @@ def make_campaign(
         CampaignInfo(campaign_seed, "", rungs[0].name, "a fake rung"),
         loop.exact,
     )
-    parts = Components(
+    components = Components(
         open_store=open_store,
         proposer=proposer,
         slots=LocalSlots(
             evaluator or FakeEvaluator(), [Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)]
         ),
-        tally=tally,
+        history=history,
         lineage=lineage,
         scheduler=Scheduler(
             policy,
-            tally,
+            history,
             rungs[0].name,
-            Certification(certification, tally, rungs[0].name, decided),
+            Certification(certification, history, rungs[0].name, decided),
             Graduation(
                 graduation.model_copy(update={"promotion": promotion}),
-                tally,
+                history,
                 lineage,
                 [rung.name for rung in rungs],
                 campaign_seed,
@@ -197,4 +197,4 @@ def make_campaign(
         proxy=rungs[0].name,
         guards=guards,
     )
-    return Campaign(parts, loop)
+    return Campaign(components, loop)

@@ -105,7 +105,7 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
         screens = [
             row.measurement
             for row in measurements(store)
-            if row.measurement.order.purpose is Purpose.SCREEN
+            if row.measurement.request.purpose is Purpose.SCREEN
         ]
     outcomes = [one.outcome for one in made if one.outcome is not Outcome.VARIANT]
     for _, expected in NOT_CHILDREN.values():

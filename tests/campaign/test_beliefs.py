@@ -42,9 +42,9 @@ def row(id: int, made: tuple[str, int, int, Purpose, Status, float, int]) -> Mea
     if variant_id == SEED and status is Status.CHEATED:
         status = Status.OK  # the reference is never disqualified: everything hangs on it
     metrics = {"val_bpb": score, "parameters": float(size), "added_nodes": float(block % 2)}
-    order = RunRequest(variant_id, "proxy", block, repeat, purpose)
+    request = RunRequest(variant_id, "proxy", block, repeat, purpose)
     return MeasurementRow(
-        id, Measurement(order, status, metrics=metrics if status is Status.OK else {})
+        id, Measurement(request, status, metrics=metrics if status is Status.OK else {})
     )
 
 
@@ -56,28 +56,30 @@ def test_beliefs_grown_row_by_row_are_those_of_all_rows_at_once(runs, swapped, c
     for _ in range(min(swapped, len(rows) - 1)):  # two slots that end at once report in any order
         at = chance.randrange(len(order) - 1)
         order[at], order[at + 1] = order[at + 1], order[at]
-    tally = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS)
+    history = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS)
     for number, one in enumerate(order, start=1):
-        tally.add(one)
+        history.add(one)
         if chance.random() < 0.5:  # asked at any moment, so that it grows in any steps
-            tally.front("proxy")
-            tally.candidates("proxy", chance.randint(0, number))
+            history.front("proxy")
+            history.candidates("proxy", chance.randint(0, number))
     for as_of in (None, len(rows) // 2, len(rows)):
         seen = [one for one in rows if as_of is None or one.id <= as_of]
         whole = estimates(seen, SEED)
-        assert repr(tally.beliefs("proxy", as_of)) == repr(whole)
-        assert tally.noise_sd("proxy", "val_bpb", as_of) == noise_sd(seen, "val_bpb")
+        assert repr(history.beliefs("proxy", as_of)) == repr(whole)
+        assert history.noise_sd("proxy", "val_bpb", as_of) == noise_sd(seen, "val_bpb")
         if SEED not in whole:
-            assert tally.front("proxy", as_of) == [] == tally.candidates("proxy", as_of)
+            assert history.front("proxy", as_of) == [] == history.candidates("proxy", as_of)
             continue
         front = pareto_front(whole, DEFAULT_OBJECTIVES, whole[SEED], CONSTRAINTS)
-        assert tally.front("proxy", as_of) == front
-        every = tally.candidates("proxy", as_of)
+        assert history.front("proxy", as_of) == front
+        every = history.candidates("proxy", as_of)
         assert [one.variant_id for one in every] == [
             id for id, found in whole.items() if admissible(found, DEFAULT_OBJECTIVES, whole[SEED])
         ]
         newest = SelectionSettings(population=2)
-        assert population(tally.candidates("proxy", as_of, 2), newest) == population(every, newest)
+        assert population(history.candidates("proxy", as_of, 2), newest) == population(
+            every, newest
+        )
 
 
 @dataclass
@@ -105,53 +107,53 @@ FAMILY = Births(
 @given(st.lists(run, max_size=40, unique_by=lambda one: one[:3]), st.randoms())
 def test_posteriors_depend_on_the_rows_alone_not_on_when_they_were_asked_for(runs, chance):
     rows = [row(number, made) for number, made in enumerate(runs, start=1)]
-    tally = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
+    history = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
     for number, one in enumerate(rows, start=1):
-        tally.add(one)
+        history.add(one)
         if chance.random() < 0.5:
-            tally.front("proxy", chance.choice([None, number // 2, number]))
-            tally.believed(chance.choice("abcde"), "proxy")
+            history.front("proxy", chance.choice([None, number // 2, number]))
+            history.believed(chance.choice("abcde"), "proxy")
     for as_of in (len(rows) // 2, len(rows), None):
         afresh = RunHistory(DEFAULT_OBJECTIVES, SEED, CONSTRAINTS, FAMILY)
         for one in rows[:as_of]:
             afresh.add(one)
-        assert repr(tally.beliefs("proxy", as_of)) == repr(afresh.beliefs("proxy"))
-        assert tally.front("proxy", as_of) == afresh.front("proxy")
-        assert repr(tally.means("proxy", as_of)) == repr(estimates(rows[:as_of], SEED))
+        assert repr(history.beliefs("proxy", as_of)) == repr(afresh.beliefs("proxy"))
+        assert history.front("proxy", as_of) == afresh.front("proxy")
+        assert repr(history.means("proxy", as_of)) == repr(estimates(rows[:as_of], SEED))
 
 
 def screened(variant_id: str, score: float, id: int, block: int = 0) -> MeasurementRow:
     metrics = {"val_bpb": score, "parameters": 7.0 + len(variant_id), "added_nodes": 0.0}
-    order = RunRequest(variant_id, "proxy", block, 0, Purpose.SCREEN)
-    return MeasurementRow(id, Measurement(order, Status.OK, metrics=metrics))
+    request = RunRequest(variant_id, "proxy", block, 0, Purpose.SCREEN)
+    return MeasurementRow(id, Measurement(request, Status.OK, metrics=metrics))
 
 
 def test_an_ancestor_measured_after_its_descendant_moves_the_front_as_if_it_had_come_first():
     scores = [(SEED, 2.0, 0), (SEED, 2.2, 1), (SEED, 1.8, 2), ("e", 1.9, 0), ("c", 2.34, 0)]
     rows = [screened(name, score, at, block) for at, (name, score, block) in enumerate(scores, 1)]
-    tally = RunHistory(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
+    history = RunHistory(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
     for one in rows:
-        tally.add(one)
-    assert tally.front("proxy")
+        history.add(one)
+    assert history.front("proxy")
     late = screened("a", 2.27, 6)  # what "e" is centred on from now on
-    tally.add(late)
+    history.add(late)
     afresh = RunHistory(DEFAULT_OBJECTIVES, SEED, (), FAMILY)
     for one in [*rows, late]:
         afresh.add(one)
-    assert tally.front("proxy") == afresh.front("proxy") == [SEED]
+    assert history.front("proxy") == afresh.front("proxy") == [SEED]
 
 
 def failing(variant_id: str, id: int) -> MeasurementRow:
-    order = RunRequest(variant_id, "proxy", 0, 0, Purpose.SCREEN)
-    return MeasurementRow(id, Measurement(order, Status.CRASHED, "boom"))
+    request = RunRequest(variant_id, "proxy", 0, 0, Purpose.SCREEN)
+    return MeasurementRow(id, Measurement(request, Status.CRASHED, "boom"))
 
 
 def a_family(rng, n, sd=0.005, gain=0.1, direction=Direction.MINIMISE):
-    """A tally of n children of the seed, one run each, and their true gains over it."""
+    """A history of n children of the seed, one run each, and their true gains over it."""
     family, turn = Births(), 1.0 if direction is Direction.MINIMISE else -1.0
-    tally = RunHistory((Objective(name="val_bpb", direction=direction),), SEED, (), family)
+    history = RunHistory((Objective(name="val_bpb", direction=direction),), SEED, (), family)
     for block in range(6):
-        tally.add(screened(SEED, 2.0 + sd * rng.normal(), block + 1, block))
+        history.add(screened(SEED, 2.0 + sd * rng.normal(), block + 1, block))
     truth = {}
     for k in range(n):
         kind, name = rng.random(), f"child{k}"
@@ -160,16 +162,16 @@ def a_family(rng, n, sd=0.005, gain=0.1, direction=Direction.MINIMISE):
         truth[name] = sd * effect
         for block in range(1 + (k % 5 == 0)):  # one in five on a second block: shows the noise
             score = 2.0 - turn * truth[name] + sd * rng.normal()
-            tally.add(screened(name, score, 2 * k + block + 7, block))
-    return tally, truth, turn
+            history.add(screened(name, score, 2 * k + block + 7, block))
+    return history, truth, turn
 
 
 @pytest.mark.parametrize("direction", list(Direction))
 def test_the_top_hundredth_of_children_is_as_good_as_the_campaign_believes(direction):
     believed, true, plain = [], [], []
     for world in range(8):
-        tally, truth, turn = a_family(np.random.default_rng(world), 400, direction=direction)
-        beliefs, means = tally.beliefs("proxy"), tally.means("proxy")
+        history, truth, turn = a_family(np.random.default_rng(world), 400, direction=direction)
+        beliefs, means = history.beliefs("proxy"), history.means("proxy")
         seed = beliefs[SEED]["val_bpb"].mean
         gains = {one: turn * (seed - beliefs[one]["val_bpb"].mean) for one in truth}
         for one in sorted(gains, key=gains.__getitem__)[-4:]:
@@ -182,73 +184,73 @@ def test_the_top_hundredth_of_children_is_as_good_as_the_campaign_believes(direc
 
 
 def test_of_two_equally_good_runs_the_one_measured_more_often_is_believed_more():
-    tally, _, _ = a_family(np.random.default_rng(3), 100)
-    family = tally._family
+    history, _, _ = a_family(np.random.default_rng(3), 100)
+    family = history._family
     id = 1000
     for name, blocks in (("once", 1), ("often", 5)):
         family.known[name] = Birth("nudge", (SEED,))
         for block in range(blocks):
             id += 1
-            tally.add(screened(name, 1.985 + 0.001 * (block % 2), id, block))
-    once, often = (tally.believed(one, "proxy")["val_bpb"] for one in ("once", "often"))
-    assert often.mean < once.mean < tally.believed(SEED, "proxy")["val_bpb"].mean
-    assert tally.front("proxy")[0] == "often"
+            history.add(screened(name, 1.985 + 0.001 * (block % 2), id, block))
+    once, often = (history.believed(one, "proxy")["val_bpb"] for one in ("once", "often"))
+    assert often.mean < once.mean < history.believed(SEED, "proxy")["val_bpb"].mean
+    assert history.front("proxy")[0] == "often"
 
 
 def test_children_of_an_operator_that_often_fails_are_believed_less():
     def belief(failures: int) -> float:
-        tally, _, _ = a_family(np.random.default_rng(4), 200)
+        history, _, _ = a_family(np.random.default_rng(4), 200)
         for k in range(failures):
-            tally._family.known[f"lost{k}"] = Birth("bold", (SEED,))
-            tally.add(failing(f"lost{k}", 1000 + k))
-        tally._family.known["good"] = Birth("bold", (SEED,))
-        tally.add(screened("good", 1.985, 5000))
-        return tally.believed("good", "proxy")["val_bpb"].mean
+            history._family.known[f"lost{k}"] = Birth("bold", (SEED,))
+            history.add(failing(f"lost{k}", 1000 + k))
+        history._family.known["good"] = Birth("bold", (SEED,))
+        history.add(screened("good", 1.985, 5000))
+        return history.believed("good", "proxy")["val_bpb"].mean
 
     assert belief(0) < belief(200)
 
 
 def test_what_is_measured_exactly_is_never_shrunk():
-    tally, _, _ = a_family(np.random.default_rng(5), 50)
-    exact = RunHistory(DEFAULT_OBJECTIVES, SEED, (), tally._family)
-    for one in tally.rows("proxy"):
+    history, _, _ = a_family(np.random.default_rng(5), 50)
+    exact = RunHistory(DEFAULT_OBJECTIVES, SEED, (), history._family)
+    for one in history.rows("proxy"):
         exact.add(one)
     for name, found in exact.beliefs("proxy").items():
         assert found["parameters"].mean == 7.0 + len(name)
 
 
 def test_a_merge_is_believed_to_have_both_its_parents_gains_until_it_is_measured_well():
-    tally, _, _ = a_family(np.random.default_rng(6), 100)
-    family, id = tally._family, 2000
+    history, _, _ = a_family(np.random.default_rng(6), 100)
+    family, id = history._family, 2000
     for name, level in (("left", 1.98), ("right", 1.97)):
         family.known[name] = Birth("nudge", (SEED,))
         for block in range(8):
             id += 1
-            tally.add(screened(name, level + 0.0005 * (-1) ** block, id, block))
+            history.add(screened(name, level + 0.0005 * (-1) ** block, id, block))
     family.known["both"] = Birth("merge", ("left", "right"), SEED)
-    tally.add(screened("both", 1.955, id + 1))
-    parents = (tally.believed(one, "proxy")["val_bpb"].mean for one in ("left", "right", SEED))
+    history.add(screened("both", 1.955, id + 1))
+    parents = (history.believed(one, "proxy")["val_bpb"].mean for one in ("left", "right", SEED))
     left, right, seed = parents
     family.known["alone"] = Birth("merge", ("left", SEED), SEED)
-    tally.add(screened("alone", 1.955, id + 2))
-    both, alone = (tally.believed(one, "proxy")["val_bpb"].mean for one in ("both", "alone"))
+    history.add(screened("alone", 1.955, id + 2))
+    both, alone = (history.believed(one, "proxy")["val_bpb"].mean for one in ("both", "alone"))
     assert left + right - seed < both < 1.955  # between what it should be and what it showed
     assert both < alone - 0.002
 
 
 def test_a_measurement_after_2000_variants_costs_no_walk_through_all_of_them():
     rng = np.random.default_rng(7)
-    tally, truth, _ = a_family(rng, 200)
+    history, truth, _ = a_family(rng, 200)
     names, id, cost = list(truth), 10_000, []
 
     def take_in(row: MeasurementRow) -> None:
-        tally.add(row)
-        tally.front("proxy")
-        tally.candidates("proxy", None, 20)
+        history.add(row)
+        history.front("proxy")
+        history.candidates("proxy", None, 20)
 
     for k in range(1800):
         name, parent = f"late{k}", names[int(rng.integers(len(names)))]
-        tally._family.known[name] = Birth("nudge", (parent,))
+        history._family.known[name] = Birth("nudge", (parent,))
         names.append(name)
         id += 1
         row = screened(name, 2.0 + 0.005 * rng.normal(), id)
@@ -259,4 +261,4 @@ def test_a_measurement_after_2000_variants_costs_no_walk_through_all_of_them():
     assert (
         np.median(cost) < 20_000
     )  # half of it now; one that looks at everybody takes ten times that
-    assert tally._known("proxy", None)._beliefs["val_bpb"]._fits < 40
+    assert history._known("proxy", None)._beliefs["val_bpb"]._fits < 40

@@ -30,8 +30,8 @@ class FakeNoise(FakeEvaluator):
     gain: float = 0.0
     world: int = 0
 
-    def evaluate(self, order, source, slot, watch) -> Measurement:
-        found = super().evaluate(order, source, slot, watch)
+    def evaluate(self, request, source, slot, watch) -> Measurement:
+        found = super().evaluate(request, source, slot, watch)
         if found.status is not Status.OK:
             return found
 
@@ -39,7 +39,7 @@ class FakeNoise(FakeEvaluator):
             digest = hashlib.sha256(repr((self.world, *what)).encode()).digest()
             return float(np.random.default_rng(int.from_bytes(digest[:8], "big")).normal(0, 0.007))
 
-        score = 2.0 + draw("block", order.block) + draw(source, order.block, order.repeat)
+        score = 2.0 + draw("block", request.block) + draw(source, request.block, request.repeat)
         if "0.5\n" not in source:
             score -= self.gain
         return replace(found, metrics={**found.metrics, "val_bpb": score})
@@ -64,8 +64,8 @@ def test_a_config_that_certifies_nothing_marks_nobody_however_many_final_blocks(
 class FakeLeak(FakeNoise):
     """The children gain at the fixed rows, and nothing at rows that nobody was asked."""
 
-    def evaluate(self, order, source, slot, watch) -> Measurement:
-        found = super().evaluate(order, source, slot, watch)
+    def evaluate(self, request, source, slot, watch) -> Measurement:
+        found = super().evaluate(request, source, slot, watch)
         honest = found.metrics["val_bpb"] + (0 if "0.5\n" in source else self.gain)
         return replace(found, metrics={**found.metrics, "unseen_bpb": honest})
 
@@ -91,22 +91,22 @@ def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_p
         rows = [row.measurement for row in measurements(store)]
     raced = defaultdict(list)
     for row in rows:
-        if row.order.purpose is Purpose.RACE:
-            raced[row.order.block].append(row)
+        if row.request.purpose is Purpose.RACE:
+            raced[row.request.block].append(row)
     earlier = {
-        row.order.block
+        row.request.block
         for row in rows
-        if row.order.purpose not in (Purpose.RACE, Purpose.FINAL, Purpose.POST)
+        if row.request.purpose not in (Purpose.RACE, Purpose.FINAL, Purpose.POST)
     }
     assert raced and not set(raced) & earlier
     for block, pair in raced.items():
         first, second = sorted(pair, key=lambda one: one.started_at)
         assert first.slot == second.slot
         challenger_first = (block - begun.detail["first_block"]) % 2 == 1
-        assert (first.order.variant_id == begun.variant_id) == challenger_first
-    final = {row.order.block for row in rows if row.order.purpose is Purpose.FINAL}
+        assert (first.request.variant_id == begun.variant_id) == challenger_first
+    final = {row.request.block for row in rows if row.request.purpose is Purpose.FINAL}
     assert final and not final & set(raced)
-    post = [row.order for row in rows if row.order.purpose is Purpose.POST]
+    post = [row.request for row in rows if row.request.purpose is Purpose.POST]
     assert {one.block for one in post}.isdisjoint({*raced, *earlier, *final})
     assert len(post) == 2 * ONCE.post_pairs
     assert {one.variant_id for one in post} == {begun.variant_id, begun.detail["champion"]}
@@ -141,10 +141,10 @@ def test_a_race_cut_short_goes_on_without_repeating_a_run(tmp_path, cut):
 
         raced = itertools.count(1)
 
-        def evaluate(self, order, source, slot, watch) -> Measurement:
-            if order.purpose is Purpose.RACE and next(self.raced) == cut:
+        def evaluate(self, request, source, slot, watch) -> Measurement:
+            if request.purpose is Purpose.RACE and next(self.raced) == cut:
                 first.stop(now=True)
-            return super().evaluate(order, source, slot, watch)
+            return super().evaluate(request, source, slot, watch)
 
     def campaign(evaluator: FakeNoise):
         return make_campaign(
@@ -158,10 +158,10 @@ def test_a_race_cut_short_goes_on_without_repeating_a_run(tmp_path, cut):
     first = campaign(FakeCutShort(gain=0.012, seconds=0.02))
     assert not first.run().complete
     with open_store() as store:
-        before = {row.measurement.order for row in measurements(store)}
+        before = {row.measurement.request for row in measurements(store)}
     second = campaign(FakeNoise(gain=0.012))
     second.run()
-    assert not before & set(second.parts.slots.evaluator.evaluated)
+    assert not before & set(second.components.slots.evaluator.evaluated)
     with open_store() as store:
         assert len(decisions(store, (BEGUN,))) == len(verdicts(store)) == 1
 
@@ -178,7 +178,7 @@ def test_an_attempt_before_the_end_is_made_only_when_it_is_likely_to_pass(tmp_pa
             budget=BudgetSettings(variants=20),
         ).run()
         with open_store() as store:
-            rows = [row.measurement.order.purpose for row in measurements(store)]
+            rows = [row.measurement.request.purpose for row in measurements(store)]
         last_screen = max(k for k, purpose in enumerate(rows) if purpose is Purpose.SCREEN)
         assert (Purpose.RACE in rows[:last_screen]) == expected
 
@@ -188,7 +188,7 @@ def test_the_seed_is_run_again_every_so_often_to_see_a_drift(tmp_path):
     policy = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=0, reference_every=5)
     make_campaign(open_store, policy=policy, budget=BudgetSettings(variants=20)).run()
     with open_store() as store:
-        orders = [row.measurement.order for row in measurements(store)]
-    references = [order for order in orders if order.purpose is Purpose.REFERENCE]
+        requests = [row.measurement.request for row in measurements(store)]
+    references = [request for request in requests if request.purpose is Purpose.REFERENCE]
     assert 3 <= len(references) <= 5
-    assert len({order.repeat for order in references}) == len(references)
+    assert len({request.repeat for request in references}) == len(references)

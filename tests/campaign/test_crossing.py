@@ -100,29 +100,29 @@ def test_an_edit_is_told_with_the_paired_difference_that_it_made(tmp_path: Path)
     open_store, asked = run(tmp_path, 1.0)
     with open_store() as store:
         rows, lineage = measurements(store, statuses=list(Status)), Lineage.of(store)
-        tally = RunHistory(DEFAULT_OBJECTIVES, asked[0].parent("ancestor").variant_id)
+        history = RunHistory(DEFAULT_OBJECTIVES, asked[0].parent("ancestor").variant_id)
         for row in rows:
-            tally.add(row)
+            history.add(row)
         seed_id = lineage.after(0)[0]
         child = lineage.children_of(seed_id)[0]
-        (edit,) = Lines(tally, lineage, "proxy").edits(store, seed_id, child, None)
-        (early,) = Lines(tally, lineage, "proxy").edits(store, seed_id, child, 0)
-        assert Lines(tally, lineage, "proxy").edits(store, child, child, None) == ()
+        (edit,) = Lines(history, lineage, "proxy").edits(store, seed_id, child, None)
+        (early,) = Lines(history, lineage, "proxy").edits(store, seed_id, child, 0)
+        assert Lines(history, lineage, "proxy").edits(store, child, child, None) == ()
     assert (early.status, early.effect, early.n) == ("not measured", None, 0)
     assert edit.status == "ok" and edit.idea.startswith("edit ")
     scores = {
         one: {
             block: fmean(
                 row.measurement.metrics["val_bpb"]
-                for row in tally.rows("proxy", variant_id=one)
-                if row.measurement.order.block == block
+                for row in history.rows("proxy", variant_id=one)
+                if row.measurement.request.block == block
             )
-            for block in tally.blocks(one, "proxy")
+            for block in history.blocks(one, "proxy")
         }
         for one in (seed_id, child)
     }
     both = scores[seed_id].keys() & scores[child].keys()
     assert edit.n == len(both)
     assert edit.effect == pytest.approx(fmean(scores[child][b] - scores[seed_id][b] for b in both))
-    sd = tally.noise_sd("proxy", "val_bpb")
+    sd = history.noise_sd("proxy", "val_bpb")
     assert sd is not None and edit.effect_se == pytest.approx(sd * math.sqrt(2 / edit.n))

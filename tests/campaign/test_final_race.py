@@ -18,8 +18,8 @@ BUDGET = BudgetSettings(variants=20)
 
 
 def raced(store) -> list[RunRequest]:
-    rows = [row.measurement.order for row in measurements(store)]
-    return [order for order in rows if order.purpose is Purpose.RACE]
+    rows = [row.measurement.request for row in measurements(store)]
+    return [request for request in rows if request.purpose is Purpose.RACE]
 
 
 def run(tmp_path, name="campaign", evaluator=None, **changes):
@@ -39,14 +39,14 @@ def test_the_leaders_race_on_blocks_new_to_all_of_them_and_the_worse_half_leaves
         rows, (final,) = measurements(store), decisions(store, (FINAL,))
     blocks: dict[str, set[int]] = {}
     for row in rows:
-        order = row.measurement.order
-        if order.purpose is Purpose.RACE:
-            blocks.setdefault(order.variant_id, set()).add(order.block)
+        request = row.measurement.request
+        if request.purpose is Purpose.RACE:
+            blocks.setdefault(request.variant_id, set()).add(request.block)
     assert set(blocks) == set(begun.detail["leaders"]) and len(blocks) == 4
     before = {
-        row.measurement.order.block
+        row.measurement.request.block
         for row in rows
-        if row.id <= begun.detail["seen"] and row.measurement.order.variant_id in blocks
+        if row.id <= begun.detail["seen"] and row.measurement.request.variant_id in blocks
     }
     first = begun.detail["first_block"]
     assert first > max(before)
@@ -59,7 +59,7 @@ def test_the_leaders_race_on_blocks_new_to_all_of_them_and_the_worse_half_leaves
 
 def test_the_race_costs_no_more_than_its_share_of_the_search(tmp_path):
     with run(tmp_path, race_share=0.1)() as store:
-        counts = Counter(row.measurement.order.purpose for row in measurements(store))
+        counts = Counter(row.measurement.request.purpose for row in measurements(store))
     searched = counts[Purpose.SCREEN] + counts[Purpose.REMEASURE]
     assert 0 < counts[Purpose.RACE] <= 0.1 * searched
 
@@ -75,8 +75,8 @@ def test_a_leader_that_fails_in_the_race_cannot_win_it(tmp_path):
         (sound,) = decisions(store, (FINAL,))
     winner = str(sound.variant_id)
 
-    def fails(order: RunRequest, source: str) -> Status | None:
-        bad = order.purpose is Purpose.RACE and order.variant_id == winner
+    def fails(request: RunRequest, source: str) -> Status | None:
+        bad = request.purpose is Purpose.RACE and request.variant_id == winner
         return Status.CRASHED if bad else None
 
     with run(tmp_path, "bad", evaluator=FakeEvaluator(fails=fails))() as store:
@@ -94,7 +94,7 @@ def test_a_race_that_was_interrupted_goes_on_with_the_same_leaders_and_repeats_n
         if event.kind == "measured" and event.text.startswith("race"):
             stopped.stop()
 
-    stopped.parts.board.listeners.append(stop_in_the_race)
+    stopped.components.board.listeners.append(stop_in_the_race)
     assert not stopped.run().complete
     with open_store() as store:
         made = raced(store)
@@ -104,5 +104,5 @@ def test_a_race_that_was_interrupted_goes_on_with_the_same_leaders_and_repeats_n
     )
     with open_store() as store:
         assert len(decisions(store, (LEADERS,))) == 1
-        orders = raced(store)
-    assert orders[: len(made)] == made and len(set(orders)) == len(orders)
+        requests = raced(store)
+    assert requests[: len(made)] == made and len(set(requests)) == len(requests)

@@ -82,16 +82,16 @@ def test_settings_show_no_more_than_a_proposal_may_see(tmp_path):
         rows = measurements(store, statuses=list(Status))
         lineage = Lineage.of(store)
         seed_id = lineage.after(0)[0]
-        tally = RunHistory(DEFAULT_OBJECTIVES, seed_id)
+        run_history = RunHistory(DEFAULT_OBJECTIVES, seed_id)
         for row in rows:
-            tally.add(row)
-        history = histories(tally, lineage, "proxy")
+            run_history.add(row)
+        history = histories(run_history, lineage, "proxy")
         every = history(store, None).settings(seed_id)
         early = history(store, rows[1].id).settings(seed_id)
         assert [one.state for one in early] == [RunState.SCORED] + [RunState.WAITING] * 8
         assert all(one.state is RunState.SCORED and one.own for one in every)
         assert every[0].constants == {"LR": 0.5, "DEPTH": 2, "DECAY": 0.1, "MOMENTUM": 0.9}
-        assert math.isclose(every[0].value, tally.believed(seed_id, "proxy")["val_bpb"].mean)
+        assert math.isclose(every[0].value, run_history.believed(seed_id, "proxy")["val_bpb"].mean)
         assert history(store, None).known(SOURCE + "# a remark\n")
         assert not history(store, None).known(with_knobs(SOURCE, {"LR": 0.123}))
 

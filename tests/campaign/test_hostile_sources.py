@@ -89,7 +89,7 @@ def run(path: Path, variants: int, seconds: float) -> None:
     children = [one for one in made if one.outcome is Outcome.VARIANT]
     assert len(children) == variants + 1
     assert {one.variant_id for one in children} == {
-        row.measurement.order.variant_id for row in rows
+        row.measurement.request.variant_id for row in rows
     }
     hostile = [one for one in made if one.idea == "hostile"]
     assert {one.outcome for one in hostile} == {Outcome.INVALID, Outcome.VARIANT}

@@ -136,12 +136,12 @@ def test_a_vetoed_variant_is_neither_parent_nor_member_nor_graduate_and_the_next
     assert mountain.say(graduation, "veto", "v00")
     mountain.climb(graduation)
     assert [one.variant_id for one in graduation.waiting()] == ["v01", "v02", "v03", "v04"]
-    assert "v00" not in mountain.tally.front("proxy")
-    assert "v00" not in [one.variant_id for one in mountain.tally.candidates("proxy")]
+    assert "v00" not in mountain.history.front("proxy")
+    assert "v00" not in [one.variant_id for one in mountain.history.candidates("proxy")]
     again = mountain.graduation(MANUAL)
     assert [one.variant_id for one in again.waiting()] == ["v01", "v02", "v03", "v04"]
     assert mountain.say(graduation, "unveto", "v00")
-    assert "v00" in mountain.tally.front("proxy")
+    assert "v00" in mountain.history.front("proxy")
     assert not graduation.ladder.is_approved("v00", "mid")
     assert not mountain.say(graduation, "veto", "seed")
 
@@ -231,12 +231,12 @@ def test_no_share_is_trained_for_one_that_is_worse_than_the_seed_at_the_target()
 
 def test_a_free_slot_may_run_the_seed_ahead_where_nobody_is_asked() -> None:
     mountain = Mountain()
-    taken = mountain.tally.measured
+    taken = mountain.history.measured
     graduation = mountain.graduation()
     ahead = []
-    while (order := graduation.ahead(taken)) is not None:
-        mountain.run(order)
-        ahead.append((order.variant_id, order.rung))
+    while (request := graduation.ahead(taken)) is not None:
+        mountain.run(request)
+        ahead.append((request.variant_id, request.rung))
     assert set(ahead) == {("seed", one + end) for one in RUNGS[1:] for end in ("", "/one-step")}
     assert len(ahead) == 6
     assert mountain.graduation(MANUAL).ahead(taken) is None

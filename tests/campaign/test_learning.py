@@ -42,13 +42,13 @@ SEED = "LEVEL = 0\nLR = 0.1  # knob: log 0.01 1\n"
 class FakeLandscape(FakeEvaluator):
     """Each level is worth a gain of two sds of a run; a bad edit costs three."""
 
-    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         values: dict[str, float] = {}
         exec(source, values)
-        rng = random.Random(f"{source}{order.block}")
+        rng = random.Random(f"{source}{request.block}")
         score = 2.0 - 2 * NOISE * values["LEVEL"] + rng.gauss(0, NOISE)
         metrics = {"val_bpb": score, "parameters": 1000.0, "added_nodes": 0.0}
-        return Measurement(order, Status.OK, metrics=metrics, wall_seconds=1.0)
+        return Measurement(request, Status.OK, metrics=metrics, wall_seconds=1.0)
 
 
 class Script:

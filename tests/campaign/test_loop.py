@@ -43,7 +43,7 @@ from tests.campaign.fakes import (
 
 
 def purposes_in(store):
-    return Counter(row.measurement.order.purpose for row in measurements(store))
+    return Counter(row.measurement.request.purpose for row in measurements(store))
 
 
 def test_a_campaign_measures_the_seed_then_as_many_children_as_its_budget_says(tmp_path):
@@ -64,15 +64,15 @@ def test_children_are_made_while_all_slots_run_so_that_none_waits_for_a_model(tm
     class FakePatient(FakeEvaluator):
         """Ends a run only when a child waits for each slot, as long as more may be made."""
 
-        def evaluate(self, order, source, slot, watch):
-            under_way.append(order)
+        def evaluate(self, request, source, slot, watch):
+            under_way.append(request)
             with open_store() as store:
                 end = time.monotonic() + 60
                 while waiting(store) < 2 and len(proposals(store)) < 31:
                     assert time.monotonic() < end, "nobody made a child"
                     time.sleep(0.01)
-            under_way.remove(order)
-            return super().evaluate(order, source, slot, watch)
+            under_way.remove(request)
+            return super().evaluate(request, source, slot, watch)
 
     under_way: list[RunRequest] = []
 
@@ -111,8 +111,8 @@ def test_slots_stay_busy_while_a_model_takes_half_as_long_as_a_run(tmp_path):
 def test_a_failing_child_is_a_row_and_the_campaign_goes_on(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
 
-    def fails(order, source):
-        return Status.CRASHED if order.purpose is Purpose.SCREEN and source < "LR = 0.5" else None
+    def fails(request, source):
+        return Status.CRASHED if request.purpose is Purpose.SCREEN and source < "LR = 0.5" else None
 
     make_campaign(open_store, evaluator=FakeEvaluator(fails=fails)).run()
     with open_store() as store:
@@ -120,7 +120,7 @@ def test_a_failing_child_is_a_row_and_the_campaign_goes_on(tmp_path):
         assert counts[Status.CRASHED] > 0 and counts[Status.OK] > 2
         on_front = front(store, "proxy")
         failed = {
-            r.measurement.order.variant_id
+            r.measurement.request.variant_id
             for r in measurements(store)
             if r.measurement.status is not Status.OK
         }
@@ -142,7 +142,7 @@ def test_a_broken_operator_is_a_failed_proposal_and_others_go_on(tmp_path):
 
 def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
-    evaluator = FakeEvaluator(fails=lambda order, source: Status.CRASHED)
+    evaluator = FakeEvaluator(fails=lambda request, source: Status.CRASHED)
     ending = make_campaign(open_store, evaluator=evaluator).run()
     assert "the seed crashed" in ending.reason
 
@@ -150,8 +150,8 @@ def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
 def test_a_child_whose_runs_were_all_lost_does_not_hold_up_a_campaign_that_goes_on(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
 
-    def lose_children(order, source):
-        return Status.LOST if order.purpose is Purpose.SCREEN else None
+    def lose_children(request, source):
+        return Status.LOST if request.purpose is Purpose.SCREEN else None
 
     lossy = FakeEvaluator(fails=lose_children)
     make_campaign(open_store, evaluator=lossy, budget=BudgetSettings(variants=2)).run()
@@ -172,9 +172,9 @@ def test_a_lost_run_is_made_again_and_counted_once(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     lost = set()
 
-    def fails(order, source):
-        if order not in lost:
-            lost.add(order)
+    def fails(request, source):
+        if request not in lost:
+            lost.add(request)
             return Status.LOST
         return None
 
@@ -191,7 +191,7 @@ def test_stopping_finishes_what_runs_and_resuming_repeats_nothing(tmp_path):
     ending = campaign.run()
     assert not ending.complete
     with open_store() as store:
-        before = {row.id: row.measurement.order for row in measurements(store)}
+        before = {row.id: row.measurement.request for row in measurements(store)}
         assert not store.query("SELECT * FROM runs")
     assert 4 <= len(before) < 12
     second = FakeEvaluator()
@@ -243,11 +243,11 @@ def test_leader_and_seed_meet_on_blocks_that_chose_nobody(tmp_path):
         open_store, policy=PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=3)
     ).run()
     with open_store() as store:
-        rows = [row.measurement.order for row in measurements(store)]
-    final = [order for order in rows if order.purpose is Purpose.FINAL]
+        rows = [row.measurement.request for row in measurements(store)]
+    final = [request for request in rows if request.purpose is Purpose.FINAL]
     searched = {(o.variant_id, o.block) for o in rows if o.purpose is not Purpose.FINAL}
-    assert len(final) == 6 and len({order.variant_id for order in final}) == 2
-    assert not {(order.variant_id, order.block) for order in final} & searched
+    assert len(final) == 6 and len({request.variant_id for request in final}) == 2
+    assert not {(request.variant_id, request.block) for request in final} & searched
 
 
 def test_the_best_graduates_beside_the_seed_after_a_one_step_check(tmp_path):
@@ -255,17 +255,17 @@ def test_the_best_graduates_beside_the_seed_after_a_one_step_check(tmp_path):
     make_campaign(open_store, rungs=(PROXY, LARGER)).run()
     with open_store() as store:
         built = [
-            r.measurement.order.variant_id for r in measurements(store, rung="larger/one-step")
+            r.measurement.request.variant_id for r in measurements(store, rung="larger/one-step")
         ]
-        ran = [r.measurement.order.variant_id for r in measurements(store, rung="larger")]
+        ran = [r.measurement.request.variant_id for r in measurements(store, rung="larger")]
     assert len(set(built)) == 2 and set(ran) == set(built)
 
 
 def test_a_variant_that_does_not_scale_stays_below(tmp_path):
     class FakeBloated(FakeEvaluator):
-        def evaluate(self, order, source, slot, watch):
-            found = super().evaluate(order, source, slot, watch)
-            if order.rung.endswith("one-step") and source != SEED:
+        def evaluate(self, request, source, slot, watch):
+            found = super().evaluate(request, source, slot, watch)
+            if request.rung.endswith("one-step") and source != SEED:
                 found.metrics["parameters"] = 1e6
             return found
 
@@ -282,7 +282,7 @@ def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):
     assert "evo approve" in ending.reason and not ending.complete
     with open_store() as store:
         assert measurements(store, rung="larger") == []
-        (pick,) = [one.variant_id for one in campaign.parts.scheduler.graduation.waiting()]
+        (pick,) = [one.variant_id for one in campaign.components.scheduler.graduation.waiting()]
         store.add_request("approve", {"variant_id": pick}, "someone")
     ending = make_campaign(
         open_store,
@@ -292,7 +292,7 @@ def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):
     ).run()
     assert ending.complete
     with open_store() as store:
-        assert {r.measurement.order.variant_id for r in measurements(store, rung="larger")} >= {
+        assert {r.measurement.request.variant_id for r in measurements(store, rung="larger")} >= {
             pick
         }
 
@@ -320,7 +320,8 @@ def test_an_exact_campaign_gives_the_same_rows_again_also_across_an_interruption
             campaign(FakeEvaluator()).run()
         with open_store() as store:
             return [
-                (r.measurement.order, r.measurement.metrics["val_bpb"]) for r in measurements(store)
+                (r.measurement.request, r.measurement.metrics["val_bpb"])
+                for r in measurements(store)
             ], [(p.number, p.variant_id, p.parents) for p in proposals(store)]
 
     assert rows_of(tmp_path / "a.db", None) == rows_of(tmp_path / "b.db", cut)

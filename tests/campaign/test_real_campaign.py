@@ -122,7 +122,7 @@ def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_pa
     def rows_of(path: Path) -> list[tuple[object, ...]]:
         with Folder(path).open_store() as store:
             found = [row.measurement for row in measurements(store)]
-        return [(one.order, one.status, one.metrics.get("val_bpb")) for one in found]
+        return [(one.request, one.status, one.metrics.get("val_bpb")) for one in found]
 
     assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "cut")
     assert len(rows_of(tmp_path / "whole")) >= 10

@@ -38,7 +38,7 @@ def is_climbing(database: Path) -> bool:
     try:
         with Store.open(database, read_only=True) as store:
             chosen = {one.variant_id for one in decisions(store, ["chosen"])}
-            rows = [row.measurement.order for row in measurements(store)]
+            rows = [row.measurement.request for row in measurements(store)]
     except StoreError:
         return False
     return any(one.purpose is Purpose.GRADUATE and one.variant_id in chosen for one in rows)
@@ -88,11 +88,13 @@ def test_a_ladder_killed_in_the_middle_is_climbed_to_its_end_and_repeats_nothing
         rows = [row.measurement for row in measurements(store)]
         after = decisions(store, ["chosen"])
     assert after[: len(before)] == before
-    keys = Counter((r.order.variant_id, r.order.rung, r.order.block, r.order.repeat) for r in rows)
+    keys = Counter(
+        (r.request.variant_id, r.request.rung, r.request.block, r.request.repeat) for r in rows
+    )
     assert set(keys.values()) == {1}
-    ladder = [r.order.rung for r in rows if r.order.purpose is Purpose.GRADUATE]
+    ladder = [r.request.rung for r in rows if r.request.purpose is Purpose.GRADUATE]
     assert {"proxy", "mid/one-step", "mid", "target/one-step", "target"} <= set(ladder)
-    assert all(r.status is Status.OK for r in rows if r.order.rung == "target")
+    assert all(r.status is Status.OK for r in rows if r.request.rung == "target")
     found = told(tmp_path, "graduates", "--dir", "c")
     assert {one["rung"] for one in found["steps"]} == {"mid", "target"}
     assert [one["rung"] for one in found["cost"]] == ["proxy", "mid", "target"]

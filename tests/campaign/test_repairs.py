@@ -39,7 +39,7 @@ class FakeRepair:
         raise ProposalFailed("no cure")
 
 
-def broken(order: RunRequest, source: str) -> Status | None:
+def broken(request: RunRequest, source: str) -> Status | None:
     return Status.CRASHED if "BROKEN" in source else None
 
 

@@ -15,8 +15,8 @@ from tests.campaign.fakes import SEED, FakeOperator, make_campaign, make_store
 
 def screened(store):
     """Whom the screens measured, in order."""
-    orders = [row.measurement.order for row in measurements(store)]
-    return [order.variant_id for order in orders if order.purpose is Purpose.SCREEN]
+    requests = [row.measurement.request for row in measurements(store)]
+    return [request.variant_id for request in requests if request.purpose is Purpose.SCREEN]
 
 
 def test_a_search_without_new_children_closes_instead_of_spinning(tmp_path):

@@ -20,7 +20,7 @@ from evo.search.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
 from population.archive import VAL_BPB
 from population.ladder import CHOSEN
 from population.lineage import Lineage
-from population.run_history import MAX_ATTEMPTS, RunHistory, key_of
+from population.run_history import MAX_ATTEMPTS, RunHistory
 from population.types import (
     Decision,
     Measurement,
@@ -57,7 +57,7 @@ class World:
         self.lineage.add("seed", ())
         self.ready: list[str] = []
         self.over = False
-        self.status: Callable[[RunRequest], Status] = lambda order: Status.OK
+        self.status: Callable[[RunRequest], Status] = lambda request: Status.OK
         self.ran: list[RunRequest] = []
         self.decided: list[Decision] = []
         self.settings = settings
@@ -88,22 +88,26 @@ class World:
         self.ready.append(name)
 
     def state(self, under_way: Sequence[RunRequest] = ()) -> SearchState:
-        return SearchState({key_of(one): one for one in under_way}, tuple(self.ready), self.over)
+        return SearchState({one.key: one for one in under_way}, tuple(self.ready), self.over)
 
     def next(self, under_way: Sequence[RunRequest] = ()) -> tuple[RunRequest, ...]:
         step = self.scheduler.next(self.state(under_way))
         self.decided += step.decisions
         return step.runs
 
-    def record(self, order: RunRequest) -> None:
-        score = 2.0 - self.gains[order.variant_id] + 0.01 * ((2 * order.block + order.repeat) % 3)
-        status = self.status(order)
+    def record(self, request: RunRequest) -> None:
+        score = (
+            2.0 - self.gains[request.variant_id] + 0.01 * ((2 * request.block + request.repeat) % 3)
+        )
+        status = self.status(request)
         metrics = {"val_bpb": score, "parameters": 100.0} if status is Status.OK else {}
-        self.ran.append(order)
-        self.history.add(MeasurementRow(len(self.ran), Measurement(order, status, metrics=metrics)))
-        if order.variant_id in self.ready and order.purpose is Purpose.SCREEN:
-            self.ready.remove(order.variant_id)
-        self.decided += self.scheduler.tell(order)
+        self.ran.append(request)
+        self.history.add(
+            MeasurementRow(len(self.ran), Measurement(request, status, metrics=metrics))
+        )
+        if request.variant_id in self.ready and request.purpose is Purpose.SCREEN:
+            self.ready.remove(request.variant_id)
+        self.decided += self.scheduler.tell(request)
 
     def drive(self, most: int = 500) -> list[RunRequest]:
         """Run until nothing is left; what was run, in order."""
@@ -112,26 +116,26 @@ class World:
             runs = self.next()
             if not runs:
                 break
-            for order in runs:
-                self.record(order)
+            for request in runs:
+                self.record(request)
         return self.ran[before:]
 
 
-def purposes(orders: Sequence[RunRequest]) -> list[Purpose]:
-    return [one.purpose for one in orders]
+def purposes(requests: Sequence[RunRequest]) -> list[Purpose]:
+    return [one.purpose for one in requests]
 
 
 def test_the_seed_comes_first_on_new_blocks_then_again_on_the_first_one() -> None:
     world = World()
     world.child("a")
     made = []
-    while (order := world.next()[0]).purpose is Purpose.CALIBRATE:
+    while (request := world.next()[0]).purpose is Purpose.CALIBRATE:
         assert not world.scheduler.is_calibrated()
-        made.append((order.variant_id, order.block, order.repeat))
-        world.record(order)
+        made.append((request.variant_id, request.block, request.repeat))
+        world.record(request)
     assert made == [("seed", 0, 0), ("seed", 1, 0), ("seed", 0, 1)]
     assert world.scheduler.is_calibrated()
-    assert (order.variant_id, order.purpose) == ("a", Purpose.SCREEN)
+    assert (request.variant_id, request.purpose) == ("a", Purpose.SCREEN)
 
 
 def test_a_slot_that_is_free_while_the_seed_runs_gets_the_next_calibration_and_then_a_child() -> (
@@ -141,9 +145,9 @@ def test_a_slot_that_is_free_while_the_seed_runs_gets_the_next_calibration_and_t
     world.child("a")
     under_way: list[RunRequest] = []
     for expected in ("seed", "seed", "seed", "a"):
-        (order,) = world.next(under_way)
-        assert order.variant_id == expected
-        under_way.append(order)
+        (request,) = world.next(under_way)
+        assert request.variant_id == expected
+        under_way.append(request)
     assert world.next(under_way) == ()
 
 
@@ -151,12 +155,12 @@ def test_a_child_under_way_is_not_started_twice_and_a_lost_one_is_given_up_in_th
     world = World()
     world.drive()
     world.child("a")
-    (order,) = world.next()
-    assert world.next([order]) == ()
-    world.status = lambda order: Status.LOST
+    (request,) = world.next()
+    assert world.next([request]) == ()
+    world.status = lambda request: Status.LOST
     for _ in range(MAX_ATTEMPTS):
         (again,) = world.next()
-        assert again == order
+        assert again == request
         world.history.add(MeasurementRow(0, Measurement(again, Status.LOST)))
     assert world.next() == ()
 
@@ -179,10 +183,10 @@ def test_re_measuring_takes_its_share_and_goes_to_the_front_member_with_the_fewe
     ran = world.drive()
     many = purposes(ran).count(Purpose.REMEASURE)
     assert 0 < many <= 0.3 * (many + 8)
-    for place, order in enumerate(ran):
-        if order.purpose is Purpose.REMEASURE:
-            earlier = {one.block for one in ran[:place] if one.variant_id == order.variant_id}
-            assert order.block == len(earlier)  # the next block of its own
+    for place, request in enumerate(ran):
+        if request.purpose is Purpose.REMEASURE:
+            earlier = {one.block for one in ran[:place] if one.variant_id == request.variant_id}
+            assert request.block == len(earlier)  # the next block of its own
 
 
 def test_after_the_search_come_leaders_then_the_final_comparison_then_the_ladder() -> None:
@@ -226,9 +230,9 @@ def test_an_exact_campaign_decides_only_once_a_child_waits_and_nothing_runs() ->
     world.drive()
     assert world.next() == ()
     world.child("a")
-    (order,) = world.next()
+    (request,) = world.next()
     world.child("b")
-    assert world.next([order]) == ()
+    assert world.next([request]) == ()
 
 
 def test_a_challenge_runs_in_pairs_alternately_and_its_verdict_is_a_decision() -> None:
@@ -241,12 +245,12 @@ def test_a_challenge_runs_in_pairs_alternately_and_its_verdict_is_a_decision() -
     pair = world.next()
     assert {one.variant_id for one in pair} == {"a", "seed"}
     assert len({one.block for one in pair}) == 1
-    for order in pair:
-        world.record(order)
+    for request in pair:
+        world.record(request)
     following = world.next()
     assert [one.variant_id for one in following] == [one.variant_id for one in pair][::-1]
-    for order in following:
-        world.record(order)
+    for request in following:
+        world.record(request)
     world.drive()
     kinds = [one.kind for one in world.decided]
     assert kinds[:2] == [BEGUN, ENDED]
@@ -262,8 +266,8 @@ def test_a_challenger_that_is_vetoed_gets_no_further_pair_and_its_challenge_ends
     world.child("a")
     world.drive()
     world.over = True
-    for order in world.next():
-        world.record(order)
+    for request in world.next():
+        world.record(request)
     world.history.veto({"a"})
     world.drive()
     assert [one.kind for one in world.decided][:2] == [BEGUN, ENDED]
@@ -295,7 +299,7 @@ def test_another_process_goes_on_as_this_one_would_have(every: int) -> None:
 def test_runs_that_cannot_be_paid_for_are_left_out() -> None:
     world = World()
     world.child("a")
-    state = SearchState({}, ("a",), False, lambda order: order.variant_id != "seed")
+    state = SearchState({}, ("a",), False, lambda request: request.variant_id != "seed")
     assert [one.variant_id for one in world.scheduler.next(state).runs] == ["a"]
 
 

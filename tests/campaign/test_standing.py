@@ -18,41 +18,41 @@ def front_of(
     rng: np.random.Generator, members: dict[str, tuple[float, float]], pairs: int
 ) -> RunHistory:
     """The seed at (2.0, 100) and members at (loss to it, parameters), `pairs` runs each on fresh blocks."""
-    tally, id = RunHistory(OBJECTIVES, SEED), 0
+    history, id = RunHistory(OBJECTIVES, SEED), 0
     everyone = {SEED: (0.0, 100.0), **members}
     for block in range(4 + pairs):
         for name, (loss, size) in everyone.items():
             id += 1
             purpose = Purpose.REMEASURE if block < 4 else Purpose.FINAL
             metrics = {"val_bpb": 2.0 + loss + SD * rng.normal(), "parameters": size}
-            order = RunRequest(name, "proxy", block, 0, purpose)
-            tally.add(MeasurementRow(id, Measurement(order, Status.OK, metrics=metrics)))
-    return tally
+            request = RunRequest(name, "proxy", block, 0, purpose)
+            history.add(MeasurementRow(id, Measurement(request, Status.OK, metrics=metrics)))
+    return history
 
 
 def test_a_member_that_gains_and_one_that_is_smaller_at_no_loss_are_proven():
     members = {"better": (-0.02, 120.0), "smaller": (0.0, 50.0), "worse": (0.03, 40.0)}
-    tally = front_of(np.random.default_rng(1), members, 16)
-    assert proven_members(tally, "proxy", 0.1, 2 * SD) == {"better", "smaller"}
+    history = front_of(np.random.default_rng(1), members, 16)
+    assert proven_members(history, "proxy", 0.1, 2 * SD) == {"better", "smaller"}
 
 
 def test_what_is_smaller_by_less_than_the_box_has_beaten_nobody():
-    tally = front_of(np.random.default_rng(2), {"hardly": (0.0, 96.0)}, 16)
-    assert not proven_members(tally, "proxy", 0.1, 3 * SD)
+    history = front_of(np.random.default_rng(2), {"hardly": (0.0, 96.0)}, 16)
+    assert not proven_members(history, "proxy", 0.1, 3 * SD)
 
 
 def test_runs_that_chose_a_variant_prove_nothing():
-    tally = front_of(np.random.default_rng(3), {"better": (-0.05, 120.0)}, 0)
-    assert tally.front("proxy")[0] == "better"
-    assert not proven_members(tally, "proxy", 0.1)
+    history = front_of(np.random.default_rng(3), {"better": (-0.05, 120.0)}, 0)
+    assert history.front("proxy")[0] == "better"
+    assert not proven_members(history, "proxy", 0.1)
 
 
 def test_members_at_the_boundary_are_seldom_called_proven():
     members = {f"m{k}": (TRADE, 90.0 - 10 * k) for k in range(6)}
     false = 0
     for world in range(60):
-        tally = front_of(np.random.default_rng(100 + world), members, 10)
-        false += bool(proven_members(tally, "proxy", 0.1, TRADE))
+        history = front_of(np.random.default_rng(100 + world), members, 10)
+        false += bool(proven_members(history, "proxy", 0.1, TRADE))
     assert false <= 10  # nominal 6 of 60; e-values are careful
 
 

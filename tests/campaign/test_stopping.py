@@ -37,8 +37,8 @@ def curve(level: float) -> tuple[CurvePoint, ...]:
     return tuple(CurvePoint(p / 20, level + 1 - p / 20, p) for p in range(1, 21))
 
 
-def finished(id: str, level: float, score: float | None = None, **order: object) -> Measurement:
-    purpose = order.get("purpose", Purpose.SCREEN)
+def finished(id: str, level: float, score: float | None = None, **request: object) -> Measurement:
+    purpose = request.get("purpose", Purpose.SCREEN)
     run = RunRequest(id, "proxy", 0, 0, purpose)  # type: ignore[arg-type]
     return Measurement(
         run,
@@ -142,15 +142,15 @@ class FakeCurves(FakeEvaluator):
 
     ended_early: list[str] = field(default_factory=list)
 
-    def evaluate(self, order, source, slot, watch) -> Measurement:
-        found = super().evaluate(order, source, slot, Unwatched())
+    def evaluate(self, request, source, slot, watch) -> Measurement:
+        found = super().evaluate(request, source, slot, Unwatched())
         points = curve(found.metrics["val_bpb"])
         for point in points:
             watch.progress(point)
             if reason := watch.hopeless():
-                self.ended_early.append(order.variant_id)
-                return Measurement(order, Status.STOPPED, reason, curve=points[:3])
-        return Measurement(order, Status.OK, metrics=found.metrics, curve=points)
+                self.ended_early.append(request.variant_id)
+                return Measurement(request, Status.STOPPED, reason, curve=points[:3])
+        return Measurement(request, Status.OK, metrics=found.metrics, curve=points)
 
 
 def test_in_a_campaign_would_be_stops_are_rows_and_nothing_is_stopped(tmp_path) -> None:
@@ -160,12 +160,12 @@ def test_in_a_campaign_would_be_stops_are_rows_and_nothing_is_stopped(tmp_path) 
     campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=30))
     stopping = EarlyStopping(
         StoppingSettings(mode="on"),
-        campaign.parts.tally.seed_id,
+        campaign.components.history.seed_id,
         "val_bpb",
         lambda value: value,
         lambda one: seed,
     )
-    object.__setattr__(campaign.parts, "early", stopping)
+    object.__setattr__(campaign.components, "early", stopping)
     campaign.run()
     with open_store() as store:
         noted = decisions(store, (WOULD_STOP,))

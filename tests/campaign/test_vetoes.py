@@ -16,7 +16,7 @@ from tests.campaign.fakes import LARGER, PROXY, FakeEvaluator, make_campaign, ma
 
 
 def purposes_in(store):
-    return Counter(row.measurement.order.purpose for row in measurements(store))
+    return Counter(row.measurement.request.purpose for row in measurements(store))
 
 
 def test_a_veto_counts_in_a_running_campaign_and_in_the_next(tmp_path):
@@ -45,13 +45,13 @@ def test_a_veto_counts_in_a_running_campaign_and_in_the_next(tmp_path):
         ]
         assert any("ann vetoed" in event.text for event in events(store))
     third = make_campaign(open_store, rungs=(PROXY, LARGER), promotion=Promotion.MANUAL)
-    assert best in third.parts.scheduler.graduation.ladder.vetoed
-    assert best not in [one.variant_id for one in third.parts.tally.candidates("proxy")]
+    assert best in third.components.scheduler.graduation.ladder.vetoed
+    assert best not in [one.variant_id for one in third.components.history.candidates("proxy")]
     with open_store() as store:
         store.add_request("unveto", {"variant_id": best}, "ann")
     third.run()
     with open_store() as store:
-        assert best in [one.variant_id for one in third.parts.tally.candidates("proxy")]
+        assert best in [one.variant_id for one in third.components.history.candidates("proxy")]
         assert any("ann lifted the veto" in event.text for event in events(store))
 
 
@@ -90,6 +90,6 @@ def test_a_vetoed_champion_is_not_what_the_final_comparison_is_about(tmp_path):
         store.add_request("veto", {"variant_id": best}, "ann")
     make_campaign(open_store, **settings).run()
     with open_store() as store:
-        rows = [row.measurement.order for row in measurements(store)]
+        rows = [row.measurement.request for row in measurements(store)]
     final = {one.variant_id for one in rows if one.purpose is Purpose.FINAL}
     assert final and best not in final

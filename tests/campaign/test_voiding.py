@@ -35,9 +35,9 @@ def finished(
     tokens: int = 8000,
     wall: float = 8.0,
 ) -> Measurement:
-    order = RunRequest(who, "proxy", 0, 0, Purpose.SCREEN)
+    request = RunRequest(who, "proxy", 0, 0, Purpose.SCREEN)
     return Measurement(
-        order, Status.OK, metrics=Poisoned(), host="here", train_wall_seconds=wall,
+        request, Status.OK, metrics=Poisoned(), host="here", train_wall_seconds=wall,
         cpu_seconds=cpu, self_reported_tokens=tokens, facts={WAITED: str(waited)},
     )  # fmt: skip
 
@@ -102,11 +102,11 @@ class FakeBusyMachine(FakeEvaluator):
     busy_at: int = 10
     hit: list[RunRequest] = field(default_factory=list)
 
-    def evaluate(self, order, source, slot, watch) -> Measurement:
-        found = super().evaluate(order, source, slot, watch)
+    def evaluate(self, request, source, slot, watch) -> Measurement:
+        found = super().evaluate(request, source, slot, watch)
         crowded = len(self.evaluated) == self.busy_at
         if crowded:
-            self.hit.append(order)
+            self.hit.append(request)
         facts = {WAITED: "72.0" if crowded else "0.0"}
         return replace(found, host="here", facts=facts, cpu_seconds=8.0)
 
@@ -115,7 +115,9 @@ def campaign(open_store, evaluator, variants=15):
     made = make_campaign(
         open_store, evaluator=evaluator, slots=1, budget=BudgetSettings(variants=variants)
     )
-    object.__setattr__(made.parts, "voiding", Voiding(VoidingSettings(), made.parts.tally.seed_id))
+    object.__setattr__(
+        made.components, "voiding", Voiding(VoidingSettings(), made.components.history.seed_id)
+    )
     return made
 
 
@@ -124,10 +126,10 @@ def test_a_voided_run_is_a_row_with_its_reason_and_is_made_again_once(tmp_path) 
     assert campaign(open_store, evaluator).run().complete
     (hit,) = evaluator.hit
     with open_store() as store:
-        ((order, reason),) = voided(store)
-        counted = [row.measurement.order for row in measurements(store)]
+        ((request, reason),) = voided(store)
+        counted = [row.measurement.request for row in measurements(store)]
         assert unmeasured(store, "proxy") == []
-    assert order == hit and "busy" in reason
+    assert request == hit and "busy" in reason
     again = replace(hit, repeat=hit.repeat + AGAIN)
     assert again in counted and hit not in counted
     assert evaluator.evaluated.count(again) == 1
@@ -136,7 +138,7 @@ def test_a_voided_run_is_a_row_with_its_reason_and_is_made_again_once(tmp_path) 
 def test_a_kill_after_a_void_leaves_the_run_to_be_made_again(tmp_path) -> None:
     open_store, evaluator = make_store(tmp_path / "campaign.db"), FakeBusyMachine()
     first = campaign(open_store, evaluator)
-    first.parts.board.listeners.append(
+    first.components.board.listeners.append(
         lambda event: first.stop(now=True) if event.kind == "voided" else None
     )
     first.run()
@@ -145,9 +147,9 @@ def test_a_kill_after_a_void_leaves_the_run_to_be_made_again(tmp_path) -> None:
         assert hit.variant_id in unmeasured(store, "proxy")
     later = campaign(open_store, evaluator)
     with open_store() as store:
-        for order, _ in voided(store):
-            later.parts.tally.void(order)
+        for request, _ in voided(store):
+            later.components.history.void(request)
     assert later.run().complete
     with open_store() as store:
-        counted = [row.measurement.order for row in measurements(store)]
+        counted = [row.measurement.request for row in measurements(store)]
     assert replace(hit, repeat=hit.repeat + AGAIN) in counted

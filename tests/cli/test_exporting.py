@@ -62,8 +62,8 @@ def test_a_clock_left_to_the_machine_is_the_one_its_runs_had_and_own_data_is_tol
         assert found is not None and found.settings["CLOCK"] == "cpu_seconds"
         assert "not on your data.path: no figure compares" in " ".join(found.differences)
         seed = store.query("SELECT id FROM variants")[0][0]
-        order = RunRequest(seed, "proxy", 0, 0, Purpose.CALIBRATE)
-        store.add_measurement(Measurement(order, Status.OK, device="cuda"))
+        request = RunRequest(seed, "proxy", 0, 0, Purpose.CALIBRATE)
+        store.add_measurement(Measurement(request, Status.OK, device="cuda"))
         found = as_measured(store, Path("train.py"))
         assert found is not None and found.settings["CLOCK"] == "seconds"
 

@@ -60,7 +60,7 @@ def test_the_bar_of_variants_counts_children_that_were_measured(tmp_path: Path) 
     open_store = make_store(tmp_path / "campaign.db")
     campaign = make_campaign(open_store)
     frames = Frames(campaign, "night")
-    campaign.parts.budget.add_variant()
+    campaign.components.budget.add_variant()
     (limit,) = frames.frame().limits
     assert (limit.used, limit.text) == (0, "0 of 10 measured, 1 proposed")
     campaign.run()

@@ -215,8 +215,8 @@ def test_a_live_campaign_that_waits_goes_on_after_approval(
     assert done.code == 0, done.err
     with Store.open(folder / "campaign.db", read_only=True) as store:
         graduated = [row.measurement for row in measurements(store, rung="larger")]
-    assert {run.order.purpose for run in graduated} == {Purpose.GRADUATE}
-    assert any(run.order.variant_id.startswith(waiting) for run in graduated)
+    assert {run.request.purpose for run in graduated} == {Purpose.GRADUATE}
+    assert any(run.request.variant_id.startswith(waiting) for run in graduated)
 
 
 @pytest.mark.parametrize(

@@ -131,13 +131,13 @@ def evaluate(
         watch = watch or FakeWatch()
         gc.collect()  # what earlier tests left to the collector is not this run's doing
         before = len(os.listdir("/proc/self/fd"))
-        order = RunRequest(variant_id(source), "proxy", block, 0, purpose)
-        measurement = evaluator.evaluate(order, source, slot, watch)
+        request = RunRequest(variant_id(source), "proxy", block, 0, purpose)
+        measurement = evaluator.evaluate(request, source, slot, watch)
         for _ in range(
             tries - 1
         ):  # a cold or crowded machine: lost, and run again as a campaign would
             if measurement.status is Status.LOST and "fetched" in measurement.reason:
-                measurement = evaluator.evaluate(order, source, slot, watch)
+                measurement = evaluator.evaluate(request, source, slot, watch)
         assert len(os.listdir("/proc/self/fd")) <= before, "a descriptor is left open"
         for pid, _ in watch.processes:
             assert not Path(f"/proc/{pid}").exists(), "a process is left"

@@ -260,15 +260,15 @@ def test_a_run_dies_with_its_supervisor(tmp_path: Path, rung: str) -> None:
         from evo.evaluation.evaluator import Evaluator
         from evo.evaluation.slots import Unwatched
         from evo.evaluation.slots import find_slots
-        from population.types import Order, Purpose
+        from population.types import Purpose, RunRequest
         from tests.evaluation.conftest import RUNG
         from tests.evaluation.variants import variant
         data = prepare(DataSettings(), Path({str(tmp_path)!r}))
         source = variant(end={orphan!r})
         box = open_sandbox(SandboxSettings(mode={rung!r}), data.sources)
         evaluator = Evaluator(data, {{"proxy": RUNG}}, box, Path({str(tmp_path)!r}), source)
-        order = Order("0" * 64, "proxy", 0, 0, Purpose.SCREEN)
-        evaluator.evaluate(order, source, find_slots()[0], Unwatched())
+        request = RunRequest("0" * 64, "proxy", 0, 0, Purpose.SCREEN)
+        evaluator.evaluate(request, source, find_slots()[0], Unwatched())
         """
     )
     root = Path(__file__).parents[2]

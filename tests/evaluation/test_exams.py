@@ -44,8 +44,8 @@ def measure(dataset: Dataset, slot: Slot, quick: str, box: Sandbox, tmp_path: Pa
 
     def run(source: str, repeat: int = 0, watch: FakeWatch | None = None) -> Measurement:
         evaluator = Evaluator(dataset, {"proxy": RUNG}, box, tmp_path / "runs", quick)
-        order = RunRequest(variant_id(source), "proxy", 0, repeat, Purpose.SCREEN)
-        return evaluator.evaluate(order, source, slot, watch or FakeWatch())
+        request = RunRequest(variant_id(source), "proxy", 0, repeat, Purpose.SCREEN)
+        return evaluator.evaluate(request, source, slot, watch or FakeWatch())
 
     return run
 
@@ -242,22 +242,22 @@ def test_a_server_that_fetches_is_asked_again_with_the_same_weights_and_not_for_
 
 
 def test_a_run_is_kept_until_it_has_a_row(tmp_path: Path) -> None:
-    exams, order = Exams(tmp_path / "exams"), RunRequest("a" * 64, "proxy", 3, 0, Purpose.RACE)
-    other = replace(order, block=4)
+    exams, request = Exams(tmp_path / "exams"), RunRequest("a" * 64, "proxy", 3, 0, Purpose.RACE)
+    other = replace(request, block=4)
     weights = tmp_path / "weights"
     weights.write_bytes(b"numbers")
     training = Training(curve=(CurvePoint(0.5, 2.0, 100),), tokens=7, weights_sha256="00")
-    for one in (order, other):
+    for one in (request, other):
         exams.begin(one, training, weights)
         exams.begin(one, training, weights)
-    found = exams.find(order)
+    found = exams.find(request)
     assert found is not None and found[0] == training and found[1].read_bytes() == b"numbers"
-    assert exams.find(replace(order, repeat=1)) is None
+    assert exams.find(replace(request, repeat=1)) is None
     (tmp_path / "exams" / "half.safetensors").write_bytes(b"a kill in between")
     exams.prune(lambda one: one == other)
-    assert exams.find(order) and not exams.find(other)
+    assert exams.find(request) and not exams.find(other)
     assert len(list((tmp_path / "exams").iterdir())) == 2
-    exams.end(order)
+    exams.end(request)
     assert not list((tmp_path / "exams").iterdir())
 
 
@@ -269,9 +269,9 @@ def test_a_run_is_kept_while_its_row_is_not_written_though_the_slot_measures_ano
     recorded: set[RunRequest] = set()
     evaluator.is_recorded = recorded.__contains__
     pair = [RunRequest(variant_id(UNIQUE), "proxy", 0, repeat, Purpose.SCREEN) for repeat in (0, 1)]
-    for order in pair:
-        assert evaluator.evaluate(order, UNIQUE, slot, FakeWatch()).status is Status.OK
-    assert all(evaluator.exams.find(order) for order in pair)
+    for request in pair:
+        assert evaluator.evaluate(request, UNIQUE, slot, FakeWatch()).status is Status.OK
+    assert all(evaluator.exams.find(request) for request in pair)
     recorded.add(pair[0])
     evaluator.evaluate(replace(pair[0], repeat=2), "not python (", slot, FakeWatch())
-    assert [evaluator.exams.find(order) is not None for order in pair] == [False, True]
+    assert [evaluator.exams.find(request) is not None for request in pair] == [False, True]

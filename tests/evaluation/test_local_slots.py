@@ -34,18 +34,18 @@ class FakeEvaluator:
     ran: list[tuple[str, str, str]] = field(default_factory=list)
     breaks: bool = False
 
-    def evaluate(self, order: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
-        self.ran.append((order.variant_id, slot.name, source))
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+        self.ran.append((request.variant_id, slot.name, source))
         watch.started(7, 1.5)
         watch.progress(CurvePoint(0.5, 2.0, 100))
         while not self.go.wait(0.005):
             if watch.stopping():
-                return Measurement(order, Status.LOST, "stopped on request", slot=slot.name)
+                return Measurement(request, Status.LOST, "stopped on request", slot=slot.name)
             if reason := watch.hopeless():
-                return Measurement(order, Status.STOPPED, reason, slot=slot.name)
+                return Measurement(request, Status.STOPPED, reason, slot=slot.name)
         if self.breaks:
             raise RuntimeError("a fault of our own")
-        return Measurement(order, Status.OK, metrics={"val_bpb": 1.0}, slot=slot.name)
+        return Measurement(request, Status.OK, metrics={"val_bpb": 1.0}, slot=slot.name)
 
 
 class Driver:
@@ -135,7 +135,7 @@ def test_a_run_cancelled_for_a_reason_is_stopped_and_one_without_is_lost(
     driver.slots.cancel(first, "its loss is above its peers' median")
     driver.slots.cancel(second)
     driver.until(lambda: len(driver.ended()) == 2)
-    found = {one.order.variant_id: (one.status, one.reason) for one in driver.ended()}
+    found = {one.request.variant_id: (one.status, one.reason) for one in driver.ended()}
     assert found == {
         "a": (Status.STOPPED, "its loss is above its peers' median"),
         "b": (Status.LOST, "stopped on request"),

@@ -80,7 +80,7 @@ def test_the_test_split_is_scored_at_graduation_only_on_rows_of_the_block(
     seen = evaluate(HONEST, box, purpose=Purpose.GRADUATE, block=2)
     for split, metric in (("test", "test_bpb"), ("val", "unseen_bpb")):
         reserve = Reserve(dataset, split, RUNG.context, RUNG.rows, 0)  # type: ignore[arg-type]
-        unseen = reserve.of(seen.order)
+        unseen = reserve.of(seen.request)
         assert unseen is not None and len(unseen.hidden.tokens) == RUNG.rows
         right = honest_score(dataset, unseen.hidden.tokens)
         assert seen.metrics[metric] == pytest.approx(right, rel=1e-6)

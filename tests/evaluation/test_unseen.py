@@ -24,8 +24,8 @@ def reserve(dataset: Dataset) -> Reserve:
     return Reserve(dataset, "val", CONTEXT, ROWS, 0)
 
 
-def rows_of(reserve: Reserve, order: RunRequest) -> set[bytes]:
-    unseen = reserve.of(order)
+def rows_of(reserve: Reserve, request: RunRequest) -> set[bytes]:
+    unseen = reserve.of(request)
     assert unseen is not None
     return {row.tobytes() for row in unseen.hidden.tokens}
 
@@ -44,8 +44,8 @@ def test_no_row_of_a_comparison_was_asked_by_the_search_or_on_an_earlier_block(
 ) -> None:
     asked = {row.tobytes() for row in dataset.hidden("val", CONTEXT, ROWS).tokens}
     for number in range(300):
-        order = RunRequest(f"{number:064}", "proxy", number % 6, 0, Purpose.SCREEN)
-        asked |= rows_of(reserve, order)
+        request = RunRequest(f"{number:064}", "proxy", number % 6, 0, Purpose.SCREEN)
+        asked |= rows_of(reserve, request)
     fresh = 0
     for block in range(40):
         unseen = reserve.of(replace(ORDER, block=block))
@@ -66,8 +66,8 @@ def test_upper_rungs_take_their_rows_from_the_other_end(reserve: Reserve, datase
 
 
 def test_runs_that_search_are_asked_few_rows_of_their_own(reserve: Reserve) -> None:
-    orders = [RunRequest(f"{one:064}", "proxy", 0, 0, Purpose.SCREEN) for one in range(50)]
-    asked = [rows_of(reserve, one) for one in orders]
+    requests = [RunRequest(f"{one:064}", "proxy", 0, 0, Purpose.SCREEN) for one in range(50)]
+    asked = [rows_of(reserve, one) for one in requests]
     assert all(len(one) == MIN_ROWS for one in asked)
     assert len(set().union(*asked)) > 0.7 * sum(map(len, asked))
 

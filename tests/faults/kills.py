@@ -150,7 +150,7 @@ class KilledCampaign:
             assert whole.status is not Status.OK or (whole.documents and whole.metrics)
         self._rows = every
         keys = Counter(
-            (one.order.variant_id, one.order.rung, one.order.block, one.order.repeat)
+            (one.request.variant_id, one.request.rung, one.request.block, one.request.repeat)
             for one in (row.measurement for row in every.values())
             if one.status is not Status.LOST
         )
@@ -183,10 +183,10 @@ class KilledCampaign:
         assert seed_id is not None
         fronts, family = [], Lineage.of(store)
         for cut in range(behind + 1):
-            tally = RunHistory(config.objectives, seed_id, config.constraints, family)
+            history = RunHistory(config.objectives, seed_id, config.constraints, family)
             for row in rows[: len(rows) - cut]:
-                tally.add(row)
-            fronts.append(tally.front("proxy"))
+                history.add(row)
+            fronts.append(history.front("proxy"))
         assert list(front(store, "proxy")) in fronts
 
     def _check_no_key(self) -> None:
@@ -206,7 +206,7 @@ class KilledCampaign:
     @staticmethod
     def _screens(store: Store) -> int:
         rows = measurements(store)
-        return sum(row.measurement.order.purpose is Purpose.SCREEN for row in rows)
+        return sum(row.measurement.request.purpose is Purpose.SCREEN for row in rows)
 
 
 def _runs(process: psutil.Process) -> bool:

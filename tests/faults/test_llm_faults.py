@@ -83,16 +83,16 @@ def campaign_with(open_store, url: str, variants: int, **changes):
         budget=BudgetSettings(variants=variants),
         **changes,
     )
-    parts = campaign.parts
+    components = campaign.components
     context = LlmContext(
         settings,
-        parts.budget,
-        StoredCalls(parts.recorder),
-        parts.stopping.is_set,
+        components.budget,
+        StoredCalls(components.recorder),
+        components.stopping.is_set,
         {"OPENAI_API_KEY": KEY},
         lambda text: campaign.shared.say("model", text),
     )
-    portfolio = parts.proposer._portfolio
+    portfolio = components.proposer._portfolio
     portfolio.operators = build_operators({"nudge": 1.0, "llm_mutate": 1.0}, context)
     portfolio.weights = {"nudge": 1.0, "llm_mutate": 1.0}
     return campaign
@@ -171,7 +171,7 @@ def test_a_server_that_hangs_does_not_keep_the_slots_waiting(tmp_path):
     script.fault = Answer("late", delay=60)
     with FakeOpenAI(script) as server:
         campaign = campaign_with(open_store, server.base_url, variants=100_000)
-        client = campaign.parts.proposer._portfolio.operators[1]._llm
+        client = campaign.components.proposer._portfolio.operators[1]._llm
         patient = client._settings.endpoints[0].model_copy(update={"timeout_seconds": 60.0})
         client._settings = client._settings.model_copy(update={"endpoints": (patient,)})
         thread = threading.Thread(target=campaign.run)
@@ -191,7 +191,7 @@ def test_a_model_alone_that_is_down_is_waited_for(tmp_path):
     script.fault = Answer(status=503)
     with FakeOpenAI(script) as server:
         campaign = campaign_with(open_store, server.base_url, variants=3)
-        portfolio = campaign.parts.proposer._portfolio
+        portfolio = campaign.components.proposer._portfolio
         portfolio.operators = portfolio.operators[1:]
         endings = []
         thread = threading.Thread(target=lambda: endings.append(campaign.run()))

@@ -30,7 +30,7 @@ from tests.campaign.real import leftovers, run_here, start_evo, write_config
 
 def screens(open_store) -> int:
     with open_store() as store:
-        return sum(row.measurement.order.purpose is Purpose.SCREEN for row in measurements(store))
+        return sum(row.measurement.request.purpose is Purpose.SCREEN for row in measurements(store))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_full_disk_makes_the_records_wait_and_nothing_is_lost(small_disk):
     thread = threading.Thread(target=fault)
     evaluator = FakeEvaluator(seconds=0.05, at={8: thread.start})
     campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=30))
-    campaign.parts.recorder._complain = lambda text: (waits.append(text), complained.set())
+    campaign.components.recorder._complain = lambda text: (waits.append(text), complained.set())
     ending = campaign.run()
     thread.join()
     assert "variants" in ending.reason
@@ -106,7 +106,7 @@ def test_on_a_disk_that_stays_full_a_second_stop_ends_it(small_disk):
 
     evaluator = FakeEvaluator(seconds=0.05, at={8: threading.Thread(target=fault).start})
     campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=5000))
-    campaign.parts.recorder._complain = lambda text: complained.set()
+    campaign.components.recorder._complain = lambda text: complained.set()
     ending = campaign.run()
     assert not ending.complete
     (small_disk / "ballast").unlink()
@@ -136,7 +136,7 @@ def test_another_writer_that_holds_the_database_longer_than_is_waited_costs_time
     thread = threading.Thread(target=hold)
     evaluator = FakeEvaluator(seconds=0.05, at={6: thread.start})
     campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=20))
-    campaign.parts.recorder._complain = lambda text: (waits.append(text), complained.set())
+    campaign.components.recorder._complain = lambda text: (waits.append(text), complained.set())
     ending = campaign.run()
     thread.join()
     assert "variants" in ending.reason and screens(open_store) == 20
@@ -155,7 +155,7 @@ def test_a_clock_set_back_by_a_day_changes_nothing_but_labels(tmp_path, monkeypa
     )
     ending = campaign.run()
     assert "variants" in ending.reason and screens(open_store) == 20
-    assert campaign.parts.budget.spent().seconds < 600
+    assert campaign.components.budget.spent().seconds < 600
     with open_store() as store:
         labels = [row.measurement.started_at for row in measurements(store)]
         assert max(labels) - min(labels) > 80_000
@@ -172,9 +172,9 @@ def test_what_a_killed_campaign_left_is_ended_also_after_the_clock_was_set(tmp_p
         with open_store() as store:
             ((seed_id,),) = store.query("SELECT id FROM variants")
             for block, process in enumerate((ours, theirs)):
-                order = RunRequest(seed_id, "proxy", block, 0, Purpose.CALIBRATE)
-                store.open_run(order, "slot0")
-                store.note_run_process(order, process.pid, time.time() - 86_400)
+                request = RunRequest(seed_id, "proxy", block, 0, Purpose.CALIBRATE)
+                store.open_run(request, "slot0")
+                store.note_run_process(request, process.pid, time.time() - 86_400)
             assert end_leftovers(store) == 2
             assert not store.query("SELECT * FROM runs")
         ours.wait(timeout=120)  # psutil has taken its exit code

@@ -57,7 +57,7 @@ def sampled(campaign: Campaign, is_over: Callable[[], bool] = lambda: False) -> 
             if is_over():
                 campaign.stop()
 
-    campaign.parts.board.listeners.append(hear)
+    campaign.components.board.listeners.append(hear)
     campaign.run()
     return samples
 

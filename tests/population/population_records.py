@@ -60,8 +60,8 @@ def scored(
     **metrics: float,
 ) -> Measurement:
     """A measurement with these metrics."""
-    order = RunRequest(variant_id, rung, block, repeat, Purpose.SCREEN)
-    return Measurement(order, status, metrics=metrics)
+    request = RunRequest(variant_id, rung, block, repeat, Purpose.SCREEN)
+    return Measurement(request, status, metrics=metrics)
 
 
 def rows(*measurements: Measurement) -> list[MeasurementRow]:
@@ -69,7 +69,7 @@ def rows(*measurements: Measurement) -> list[MeasurementRow]:
     return [MeasurementRow(id, one) for id, one in enumerate(measurements, start=1)]
 
 
-ORDERS = st.builds(
+REQUESTS = st.builds(
     RunRequest,
     st.just(make_variant("seed").id),
     TEXT,
@@ -79,7 +79,7 @@ ORDERS = st.builds(
 )
 MEASUREMENTS = st.builds(
     Measurement,
-    order=ORDERS,
+    request=REQUESTS,
     status=st.sampled_from(Status),
     reason=TEXT,
     metrics=st.dictionaries(TEXT, FLOATS, max_size=4),

@@ -208,10 +208,10 @@ def grown(store: Store, size: int) -> list[str]:
             parents = (parent(ids[number // 2 - 1]),) if ids else ()
             ids.append(one.id)
             store.add_proposal(Proposal(number, "nudge", parents, Outcome.VARIANT, variant=one))
-            order = RunRequest(one.id, "proxy", 0, 0, Purpose.SCREEN)
+            request = RunRequest(one.id, "proxy", 0, 0, Purpose.SCREEN)
             metrics = dict.fromkeys(names, 1.0 + number)
             made = Measurement(
-                order, Status.OK, "", metrics, documents, curve, log_tail="log " * 500
+                request, Status.OK, "", metrics, documents, curve, log_tail="log " * 500
             )
             store.add_measurement(made)
     return ids

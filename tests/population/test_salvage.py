@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows_of(path: Path) -> dict[int, tuple[object, ...]]:
     with Store.open(path) as store:
         return {
-            row.id: (row.measurement.order, dict(row.measurement.metrics))
+            row.id: (row.measurement.request, dict(row.measurement.metrics))
             for row in reading.measurements(store)
         }
 

@@ -45,40 +45,42 @@ def never_related(a: Candidate, b: Candidate) -> bool:
 
 
 @given(CANDIDATES, SEEDS, st.integers(1, 9))
-def test_the_same_generator_chooses_the_same(people: list[Candidate], seed: int, k: int) -> None:
-    chosen = choose_parents(people, k, rng(seed))
-    assert chosen == choose_parents(people, k, rng(seed))
+def test_the_same_generator_chooses_the_same(
+    candidates: list[Candidate], seed: int, k: int
+) -> None:
+    chosen = choose_parents(candidates, k, rng(seed))
+    assert chosen == choose_parents(candidates, k, rng(seed))
     assert len(chosen) == k
-    assert set(chosen) <= set(people)
+    assert set(chosen) <= set(candidates)
 
 
 @given(CANDIDATES, SEEDS)
-def test_a_third_is_one_of_those_eligible(people: list[Candidate], seed: int) -> None:
+def test_a_third_is_one_of_those_eligible(candidates: list[Candidate], seed: int) -> None:
     def eligible(one: Candidate) -> bool:
         return one.variant_id in ("v2", "v3")
 
-    third = choose_third(people, eligible, rng(seed))
-    assert third == choose_third(people, eligible, rng(seed))
-    assert (third is None) == (len(people) < 3)
+    third = choose_third(candidates, eligible, rng(seed))
+    assert third == choose_third(candidates, eligible, rng(seed))
+    assert (third is None) == (len(candidates) < 3)
     assert third is None or eligible(third)
 
 
 @given(CANDIDATES, SEEDS)
-def test_a_pair_is_found_whenever_there_is_one(people: list[Candidate], seed: int) -> None:
-    names = {one.variant_id for one in people}
+def test_a_pair_is_found_whenever_there_is_one(candidates: list[Candidate], seed: int) -> None:
+    names = {one.variant_id for one in candidates}
     only = ("v0", "v3")
 
     def eligible(a: Candidate, b: Candidate) -> bool:
         return {a.variant_id, b.variant_id} == set(only)
 
-    pair = choose_pair(people, eligible, rng(seed))
-    assert pair == choose_pair(people, eligible, rng(seed))
+    pair = choose_pair(candidates, eligible, rng(seed))
+    assert pair == choose_pair(candidates, eligible, rng(seed))
     if names >= set(only):
         assert pair is not None
         assert {one.variant_id for one in pair} == set(only)
     else:
         assert pair is None
-    assert (choose_pair(people, never_related, rng(seed)) is None) == (len(people) == 1)
+    assert (choose_pair(candidates, never_related, rng(seed)) is None) == (len(candidates) == 1)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -90,10 +92,10 @@ def test_a_failure_cannot_be_a_candidate(value: float) -> None:
 
 
 def test_the_front_and_the_last_measured_are_the_population() -> None:
-    people = [Candidate(f"v{k}", (float(k),), on_front=k in (0, 7)) for k in range(10)]
-    chosen = population(people, SelectionSettings(population=3))
+    candidates = [Candidate(f"v{k}", (float(k),), on_front=k in (0, 7)) for k in range(10)]
+    chosen = population(candidates, SelectionSettings(population=3))
     assert [one.variant_id for one in chosen] == ["v0", "v7", "v8", "v9"]
-    assert population(people, SelectionSettings(population=50)) == people
+    assert population(candidates, SelectionSettings(population=50)) == candidates
     with pytest.raises(ValueError, match="nobody"):
         choose_parents([], 1, rng(0))
     assert choose_pair([], never_related, rng(0)) is None
@@ -103,8 +105,8 @@ def test_the_front_and_the_last_measured_are_the_population() -> None:
 def test_better_ranks_are_chosen_more_often_the_more_so_the_larger_the_tournament(
     size: int,
 ) -> None:
-    people = [Candidate(f"v{k}", (float(k), float(k))) for k in range(6)]
-    counts = Counter(one.variant_id for one in choose_parents(people, 3000, rng(1), size))
+    candidates = [Candidate(f"v{k}", (float(k), float(k))) for k in range(6)]
+    counts = Counter(one.variant_id for one in choose_parents(candidates, 3000, rng(1), size))
     assert counts["v0"] > counts["v1"] > counts["v2"] > 0
     # drawn with replacement: the best wins wherever it is drawn at all
     assert counts["v0"] / 3000 == pytest.approx(1 - (5 / 6) ** size, abs=0.03)
@@ -112,33 +114,34 @@ def test_better_ranks_are_chosen_more_often_the_more_so_the_larger_the_tournamen
 
 def test_in_one_rank_the_lonely_are_chosen_more_often() -> None:
     line = [0.0, 1.0, 1.1, 1.2, 5.0]
-    people = [Candidate(f"v{k}", (x, -x)) for k, x in enumerate(line)]
-    counts = Counter(one.variant_id for one in choose_parents(people, 3000, rng(2), 2))
+    candidates = [Candidate(f"v{k}", (x, -x)) for k, x in enumerate(line)]
+    counts = Counter(one.variant_id for one in choose_parents(candidates, 3000, rng(2), 2))
     assert min(counts["v0"], counts["v4"]) > counts["v3"] > counts["v2"]
 
 
 def test_the_feasible_win_over_the_infeasible() -> None:
-    people = [Candidate("broken", (0.0,), violation=0.1), Candidate("fine", (9.0,))]
-    counts = Counter(one.variant_id for one in choose_parents(people, 2000, rng(3), 2))
+    candidates = [Candidate("broken", (0.0,), violation=0.1), Candidate("fine", (9.0,))]
+    counts = Counter(one.variant_id for one in choose_parents(candidates, 2000, rng(3), 2))
     assert counts["broken"] / 2000 == pytest.approx(0.25, abs=0.04)  # only against itself
 
 
 def test_pythons_own_random_is_left_as_it_was() -> None:
-    people = [Candidate(f"v{k}", (float(k), float(-k))) for k in range(9)]
+    candidates = [Candidate(f"v{k}", (float(k), float(-k))) for k in range(9)]
     random.seed(5)
     expected = [random.random() for _ in range(3)]
     random.seed(5)
     found = []
     for k in range(3):
-        choose_pair(people, never_related, rng(k))
+        choose_pair(candidates, never_related, rng(k))
         found.append(random.random())
     assert found == expected
 
 
 def test_threads_do_not_disturb_each_other() -> None:
-    people = [Candidate(f"v{k}", (float(k % 4), float(-k))) for k in range(30)]
-    alone = [choose_parents(people, 5, rng(seed)) for seed in range(40)]
+    candidates = [Candidate(f"v{k}", (float(k % 4), float(-k))) for k in range(30)]
+    alone = [choose_parents(candidates, 5, rng(seed)) for seed in range(40)]
     with ThreadPoolExecutor(8) as threads:
         assert (
-            list(threads.map(lambda seed: choose_parents(people, 5, rng(seed)), range(40))) == alone
+            list(threads.map(lambda seed: choose_parents(candidates, 5, rng(seed)), range(40)))
+            == alone
         )

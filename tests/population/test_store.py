@@ -68,7 +68,7 @@ def test_a_measurement_comes_back_as_it_was(shared: Store, measurement: Measurem
         light = dataclasses.replace(measurement, **rest)
         every = reading.measurements(shared, statuses=list(Status))
         assert every == [reading.MeasurementRow(id, light)]
-        listed = reading.measurements(shared, rung=measurement.order.rung)
+        listed = reading.measurements(shared, rung=measurement.request.rung)
         assert (listed == []) == (measurement.status is Status.LOST)
 
     undone(shared, check)
@@ -190,17 +190,17 @@ def test_measurements_are_never_changed(store: Store) -> None:
 
 def test_recording_a_measurement_ends_its_run(store: Store) -> None:
     seed = add_variant(store, 1, "seed")
-    order, other = (RunRequest(seed, "proxy", block, 0, Purpose.SCREEN) for block in (0, 1))
-    store.open_run(order, "slot 0")
+    request, other = (RunRequest(seed, "proxy", block, 0, Purpose.SCREEN) for block in (0, 1))
+    store.open_run(request, "slot 0")
     store.open_run(other, "slot 1")
-    store.note_run_process(order, 4242, 12.5)
+    store.note_run_process(request, 4242, 12.5)
     found = reading.open_runs(store)
-    assert [(run.order, run.slot, run.pid, run.pid_started_at) for run in found] == [
-        (order, "slot 0", 4242, 12.5),
+    assert [(run.request, run.slot, run.pid, run.pid_started_at) for run in found] == [
+        (request, "slot 0", 4242, 12.5),
         (other, "slot 1", None, None),
     ]
-    store.add_measurement(Measurement(order, Status.CRASHED, "it broke"))
-    assert [run.order for run in reading.open_runs(store)] == [other]
+    store.add_measurement(Measurement(request, Status.CRASHED, "it broke"))
+    assert [run.request for run in reading.open_runs(store)] == [other]
     store.close_run(other)
     assert reading.open_runs(store) == []
 

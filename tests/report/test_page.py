@@ -149,12 +149,12 @@ def test_the_sandbox_table_holds_promises_alone_and_no_gpu_where_none_was_used(
     built, leader, _ = finished(tmp_path / "c")
     facts = {"sandbox": "bwrap", "fs_write": "enforced: here", "gpu": "enforced: there"}
     for place, device in enumerate(("cpu", "cuda")):
-        order = RunRequest(leader, "proxy", 20 + place, 0, Purpose.REMEASURE)
-        run = Measurement(order, Status.OK, "", {"val_bpb": 2.0}, device=device)
+        request = RunRequest(leader, "proxy", 20 + place, 0, Purpose.REMEASURE)
+        run = Measurement(request, Status.OK, "", {"val_bpb": 2.0}, device=device)
         for number in range(30):  # the most common facts are shown
             more = {**facts, "weights_sha256": "feed" * 16}
-            again = replace(run.order, block=20 + place + 2 * number)
-            built.store.add_measurement(replace(run, order=again, facts=more))
+            again = replace(run.request, block=20 + place + 2 * number)
+            built.store.add_measurement(replace(run, request=again, facts=more))
         html = write_report(tmp_path / "c").read_text()
         assert "enforced: here" in html and "weights_sha256" not in html
         assert ("enforced: there" in html) is (device == "cuda")

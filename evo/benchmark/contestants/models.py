@@ -26,11 +26,11 @@ class FromModel(BestSeen):
             raise ValueError("this contestant asks a model, and the benchmark names none")
         if not of_the_best:  # n times the same question: what came of the others is not told
             model = replace(model, prompt=model.prompt.model_copy(update={"tokens": 0}))
-        people = self._leader if of_the_best else list[Candidate]
+        candidates = self._leader if of_the_best else list[Candidate]
         self._sources = Sources(
-            problem, int(rng.integers(2**31)), EDITS, model=model, people=people
+            problem, int(rng.integers(2**31)), EDITS, model=model, candidates=candidates
         )
-        self._variant = self._best_variant = self._sources.tally.seed_id
+        self._variant = self._best_variant = self._sources.history.seed_id
 
     def ask(self) -> Wish | None:
         """The seed first, then an edit; None when the model has no new one."""
@@ -49,7 +49,7 @@ class FromModel(BestSeen):
             self._best_variant = self._variant
 
     def _leader(self) -> list[Candidate]:
-        known = self._sources.tally.candidates(RUNG)
+        known = self._sources.history.candidates(RUNG)
         return [one for one in known if one.variant_id == self._best_variant]
 
 

@@ -1,6 +1,6 @@
 """Ours: the campaign's own search, run by run on a landscape.
 
-The classes are those that `evo run` uses - portfolio, operators, proposer, tally with its posteriors, the
+The classes are those that `evo run` uses - portfolio, operators, proposer, run history with its posteriors, the
 scheduler with all its duties - and variants are real sources. Only the sandbox and the threads are missing.
 """
 
@@ -64,17 +64,17 @@ class Ours:
         self._sources = Sources(
             problem, seed, weights, settings.selection, model, tune=settings.tune
         )
-        self.tally = tally = self._sources.tally
+        self.history = history = self._sources.history
         self.scheduler = Scheduler(
             settings.policy.model_copy(update={"final_blocks": 0}),  # the bench compares for itself
-            tally,
+            history,
             RUNG,
-            Certification(settings.certification, tally, RUNG),
-            Graduation(GraduationSettings(), tally, self._sources.lineage, [RUNG]),
+            Certification(settings.certification, history, RUNG),
+            Graduation(GraduationSettings(), history, self._sources.lineage, [RUNG]),
         )
         self.decisions: list[Decision] = []
         self._ready = ReadyQueue()
-        self._order: RunRequest | None = None
+        self._request: RunRequest | None = None
         self._spent = 0.0
         self._seconds: dict[str, float] = {}
         self._racing, self._gave_up = False, False
@@ -85,32 +85,32 @@ class Ours:
         if not step.runs and not self._search_is_over():
             self._propose()
             step = self._next_step()
-        self._order = step.runs[0] if step.runs else None
-        if self._order is None:
+        self._request = step.runs[0] if step.runs else None
+        if self._request is None:
             return None
-        order = self._order
-        return Wish(self._sources.settings[order.variant_id], order.block, order.repeat)
+        request = self._request
+        return Wish(self._sources.settings[request.variant_id], request.block, request.repeat)
 
     def tell(self, wish: Wish, shown: Shown) -> None:
         """Record the run."""
-        order = self._order
-        assert order is not None, "told of a run that was not asked for"
+        request = self._request
+        assert request is not None, "told of a run that was not asked for"
         self._spent += shown.seconds
-        self._seconds[order.variant_id] = shown.seconds
-        self._sources.record(order, shown)
-        self._ready.remove(order.variant_id)
-        self.decisions += self.scheduler.tell(order)
+        self._seconds[request.variant_id] = shown.seconds
+        self._sources.record(request, shown)
+        self._ready.remove(request.variant_id)
+        self.decisions += self.scheduler.tell(request)
 
     def recommend(self) -> Setting:
         """The winner of the leaders' race, else the best by belief."""
-        front = self.tally.front(RUNG)
-        chosen = self.scheduler.leaders.winner() or (front[0] if front else self.tally.seed_id)
+        front = self.history.front(RUNG)
+        chosen = self.scheduler.leaders.winner() or (front[0] if front else self.history.seed_id)
         return self._sources.settings[chosen]
 
     def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
         """The front and what is believed of it; the seed before there is one."""
-        front, names = self.tally.front(RUNG), self._problem.objectives
-        found = {one: self.tally.believed(one, RUNG) for one in front or [self.tally.seed_id]}
+        front, names = self.history.front(RUNG), self._problem.objectives
+        found = {one: self.history.believed(one, RUNG) for one in front or [self.history.seed_id]}
         return {
             self._sources.settings[one]: tuple(values[name].mean for name in names)
             for one, values in found.items()
@@ -121,7 +121,7 @@ class Ours:
         (chosen,) = [
             one for one, setting in self._sources.settings.items() if setting == self.recommend()
         ][:1]
-        return self.tally.believed(chosen, RUNG)[self._problem.objectives[0]].mean
+        return self.history.believed(chosen, RUNG)[self._problem.objectives[0]].mean
 
     def _next_step(self) -> Step:
         over = self._search_is_over()
@@ -132,20 +132,20 @@ class Ours:
         return step
 
     def _search_is_over(self) -> bool:
-        share, made = 1 - self._policy_settings.held_back, self.tally.last_id()
+        share, made = 1 - self._policy_settings.held_back, self.history.last_id()
         spent = self._spent >= self._problem.seconds * share
         return self._gave_up or spent or made >= self._problem.runs * share
 
-    def _allows(self, order: RunRequest) -> bool:
+    def _allows(self, request: RunRequest) -> bool:
         """Whether the seconds pay for a run: of the seed, before the search is over, only a share of them."""
         if self._search_is_over():
-            return order.purpose not in SEED_ALONE and self._spent < self._problem.seconds
-        return order.purpose not in SEED_ALONE or self._affords_seed()
+            return request.purpose not in SEED_ALONE and self._spent < self._problem.seconds
+        return request.purpose not in SEED_ALONE or self._affords_seed()
 
     def _affords_seed(self) -> bool:
         """Whether one more run of the seed stays within its share; the first always does."""
-        seed_id = self.tally.seed_id
-        runs = len(self.tally.rows(RUNG, variant_id=seed_id))
+        seed_id = self.history.seed_id
+        runs = len(self.history.rows(RUNG, variant_id=seed_id))
         one = self._seconds.get(seed_id, 0.0)  # a setting costs the same each time
         return (runs + 1) * one <= SEED_SHARE * self._problem.seconds
 
@@ -162,5 +162,5 @@ class Ours:
         self._racing = True
         rule, rest = self._policy_settings, self._problem.seconds - self._spent
         self.scheduler.leaders = affordable(
-            rule.leaders, rule.race_share, rest, self.tally, self._seconds
+            rule.leaders, rule.race_share, rest, self.history, self._seconds
         )

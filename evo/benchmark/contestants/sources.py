@@ -1,7 +1,7 @@
 """Settings as real sources, proposed as `evo run` proposes them: for contestants that change source code.
 
-Lineage, tally, operators and proposer are the campaign's own; the knobs of a source are the landscape's dials,
-and the store lies in memory.
+Lineage, run history, operators and proposer are the campaign's own; the knobs of a source are the
+landscape's dials, and the store lies in memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Sources:
         weights: Mapping[str, float],
         selection: SelectionSettings | None = None,
         model: Model | None = None,
-        people: Callable[[], list[Candidate]] | None = None,
+        candidates: Callable[[], list[Candidate]] | None = None,
         tune: TuneSettings | None = None,
     ) -> None:
         self._problem = problem
@@ -63,7 +63,7 @@ class Sources:
         self.settings = {root.id: problem.start}
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
-        self.tally = RunHistory(objectives, root.id, family=self.lineage)
+        self.history = RunHistory(objectives, root.id, family=self.lineage)
         told = OperatorSettings(tune or TuneSettings())
         operators = build_operators(weights, None, told, model.ask if model else None)
         brief, prompt = "", PromptSettings()
@@ -72,13 +72,13 @@ class Sources:
         surroundings = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt)
         self._proposer = Proposer(
             Portfolio(operators, weights, endpoints=model.endpoints if model else None),
-            self.tally,
+            self.history,
             self.lineage,
             selection or SelectionSettings(),
             lambda: self._store,
             self._mistake if model else lambda source: None,
             surroundings,
-            people=None if people is None else lambda as_of: people(),
+            candidates=None if candidates is None else lambda as_of: candidates(),
         )
         self._proposals = 1
 
@@ -96,11 +96,11 @@ class Sources:
                     return variant.id
         return None
 
-    def record(self, order: RunRequest, shown: Shown) -> None:
+    def record(self, request: RunRequest, shown: Shown) -> None:
         """Record a run."""
         metrics = dict(zip(self._problem.objectives, shown.values, strict=True))
-        measurement = Measurement(order, Status.OK, metrics=metrics, wall_seconds=shown.seconds)
-        self.tally.add(MeasurementRow(self._store.add_measurement(measurement), measurement))
+        measurement = Measurement(request, Status.OK, metrics=metrics, wall_seconds=shown.seconds)
+        self.history.add(MeasurementRow(self._store.add_measurement(measurement), measurement))
 
     def _enter(self, proposal: Proposal) -> None:
         assert proposal.variant is not None

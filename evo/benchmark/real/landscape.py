@@ -44,10 +44,10 @@ class RealLandscape:
     def run(self, setting: Setting, block: int, repeat: int = 0) -> Shown:
         """One real training, in slot seconds."""
         source = with_knobs(self._source, self.values(setting))
-        order = RunRequest(
+        request = RunRequest(
             variant_id(source), self._rung, self._first_block + block, repeat, Purpose.SCREEN
         )
-        found = self._bench.evaluator.evaluate(order, source, self._slot, Unwatched())
+        found = self._bench.evaluator.evaluate(request, source, self._slot, Unwatched())
         ok = found.status is Status.OK
         self.failed += not ok
         return Shown((found.metrics[METRIC] if ok else self._worst,), found.wall_seconds)
