@@ -80,7 +80,7 @@ def test_ours_does_what_a_campaign_does(hill: Landscape) -> None:
     rows = [row.measurement.request for row in contestant.history.rows("table")]
     purposes = {request.purpose for request in rows}
     assert {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE} <= purposes
-    assert [one.kind for one in contestant.decisions] == ["leaders"]
+    assert [one.kind for one in contestant.search.decisions] == ["leaders"]
 
 
 def test_a_dear_seed_takes_little_of_what_ours_may_spend(hill: Landscape) -> None:

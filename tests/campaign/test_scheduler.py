@@ -17,6 +17,7 @@ from evo.search.certification import (
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings, Promotion
 from evo.search.scheduler import DUTIES, PolicySettings, Scheduler, SearchState
+from evo.search.synchronous import SynchronousSearch
 from population.archive import VAL_BPB
 from population.ladder import CHOSEN
 from population.lineage import Lineage
@@ -95,7 +96,7 @@ class World:
         self.decided += step.decisions
         return step.runs
 
-    def record(self, request: RunRequest) -> None:
+    def add_row(self, request: RunRequest) -> None:
         score = (
             2.0 - self.gains[request.variant_id] + 0.01 * ((2 * request.block + request.repeat) % 3)
         )
@@ -105,6 +106,9 @@ class World:
         self.history.add(
             MeasurementRow(len(self.ran), Measurement(request, status, metrics=metrics))
         )
+
+    def record(self, request: RunRequest) -> None:
+        self.add_row(request)
         if request.variant_id in self.ready and request.purpose is Purpose.SCREEN:
             self.ready.remove(request.variant_id)
         self.decided += self.scheduler.tell(request)
@@ -313,3 +317,93 @@ def test_of_several_phases_at_once_the_furthest_one_is_named_and_every_purpose_h
     assert all(phase_of([one]) is not None for one in Purpose)
     assert phase_of([Purpose.SCREEN, Purpose.GRADUATE, Purpose.CALIBRATE]) is Phase.GRADUATING
     assert phase_of([Purpose.REFERENCE, Purpose.RACE]) is Phase.RACING
+
+
+# -- The loop without threads that the tournament and the studies use.
+
+
+def test_the_loop_runs_and_decides_what_the_scheduler_asked_directly_does() -> None:
+    gains = {f"c{k}": 0.05 * k for k in range(9)}
+    certification = CertificationSettings(attempts=2, most_pairs=6, post_pairs=2)
+    direct = World(gains, certification=certification)
+    for name in gains:
+        direct.child(name)
+    direct.drive()
+    direct.over = True
+    direct.drive()
+
+    looped = World(gains, certification=certification)
+    waiting = iter(gains)
+    search = loop_over(looped, lambda: next(waiting, None), lambda: False)
+    while request := search.next():
+        record(looped, search, request)
+
+    assert looped.ran == direct.ran
+    assert search.decisions == direct.decided
+    assert {BEGUN, ENDED, LEADERS, FINAL} <= {one.kind for one in search.decisions}
+
+
+def test_the_loop_runs_a_pair_in_one_go_and_proposes_only_what_it_runs_next() -> None:
+    alone = POLICY.model_copy(update={"leaders": 0, "reference_every": 1})
+    gains = {f"c{k}": 0.3 * k for k in range(60)}
+    world = World(gains, policy=alone, certification=CertificationSettings())
+    proposed: list[str] = []
+
+    def propose() -> str:
+        proposed.append(f"c{len(proposed)}")
+        return proposed[-1]
+
+    search = loop_over(world, propose, lambda: len(world.ran) >= 60)
+    while request := search.next():
+        assert len(proposed) <= 1 + sum(one.purpose is Purpose.SCREEN for one in world.ran)
+        record(world, search, request)
+    pairs = {Purpose.RACE, Purpose.POST}
+    paired = [at for at, one in enumerate(world.ran) if one.purpose in pairs]
+    assert len(paired) > 4
+    assert Purpose.SCREEN in purposes(world.ran[paired[0] :]), "one began during the search"
+    for first, second in zip(paired[::2], paired[1::2], strict=True):
+        assert second == first + 1
+        assert world.ran[first].block == world.ran[second].block
+
+
+def test_the_loop_ends_where_no_run_can_be_paid_for() -> None:
+    world = World()
+    search = SynchronousSearch(
+        world.scheduler, lambda: "a", lambda: False, allows=lambda request: False
+    )
+    assert search.next() is None
+
+
+def test_what_is_due_between_the_search_and_what_follows_it_is_done_once() -> None:
+    world = World({"a": 0.3, "b": 0.2})
+    ended: list[int] = []
+    waiting = iter("ab")
+    search = loop_over(
+        world, lambda: next(waiting, None), lambda: False, lambda: ended.append(len(world.ran))
+    )
+    while request := search.next():
+        record(world, search, request)
+    screens = [at for at, one in enumerate(world.ran) if one.purpose is Purpose.SCREEN]
+    finals = [at for at, one in enumerate(world.ran) if one.purpose is Purpose.FINAL]
+    assert len(ended) == 1
+    assert screens[-1] < ended[0] <= finals[0]
+
+
+def loop_over(
+    world: World,
+    propose: Callable[[], str | None],
+    is_over: Callable[[], bool],
+    at_end: Callable[[], None] = lambda: None,
+) -> SynchronousSearch:
+    def born() -> str | None:
+        child = propose()
+        if child is not None:
+            world.lineage.add(child, (Parent("seed", "parent"),))
+        return child
+
+    return SynchronousSearch(world.scheduler, born, is_over, at_end=at_end)
+
+
+def record(world: World, search: SynchronousSearch, request: RunRequest) -> None:
+    world.add_row(request)
+    search.tell(request)

@@ -14,14 +14,14 @@ from evo.benchmark.contestants.sources import Sources
 from evo.benchmark.landscapes.table import Setting, Shown
 from evo.benchmark.racing import RUNG, affordable
 from evo.config import Config
-from evo.runtime.ready_queue import ReadyQueue
 from evo.search.certification import Certification, CertificationSettings
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
-from evo.search.scheduler import PolicySettings, Scheduler, SearchState, Step
+from evo.search.scheduler import PolicySettings, Scheduler
+from evo.search.synchronous import SynchronousSearch
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
-from population.types import Decision, Purpose, RunRequest
+from population.types import Purpose, RunRequest
 
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05
@@ -65,30 +65,25 @@ class Ours:
             problem, seed, weights, settings.selection, model, tune=settings.tune
         )
         self.history = history = self._sources.history
-        self.scheduler = Scheduler(
+        scheduler = Scheduler(
             settings.policy.model_copy(update={"final_blocks": 0}),  # the bench compares for itself
             history,
             RUNG,
             Certification(settings.certification, history, RUNG),
             Graduation(GraduationSettings(), history, self._sources.lineage, [RUNG]),
         )
-        self.decisions: list[Decision] = []
-        self._ready = ReadyQueue()
+        self.search = SynchronousSearch(
+            scheduler, self._sources.propose, self._is_spent, self._allows, self._begin_racing
+        )
         self._request: RunRequest | None = None
         self._spent = 0.0
         self._seconds: dict[str, float] = {}
-        self._racing, self._gave_up = False, False
 
     def ask(self) -> Wish | None:
-        """The scheduler's next run; a child is proposed when there is nothing else to do."""
-        step = self._next_step()
-        if not step.runs and not self._search_is_over():
-            self._propose()
-            step = self._next_step()
-        self._request = step.runs[0] if step.runs else None
-        if self._request is None:
+        """The scheduler's next run."""
+        request = self._request = self.search.next()
+        if request is None:
             return None
-        request = self._request
         return Wish(self._sources.settings[request.variant_id], request.block, request.repeat)
 
     def tell(self, wish: Wish, shown: Shown) -> None:
@@ -98,13 +93,14 @@ class Ours:
         self._spent += shown.seconds
         self._seconds[request.variant_id] = shown.seconds
         self._sources.record(request, shown)
-        self._ready.remove(request.variant_id)
-        self.decisions += self.scheduler.tell(request)
+        self.search.tell(request)
 
     def recommend(self) -> Setting:
         """The winner of the leaders' race, else the best by belief."""
         front = self.history.front(RUNG)
-        chosen = self.scheduler.leaders.winner() or (front[0] if front else self.history.seed_id)
+        chosen = self.search.scheduler.leaders.winner() or (
+            front[0] if front else self.history.seed_id
+        )
         return self._sources.settings[chosen]
 
     def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
@@ -123,22 +119,14 @@ class Ours:
         ][:1]
         return self.history.believed(chosen, RUNG)[self._problem.objectives[0]].mean
 
-    def _next_step(self) -> Step:
-        over = self._search_is_over()
-        if over and not self._racing:
-            self._begin_racing()
-        step = self.scheduler.next(SearchState({}, tuple(self._ready), over, self._allows))
-        self.decisions += step.decisions
-        return step
-
-    def _search_is_over(self) -> bool:
+    def _is_spent(self) -> bool:
+        """Whether the search has had its share of the seconds or of the runs."""
         share, made = 1 - self._policy_settings.held_back, self.history.last_id()
-        spent = self._spent >= self._problem.seconds * share
-        return self._gave_up or spent or made >= self._problem.runs * share
+        return self._spent >= self._problem.seconds * share or made >= self._problem.runs * share
 
     def _allows(self, request: RunRequest) -> bool:
         """Whether the seconds pay for a run: of the seed, before the search is over, only a share of them."""
-        if self._search_is_over():
+        if self.search.is_over():
             return request.purpose not in SEED_ALONE and self._spent < self._problem.seconds
         return request.purpose not in SEED_ALONE or self._affords_seed()
 
@@ -149,18 +137,9 @@ class Ours:
         one = self._seconds.get(seed_id, 0.0)  # a setting costs the same each time
         return (runs + 1) * one <= SEED_SHARE * self._problem.seconds
 
-    def _propose(self) -> None:
-        """One new child, if the operators find one."""
-        child = self._sources.propose()
-        if child is None:
-            self._gave_up = True
-        else:
-            self._ready.add([child])
-
     def _begin_racing(self) -> None:
         """The leaders' race gets what is left of the seconds."""
-        self._racing = True
         rule, rest = self._policy_settings, self._problem.seconds - self._spent
-        self.scheduler.leaders = affordable(
+        self.search.scheduler.leaders = affordable(
             rule.leaders, rule.race_share, rest, self.history, self._seconds
         )
