@@ -99,6 +99,7 @@ class Certification:
         self._begun = 0
         self._raced: set[str] = set()
         self._judged = -1
+        self._last_chance: tuple[Any, float] = (None, 0.0)  # what it was found from, and itself
         for decision in decisions:
             self.take(decision)
 
@@ -216,8 +217,6 @@ class Certification:
 
     def _chance(self, race: Challenge) -> float:
         """The chance that the challenger passes, averaged over what is believed of its gain."""
-        from population.statistics.power import simulate
-
         mine, champion = (
             self._history.believed(one, self._rung)[self._metric.name]
             for one in (race.challenger, race.champion)
@@ -225,14 +224,13 @@ class Certification:
         run_sd = self._run_sd()
         if mine.n < MIN_BLOCKS or run_sd is None:
             return 0.0
-        rng, pair_sd = np.random.default_rng(DRAWS_SEED), math.sqrt(2) * run_sd
+        pair_sd = math.sqrt(2) * run_sd
         gain = self._turn * (champion.mean - mine.mean)
         spread = math.hypot(mine.sd, champion.sd) / pair_sd
-
-        def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
-            return rng.normal(size=shape) + spread * rng.normal(size=(shape[0], 1))
-
-        return simulate(race.rule, gain, pair_sd, rng, DRAWS, noise).certified
+        known = (race.rule, gain, pair_sd, spread)
+        if known != self._last_chance[0]:  # most rows tell nothing of these two
+            self._last_chance = known, chance_of(*known)
+        return self._last_chance[1]
 
     @property
     def _turn(self) -> float:
@@ -265,6 +263,17 @@ class Certification:
             if row.measurement.request.block == block and row.measurement.status is Status.OK:
                 return self._turn * unseen_value(self._metric, row.measurement)
         return None
+
+
+def chance_of(rule: Rule, gain: float, pair_sd: float, spread: float) -> float:
+    """The chance of passing, simulated; `spread`: the sd of what is believed of the gain, in pair sds."""
+    from population.statistics.power import simulate
+
+    def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
+        return rng.normal(size=shape) + spread * rng.normal(size=(shape[0], 1))
+
+    rng = np.random.default_rng(DRAWS_SEED)
+    return simulate(rule, gain, pair_sd, rng, DRAWS, noise).certified
 
 
 def in_a_line(decision: Decision, seed_id: str) -> str:

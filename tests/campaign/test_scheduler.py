@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -277,6 +278,26 @@ def test_a_challenger_that_is_vetoed_gets_no_further_pair_and_its_challenge_ends
     assert [one.kind for one in world.decided][:2] == [BEGUN, ENDED]
     assert world.decided[1].detail["verdict"] != "certified"
     assert purposes(world.ran).count(Purpose.RACE) == 2
+
+
+def test_a_chance_of_passing_is_simulated_anew_only_when_a_row_moved_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def small(*known: object) -> float:
+        asked.append(known)
+        return 0.0
+
+    monkeypatch.setattr("evo.search.certification.chance_of", small)
+    gains = {"a": 0.02} | {f"c{k}": -0.5 for k in range(40)}
+    world = World(gains, certification=CertificationSettings())
+    for name in gains:
+        world.child(name)
+    world.drive()
+    assert asked
+    assert all(again != before for before, again in itertools.pairwise(asked))
+    assert len(asked) < purposes(world.ran).count(Purpose.SCREEN) / 2
 
 
 @pytest.mark.parametrize("every", [1, 3])
