@@ -8,7 +8,8 @@ import pytest
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.edits import kinds_of_edit
-from evo.analysis.ladder import Climb, LadderState, Terms, climb
+from evo.analysis.ladder import LadderState, Terms
+from evo.analysis.ladder_report import Climb, climb
 from evo.terminal import ladder as transferring
 from evo.terminal.ladder import ladder_screen
 from population.reading import source_of
