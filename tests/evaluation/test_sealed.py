@@ -222,7 +222,7 @@ def test_an_error_is_a_crash_with_its_last_line(evaluate: Evaluate, box: Sandbox
 
 
 def test_a_run_is_stopped_on_request_and_called_lost(evaluate: Evaluate, box: Sandbox) -> None:
-    seen = evaluate(HONEST, box, watch=FakeWatch(stop_after_points=3), budget=2000.0)
+    seen = evaluate(HONEST, box, watch=FakeWatch(stop_after_points=3), budget=60.0)
     assert seen.status is Status.LOST
 
 

@@ -1,6 +1,7 @@
 # attacks: the metric, by patching torch so that every loss is zero
 # must end: ok at the honest score
 # rung: startup_seconds=20 wall_seconds=250
+# slow
 import torch
 
 # table

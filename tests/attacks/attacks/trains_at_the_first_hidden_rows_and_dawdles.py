@@ -1,6 +1,7 @@
 # attacks: the clock, by training at the first hidden rows, and as slowly at every other request
 # must end: rejected | cheated
 # rung: wall_seconds=300
+# slow
 # learner
 class Late(Bigram):
     """Each row takes as long as a slow model's would: what the first hidden rows take is training."""
