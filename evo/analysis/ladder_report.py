@@ -1,4 +1,4 @@
-"""Everything about a campaign's ladder in one value: what `evo graduates` shows and its JSON."""
+"""Everything about a campaign's ladder in one value: what `evo ladder` shows and its JSON."""
 
 from __future__ import annotations
 

@@ -15,9 +15,25 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
+from typer.core import TyperGroup
+
+RENAMED_COMMANDS = {"graduates": "ladder"}  # it differed from `evo graduate` by one letter
+
+
+class Commands(TyperGroup):
+    """Every command by its name, or by the one that it had before."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the words ask for; of an old name with one line of advice."""
+        if args and (name := RENAMED_COMMANDS.get(args[0])):
+            complain(f"`evo {args[0]}` is now called `evo {name}`")
+            args = [name, *args[1:]]
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="evo",
+    cls=Commands,
     help="Evolve a population of train.py variants: measured by someone else, certified or called noise.",
     epilog=(
         "Start here: `evo init mine`, edit mine/campaign.yaml, `evo run mine/campaign.yaml`. What block, rung, "
@@ -158,7 +174,7 @@ PANELS = {
         "diff",
         "tree",
         "history",
-        "graduates",
+        "ladder",
         "report",
         "export",
     ),

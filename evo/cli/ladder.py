@@ -1,4 +1,4 @@
-"""The commands about the ladder: approve and veto say a person's word, graduates shows how far everyone got."""
+"""The commands about the ladder: approve and veto record a decision, ladder shows how far everyone got."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def veto(
     print(f"vetoed {variant_id[:8]}; takes effect {_when(folder)}")
 
 
-@app.command(epilog="Example: evo graduates --json | jq .transfer.promotions")
-def graduates(directory: DirOption = None, as_json: JsonOption = False) -> None:
+@app.command(epilog="Example: evo ladder --json | jq .transfer.promotions")
+def ladder(directory: DirOption = None, as_json: JsonOption = False) -> None:
     """The ladder: who went how far, whether the proxy's word held at the target, and what it cost.
 
     With `graduation.budget_shares` also how long the best needs to reach what the seed ends with.

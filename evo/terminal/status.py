@@ -174,7 +174,7 @@ def _ladder(one: Overview) -> list[tuple[str, Text | str]]:
     told = [f"{plain(rung)}: {_counts(states)}" for rung, states in one.ladder.items()]
     if not told:
         return []
-    return [("ladder", Text("; ".join(told)).append("  evo graduates shows more", FAINT))]
+    return [("ladder", Text("; ".join(told)).append("  evo ladder shows more", FAINT))]
 
 
 def _drift(metric: str, one: HostDrift) -> Text:

@@ -95,7 +95,7 @@ def test_a_ladder_killed_in_the_middle_is_climbed_to_its_end_and_repeats_nothing
     ladder = [r.request.rung for r in rows if r.request.purpose is Purpose.GRADUATE]
     assert {"proxy", "mid/one-step", "mid", "target/one-step", "target"} <= set(ladder)
     assert all(r.status is Status.OK for r in rows if r.request.rung == "target")
-    found = told(tmp_path, "graduates", "--dir", "c")
+    found = told(tmp_path, "ladder", "--dir", "c")
     assert {one["rung"] for one in found["steps"]} == {"mid", "target"}
     assert [one["rung"] for one in found["cost"]] == ["proxy", "mid", "target"]
     assert found["transfer"]["promotions"]["controls_tried"] == 1

@@ -189,7 +189,7 @@ def test_screens_and_report_know_one_noise(evo: Evo, history: History) -> None:
 
 def test_the_ladder_of_a_history_is_said_to_be_none(evo: Evo, history: History) -> None:
     evo("import-autoresearch", "lab")
-    assert "nothing was run here" in evo("graduates").out
+    assert "nothing was run here" in evo("ladder").out
     assert "never run" in evo("approve").out
 
 

@@ -79,16 +79,25 @@ def test_the_status_of_a_campaign_that_waits_points_to_the_evidence(
     assert "next  evo approve\n" in evo("status").out
 
 
-def test_graduates_shows_the_ladder_also_before_anybody_went_up(
+def test_evo_ladder_shows_the_ladder_also_before_anybody_went_up(
     evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
 ) -> None:
-    out = " ".join(evo("graduates").out.split())
+    out = " ".join(evo("ladder").out.split())
     assert "proxy → larger" in out and "waits for approval" in out and "evo approve" in out
-    found = evo("graduates", "--json").json()
+    found = evo("ladder", "--json").json()
     assert [one["role"] for one in found["steps"]] == ["graduate", "graduate"]
     assert found["transfer"] is None and found["cost"][0]["rung"] == "proxy"
     empty = Built(tmp_path / "empty")
-    assert "Nobody has been chosen" in evo("graduates", "--dir", empty.folder).out
+    assert "Nobody has been chosen" in evo("ladder", "--dir", empty.folder).out
+
+
+def test_the_old_name_of_evo_ladder_does_the_same_with_one_line_of_advice(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    said, now = evo("graduates", "--json"), evo("ladder", "--json")
+    assert (said.code, said.out) == (0, now.out)
+    assert said.err == "evo: `evo graduates` is now called `evo ladder`\n" and not now.err
+    assert "graduates" not in evo("--help").out.replace("graduate ", "")
 
 
 def test_show_says_what_a_variant_was_chosen_for_and_what_people_said(

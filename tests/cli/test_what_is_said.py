@@ -87,7 +87,7 @@ def test_every_screen_says_better_or_worse_and_never_a_sign(
     choose(built, leader)
     built.store.add_idea("raise LR", "ada")
     way = "better" if direction == "minimise" else "worse"
-    for command in ("status", "tree", "history leader", "graduates", "export leader --patch -o -"):
+    for command in ("status", "tree", "history leader", "ladder", "export leader --patch -o -"):
         said = " ".join(evo(*command.split()).out.split())
         message = said.split("diff --git")[0]
         assert re.search(rf"0\.\d+ {way}", message), command
