@@ -111,7 +111,7 @@ def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, fina
     return config.model_copy(
         update={
             "name": arm.replace(" ", "-"),
-            "seed": seed,
+            "random_seed": seed,
             "operators": weights_of(arm),
             "rungs": {first: config.rungs[first]},
             "policy": policy,
@@ -127,7 +127,7 @@ def refuse_change(path: Path, config, arm: str, seed: int, slot_seconds: float, 
     """Campaigns of other terms in the same folder cannot be compared."""
     found = (
         config.operators,
-        config.seed,
+        config.random_seed,
         config.budget.seconds * config.slots,
         config.policy.final_blocks,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.mistakes import blame, in_words, nearest, place_of
+from evo.old_keys import BothNames, OldKey, OldKeyWarning, current, name_today
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import Repeats
 from evo.runtime.notifier import NotifySettings
@@ -75,7 +78,7 @@ class Config(_Settings):
     """One campaign: where to start, how to measure, what to try, and what it may cost."""
 
     name: str = Field(default="campaign", pattern=r"^[A-Za-z0-9_.-]+$")
-    seed: int = Field(default=0, ge=0, description="of every random choice of the campaign")
+    random_seed: int = Field(default=0, ge=0, description="of every random choice of the campaign")
     train: Path = SHIPPED / "seed" / "train.py"
     brief: Path = SHIPPED / "configs" / "brief.md"
     data: DataSettings = DataSettings()
@@ -204,10 +207,14 @@ def read_config(path: Path, changes: Sequence[str] = ()) -> Config:
 
 
 def read_plain(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """The keys and values of a YAML file, `changes` applied, nothing checked. ConfigError."""
+    """The keys and values of a YAML file, `changes` applied, nothing checked. ConfigError.
+
+    Old keys come under today's names; an OldKeyWarning says of each what to write instead.
+    """
     raw = _parsed(_text_of(path, str(path)), str(path)) or {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(raw).__name__}")
+    raw = _of_today(raw, str(path))
     for change in changes:
         _apply(raw, change)
     return raw
@@ -224,7 +231,7 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
             key: _from(path.parent, key, value) for key, value in values["data"].items()
         }
     values = with_replay(values, path)
-    by_key = {change.partition("=")[0]: change for change in changes}
+    by_key = keys_of(changes)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -233,6 +240,11 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         named = getattr(config, key)
         _text_of(named, f"{blame(key, str(path), by_key)}: {key}: {named}")
     return config
+
+
+def keys_of(changes: Sequence[str]) -> dict[str, str]:
+    """The changes that --set gave, by today's name of their key."""
+    return {name_today(change.partition("=")[0]): change for change in changes}
 
 
 def unknown_places(values: Mapping[str, Any]) -> list[tuple[int | str, ...]]:
@@ -291,11 +303,33 @@ def _apply(raw: dict[str, Any], change: str) -> None:
     *groups, last = key.split(".")
     if not equals or not last or not all(groups):
         raise ConfigError(f"--set {change}: write it as key=value, for example budget.variants=40")
-    here: Any = raw
+    given: Any = {last: _parsed(value, f"--set {change}")}
+    for part in reversed(groups):
+        given = {part: given}
+    given = _of_today(given, f"--set {change}")
+    for part in groups:
+        given = given[part]
+    here: Any = raw if given else {}  # a key that is gone changes nothing
     for part in groups:
         if here.get(part) is None:
             here[part] = {}
         here = here[part]
         if not isinstance(here, dict):
             raise ConfigError(f"--set {change}: {part} holds no keys; give it whole: {part}=...")
-    here[last] = _parsed(value, f"--set {change}")
+    here.update(given)
+
+
+def _of_today(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The values under today's keys, with advice on those that are old."""
+    old: list[OldKey] = []
+    try:
+        raw, found = current(raw)
+        old += found
+        if isinstance(raw.get("ours"), dict):  # a benchmark's file: how ours differs from `evo run`
+            raw["ours"], found = current(raw["ours"])
+            old += [replace(one, place=("ours", *one.place)) for one in found]
+    except BothNames as error:
+        raise ConfigError(f"{source}: {error}") from error
+    for one in old:
+        warnings.warn(f"{source}: {one.advice()}", OldKeyWarning, stacklevel=2)
+    return raw

@@ -20,6 +20,7 @@ from evo.evaluation.static_check import check_source
 from evo.files import DRAFT as UNFINISHED
 from evo.files import campaign_around, is_its_own, write_file
 from evo.lock import Held, Unlockable, hold, is_lock
+from evo.old_keys import current
 from population.fingerprint import fingerprint
 from population.reading import seed
 from population.store import Store
@@ -274,8 +275,9 @@ def _comparable(folder: Folder, changes: Sequence[str]) -> Config:
     with Store.open(folder.database, read_only=True) as store:
         stored: dict[str, Any] = store.setting("config") or {}
         root = seed(store)
+    stored, _ = current(stored)
     raw = read_plain(folder.config, changes)
-    for place in unknown_places(stored):  # a key of an older version: it means nothing here
+    for place in unknown_places(stored):  # a key of another version: it means nothing here
         if _at(raw, place) == _at(stored, place):
             _drop(raw, place)
         _drop(stored, place)

@@ -29,7 +29,7 @@ class TuneSettings(BaseModel):
 
     method: Method = Field(default=Method.TPE, description="the optimiser")
     told: int = Field(default=200, ge=10, description="settings it is told at most, newest first")
-    first_share: float = Field(
+    primary_share: float = Field(
         default=1.0,
         ge=0,
         le=1,
@@ -49,7 +49,7 @@ class Tune:
     def propose(self, request: Request) -> Draft:
         """The parent with other constants. ProposalFailed when it has none, or all near was tried."""
         source, space = request.parent("parent").source, Space.of(request)
-        share = self._settings.first_share
+        share = self._settings.primary_share
         weighs = share < 1 and request.rng.random() >= share
         if weighs:
             space = space.weighed(request.rng)

@@ -35,37 +35,39 @@ class Standing(StrEnum):
 
 
 class Objective(BaseModel):
-    """One thing to improve. Beyond `worst` a variant is neither parent nor front member."""
+    """One thing to improve. Beyond `limit` a variant is neither parent nor front member."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="metric, e.g. val_bpb")
     direction: Direction = Direction.MINIMISE
-    box: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="counts as different")
-    worst: float | str | None = Field(
+    epsilon: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="counts as different"
+    )
+    limit: float | str | None = Field(
         default=None, description="worst value allowed: a number or `seed x FACTOR`"
     )
 
-    @field_validator("worst")
+    @field_validator("limit")
     @classmethod
-    def _readable(cls, worst: float | str | None) -> float | str | None:
-        if isinstance(worst, str) and not _RELATIVE.fullmatch(worst.strip()):
-            raise ValueError(f"{worst!r} is neither a number nor of the form 'seed x 1.02'")
-        if isinstance(worst, float) and not math.isfinite(worst):
+    def _readable(cls, limit: float | str | None) -> float | str | None:
+        if isinstance(limit, str) and not _RELATIVE.fullmatch(limit.strip()):
+            raise ValueError(f"{limit!r} is neither a number nor of the form 'seed x 1.02'")
+        if isinstance(limit, float) and not math.isfinite(limit):
             raise ValueError("must be a finite number")
-        return worst
+        return limit
 
     def to_minimise(self, found: Found) -> float:
         """The believed value, with its sign turned when more is better. KeyError without one."""
         return self.turned(found[self.name].mean)
 
     def admits(self, found: Found, seed: Found) -> bool:
-        """Whether a finite value is known and it is not beyond `worst`."""
+        """Whether a finite value is known and it is not beyond `limit`."""
         if self.name not in found or not math.isfinite(found[self.name].mean):
             return False
-        if self.worst is None:
+        if self.limit is None:
             return True
-        limit = self.worst
+        limit = self.limit
         if isinstance(limit, str):
             relative = _RELATIVE.fullmatch(limit.strip())
             assert relative, "checked when the settings were read"
@@ -109,12 +111,12 @@ class Constraint(BaseModel):
         return over
 
 
-VAL_BPB = Objective(name="val_bpb", box=0.001, worst="seed x 1.02")
+VAL_BPB = Objective(name="val_bpb", epsilon=0.001, limit="seed x 1.02")
 DEFAULT_OBJECTIVES = (VAL_BPB, Objective(name="parameters"), Objective(name="added_nodes"))
 
 
 def admissible(found: Found, objectives: Sequence[Objective], seed: Found) -> bool:
-    """Whether every objective has a finite value, none beyond its `worst`."""
+    """Whether every objective has a finite value, none beyond its `limit`."""
     return all(objective.admits(found, seed) for objective in objectives)
 
 
@@ -173,6 +175,6 @@ def standings(
 
 def _box(values: tuple[float, ...], objectives: Sequence[Objective]) -> tuple[float, ...]:
     return tuple(
-        float(np.floor(value / objective.box)) if objective.box else value
+        float(np.floor(value / objective.epsilon)) if objective.epsilon else value
         for value, objective in zip(values, objectives, strict=True)
     )

@@ -15,6 +15,7 @@ STOREYS = {"population": 0, "operators": 1, "evo": 2}
 FLOORS = {
     "files": 0,
     "lock": 0,
+    "old_keys": 0,
     "yaml_reading": 0,
     "evaluation": 0,
     "analysis": 0,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from evo.analysis.imported import IMPORT, Imported, imported
+from evo.old_keys import current
 from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.ladder import KINDS, Ladder
 from population.lineage import births
@@ -74,7 +75,7 @@ class Record:
     @classmethod
     def of(cls, store: Store) -> Self:
         """Everything the figures need. StoreError for a store without a seed."""
-        config = store.setting("config", {})
+        config, _ = current(store.setting("config", {}))
         attempts = measurements(store, statuses=list(Status))
         rungs = tuple(config.get("rungs", {})) or _rungs_in(attempts)
         seed_id = seed(store)

@@ -134,7 +134,13 @@ def build_campaign(
         proxy.name,
         certification,
         Graduation(
-            config.graduation, history, lineage, names, config.seed, certification.proven, ladder
+            config.graduation,
+            history,
+            lineage,
+            names,
+            config.random_seed,
+            certification.proven,
+            ladder,
         ),
         calibrations=calibrations,
         decided=decided,
@@ -146,7 +152,7 @@ def build_campaign(
     few = config.budget.variants or 100
     noise = FirstNoise(scheduler, history, proxy.name, config.certification, few)
     surroundings = CampaignInfo(
-        config.seed,
+        config.random_seed,
         config.brief.read_text("utf-8"),
         proxy.name,
         in_words(proxy),

@@ -14,7 +14,7 @@ from evo.benchmark.contestants import ASKING, CONTESTANTS, ContestantError, cont
 from evo.benchmark.contestants.ours import NO_PROOF, OursSettings
 from evo.benchmark.landscapes import ARROW, TABLES, tables_of
 from evo.benchmark.landscapes.table import ERROR, TableNoise
-from evo.config import ConfigError, read_plain, with_replay
+from evo.config import ConfigError, keys_of, read_plain, with_replay
 from evo.mistakes import in_words, nearest
 from evo.runtime.budget import BudgetSettings
 from operators.llm.settings import LlmSettings
@@ -76,7 +76,7 @@ def read_bench(path: Path, changes: Sequence[str] = ()) -> BenchConfig:
             f"{path} is a campaign's file (it has rungs): `evo run {shlex.quote(str(path))}` runs it; "
             "a benchmark's file names landscapes and contestants, as configs/bench-quick.yaml"
         )
-    by_key = {change.partition("=")[0]: change for change in changes}
+    by_key = keys_of(changes)
     if isinstance(raw.get("contestants"), list):
         here = path.parent
         raw["contestants"] = [

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ def main() -> None:
             stream, io.TextIOWrapper
         ):  # a letter that the terminal does not know is shown as ?
             stream.reconfigure(errors="replace")
+    _advise()
     for number in (signal.SIGTERM, signal.SIGHUP):  # they, too, tidy up; nohup stays in force
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
@@ -116,6 +118,23 @@ def complain(text: str) -> None:
     from evo.terminal.text import printable
 
     print(f"evo: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def _advise() -> None:
+    """Tell of every old key once, in one line on stderr."""
+    from evo.old_keys import OldKeyWarning
+
+    told, usual = set[str](), warnings.showwarning
+
+    def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category is not OldKeyWarning:
+            usual(message, category, *where, **more)
+        elif (text := str(message)) not in told:
+            told.add(text)
+            complain(text)
+
+    warnings.simplefilter("always", OldKeyWarning)
+    warnings.showwarning = tell
 
 
 def show(*parts: RenderableType) -> None:

@@ -187,13 +187,19 @@ def config_values(folder: Path, record: Record) -> Mapping[str, object]:
     """The config in force: the folder's where it can be read, else as first run. Without defaults."""
     import yaml
 
+    from evo.old_keys import BothNames, current
     from evo.yaml_reading import read_yaml
 
     try:
         raw = read_yaml((folder / CONFIG).read_text(encoding="utf-8-sig"), quick=True)
     except (OSError, ValueError, yaml.YAMLError):
         raw = None
-    return raw if isinstance(raw, dict) else record.config
+    if not isinstance(raw, dict):
+        return record.config
+    try:
+        return current(raw)[0]
+    except BothNames:  # `evo resume` says it
+        return record.config
 
 
 def limits_of(folder: Path, record: Record) -> dict[str, float | None]:

@@ -27,6 +27,7 @@ from evo.cli.folder import (
     overview_of,
 )
 from evo.files import campaign_around, write_file
+from evo.old_keys import current
 
 if TYPE_CHECKING:
     from population.salvage import Salvaged
@@ -103,7 +104,7 @@ class ByHand:
 
 def as_measured(store: Store, path: Path) -> ByHand | None:
     """The proxy's scale for a train.py at `path`; None for a store that never trained, as an import."""
-    config: dict[str, Any] = store.setting("config", {})
+    config, _ = current(store.setting("config", {}))
     rungs: dict[str, Any] = config.get("rungs", {})
     rung = next(iter(rungs), "")
     scale: dict[str, Any] = rungs.get(rung, {})

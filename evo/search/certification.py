@@ -330,7 +330,7 @@ def proven_members(
         mine = _fresh_scores(history, rung, one)
         gains = [seed_scores[block] - mine[block] for block in sorted(mine) if block in seed_scores]
         exact = beats_exactly(history.believed(one, rung), seed, history.objectives[1:])
-        log_e[one] = log_e_of(gains, -allowed if exact else first.box, FLOOR_SHARE * run_sd)
+        log_e[one] = log_e_of(gains, -allowed if exact else first.epsilon, FLOOR_SHARE * run_sd)
     return e_bh(log_e, alpha)
 
 
@@ -349,7 +349,7 @@ def beats_exactly(mine: Found, seed: Found, others: Collection[Objective]) -> bo
             continue
         noise = max(mine[one.name].sd, seed[one.name].sd)
         better_by = one.to_minimise(seed) - one.to_minimise(mine)
-        if not noise > 0 and better_by > one.box:
+        if not noise > 0 and better_by > one.epsilon:
             return True
     return False
 

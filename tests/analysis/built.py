@@ -26,8 +26,8 @@ CONFIG = {
     "name": "built",
     "rungs": {"proxy": {}, "larger": {}},
     "objectives": [
-        {"name": "val_bpb", "direction": "minimise", "box": 0.001, "worst": "seed x 1.02"},
-        {"name": "parameters", "direction": "minimise", "box": 0.0, "worst": None},
+        {"name": "val_bpb", "direction": "minimise", "epsilon": 0.001, "limit": "seed x 1.02"},
+        {"name": "parameters", "direction": "minimise", "epsilon": 0.0, "limit": None},
     ],
     "budget": {"variants": 10, "seconds": None, "llm_tokens": None, "llm_dollars": None},
 }

@@ -104,7 +104,7 @@ def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_pa
         clock="tokens",
         exact=True,
         slots=1,
-        seed=3,
+        random_seed=3,
         rungs={"proxy": rung},
         certification={"most_pairs": 4, "post_pairs": 2},
         budget={"variants": 8},

@@ -65,7 +65,7 @@ def test_a_ladder_killed_in_the_middle_is_climbed_to_its_end_and_repeats_nothing
         rungs={"proxy": rung(1, 0.1), "mid": rung(1, 0.15), "target": rung(2, 0.2)},
         graduation=graduation,
         objectives=[  # speed is noise, so that some child is always on the front
-            {"name": "val_bpb", "worst": "seed x 1.5"},
+            {"name": "val_bpb", "limit": "seed x 1.5"},
             {"name": "serve_tokens_per_second", "direction": "maximise"},
         ],
         certification={"attempts": 0},

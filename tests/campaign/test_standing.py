@@ -11,7 +11,7 @@ from population.run_history import RunHistory
 from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 
 SEED, SD, TRADE = "seed", 0.005, 0.004
-OBJECTIVES = (Objective(name="val_bpb", box=0.001), Objective(name="parameters", box=5.0))
+OBJECTIVES = (Objective(name="val_bpb", epsilon=0.001), Objective(name="parameters", epsilon=5.0))
 
 
 def front_of(

@@ -53,7 +53,7 @@ def test_keys_that_are_newer_inside_groups_rungs_and_lists_have_todays_default(
 
     def drop(config: dict[str, Any]) -> None:
         del config["sandbox"]["processes"], config["selection"]["population"]
-        del config["rungs"]["larger"]["memory_mb"], config["objectives"][1]["box"]
+        del config["rungs"]["larger"]["memory_mb"], config["objectives"][1]["epsilon"]
 
     older(folder, drop)
     assert config_of(folder) == expected
@@ -94,7 +94,7 @@ def test_a_key_that_is_none_any_more_is_left_out(folder: Folder) -> None:
         (lambda values: values["rungs"]["proxy"].update(rows=65), "rungs"),
         (lambda values: values["rungs"].pop("larger"), "rungs"),
         (lambda values: values["rungs"].update(third={"depth": 4, "budget": 1}), "rungs"),
-        (lambda values: values.update(seed=5), "seed"),
+        (lambda values: values.update(random_seed=5), "random_seed"),
         (lambda values: values.update(sandbox={"mode": "none", "processes": 65}), "sandbox"),
         (lambda values: values.update(allow_repeats=True), "allow_repeats"),
     ],

@@ -278,7 +278,7 @@ def test_a_config_edited_between_runs_is_refused_or_taken(tmp_path):
     for change, word in (
         ("rungs.proxy.budget=9", "rungs"),
         ("clock=tokens", "clock"),
-        ("seed=5", "seed"),
+        ("random_seed=5", "random_seed"),
         ("constraints=[{name: parameters, at_most: 5}]", "constraints"),
     ):
         with pytest.raises(CampaignError, match=f"{word}.* changed since this campaign began"):

@@ -21,8 +21,8 @@ from population.types import Estimate
 
 METRICS = ("loss", "size", "speed")
 OBJECTIVES = (
-    Objective(name="loss", box=0.1),
-    Objective(name="size", box=1),
+    Objective(name="loss", epsilon=0.1),
+    Objective(name="size", epsilon=1),
     Objective(name="speed", direction=Direction.MAXIMISE),
 )
 VALUES = st.sampled_from([0.0, 0.04, 0.1, 0.25, 1.0, 1.5, 2.0]) | st.floats(-5, 5)
@@ -68,7 +68,7 @@ def test_without_boxes_whatever_is_off_the_front_is_dominated_or_equal(
     points: list[tuple[float, ...]],
 ) -> None:
     everyone = named(points)
-    fine = tuple(one.model_copy(update={"box": 0.0}) for one in OBJECTIVES)
+    fine = tuple(one.model_copy(update={"epsilon": 0.0}) for one in OBJECTIVES)
     front = set(pareto_front(everyone, fine, everyone["v00"]))
     for id, found in everyone.items():
         beaten = [a for a in front if dominates(everyone[a], found) or everyone[a] == found]
@@ -86,12 +86,12 @@ def test_the_front_is_sorted_by_the_first_objective() -> None:
 
 
 def test_nothing_beyond_worst_is_on_the_front() -> None:
-    objectives = (Objective(name="loss", worst="seed x 1.02"), Objective(name="size"))
+    objectives = (Objective(name="loss", limit="seed x 1.02"), Objective(name="size"))
     everyone = named([(2.0, 100.0), (2.03, 50.0), (2.05, 1.0)])
     assert pareto_front(everyone, objectives, everyone["v00"]) == ["v00", "v01"]
-    fixed = (Objective(name="loss", worst=2.01), Objective(name="size"))
+    fixed = (Objective(name="loss", limit=2.01), Objective(name="size"))
     assert pareto_front(everyone, fixed, everyone["v00"]) == ["v00"]
-    upwards = Objective(name="speed", direction=Direction.MAXIMISE, worst="seed*.5")
+    upwards = Objective(name="speed", direction=Direction.MAXIMISE, limit="seed*.5")
     assert upwards.admits(believed(0, 0, 1.0), believed(0, 0, 2.0))
     assert not upwards.admits(believed(0, 0, 0.9), believed(0, 0, 2.0))
 
@@ -124,14 +124,14 @@ def test_four_blocks_make_a_member_replicated() -> None:
     assert found == {"a": "replicated", "b": "candidate", "c": "candidate"}
 
 
-@pytest.mark.parametrize("worst", ["sed x 2", "seed + 1", "", "2x", math.nan, "seed x -1"])
-def test_an_unreadable_worst_is_refused_in_words(worst: object) -> None:
+@pytest.mark.parametrize("limit", ["sed x 2", "seed + 1", "", "2x", math.nan, "seed x -1"])
+def test_an_unreadable_worst_is_refused_in_words(limit: object) -> None:
     with pytest.raises(ValidationError, match=r"seed x 1\.02|finite"):
-        Objective(name="loss", worst=worst)  # type: ignore[arg-type]
+        Objective(name="loss", limit=limit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"box": -1}, {"box": math.nan}, {"direction": "down"}, {"wurst": 1}]
+    "wrong", [{"epsilon": -1}, {"epsilon": math.nan}, {"direction": "down"}, {"wurst": 1}]
 )
 def test_wrong_settings_of_an_objective_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evo.benchmark.contestants import ASKING, ContestantError, contestant_of
-from evo.config import ConfigError, read_config, read_plain
+from evo.config import ConfigError, keys_of, read_config, read_plain
 from evo.mistakes import in_words
 
 
@@ -39,7 +39,7 @@ def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
     if isinstance(raw.get("contestants"), list):
         names = map(str, raw["contestants"])
         raw["contestants"] = [str(path.parent / n) if n.endswith(".py") else n for n in names]
-    by_key = {change.partition("=")[0]: change for change in changes}
+    by_key = keys_of(changes)
     try:
         config = RealConfig.model_validate(raw)
     except ValidationError as error:
