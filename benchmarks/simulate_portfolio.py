@@ -62,30 +62,30 @@ WORLDS = (
 
 
 def ours(half_life: float = 40, explore: float = 0.15, sure: float = SURE) -> Chooser:
-    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
+    def choose(rewards: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
         if rng.random() < explore:
             return int(rng.integers(len(ARMS)))
-        shape, runs = posteriors(ARMS, priors, pulls, half_life)
+        shape, runs = posteriors(ARMS, priors, rewards, half_life)
         times = sure / SURE
         return int(np.argmax(rng.gamma(times * shape) / (times * runs)))
 
     return choose
 
 
-def fixed(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
+def fixed(rewards: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
     return int(rng.choice(len(ARMS), p=priors / priors.sum()))
 
 
 def sums(
-    pulls: Sequence[Reward], half_life: float
+    rewards: Sequence[Reward], half_life: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Discounted pulls, gains and costs by arm, and the largest gain."""
     place = {arm: at for at, arm in enumerate(ARMS)}
     n, gains, costs = np.zeros(len(ARMS)), np.zeros(len(ARMS)), np.zeros(len(ARMS))
-    known = [(at, pull) for at, pull in enumerate(pulls) if not math.isnan(pull.gain)]
+    known = [(at, pull) for at, pull in enumerate(rewards) if not math.isnan(pull.gain)]
     top = max((pull.gain for _, pull in known), default=1.0) or 1.0
     for at, pull in known:
-        weight = 0.5 ** ((len(pulls) - 1 - at) / half_life)
+        weight = 0.5 ** ((len(rewards) - 1 - at) / half_life)
         n[place[pull.arm]] += weight
         gains[place[pull.arm]] += weight * pull.gain
         costs[place[pull.arm]] += weight * pull.cost
@@ -95,8 +95,8 @@ def sums(
 def beta(half_life: float = 40) -> Chooser:
     """Thompson on gain / largest gain as a fractional success (Agrawal and Goyal 2012), over mean cost."""
 
-    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
-        n, gains, costs, top = sums(pulls, half_life)
+    def choose(rewards: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
+        n, gains, costs, top = sums(rewards, half_life)
         won = gains / top
         draw = rng.beta(1 + won, 1 + np.maximum(n - won, 0))
         return int(np.argmax(draw / ((costs + 1) / (n + 1))))
@@ -107,8 +107,8 @@ def beta(half_life: float = 40) -> Chooser:
 def ucb(half_life: float = 40) -> Chooser:
     """Discounted UCB (Garivier and Moulines 2011) on gain / largest gain, over mean cost."""
 
-    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
-        n, gains, costs, top = sums(pulls, half_life)
+    def choose(rewards: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
+        n, gains, costs, top = sums(rewards, half_life)
         seen = np.maximum(n, 1e-3)
         bound = gains / top / seen + 0.5 * np.sqrt(np.log(max(n.sum(), 2.0)) / seen)
         return int(np.argmax(bound / ((costs + 1) / (n + 1)) + 1e-9 * rng.random(len(ARMS))))
@@ -119,10 +119,10 @@ def ucb(half_life: float = 40) -> Chooser:
 def greedy(half_life: float = 40) -> Chooser:
     """The best so far per cost, with 10 % at random."""
 
-    def choose(pulls: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
+    def choose(rewards: Sequence[Reward], priors: np.ndarray, rng: np.random.Generator) -> int:
         if rng.random() < 0.1:
             return int(rng.integers(len(ARMS)))
-        _, gains, costs, top = sums(pulls, half_life)
+        _, gains, costs, top = sums(rewards, half_life)
         return int(np.argmax((gains / top + 0.1) / (costs + 1) + 1e-9 * rng.random(len(ARMS))))
 
     return choose
@@ -136,15 +136,15 @@ class Result:
 
 
 def campaign(world: World, choose: Chooser, rng: np.random.Generator) -> Result:
-    priors, pulls = np.ones(len(ARMS)), list[Reward]()
+    priors, rewards = np.ones(len(ARMS)), list[Reward]()
     priors[:4] = 0.5
     hits, total = np.zeros(2 * HALF), 0.0
     for number in range(2 * HALF):
         half = number // HALF
         p = world.chances[half]
         shown = [
-            Reward(one.arm, math.nan, one.cost) if at >= len(pulls) - WAITING else one
-            for at, one in enumerate(pulls)
+            Reward(one.arm, math.nan, one.cost) if at >= len(rewards) - WAITING else one
+            for at, one in enumerate(rewards)
         ]
         at = choose(shown, priors, rng)
         gains = rng.random() < p[at]
@@ -155,7 +155,7 @@ def campaign(world: World, choose: Chooser, rng: np.random.Generator) -> Result:
         variance = 2.0 if seen <= 1 else 1.0
         seen = true + (seen - true) * math.sqrt(variance / 2)
         gain = float(expected_gain(seen, variance, weak_prior(1.0)))
-        pulls.append(Reward(ARMS[at], gain, cost))
+        rewards.append(Reward(ARMS[at], gain, cost))
         hits[number] = p[at] == p.max()
         total += max(true, 0.0)
     return Result(total, hits[HALF // 2 : HALF].mean(), hits[-HALF // 2 :].mean())

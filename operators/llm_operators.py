@@ -45,7 +45,7 @@ class Ask(Protocol):
         """One whole answer; `as_text`: it is no edit, so no form of edits is asked for."""
         ...
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether no model is to be asked now."""
         ...
 
@@ -70,9 +70,9 @@ class LlmOperator:
         self.name, self.kin = name, kin
         self._edited, self._brief, self._llm = edited, brief, llm
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether its model does not answer, so that another operator should go."""
-        return self._llm.rests()
+        return self._llm.is_unavailable()
 
     def endpoints(self) -> tuple[str, ...]:
         """The models it may be sent to."""
@@ -106,7 +106,7 @@ class LlmOperator:
         """The idea of the list that the child tries; None: the one it states."""
         found = _IDEA.search(reply)
         number = int(found[1]) if found and found[1] else None
-        return number if number in {one.id for one in request.scene.ideas} else None
+        return number if number in {one.id for one in request.context.ideas} else None
 
     def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
         return again_messages(messages, reply, reason)

@@ -161,7 +161,7 @@ class Request:
     number: int  # the proposal's
     parents: tuple[ParentView, ...]  # PAIR: first, second, ancestor; FAILED: parent, ancestor
     rng: np.random.Generator
-    scene: ProposalContext = ProposalContext()
+    context: ProposalContext = ProposalContext()
     endpoint: str = ""
     history: History = field(default_factory=NoHistory)
 
@@ -207,10 +207,10 @@ class Operator(Protocol):
 
 
 @runtime_checkable
-class MayRest(Protocol):
+class MayBeUnavailable(Protocol):
     """An operator that cannot always work, such as one whose model does not answer."""
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether another operator should go now."""
         ...
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from operators.operator import AsksModels, MayRest, Operator
+from operators.operator import AsksModels, MayBeUnavailable, Operator
 
 Floats = npt.NDArray[np.float64]
 
@@ -113,7 +113,7 @@ class Portfolio:
         self,
         rng: np.random.Generator,
         can: Callable[[Operator], bool] = lambda operator: True,
-        pulls: Sequence[Reward] = (),
+        rewards: Sequence[Reward] = (),
     ) -> OperatorChoice | None:
         """Who goes next, among those that can go now (their parents exist); None when none can.
 
@@ -134,16 +134,20 @@ class Portfolio:
         priors = np.array([self._weight(arm, arms) for arm in arms])
         if rng.random() < self.settings.explore:
             return choices[int(rng.integers(len(choices)))]
-        shape, runs = posteriors(arms, priors, pulls, self.settings.half_life)
+        shape, runs = posteriors(arms, priors, rewards, self.settings.half_life)
         return choices[int(np.argmax(rng.gamma(shape) / runs))]
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether every operator waits for its model."""
         return not self._awake()
 
     def _awake(self) -> list[Operator]:
         wanted = [one for one in self.operators if self.weights[one.name] > 0]
-        return [one for one in wanted if not (isinstance(one, MayRest) and one.rests())]
+        return [
+            one
+            for one in wanted
+            if not (isinstance(one, MayBeUnavailable) and one.is_unavailable())
+        ]
 
     def _endpoints(self, operator: Operator) -> tuple[str, ...]:
         """The endpoints an operator may be sent to; one that asks none goes as it is."""
@@ -176,10 +180,10 @@ class Sums:
 
 
 def posteriors(
-    arms: Sequence[Arm], weights: Floats, pulls: Sequence[Reward], half_life: float
+    arms: Sequence[Arm], weights: Floats, rewards: Sequence[Reward], half_life: float
 ) -> tuple[Floats, Floats]:
     """Shape and rate (in runs) of each arm's gamma posterior of typical gains a run, [arms] each."""
-    known = _sums(pulls, half_life)
+    known = _sums(rewards, half_life)
     number = Counter(arm.operator for arm in arms)  # an operator's weight is shared by its models
     mean = float(weights.sum()) / len(number)
     overall = _mean_rate(known.values())
@@ -211,11 +215,11 @@ def _mean_rate(known: Iterable[Sums]) -> float:
     return sum(rates, FIRST_RATE) / (len(rates) + 1)
 
 
-def _sums(pulls: Sequence[Reward], half_life: float) -> dict[Arm, Sums]:
+def _sums(rewards: Sequence[Reward], half_life: float) -> dict[Arm, Sums]:
     """What each arm earned and cost, its measured pulls weighted by their age in proposals."""
     weighted = [
-        (pull, 0.5 ** ((len(pulls) - 1 - at) / half_life))
-        for at, pull in enumerate(pulls)
+        (pull, 0.5 ** ((len(rewards) - 1 - at) / half_life))
+        for at, pull in enumerate(rewards)
         if not math.isnan(pull.gain)
     ]
     largest = max((pull.gain for pull, _ in weighted), default=0.0) or 1.0

@@ -53,9 +53,9 @@ def simplify_messages(request: Request) -> tuple[Message, ...]:
 
 def repair_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for mending a failed child ("parent") of a variant that worked ("ancestor")."""
-    failed, worked, scene = request.parent("parent"), request.parent("ancestor"), request.scene
+    failed, worked, context = request.parent("parent"), request.parent("ancestor"), request.context
     told, source, diff = (
-        context(scene, nearby(request)),
+        context_text(context, nearby(request)),
         _source(failed, "train.py"),
         _diff(worked, failed),
     )
@@ -65,44 +65,44 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
         source=source,
         idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
         diff=diff,
-        failure=quoted("failure", one_line(scene.failure, MAX_IDEA_CHARS)),
-        setting=setting_in_words(scene),
+        failure=quoted("failure", one_line(context.failure, MAX_IDEA_CHARS)),
+        setting=setting_in_words(context),
         tried=told.text,
-        log=_log(scene),
+        log=_log(context),
     )
-    return _briefed(scene, user, told, source + diff)
+    return _briefed(context, user, told, source + diff)
 
 
 def messages_about(
     request: Request, prompt: str, system: str = "system.md", **more: str
 ) -> tuple[Message, ...]:
     """A prompt about one parent; `more`: what this prompt has beside what all have, such as its `runs`."""
-    parent, scene = request.parent("parent"), request.scene
-    told = context(scene, () if "runs" in more else nearby(request))
+    parent, context = request.parent("parent"), request.context
+    told = context_text(context, () if "runs" in more else nearby(request))
     source = _source(parent, "train.py")
     user = fill(
         prompt,
         numbers=_numbers(parent),
         source=source,
-        setting=setting_in_words(scene),
+        setting=setting_in_words(context),
         tried=told.text,
-        log=_log(scene),
+        log=_log(context),
         **more,
     )
-    return _briefed(scene, user, told, source, system)
+    return _briefed(context, user, told, source, system)
 
 
 def crossover_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for joining two or three parents; the reply edits the first."""
-    first, ancestor, scene = request.parent("first"), request.parent("ancestor"), request.scene
+    first, ancestor, context = request.parent("first"), request.parent("ancestor"), request.context
     others = [view for view in request.parents if view not in (first, ancestor)]
     told, source, diff = (
-        context(scene, nearby(request)),
+        context_text(context, nearby(request)),
         _source(first, "first"),
         _diff(ancestor, first),
     )
-    edits = _edits(first, scene)
-    partners = "\n\n".join(_partner(ancestor, one, scene) for one in others)
+    edits = _edits(first, context)
+    partners = "\n\n".join(_partner(ancestor, one, context) for one in others)
     user = fill(
         "crossover.md",
         numbers=_numbers(first),
@@ -112,20 +112,20 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
         edits=edits,
         others=partners,
         roles=" and in the ".join(one.role for one in others),
-        setting=setting_in_words(scene),
+        setting=setting_in_words(context),
         tried=told.text,
     )
-    return _briefed(scene, user, told, source + diff + edits + partners)
+    return _briefed(context, user, told, source + diff + edits + partners)
 
 
-def _partner(ancestor: ParentView, view: ParentView, scene: ProposalContext) -> str:
+def _partner(ancestor: ParentView, view: ParentView, context: ProposalContext) -> str:
     return fill(
         "crossover_other.md",
         role=view.role,
         title=view.role.capitalize(),
         numbers=_numbers(view),
         diff=_diff(ancestor, view),
-        edits=_edits(view, scene),
+        edits=_edits(view, context),
     ).strip()
 
 
@@ -140,17 +140,17 @@ def again_messages(
 
 
 def _briefed(
-    scene: ProposalContext, user: str, told: Context, shown: str, prompt: str = "system.md"
+    context: ProposalContext, user: str, told: Context, shown: str, prompt: str = "system.md"
 ) -> tuple[Message, ...]:
     """The conversation, with about how many tokens each part of it has; `shown`: the sources in it."""
-    system, sources = _system(scene, prompt), estimate_tokens(shown)
+    system, sources = _system(context, prompt), estimate_tokens(shown)
     task = estimate_tokens(user) - sources - sum(told.tokens.values())
     parts = {"brief": estimate_tokens(system.content), "task": task, "sources": sources}
     return (system, Message("user", user, {**parts, **told.tokens}))
 
 
-def _system(scene: ProposalContext, prompt: str) -> Message:
-    brief = scene.brief.strip() or "Lower the first objective."
+def _system(context: ProposalContext, prompt: str) -> Message:
+    brief = context.brief.strip() or "Lower the first objective."
     return Message("system", fill(prompt, brief=brief))
 
 
@@ -175,11 +175,11 @@ def _diff(old: ParentView, new: ParentView) -> str:
     return quoted(f"diff-{new.role}", text) if text else "Nothing."
 
 
-def _edits(view: ParentView, scene: ProposalContext) -> str:
+def _edits(view: ParentView, context: ProposalContext) -> str:
     """The edits that made a parent of the ancestor, the oldest first, each with its own effect."""
     if not view.edits:
         return "Not known."
-    objective = scene.objectives[0] if scene.objectives else "the first objective"
+    objective = context.objectives[0] if context.objectives else "the first objective"
     lines = [tried_line(one) for one in view.edits[-MAX_EDITS:]]
     left_out = len(view.edits) - len(lines)
     if left_out:
@@ -208,16 +208,16 @@ def _estimate(value: Estimate) -> str:
     return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
 
 
-def setting_in_words(scene: ProposalContext) -> str:
+def setting_in_words(context: ProposalContext) -> str:
     """How it was measured: objectives, rung, noise floor."""
     lines = []
-    if scene.objectives:
-        lines.append("Objectives, the most important first: " + "; ".join(scene.objectives) + ".")
-    if scene.rung:
-        lines.append(f"Rung: {scene.rung}.")
-    lines.append(noise_sentence(scene.noise_sd))
-    if scene.run:
-        lines.append(f"Its last run: {scene.run}.")
+    if context.objectives:
+        lines.append("Objectives, the most important first: " + "; ".join(context.objectives) + ".")
+    if context.rung:
+        lines.append(f"Rung: {context.rung}.")
+    lines.append(noise_sentence(context.noise_sd))
+    if context.run:
+        lines.append(f"Its last run: {context.run}.")
     return "\n".join(lines)
 
 
@@ -232,10 +232,10 @@ def noise_sentence(noise_sd: float | None) -> str:
     )
 
 
-def _log(scene: ProposalContext) -> str:
-    if not scene.log_tail.strip():
+def _log(context: ProposalContext) -> str:
+    if not context.log_tail.strip():
         return ""
-    lines = [one_line(line, 200) for line in scene.log_tail[-MAX_LOG_CHARS:].splitlines()]
+    lines = [one_line(line, 200) for line in context.log_tail[-MAX_LOG_CHARS:].splitlines()]
     return f"# The last lines of its log\n\n{quoted('log', chr(10).join(lines))}\n\n"
 
 
@@ -261,14 +261,14 @@ class _Part:
     lines: Sequence[str]  # the most important first
 
 
-def context(scene: ProposalContext, settings: Sequence[str] = ()) -> Context:
+def context_text(context: ProposalContext, settings: Sequence[str] = ()) -> Context:
     """The parts that have something to tell, the most important lines of each first.
 
     `settings`: what is known of other constants in the parent's code, in lines.
     """
     sections, spent, left = [], {}, 0.0
-    for part in _parts(scene, settings):
-        left += scene.prompt.tokens * scene.prompt.shares.get(part.name, 0.0)
+    for part in _parts(context, settings):
+        left += context.prompt.tokens * context.prompt.shares.get(part.name, 0.0)
         kept: list[str] = []
         for line in part.lines:
             cost = estimate_tokens(line) + 1
@@ -283,24 +283,24 @@ def context(scene: ProposalContext, settings: Sequence[str] = ()) -> Context:
     return Context("".join(sections), spent)
 
 
-def _parts(scene: ProposalContext, settings: Sequence[str]) -> list[_Part]:
-    objective = scene.objectives[0] if scene.objectives else "the first objective"
+def _parts(context: ProposalContext, settings: Sequence[str]) -> list[_Part]:
+    objective = context.objectives[0] if context.objectives else "the first objective"
     change = f"child minus parent in {objective}"
-    tried = [tried_line(one) for one in reversed(scene.tried[-MAX_TRIED:])]
+    tried = [tried_line(one) for one in reversed(context.tried[-MAX_TRIED:])]
     return [
         _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
-              [idea_line(one) for one in _by_interest(scene.ideas)]),
+              [idea_line(one) for one in _by_interest(context.ideas)]),
         _Part("tried", f"Already tried near here ({change} ± standard error)", tried),
         _Part("settings", f"The parent's code with other constants, the nearest first (minus the parent "
               f"in {objective}, less is better, ± standard error): nearly the same again shows nothing new",
               settings),
         _Part("notes", "Research notes",
               [f"- note {one.id}, {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
-               for one in reversed(scene.notes)]),
-        _Part("inspirations", "Other good variants", [_inspiration(one) for one in scene.inspirations]),
+               for one in reversed(context.notes)]),
+        _Part("inspirations", "Other good variants", [_inspiration(one) for one in context.inspirations]),
         _Part("knowledge", "From the user's papers and notes",
               [f"- {one_line(one.source, 100)}: {one_line(one.text, MAX_PASSAGE_CHARS)}"
-               for one in scene.passages]),
+               for one in context.passages]),
     ]  # fmt: skip
 
 

@@ -63,8 +63,8 @@ class LlmContext:
     """
 
     settings: LlmSettings
-    purse: TokenBudget
-    ledger: CallLog
+    budget: TokenBudget
+    call_log: CallLog
     stopping: Callable[[], bool] = lambda: False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     say: Callable[[str], None] = lambda text: None
@@ -120,9 +120,9 @@ def open_client(llm: LlmContext) -> Ask:
     if llm.settings.replay is not None:
         from operators.llm.replay import Recorded, ReplayClient
 
-        return ReplayClient(llm.settings, Recorded(llm.settings.replay), llm.ledger)
+        return ReplayClient(llm.settings, Recorded(llm.settings.replay), llm.call_log)
     from operators.llm.client import LlmClient
 
     return LlmClient(
-        llm.settings, llm.purse, llm.ledger, llm.stopping, llm.environ, llm.say, llm.forms
+        llm.settings, llm.budget, llm.call_log, llm.stopping, llm.environ, llm.say, llm.forms
     )

@@ -44,19 +44,19 @@ class NoteWriter:
     def __init__(self, llm: Ask) -> None:
         self._llm = llm
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether no model is to be asked now."""
-        return self._llm.rests()
+        return self._llm.is_unavailable()
 
     def write(
-        self, scene: ProposalContext, findings: tuple[Finding, ...], rng: np.random.Generator
+        self, context: ProposalContext, findings: tuple[Finding, ...], rng: np.random.Generator
     ) -> NoteDraft | None:
         """A note, or None when the model has nothing new to say.
 
         `scene` gives brief, setting, standing notes and the tokens to tell them in; `findings` come newest
         first. Raises ProposalFailed when no answer came, or one that is no note or names no evidence.
         """
-        reply = self._llm.ask(note_messages(scene, findings), rng, as_text=True)
+        reply = self._llm.ask(note_messages(context, findings), rng, as_text=True)
         text = THOUGHT.sub("", reply.text)
         if _NOTHING.match(text):
             return None
@@ -70,12 +70,12 @@ class NoteWriter:
         return NoteDraft(one_line(note[1].strip("*_` "), MAX_TEXT_CHARS), evidence, reply.endpoint)
 
 
-def note_messages(scene: ProposalContext, findings: Iterable[Finding]) -> tuple[Message, ...]:
+def note_messages(context: ProposalContext, findings: Iterable[Finding]) -> tuple[Message, ...]:
     """The prompt for a note; what variants, people and models wrote is quoted in it as data."""
-    budget = scene.prompt.tokens
+    budget = context.prompt.tokens
     standing = [
         f"- {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
-        for one in reversed(scene.notes)
+        for one in reversed(context.notes)
     ]
     standing = _within(standing, budget * SHARE_OF_NOTES)
     left = budget - sum(map(_cost, standing))
@@ -83,8 +83,8 @@ def note_messages(scene: ProposalContext, findings: Iterable[Finding]) -> tuple[
     children = _within(children, left)
     told = {"children": _part("Children, the newest first", "children", children)}
     told["notes"] = _part("Notes that stand", "notes", standing)
-    user = fill("note.md", setting=setting_in_words(scene), told="".join(told.values()))
-    brief = scene.brief.strip() or "Lower the first objective."
+    user = fill("note.md", setting=setting_in_words(context), told="".join(told.values()))
+    brief = context.brief.strip() or "Lower the first objective."
     system = fill("note_system.md", brief=brief)
     parts = {name: estimate_tokens(text) for name, text in told.items() if text}
     task = estimate_tokens(user) - sum(parts.values())

@@ -107,8 +107,8 @@ class Ladder:
         """Take in what people asked that no campaign has taken yet."""
         for one in requests:
             detail = one.detail if isinstance(one.detail, dict) else {}
-            if said := word(one.kind, detail, one.author):
-                self.take(*said)
+            if decided := user_decision(one.kind, detail, one.author):
+                self.take(*decided)
 
     def _choose(self, variant_id: str, detail: Mapping[str, Any]) -> None:
         rung, role, number = str(detail["rung"]), Role(detail["role"]), int(detail["choice"])
@@ -120,7 +120,7 @@ class Ladder:
         self.choices[key] = Choice(number, (*before, climber), dict(detail["basis"]))
 
 
-def word(
+def user_decision(
     kind: str, detail: Mapping[str, Any], author: str
 ) -> tuple[str, str, dict[str, Any]] | None:
     """A request about a variant as the kind, variant and detail of a decision; None for any other.

@@ -26,7 +26,7 @@ from population.ladder import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
+class LadderReport:
     """The ladder: who stands where, what transferred, how long the best needs, and what it all cost."""
 
     rungs: tuple[str, ...]
@@ -37,9 +37,9 @@ class Climb:
     cost: tuple[RungCost, ...]
 
 
-def climb(record: Record, terms: Terms, source_of: SourceOf) -> Climb:
+def ladder_report(record: Record, terms: Terms, source_of: SourceOf) -> LadderReport:
     """The ladder of what is recorded so far."""
-    return Climb(
+    return LadderReport(
         rungs=record.rungs,
         metric=record.objective.name,
         steps=tuple(steps(record, terms)),

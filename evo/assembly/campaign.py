@@ -151,7 +151,7 @@ def build_campaign(
     )
     few = config.budget.variants or 100
     noise = FirstNoise(scheduler, history, proxy.name, config.certification, few)
-    surroundings = CampaignInfo(
+    campaign_info = CampaignInfo(
         config.random_seed,
         config.brief.read_text("utf-8"),
         proxy.name,
@@ -168,12 +168,12 @@ def build_campaign(
         config.selection,
         folder.open_store,
         partial(check_source, seed=bench.evaluator.seed_source),
-        surroundings,
+        campaign_info,
         loop.exact,
     )
     if client is not None and config.llm is not None and config.llm.notes_every:
         writer, every = NoteWriter(client), config.llm.notes_every
-        note_taker = NoteTaker(writer, every, history, lineage, surroundings, recorder, tell)
+        note_taker = NoteTaker(writer, every, history, lineage, campaign_info, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
     components = Components(
@@ -192,7 +192,7 @@ def build_campaign(
         proxy=proxy.name,
         weights=weights,
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
-        remarks=[neighbours] if only else [noise, neighbours],
+        notices=[neighbours] if only else [noise, neighbours],
         closing=[notifier.close, neighbours.close, lambda: exams.prune(is_over)],
     )
     return Campaign(components, loop)

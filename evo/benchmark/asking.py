@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evo.benchmark.contestants.contract import Model
 from evo.runtime.budget import Budget, BudgetSettings
-from operators.llm.accounting import CallLog, NoLedger
+from operators.llm.accounting import CallLog, NoCallLog
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.registry import LlmContext, open_client
 from population.store import Store
@@ -37,7 +37,7 @@ class Asking(BaseModel):
 
 
 class KeptCalls:
-    """The ledger of all cells: opened for each call, since cells run in many processes."""
+    """The log of all cells: opened for each call, since cells run in many processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,8 +59,8 @@ def open_model(asking: Asking, search: str, folder: Path | None) -> tuple[Model,
     Raises StoreError when records to replay cannot be read.
     """
     budget = Budget(asking.budget)
-    ledger: CallLog = NoLedger() if folder is None else KeptCalls(folder / CALLS)
-    client = open_client(LlmContext(asking.llm, budget, ledger))
+    call_log: CallLog = NoCallLog() if folder is None else KeptCalls(folder / CALLS)
+    client = open_client(LlmContext(asking.llm, budget, call_log))
     weights = {one.name: one.weight for one in asking.llm.endpoints}
     return Model(client, search, weights, asking.llm.prompt), budget
 

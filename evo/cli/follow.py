@@ -72,10 +72,10 @@ class Follower:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        heeded = [
+        applied = [
             one for one in wanted if signal.getsignal(one) is not signal.SIG_IGN
         ]  # nohup stays in force
-        before = {one: signal.signal(one, self._stop) for one in heeded}
+        before = {one: signal.signal(one, self._stop) for one in applied}
         try:
             yield
         finally:

@@ -21,7 +21,7 @@ from evo.cli.folder import (
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
-    from evo.analysis.ladder_report import Climb, PromotionEvidence
+    from evo.analysis.ladder_report import LadderReport, PromotionEvidence
     from evo.search.ladder_settings import GraduationSettings
     from population.store import Store
 
@@ -122,7 +122,7 @@ def ladder(directory: DirOption = None, as_json: JsonOption = False) -> None:
 
     with opened(directory) as (folder, store):
         record = Record.of(store)
-        found = climb_of(folder, store, record)
+        found = ladder_report_of(folder, store, record)
     if as_json:
         show_json(found)
         return
@@ -136,12 +136,14 @@ def ladder(directory: DirOption = None, as_json: JsonOption = False) -> None:
     show(ladder_screen(found, at(folder)))
 
 
-def climb_of(folder: Path, store: Store, record: Record) -> Climb:
+def ladder_report_of(folder: Path, store: Store, record: Record) -> LadderReport:
     """Everything about the ladder."""
-    from evo.analysis.ladder_report import climb
+    from evo.analysis.ladder_report import ladder_report
     from population.reading import source_of
 
-    return climb(record, terms_of(graduation_of(folder, record)), lambda one: source_of(store, one))
+    return ladder_report(
+        record, terms_of(graduation_of(folder, record)), lambda one: source_of(store, one)
+    )
 
 
 def _when(folder: Path) -> str:

@@ -244,7 +244,7 @@ def _follow(
 def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> None:
     from evo.analysis.campaign_view import Record
     from evo.cli.folder import findings_of, overview_of
-    from evo.cli.ladder import climb_of
+    from evo.cli.ladder import ladder_report_of
     from evo.terminal.screens import closing_screen
 
     with folder.open_store() as store:
@@ -254,7 +254,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
             return
         record = Record.of(store)
         findings = findings_of(store, record)
-        climb = climb_of(folder.path, store, record) if record.ladder.choices else None
+        ladder = ladder_report_of(folder.path, store, record) if record.ladder.choices else None
     commands = _next(folder, findings, ending, config.budget.variants)
     where = at(folder.path)
     show(
@@ -265,7 +265,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
             record.objectives,
             commands,
             where,
-            climb,
+            ladder,
             record.unprotected(),
         )
     )

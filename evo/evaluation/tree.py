@@ -100,7 +100,7 @@ class ProcessTree:
         for stat in self._alive:
             self._own[stat.pid, stat.start] = stat.own_seconds
         self._seen = {(stat.pid, stat.start) for stat in self._alive}
-        # A child that ended is in its parent's reaped time, or, if nobody waited for it, only in our ledger.
+        # A child that ended is in its parent's reaped time, or, if nobody waited for it, only in our own sums.
         reaped = sum(stat.own_seconds + stat.reaped_seconds for stat in self._alive)
         self._cpu_seconds = max(self._cpu_seconds, reaped, sum(self._own.values()))
         rss = sum(stat.rss_bytes for stat in self._alive)

@@ -19,7 +19,7 @@ from evo.evaluation.sandbox.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.sandbox.sandbox import Bubblewrap
 from evo.evaluation.static_check import most_bytes
 from operators.agent import Worked
-from operators.llm.accounting import Hold, OpenPurse, TokenBudget
+from operators.llm.accounting import Hold, TokenBudget, UnlimitedBudget
 from operators.operator import ProposalFailed
 from population.types import Cost, CurvePoint
 
@@ -57,13 +57,13 @@ class AgentDesk:
         folder: Path,
         box: Bubblewrap | None,
         stopping: Callable[[], bool] = lambda: False,
-        purse: TokenBudget | None = None,
+        budget: TokenBudget | None = None,
         environ: Mapping[str, str] | None = None,
         seed: str = "",
     ) -> None:
         """`box` is open_box()'s, `seed` the campaign's. AgentUnusable when the settings name what is not there.
 
-        `purse` pays what a believed cost file says.
+        `budget` pays what a believed cost file says.
         """
         self.name = Path(settings.command[0]).name
         self.seconds = settings.seconds
@@ -73,19 +73,19 @@ class AgentDesk:
         self._folder = folder
         self._box = AgentBox(settings, harness, box, os.environ if environ is None else environ)
         self._stopping = stopping
-        self._purse = purse if purse and settings.cost_file else OpenPurse()
+        self._budget = budget if budget and settings.cost_file else UnlimitedBudget()
         self._changed = threading.Condition()
         self._free = settings.at_once
         _remove(folder)  # what a kill left behind
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether all places are taken."""
         return self._free <= 0
 
     def work(self, files: Mapping[str, str]) -> Worked:
         """Let the agent work on these files and take train.py back. Raises ProposalFailed."""
         hold, cost = Hold(0, 0.0), Cost()
-        if not self._purse.reserve(hold):
+        if not self._budget.reserve(hold):
             raise ProposalFailed("the budget for models is spent")
         try:
             with self._place(), self._scratch(files) as scratch:
@@ -96,7 +96,7 @@ class AgentDesk:
             cost = failed.cost
             raise
         finally:
-            self._purse.settle(hold, cost.tokens_in + cost.tokens_out, cost.dollars)
+            self._budget.settle(hold, cost.tokens_in + cost.tokens_out, cost.dollars)
 
     def _worked(self, scratch: Path) -> Worked:
         began, said, failed = time.monotonic(), "", ""

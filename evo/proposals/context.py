@@ -41,13 +41,13 @@ class ContextBuilder:
     """Builds what one request shows, from the measurements with ids up to `as_of` (None: all)."""
 
     def __init__(
-        self, run_history: RunHistory, lineage: Lineage, surroundings: CampaignInfo
+        self, run_history: RunHistory, lineage: Lineage, campaign_info: CampaignInfo
     ) -> None:
         self._run_history = run_history
         self._lineage = lineage
-        self._at = surroundings
-        self._judge = Judge(run_history, lineage, surroundings.rung)
-        self._lines = Lines(run_history, lineage, surroundings.rung)
+        self._at = campaign_info
+        self._judge = Judge(run_history, lineage, campaign_info.rung)
+        self._lines = Lines(run_history, lineage, campaign_info.rung)
 
     def views(
         self, store: Store, parents: tuple[Parent, ...], as_of: int | None
@@ -77,7 +77,7 @@ class ContextBuilder:
         found = self._run_history.believed(variant_id, self._at.rung, as_of)
         return {name: one for name, one in found.items() if self._at.timed or name not in TIMED}
 
-    def scene(
+    def context(
         self,
         store: Store,
         parents: tuple[Parent, ...],

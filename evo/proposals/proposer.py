@@ -61,7 +61,7 @@ class Proposer:
         selection: SelectionSettings,
         open_store: Callable[[], Store],
         check_source: Callable[[str], str | None],
-        surroundings: CampaignInfo,
+        campaign_info: CampaignInfo,
         exact: bool = False,
         candidates: Callable[[int | None], list[Candidate]] | None = None,
     ) -> None:
@@ -74,16 +74,16 @@ class Proposer:
         self._selection = selection
         self._open_store = open_store
         self._check_source = check_source
-        self._at = surroundings
-        self._scenes = ContextBuilder(run_history, lineage, surroundings)
-        self._repairs = Repairs(run_history, lineage, surroundings.rung)
-        self._pulls = RewardHistory(portfolio, run_history, surroundings.rung, exact)
-        self._history = histories(run_history, lineage, surroundings.rung)
+        self._at = campaign_info
+        self._context_builder = ContextBuilder(run_history, lineage, campaign_info)
+        self._repairs = Repairs(run_history, lineage, campaign_info.rung)
+        self._rewards = RewardHistory(portfolio, run_history, campaign_info.rung, exact)
+        self._history = histories(run_history, lineage, campaign_info.rung)
         self._turn = threading.Lock()
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether every operator waits for its model."""
-        return self._portfolio.rests()
+        return self._portfolio.is_unavailable()
 
     def propose(self, number: int, as_of: int | None) -> Proposal:
         """Proposal `number`, made from the measurements with ids up to `as_of` (None: all).
@@ -100,9 +100,9 @@ class Proposer:
         with self._open_store() as store:
             candidates = self._candidates(as_of)
             failed = self._failed(store, candidates, number, as_of)
-            pulls = self._pulls(store, as_of)
+            rewards = self._rewards(store, as_of)
             choice = self._portfolio.choose(
-                rng, lambda one: self._can(one, candidates, failed), pulls
+                rng, lambda one: self._can(one, candidates, failed), rewards
             )
             if choice is None:
                 return Proposal(
@@ -110,10 +110,10 @@ class Proposer:
                 )
             operator = choice.operator
             parents = self._parents(operator, candidates, failed, rng)
-            views = self._scenes.views(store, parents, as_of)
-            scene = self._scenes.scene(store, parents, views, as_of)
+            views = self._context_builder.views(store, parents, as_of)
+            context = self._context_builder.context(store, parents, views, as_of)
             history = self._history(store, as_of)
-            request = Request(number, views, rng, scene, choice.endpoint, history)
+            request = Request(number, views, rng, context, choice.endpoint, history)
             try:
                 draft = self._drafted(operator, request)
             except ProposalFailed as failure:

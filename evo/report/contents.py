@@ -35,7 +35,7 @@ def page_of(
 ) -> Page:
     """The whole report of one campaign."""
     ranked = ranking(record)
-    told = ReportData(
+    data = ReportData(
         store,
         record,
         overview,
@@ -46,51 +46,51 @@ def page_of(
         config,
         colours(made.operator for made in record.births().values()),
     )
-    parts = _measured_here(told) if overview.imported is None else _read(told)
+    parts = _measured_here(data) if overview.imported is None else _read(data)
     return Page(
         title=f"{overview.name}: evolution of train.py",
-        subtitle=_subtitle(told),
-        headline=_headline(told),
+        subtitle=_subtitle(data),
+        headline=_headline(data),
         lines=[*filter(None, [overview.unprotected]), *told_lines(overview)],
-        merits=_merits(told),
+        merits=_merits(data),
         sections=[one for one in parts if one is not None],
         pack=pack(store, record, ranked, source_of),
     )
 
 
-def _measured_here(told: ReportData) -> tuple[Section | None, ...]:
+def _measured_here(data: ReportData) -> tuple[Section | None, ...]:
     return (
-        sections.progress_section(told),
-        sections.fronts_section(told),
-        sections.family_section(told),
-        sections.ladder_section(told),
-        sections.operators_section(told),
-        ideas_section(told),
-        sections.failures_section(told),
-        sections.spending_section(told),
-        noise_section(told),
-        sections.sandbox_section(told),
-        sections.again_section(told),
+        sections.progress_section(data),
+        sections.fronts_section(data),
+        sections.family_section(data),
+        sections.ladder_section(data),
+        sections.operators_section(data),
+        ideas_section(data),
+        sections.failures_section(data),
+        sections.spending_section(data),
+        noise_section(data),
+        sections.sandbox_section(data),
+        sections.again_section(data),
         sections.words_section(),
     )
 
 
-def _read(told: ReportData) -> tuple[Section | None, ...]:
+def _read(data: ReportData) -> tuple[Section | None, ...]:
     """Of a history that was read: nothing about slots, budgets, sandbox or operators at work here."""
     return (
-        keeps_section(told.overview.imported),
-        sections.progress_section(told),
-        sections.fronts_section(told),
-        sections.family_section(told),
-        sections.failures_section(told),
-        origin_section(sections.take_home(told.findings)),
+        keeps_section(data.overview.imported),
+        sections.progress_section(data),
+        sections.fronts_section(data),
+        sections.family_section(data),
+        sections.failures_section(data),
+        origin_section(sections.take_home(data.findings)),
         sections.words_section(),
     )
 
 
-def _headline(told: ReportData) -> str:
+def _headline(data: ReportData) -> str:
     """The one thing to know, with its n: the sentences below it say how sure that is."""
-    overview, findings = told.overview, told.findings
+    overview, findings = data.overview, data.findings
     if overview.imported is not None:
         return headline(overview.imported)
     if overview.calibrates:
@@ -104,16 +104,16 @@ def _headline(told: ReportData) -> str:
     verb = "" if means.startswith("looks") else "is "
     gain = f"{fresh.metric} {better(fresh.metric, fresh.gain, fresh.se)}"
     said = f"{short(leader)} {verb}{means}: {gain} on {count(fresh.n, 'fresh block')}"
-    return f"{said}{_what(told)}"
+    return f"{said}{_what(data)}"
 
 
-def _what(told: ReportData) -> str:
+def _what(data: ReportData) -> str:
     """What the leader is: its last idea, its size against the seed's, and the rung where it did not run."""
-    findings, parts = told.findings, []
+    findings, parts = data.findings, []
     if findings.chain:
         last = findings.chain[-1]
         parts.append(clip(last.idea or last.operator, HEADLINE_CHARACTERS))
-    pair = (told.by_id.get(one or "") for one in (findings.leader_id, findings.seed_id))
+    pair = (data.by_id.get(one or "") for one in (findings.leader_id, findings.seed_id))
     sizes = [
         one.estimates["parameters"].mean
         for one in pair
@@ -127,25 +127,25 @@ def _what(told: ReportData) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _subtitle(told: ReportData) -> str:
-    runs = told.record.attempts
+def _subtitle(data: ReportData) -> str:
+    runs = data.record.attempts
     if not runs:
         return "nothing measured yet"
-    if told.overview.imported is not None:
-        children = count(told.findings.children, "child", "children")
-        return f"{count(len(runs), 'reported run')} · {children} · {told.overview.phase}"
+    if data.overview.imported is not None:
+        children = count(data.findings.children, "child", "children")
+        return f"{count(len(runs), 'reported run')} · {children} · {data.overview.phase}"
     first = time.strftime("%Y-%m-%d %H:%M", time.gmtime(runs[0].measurement.started_at))
     hosts = sorted({row.measurement.host for row in runs})
     return (
-        f"began {first} UTC · {count(len(runs), 'run')} · {count(told.findings.children, 'child', 'children')}"
-        f" · {count(told.overview.slots, 'slot')} on {count(len(hosts), 'machine')} · {told.overview.phase}"
+        f"began {first} UTC · {count(len(runs), 'run')} · {count(data.findings.children, 'child', 'children')}"
+        f" · {count(data.overview.slots, 'slot')} on {count(len(hosts), 'machine')} · {data.overview.phase}"
     )
 
 
-def _merits(told: ReportData) -> list[tuple[str, str, str]]:
-    findings, metric = told.findings, told.findings.objective
+def _merits(data: ReportData) -> list[tuple[str, str, str]]:
+    findings, metric = data.findings, data.findings.objective
     merits = []
-    seed = told.by_id.get(findings.seed_id)
+    seed = data.by_id.get(findings.seed_id)
     if seed is not None:
         merits.append(
             (
@@ -154,11 +154,11 @@ def _merits(told: ReportData) -> list[tuple[str, str, str]]:
                 _known(seed, metric),
             )
         )
-    leader = told.by_id.get(findings.leader_id or "")
+    leader = data.by_id.get(findings.leader_id or "")
     if leader is not None:
         text = value(metric, leader.estimates[metric].mean, leader.estimates[metric].sd)
         merits.append((f"leader {short(leader.variant_id)}", text, _known(leader, metric)))
-    if told.overview.imported is not None:
+    if data.overview.imported is not None:
         return merits
     fresh = findings.final
     if fresh is not None:
@@ -166,13 +166,13 @@ def _merits(told: ReportData) -> list[tuple[str, str, str]]:
         if fresh.gain_interval is not None:
             ends = f"95 %: {better_range(metric, fresh.gain_interval, fresh.se)}, n={fresh.n}"
         merits.append(("on fresh blocks", better(metric, fresh.gain, fresh.se), ends))
-    certified = sum(one.detail.get("verdict") == "certified" for one in told.verdicts)
-    tried = count(len(told.verdicts), "attempt")
-    if told.overview.certifies or certified:
+    certified = sum(one.detail.get("verdict") == "certified" for one in data.verdicts)
+    tried = count(len(data.verdicts), "attempt")
+    if data.overview.certifies or certified:
         merits.append(("certified champions", str(certified), tried))
-    busy = share(told.overview.slot_busy_share)
+    busy = share(data.overview.slot_busy_share)
     merits.append(
-        ("slots busy", busy, f"{duration(told.overview.spent.slot_seconds)} of slot time")
+        ("slots busy", busy, f"{duration(data.overview.spent.slot_seconds)} of slot time")
     )
     return merits
 

@@ -13,9 +13,9 @@ from population.reading.memory import judged_ideas, notes
 EVIDENCE_SHOWN = 60
 
 
-def ideas_section(told: ReportData) -> Section | None:
+def ideas_section(data: ReportData) -> Section | None:
     """Ideas, notes and vetoes, whole; None where there are none."""
-    tables = [one for one in (_ideas(told), _notes(told), _vetoes(told)) if one is not None]
+    tables = [one for one in (_ideas(data), _notes(data), _vetoes(data)) if one is not None]
     if not tables:
         return None
     lines = [
@@ -25,16 +25,16 @@ def ideas_section(told: ReportData) -> Section | None:
     return Section("ideas", "Ideas and notes", lines, tables=tables)
 
 
-def _ideas(told: ReportData) -> ReportTable | None:
+def _ideas(data: ReportData) -> ReportTable | None:
     rows = [
         (str(one.id), plain(one.author), plain(one.text), idea_outcome(one))
-        for one in judged_ideas(told.store)
+        for one in judged_ideas(data.store)
     ]
-    rows += _waiting(told, "idea")
+    rows += _waiting(data, "idea")
     return ReportTable(("", "by", "idea", "what came of it"), rows) if rows else None
 
 
-def _notes(told: ReportData) -> ReportTable | None:
+def _notes(data: ReportData) -> ReportTable | None:
     rows = [
         (
             str(one.id),
@@ -42,31 +42,31 @@ def _notes(told: ReportData) -> ReportTable | None:
             plain(one.text),
             evidence_in_words(one.evidence, EVIDENCE_SHOWN) or "–",
         )
-        for one in notes(told.store)
+        for one in notes(data.store)
     ]
-    rows += _waiting(told, "note")
+    rows += _waiting(data, "note")
     return ReportTable(("", "by", "note", "rests on"), rows) if rows else None
 
 
-def _waiting(told: ReportData, kind: str) -> list[tuple[str, str, str, str]]:
+def _waiting(data: ReportData, kind: str) -> list[tuple[str, str, str, str]]:
     return [
         (one.name, plain(one.author), plain(str(one.detail.get("text", ""))), "waits")
-        for one in pending(told.store)
+        for one in pending(data.store)
         if one.kind == kind and isinstance(one.detail, dict)
     ]
 
 
-def _vetoes(told: ReportData) -> ReportTable | None:
+def _vetoes(data: ReportData) -> ReportTable | None:
     why = {
         one.variant_id: str(one.detail.get("reason", ""))
-        for one in decisions(told.store, (VETOED,))
+        for one in decisions(data.store, (VETOED,))
     }
     rows = [
         (short(one), plain(by) or "someone", plain(why.get(one, "")) or "–")
-        for one, by in told.record.ladder.vetoed.items()
+        for one, by in data.record.ladder.vetoed.items()
     ]
     return (
-        ReportTable(("vetoed", "by", "why"), rows, list(told.record.ladder.vetoed))
+        ReportTable(("vetoed", "by", "why"), rows, list(data.record.ladder.vetoed))
         if rows
         else None
     )

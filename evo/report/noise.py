@@ -15,35 +15,35 @@ from population.types import DERIVED, Purpose
 MIN_RUNS = 3
 
 
-def noise_section(told: ReportData) -> Section | None:
+def noise_section(data: ReportData) -> Section | None:
     """What a difference has to stand out from, and whether the machine stayed itself."""
-    metric, one = told.findings.objective, told.overview
-    rows = _seed_runs(told)
+    metric, one = data.findings.objective, data.overview
+    rows = _seed_runs(data)
     if not rows:
         return None
     table = ReportTable(
         ("runs of the seed", "rung", "n", f"mean {metric}", "lowest to highest"), rows
     )
-    lines = sentences.needs(told.findings)
+    lines = sentences.needs(data.findings)
     if early := sentences.early(one.early_stopping):
         lines.append(f"Early stopping: {early}.")
     if one.voided:
         lines.append(f"Voided: {sentences.voided(one.voided)}.")
     lines += [f"Drift: {sentences.drift(metric, host)}." for host in one.drift]
-    chart = _chart(told)
+    chart = _chart(data)
     about = "The seed on one block, again and again: what moves here is the machine, not the code."
     figures = (Figure("drift", chart, about),) if chart is not None else ()
     return Section("noise", "Noise", lines, figures, (table,))
 
 
-def _seed_runs(told: ReportData) -> list[tuple[str, ...]]:
-    metric = told.findings.objective
+def _seed_runs(data: ReportData) -> list[tuple[str, ...]]:
+    metric = data.findings.objective
     rows: list[tuple[str, ...]] = []
     for purpose in (Purpose.CALIBRATE, Purpose.REFERENCE):
         runs = [
             row.measurement
-            for row in told.record.rows
-            if row.measurement.request.variant_id == told.record.seed_id
+            for row in data.record.rows
+            if row.measurement.request.variant_id == data.record.seed_id
             and row.measurement.request.purpose is purpose
             and metric in row.measurement.metrics
             and DERIVED not in row.measurement.request.rung
@@ -56,9 +56,9 @@ def _seed_runs(told: ReportData) -> list[tuple[str, ...]]:
     return rows
 
 
-def _chart(told: ReportData) -> go.Figure | None:
+def _chart(data: ReportData) -> go.Figure | None:
     """The seed's runs on block 0 of the proxy by time, calibration and references; None below three."""
-    metric, record = told.findings.objective, told.record
+    metric, record = data.findings.objective, data.record
     runs = [
         run
         for run in record.runs()
@@ -87,7 +87,7 @@ def _chart(told: ReportData) -> go.Figure | None:
                 hoverinfo="text",
             )
         )
-    for host in told.overview.drift[:1]:
+    for host in data.overview.drift[:1]:
         faint = {"color": NEUTRAL, "width": 1, "dash": "dot"}
         figure.add_hline(y=host.low, line=faint)
         figure.add_hline(y=host.high, line=faint)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms
-from evo.analysis.ladder_report import climb
+from evo.analysis.ladder_report import ladder_report
 from evo.analysis.ranking import Ranked
 from evo.evaluation.sandbox.probe import NAMES
 from evo.report.figures import fronts, ladders, operator_shares, progress, slot_time
@@ -16,7 +16,7 @@ from evo.report.page import Figure, ReportTable, Section
 from evo.report.report_data import ReportData
 from evo.terminal import sentences
 from evo.terminal.imported import REMARK, keep_cells
-from evo.terminal.ladder import report as ladder_report
+from evo.terminal.ladder import ladder_lines
 from evo.terminal.tables import caption, parts_in_words
 from evo.terminal.text import GLOSSARY, NOTE, clip, count, duration, plus_minus, share, short, value
 from population.lineage import Lineage
@@ -25,18 +25,18 @@ from population.reading.traces import facts
 MAX_ROWS = 25
 
 
-def progress_section(told: ReportData) -> Section | None:
+def progress_section(data: ReportData) -> Section | None:
     """Every measurement, and who led."""
-    figure = progress(told.record, told.findings.noise, told.verdicts, told.colour)
+    figure = progress(data.record, data.findings.noise, data.verdicts, data.colour)
     if figure is None:
         return None
-    golden = "; a golden line is a certified champion" if told.overview.certifies else ""
+    golden = "; a golden line is a certified champion" if data.overview.certifies else ""
     about = (
         "Every measurement at the proxy, by the operator that made the variant. The dotted line is the "
         f"estimate of whoever was believed best at the time{golden}. What lies within the grey band cannot be "
         "told from the seed by one run."
     )
-    if told.overview.imported is not None:
+    if data.overview.imported is not None:
         about = (
             "Every number as reported, in the order of the history, by what the history made of it. The dotted "
             "line is whoever had the best mean at the time. What lies within the grey band cannot be told from "
@@ -45,11 +45,11 @@ def progress_section(told: ReportData) -> Section | None:
     return Section("progress", "Progress", figures=(Figure("progress", figure, about),))
 
 
-def fronts_section(told: ReportData) -> Section | None:
+def fronts_section(data: ReportData) -> Section | None:
     """Each pair of objectives, and the best as a table."""
-    if not told.overview.front_size:
+    if not data.overview.front_size:
         return None
-    changes = {one.variant_id: _change(told, one) for one in told.ranked if one.standing}
+    changes = {one.variant_id: _change(data, one) for one in data.ranked if one.standing}
     figures = [
         Figure(
             f"front-{place}",
@@ -58,12 +58,12 @@ def fronts_section(told: ReportData) -> Section | None:
             title,
         )
         for place, (title, figure) in enumerate(
-            fronts(told.ranked, told.record.objectives, changes)
+            fronts(data.ranked, data.record.objectives, changes)
         )
     ]
-    names = [one.name for one in told.record.objectives]
-    rows = [one for one in told.ranked if one.standing]
-    rows += [one for one in told.ranked if not one.standing][: max(0, MAX_ROWS - len(rows))]
+    names = [one.name for one in data.record.objectives]
+    rows = [one for one in data.ranked if one.standing]
+    rows += [one for one in data.ranked if not one.standing][: max(0, MAX_ROWS - len(rows))]
     table = ReportTable(
         (
             "variant",
@@ -77,7 +77,7 @@ def fronts_section(told: ReportData) -> Section | None:
         [_front_row(one, names) for one in rows],
         [one.variant_id for one in rows],
     )
-    lines = [f"In the table {caption(told.record.objective)}."]
+    lines = [f"In the table {caption(data.record.objective)}."]
     return Section("front", "Pareto front", lines, figures=figures, tables=(table,))
 
 
@@ -96,27 +96,27 @@ def _front_row(one: Ranked, names: Sequence[str]) -> list[str]:
     return [*cells, one.operator, clip(one.idea, 300)]
 
 
-def _change(told: ReportData, one: Ranked) -> str:
+def _change(data: ReportData, one: Ranked) -> str:
     """The knobs it moved in its first parent, for a hover label."""
-    made = told.record.births().get(one.variant_id)
+    made = data.record.births().get(one.variant_id)
     if made is None or not made.parents:
         return ""
-    before, after = told.source_of(made.parents[0].variant_id), told.source_of(one.variant_id)
+    before, after = data.source_of(made.parents[0].variant_id), data.source_of(one.variant_id)
     moved = changed_knobs(before, after)
     return "\n".join(f"{knob.name}: {knob.before} → {knob.after}" for knob in moved[:6])
 
 
-def family_section(told: ReportData) -> Section | None:
+def family_section(data: ReportData) -> Section | None:
     """Who came from whom, and the way to the leader."""
-    if len(told.record.births()) < 2:
+    if len(data.record.births()) < 2:
         return None
-    findings = told.findings
+    findings = data.findings
     marked = Marked(
         (findings.seed_id, *(step.variant_id for step in findings.chain)),
-        [str(one.variant_id) for one in told.verdicts if one.detail.get("verdict") == "certified"],
+        [str(one.variant_id) for one in data.verdicts if one.detail.get("verdict") == "certified"],
         [one.variant_id for one in findings.graduates if one.outcome == "ok"],
     )
-    figure = lineage(told.record, Lineage.of(told.store), told.by_id, marked, told.colour)
+    figure = lineage(data.record, Lineage.of(data.store), data.by_id, marked, data.colour)
     about = (
         "Each dot is a variant under its first parent, in the order they were proposed; lineages lie in lanes, "
         "the largest first. Large dots are on the front, faint ones have no score. Click one to open it."
@@ -131,28 +131,28 @@ def family_section(told: ReportData) -> Section | None:
     return Section("family", "Lineage", lines, (Figure("family", figure, about),), tables)
 
 
-def ladder_section(told: ReportData) -> Section | None:
+def ladder_section(data: ReportData) -> Section | None:
     """What the larger rungs said."""
-    drawn = ladders(told.record, told.by_id)
-    lines = [sentences.graduation(one) for one in told.findings.graduates]
-    if told.record.ladder.choices:
-        climbed = climb(told.record, Terms(manual=False, blocks=1), told.source_of)
-        lines += [line for _, told_of in ladder_report(climbed) for line in told_of]
+    drawn = ladders(data.record, data.by_id)
+    lines = [sentences.graduation(one) for one in data.findings.graduates]
+    if data.record.ladder.choices:
+        ladder = ladder_report(data.record, Terms(manual=False, blocks=1), data.source_of)
+        lines += [line for _, told_of in ladder_lines(ladder) for line in told_of]
     if not drawn and not lines:
         return None
     about = (
         "Dotted: the seed. Below and to the left of both lines a variant is better at both rungs."
     )
     figures = [
-        Figure(f"rung-{place}", figure, about, f"{told.record.proxy} and {rung}")
+        Figure(f"rung-{place}", figure, about, f"{data.record.proxy} and {rung}")
         for place, (rung, figure) in enumerate(drawn)
     ]
     return Section("ladder", "Larger rungs", lines, figures)
 
 
-def operators_section(told: ReportData) -> Section | None:
+def operators_section(data: ReportData) -> Section | None:
     """What each operator earned."""
-    if not told.overview.operators:
+    if not data.overview.operators:
         return None
     rows = [
         (
@@ -167,7 +167,7 @@ def operators_section(told: ReportData) -> Section | None:
             if one.tokens
             else "–",
         )
-        for one in told.overview.operators
+        for one in data.overview.operators
     ]
     columns = (
         "operator",
@@ -179,14 +179,14 @@ def operators_section(told: ReportData) -> Section | None:
         "tokens",
         "dollars",
     )
-    figure = operator_shares(told.record, told.colour)
+    figure = operator_shares(data.record, data.colour)
     about = "Who proposed, over time."
     figures = (Figure("shares", figure, about),) if figure is not None else ()
-    tables = (ReportTable(columns, rows), *_prompts(told))
+    tables = (ReportTable(columns, rows), *_prompts(data))
     return Section("operators", "Operators", figures=figures, tables=tables)
 
 
-def _prompts(told: ReportData) -> tuple[ReportTable, ...]:
+def _prompts(data: ReportData) -> tuple[ReportTable, ...]:
     """What models were asked; nothing where none was."""
     columns = ("asked by", "calls", "tokens in", "tokens out", "prompts by part")
     rows = [
@@ -197,20 +197,20 @@ def _prompts(told: ReportData) -> tuple[ReportTable, ...]:
             f"{one.tokens_out:,}",
             parts_in_words(one.parts),
         )
-        for one in told.overview.prompts
+        for one in data.overview.prompts
     ]
     return (ReportTable(columns, rows),) if rows else ()
 
 
-def failures_section(told: ReportData) -> Section | None:
+def failures_section(data: ReportData) -> Section | None:
     """How runs failed, with one example each."""
-    if not told.findings.failures:
+    if not data.findings.failures:
         return None
     rows = [
         (short(one.variant_id), one.kind.replace("_", " "), str(one.count), clip(one.example, 400))
-        for one in told.findings.failures
+        for one in data.findings.failures
     ]
-    ids = [one.variant_id for one in told.findings.failures]
+    ids = [one.variant_id for one in data.findings.failures]
     return Section(
         "failures",
         "Failures",
@@ -218,10 +218,10 @@ def failures_section(told: ReportData) -> Section | None:
     )
 
 
-def spending_section(told: ReportData) -> Section:
+def spending_section(data: ReportData) -> Section:
     """Slot time and budgets."""
-    one = told.overview
-    figure = slot_time(told.record, one.slot_busy_share)
+    one = data.overview
+    figure = slot_time(data.record, one.slot_busy_share)
     about = "Where the slots' time went; idle is what was not used between the first start and the last."
     rows = [
         (
@@ -249,13 +249,13 @@ def _amount(name: str, amount: float | None) -> str:
     return f"{amount:.2f}" if name == "llm_dollars" else f"{amount:,.0f}"
 
 
-def sandbox_section(told: ReportData) -> Section | None:
+def sandbox_section(data: ReportData) -> Section | None:
     """What held the runs."""
-    found = [(held, runs) for held, runs in facts(told.store) if held]
+    found = [(held, runs) for held, runs in facts(data.store) if held]
     if not found:
         return None
     held, _ = found[0]
-    on_gpu = any(row.measurement.device not in ("", "cpu") for row in told.record.attempts)
+    on_gpu = any(row.measurement.device not in ("", "cpu") for row in data.record.attempts)
     promises = [one for one in ("sandbox", "user", *NAMES) if one != "gpu" or on_gpu]
     shown = [(name, held[name]) for name in promises if name in held]
     lines = [f"As recorded with the runs ({count(sum(runs for _, runs in found), 'run')})."]
@@ -277,14 +277,14 @@ def take_home(findings: Findings) -> str:
     return f"To take the leader home: `evo export {short(findings.leader_id)} -o train.py`. "
 
 
-def again_section(told: ReportData) -> Section:
+def again_section(data: ReportData) -> Section:
     """The config as run, and how to run it again."""
     lines = [
         "To run it again: save the config below beside train.py and brief.md from the campaign's folder, "
-        f"then `evo run config.yaml`. {take_home(told.findings)}Every figure is "
+        f"then `evo run config.yaml`. {take_home(data.findings)}Every figure is "
         "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
     ]
-    return Section("again", "Reproduce", lines, texts={"The config as run": told.config})
+    return Section("again", "Reproduce", lines, texts={"The config as run": data.config})
 
 
 # -- The keeps of an imported history: which of them stand out from its noise.

@@ -43,7 +43,7 @@ class BudgetSpent:
 class Budget:
     """Counts what is spent against the limits; calls in flight count at their ceiling. Thread-safe.
 
-    It is also the purse of the LLM client. `held_back`: the share of the seconds kept for the leaders' race.
+    It is also the budget of the LLM client. `held_back`: the share of the seconds kept for the leaders' race.
     """
 
     def __init__(

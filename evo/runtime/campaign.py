@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from evo.runtime.components import Components, Ending, LoopSettings, Shared, Stop
-from evo.runtime.decisions import is_about_a_child, told, word_of
+from evo.runtime.decisions import decision_in, describe, is_about_a_child
 from evo.runtime.evaluation_lane import EvaluationLane
 from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.requests import Answer, Requests, saying
@@ -31,10 +31,10 @@ class Campaign:
         self.shared = Shared(components.recorder, components.board)
         self._proposals = ProposalLane(components, settings, self.shared)
         self._evaluations = EvaluationLane(components, settings, self.shared, self._proposals)
-        word = self._asked_for_word
+        decide = self._asked_to_decide
         answers = {
             "stop": self._asked_to_stop,
-            **dict.fromkeys(("approve", "veto", "unveto"), word),
+            **dict.fromkeys(("approve", "veto", "unveto"), decide),
         }
         self._requests = Requests(components, self.shared, self._proposals, answers)
 
@@ -85,8 +85,8 @@ class Campaign:
 
     def _look_around(self) -> None:
         """Say what is new; stop cleanly for the first reason that a guard gives."""
-        for remark in self.components.remarks:
-            if said := remark():
+        for notice in self.components.notices:
+            if said := notice():
                 self.shared.say("remark", said)
         found = (guard() for guard in self.components.guards)
         reason = next((one for one in found if one), "")
@@ -102,9 +102,9 @@ class Campaign:
         self.stop(now=bool((asked.detail or {}).get("now")))
         return saying(f"{asked.author} asked to stop")
 
-    def _asked_for_word(self, asked: RequestRow) -> Answer:
+    def _asked_to_decide(self, asked: RequestRow) -> Answer:
         """What a person says of a variant is a decision in the transaction that takes it."""
-        said = word_of(asked)
+        said = decision_in(asked)
         if said is None:
             raise ValueError("it names no variant")
 
@@ -112,19 +112,19 @@ class Campaign:
             if is_about_a_child(store, said.variant_id):
                 store.add_decision(said.kind, said.variant_id, said.detail)
 
-        return Answer(write, lambda written: self._heed(said))
+        return Answer(write, lambda written: self._apply(said))
 
-    def _heed(self, said: Decision) -> str:
+    def _apply(self, said: Decision) -> str:
         """What a person said of a variant counts from now on; it in words, "" where it changes nothing."""
         graduation = self.components.scheduler.graduation
         with self.shared.changed:
-            if not graduation.heed(said):
+            if not graduation.apply(said):
                 return ""
             if said.kind != APPROVED:
-                self._proposals.heed_veto(said.variant_id, said.kind == VETOED)
+                self._proposals.apply_veto(said.variant_id, said.kind == VETOED)
                 self._evaluations.veto(graduation.ladder.vetoed)
             self.shared.changed.notify_all()
-        return "; ".join(told([said]))
+        return "; ".join(describe([said]))
 
     def _name_phase(self) -> None:
         phase = phase_of(self._evaluations.purposes()) or "between runs"

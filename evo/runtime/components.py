@@ -36,7 +36,7 @@ class Proposes(Protocol):
         """What became of a draft that is there already, checked like any other."""
         ...
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether nothing can be proposed now, because every operator waits for its model."""
         ...
 
@@ -77,7 +77,7 @@ class Components:
     voiding: Voiding | None = None
     weights: KeptWeights | None = None
     guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
-    remarks: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is
+    notices: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is
     closing: Sequence[Callable[[], None]] = ()  # called as the campaign ends, records still open
 
 

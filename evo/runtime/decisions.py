@@ -7,7 +7,7 @@ from typing import Any
 
 from evo.runtime.components import Shared
 from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
-from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, word
+from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, user_decision
 from population.reading import UnknownVariant, decisions, seed, variant
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store
@@ -33,7 +33,7 @@ class Decisions:
 
         self._shared.recorder.submit(write)
         lines = [line for one in decisions if (line := in_a_line(one, self._seed_id))]
-        for line in [*lines, *told(decisions)]:
+        for line in [*lines, *describe(decisions)]:
             self._shared.say("decision", line)
 
 
@@ -48,10 +48,10 @@ def decided_before(store: Store) -> list[Decision]:
 # -- What people say of a variant, as decisions; and the ladder's decisions in words.
 
 
-def word_of(asked: RequestRow) -> Decision | None:
+def decision_in(asked: RequestRow) -> Decision | None:
     """The decision that a request amounts to; None for what is no word on a variant."""
     detail: Mapping[str, Any] = asked.detail if isinstance(asked.detail, dict) else {}
-    said = word(asked.kind, detail, asked.author)
+    said = user_decision(asked.kind, detail, asked.author)
     return None if said is None else Decision(*said)
 
 
@@ -64,7 +64,7 @@ def is_about_a_child(store: Store, variant_id: str) -> bool:
     return variant_id != seed(store)
 
 
-def told(decisions: Sequence[Decision]) -> list[str]:
+def describe(decisions: Sequence[Decision]) -> list[str]:
     """Decisions of the ladder for a person, those that belong together in one line."""
     lines = []
     for rung in dict.fromkeys(one.detail["rung"] for one in decisions if one.kind == CHOSEN):
@@ -78,10 +78,10 @@ def told(decisions: Sequence[Decision]) -> list[str]:
             if names:
                 roles.append(f"{role.value}s {', '.join(names)}")
         lines.append(f"chosen for {rung}: {'; '.join(roles)}")
-    return lines + [line for one in decisions if (line := _one_told(one))]
+    return lines + [line for one in decisions if (line := _describe(one))]
 
 
-def _one_told(decision: Decision) -> str:
+def _describe(decision: Decision) -> str:
     who, author = decision.variant_id[:8], decision.detail.get("author", "")
     if decision.kind == APPROVED:
         return f"{author} approved {who} for {decision.detail['rung'] or 'every rung'}"

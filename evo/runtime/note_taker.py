@@ -36,14 +36,14 @@ class NoteTaker:
         every: int,
         history: RunHistory,
         lineage: Lineage,
-        surroundings: CampaignInfo,
+        campaign_info: CampaignInfo,
         recorder: Recorder,
         say: Callable[[str], None],
     ) -> None:
         self._writer, self._every = writer, every
-        self._history, self._lineage, self._at = history, lineage, surroundings
+        self._history, self._lineage, self._at = history, lineage, campaign_info
         self._recorder, self._say = recorder, say
-        self._judge = Judge(history, lineage, surroundings.rung)
+        self._judge = Judge(history, lineage, campaign_info.rung)
         self._lock = threading.Lock()
         self._noted_at: int | None = None  # None: not read from the store yet
 
@@ -59,7 +59,7 @@ class NoteTaker:
         with self._lock:
             if self._noted_at is None:
                 self._noted_at = int(store.setting(NOTED_AT, 0))
-            if count - self._noted_at < self._every or self._writer.rests():
+            if count - self._noted_at < self._every or self._writer.is_unavailable():
                 return None
             self._noted_at = count
             return count
@@ -142,6 +142,6 @@ class NotingProposer:
         """What became of a draft that is there already."""
         return self._inner.judge(number, operator, parents, draft)
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether nothing can be proposed now."""
-        return self._inner.rests()
+        return self._inner.is_unavailable()

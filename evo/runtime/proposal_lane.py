@@ -98,7 +98,7 @@ class ProposalLane:
         if number is not None:
             self._settled[number] = measurement_id
 
-    def heed_veto(self, variant_id: str, vetoed: bool) -> None:
+    def apply_veto(self, variant_id: str, vetoed: bool) -> None:
         """A vetoed child that waits is not measured any more; it waits again once the veto is lifted."""
         if vetoed:
             if self.ready.remove(variant_id):
@@ -154,7 +154,7 @@ class ProposalLane:
     def _is_wanted(self) -> bool:
         if self._fruitless + len(self._making) >= FAILURES_IN_A_ROW:
             return False
-        if time.monotonic() < self._not_before or self._components.proposer.rests():
+        if time.monotonic() < self._not_before or self._components.proposer.is_unavailable():
             return False
         if self._settings.exact:
             return not self._making

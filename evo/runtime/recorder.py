@@ -92,7 +92,7 @@ class Recorder:
 
 
 class StoredCalls:
-    """The ledger of a campaign's requests to models, kept in its store."""
+    """The log of a campaign's requests to models, kept in its store."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -106,7 +106,7 @@ class StoredCalls:
         self._recorder.submit(lambda store: store.finish_llm_call(number, call))
 
 
-# -- What only the rows of other runs can say of a run: whether a variant heeds its block.
+# -- What only the rows of other runs can say of a run: whether a variant uses its block.
 
 
 def add_judged(store: Store, measurement: Measurement) -> tuple[int, Measurement]:

@@ -163,7 +163,7 @@ class Graduation:
         rows = self._history.rows(self._proxy)
         return max((row.measurement.request.block for row in rows), default=-1) + 1
 
-    def heed(self, said: Decision) -> bool:
+    def apply(self, said: Decision) -> bool:
         """What a person said of a variant counts from now on; whether that changes anything."""
         is_seed = said.variant_id == self._history.seed_id or said.variant_id not in self._lineage
         lifts_nothing = said.kind == UNVETOED and said.variant_id not in self.ladder.vetoed

@@ -294,7 +294,7 @@ class Scheduler:
         waits = WAIT if state.is_running({Purpose.FINAL}) else None
         return self._start(state, requests) or waits
 
-    def climb(self, state: SearchState) -> Step | None:
+    def climb_ladder(self, state: SearchState) -> Step | None:
         """The picks and the seed at the next rungs, after what is due to be decided there."""
         if decisions := self.graduation.decide():
             return Step(decisions=tuple(decisions))
@@ -359,7 +359,7 @@ DUTIES: tuple[Duty, ...] = (  # the order is the policy
     Scheduler.remeasure,
     Scheduler.screen,
     Scheduler.compare_final,
-    Scheduler.climb,
+    Scheduler.climb_ladder,
 )
 
 

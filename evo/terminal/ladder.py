@@ -11,7 +11,7 @@ from rich.text import Text
 
 from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.ladder import LadderState, LadderStep, RungCost
-from evo.analysis.ladder_report import Climb, PromotionCost, PromotionEvidence
+from evo.analysis.ladder_report import LadderReport, PromotionCost, PromotionEvidence
 from evo.analysis.transfer import EditTransfer, HeldAtTarget, Reaching, Transfer
 from evo.terminal import sentences
 from evo.terminal.sentences import beside
@@ -24,14 +24,14 @@ from population.statistics.transfer import MIN_VARIANTS, Promotions
 STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 
 
-def ladder_screen(one: Climb, where: str = "") -> RenderableType:
+def ladder_screen(one: LadderReport, where: str = "") -> RenderableType:
     """Everything about the ladder; `where`: " --dir FOLDER" for commands to type."""
     rungs = " → ".join(map(plain, one.rungs))
     parts: list[RenderableType] = [Text.assemble(("Ladder  ", "bold"), rungs)]
     if not one.steps:
         return Group(*parts, Text("Nobody has been chosen to go up yet."))
     parts += [Text(), _table(one.steps, one.metric)]
-    for title, lines in report(one):
+    for title, lines in ladder_lines(one):
         parts += [Text(), Text(title, "bold")]
         parts += [Padding(words(line), (0, 0, 0, 2)) for line in lines]
     if any(step.state is LadderState.WAITS for step in one.steps):
@@ -39,7 +39,7 @@ def ladder_screen(one: Climb, where: str = "") -> RenderableType:
     return Group(*parts)
 
 
-def report(one: Climb) -> list[tuple[str, list[str]]]:
+def ladder_lines(one: LadderReport) -> list[tuple[str, list[str]]]:
     """The report's sections with their lines; none without something to say."""
     sections: list[tuple[str, list[str]]] = []
     if one.transfer is not None:

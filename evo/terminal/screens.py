@@ -15,9 +15,9 @@ from evo.analysis.calibration import CalibrationReport
 from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.findings import Findings
 from evo.analysis.forecast import Forecast
-from evo.analysis.ladder_report import Climb
+from evo.analysis.ladder_report import LadderReport
 from evo.terminal import sentences
-from evo.terminal.ladder import report as ladder_report
+from evo.terminal.ladder import ladder_lines
 from evo.terminal.tables import FAINT, pairs, ranking_table
 from evo.terminal.text import count, duration, megabytes, placed, plain, short, value, words
 from population.archive import Objective
@@ -34,7 +34,7 @@ def closing_screen(
     objectives: Sequence[Objective],
     commands: Sequence[str],
     where: str = "",
-    climb: Climb | None = None,
+    ladder: LadderReport | None = None,
     warning: str = "",
 ) -> RenderableType:
     """Everything a person wants to know at the end; `where`: " --dir FOLDER" for commands to type.
@@ -59,7 +59,7 @@ def closing_screen(
     if findings.graduates:
         told = [sentences.graduation(one) for one in findings.graduates]
         parts += _section("Up the ladder", _lines(told))
-    for title, lines in ladder_report(climb) if climb is not None else ():
+    for title, lines in ladder_lines(ladder) if ladder is not None else ():
         parts += _section(title, _lines(lines))
     parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
     if findings.failures:

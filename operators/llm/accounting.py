@@ -31,8 +31,8 @@ class TokenBudget(Protocol):
         ...
 
 
-class OpenPurse:
-    """A purse without a bottom, for checks outside a campaign."""
+class UnlimitedBudget:
+    """A budget without a limit, for checks outside a campaign."""
 
     def reserve(self, hold: Hold) -> bool:
         """Always granted."""
@@ -60,7 +60,7 @@ class CallLog(Protocol):
         ...
 
 
-class NoLedger:
+class NoCallLog:
     """For checks outside a campaign."""
 
     def asked(self, call: LlmCall) -> int:

@@ -68,7 +68,7 @@ class CallFailed(Exception):
         self.usage = usage or Usage()
         self.status = status  # of HTTP, where the server answered with an error
         self.ours = ours  # not the endpoint's doing
-        self.manner: int | None = None  # of asking at once again, where only that was refused
+        self.stream_mode: int | None = None  # of asking at once again, where only that was refused
         # The server may have billed it all the same: book at least what was held.
         self.unknown = unknown
 

@@ -60,25 +60,25 @@ class LlmClient:
     def __init__(
         self,
         settings: LlmSettings,
-        purse: TokenBudget,
-        ledger: CallLog,
+        budget: TokenBudget,
+        call_log: CallLog,
         stopping: Callable[[], bool] = lambda: False,
         environ: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda text: None,
         forms: Forms | None = None,
     ) -> None:
-        self._settings, self._purse, self._ledger = settings, purse, ledger
+        self._settings, self._budget, self._call_log = settings, budget, call_log
         self._stopping, self._say = stopping, say
         self._forms = forms or Forms()
         self._environ = os.environ if environ is None else environ
         self._wire = Wire(lambda: self._stopping())
-        rests = settings.first_rest_seconds, settings.longest_rest_seconds
+        rest_times = settings.first_rest_seconds, settings.longest_rest_seconds
         self._breakers = {
-            one.name: Breaker(Patience(settings.rest_after, *rests, one.timeout_seconds))
+            one.name: Breaker(Patience(settings.rest_after, *rest_times, one.timeout_seconds))
             for one in settings.endpoints
         }
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether no endpoint is to be asked now, so that other operators should go first."""
         return not self._ready()
 
@@ -91,7 +91,7 @@ class LlmClient:
         return [
             one
             for one in self._settings.endpoints
-            if one.key(self._environ) is not None and not self._breakers[one.name].rests()
+            if one.key(self._environ) is not None and not self._breakers[one.name].is_unavailable()
         ]
 
     def ask(
@@ -133,7 +133,7 @@ class LlmClient:
         Its breaker hears nothing of it: a field that is not supported is not a server that is down.
         """
         key, breaker = endpoint.key(self._environ), self._breakers[endpoint.name]
-        if key is None or breaker.rests() or self._stopping():
+        if key is None or breaker.is_unavailable() or self._stopping():
             return None
         asked = (Message("user", PROBE, {"probe": estimate_tokens(PROBE)}),)
         bounds = {
@@ -212,7 +212,7 @@ class LlmClient:
             seconds = breaker.failed(ticket, float(rng.random()), failed.wait or 0.0)
             if seconds is not None:
                 self._tell_rest(call.endpoint, failed, seconds)
-            failed.again = failed.again and not breaker.rests()
+            failed.again = failed.again and not breaker.is_unavailable()
             raise
         except BaseException:
             breaker.abandon(ticket)
@@ -230,29 +230,31 @@ class LlmClient:
         )
 
     def _paid(self, call: _Call, key: str, spent: list[LlmCall]) -> str:
-        """One request, and at once another where the server refused only the manner of asking."""
-        manner: int | None = None
+        """One request, and at once another where the server refused only the stream mode."""
+        stream_mode: int | None = None
         while True:
             try:
-                return self._sent(call, key, spent, manner)
+                return self._sent(call, key, spent, stream_mode)
             except CallFailed as refusal:
-                manner = refusal.manner
-                if manner is None:
+                stream_mode = refusal.stream_mode
+                if stream_mode is None:
                     raise
 
-    def _sent(self, call: _Call, key: str, spent: list[LlmCall], manner: int | None) -> str:
-        """One request, granted by the purse, settled and recorded whatever comes."""
-        if not self._purse.reserve(call.hold):
+    def _sent(self, call: _Call, key: str, spent: list[LlmCall], stream_mode: int | None) -> str:
+        """One request, granted by the budget, settled and recorded whatever comes."""
+        if not self._budget.reserve(call.hold):
             raise CallFailed("the budget for language models is used up", ours=True)
         begun, outcome, text = time.monotonic(), "interrupted", ""
         usage = Usage(call.hold.tokens - call.endpoint.max_tokens, call.endpoint.max_tokens)
         done = self._call(call, usage, 0.0, ASKED, "")
         number: int | None = None
         try:
-            number = self._ledger.asked(done)
+            number = self._call_log.asked(done)
             address = call.endpoint.address(self._environ)
             text, usage = self._wire.ask(
-                Question(call.endpoint, key, address, call.messages, call.response_format, manner)
+                Question(
+                    call.endpoint, key, address, call.messages, call.response_format, stream_mode
+                )
             )
             outcome = "ok"
             return self._clean(text)
@@ -262,12 +264,12 @@ class LlmClient:
             raise
         finally:
             if number is None:  # nothing was sent
-                self._purse.settle(call.hold, 0, 0.0)
+                self._budget.settle(call.hold, 0, 0.0)
             else:
                 done = self._call(call, usage, time.monotonic() - begun, outcome, text)
                 spent.append(done)
-                self._purse.settle(call.hold, done.tokens_in + done.tokens_out, done.dollars)
-                self._ledger.answered(number, done)
+                self._budget.settle(call.hold, done.tokens_in + done.tokens_out, done.dollars)
+                self._call_log.answered(number, done)
 
     def _call(self, call: _Call, usage: Usage, seconds: float, outcome: str, reply: str) -> LlmCall:
         used = usage.tokens_in or usage.tokens_out
@@ -340,15 +342,15 @@ class Breaker:
         self._tickets = 0
         self._slowest = 0.0
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether it is not to be asked now: it rests, is being probed, or leaves its callers waiting."""
         with self._lock:
-            return self._rests()
+            return self._is_unavailable()
 
     def enter(self) -> int | None:
         """A ticket for one request; None while it rests."""
         with self._lock:
-            if self._rests():
+            if self._is_unavailable():
                 return None
             self._tickets += 1
             self._in_flight[self._tickets] = self._clock()
@@ -384,7 +386,7 @@ class Breaker:
             self._until = now + min(seconds, patience.longest_rest_seconds)
             return self._until - now if first else None
 
-    def _rests(self) -> bool:
+    def _is_unavailable(self) -> bool:
         now = self._clock()
         if self._rest > 0:
             return now < self._until or bool(self._in_flight)

@@ -48,10 +48,10 @@ class Recorded:
 class ReplayClient:
     """Stands where the client stands. Endpoints are drawn as it draws them, without asking for keys."""
 
-    def __init__(self, settings: LlmSettings, recorded: Recorded, ledger: CallLog) -> None:
-        self._settings, self._recorded, self._ledger = settings, recorded, ledger
+    def __init__(self, settings: LlmSettings, recorded: Recorded, call_log: CallLog) -> None:
+        self._settings, self._recorded, self._call_log = settings, recorded, call_log
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Records never rest."""
         return False
 
@@ -107,7 +107,7 @@ class ReplayClient:
                 chosen.name, chosen.model, prompt, reply, 0, 0, 0.0, 0.0, outcome, number, parts
             )
 
-        self._ledger.answered(self._ledger.asked(call(ASKED, "")), call(outcome, reply))
+        self._call_log.answered(self._call_log.asked(call(ASKED, "")), call(outcome, reply))
 
 
 def _key(endpoint: str, prompt: str) -> str:

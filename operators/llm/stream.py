@@ -24,7 +24,7 @@ _MAX_TOKEN_BYTES = 8  # on average over an answer: code has 3 to 4
 _SHOWN = 2000  # characters of an answer that is given up
 
 
-class Manner(IntEnum):
+class StreamMode(IntEnum):
     """How an answer is asked for: at once, in pieces, or in pieces with the tokens told at the end."""
 
     WHOLE = 0
@@ -33,56 +33,58 @@ class Manner(IntEnum):
 
     def fields(self) -> dict[str, object]:
         """What a request has to say for it."""
-        if self is Manner.WHOLE:
+        if self is StreamMode.WHOLE:
             return {}
         return {"stream": True} | (
-            {"stream_options": {"include_usage": True}} if self is Manner.COUNTED else {}
+            {"stream_options": {"include_usage": True}} if self is StreamMode.COUNTED else {}
         )
 
 
-class Manners:
-    """In which manner each endpoint can be asked, as far as this process knows. Thread-safe.
+class StreamModes:
+    """The stream mode in which each endpoint can be asked, as far as this process knows. Thread-safe.
 
     A server that refuses a field it does not know is unable, not down: it is asked once more without.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[str, Manner] = {}
+        self._known: dict[str, StreamMode] = {}
         self._sure: set[str] = set()
         self._blame: dict[str, int] = {}  # enough of it, and streaming was what was refused
 
-    def of(self, endpoint: Endpoint) -> Manner:
-        """The manner to begin with."""
+    def of(self, endpoint: Endpoint) -> StreamMode:
+        """The stream mode to begin with."""
         if not endpoint.stream:
-            return Manner.WHOLE
-        return self._known.get(endpoint.name, Manner.COUNTED)
+            return StreamMode.WHOLE
+        return self._known.get(endpoint.name, StreamMode.COUNTED)
 
-    def below(self, endpoint: Endpoint, manner: Manner, refusal: CallFailed) -> Manner | None:
-        """The manner to ask in after this refusal; None: it is not streaming that was refused."""
+    def below(
+        self, endpoint: Endpoint, stream_mode: StreamMode, refusal: CallFailed
+    ) -> StreamMode | None:
+        """The stream mode after this refusal; None: it is not streaming that was refused."""
         name = endpoint.name
         with self._lock:
-            if manner is Manner.WHOLE:  # refused either way
+            if stream_mode is StreamMode.WHOLE:  # refused either way
                 self._blame.pop(name, None)
                 return None
             if name in self._sure:  # another thread may have found out meanwhile
-                known = self._known.get(name, Manner.COUNTED)
-                return known if known < manner else None
+                known = self._known.get(name, StreamMode.COUNTED)
+                return known if known < stream_mode else None
             if not _may_mean_streaming(refusal):
                 return None
             certain = (refusal.status or 0) < 500  # a 500 may be an accident, unless it comes again
             self._blame[name] = self._blame.get(name, 0) + (2 if certain else 1)
-            named = manner is Manner.COUNTED and "stream_options" in refusal.reply
-            return Manner.PIECES if named else Manner.WHOLE
+            named = stream_mode is StreamMode.COUNTED and "stream_options" in refusal.reply
+            return StreamMode.PIECES if named else StreamMode.WHOLE
 
-    def works(self, endpoint: Endpoint, manner: Manner) -> None:
-        """Remember that the endpoint took a request of this manner."""
+    def works(self, endpoint: Endpoint, stream_mode: StreamMode) -> None:
+        """Remember that the endpoint took a request in this stream mode."""
         name = endpoint.name
         with self._lock:
-            if manner is not self.of(endpoint):
+            if stream_mode is not self.of(endpoint):
                 if self._blame.get(name, 0) < 2:
                     return
-                self._known[name] = manner
+                self._known[name] = stream_mode
             self._sure.add(name)
 
 

@@ -23,7 +23,7 @@ from operators.llm.answer import (
     retry_after,
 )
 from operators.llm.settings import Endpoint
-from operators.llm.stream import Manner, Manners, StreamedReply
+from operators.llm.stream import StreamedReply, StreamMode, StreamModes
 
 STOPPING = "the campaign is stopping"
 POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
@@ -40,7 +40,7 @@ class Question:
     address: str | None
     messages: tuple[Message, ...]
     response_format: dict[str, object] | None = None
-    manner: int | None = None  # None: the best that the endpoint is known to take
+    stream_mode: int | None = None  # None: the best that the endpoint is known to take
 
 
 class Wire:
@@ -49,7 +49,7 @@ class Wire:
     def __init__(self, stopping: Callable[[], bool]) -> None:
         self._stopping = stopping
         self._clients: dict[tuple[str, str, str | None], openai.OpenAI] = {}
-        self._manners = Manners()
+        self._stream_modes = StreamModes()
         self._lock = threading.Lock()
 
     def ask(self, question: Question) -> tuple[str, Usage]:
@@ -59,12 +59,12 @@ class Wire:
         the next piece of a streamed answer.
         """
         endpoint = question.endpoint
-        told = StreamedReply(endpoint, prompt_text(question.messages))
+        streamed = StreamedReply(endpoint, prompt_text(question.messages))
         done: queue.SimpleQueue[tuple[str, Usage] | CallFailed] = queue.SimpleQueue()
 
         def run() -> None:
             try:
-                done.put(self._request(question, told))
+                done.put(self._request(question, streamed))
             except CallFailed as failed:
                 done.put(failed)
             except Exception as error:  # noqa: BLE001 - the thread's border: any fault is a failed call
@@ -72,9 +72,9 @@ class Wire:
 
         threading.Thread(target=run, name=f"llm-{endpoint.name}", daemon=True).start()
         try:
-            result = self._wait(done, told, endpoint)
+            result = self._wait(done, streamed, endpoint)
         finally:
-            told.unwanted = True
+            streamed.unwanted = True
         if isinstance(result, CallFailed):
             raise result
         return result
@@ -82,7 +82,7 @@ class Wire:
     def _wait(
         self,
         done: queue.SimpleQueue[tuple[str, Usage] | CallFailed],
-        told: StreamedReply,
+        streamed: StreamedReply,
         endpoint: Endpoint,
     ) -> tuple[str, Usage] | CallFailed:
         """What comes of a request, or why nobody waits for it any longer."""
@@ -92,24 +92,26 @@ class Wire:
                 return done.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 if self._stopping():
-                    return CallFailed(STOPPING, unknown=True, ours=True, reply=told.text())
-                if told.silent_seconds() > endpoint.silence_seconds:
-                    return _gone_silent(endpoint, told)
+                    return CallFailed(STOPPING, unknown=True, ours=True, reply=streamed.text())
+                if streamed.silent_seconds() > endpoint.silence_seconds:
+                    return _gone_silent(endpoint, streamed)
                 if time.monotonic() > deadline:
-                    return _timed_out(endpoint, told)
+                    return _timed_out(endpoint, streamed)
 
-    def _request(self, question: Question, told: StreamedReply) -> tuple[str, Usage]:
-        """One request. Raises CallFailed, with the manner to ask in when only this one was refused."""
-        manner = self._manners.of(question.endpoint)
-        if question.manner is not None:
-            manner = Manner(question.manner)
+    def _request(self, question: Question, streamed: StreamedReply) -> tuple[str, Usage]:
+        """One request. Raises CallFailed, with the stream mode to ask in when only this one was refused."""
+        stream_mode = self._stream_modes.of(question.endpoint)
+        if question.stream_mode is not None:
+            stream_mode = StreamMode(question.stream_mode)
         try:
-            return self._send(question, manner, told)
+            return self._send(question, stream_mode, streamed)
         except CallFailed as refusal:
-            refusal.manner = self._manners.below(question.endpoint, manner, refusal)
+            refusal.stream_mode = self._stream_modes.below(question.endpoint, stream_mode, refusal)
             raise
 
-    def _send(self, question: Question, manner: Manner, told: StreamedReply) -> tuple[str, Usage]:
+    def _send(
+        self, question: Question, stream_mode: StreamMode, streamed: StreamedReply
+    ) -> tuple[str, Usage]:
         """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
         endpoint = question.endpoint
         deadline = time.monotonic() + endpoint.timeout_seconds
@@ -120,13 +122,13 @@ class Wire:
             with completions.create(
                 model=endpoint.model,
                 messages=messages,  # type: ignore[arg-type]  # plain dicts of that shape
-                extra_body=_fields(question) | manner.fields(),
+                extra_body=_fields(question) | stream_mode.fields(),
                 timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
             ) as response:
-                self._manners.works(endpoint, manner)
-                return self._read(response, question, told, deadline)
+                self._stream_modes.works(endpoint, stream_mode)
+                return self._read(response, question, streamed, deadline)
         except openai.APITimeoutError:
-            raise _timed_out(endpoint, told) from None
+            raise _timed_out(endpoint, streamed) from None
         except openai.APIStatusError as error:
             raise _refused(error) from None
         except openai.APIConnectionError:
@@ -136,22 +138,24 @@ class Wire:
         self,
         response: openai.APIResponse[ChatCompletion],
         question: Question,
-        told: StreamedReply,
+        streamed: StreamedReply,
         deadline: float,
     ) -> tuple[str, Usage]:
         """The answer of an open response, which comes in pieces or whole, whatever was asked for."""
         endpoint = question.endpoint
         kind = response.headers.get("content-type", "")
         if not kind.startswith("text/event-stream"):
-            body = b"".join(_bounded(response, endpoint, told, deadline, MAX_BODY_BYTES))
+            body = b"".join(_bounded(response, endpoint, streamed, deadline, MAX_BODY_BYTES))
             return read_answer(body, kind, prompt_text(question.messages), endpoint.max_tokens)
-        source = _Source(response, _bounded(response, endpoint, told, deadline, _MAX_STREAM_BYTES))
+        source = _Source(
+            response, _bounded(response, endpoint, streamed, deadline, _MAX_STREAM_BYTES)
+        )
         events = openai.Stream[object](
             cast_to=object,
             response=source,  # type: ignore[arg-type]  # all that the stream asks of one
             client=self._client(question),
         )
-        return told.listen(_without_errors(events, told))
+        return streamed.listen(_without_errors(events, streamed))
 
     def _client(self, question: Question) -> openai.OpenAI:
         name = question.endpoint.name, question.key, question.address
@@ -190,7 +194,7 @@ def _fields(question: Question) -> dict[str, object]:
 def _bounded(
     response: openai.APIResponse[ChatCompletion],
     endpoint: Endpoint,
-    told: StreamedReply,
+    streamed: StreamedReply,
     deadline: float,
     most_bytes: int,
 ) -> Iterator[bytes]:
@@ -202,12 +206,12 @@ def _bounded(
         if size > most_bytes:
             reason = f"the answer is larger than {most_bytes // 1_000_000} MB"
             raise CallFailed(reason, unknown=True, reply=head.decode(errors="replace"))
-        if told.unwanted or time.monotonic() > deadline:
-            raise _timed_out(endpoint, told)
+        if streamed.unwanted or time.monotonic() > deadline:
+            raise _timed_out(endpoint, streamed)
         yield chunk
 
 
-def _without_errors(events: Iterable[object], told: StreamedReply) -> Iterator[object]:
+def _without_errors(events: Iterable[object], streamed: StreamedReply) -> Iterator[object]:
     """The events of a stream. Raises CallFailed where the server puts an error into it."""
     try:
         yield from events
@@ -216,18 +220,22 @@ def _without_errors(events: Iterable[object], told: StreamedReply) -> Iterator[o
     except openai.APIError as error:
         said = error_message(error.body) or one_line(error.message, 200)
         raise CallFailed(
-            f"the server says: {said}", again=True, unknown=True, reply=told.text()
+            f"the server says: {said}", again=True, unknown=True, reply=streamed.text()
         ) from None
 
 
-def _gone_silent(endpoint: Endpoint, told: StreamedReply) -> CallFailed:
+def _gone_silent(endpoint: Endpoint, streamed: StreamedReply) -> CallFailed:
     reason = f"the answer stopped in the middle: nothing for {endpoint.silence_seconds:g} s"
-    return CallFailed(reason, again=True, unknown=True, usage=told.counted(), reply=told.text())
+    return CallFailed(
+        reason, again=True, unknown=True, usage=streamed.counted(), reply=streamed.text()
+    )
 
 
-def _timed_out(endpoint: Endpoint, told: StreamedReply) -> CallFailed:
+def _timed_out(endpoint: Endpoint, streamed: StreamedReply) -> CallFailed:
     reason = f"no whole answer within {endpoint.timeout_seconds:g} s"
-    return CallFailed(reason, again=True, unknown=True, usage=told.counted(), reply=told.text())
+    return CallFailed(
+        reason, again=True, unknown=True, usage=streamed.counted(), reply=streamed.text()
+    )
 
 
 def _refused(error: openai.APIStatusError) -> CallFailed:

@@ -20,7 +20,7 @@ from operators.source.parse import Offsets, SourceError, parse
 Value = bool | int | float | str
 MAX_KNOBS = 256  # of one source; those after them are not read
 LARGEST = 1e15  # numbers beyond it are no knobs: whole numbers stay exact, ranges finite
-_REMARK = re.compile(r"\s*#\s*knob:(.*)$", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*#\s*knob:(.*)$", re.IGNORECASE)
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
@@ -120,13 +120,13 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
     top = {id(statement) for statement in tree.body}
     for statement in _statements(tree):
         lineno, column = statement.end_lineno or 0, statement.end_col_offset or 0
-        remark = _REMARK.match(offsets.rest_of_line(lineno, column))
-        if not remark:
+        comment = _COMMENT.match(offsets.rest_of_line(lineno, column))
+        if not comment:
             continue
         try:
             if len(knobs) == MAX_KNOBS:
                 raise KnobError(f"line {lineno}: more than {MAX_KNOBS} knobs")
-            knob = _knob(statement, id(statement) in top, remark[1], source, offsets)
+            knob = _knob(statement, id(statement) in top, comment[1], source, offsets)
             if knob.name in knobs:
                 raise KnobError(f"line {knob.line}: {knob.name} is a knob twice; keep one of them")
             knobs[knob.name] = knob
@@ -150,7 +150,7 @@ def _column(statement: ast.stmt) -> int:
     return statement.end_col_offset or 0
 
 
-def _knob(statement: ast.stmt, top: bool, remark: str, source: str, offsets: Offsets) -> Knob:
+def _knob(statement: ast.stmt, top: bool, comment: str, source: str, offsets: Offsets) -> Knob:
     line = statement.lineno
     name, literal = literal_of(statement)
     if not top or not _NAME.match(name) or literal is None:
@@ -161,7 +161,7 @@ def _knob(statement: ast.stmt, top: bool, remark: str, source: str, offsets: Off
     start = offsets.at(literal.lineno, literal.col_offset)
     end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
     value = ast.literal_eval(literal)
-    words = remark.split(";")[0].split()
+    words = comment.split(";")[0].split()
     text = source[start:end]
     try:
         kind = KnobKind(words[0].lower() if words else "")

@@ -9,7 +9,7 @@ import pytest
 from evo.analysis.campaign_view import Record
 from evo.analysis.edits import kinds_of_edit
 from evo.analysis.ladder import LadderState, Terms
-from evo.analysis.ladder_report import Climb, climb
+from evo.analysis.ladder_report import LadderReport, ladder_report
 from evo.terminal import ladder as transferring
 from evo.terminal.ladder import ladder_screen
 from population.reading import source_of
@@ -21,9 +21,9 @@ from .built import SEED, Built, choose
 SHIPPED = (Path(__file__).parents[2] / "seed" / "train.py").read_text()
 
 
-def climbed(built: Built, blocks: int = 2) -> Climb:
+def climbed(built: Built, blocks: int = 2) -> LadderReport:
     terms = Terms(manual=False, blocks=blocks)
-    return climb(Record.of(built.store), terms, lambda one: source_of(built.store, one))
+    return ladder_report(Record.of(built.store), terms, lambda one: source_of(built.store, one))
 
 
 def graduate(

@@ -8,7 +8,7 @@ from typing import Any
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings, Promotion
 from population.archive import VAL_BPB, Objective
-from population.ladder import Ladder, Role, word
+from population.ladder import Ladder, Role, user_decision
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.types import (
@@ -100,13 +100,13 @@ class Mountain:
         author: str = "ann",
     ) -> bool:
         """A person's word reaches the ladder."""
-        said = word(kind, {"variant_id": variant_id, "rung": rung}, author)
+        said = user_decision(kind, {"variant_id": variant_id, "rung": rung}, author)
         assert said is not None
-        heeded = graduation.heed(Decision(*said))
-        if heeded:
+        applied = graduation.apply(Decision(*said))
+        if applied:
             self.decided.append(Decision(*said))
             self.history.veto(graduation.ladder.vetoed)
-        return heeded
+        return applied
 
     def on(self, rung: str) -> set[str]:
         """Who ran at a rung for graduation."""

@@ -29,8 +29,8 @@ from operators.prompting import mutate_messages
 from population.reading import proposals
 from population.types import Measurement, ProposalRow, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
+from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import FakeOpenAI, RequestRow
-from tests.operators.purses import FakeLedger, FakePurse
 
 PROPOSALS = 150
 LATE = 75  # of the first 150: after it the better half is known
@@ -80,7 +80,9 @@ def asking(url: str, models: tuple[str, ...], bold: bool) -> list[LlmOperator]:
     endpoints = tuple(
         Endpoint(name=one, model=one, base_url=url, key_env="", max_tokens=200) for one in models
     )
-    client = LlmClient(LlmSettings(endpoints=endpoints), FakePurse(), FakeLedger([]), environ={})
+    client = LlmClient(
+        LlmSettings(endpoints=endpoints), FakeTokenBudget(), FakeCallLog([]), environ={}
+    )
     mutate = LlmMutate(client)
 
     def boldly(request):

@@ -63,7 +63,7 @@ def test_a_failed_idea_is_repaired_a_bounded_number_of_times(tmp_path: Path) -> 
         failed, worked = request.parents
         assert (failed.role, worked.role) == ("parent", "ancestor")
         assert "BROKEN" in failed.source and "BROKEN" not in worked.source
-        assert failed.idea_id is not None and request.scene.failure == "crashed: made to fail"
+        assert failed.idea_id is not None and request.context.failure == "crashed: made to fail"
         tries[failed.variant_id] = tries.get(failed.variant_id, 0) + 1
     assert max(tries.values()) <= 3  # two, and one that was under way at the same time
 

@@ -17,7 +17,7 @@ from evo.evaluation.sandbox.agent_box import AgentSettings, AgentUnusable, open_
 from evo.evaluation.sandbox.sandbox import SandboxUnavailable
 from evo.proposals.agents import AgentDesk, take_back
 from operators.operator import ProposalFailed
-from tests.operators.purses import FakePurse
+from tests.operators.fake_budgets import FakeTokenBudget
 
 HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
 FILES = {"train.py": "LR = 1\n", "BRIEF.md": "Do better.\n", "HISTORY.md": "Nothing yet.\n"}
@@ -34,7 +34,7 @@ def desk_of(
     tmp_path: Path, command: tuple[str, ...], hide: tuple[Path, ...] = (), **settings: object
 ) -> AgentDesk:
     more = {
-        name: settings.pop(name) for name in ("stopping", "environ", "purse") if name in settings
+        name: settings.pop(name) for name in ("stopping", "environ", "budget") if name in settings
     }
     chosen = AgentSettings.model_validate({"command": command, "seconds": 120, **settings})
     box = open_box(chosen, hide)
@@ -154,32 +154,32 @@ def test_a_stop_of_the_campaign_ends_it(tmp_path: Path) -> None:
 def test_no_more_work_at_once_than_may(tmp_path: Path) -> None:
     one = desk(tmp_path, f"sleep 0.7; {EDIT}")
     threads = [threading.Thread(target=one.work, args=(FILES,)) for _ in range(2)]
-    assert not one.rests()
+    assert not one.is_unavailable()
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    while not one.rests():
+    while not one.is_unavailable():
         time.sleep(0.01)
     for thread in threads:
         thread.join()
     assert time.monotonic() - began > 1.4
-    assert not one.rests()
+    assert not one.is_unavailable()
 
 
 COST = 'echo \'{"tokens_in": 70, "tokens_out": 30, "dollars": 0.25}\' > cost.json'
 
 
 def test_a_cost_file_is_believed_only_where_the_config_says_so(tmp_path: Path) -> None:
-    purse = FakePurse()
-    cost = desk(tmp_path, f"{COST}; {EDIT}", purse=purse).work(FILES).cost
+    budget = FakeTokenBudget()
+    cost = desk(tmp_path, f"{COST}; {EDIT}", budget=budget).work(FILES).cost
     assert (cost.tokens_in, cost.dollars) == (0, None)
-    believed = desk(tmp_path, f"{COST}; {EDIT}", cost_file="cost.json", purse=purse).work(FILES)
+    believed = desk(tmp_path, f"{COST}; {EDIT}", cost_file="cost.json", budget=budget).work(FILES)
     assert (believed.cost.tokens_in, believed.cost.tokens_out, believed.cost.dollars) == (
         70,
         30,
         0.25,
     )
-    assert purse.spent_tokens == 100
+    assert budget.spent_tokens == 100
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ run.finish(model)
 
 
 def request(
-    *sources: str, seed: int = 0, scene: ProposalContext | None = None, number: int = 1
+    *sources: str, seed: int = 0, context: ProposalContext | None = None, number: int = 1
 ) -> Request:
     """A request with one parent, a failed one and its ancestor, or two or three and their ancestor."""
     kinds = {
@@ -62,4 +62,4 @@ def request(
         ParentView(f"{at:064x}", role, source)
         for at, (role, source) in enumerate(zip(roles, sources, strict=True))
     )
-    return Request(number, views, np.random.default_rng(seed), scene or ProposalContext())
+    return Request(number, views, np.random.default_rng(seed), context or ProposalContext())

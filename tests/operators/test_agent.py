@@ -13,7 +13,7 @@ from population.types import Cost, JudgedIdea
 from tests.operators.samples import SEED, SMALL, request
 
 COST = Cost(7.0, dollars=None)
-SCENE = ProposalContext(
+CONTEXT = ProposalContext(
     brief="Lower val_bpb.",
     objectives=("val_bpb",),
     noise_sd=0.004,
@@ -40,7 +40,7 @@ class FakeDesk:
         self.files = files
         return Worked(self.source, self.said, COST)
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         return True
 
 
@@ -49,7 +49,7 @@ def test_it_takes_the_source_the_last_stated_idea_and_the_cost() -> None:
     draft = Agent(desk).propose(request(SMALL))
     assert (draft.source, draft.idea) == (SMALL + "EXTRA = 1\n", "a warmer start")
     assert (draft.author, draft.model, draft.cost) == ("scripted", "", COST)
-    assert Agent(desk).rests()
+    assert Agent(desk).is_unavailable()
 
 
 def test_one_that_changed_nothing_has_failed_and_its_cost_counts() -> None:
@@ -60,7 +60,7 @@ def test_one_that_changed_nothing_has_failed_and_its_cost_counts() -> None:
 
 def test_it_is_told_the_task_the_brief_and_the_limits() -> None:
     desk = FakeDesk(SMALL + "EXTRA = 1\n")
-    Agent(desk).propose(replace(request(SMALL), scene=SCENE))
+    Agent(desk).propose(replace(request(SMALL), context=CONTEXT))
     assert set(desk.files) == {"train.py", "BRIEF.md", "HISTORY.md"}
     assert desk.files["train.py"] == SMALL
     for words in ("Lower val_bpb.", "60 seconds", "100,000 bytes", "IDEA:", "are noise"):
@@ -68,7 +68,7 @@ def test_it_is_told_the_task_the_brief_and_the_limits() -> None:
 
 
 def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> None:
-    text = history(replace(request(SMALL), scene=SCENE))
+    text = history(replace(request(SMALL), context=CONTEXT))
     lines = [line for line in text.split("\n") if line.startswith("- ")]
     assert [line.split(",")[0] for line in lines] == ["- agent", "- llm_mutate", "- nudge"]
     assert "- nudge, ok, +0.01235 ± 0.0021 (n = 4)" in text
@@ -79,10 +79,10 @@ def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> 
 
 def test_it_can_name_an_idea_of_the_list_it_was_shown() -> None:
     idea = JudgedIdea(12, "warm up longer", "ada", 0.0, 0, 0, 0, 0, 0, None, None)
-    scene = replace(SCENE, ideas=(idea,))
+    context = replace(CONTEXT, ideas=(idea,))
     for said, number in (("IDEA 12: longer", 12), ("IDEA 13: longer", None), ("IDEA: x", None)):
         desk = FakeDesk(SMALL + "A = 1\n", said)
-        draft = Agent(desk).propose(replace(request(SMALL), scene=scene))
+        draft = Agent(desk).propose(replace(request(SMALL), context=context))
         assert draft.idea_id == number
         assert "idea 12, ada, not tried yet: warm up longer" in desk.files["HISTORY.md"]
 

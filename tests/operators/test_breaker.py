@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from operators.llm.accounting import NoLedger, OpenPurse
+from operators.llm.accounting import NoCallLog, UnlimitedBudget
 from operators.llm.answer import Message
 from operators.llm.client import Breaker, LlmClient, Patience
 from operators.llm.settings import Endpoint, LlmSettings
@@ -40,9 +40,9 @@ def test_it_rests_after_failures_in_a_row_and_an_answer_in_between_starts_the_co
     assert fail(breaker) is None and fail(breaker) is None
     ticket = breaker.enter()
     assert ticket is not None and breaker.answered(ticket) is False
-    assert fail(breaker) is None and fail(breaker) is None and not breaker.rests()
+    assert fail(breaker) is None and fail(breaker) is None and not breaker.is_unavailable()
     assert fail(breaker) == 10.0
-    assert breaker.rests() and breaker.enter() is None
+    assert breaker.is_unavailable() and breaker.enter() is None
 
 
 def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> None:
@@ -51,11 +51,11 @@ def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> Non
     for _ in range(3):
         fail(breaker)
     clock.now = 10.0
-    assert not breaker.rests()
+    assert not breaker.is_unavailable()
     probe = breaker.enter()
-    assert probe is not None and breaker.rests() and breaker.enter() is None
+    assert probe is not None and breaker.is_unavailable() and breaker.enter() is None
     assert breaker.answered(probe) is True
-    assert breaker.enter() is not None and not breaker.rests()
+    assert breaker.enter() is not None and not breaker.is_unavailable()
 
 
 def test_a_probe_that_was_never_sent_leaves_room_for_the_next() -> None:
@@ -74,14 +74,14 @@ def test_rests_double_up_to_the_longest_and_only_the_first_is_told() -> None:
     clock = FakeClock()
     breaker = Breaker(PATIENCE, clock)
     told = [fail(breaker) for _ in range(3)]
-    rests = []
+    rest_times = []
     for _ in range(5):
         begun = clock.now
-        while breaker.rests():
+        while breaker.is_unavailable():
             clock.now += 0.5
-        rests.append(clock.now - begun)
+        rest_times.append(clock.now - begun)
         told.append(fail(breaker))
-    assert rests == [10.0, 20.0, 40.0, 80.0, 100.0]
+    assert rest_times == [10.0, 20.0, 40.0, 80.0, 100.0]
     assert [one for one in told if one is not None] == [10.0]
 
 
@@ -101,12 +101,12 @@ def test_an_endpoint_that_leaves_callers_waiting_rests_before_it_has_failed() ->
     breaker = Breaker(PATIENCE, clock)
     tickets = [breaker.enter() for _ in range(3)]
     clock.now = 9.0  # a fifth of its time-out is not over
-    assert not breaker.rests()
+    assert not breaker.is_unavailable()
     clock.now = 11.0
-    assert breaker.rests() and breaker.enter() is None
+    assert breaker.is_unavailable() and breaker.enter() is None
     assert tickets[0] is not None
     breaker.answered(tickets[0])
-    assert not breaker.rests()
+    assert not breaker.is_unavailable()
 
 
 # -- over a real connection --------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def client(
         first_rest_seconds=10,
         longest_rest_seconds=40,
     )
-    made = LlmClient(settings, OpenPurse(), NoLedger(), environ={}, say=said.append)
+    made = LlmClient(settings, UnlimitedBudget(), NoCallLog(), environ={}, say=said.append)
     for breaker in made._breakers.values():
         breaker._clock = clock
     return made
@@ -160,12 +160,12 @@ def test_a_server_that_fails_is_left_alone_and_taken_up_again_when_it_is_back(st
     with FakeOpenAI(script) as server:
         one = client(said, clock, a=server.base_url)
         replies = tries(one, 20)
-        assert one.rests() and len(server.requests) == 4
+        assert one.is_unavailable() and len(server.requests) == 4
         assert replies[-1] == "a: it rests after failures in a row"
         for probes in (1, 2, 3):
             clock.now += 40.0
             tries(one, 20)
-            assert one.rests() and len(server.requests) == 4 + probes
+            assert one.is_unavailable() and len(server.requests) == 4 + probes
         well.append(True)
         tries(one, 20)
         assert len(server.requests) == 4 + 3  # it rests still
@@ -180,7 +180,7 @@ def test_while_one_endpoint_rests_the_other_is_asked() -> None:
     with FakeOpenAI([Answer(status=500)]) as bad, FakeOpenAI(["hello"]) as good:
         one = client([], bad=bad.base_url, good=good.base_url)
         replies = tries(one, 60)
-        assert not one.rests()
+        assert not one.is_unavailable()
     assert replies[-20:] == ["hello"] * 20 and len(bad.requests) == 4
     assert replies.count("hello") >= 56
 
@@ -197,7 +197,7 @@ def test_many_threads_at_once_open_it_once() -> None:
         one = client(said, attempts=1, a=server.base_url)
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda _: tries(one), range(16)))
-        assert len(server.requests) == 16 and one.rests()
+        assert len(server.requests) == 16 and one.is_unavailable()
     assert len(said) == 1
 
 
@@ -206,7 +206,7 @@ def test_the_portfolio_passes_over_operators_that_rest() -> None:
         name, kin = "resting", ParentRule.ONE
         asleep = True
 
-        def rests(self) -> bool:
+        def is_unavailable(self) -> bool:
             return self.asleep
 
         def propose(self, request: Request) -> Draft:
@@ -223,7 +223,7 @@ def test_the_portfolio_passes_over_operators_that_rest() -> None:
     rng = np.random.default_rng(0)
     assert {one.operator.name for _ in range(20) if (one := both.choose(rng))} == {"awake"}
     alone = Portfolio([resting], {"resting": 1.0})
-    assert not both.rests() and alone.rests() and alone.choose(rng) is None
+    assert not both.is_unavailable() and alone.is_unavailable() and alone.choose(rng) is None
     resting.asleep = False
     assert {one.operator.name for _ in range(40) if (one := both.choose(rng))} == {
         "awake",

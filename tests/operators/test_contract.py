@@ -30,9 +30,9 @@ from operators.registry import (
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.types import JudgedIdea, LlmCall
+from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 from tests.operators.histories import plain_history
-from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SEED, request
 
 EVERY = [*CLASSICAL, *WITH_LLM, *WITH_DESK]
@@ -65,12 +65,14 @@ def reason_of(name: str) -> str:
     return NO_VALUES if name == "hybrid" else NO_EDIT
 
 
-def context(server: FakeOpenAI, calls: list[LlmCall], purse: FakePurse | None = None) -> LlmContext:
+def llm_context(
+    server: FakeOpenAI, calls: list[LlmCall], budget: FakeTokenBudget | None = None
+) -> LlmContext:
     endpoint = Endpoint(
         name="local", model="tiny", base_url=server.base_url, key_env="", reply="text"
     )
     settings = LlmSettings(endpoints=(endpoint,), attempts=2, first_wait_seconds=0.01)
-    return LlmContext(settings, purse or FakePurse(), FakeLedger(calls), environ={})
+    return LlmContext(settings, budget or FakeTokenBudget(), FakeCallLog(calls), environ={})
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def operator(
     if request.param == EXAMPLE:
         monkeypatch.setitem(CLASSICAL, EXAMPLE, documented()[1])
     settings = OperatorSettings(desk=scripted(tmp_path))
-    (built,) = build_operators({request.param: 1.0}, context(server, []), settings)
+    (built,) = build_operators({request.param: 1.0}, llm_context(server, []), settings)
     return built
 
 
@@ -160,7 +162,7 @@ def test_its_name_and_kin_are_those_of_the_registry(operator: Operator) -> None:
 def test_a_reply_that_is_no_edit_is_asked_again_once_with_the_reason(name: str) -> None:
     calls: list[LlmCall] = []
     with FakeOpenAI(["IDEA: nothing", reply_for(name)]) as server:
-        (operator,) = build_operators({name: 1}, context(server, calls))
+        (operator,) = build_operators({name: 1}, llm_context(server, calls))
         draft = operator.propose(asked_of(operator))
     assert draft.idea == "a warmer start"
     assert draft.cost.tokens_in == 200 and len(calls) == 2
@@ -173,7 +175,7 @@ def test_a_reply_that_is_no_edit_is_asked_again_once_with_the_reason(name: str) 
 def test_two_replies_that_are_no_edit_are_enough(name: str) -> None:
     calls: list[LlmCall] = []
     with FakeOpenAI(["nothing"]) as server:
-        (operator,) = build_operators({name: 1}, context(server, calls))
+        (operator,) = build_operators({name: 1}, llm_context(server, calls))
         with pytest.raises(
             ProposalFailed, match=f"no usable edit in 2 answers: {reason_of(name)}"
         ) as caught:
@@ -185,7 +187,7 @@ def test_two_replies_that_are_no_edit_are_enough(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_LLM)
 def test_a_fault_of_the_server_is_a_failed_proposal_with_all_costs(name: str) -> None:
     with FakeOpenAI(["nothing", Answer(status=400)]) as server:
-        (operator,) = build_operators({name: 1}, context(server, []))
+        (operator,) = build_operators({name: 1}, llm_context(server, []))
         with pytest.raises(ProposalFailed, match="HTTP 400") as caught:
             operator.propose(asked_of(operator))
     assert caught.value.cost.tokens_in == 100
@@ -194,7 +196,7 @@ def test_a_fault_of_the_server_is_a_failed_proposal_with_all_costs(name: str) ->
 def test_what_a_model_thought_aloud_is_no_part_of_its_answer() -> None:
     thought = f"<think>IDEA: a colder start\n{EDIT.replace('0.05', '0.01')}</think>\n"
     with FakeOpenAI([thought + EDIT]) as server:
-        (operator,) = build_operators({"llm_mutate": 1}, context(server, []))
+        (operator,) = build_operators({"llm_mutate": 1}, llm_context(server, []))
         draft = operator.propose(asked_of(operator))
     assert draft.idea == "a warmer start" and "WARMUP = 0.05" in draft.source
 
@@ -206,7 +208,7 @@ def test_a_crossover_that_gives_back_a_parent_is_asked_again() -> None:
         return f"IDEA: the second\n```python\n{SECOND}```" if len(calls) == 0 else EDIT
 
     with FakeOpenAI(back) as server:
-        (operator,) = build_operators({"llm_crossover": 1}, context(server, calls))
+        (operator,) = build_operators({"llm_crossover": 1}, llm_context(server, calls))
         draft = operator.propose(asked_of(operator))
     assert "WARMUP = 0.05" in draft.source and "MATRIX_LR = 0.03" in draft.source
 
@@ -214,18 +216,20 @@ def test_a_crossover_that_gives_back_a_parent_is_asked_again() -> None:
 def test_a_simpler_child_that_is_not_smaller_is_asked_for_again() -> None:
     same = EDIT.split("\n<<<<<<< SEARCH\ntorch")[0]
     with FakeOpenAI([same, EDIT]) as server:
-        (operator,) = build_operators({"llm_simplify": 1}, context(server, []))
+        (operator,) = build_operators({"llm_simplify": 1}, llm_context(server, []))
         operator.propose(asked_of(operator))
     assert "is not smaller" in server.requests[1].prompt
 
 
 def test_a_repair_keeps_the_idea_of_the_child_that_failed() -> None:
     with FakeOpenAI([EDIT]) as server:
-        (operator,) = build_operators({"llm_repair": 1}, context(server, []))
+        (operator,) = build_operators({"llm_repair": 1}, llm_context(server, []))
         asked = asked_of(operator)
         failed = replace(asked.parents[0], idea="raise it", idea_id=7)
-        scene = ProposalContext(failure="crashed: ValueError", log_tail="Traceback: line 1")
-        draft = operator.propose(replace(asked, parents=(failed, asked.parents[1]), scene=scene))
+        context = ProposalContext(failure="crashed: ValueError", log_tail="Traceback: line 1")
+        draft = operator.propose(
+            replace(asked, parents=(failed, asked.parents[1]), context=context)
+        )
     assert draft.idea_id == 7
     assert "crashed: ValueError" in server.requests[0].prompt
     assert "Traceback: line 1" in server.requests[0].prompt
@@ -233,11 +237,11 @@ def test_a_repair_keeps_the_idea_of_the_child_that_failed() -> None:
 
 def test_a_reply_may_take_up_an_idea_of_the_list_and_no_other() -> None:
     idea = JudgedIdea(12, "warmer", "anna", 0.0, 0, 0, 0, 0, 0, None, None)
-    scene = ProposalContext(ideas=(idea,))
+    context = ProposalContext(ideas=(idea,))
     for number, taken in (("12", 12), ("#12", 12), ("13", None), ("", None)):
         with FakeOpenAI([EDIT.replace("IDEA:", f"IDEA {number}:")]) as server:
-            (operator,) = build_operators({"llm_mutate": 1}, context(server, []))
-            draft = operator.propose(replace(asked_of(operator), scene=scene))
+            (operator,) = build_operators({"llm_mutate": 1}, llm_context(server, []))
+            draft = operator.propose(replace(asked_of(operator), context=context))
         assert (draft.idea_id, draft.idea) == (taken, "a warmer start")
 
 
@@ -255,13 +259,13 @@ def test_without_a_model_the_operators_that_ask_one_are_left_out(server: FakeOpe
     weights = {"nudge": 1.0, "merge": 0.0, "llm_mutate": 2.0}
     assert [one.name for one in build_operators(weights)] == ["nudge"]
     assert names_with_llm(weights) == ("llm_mutate",)
-    built = build_operators(weights, context(server, []))
+    built = build_operators(weights, llm_context(server, []))
     assert [one.name for one in built] == ["nudge", "llm_mutate"]
 
 
 def test_operators_share_one_budget(server: FakeOpenAI) -> None:
-    purse = FakePurse(tokens=0)
-    built = build_operators({"llm_mutate": 1, "llm_crossover": 1}, context(server, [], purse))
+    budget = FakeTokenBudget(tokens=0)
+    built = build_operators({"llm_mutate": 1, "llm_crossover": 1}, llm_context(server, [], budget))
     for operator in built:
         with pytest.raises(ProposalFailed, match="budget"):
             operator.propose(asked_of(operator))

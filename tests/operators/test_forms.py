@@ -17,8 +17,8 @@ from operators.operator import ProposalFailed
 from operators.source.edits import apply_reply
 from population.types import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
+from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
-from tests.operators.purses import FakeLedger, FakePurse
 from tests.operators.samples import SMALL
 
 EDIT = {
@@ -49,7 +49,7 @@ def client_of(server: FakeOpenAI, calls: list[LlmCall], forms: Forms) -> LlmClie
         name="a", model="m", base_url=server.base_url, key_env="", reply="auto", max_tokens=100
     )
     settings = LlmSettings(endpoints=(endpoint,), attempts=1, rest_after=1)
-    return LlmClient(settings, FakePurse(), FakeLedger(calls), environ={}, forms=forms)
+    return LlmClient(settings, FakeTokenBudget(), FakeCallLog(calls), environ={}, forms=forms)
 
 
 @pytest.mark.parametrize("refusal", [400, 422, 500])
@@ -62,7 +62,9 @@ def test_the_strictest_form_that_works_is_found_once_and_kept(
         client = client_of(server, calls, Forms(keep=kept.append))
         replies = [client.ask([Message("user", "improve")], rng, 3) for _ in range(2)]
         assert len(server.requests) == probes + 2
-        assert not client.rests()  # a refused field is no failure, though one failure makes it rest
+        assert (
+            not client.is_unavailable()
+        )  # a refused field is no failure, though one failure makes it rest
         again = client_of(server, [], Forms(kept[-1]))
         again.ask([Message("user", "improve")], rng)
         assert len(server.requests) == probes + 3
@@ -117,7 +119,7 @@ def test_a_probe_holds_few_tokens_of_the_budget() -> None:
     with FakeOpenAI(lambda asked: '{"ok": true}', forms=True) as server:
         endpoint = Endpoint(name="a", model="m", base_url=server.base_url, key_env="")
         client = LlmClient(
-            LlmSettings(endpoints=(endpoint,)), FakePurse(), FakeLedger([]), environ={}
+            LlmSettings(endpoints=(endpoint,)), FakeTokenBudget(), FakeCallLog([]), environ={}
         )
         client.ask([Message("user", "improve")], np.random.default_rng(0))
     assert [one.body["max_tokens"] for one in server.requests] == [2048, 8192]

@@ -21,8 +21,8 @@ from population.fingerprint import fingerprint
 from tests.operators.fake_openai import FakeOpenAI
 from tests.operators.histories import FakeHistory, setting
 from tests.operators.samples import SMALL, request
-from tests.operators.test_briefing import SCENE
-from tests.operators.test_contract import context
+from tests.operators.test_briefing import CONTEXT
+from tests.operators.test_contract import llm_context
 
 GOLDEN = Path(__file__).parent / "golden" / "hybrid.txt"
 GOOD = "IDEA 3: faster\n- `MATRIX_LR` = 0.03  # more\n```\nACTIVATION = gelu\n```\n"
@@ -55,13 +55,13 @@ def runs() -> FakeHistory:
 def proposed(replies: list[str], of: Request) -> tuple[Draft, list[str]]:
     """The draft, and all prompts that were sent for it."""
     with FakeOpenAI(replies) as server:
-        (operator,) = build_operators({"hybrid": 1}, context(server, []))
+        (operator,) = build_operators({"hybrid": 1}, llm_context(server, []))
         draft = operator.propose(of)
     return draft, [one.prompt for one in server.requests]
 
 
 def test_the_prompt_is_as_written_down() -> None:
-    text = prompt_text(hybrid_messages(replace(asked(history=runs()), scene=SCENE)))
+    text = prompt_text(hybrid_messages(replace(asked(history=runs()), context=CONTEXT)))
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()

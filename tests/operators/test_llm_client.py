@@ -15,27 +15,27 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from operators.llm.accounting import NoLedger
+from operators.llm.accounting import NoCallLog
 from operators.llm.answer import Message, Reply, estimate_tokens, one_line, scrub
 from operators.llm.client import LlmClient
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
 from population.types import LlmCall
+from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow, Script
-from tests.operators.purses import FakeLedger, FakePurse
 
 KEY = "secret-key-0123456789"
 MESSAGES = (Message("system", "be brief"), Message("user", "improve this"))
 
 
 class Bench:
-    """A client, its purse and its records."""
+    """A client, its budget and its records."""
 
     def __init__(
         self,
         server: FakeOpenAI | str,
         *,
-        purse: FakePurse | None = None,
+        budget: FakeTokenBudget | None = None,
         stopping: Callable[[], bool] = lambda: False,
         attempts: int = 3,
         environ: dict[str, str] | None = None,
@@ -50,9 +50,9 @@ class Bench:
             longest_wait_seconds=0.5,
             rest_after=50,
         )
-        self.purse, self.calls = purse or FakePurse(), list[LlmCall]()
+        self.budget, self.calls = budget or FakeTokenBudget(), list[LlmCall]()
         environ = {"OPENAI_API_KEY": KEY} if environ is None else environ
-        self.client = LlmClient(settings, self.purse, FakeLedger(self.calls), stopping, environ)
+        self.client = LlmClient(settings, self.budget, FakeCallLog(self.calls), stopping, environ)
 
     def ask(self) -> Reply:
         return self.client.ask(MESSAGES, np.random.default_rng(0), 7)
@@ -61,7 +61,7 @@ class Bench:
         before = len(self.calls)
         with pytest.raises(ProposalFailed) as caught:
             self.ask()
-        assert not self.purse.holds
+        assert not self.budget.holds
         spent = sum(call.tokens_in for call in self.calls[before:])
         assert caught.value.cost.tokens_in == spent
         assert KEY not in str(caught.value) + repr(self.calls)
@@ -78,7 +78,7 @@ def test_an_answer_comes_with_its_tokens_price_and_record() -> None:
     (call,) = bench.calls
     assert (call.outcome, call.reply, call.proposal_number) == ("ok", "hello", 7)
     assert call.prompt == "## system\n\nbe brief\n\n## user\n\nimprove this"
-    assert bench.purse.spent_tokens == 120 and not bench.purse.holds
+    assert bench.budget.spent_tokens == 120 and not bench.budget.holds
     (asked,) = server.requests
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     assert asked.body["model"] == "tiny"
@@ -168,7 +168,7 @@ def test_retries_are_bounded() -> None:
 def test_a_server_that_is_not_there_is_said_so() -> None:
     bench = Bench("http://127.0.0.1:9/v1")
     assert bench.fails().reason == "local: the server cannot be reached (3 attempts)"
-    assert bench.purse.spent_tokens == 0
+    assert bench.budget.spent_tokens == 0
 
 
 @pytest.mark.parametrize("fault", [Answer("late", delay=60), Answer("slow", drip_seconds=0.05)])
@@ -177,7 +177,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_booked_as_held(fault: Ans
         bench = Bench(server, timeout_seconds=0.4, attempts=1)
         failed = bench.fails()
     assert failed.reason == "local: no whole answer within 0.4 s"
-    assert bench.purse.spent_tokens == failed.cost.tokens_in + 1000 > 1000
+    assert bench.budget.spent_tokens == failed.cost.tokens_in + 1000 > 1000
 
 
 @pytest.mark.parametrize("fault", [Answer("late", delay=250), Answer(status=500)])
@@ -199,9 +199,9 @@ def test_stopping_ends_a_call_and_a_wait_at_once(fault: Answer) -> None:
 def test_the_budget_counts_calls_in_flight_and_is_never_overdrawn() -> None:
     hold = estimate_tokens("## system\n\nbe brief\n\n## user\n\nimprove this") + 1000
     usage = {"prompt_tokens": hold - 1000, "completion_tokens": 1000}
-    purse = FakePurse(tokens=hold * 3)
+    budget = FakeTokenBudget(tokens=hold * 3)
     with FakeOpenAI([Answer("hello", delay=0.3, usage=usage)]) as server:
-        bench = Bench(server, purse=purse)
+        bench = Bench(server, budget=budget)
 
         def one(_: int) -> str:
             try:
@@ -213,7 +213,7 @@ def test_the_budget_counts_calls_in_flight_and_is_never_overdrawn() -> None:
             answers = list(threads.map(one, range(8)))
     assert answers.count("hello") == 3 == len(server.requests) == len(bench.calls)
     assert answers.count("local: the budget for language models is used up") == 5
-    assert purse.left == 0 and not purse.holds
+    assert budget.left == 0 and not budget.holds
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": "many"}])
@@ -245,7 +245,7 @@ def test_the_base_url_comes_from_the_environment_when_the_endpoint_names_none() 
     with FakeOpenAI(["hello"]) as server:
         environ = {"OPENAI_API_KEY": f"{KEY}\n", "OPENAI_BASE_URL": server.base_url}
         settings = LlmSettings(endpoints=(Endpoint(name="a", model="b"),))
-        client = LlmClient(settings, FakePurse(), NoLedger(), environ=environ)
+        client = LlmClient(settings, FakeTokenBudget(), NoCallLog(), environ=environ)
         assert client.ask(MESSAGES, np.random.default_rng(0)).text == "hello"
     assert missing_keys(settings, {}) == ("OPENAI_API_KEY",)
     assert missing_keys(settings, environ) == ()
@@ -260,7 +260,7 @@ def test_endpoints_are_drawn_by_weight_or_named() -> None:
         )
         environ = {"OPENAI_API_KEY": KEY}
         settings = LlmSettings(endpoints=endpoints)
-        client = LlmClient(settings, FakePurse(), NoLedger(), environ=environ)
+        client = LlmClient(settings, FakeTokenBudget(), NoCallLog(), environ=environ)
         rng = np.random.default_rng(0)
         drawn = [client.ask(MESSAGES, rng).text for _ in range(40)]
         assert client.ask(MESSAGES, rng, endpoint="rare").text == "rare"

@@ -39,7 +39,7 @@ class FakeAsking:
     def propose(self, request: Request) -> Draft:
         raise NotImplementedError
 
-    def rests(self) -> bool:
+    def is_unavailable(self) -> bool:
         return not self.ready
 
     def endpoints(self) -> tuple[str, ...]:
@@ -52,9 +52,9 @@ def learning(ready: tuple[str, ...] = ("a", "b"), explore: float = 0.1) -> Portf
     return Portfolio(operators, weights, PortfolioSettings(explore=explore), MODELS)
 
 
-def names(portfolio: Portfolio, pulls: Sequence[Reward] = (), draws: int = 400) -> Counter[Arm]:
+def names(portfolio: Portfolio, rewards: Sequence[Reward] = (), draws: int = 400) -> Counter[Arm]:
     rng = np.random.default_rng(0)
-    chosen = [portfolio.choose(rng, pulls=pulls) for _ in range(draws)]
+    chosen = [portfolio.choose(rng, rewards=rewards) for _ in range(draws)]
     return Counter(Arm(one.operator.name, one.endpoint) for one in chosen if one is not None)
 
 
@@ -88,20 +88,20 @@ def test_before_anything_is_known_the_weights_are_what_is_expected() -> None:
 
 
 def test_the_arm_that_gained_more_for_its_cost_goes_more_often() -> None:
-    pulls = [
+    rewards = [
         Reward(Arm("mutate", model), gain, 1.0) for model, gain in (("a", 1.0), ("b", 0.0))
     ] * 10
-    counts = names(learning(), pulls)
+    counts = names(learning(), rewards)
     assert counts[Arm("mutate", "a")] > 3 * counts[Arm("mutate", "b")]
     assert counts[Arm("rewrite", "a")] > counts[Arm("rewrite", "b")], "a model's merit carries over"
     assert min(counts[arm] for arm in (Arm("mutate", "b"), Arm("nudge"))) > 0, "nobody is given up"
 
 
 def test_the_same_gain_for_three_times_the_cost_earns_less() -> None:
-    pulls = [
+    rewards = [
         Reward(Arm("mutate", model), 1.0, cost) for model, cost in (("a", 1.0), ("b", 3.0))
     ] * 10
-    counts = names(learning(), pulls)
+    counts = names(learning(), rewards)
     assert counts[Arm("mutate", "a")] > 2 * counts[Arm("mutate", "b")]
 
 
@@ -124,11 +124,11 @@ def test_the_unit_of_the_metric_does_not_matter() -> None:
     arms, weights = [Arm("nudge"), Arm("merge")], np.ones(2)
     gains = np.random.default_rng(0).exponential(1, 20)
     for unit in (1e-4, 1e4):
-        pulls = [Reward(arms[at % 2], unit * gain, 1.0) for at, gain in enumerate(gains)]
-        shape, runs = posteriors(arms, weights, pulls, 50)
+        rewards = [Reward(arms[at % 2], unit * gain, 1.0) for at, gain in enumerate(gains)]
+        shape, runs = posteriors(arms, weights, rewards, 50)
         assert (shape / runs).sum() == pytest.approx(
             np.divide(
-                *posteriors(arms, weights, [Reward(p.arm, p.gain / unit, 1.0) for p in pulls], 50)
+                *posteriors(arms, weights, [Reward(p.arm, p.gain / unit, 1.0) for p in rewards], 50)
             ).sum()
         )
 
@@ -136,16 +136,16 @@ def test_the_unit_of_the_metric_does_not_matter() -> None:
 @pytest.mark.parametrize("gain", [5e-324, 1e-200, 1e200])
 def test_a_gain_whose_square_is_no_number_is_still_one_typical_gain(gain: float) -> None:
     arms = [Arm("mutate", "a"), Arm("mutate", "b")]
-    pulls = [Reward(arms[0], gain, 1.0), Reward(arms[1], 0.0, 1.0)]
-    shapes, _ = posteriors(arms, np.ones(2), pulls, 40.0)
-    expected, _ = posteriors(arms, np.ones(2), [Reward(arms[0], 1.0, 1.0), pulls[1]], 40.0)
+    rewards = [Reward(arms[0], gain, 1.0), Reward(arms[1], 0.0, 1.0)]
+    shapes, _ = posteriors(arms, np.ones(2), rewards, 40.0)
+    expected, _ = posteriors(arms, np.ones(2), [Reward(arms[0], 1.0, 1.0), rewards[1]], 40.0)
     assert shapes.tolist() == pytest.approx(expected.tolist())
 
 
 def test_a_model_that_rests_is_not_chosen() -> None:
     assert {arm.endpoint for arm in names(learning(ready=("b",)))} == {"b", ""}
     resting = learning(ready=())
-    assert not resting.rests() and set(names(resting)) == {Arm("nudge")}
+    assert not resting.is_unavailable() and set(names(resting)) == {Arm("nudge")}
 
 
 def test_an_endpoint_that_weighs_more_is_expected_to_earn_more() -> None:
@@ -158,5 +158,5 @@ def test_an_endpoint_that_weighs_more_is_expected_to_earn_more() -> None:
 def test_a_control_keeps_its_share_whatever_it_earns() -> None:
     weights = {"nudge": 3.0, "merge": 1.0}
     portfolio = Portfolio(build_operators(weights), weights, controls=["merge"])
-    pulls = [Reward(Arm("merge"), 1.0, 1.0), Reward(Arm("nudge"), 0.0, 1.0)] * 20
-    assert 60 < names(portfolio, pulls)[Arm("merge")] < 140  # of 400
+    rewards = [Reward(Arm("merge"), 1.0, 1.0), Reward(Arm("nudge"), 0.0, 1.0)] * 20
+    assert 60 < names(portfolio, rewards)[Arm("merge")] < 140  # of 400

@@ -28,7 +28,7 @@ from operators.llm.response_formats import Form, Forms
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
 from population.types import LlmCall
-from tests.operators.purses import FakeLedger
+from tests.operators.fake_budgets import FakeCallLog
 from tests.operators.wiretap import Wiretap
 
 pytestmark = [pytest.mark.llm, pytest.mark.timeout(900)]
@@ -97,8 +97,8 @@ class Bench:
         self.forms: dict[str, str] = {}
         self.budget = Budget(BudgetSettings(llm_tokens=tokens))
         forms = Forms(keep=self.forms.update)
-        ledger = FakeLedger(self.calls)
-        self.client = LlmClient(settings, self.budget, ledger, stopping, {}, forms=forms)
+        call_log = FakeCallLog(self.calls)
+        self.client = LlmClient(settings, self.budget, call_log, stopping, {}, forms=forms)
 
     def ask(self, messages: tuple[Message, ...] = HELLO, as_text: bool = False) -> Reply:
         return self.client.ask(messages, np.random.default_rng(0), 1, as_text=as_text)

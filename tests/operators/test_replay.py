@@ -17,8 +17,8 @@ from population.reading import proposals
 from population.store import Store
 from population.types import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
+from tests.operators.fake_budgets import FakeCallLog
 from tests.operators.fake_openai import FakeOpenAI
-from tests.operators.purses import FakeLedger
 
 pytestmark = pytest.mark.sandbox
 
@@ -70,7 +70,7 @@ def test_a_prompt_that_was_never_sent_fails_clearly_and_is_no_call(tmp_path: Pat
             )
     settings = LlmSettings(endpoints=(Endpoint(name="fake", model="m"),))
     calls = list[LlmCall]()
-    client = ReplayClient(settings, Recorded(tmp_path / "campaign.db"), FakeLedger(calls))
+    client = ReplayClient(settings, Recorded(tmp_path / "campaign.db"), FakeCallLog(calls))
     rng = np.random.default_rng(0)
     with pytest.raises(ProposalFailed, match="fake: the replayed campaign never sent this prompt"):
         client.ask([Message("user", "another")], rng)

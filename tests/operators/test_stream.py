@@ -18,8 +18,8 @@ from operators.llm.client import LlmClient
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
 from population.types import LlmCall
+from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import DONE, Answer, Cut, FakeOpenAI, RequestRow, delta, event
-from tests.operators.purses import FakeLedger, FakePurse
 
 MESSAGES = (Message("user", "improve this"),)
 USAGE = event({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 20}})
@@ -41,8 +41,10 @@ class Bench:
         endpoint |= {"timeout_seconds": 60, "max_tokens": 1000, "reply": "text"} | more
         limits = {"attempts": attempts, "rest_after": rest_after, "first_wait_seconds": 0}
         settings = LlmSettings.model_validate({"endpoints": [endpoint], **limits})
-        self.purse, self.calls = FakePurse(), list[LlmCall]()
-        self.client = LlmClient(settings, self.purse, FakeLedger(self.calls), stopping, environ={})
+        self.budget, self.calls = FakeTokenBudget(), list[LlmCall]()
+        self.client = LlmClient(
+            settings, self.budget, FakeCallLog(self.calls), stopping, environ={}
+        )
 
     def ask(self) -> Reply:
         return self.client.ask(MESSAGES, np.random.default_rng(0), 7)
@@ -50,7 +52,7 @@ class Bench:
     def fails(self) -> str:
         with pytest.raises(ProposalFailed) as caught:
             self.ask()
-        assert not self.purse.holds
+        assert not self.budget.holds
         return caught.value.reason.removeprefix("local: ")
 
 
@@ -140,7 +142,7 @@ def test_a_stream_without_a_usable_answer_says_why_and_is_billed(
     with FakeOpenAI([answer]) as server:
         bench = Bench(server)
         assert words in bench.fails()
-    assert bench.purse.spent_tokens == 120 and len(server.requests) == 1
+    assert bench.budget.spent_tokens == 120 and len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_a_stream_that_breaks_off_is_booked_as_held_and_asked_again(
         assert words in reason
         (call,) = bench.calls
         held = call.tokens_in + 1000
-        assert bench.purse.spent_tokens == held > 1000 == call.tokens_out
+        assert bench.budget.spent_tokens == held > 1000 == call.tokens_out
         assert call.reply == ("" if "before" in reason else "half an ans")
     with FakeOpenAI([answer, "hello"]) as server:
         assert Bench(server, attempts=2, rest_after=2).ask().text == "hello"
@@ -194,7 +196,7 @@ def test_an_answer_far_beyond_its_limit_is_cut_off_and_the_server_is_left() -> N
         assert wait_until(lambda: server.left_alone == 1)
     (call,) = bench.calls
     assert call.tokens_out >= 200 and call.reply.startswith("IDEA: and on")  # more than was held
-    assert bench.purse.spent_tokens == call.tokens_in + call.tokens_out
+    assert bench.budget.spent_tokens == call.tokens_in + call.tokens_out
 
 
 @pytest.mark.parametrize("part", [b": keep-alive\n\n", event({"choices": []}), b"x"])
@@ -263,7 +265,7 @@ def test_stopping_ends_a_stream_at_once_and_the_server_need_not_go_on() -> None:
         bench = Bench(server, stop.is_set, timeout_seconds=200)
         assert bench.fails() == "the campaign is stopping"
         assert wait_until(lambda: server.left_alone == 1)
-    assert bench.purse.spent_tokens > 1000 and bench.calls[0].reply.startswith("IDEA: and")
+    assert bench.budget.spent_tokens > 1000 and bench.calls[0].reply.startswith("IDEA: and")
 
 
 # -- servers that do not stream ----------------------------------------------------------------------
@@ -277,7 +279,7 @@ def test_a_refused_field_is_left_out_from_then_on_and_is_no_failure(
     with FakeOpenAI(["hello"], refuses={field: status}) as server:
         bench = Bench(server)
         replies = [bench.ask() for _ in range(3)]
-        assert not bench.client.rests()  # though a single failure would make it rest
+        assert not bench.client.is_unavailable()  # though a single failure would make it rest
     assert len(server.refused) == 1
     assert len(server.requests) == 3 and len(bench.calls) == 4  # the refused one is on record, too
     assert all(("stream" in one.body) is (field == "stream_options") for one in server.requests)
@@ -293,7 +295,7 @@ def test_threads_that_ask_at_once_all_learn_that_a_field_is_refused() -> None:
         bench = Bench(server)
         with ThreadPoolExecutor(8) as threads:
             replies = list(threads.map(lambda _: bench.ask().text, range(24)))
-    assert replies == ["hello"] * 24 and not bench.client.rests()
+    assert replies == ["hello"] * 24 and not bench.client.is_unavailable()
 
 
 def test_a_500_that_names_nothing_turns_streaming_off_only_when_it_comes_again() -> None:
@@ -309,7 +311,7 @@ def test_a_500_that_names_nothing_turns_streaming_off_only_when_it_comes_again()
         bench = Bench(server)
         assert {bench.ask().text for _ in range(4)} == {"hello"}
     assert ["stream" in one.body for one in server.requests] == [1, 0, 1, 0, 0, 0]
-    assert len(bench.calls) == 6 and bench.purse.spent_tokens == 4 * 120
+    assert len(bench.calls) == 6 and bench.budget.spent_tokens == 4 * 120
 
 
 def test_an_accident_of_a_server_that_streams_does_not_turn_streaming_off() -> None:

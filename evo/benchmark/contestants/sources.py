@@ -69,7 +69,7 @@ class Sources:
         brief, prompt = "", PromptSettings()
         if model:
             brief, prompt = f"{BRIEF} This is search {model.search}.", model.prompt
-        surroundings = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt)
+        campaign_info = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt)
         self._proposer = Proposer(
             Portfolio(operators, weights, endpoints=model.endpoints if model else None),
             self.history,
@@ -77,7 +77,7 @@ class Sources:
             selection or SelectionSettings(),
             lambda: self._store,
             self._mistake if model else lambda source: None,
-            surroundings,
+            campaign_info,
             candidates=None if candidates is None else lambda as_of: candidates(),
         )
         self._proposals = 1

@@ -1,4 +1,4 @@
-"""A purse and a ledger to test with."""
+"""A budget and a log of calls to test with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from operators.llm.accounting import ASKED, Hold
 from population.types import LlmCall
 
 
-class FakePurse:
+class FakeTokenBudget:
     """A budget of tokens that checks that every hold comes back once."""
 
     def __init__(self, tokens: float = float("inf")) -> None:
@@ -33,7 +33,7 @@ class FakePurse:
             self.spent_dollars.append(dollars)
 
 
-class FakeLedger:
+class FakeCallLog:
     """Keeps finished calls in a list, and checks that every request is opened before it ends."""
 
     def __init__(self, calls: list[LlmCall]) -> None:
