@@ -186,6 +186,40 @@ def test_what_decides_neither_waits_nor_writes_nor_reads_a_clock(imports: Import
             assert not [one for one in found if one.startswith("evo.runtime")], name
 
 
+# who may ask what a free slot does next, and who may use the verdicts that it rests on
+DECIDING = {
+    "evo.search.scheduler.DUTIES": [],
+    "evo.search.scheduler.SearchState": [
+        "evo/runtime/evaluation_lane.py",  # the slots of a campaign
+        "evo/search/synchronous.py",  # tournament and studies
+    ],
+    ".next_pair": ["evo/search/scheduler.py"],
+    ".next_post": ["evo/search/scheduler.py"],
+    "population.statistics.certification.decide": ["evo/search/certification.py"],
+    "population.statistics.race.race": ["evo/search/final_selection.py"],
+}
+
+
+def used_from_elsewhere(source: str) -> set[str]:
+    """What a source imports by name, as `module.name`, and what it calls of others, as `.name`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            found.add(f".{node.func.attr}")
+    return found
+
+
+def test_what_a_free_slot_does_next_is_decided_in_one_place() -> None:
+    users: dict[str, list[str]] = {name: [] for name in DECIDING}
+    for folder in (*STOREYS, "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for name in used_from_elsewhere(path.read_text(encoding="utf-8")) & set(DECIDING):
+                users[name].append(str(path.relative_to(ROOT)))
+    assert users == DECIDING
+
+
 def test_files_stay_short() -> None:
     folders = ("evo", "operators", "population", "seed", "tests", "benchmarks")
     lines = {

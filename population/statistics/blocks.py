@@ -4,7 +4,7 @@ Score = level of the variant + effect of the block + rest, effects random: the t
 (Henderson 1975, Best linear unbiased estimation and prediction; variances by his method 3).
 Its shrunk effects are a control variate with an estimated coefficient (Law, Simulation Modeling and
 Analysis, 11.4) whose control is everyone with two blocks, not the seed alone: that decided better
-at every size and correlation tried (`benchmarks/simulate_estimates.py`).
+at every size and correlation tried (`docs/results.md`).
 """
 
 from __future__ import annotations

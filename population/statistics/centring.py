@@ -1,8 +1,7 @@
-"""One child's posterior at a time, in plain Python: the same digits whatever it is computed with.
+"""What a child is believed to be: its posterior, one at a time and in plain Python.
 
-What a running campaign believes must not depend on how many children it asks about at once, and the
-vectorised functions of `effects` may differ in the last digit with the length of the vector.
-A test holds the two together.
+What a running campaign believes must not depend on how many children it asks about at once, and what is
+computed on a whole array may differ in the last digit with its length.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def centred_value(gain: float, own: float, centre: float, prior: Effects) -> tuple[float, float]:
-    """Mean and sd of a child's true level above the believed level of what it is centred on.
+    """Mean and sd of a child's true level above the *believed* level of what it is centred on.
 
-    As `effects.child_value`: variances `own` of the measured gain and `centre` of the centre's belief,
-    their sum above 0.
+    The difference `gain` is effect + the centre's error (variance `centre`) + the child's noise (`own`), the
+    sum of both variances above 0. Given the effect, both errors are normal and share what is left in
+    proportion to their variances.
     """
     mean, variance = _effect(gain, own + centre, prior)
     to_centre = centre / (own + centre)

@@ -1,4 +1,4 @@
-"""What a child does to its parent: a mixture prior fitted to measured pairs, and each child's posterior.
+"""What a child does to its parent: a mixture prior fitted to measured pairs, and the gain to expect from it.
 
 Effects are gains: above 0 the child is better. Three parts: exactly nothing (weight `nothing`), a
 gain |N(0, gain_sd^2)|, a harm -|N(0, harm_sd^2)|. Halves of a normal rather than whole ones, because
@@ -62,15 +62,6 @@ class Observations:
         return cls(y, v, bounds)
 
 
-@dataclass(frozen=True, slots=True)
-class Belief:
-    """Posteriors of children, an element each: mean and sd of the gain over their parents, P(gain > 0)."""
-
-    mean: Floats
-    sd: Floats
-    p_gain: Floats
-
-
 def weak_prior(run_sd: float) -> Effects:
     """What is assumed before any child was measured: few gain, by about a run's sd; most do harm."""
     return Effects(nothing=0.4, gain=0.1, harm=0.5, gain_sd=run_sd, harm_sd=4 * run_sd)
@@ -101,52 +92,12 @@ def fit(seen: Observations, prior: Effects, rows: float = 10.0) -> Effects:
     return Effects(nothing, gain, harm, float(sds[0]), float(sds[1]))
 
 
-def posterior(gains: npt.ArrayLike, variances: npt.ArrayLike, prior: Effects) -> Belief:
-    """What to believe of the true effects behind measured differences (arrays broadcast)."""
-    y = np.asarray(gains, dtype=np.float64)
-    shares, means, squares = _parts(y, np.asarray(variances, dtype=np.float64), prior)
-    mean = (shares * means).sum(axis=0)
-    spread = (shares * squares).sum(axis=0) - mean**2
-    return Belief(mean, np.sqrt(np.maximum(spread, 0.0)), shares[1])
-
-
 def expected_gain(gains: npt.ArrayLike, variances: npt.ArrayLike, prior: Effects) -> Floats:
     """The mean of max(effect, 0): how probable a gain is, times its size (arrays broadcast)."""
     y, v = np.asarray(gains, dtype=np.float64), np.asarray(variances, dtype=np.float64)
     shares, means, _ = _parts(y, v, prior)
     expected: Floats = shares[1] * means[1]
     return expected
-
-
-def child_value(
-    measured_gain: npt.ArrayLike,
-    own_variance: npt.ArrayLike,
-    centre_variance: npt.ArrayLike,
-    prior: Effects,
-) -> Belief:
-    """A child's true level above the *believed* level of its parent, the parent's own error integrated.
-
-    The difference is effect + the parent's error (variance `centre_variance`) + the child's noise
-    (`own_variance`); given the effect, both errors are normal and share what is left in proportion
-    to their variances. `p_gain` is of the effect: that the child is better than its parent truly is.
-    """
-    y = np.asarray(measured_gain, dtype=np.float64)
-    own, centre = np.asarray(own_variance, np.float64), np.asarray(centre_variance, np.float64)
-    effect = posterior(y, own + centre, prior)
-    to_centre = centre / (own + centre)
-    mean = (1 - to_centre) * effect.mean + to_centre * y
-    variance = (1 - to_centre) ** 2 * effect.sd**2 + to_centre * own
-    return Belief(mean, np.sqrt(variance), effect.p_gain)
-
-
-def merge_centre(
-    first: tuple[float, float], second: tuple[float, float], ancestor: tuple[float, float]
-) -> tuple[float, float]:
-    """Mean and variance a merge is centred on, of (mean, variance) each: a + b - ancestor.
-
-    Both edits keep their effect (no interaction); the three beliefs are taken as independent.
-    """
-    return first[0] + second[0] - ancestor[0], first[1] + second[1] + ancestor[1]
 
 
 def _parts(y: Floats, variance: Floats, prior: Effects) -> tuple[Floats, Floats, Floats]:

@@ -1,4 +1,4 @@
-"""One child at a time gives what the vectorised formulas give."""
+"""One child at a time: what it is centred on, and what is believed of it then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from population.statistics.centring import centre_of, centred_value, log_normal_share
-from population.statistics.effects import Effects, child_value, merge_centre
+from population.statistics.effects import Effects, expected_gain
 from population.types import Estimate
 
 share = st.floats(0.01, 1.0)
@@ -21,13 +21,21 @@ share = st.floats(0.01, 1.0)
     st.floats(-40, 40), st.floats(0.01, 10), st.floats(0, 10), share, share, share,
     st.floats(0.05, 5), st.floats(0.05, 20),
 )  # fmt: skip
-def test_a_single_posterior_is_that_of_many(gain, own, centre, nothing, better, worse, high, low):
+def test_a_belief_is_the_expected_gain_less_the_expected_harm(
+    gain, own, centre, nothing, better, worse, high, low
+):
     whole = nothing + better + worse
     prior = Effects(nothing / whole, better / whole, worse / whole, high, low)
-    many = child_value([gain, 0.0], own, centre, prior)
+    mirrored = Effects(prior.nothing, prior.harm, prior.gain, low, high)
+    total = own + centre
+    effect = expected_gain(gain, total, prior) - expected_gain(-gain, total, mirrored)
+    expected = (own * float(effect) + centre * gain) / total
     mean, sd = centred_value(gain, own, centre, prior)
-    assert mean == pytest.approx(float(many.mean[0]), rel=1e-6, abs=1e-6)
-    assert sd == pytest.approx(float(many.sd[0]), rel=1e-4, abs=1e-5)
+    assert mean == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    # seen through normal noise, a belief's variance is that of the noise times the slope of its mean
+    step = 1e-3 * math.sqrt(total)
+    above, below = (centred_value(gain + one, own, centre, prior)[0] for one in (step, -step))
+    assert sd**2 == pytest.approx(own * (above - below) / (2 * step), rel=1e-3, abs=1e-5)
 
 
 def test_a_part_without_weight_plays_no_part():
@@ -46,8 +54,7 @@ def test_the_normal_distribution_is_right_far_out(z):
 
 def test_a_merge_is_centred_as_the_formula_says():
     a, b, base = Estimate(2.18, 0.3, 1), Estimate(2.17, 0.4, 1), Estimate(2.2, 0.2, 4)
-    expected = merge_centre((2.18, 0.09), (2.17, 0.16), (2.2, 0.04))
-    assert centre_of([a, b], base) == pytest.approx(expected)
+    assert centre_of([a, b], base) == pytest.approx((2.18 + 2.17 - 2.2, 0.09 + 0.16 + 0.04))
     three = centre_of([a, b, Estimate(2.1, 0.1, 1)], base)
     assert three == pytest.approx((2.18 + 2.17 + 2.1 - 2 * 2.2, 0.09 + 0.16 + 0.01 + 4 * 0.04))
     assert centre_of([a]) == pytest.approx((2.18, 0.09))
