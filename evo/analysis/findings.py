@@ -18,9 +18,6 @@ from evo.analysis.comparison import (
 )
 from evo.analysis.health import Failures, by_status, failures
 from evo.analysis.ranking import AFTER, SEARCH, Ranked, front_of, ranking
-from operators.source.compare import Matcher
-from operators.source.knobs import sound_knobs
-from operators.source.parse import lines_of
 from population.archive import Objective
 from population.statistics.race import SelectionBias
 from population.types import ONE_STEP, MeasurementRow, Purpose, Status
@@ -262,6 +259,8 @@ def _graduates_at(record: Record, rung: str) -> list[Graduate]:
 
 def changed_knobs(before: str, after: str) -> list[KnobChange]:
     """The knobs whose literals differ, in the order of the later source, lost ones last."""
+    from operators.source.knobs import sound_knobs
+
     old = {knob.name: knob.text for knob in sound_knobs(before)}
     new = {knob.name: knob.text for knob in sound_knobs(after)}
     names = dict.fromkeys([*new, *old])
@@ -274,11 +273,16 @@ def changed_knobs(before: str, after: str) -> list[KnobChange]:
 
 def changed_lines(before: str, after: str) -> int:
     """How many lines were added, removed or changed, lines of knobs left out."""
+    from operators.source.compare import Matcher
+
     old, new = _without_knobs(before), _without_knobs(after)
     blocks = Matcher(old, new).get_opcodes()
     return sum(max(b - a, d - c) for kind, a, b, c, d in blocks if kind != "equal")
 
 
 def _without_knobs(source: str) -> list[str]:
+    from operators.source.knobs import sound_knobs
+    from operators.source.parse import lines_of
+
     lines = {knob.line for knob in sound_knobs(source)}
     return [text for number, text in enumerate(lines_of(source), 1) if number not in lines]

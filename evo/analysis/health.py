@@ -10,7 +10,6 @@ from statistics import fmean, median, stdev
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Noise
 from population.archive import Objective
-from population.statistics.noise import Drift, drift
 from population.statistics.stopping import Shadow, safety
 from population.types import ONE_STEP, Measurement, MeasurementRow, Purpose, Status
 
@@ -180,7 +179,9 @@ def _host(host: str, runs: list[Measurement], name: str, level: Noise | None) ->
     sd = stdev(before) if len(before) > 2 else (level.sd if level is not None else 0.0)
     if not before or not values or not sd:
         return None
-    chart: Drift = drift(values, fmean(before), sd, len(before))
+    from population.statistics.noise import drift  # only where there are runs to chart: it is heavy
+
+    chart = drift(values, fmean(before), sd, len(before))
     return HostDrift(
         host,
         len(values),

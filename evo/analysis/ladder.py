@@ -28,10 +28,10 @@ class LadderState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What of the ladder's settings the figures need."""
+    """What of the ladder's settings the figures need; the defaults are those of the settings."""
 
-    manual: bool
-    blocks: int
+    manual: bool = True
+    blocks: int = 2
 
 
 @dataclass(frozen=True, slots=True)

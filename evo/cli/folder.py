@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
     from evo.config import Config
-    from evo.search.ladder_settings import GraduationSettings
     from population.statistics.noise import Calibration
     from population.store import Store
 
@@ -185,21 +185,26 @@ def login_name() -> str:
 
 def config_values(folder: Path, record: Record) -> Mapping[str, object]:
     """The config in force: the folder's where it can be read, else as first run. Without defaults."""
+    try:
+        raw = _parsed((folder / CONFIG).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        raw = None
+    return record.config if raw is None else raw
+
+
+@cache  # a command asks for several parts of it
+def _parsed(text: str) -> Mapping[str, object] | None:
+    """The keys of a config by their present names; None for a text that `evo resume` would not take."""
     import yaml
 
     from evo.old_keys import BothNames, current
     from evo.yaml_reading import read_yaml
 
     try:
-        raw = read_yaml((folder / CONFIG).read_text(encoding="utf-8-sig"), quick=True)
-    except (OSError, ValueError, yaml.YAMLError):
-        raw = None
-    if not isinstance(raw, dict):
-        return record.config
-    try:
-        return current(raw)[0]
-    except BothNames:  # `evo resume` says it
-        return record.config
+        raw = read_yaml(text, quick=True)
+        return current(raw)[0] if isinstance(raw, dict) else None
+    except (ValueError, yaml.YAMLError, BothNames):
+        return None
 
 
 def limits_of(folder: Path, record: Record) -> dict[str, float | None]:
@@ -212,31 +217,24 @@ def limits_of(folder: Path, record: Record) -> dict[str, float | None]:
     }
 
 
-def graduation_of(folder: Path, record: Record) -> GraduationSettings:
-    """The ladder's settings in force: the folder's where they can be read, else as first run."""
-    from pydantic import ValidationError
-
-    from evo.search.ladder_settings import GraduationSettings
-
-    for values in (config_values(folder, record), record.config):
-        try:
-            return GraduationSettings.model_validate(values.get("graduation") or {})
-        except ValidationError:
-            continue
-    return GraduationSettings()
-
-
 def certifies(folder: Path, record: Record) -> bool:
     """Whether the config in force asks for proof: by default it does."""
     found = config_values(folder, record).get("certification")
     return not isinstance(found, dict) or found.get("attempts") != 0
 
 
-def terms_of(settings: GraduationSettings) -> Terms:
-    """What of these settings the figures need."""
+def terms_of(folder: Path, record: Record) -> Terms:
+    """What of the ladder's settings in force the figures need, read without building the settings."""
     from evo.analysis.ladder import Terms
 
-    return Terms(settings.promotion == "manual", settings.blocks)
+    for values in (config_values(folder, record), record.config):
+        said = values.get("graduation") or {}
+        if not isinstance(said, Mapping):
+            continue
+        manual, blocks = said.get("promotion", "manual"), said.get("blocks", Terms().blocks)
+        if manual in ("manual", "auto") and isinstance(blocks, int) and blocks > 0:
+            return Terms(manual == "manual", blocks)
+    return Terms()
 
 
 def findings_of(store: Store, record: Record) -> Findings:
@@ -256,7 +254,7 @@ def overview_of(folder: Path, store: Store) -> Overview:
 
     record = Record.of(store)
     limits = limits_of(folder, record)
-    findings, terms = findings_of(store, record), terms_of(graduation_of(folder, record))
+    findings, terms = findings_of(store, record), terms_of(folder, record)
     asked = prompts(calls(store))
     running, proof = running_process(folder), certifies(folder, record)
     calibrates = store.setting("kind") == CALIBRATION

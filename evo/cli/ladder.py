@@ -12,7 +12,6 @@ from evo.cli.folder import (
     DATABASE,
     ask,
     at,
-    graduation_of,
     opened,
     running_process,
     searched_folder,
@@ -21,8 +20,8 @@ from evo.cli.folder import (
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
+    from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
-    from evo.search.ladder_settings import GraduationSettings
     from population.store import Store
 
 
@@ -63,10 +62,10 @@ def approve(
     with Store.open(folder / DATABASE, read_only=True) as store:
         variant_id = resolve(store, variant)
         record = Record.of(store)
-        settings = graduation_of(folder, record)
+        terms = terms_of(folder, record)
         lifts = variant_id in record.ladder.vetoed
-        objection = None if lifts else _not_to_approve(record, settings, variant_id, to)
-        rungs = [] if lifts or objection else _steps_to(record, settings, variant_id, to)
+        objection = None if lifts else _not_to_approve(record, terms, variant_id, to)
+        rungs = [] if lifts or objection else _steps_to(record, terms, variant_id, to)
     if objection:
         complain(objection)
         raise typer.Exit(FAILED)
@@ -141,9 +140,7 @@ def ladder_report_of(folder: Path, store: Store, record: Record) -> LadderReport
     from evo.analysis.ladder_report import ladder_report
     from population.reading import source_of
 
-    return ladder_report(
-        record, terms_of(graduation_of(folder, record)), lambda one: source_of(store, one)
-    )
+    return ladder_report(record, terms_of(folder, record), lambda one: source_of(store, one))
 
 
 def _when(folder: Path) -> str:
@@ -179,17 +176,15 @@ def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvi
     for name, rung in record.config.get("rungs", {}).items():
         timed = "tokens" not in (rung.get("clock"), None if rung.get("clock") else clock)
         plans.append(RungPlan(name, rung.get("budget") if timed else None))
-    terms = terms_of(graduation_of(folder, record))
+    terms = terms_of(folder, record)
     return waiting(record, terms, lambda one: source_of(store, one), plans)
 
 
-def _not_to_approve(
-    record: Record, settings: GraduationSettings, variant_id: str, to: str | None
-) -> str | None:
+def _not_to_approve(record: Record, terms: Terms, variant_id: str, to: str | None) -> str | None:
     """Why approving this variant could have no effect; None when it can."""
     from population.types import Status
 
-    if settings.promotion == "auto":
+    if not terms.manual:
         return "nothing waits for approval here: graduation.promotion is auto"
     if variant_id == record.seed_id:
         return "the seed needs no approval: it runs beside every variant that goes up"
@@ -205,14 +200,12 @@ def _not_to_approve(
     )
     if not ok:
         return f"{variant_id[:8]} has no score at {record.proxy}, so it cannot go up"
-    if not _steps_to(record, settings, variant_id, to):
+    if not _steps_to(record, terms, variant_id, to):
         return f"{variant_id[:8]} is approved for {to or 'every rung'} already"
     return None
 
 
-def _steps_to(
-    record: Record, settings: GraduationSettings, variant_id: str, to: str | None
-) -> list[str]:
+def _steps_to(record: Record, terms: Terms, variant_id: str, to: str | None) -> list[str]:
     """The rungs that an approval is for: all up to `to`, else where it waits, else the first one open."""
     from evo.analysis.ladder import LadderState, steps
 
@@ -222,7 +215,7 @@ def _steps_to(
         return [rung for rung in still if upper.index(rung) <= upper.index(to)]
     waits = [
         one.rung
-        for one in steps(record, terms_of(settings))
+        for one in steps(record, terms)
         if one.variant_id == variant_id and one.state is LadderState.WAITS
     ]
     return (waits or still)[:1]
