@@ -66,7 +66,7 @@ class BlockMeans:
             several = self._on_several_blocks()
             effects = block_effects(several).centred_on(self._scores.get(self._reference, {}))
             pooled = pooled_sd(list(one.values()) for one in several)
-            noise = effects.rest_sd if effects.established else pooled
+            noise = effects.rest_sd if effects.noise_is_known else pooled
             if effects.effects != self._effects.effects or repr(noise) != repr(self._noise):
                 self.changes += 1
             self._effects, self._noise = effects, noise
@@ -253,6 +253,8 @@ class Posteriors:
         if birth is None or not centre:
             return level
         mean, variance = self._where(centre)
-        gain = self._turn * (mean - level.mean)
-        value, sd = centred_value(gain, level.sd**2, variance, self.prior_of(birth.operator))
+        gain, own = self._turn * (mean - level.mean), level.sd**2
+        value, sd = centred_value(gain, own, variance, self.prior_of(birth.operator))
+        if gain < 0:  # an operator's good name turns no loss into a gain
+            value = min(value, gain * variance / (own + variance))
         return Estimate(mean - self._turn * value, sd, level.n)

@@ -1,10 +1,17 @@
 """What a block does to everyone who runs on it, and how much of a run's noise that is.
 
-Score = level of the variant + effect of the block + rest, effects random: the two-way mixed model
-(Henderson 1975, Best linear unbiased estimation and prediction; variances by his method 3).
-Its shrunk effects are a control variate with an estimated coefficient (Law, Simulation Modeling and
-Analysis, 11.4) whose control is everyone with two blocks, not the seed alone: that decided better
-at every size and correlation tried (`docs/results.md`).
+Score = level of the variant + effect of the block + rest: the two-way additive model of everyone's runs.
+A level is the mean of a variant's scores less the effects of their blocks, so that two variants are compared
+as if they had run on the same ones. Effects are the mixed model's predictions (Henderson 1975, Best linear
+unbiased estimation and prediction), with u the axes and s the sizes of what the variants leave of the blocks:
+
+    effects = sum over axes of u (u'y) / (s + rest variance / block variance)
+
+The ratio of the variances is the least that their F test at CONFIDENCE does not refuse (Wald 1940, A note on
+the analysis of variance; by the mean size where sizes differ): blocks are taken to do as much as they may. So
+long as nothing tells the rest from blocks it is 0: least squares, where a child on one of the seed's blocks
+stands to the seed exactly as their paired runs do. Only runs that show that blocks do little bring it back to
+plain means. `docs/results.md` has what that decides better and worse than other rules.
 """
 
 from __future__ import annotations
@@ -12,23 +19,26 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
 ByBlock = Mapping[int, float]
 
-CONFIDENCE = 0.9  # of the F test by which blocks are established
-MIN_FREEDOM = 3  # of the rest
+CONFIDENCE = 0.9  # of the F test that blocks do no more than what is taken off
+MIN_FREEDOM = 3  # of the rest, before its sd is told
+HALVINGS = 60  # of an interval: to the last digit
 TERMS = 60  # of a continued fraction: many more than it takes where it is used
+ROUNDING = 1e-14  # of a score that is the same on every block, as a share of it
 NEGLIGIBLE = 1e-9  # eigenvalues and squares this far below the largest are rounding
 
 
 @dataclass(frozen=True, slots=True)
 class BlockEffects:
-    """Effects to take off, in the metric's unit, by block: empty unless established.
+    """Effects to take off, in the metric's unit, by block.
 
-    `block_sd` and `rest_sd` make up a run's sd (NaN while the latter has no freedom); `correlation`
-    is the share of a run's variance that its block explains, at `freedom` degrees of the rest.
+    `block_sd` and `rest_sd`, estimated by moments, make up a run's sd (NaN while the latter has no freedom);
+    `correlation` is the share of a run's variance that its block explains, at `freedom` degrees of the rest.
     """
 
     block_sd: float = math.nan
@@ -37,9 +47,9 @@ class BlockEffects:
     effects: Mapping[int, float] = field(default_factory=dict)
 
     @property
-    def established(self) -> bool:
-        """Whether blocks move everyone, as far as anyone can tell."""
-        return bool(self.effects)
+    def noise_is_known(self) -> bool:
+        """Whether enough runs tell what blocks do from the rest for `rest_sd` to be believed."""
+        return self.freedom >= MIN_FREEDOM
 
     @property
     def correlation(self) -> float:
@@ -69,7 +79,7 @@ def block_effects(variants: Iterable[ByBlock]) -> BlockEffects:
         return BlockEffects()
     place = {block: k for k, block in enumerate(blocks)}
     design = np.zeros((len(blocks), len(blocks)))  # what is left of the blocks after the variants
-    sums, squares, freedom = np.zeros(len(blocks)), 0.0, 0
+    sums, squares, freedom, largest = np.zeros(len(blocks)), 0.0, 0, 0.0
     for scores in several:
         order = sorted(scores)  # sums of floats depend on their order: not on who came first
         at = [place[block] for block in order]
@@ -80,6 +90,9 @@ def block_effects(variants: Iterable[ByBlock]) -> BlockEffects:
         sums[at] += deviations
         squares += float(deviations @ deviations)
         freedom += len(at) - 1
+        largest = max(largest, float(np.abs(values).max()))
+    if squares <= freedom * (ROUNDING * largest) ** 2:
+        return BlockEffects()
     return _solve(blocks, design, sums, squares, freedom)
 
 
@@ -90,32 +103,46 @@ def _solve(
     squares: float,
     freedom: int,
 ) -> BlockEffects:
-    """Variances by moments, the F test, and the effects shrunk by the ratio of the variances."""
+    """Variances by moments, and the effects shrunk by the least ratio of them that may be."""
     sizes, axes = np.linalg.eigh(design)
     real = sizes > NEGLIGIBLE * sizes[-1]
     sizes, along = sizes[real], (axes.T @ sums)[real]
     rank = len(sizes)
     left = freedom - rank
-    if left < 1 or squares == 0:
-        return BlockEffects()
     explained = float((along**2 / sizes).sum())
-    rest = max(squares - explained, 0.0) / left
-    block_variance = max(0.0, explained - rank * rest) / float(sizes.sum())
-    found = BlockEffects(math.sqrt(block_variance), math.sqrt(rest), left)
-    exact = rest <= NEGLIGIBLE * block_variance
-    if left < MIN_FREEDOM or not (
-        exact or f_probability(explained / rank / rest, rank, left) > CONFIDENCE
-    ):
-        return found
-    ratio = rest / block_variance
+    block_sd, rest_sd, ratio = math.nan, math.nan, 0.0
+    if left:
+        rest = max(squares - explained, 0.0) / left
+        block_sd = math.sqrt(max(0.0, explained - rank * rest) / float(sizes.sum()))
+        rest_sd = math.sqrt(rest)
+        seen = explained / rank / rest if rest > NEGLIGIBLE * explained else math.inf
+        surplus = seen / f_quantile(1 - CONFIDENCE, rank, left) - 1
+        ratio = float(sizes.mean()) / surplus if surplus > 0 else math.inf
+    if ratio == math.inf:
+        return BlockEffects(block_sd, rest_sd, left)
     effects = axes[:, real] @ (along / (sizes + ratio))
     by_block = dict(zip(blocks, effects.tolist(), strict=True))
-    return BlockEffects(found.block_sd, found.rest_sd, left, by_block)
+    return BlockEffects(block_sd, rest_sd, left, by_block)
 
 
 def f_probability(ratio: float, above: float, below: float) -> float:
     """P(F <= ratio) with these degrees of freedom, without a statistics library: reading stays light."""
     return _beta_ratio(above * ratio / (above * ratio + below), above / 2, below / 2)
+
+
+@cache
+def f_quantile(probability: float, above: int, below: int) -> float:
+    """The ratio with this P(F <= ratio), by bisection."""
+    low, high = 0.0, 1.0
+    while f_probability(high, above, below) < probability:
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if f_probability(middle, above, below) < probability:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 def _beta_ratio(x: float, a: float, b: float) -> float:

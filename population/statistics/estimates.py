@@ -34,10 +34,10 @@ def estimates(
     """What `ok` rows of one rung say of each variant, by metric, in order of first measurement.
 
     Repeats are averaged within their block first; mean and n are over blocks. With a `reference`
-    what blocks are established to do to everyone is taken off (see `blocks`), so that variants
-    on different blocks are compared as if all had run on the reference's. The sd of the mean is
-    s / sqrt(n), s of one run, pooled over all variants measured on two blocks or more (NaN
-    when none is). A variant with a disqualifying row is left out, unless it is the reference.
+    what blocks do to everyone is taken off (see `blocks`), so that variants on different blocks are
+    compared as if all had run on the reference's. The sd of the mean is s / sqrt(n), s of one run,
+    pooled over all variants measured on two blocks or more (NaN when none is). A variant with a
+    disqualifying row is left out, unless it is the reference.
     ValueError for a number that is not finite.
     """
     means = block_means(rows, reference)
@@ -46,7 +46,7 @@ def estimates(
         scores = {id: metrics[metric] for id, metrics in means.items() if metric in metrics}
         effects = BlockEffects() if reference is None else block_effects(scores.values())
         effects = effects.centred_on(scores.get(reference or "", {}))
-        noise = effects.rest_sd if effects.established else pooled_sd(_values(scores))
+        noise = effects.rest_sd if effects.noise_is_known else pooled_sd(_values(scores))
         for variant_id, by_block in scores.items():
             values = effects.taken_off(by_block).values()
             sd = noise / math.sqrt(len(values))

@@ -262,3 +262,76 @@ def test_a_measurement_after_2000_variants_costs_no_walk_through_all_of_them():
         np.median(cost) < 20_000
     )  # half of it now; one that looks at everybody takes ten times that
     assert history._known("proxy", None)._beliefs["val_bpb"]._fits < 40
+
+
+@dataclass
+class ABlockWorld:
+    """The seed on blocks 0 to 3, of which block 0 is easy, and children of it on block 0 alone."""
+
+    direction: Direction = Direction.MINIMISE
+    repeats: int = 3  # of the seed on block 0
+    family: Births = field(default_factory=Births)
+
+    def __post_init__(self) -> None:
+        self.turn = 1.0 if self.direction is Direction.MINIMISE else -1.0
+        objective = Objective(name="val_bpb", direction=self.direction)
+        self.history = RunHistory((objective,), SEED, (), self.family)
+        self.id = 0
+        for block, effect in enumerate((-0.06, 0.01, 0.02, 0.03)):
+            for repeat in range(self.repeats if block == 0 else 1):
+                self.run(SEED, effect + 0.001 * (repeat - 1), block, repeat)
+
+    def run(self, variant_id: str, worse: float, block: int = 0, repeat: int = 0) -> None:
+        self.id += 1
+        order = RunRequest(variant_id, "proxy", block, repeat, Purpose.SCREEN)
+        metrics = {"val_bpb": 2.0 + self.turn * worse}
+        self.history.add(MeasurementRow(self.id, Measurement(order, Status.OK, metrics=metrics)))
+
+    def child(self, name: str, worse: float) -> None:
+        self.family.known[name] = Birth("nudge", (SEED,))
+        self.run(name, -0.06 + worse)
+
+    def gain(self, name: str) -> float:
+        seed, child = (self.history.believed(one, "proxy")["val_bpb"].mean for one in (SEED, name))
+        return self.turn * (seed - child)
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_child_that_lost_to_the_seed_on_an_easy_block_is_not_believed_better(direction, repeats):
+    world = ABlockWorld(direction, repeats)
+    for k in range(30):
+        world.child(f"lost{k}", 0.003 + 0.0005 * k)
+    assert world.history.front("proxy") == [SEED]
+    assert all(world.gain(f"lost{k}") < 0 for k in range(30))
+    assert world.history.members("proxy")[0].variant_id == SEED
+    world.child("won", -0.02)
+    assert world.history.front("proxy") == ["won"] and world.gain("won") > 0
+    for block, effect in ((1, 0.01), (2, 0.02), (3, 0.03)):  # re-measured: still as its pairs say
+        world.run("won", effect - 0.02 + 0.002 * (-1) ** block, block)
+    assert world.history.front("proxy") == ["won"]
+    assert all(world.gain(f"lost{k}") < 0 for k in range(30))
+
+
+def test_a_loss_to_the_parent_is_not_believed_a_gain_however_well_its_operator_does():
+    world = ABlockWorld()
+    for k in range(60):
+        world.child(f"won{k}", -0.04 - 0.001 * k)
+    world.child("lost", 0.0005)
+    seed, lost = (world.history.believed(one, "proxy")["val_bpb"].mean for one in (SEED, "lost"))
+    assert lost > seed
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.floats(-0.1, 0.1), min_size=4, max_size=4),
+    st.lists(st.floats(-0.05, 0.05), min_size=1, max_size=6),
+)
+def test_children_on_one_block_of_the_seeds_stand_to_it_as_their_pairs_do(effects, differences):
+    seed = [("seed", 2.0 + effect, block) for block, effect in enumerate(effects)]
+    children = [(f"c{k}", 2.0 + effects[0] + one, 0) for k, one in enumerate(differences)]
+    runs = [screened(name, bpb, at, block) for at, (name, bpb, block) in enumerate(seed + children)]
+    found = estimates(runs, SEED)
+    for k, one in enumerate(differences):
+        gap = found[f"c{k}"]["val_bpb"].mean - found[SEED]["val_bpb"].mean
+        assert gap == pytest.approx(one, abs=1e-9)

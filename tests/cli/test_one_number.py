@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from evo.cli.follow import Frames
+from evo.evaluation.slots import Slot, Watch
 from evo.search.certification import CertificationSettings
 from evo.search.scheduler import PolicySettings
 from evo.terminal.text import plus_minus, value
 from population.migrations import MIGRATIONS
+from population.reading import decisions
 from population.store import Store
+from population.types import Measurement, RunRequest
 from tests.analysis.built import finished
-from tests.campaign.fakes import make_campaign, make_store
+from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.test_certifying import FakeNoise
 
 from .driving import Evo
@@ -79,6 +84,51 @@ def test_every_surface_shows_the_same_mean_of_a_variant(evo: Evo, tmp_path: Path
         if score.believed is not None:
             assert status[name]["believed"] == pytest.approx(score.believed)
     assert moved, "a campaign in which nothing is shrunk shows nothing"
+
+
+@dataclass
+class FakeEasyBlock(FakeEvaluator):
+    """Block 0 is far easier than all others, and on every block each child is worse than the seed."""
+
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+        found = super().evaluate(request, source, slot, watch)
+        own = int(hashlib.sha256(f"{source}{request.block}".encode()).hexdigest()[:4], 16) / 2**16
+        score = 2.0 - 0.05 * (request.block == 0) + 0.002 * (request.block % 3) + 0.001 * own
+        if "0.5\n" not in source:
+            score += 0.002
+        return replace(found, metrics={**found.metrics, "val_bpb": score})
+
+
+@pytest.mark.parametrize("final_race", [0.0, 0.3])
+def test_nobody_names_a_child_that_lost_to_the_seed_on_an_easy_block(
+    evo: Evo, tmp_path: Path, final_race: float
+) -> None:
+    folder = tmp_path / "campaigns" / "easy-1"
+    folder.mkdir(parents=True)
+    open_store = make_store(folder / "campaign.db")
+    campaign = make_campaign(
+        open_store,
+        evaluator=FakeEasyBlock(),
+        certification=CertificationSettings(attempts=1),
+        policy=POLICY.model_copy(update={"race_share": final_race}),
+    )
+    campaign.run()
+    history = campaign.components.history
+    seed_id = history.seed_id
+    assert history.front("proxy") == [seed_id]
+    frame = Frames(campaign, "easy").frame()
+    assert frame.best is not None and frame.best.who == "seed"
+    with open_store() as store:
+        assert store.query("SELECT variant FROM v_front WHERE rung = 'proxy'") == [(seed_id,)]
+        races = decisions(store, ("leaders",))
+        assert bool(races) == bool(final_race)
+        for race in races:
+            seen = history.believed(seed_id, "proxy", race.detail["seen"])["val_bpb"].mean
+            assert all(believed > seen for believed, _ in race.detail["leaders"].values())
+    top = evo("top", "-n", "100", "--json").json()
+    assert len(top) > 5 and top[0]["variant_id"] == seed_id
+    assert evo("status", "--json").json()["best"]["variant_id"] == seed_id
+    assert evo("show", "best", "--json").json()["variant_id"] == seed_id
 
 
 def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from population.statistics.blocks import BlockEffects, block_effects, f_probability
+from population.statistics.blocks import BlockEffects, block_effects, f_probability, f_quantile
 
 SEED_AND_FRONT = (4, 6, 4, 3)  # blocks that the seed and the front members have
 DRAWS = 800
@@ -42,12 +42,23 @@ def test_variances_are_recovered_from_variants_of_unequal_n() -> None:
     assert np.mean([one.block_sd**2 for one in found]) == pytest.approx(0.4, abs=0.08)
 
 
-def test_blocks_that_move_nobody_are_seldom_established() -> None:
-    rng = np.random.default_rng(2)
-    none = [block_effects(a_small_campaign(rng, 0.0)[0]).established for _ in range(DRAWS)]
-    strong = [block_effects(a_small_campaign(rng, 0.9)[0]).established for _ in range(DRAWS)]
-    assert np.mean(none) == pytest.approx(0.1, abs=0.03)
-    assert np.mean(strong) > 0.95
+def taken_off_of_raw(shared: float, front: tuple[int, ...], seed: int) -> float:
+    """The share of the plain block means that is taken off, over many campaigns with all blocks full."""
+    rng, taken, raw = np.random.default_rng(seed), 0.0, 0.0
+    for _ in range(DRAWS // 4):
+        variants, _ = a_small_campaign(rng, shared, front)
+        effects = block_effects(variants).effects
+        for block in range(front[0]):
+            plain = np.mean([one[block] - np.mean(list(one.values())) for one in variants])
+            taken += effects.get(block, 0.0) * plain
+            raw += plain**2
+    return taken / raw
+
+
+def test_blocks_are_taken_to_move_everyone_until_runs_show_that_they_do_not() -> None:
+    assert taken_off_of_raw(0.0, (4,), 2) == pytest.approx(1.0)  # nothing tells: compared in pairs
+    assert taken_off_of_raw(0.0, (4,) * 30, 2) < 0.85
+    assert taken_off_of_raw(0.9, (4, 4), 2) > 0.98
 
 
 @pytest.mark.parametrize(("shared", "most"), [(0.0, 1.05), (0.5, 0.92), (0.9, 0.55)])
@@ -70,10 +81,12 @@ def test_it_costs_little_and_saves_much_beside_leaving_scores_alone(
 
 
 def test_effects_are_shrunk_by_how_much_of_them_is_noise() -> None:
-    variants, _ = a_small_campaign(np.random.default_rng(6), 0.6, (4, 4, 4))
+    variants, _ = a_small_campaign(np.random.default_rng(6), 0.3, (4, 4, 4))
     found = block_effects(variants)
     raw = [np.mean([v[b] - np.mean(list(v.values())) for v in variants]) for b in range(4)]
-    shrink = 3 * found.block_sd**2 / (3 * found.block_sd**2 + found.rest_sd**2)
+    squares = 3 * sum(one**2 for one in raw)
+    surplus = squares / 3 / found.rest_sd**2 / f_quantile(0.1, 3, 6) - 1
+    shrink = 3 / (3 + 3 / surplus)
     assert 0.3 < shrink < 0.97
     assert list(found.effects.values()) == pytest.approx([shrink * one for one in raw])
 
@@ -88,18 +101,14 @@ def test_taking_effects_off_leaves_the_references_mean_alone() -> None:
     variants, _ = a_small_campaign(np.random.default_rng(4), 0.9)
     found = block_effects(variants).centred_on(variants[0].keys())
     before, after = (list(one.values()) for one in (variants[0], found.taken_off(variants[0])))
-    assert found.established
     assert np.mean(after) == pytest.approx(np.mean(before))
     assert np.std(after) < np.std(before)
 
 
-@pytest.mark.parametrize(
-    "variants",
-    [[], [{0: 1.0}, {1: 2.0}], [{0: 1.0, 1: 2.0}], [{0: 3.0, 1: 3.0, 2: 3.0}] * 9],
-)
-def test_without_anything_to_compare_nothing_is_established(variants: list[Scores]) -> None:
+@pytest.mark.parametrize("variants", [[], [{0: 1.0}, {1: 2.0}], [{0: 3.1, 1: 3.1, 2: 3.1}] * 9])
+def test_without_anything_to_compare_nothing_is_taken_off(variants: list[Scores]) -> None:
     found = block_effects(variants)
-    assert not found.established
+    assert found == BlockEffects() and not found.noise_is_known
     assert found.taken_off({0: 1.0}) == {0: 1.0}
     assert found.centred_on([0]) == found
 
@@ -124,3 +133,5 @@ def test_the_f_distribution_is_the_known_one() -> None:
     for ratio in (0.0, 0.1, 1.0, 2.5, 40.0):
         for above, below in ((1, 3), (4, 7), (13, 200), (50, 2000)):
             assert f_probability(ratio, above, below) == pytest.approx(fdtr(above, below, ratio))
+    for probability in (0.1, 0.5, 0.99):
+        assert fdtr(3, 5, f_quantile(probability, 3, 5)) == pytest.approx(probability)
