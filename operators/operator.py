@@ -143,6 +143,10 @@ class ProposalContext:
     tried: tuple[Tried, ...] = ()
     run: str = ""  # the parent's last run in few numbers
     ideas: tuple[JudgedIdea, ...] = ()
+    under_way: tuple[Tried, ...] = ()  # children that are not measured yet, the newest first
+    awaited: tuple[
+        str, ...
+    ] = ()  # operators that ask a model about the same parents at this moment
     notes: tuple[Note, ...] = ()
     inspirations: tuple[ParentView, ...] = ()  # other good variants, without their sources
     passages: tuple[Passage, ...] = ()

@@ -137,9 +137,9 @@ class Portfolio:
         shape, runs = posteriors(arms, priors, rewards, self.settings.half_life)
         return choices[int(np.argmax(rng.gamma(shape) / runs))]
 
-    def is_unavailable(self) -> bool:
-        """Whether every operator waits for its model."""
-        return not self._awake()
+    def is_unavailable(self, among: Callable[[Operator], bool] = lambda operator: True) -> bool:
+        """Whether every one of these operators waits for its model."""
+        return not any(map(among, self._awake()))
 
     def _awake(self) -> list[Operator]:
         wanted = [one for one in self.operators if self.weights[one.name] > 0]

@@ -290,6 +290,7 @@ def _parts(context: ProposalContext, settings: Sequence[str]) -> list[_Part]:
     return [
         _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
               [idea_line(one) for one in _by_interest(context.ideas)]),
+        _Part("under_way", "Being tried now, not measured yet: do not repeat", _under_way(context)),
         _Part("tried", f"Already tried near here ({change} ± standard error)", tried),
         _Part("settings", f"The parent's code with other constants, the nearest first (minus the parent "
               f"in {objective}, less is better, ± standard error): nearly the same again shows nothing new",
@@ -302,6 +303,14 @@ def _parts(context: ProposalContext, settings: Sequence[str]) -> list[_Part]:
               [f"- {one_line(one.source, 100)}: {one_line(one.text, MAX_PASSAGE_CHARS)}"
                for one in context.passages]),
     ]  # fmt: skip
+
+
+def _under_way(context: ProposalContext) -> list[str]:
+    """Children without a score, and answers about the same parents that have not come yet."""
+    number = len(context.awaited)
+    awaited = f"- {number} more asked about these parents now ({', '.join(context.awaited)}): take another way"
+    ideas = [f"- {one.operator}: {one_line(one.idea, MAX_IDEA_CHARS)}" for one in context.under_way]
+    return [awaited, *ideas] if number else ideas
 
 
 def tried_line(one: Tried) -> str:

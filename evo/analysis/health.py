@@ -11,7 +11,7 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Noise
 from population.archive import Objective
 from population.statistics.stopping import Shadow, safety
-from population.types import ONE_STEP, Measurement, MeasurementRow, Purpose, Status
+from population.types import ONE_STEP, Measurement, MeasurementRow, ProposalRow, Purpose, Status
 
 
 def slot_busy_share(
@@ -49,6 +49,31 @@ def overhead_seconds_median(runs: Iterable[Measurement]) -> float | None:
         if run.status is Status.OK and not run.request.rung.endswith(ONE_STEP)
     ]
     return median(overheads) if overheads else None
+
+
+def stale_measurements_median(
+    rows: Sequence[MeasurementRow], proposals: Iterable[ProposalRow]
+) -> float | None:
+    """How many measurements came between what a child's proposal had seen and the child's first run.
+
+    The median over children that ran; None without any. `rows`: all that were recorded, in order.
+    """
+    ended = [(row.id, row.measurement.started_at + row.measurement.wall_seconds) for row in rows]
+    began: dict[str, float] = {}
+    for row in rows:
+        if row.measurement.request.purpose is Purpose.SCREEN:
+            began.setdefault(row.measurement.request.variant_id, row.measurement.started_at)
+    seen = {
+        made.variant_id: made.seen
+        for made in proposals
+        if made.variant_id in began and made.parents
+    }
+    counts = [
+        sum(id > last and end <= began[child] for id, end in ended)
+        for child, last in seen.items()
+        if child is not None
+    ]
+    return median(counts) if counts else None
 
 
 def run_seconds(runs: Iterable[Measurement], rung: str) -> float | None:

@@ -19,6 +19,7 @@ from evo.analysis.health import (
     overhead_seconds_median,
     shadowed,
     slot_busy_share,
+    stale_measurements_median,
 )
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
@@ -65,6 +66,7 @@ class Overview:
     slots: int
     slot_busy_share: float | None
     overhead_seconds_median: float | None
+    stale_measurements_median: float | None  # measurements that a child's proposal had not seen
     spent: Spent
     seconds_spent: float
     events: list[str]
@@ -119,6 +121,7 @@ def overview(
         slots=record.slots(),
         slot_busy_share=slot_busy_share(attempts, record.slots(), record.starts()),
         overhead_seconds_median=overhead_seconds_median(attempts),
+        stale_measurements_median=stale_measurements_median(record.attempts, record.proposals),
         spent=spent,
         seconds_spent=record.seconds_spent,
         events=[event.text for event in record.events[-LAST_EVENTS:]],

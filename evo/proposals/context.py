@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from evo.proposals.ideas import Judge, Lines
 from operators.knowledge import Passage
 from operators.llm.settings import PromptSettings
-from operators.operator import ParentView, ProposalContext, Tried
+from operators.operator import ParentView, ProposalContext, RunState, Tried
 from operators.prompting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
-from population.reading import first_proposal, measurement, source_of
+from population.reading import first_proposal, measurement, source_of, unmeasured_proposals
 from population.reading.memory import notes
 from population.run_history import RunHistory
 from population.store import Store
@@ -21,6 +21,7 @@ from population.types import Estimate, JudgedIdea, Parent, Status
 
 TRIED_SHOWN = 12
 INSPIRING = 4
+UNDER_WAY_SHOWN = 12
 TIMED = ("peak_memory_mb", "serve_tokens_per_second")
 
 
@@ -83,8 +84,9 @@ class ContextBuilder:
         parents: tuple[Parent, ...],
         views: tuple[ParentView, ...],
         as_of: int | None,
+        awaited: Sequence[str] = (),
     ) -> ProposalContext:
-        """What is told beside the parents."""
+        """What is told beside the parents; `awaited`: operators that ask about the same parents now."""
         objective = self._run_history.objectives[0].name
         tried = []
         for parent in parents:
@@ -105,12 +107,23 @@ class ContextBuilder:
             tried=tuple(tried[-TRIED_SHOWN:]),
             run=self._run(store, parents[0].variant_id, as_of),
             ideas=tuple(ideas),
+            under_way=self._under_way(store, as_of),
+            awaited=tuple(awaited),
             notes=tuple(notes(store)),
             inspirations=self._inspirations(store, parents, as_of),
             passages=self._passages(views, ideas),
             prompt=self._at.prompt,
             failure=failure,
             log_tail=log_tail,
+        )
+
+    def _under_way(self, store: Store, as_of: int | None) -> tuple[Tried, ...]:
+        """The newest children whose first run is still to come, or to be recorded."""
+        waiting = unmeasured_proposals(store, self._at.rung, as_of, UNDER_WAY_SHOWN)
+        return tuple(
+            Tried(made.idea, made.operator, RunState.WAITING, None)
+            for made in waiting
+            if made.variant_id is not None and not self._run_history.is_vetoed(made.variant_id)
         )
 
     def _failure(

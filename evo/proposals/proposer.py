@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from evo.proposals.ideas import Judge
 from evo.proposals.rewards import RewardHistory
 from operators.operator import Draft, Operator, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio
-from operators.registry import CLASSICAL
+from operators.registry import CLASSICAL, CONTROLS
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import first_proposal
@@ -44,6 +44,21 @@ from population.types import (
 )
 
 IDEA_CHARACTERS = 400
+MAX_DRAWS = 8  # of parents, to find some that are not being asked about
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model or a program that works on a proposal: since when, as time.monotonic() has it."""
+
+    operator: str
+    parents: tuple[Parent, ...]
+    since: float
+
+
+def is_classical(operator: Operator) -> bool:
+    """Whether it waits for no model and no program."""
+    return operator.name in CLASSICAL or operator.name in CONTROLS
 
 
 class Proposer:
@@ -80,20 +95,30 @@ class Proposer:
         self._rewards = RewardHistory(portfolio, run_history, campaign_info.rung, exact)
         self._history = histories(run_history, lineage, campaign_info.rung)
         self._turn = threading.Lock()
+        self._asked: dict[int, Asked] = {}  # by proposal
 
-    def is_unavailable(self) -> bool:
-        """Whether every operator waits for its model."""
-        return self._portfolio.is_unavailable()
+    def is_unavailable(self, may_ask: bool = True) -> bool:
+        """Whether every operator waits for its model; without `may_ask`, whether none works alone."""
+        return (
+            self._portfolio.is_unavailable()
+            if may_ask
+            else self._portfolio.is_unavailable(self._works_alone)
+        )
 
-    def propose(self, number: int, as_of: int | None) -> Proposal:
+    def answers_awaited(self) -> list[float]:
+        """For how many seconds each model or program that was asked has not answered yet."""
+        now = time.monotonic()
+        return [now - one.since for one in list(self._asked.values())]
+
+    def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
         """Proposal `number`, made from the measurements with ids up to `as_of` (None: all).
 
-        Its cost counts from the moment that it was its turn.
+        `may_ask`: whether it may wait for a model. Its cost counts from the moment that it was its turn.
         """
         with self._turn:
-            return self._propose(number, as_of)
+            return self._propose(number, as_of, may_ask)
 
-    def _propose(self, number: int, as_of: int | None) -> Proposal:
+    def _propose(self, number: int, as_of: int | None, may_ask: bool) -> Proposal:
         started = time.monotonic()
         rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
         seen = as_of if as_of is not None else self._run_history.last_id()
@@ -102,20 +127,23 @@ class Proposer:
             failed = self._failed(store, candidates, number, as_of)
             rewards = self._rewards(store, as_of)
             choice = self._portfolio.choose(
-                rng, lambda one: self._can(one, candidates, failed), rewards
+                rng,
+                lambda one: (may_ask or is_classical(one)) and self._can(one, candidates, failed),
+                rewards,
             )
             if choice is None:
                 return Proposal(
                     number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
                 )
             operator = choice.operator
-            parents = self._parents(operator, candidates, failed, rng)
+            parents = self._parents_not_asked_about(operator, candidates, failed, rng)
             views = self._context_builder.views(store, parents, as_of)
-            context = self._context_builder.context(store, parents, views, as_of)
+            awaited = [one.operator for one in self._asked.values() if one.parents == parents]
+            context = self._context_builder.context(store, parents, views, as_of, awaited)
             history = self._history(store, as_of)
             request = Request(number, views, rng, context, choice.endpoint, history)
             try:
-                draft = self._drafted(operator, request)
+                draft = self._drafted(operator, request, parents)
             except ProposalFailed as failure:
                 cost = _timed(failure.cost, started)
                 return Proposal(
@@ -124,15 +152,26 @@ class Proposer:
                 )  # fmt: skip
         return self.judge(number, operator.name, parents, draft, seen, started)
 
-    def _drafted(self, operator: Operator, request: Request) -> Draft:
+    def _drafted(self, operator: Operator, request: Request, parents: tuple[Parent, ...]) -> Draft:
         """The operator's draft; one that may wait for a model or a program lets others work."""
-        if operator.name in CLASSICAL:
+        if is_classical(operator):
             return operator.propose(request)
+        self._asked[request.number] = Asked(operator.name, parents, time.monotonic())
         self._turn.release()
         try:
             return operator.propose(request)
         finally:
             self._turn.acquire()
+            del self._asked[request.number]
+
+    def _works_alone(self, operator: Operator) -> bool:
+        """Whether it can make children at any time, without a model and from one parent."""
+        controls = self._portfolio.controls
+        return (
+            is_classical(operator)
+            and operator.kin is ParentRule.ONE
+            and operator.name not in controls
+        )
 
     def _population(self, as_of: int | None) -> list[Candidate]:
         newest = self._selection.population
@@ -166,6 +205,22 @@ class Proposer:
         return first != second and not (
             self._lineage.descends(first, second) or self._lineage.descends(second, first)
         )
+
+    def _parents_not_asked_about(
+        self,
+        operator: Operator,
+        candidates: list[Candidate],
+        failed: list[tuple[Parent, ...]],
+        rng: np.random.Generator,
+    ) -> tuple[Parent, ...]:
+        """Parents, where there is a choice others than those that this operator awaits an answer about."""
+        awaited = {one.parents for one in self._asked.values() if one.operator == operator.name}
+        parents = self._parents(operator, candidates, failed, rng)
+        for _ in range(MAX_DRAWS if awaited else 0):
+            if parents not in awaited:
+                break
+            parents = self._parents(operator, candidates, failed, rng)
+        return parents
 
     def _parents(
         self,

@@ -235,6 +235,8 @@ def spending_section(data: ReportData) -> Section:
         f"Slots were busy {share(one.slot_busy_share)} of the time; a run costs "
         f"{duration(one.overhead_seconds_median)} beside its training (median)."
     ]
+    if one.stale_measurements_median is not None:
+        lines.append(f"Freshness: {sentences.freshness(one.stale_measurements_median)}.")
     figures = (Figure("slots", figure, about),) if figure is not None else ()
     return Section(
         "budget", "Budget", lines, figures, (ReportTable(("budget", "used", "allowed"), rows),)

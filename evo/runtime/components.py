@@ -26,8 +26,8 @@ from population.types import Parent, Proposal
 class Proposes(Protocol):
     """Makes proposal `number` from measurements with ids up to `as_of` (None: all)."""
 
-    def propose(self, number: int, as_of: int | None) -> Proposal:
-        """The proposal, whatever became of it."""
+    def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
+        """The proposal, whatever became of it; without `may_ask` no operator that waits for a model."""
         ...
 
     def judge(
@@ -36,8 +36,12 @@ class Proposes(Protocol):
         """What became of a draft that is there already, checked like any other."""
         ...
 
-    def is_unavailable(self) -> bool:
-        """Whether nothing can be proposed now, because every operator waits for its model."""
+    def is_unavailable(self, may_ask: bool = True) -> bool:
+        """Whether nothing can be proposed now: every operator waits for its model, or may not ask one."""
+        ...
+
+    def answers_awaited(self) -> list[float]:
+        """For how many seconds each model or program that was asked has not answered yet."""
         ...
 
 

@@ -130,11 +130,12 @@ class NotingProposer:
     ) -> None:
         self._inner, self._note_taker, self._open_store = inner, note_taker, open_store
 
-    def propose(self, number: int, as_of: int | None) -> Proposal:
-        """A note if its turn has come, then the proposal."""
-        with self._open_store() as store:
-            self._note_taker.note_if_due(store, number, as_of)
-        return self._inner.propose(number, as_of)
+    def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
+        """A note if its turn has come, then the proposal; a proposal that asks nobody waits for no note."""
+        if may_ask:
+            with self._open_store() as store:
+                self._note_taker.note_if_due(store, number, as_of)
+        return self._inner.propose(number, as_of, may_ask)
 
     def judge(
         self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
@@ -142,6 +143,10 @@ class NotingProposer:
         """What became of a draft that is there already."""
         return self._inner.judge(number, operator, parents, draft)
 
-    def is_unavailable(self) -> bool:
+    def is_unavailable(self, may_ask: bool = True) -> bool:
         """Whether nothing can be proposed now."""
-        return self._inner.is_unavailable()
+        return self._inner.is_unavailable(may_ask)
+
+    def answers_awaited(self) -> list[float]:
+        """For how many seconds each model that was asked has not answered yet."""
+        return self._inner.answers_awaited()

@@ -9,15 +9,13 @@ from dataclasses import replace
 
 from evo.runtime.components import Components, LoopSettings, Repeats, Shared, Stop
 from evo.runtime.ready_queue import ReadyQueue
+from evo.search.proposal_flow import MAX_IN_FLIGHT, ProposalFlow, RecentSeconds, Wanted
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured
 from population.store import Store
-from population.types import Outcome, Proposal, Purpose, RunKey
+from population.types import OURSELVES, Outcome, Proposal, Purpose, RunKey, Status
 
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
-MAX_PROPOSERS = 32
-LATE = 3.0  # times the usual seconds of a proposal: who takes longer is not waited for
-MIN_LATE_SECONDS = 5.0
 FIRST_WAIT_SECONDS = 0.01
 MAX_WAIT_SECONDS = 10.0
 
@@ -29,18 +27,17 @@ class ProposalLane:
         self._components = components
         self._settings = settings
         self._shared = shared
-        self._threads = ThreadPoolExecutor(MAX_PROPOSERS, thread_name_prefix="propose")
+        self._threads = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="propose")
         self._next_number = 1
         self._making: dict[int, Future[None]] = {}
-        self._since: dict[int, float] = {}  # when each of them was begun
         self._settled: dict[
             int, int
         ] = {}  # proposal -> the measurement that settled it, 0 for no child
         self._number_of: dict[str, int] = {}  # a waiting child's proposal
         self._fruitless = 0
         self._not_before = 0.0  # a server that is down is not asked again at once
-        self._seconds = RunningMean(0.1)
-        self.evaluation_seconds = RunningMean(10.0)
+        self._answer_seconds = RecentSeconds()
+        self.evaluation_seconds = RecentSeconds()
         self.ready = ReadyQueue()
         self.closed = "" if settings.search else "everything asked for is measured"
 
@@ -69,15 +66,18 @@ class ProposalLane:
     def top_up(self) -> None:
         """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""
         self._close_when_spent()
-        while not self.closed and self._shared.stop is Stop.NO and self._is_wanted():
+        while not self.closed and self._shared.stop is Stop.NO:
+            wanted = self._wanted()
+            if wanted is Wanted.NOTHING:
+                return
             as_of = self._visible_to(self._next_number) if self._settings.exact else None
             if self._settings.exact and as_of is None:
                 return
             if not self._components.budget.take_variant():
                 return
             number, self._next_number = self._next_number, self._next_number + 1
-            self._since[number] = time.monotonic()
-            self._making[number] = self._threads.submit(self._propose, number, as_of)
+            may_ask = wanted is Wanted.ANY
+            self._making[number] = self._threads.submit(self._propose, number, as_of, may_ask)
 
     def close(self, reason: str) -> None:
         """No more children."""
@@ -151,24 +151,35 @@ class ProposalLane:
         elif self._fruitless >= FAILURES_IN_A_ROW and not self._making:
             self.close(f"{self._fruitless} proposals in a row gave no new child")
 
-    def _is_wanted(self) -> bool:
+    def _wanted(self) -> Wanted:
+        """What the next proposal may be, with what is in flight and who can work now."""
+        proposer = self._components.proposer
         if self._fruitless + len(self._making) >= FAILURES_IN_A_ROW:
-            return False
-        if time.monotonic() < self._not_before or self._components.proposer.is_unavailable():
-            return False
+            return Wanted.NOTHING
+        if time.monotonic() < self._not_before:
+            return Wanted.NOTHING
         if self._settings.exact:
-            return not self._making
-        slots = self._components.slots.size
-        meanwhile = slots * self._seconds.value / max(self.evaluation_seconds.value, 0.01)
-        wanted = min(slots + self._settings.queue + meanwhile, MAX_PROPOSERS)
-        if len(self._making) >= MAX_PROPOSERS:
-            return False
-        return len(self.ready) + self._expected() < wanted
+            return Wanted.NOTHING if self._making or proposer.is_unavailable() else Wanted.ANY
+        awaited = proposer.answers_awaited()
+        wanted = ProposalFlow(
+            slots=self._components.slots.size,
+            queue=self._settings.queue,
+            ready=len(self.ready),
+            computing=max(len(self._making) - len(awaited), 0),
+            answers_awaited=awaited,
+            answer_seconds=self._answer_seconds.values,
+            evaluation_seconds=self.evaluation_seconds.mean,
+            is_scored=self._is_seed_scored(),
+        ).wanted()
+        if wanted is not Wanted.NOTHING and proposer.is_unavailable(may_ask=wanted is Wanted.ANY):
+            return Wanted.NOTHING
+        return wanted
 
-    def _expected(self) -> int:
-        """Proposals in the making, without those that hang on a model: no slot is to wait for them."""
-        late = time.monotonic() - max(LATE * self._seconds.value, MIN_LATE_SECONDS)
-        return sum(since > late for since in self._since.values())
+    def _is_seed_scored(self) -> bool:
+        """Whether there is a parent with a score, which models are to improve."""
+        history = self._components.history
+        rows = history.rows(self._components.proxy, variant_id=history.seed_id)
+        return any(row.measurement.status is Status.OK for row in rows)
 
     def _visible_to(self, number: int) -> int | None:
         """Exact campaigns: the last measurement proposal `number` may see; None while that is not known."""
@@ -182,19 +193,20 @@ class ProposalLane:
             seen = max(seen, self._settled[earlier])
         return seen
 
-    def _propose(self, number: int, as_of: int | None) -> None:
+    def _propose(self, number: int, as_of: int | None, may_ask: bool) -> None:
         started = time.monotonic()
         try:
-            proposal = self._components.proposer.propose(number, as_of)
+            proposal = self._components.proposer.propose(number, as_of, may_ask)
         except Exception as error:  # noqa: BLE001 - border of the lane: a faulty operator is a failed proposal
             self._shared.say("error", f"proposal {number} broke: {traceback.format_exc(limit=-3)}")
             reason = f"{type(error).__name__}: {error}"[:400]
             proposal = Proposal(number, "unknown", (), Outcome.FAILED, reason)
         proposal = self._shared.recorder.write(lambda store: self.commit(store, proposal))
         with self._shared.changed:
-            # without the wait for its turn: more threads would not shorten that
-            self._seconds.add(proposal.cost.seconds or time.monotonic() - started)
-            del self._making[number], self._since[number]
+            if may_ask and proposal.author != OURSELVES:
+                # without the wait for its turn: more threads would not shorten that
+                self._answer_seconds.add(proposal.cost.seconds or time.monotonic() - started)
+            del self._making[number]
             self._take_in(proposal)
             self._shared.changed.notify_all()
 
@@ -229,14 +241,3 @@ class ProposalLane:
         self._components.lineage.add(child, proposal.parents, proposal.operator)
         self._number_of[child] = proposal.number
         self.ready.add([child])
-
-
-class RunningMean:
-    """A mean that forgets: each new value weighs a fifth."""
-
-    def __init__(self, first: float) -> None:
-        self.value = first
-
-    def add(self, value: float) -> None:
-        """Take in one more value."""
-        self.value += 0.2 * (value - self.value)

@@ -271,6 +271,11 @@ def early(one: Shadowed) -> str:
     return f"{told}; stopped {one.stopped}" if one.stopped else told
 
 
+def freshness(stale: float) -> str:
+    """How fresh children are when they run, by the median of what their proposals had not seen."""
+    return f"{count(round(stale), 'measurement')} between what a proposal saw and its run (median)"
+
+
 def voided(reasons: Sequence[str]) -> str:
     """How many runs do not count, and the last reason."""
     return f"{count(len(reasons), 'run')} made again; the last: {clip(reasons[-1], 100)}"

@@ -138,6 +138,11 @@ def _details(one: Overview) -> list[tuple[str, Text | str]]:
         *([("voided", sentences.voided(one.voided))] if one.voided else []),
         *([("early stopping", early)] if early else []),
         ("overhead", f"{duration(one.overhead_seconds_median)} a run beside training (median)"),
+        *(
+            [("freshness", sentences.freshness(one.stale_measurements_median))]
+            if one.stale_measurements_median is not None
+            else []
+        ),
         *(("prompts", prompts_line(asked)) for asked in one.prompts),
     ]
 

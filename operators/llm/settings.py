@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SHARES = {
     "ideas": 0.2,
+    "under_way": 0.1,
     "tried": 0.2,
     "settings": 0.1,
-    "notes": 0.15,
+    "notes": 0.1,
     "inspirations": 0.1,
-    "knowledge": 0.25,
+    "knowledge": 0.2,
 }
 
 

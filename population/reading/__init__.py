@@ -25,6 +25,7 @@ from population.reading.proposals import (
     next_proposal_number,
     proposal,
     proposals,
+    unmeasured_proposals,
 )
 from population.reading.variants import (
     NAMES,
@@ -91,6 +92,7 @@ __all__ = [
     "source_of",
     "spent",
     "unmeasured",
+    "unmeasured_proposals",
     "variant",
     "variant_by_fingerprint",
     "voided",

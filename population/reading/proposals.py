@@ -26,6 +26,21 @@ def first_proposal(store: Store, variant_id: str) -> ProposalRow | None:
     return found[0] if found else None
 
 
+def unmeasured_proposals(
+    store: Store, rung: str, as_of: int | None, most: int
+) -> list[ProposalRow]:
+    """The newest `most` that made a variant without a run at the rung, newest first.
+
+    Runs that were lost do not count, nor those with an id above `as_of` (None: all count).
+    """
+    where = """outcome = 'variant' AND number IN (SELECT number FROM proposals AS p
+        WHERE outcome = 'variant' AND NOT EXISTS (SELECT 1 FROM measurements AS m
+            WHERE m.variant_id = p.variant_id AND m.rung = ? AND m.status != 'lost' AND m.id <= ?)
+        ORDER BY number DESC LIMIT ?)"""
+    last = 2**62 if as_of is None else as_of
+    return _proposed(store, where, rung, last, most)[::-1]
+
+
 def children_of(store: Store, variant_id: str) -> list[ProposalRow]:
     """The first proposals of the variants this one is a parent of, in order."""
     where = """number IN (SELECT proposal_number FROM parents
@@ -63,15 +78,15 @@ def next_proposal_number(store: Store) -> int:
     return count(store, "SELECT coalesce(max(number), 0) + 1 FROM proposals")
 
 
-def _proposed(store: Store, where: str, value: object) -> list[ProposalRow]:
+def _proposed(store: Store, where: str, *values: object) -> list[ProposalRow]:
     parents: dict[int, list[Parent]] = {}
     sql = f"""SELECT proposal_number, variant_id, role FROM parents
         WHERE proposal_number IN (SELECT number FROM proposals WHERE {where})
         ORDER BY proposal_number, position"""
-    for number, variant_id, role in store.query(sql, [value]):
+    for number, variant_id, role in store.query(sql, list(values)):
         parents.setdefault(number, []).append(Parent(variant_id, role))
     sql = f"SELECT {_PROPOSAL} FROM proposals WHERE {where} ORDER BY number"
-    rows = store.query(sql, [value])
+    rows = store.query(sql, list(values))
     return [_one_proposed(row, tuple(parents.get(row[0], ()))) for row in rows]
 
 

@@ -11,9 +11,20 @@ from evo.analysis.health import (
     failures,
     overhead_seconds_median,
     slot_busy_share,
+    stale_measurements_median,
 )
 from population.archive import VAL_BPB
-from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
+from population.types import (
+    Cost,
+    Measurement,
+    MeasurementRow,
+    Outcome,
+    Parent,
+    ProposalRow,
+    Purpose,
+    RunRequest,
+    Status,
+)
 
 
 def run(started: float, seconds: float, train: float = 0.0, **more: object) -> Measurement:
@@ -53,6 +64,28 @@ def test_overhead_is_slot_time_beside_training_of_runs_that_ended_well() -> None
     runs = [run(0, 10, 8), run(0, 11, 8), run(0, 15, 8), run(0, 99, 0, status=Status.CRASHED)]
     assert overhead_seconds_median(runs) == pytest.approx(3.0)
     assert overhead_seconds_median([]) is None
+
+
+def test_a_child_is_as_stale_as_measurements_came_between_its_proposal_and_its_run() -> None:
+    def row(id: int, name: str, start: float, purpose: Purpose) -> MeasurementRow:
+        return MeasurementRow(id, run(start, 10, request=RunRequest(name, "proxy", 0, 0, purpose)))
+
+    def made(number: int, name: str, seen: int) -> ProposalRow:
+        parents = (Parent("seed", "parent"),) if number > 1 else ()
+        values = (Outcome.VARIANT, "", name, "", "us", "", Cost(), seen, 0.0)
+        return ProposalRow(number, "nudge", parents, *values)
+
+    rows = [
+        row(1, "seed", 0, Purpose.CALIBRATE),
+        row(2, "a", 10, Purpose.SCREEN),
+        row(3, "a", 20, Purpose.REMEASURE),
+        row(4, "b", 30, Purpose.SCREEN),
+        row(5, "c", 35, Purpose.SCREEN),  # the row of b came while it ran
+    ]
+    proposals = [made(1, "seed", 0), made(2, "a", 1), made(3, "b", 1), made(4, "c", 2)]
+    assert stale_measurements_median(rows, proposals) == 1  # of 0, 2 and 1
+    assert stale_measurements_median(rows, [*proposals, made(5, "waits", 1)]) == 1
+    assert stale_measurements_median([], []) is None
 
 
 def test_a_one_step_build_is_no_evaluation_to_judge_overhead_by() -> None:
