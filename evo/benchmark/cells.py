@@ -13,7 +13,7 @@ import numpy as np
 
 from evo.benchmark.asking import Asking, open_model
 from evo.benchmark.contestants import ASKING, CONTESTANTS, OURS, contestant_of
-from evo.benchmark.contestants.contract import Contestant, Problem
+from evo.benchmark.contestants.contract import Contestant, Problem, play
 from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.keeping import keep, read_kept
@@ -147,18 +147,10 @@ def _regret_on(landscape: Landscape) -> Callable[[Sequence[Setting]], float]:
 
 
 def _play(contestant: Contestant, landscape: Landscape, seconds: float, most: int) -> _Played:
-    played, next_block, spent = _Played([], [], [], []), dict[Setting, int](), 0.0
-    while spent < seconds and len(played.runs) < most:
-        wish = contestant.ask()
-        if wish is None:
-            break
-        fresh = next_block.get(wish.setting, 0)
-        block = fresh if wish.block is None else wish.block
-        next_block[wish.setting] = max(fresh, block + 1)
-        shown = landscape.run(wish.setting, block, wish.repeat)
-        contestant.tell(wish, shown)
+    played, spent = _Played([], [], [], []), 0.0
+    for setting, block, shown in play(contestant, landscape.run, seconds, most):
         spent += shown.seconds
-        played.runs.append((wish.setting, shown))
+        played.runs.append((setting, shown))
         played.blocks.append(block)
         played.picks.append(_recommended(contestant, landscape, played, most))
         played.seconds.append(spent)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from evo.benchmark.contestants import CONTESTANTS
-from evo.benchmark.contestants.contract import Contestant, Problem
+from evo.benchmark.contestants.contract import Contestant, Problem, Wish
+from evo.benchmark.contestants.contract import play as made_by
 from evo.benchmark.contestants.ours import Ours
 from evo.benchmark.contestants.sources import setting_of, source_of
-from evo.benchmark.landscapes.table import ERROR, Dial, Landscape, Setting, Table
+from evo.benchmark.landscapes.table import ERROR, Dial, Landscape, Setting, Shown, Table
 from population.types import Purpose
 
 RUNS = 40
@@ -37,14 +38,7 @@ def play(name: str, landscape: Landscape, seed: int = 0) -> tuple[Contestant, li
         landscape.table.dials, landscape.objectives, landscape.start, float(RUNS), RUNS, seed
     )
     contestant = CONTESTANTS[name](problem, np.random.default_rng(seed))
-    asked = []
-    for block in range(RUNS):
-        wish = contestant.ask()
-        if wish is None:
-            break
-        asked.append(wish.setting)
-        place = block if wish.block is None else wish.block
-        contestant.tell(wish, landscape.run(wish.setting, place, wish.repeat))
+    asked = [setting for setting, *_ in made_by(contestant, landscape.run, np.inf, RUNS)]
     return contestant, asked
 
 
@@ -99,3 +93,33 @@ def test_a_setting_survives_its_source(hill: Landscape) -> None:
     for setting in ((0, 0, 0), (2, 3, 1), (1, 2, 2)):
         source = source_of(hill.table.dials, setting)
         assert setting_of(hill.table.dials, source) == setting
+
+
+class Again:
+    """Wants its own setting on fresh blocks, and now and then on one that it names."""
+
+    def __init__(self) -> None:
+        self.told: list[float] = []
+
+    def ask(self) -> Wish | None:
+        return Wish((0, 0, 0), 5 if len(self.told) == 2 else None) if len(self.told) < 6 else None
+
+    def tell(self, wish: Wish, shown: Shown) -> None:
+        self.told.append(shown.values[0])
+
+    def recommend(self) -> Setting:
+        return (0, 0, 0)
+
+    def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
+        return {}
+
+
+def test_a_game_ends_with_the_seconds_the_runs_or_the_wishes_and_a_fresh_block_is_behind_all(
+    hill: Landscape,
+) -> None:
+    def blocks(seconds: float, most: int) -> list[int]:
+        return [block for _, block, _ in made_by(Again(), hill.run, seconds, most)]
+
+    assert blocks(np.inf, 99) == [0, 1, 5, 6, 7, 8]
+    assert blocks(np.inf, 2) == [0, 1]
+    assert blocks(2.5, 99) == [0, 1, 5]  # the run under way when the seconds end counts

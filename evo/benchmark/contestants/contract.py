@@ -6,7 +6,7 @@ One of your own is one file with a function `contestant(problem, rng)` that give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -78,6 +78,25 @@ class Contestant(Protocol):
 
 
 Make = Callable[[Problem, np.random.Generator], Contestant]
+
+
+def play(
+    contestant: Contestant, run: Callable[[Setting, int, int], Shown], seconds: float, most: int
+) -> Iterator[tuple[Setting, int, Shown]]:
+    """Its runs one after the other, with their blocks, each as soon as the contestant was told of it.
+
+    `run` takes a setting, a block and a repeat. They end when the seconds are spent, after `most` runs, or
+    when the contestant has no wish left.
+    """
+    next_block, spent, made = dict[Setting, int](), 0.0, 0
+    while spent < seconds and made < most and (wish := contestant.ask()) is not None:
+        fresh = next_block.get(wish.setting, 0)
+        block = fresh if wish.block is None else wish.block
+        next_block[wish.setting] = max(fresh, block + 1)
+        shown = run(wish.setting, block, wish.repeat)
+        contestant.tell(wish, shown)
+        spent, made = spent + shown.seconds, made + 1
+        yield wish.setting, block, shown
 
 
 @dataclass

@@ -19,9 +19,9 @@ import numpy as np
 
 from evo.assembly.bench import Bench, open_bench
 from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
-from evo.benchmark.contestants.contract import Problem
+from evo.benchmark.contestants.contract import Problem, play
 from evo.benchmark.keeping import keep, read_kept
-from evo.benchmark.landscapes.table import ERROR, Setting, Shown
+from evo.benchmark.landscapes.table import ERROR, Setting
 from evo.benchmark.racing import raced
 from evo.benchmark.real.landscape import JUDGED_FROM, RealLandscape
 from evo.benchmark.real.settings import RealConfig
@@ -107,17 +107,8 @@ def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealR
     contestant = contestant_of(cell.contestant)(problem, rng)
     own_race = cell.contestant in OURS
     limit = cell.seconds * (1.0 if own_race else 1 - cell.race_share)
-    seen: list[tuple[Setting, int, Shown]] = []
-    blocks: dict[Setting, int] = {}
-    spent = 0.0
-    while spent < limit and len(seen) < most and (wish := contestant.ask()) is not None:
-        fresh = blocks.get(wish.setting, 0)
-        block = fresh if wish.block is None else wish.block
-        blocks[wish.setting] = max(fresh, block + 1)
-        shown = landscape.run(wish.setting, block, wish.repeat)
-        contestant.tell(wish, shown)
-        spent += shown.seconds
-        seen.append((wish.setting, block, shown))
+    seen = list(play(contestant, landscape.run, limit, most))
+    spent = sum(shown.seconds for *_, shown in seen)
     pick, runs = contestant.recommend(), len(seen)
     believed = getattr(contestant, "believed", lambda: np.nan)()
     if not own_race and runs > 1:
