@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +13,9 @@ from population.types import DecisionRow, Measurement, RequestRow, Status
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
 REACHING = "time to reach"
 KINDS = (CHOSEN, APPROVED, VETOED, UNVETOED, REACHING)
-SCALES_FROM, SCALES_TO = 0.5, 2.0  # parameters relative to the seed's at the same rung
+GROWS_LIKE_SEED = (
+    0.5  # of the seed's growth from the proxy, in logarithms: less is no growth with depth
+)
 
 
 class Role(StrEnum):
@@ -139,14 +142,23 @@ def user_decision(
 
 
 def misfit(mine: Measurement | None, seed: Measurement | None, rung: str) -> str:
-    """Why a variant cannot run at a rung's scale, from what was built there; "" when it can or is not known."""
+    """Why a variant cannot run at a rung, from what was built there; "" when it can or is not known."""
     if mine is None or seed is None:
         return ""
     if seed.status is not Status.OK:
         return f"the seed does not build at {rung}: {seed.status}, {seed.reason}"
     if mine.status is not Status.OK:
         return f"does not build at {rung}: {mine.status}, {mine.reason}"
-    ratio = mine.metrics["parameters"] / seed.metrics["parameters"]
-    if not SCALES_FROM <= ratio <= SCALES_TO:
-        return f"does not scale: {ratio:.2f} times the seed's parameters at {rung}"
     return ""
+
+
+def growth_remark(mine: tuple[float, float], seed: tuple[float, float]) -> str:
+    """Whether a variant is sized by depth, by its own growth compared with the seed's; "" where it is.
+
+    Parameters at the proxy and at the rung, of each. Larger or smaller than the seed is no fault: both train
+    under the same clock.
+    """
+    own, seeds = mine[1] / mine[0], seed[1] / seed[0]
+    if seeds <= 1 or math.log(own) >= GROWS_LIKE_SEED * math.log(seeds):
+        return ""
+    return f"does not grow with depth: {own:.3g} times its size at the proxy, the seed {seeds:.3g} times"

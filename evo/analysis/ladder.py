@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
-from population.ladder import LadderEntry, Role, misfit
+from population.ladder import LadderEntry, Role, growth_remark, misfit
 from population.types import DERIVED, ONE_STEP, Measurement, Purpose, Status
 
 GRADUATING = frozenset({Purpose.GRADUATE})
@@ -21,7 +21,7 @@ class LadderState(StrEnum):
     TO_BUILD = "to be built"
     TO_RUN = "to run"
     RAN = "ran"
-    HELD_BACK = "held back"  # it does not build or does not scale there
+    NOT_BUILT = "not built"  # it cannot be built there
     FAILED = "failed"
     VETOED = "vetoed"
 
@@ -36,10 +36,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class LadderStep:
-    """One climber at one rung. `reason` says why it is held back or failed, or who vetoed it.
+    """One climber at one rung. `reason` says why it is not built or failed, or who vetoed it.
 
-    below: beside the seed at the rung below, at the proxy on blocks that chose nobody; here: at this rung.
-    scale: its parameters over the seed's there (None: not built).
+    below: compared with the seed at the rung below, at the proxy on blocks that chose nobody; here: at this
+    rung. scale: its parameters over the seed's there (None: not built); `remark`: whether it grows with depth.
     """
 
     variant_id: str
@@ -50,18 +50,28 @@ class LadderStep:
     scale: float | None
     below: Comparison | None
     here: Comparison | None
+    remark: str = ""
 
 
 def steps(record: Record, terms: Terms) -> list[LadderStep]:
     """All who stand for a rung now, the lower rungs first, in the order they were chosen."""
     upper = record.rungs[1:]
     climbers = [one for rung in upper for one in record.ladder.climbers(rung)]
-    vetoed = [
+    left = [
         one
         for one in record.ladder.ever.values()
-        if one.variant_id in record.ladder.vetoed and one.rung in upper
+        if one.rung in upper
+        and (
+            one.variant_id in record.ladder.vetoed
+            or (one not in climbers and _is_unfit(record, one))
+        )
     ]
-    return [_step(record, one, terms) for one in (*climbers, *vetoed)]
+    return [_step(record, one, terms) for one in (*climbers, *left)]
+
+
+def _is_unfit(record: Record, climber: LadderEntry) -> bool:
+    mine, seed = (_built(record, who, climber.rung) for who in (climber.variant_id, record.seed_id))
+    return bool(misfit(mine, seed, climber.rung))
 
 
 def beside_seed(record: Record, variant_id: str, rung: str) -> Comparison | None:
@@ -83,6 +93,7 @@ def _step(record: Record, climber: LadderEntry, terms: Terms) -> LadderStep:
         _scale(mine, seed),
         beside_seed(record, one, record.rungs[record.rungs.index(rung) - 1]),
         beside_seed(record, one, rung),
+        _growth_remark(record, one, mine, seed),
     )
 
 
@@ -97,7 +108,7 @@ def _state(
     if one in ladder.vetoed:
         return LadderState.VETOED, f"by {ladder.vetoed[one]}" if ladder.vetoed[one] else ""
     if trouble := misfit(mine, seed, rung):
-        return LadderState.HELD_BACK, trouble
+        return LadderState.NOT_BUILT, trouble
     runs = _runs(record, one, rung, GRADUATING)
     failed = next((run for run in runs if run.status is not Status.OK), None)
     if failed is not None:
@@ -135,6 +146,24 @@ def _runs(
         and run.request.variant_id == variant_id
         and run.request.purpose in purposes
     ]
+
+
+def _growth_remark(
+    record: Record, variant_id: str, mine: Measurement | None, seed: Measurement | None
+) -> str:
+    """Whether it grows with depth like the seed; "" where it does, or that is not known."""
+    if mine is None or seed is None or not (mine.status is seed.status is Status.OK):
+        return ""
+    at_proxy = [
+        next((run for run in _runs(record, one, record.proxy) if run.status is Status.OK), None)
+        for one in (variant_id, record.seed_id)
+    ]
+    pairs = [
+        (below.metrics["parameters"], there.metrics["parameters"])
+        for below, there in zip(at_proxy, (mine, seed), strict=True)
+        if below is not None
+    ]
+    return growth_remark(*pairs) if len(pairs) == 2 else ""
 
 
 def _scale(mine: Measurement | None, seed: Measurement | None) -> float | None:

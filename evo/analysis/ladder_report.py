@@ -85,6 +85,7 @@ class PromotionEvidence:
     fresh: bool
     standing: str
     scale: float | None
+    remark: str  # where it does not grow with depth like the seed
     cost: PromotionCost
 
 
@@ -128,6 +129,7 @@ def _evidence(
         fresh=fresh,
         standing=record.front.get(one, ""),
         scale=step.scale,
+        remark=step.remark,
         cost=_cost(record, terms, step, everyone, planned),
     )
 
@@ -155,7 +157,7 @@ def _cost(
         for one in everyone
         if one.rung == step.rung
         and one.role is Role.CONTROL
-        and one.state is not LadderState.HELD_BACK
+        and one.state is not LadderState.NOT_BUILT
     ]
     runs, beside = missing(step.variant_id), sum(map(missing, (record.seed_id, *controls)))
     return PromotionCost(

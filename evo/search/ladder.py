@@ -1,7 +1,7 @@
 """One campaign's way up the ladder: what to decide next, what to run next, and whose word is waited for.
 
 A variant climbs like this. It is chosen as one of the best of the front (a decision). It runs at the proxy
-on blocks that played no part in that. At the rung above it is built for one step; if it scales, and a
+on blocks that played no part in that. At the rung above it is built for one step; if that works, and a
 person said yes where one has to, it runs there on its blocks, beside the seed and the controls. Of those
 who finished, the better part is chosen for the next rung, and so on to the target. The best there brings
 its ancestors after it, and may be trained with shares of the budget. Nobody waits for another, except
@@ -11,6 +11,7 @@ where a choice needs all its candidates. Everything here follows from the decisi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from evo.search.ladder_choices import (
@@ -75,7 +76,8 @@ class Graduation:
         front = best_of_front(
             self._history, self._proxy, self._certified(), self._lineage.lineage_root
         )
-        picks = [one for one in front if one not in self.ladder.vetoed][: settings.graduates]
+        fit = (one for one in front if one not in self.ladder.vetoed and self._may_build(one, rung))
+        picks = list(islice(fit, settings.graduates))
         if not picks:
             return []
         number = 1 if now is None else now.number + 1
@@ -90,7 +92,14 @@ class Graduation:
     def _is_outdated(self, choice: Choice, basis: dict[str, int]) -> bool:
         before = choice.basis
         vetoed = any(one.variant_id in self.ladder.vetoed for one in choice.climbers)
-        return vetoed or any(basis[name] > before[name] for name in basis)
+        graduates = choice.having(Role.GRADUATE)
+        unfit = any(not self._may_build(one.variant_id, one.rung) for one in graduates)
+        return vetoed or unfit or any(basis[name] > before[name] for name in basis)
+
+    def _may_build(self, variant_id: str, rung: str) -> bool:
+        """Whether it builds at a rung, or that is not known; a seed that does not says nothing of others."""
+        mine, seed = self._built(variant_id, rung), self._built(self._history.seed_id, rung)
+        return seed is None or seed.status is not Status.OK or not misfit(mine, seed, rung)
 
     def _choose_further(self, below: str, rung: str) -> list[Decision]:
         """The better part of those who finished the rung below, once nobody there has more to run."""

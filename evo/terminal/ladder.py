@@ -58,7 +58,8 @@ def _table(steps: Sequence[LadderStep], metric: str) -> Table:
     for title in ("variant", "to", "as", "how far", f"{name} below", f"{name} there", "size"):
         table.add_column(title, no_wrap=title != "how far", overflow="fold")
     for one in steps:
-        state = f"{one.state}: {one.reason}" if one.reason else one.state.value
+        said = "; ".join(filter(None, (one.reason, one.remark)))
+        state = f"{one.state}: {said}" if said else one.state.value
         table.add_row(
             Text(short(one.variant_id), "bold"),
             plain(one.rung),
@@ -250,7 +251,7 @@ def evidence(one: PromotionEvidence) -> list[tuple[str, str]]:
     rows.append(("gain", sentences.gain_below(one.gain, one.fresh)))
     rows.append(("standing", one.standing or "not on the front any more"))
     scale = "not built there" if one.scale is None else f"{one.scale:.2f} times the seed's"
-    rows.append(("parameters", scale))
+    rows.append(("parameters", f"{scale}; it {one.remark}" if one.remark else scale))
     rows.append(("cost", cost(one.cost)))
     return rows
 

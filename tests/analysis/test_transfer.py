@@ -135,18 +135,40 @@ def test_the_screen_says_how_far_everyone_is(built: Built) -> None:
     built.run(failed, None, 0, Purpose.GRADUATE, "larger", Status.DIVERGED, "loss is nan")
     big = built.child(SEED + "x = 4\n", built.seed)
     choose(built, big)
+    built.run(big, 2.0, 0, Purpose.SCREEN, more={"parameters": 900.0})
     built.run(big, 3.0, 0, Purpose.GRADUATE, "larger/one-step", more={"parameters": 900.0})
+    broken = built.child(SEED + "x = 5\n", built.seed)
+    choose(built, broken)
+    built.run(broken, None, 0, Purpose.GRADUATE, "larger/one-step", Status.CRASHED, "no such width")
     one = climbed(built)
     states = {step.variant_id: step.state for step in one.steps}
     assert states == {
         ran: LadderState.RAN,
         waits: LadderState.TO_BUILD,
         failed: LadderState.FAILED,
-        big: LadderState.HELD_BACK,
+        big: LadderState.TO_RUN,
+        broken: LadderState.NOT_BUILT,
     }
     text = unwrapped(shown(ladder_screen(one)))
-    assert "does not scale: 9.00 times" in text and "diverged: loss is nan" in text
+    assert "x 9.00" in text
+    assert "no such width" in text
+    assert "diverged: loss is nan" in text
     assert "Slot time: proxy" in text and "larger" in text
+
+
+def test_one_that_does_not_grow_with_depth_goes_up_and_is_marked(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.run(built.seed, 2.5, purpose=Purpose.CALIBRATE, more={"parameters": 100.0})
+    built.run(built.seed, 3.0, 0, Purpose.GRADUATE, "larger/one-step", more={"parameters": 300.0})
+    flat = built.child(SEED + "x = 4\n", built.seed)
+    choose(built, flat)
+    built.run(flat, 2.0, 0, Purpose.SCREEN, more={"parameters": 900.0})
+    built.run(flat, 3.0, 0, Purpose.GRADUATE, "larger/one-step", more={"parameters": 900.0})
+    found = climbed(built)
+    (step,) = found.steps
+    assert step.state is LadderState.TO_RUN and step.scale == 3.0
+    text = unwrapped(shown(ladder_screen(found)))
+    assert "does not grow with depth: 1 times its size at the proxy, the seed 3 times" in text
 
 
 def test_where_the_seed_itself_failed_that_is_said_beside_everyone(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evo.search.ladder_settings import GraduationSettings, Promotion, work_by_rung
-from population.ladder import Role
+from population.ladder import Role, growth_remark
 from population.types import Purpose, Status
 from tests.campaign.climbing import RUNGS, SETTINGS, Mountain, names
 
@@ -66,7 +66,7 @@ def test_the_proxy_is_run_once_more_on_blocks_that_chose_nobody() -> None:
     assert len(fresh) == 2 * (1 + 4 + 2)
 
 
-def test_one_that_does_not_scale_is_not_run_and_the_others_do_not_wait_for_it() -> None:
+def test_the_next_best_takes_the_place_of_one_that_does_not_build() -> None:
     mountain = Mountain()
     build_fails = {"v01": Status.OUT_OF_MEMORY}
     mountain.fails = lambda one: (
@@ -75,7 +75,36 @@ def test_one_that_does_not_scale_is_not_run_and_the_others_do_not_wait_for_it() 
     graduation = mountain.graduation()
     mountain.climb(graduation)
     assert "v01" not in mountain.on("mid")
+    assert names(graduation, "mid", Role.GRADUATE) == ["v00", "v02", "v03", "v04"]
     assert names(graduation, "target", Role.GRADUATE) == ["v00", "v02"]
+
+
+def test_when_nobody_is_left_to_take_its_place_the_others_go_up() -> None:
+    mountain = Mountain(front=2)
+    mountain.fails = lambda one: (
+        Status.CRASHED if (one.variant_id, one.rung) == ("v00", "mid/one-step") else None
+    )
+    graduation = mountain.graduation()
+    assert mountain.climb(graduation) < 500
+    assert names(graduation, "mid", Role.GRADUATE) == ["v01"]
+
+
+def test_one_of_ten_times_the_size_goes_up_like_any_other() -> None:
+    mountain = Mountain(variants=3, front=3)
+    mountain.grow("giant", "seed", 0.5, 10_000.0)
+    graduation = mountain.graduation()
+    mountain.climb(graduation)
+    assert "giant" in mountain.on("target")
+
+
+def test_whether_it_grows_with_depth_is_judged_by_its_own_growth() -> None:
+    assert (
+        growth_remark((500.0, 1500.0), (100.0, 300.0)) == ""
+    )  # five times as large, grows as much
+    assert growth_remark((100.0, 180.0), (100.0, 300.0)) == ""
+    remark = growth_remark((900.0, 900.0), (100.0, 300.0))
+    assert remark == "does not grow with depth: 1 times its size at the proxy, the seed 3 times"
+    assert growth_remark((900.0, 900.0), (100.0, 100.0)) == ""  # the rung is no deeper
 
 
 def test_nothing_runs_where_the_seed_itself_does_not_build() -> None:
