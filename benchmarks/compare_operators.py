@@ -75,7 +75,7 @@ def order_of(seeds: int) -> list[tuple[int, str]]:
 
 
 def play(config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float, final: int):
-    """Run one campaign to its end, or go on with it; then read what came of it."""
+    """Run one campaign to its end, or go on with it; then read its outcome."""
     folder = Folder(path)
     if not folder.database.exists():
         create_campaign(configured(config_file, arm, seed, slot_seconds, final), path)
@@ -88,7 +88,7 @@ def play(config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float
             loop = LoopSettings(config.exact, config.repeats, config.queue)
             campaign = build_campaign(folder, config, loop, tell)
             with folder.open_store() as store:
-                store.add_event(START, f"taken up with {campaign.parts.slots.size} slots")
+                store.add_event(START, f"taken up with {campaign.components.slots.size} slots")
             ending = Follower(campaign, config.name, live=False, to_stderr=True).run()
             if not ending.complete:
                 raise SystemExit(f"stopped; the same command goes on from here ({ending.reason})")
@@ -139,7 +139,7 @@ def refuse_change(path: Path, config, arm: str, seed: int, slot_seconds: float, 
 
 
 def read(folder: Folder, arm: str, seed: int) -> Played:
-    """What came of a campaign, from its rows."""
+    """The outcome of a campaign, from its rows."""
     with folder.open_store() as store:
         record = Record.of(store)
         findings = findings_of(store, record)

@@ -49,7 +49,7 @@ METRICS = (  # what every run of the search has and we measure; test_bpb is kept
     "peak_memory_mb",
     "serve_tokens_per_second",
 )
-SELF_REPORTED = ("epochs", "tokens_per_parameter")  # from a count that is the variant's own word
+SELF_REPORTED = ("epochs", "tokens_per_parameter")  # from a count that the variant itself reports
 
 
 class ConfigError(Exception):

@@ -1,6 +1,6 @@
 """Keys that campaign files once had: their names of today, and what holds in place of those that are gone.
 
-A file or a store may have been written by any earlier version: whoever reads one passes its values through
+A file or a store may have been written by any earlier version: every reader passes its values through
 `current` first, so that everything behind it knows the keys of today alone.
 """
 

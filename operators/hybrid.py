@@ -1,6 +1,6 @@
 """Operator `hybrid`: a model sets constants of one structure, shown what the optimiser knows of it.
 
-The optimiser of `tune` is told all runs of a structure whoever made them, so that it learns from these too.
+The optimiser of `tune` learns from all runs of a structure, by any operator, so that it learns from these too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from operators.source.edits import EditError
 from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text, same_value
 
 BEST_SHARE = 0.25  # of the scored runs: where the optimiser looks for more
-MIN_BEST = 3  # runs before a mean and a spread say anything
+MIN_BEST = 3  # runs before a mean and a standard deviation say anything
 SHOWN = 6  # of the best runs, and of the last
 MAX_LINES = 200  # of a reply are read
 _LINE = re.compile(r"^[\s>*`-]{0,12}([^\W\d]\w{0,99})`?\s*=(?!=)\s*(.{1,200}?)[\s`*;,]*$")
@@ -69,7 +69,7 @@ def read_values(reply: str) -> dict[str, Value]:
 
 
 def _value(text: str) -> Value:
-    """A Python literal, its remark left out, or a bare word such as the choice of a knob."""
+    """A Python literal, its comment left out, or a bare word such as the choice of a knob."""
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -103,7 +103,7 @@ def constants_in_words(space: Space) -> list[str]:
 
 
 def _belief(knob: Knob, best: Sequence[KnobSetting]) -> str:
-    """Mean and spread of a constant in the best runs, on its own scale; a choice is counted."""
+    """Mean and standard deviation of a constant in the best runs, on its own scale; a choice is counted."""
     values = [one.constants[knob.name] for one in best if knob.name in one.constants]
     values = [one for one in values if knob.holds(one)]
     if len(values) < MIN_BEST:

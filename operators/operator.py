@@ -27,7 +27,7 @@ class RunState(StrEnum):
 class KnobSetting:
     """One variant as its constants by name, and what is believed of its first objective.
 
-    `value` is turned so that less is better and NaN without a score; `sd` is of that mean, NaN while no
+    `value` is with the sign that makes lower better and NaN without a score; `sd` is of that mean, NaN while no
     noise is known. `values`: every objective likewise, empty without a score. `own`: of the structure asked
     for, else of a relative: a structure that is a parent or a child of it.
     """
@@ -58,7 +58,7 @@ class History(Protocol):
     """Answers about variants by their id. Called from several threads."""
 
     def settings(self, variant_id: str) -> Sequence[KnobSetting]:
-        """All variants of its structure and of its relatives, oldest first: told whoever made them."""
+        """All variants of its structure and of its relatives, oldest first, by any operator."""
         ...
 
     def line(self, variant_id: str) -> Sequence[Ancestor]:
@@ -115,7 +115,9 @@ class Tried:
     operator: str
     status: str
     effect: float | None  # child minus parent in the first objective; None without a score
-    effect_se: float | None = None  # its standard error; None where the spread is not known
+    effect_se: float | None = (
+        None  # its standard error; None where the standard deviation is not known
+    )
     n: int = 0  # blocks that the less measured of the two was measured on, or that both were
 
 
@@ -134,7 +136,7 @@ class ParentView:
 
 @dataclass(frozen=True, slots=True)
 class ProposalContext:
-    """What an LLM operator may be told beside the parents. Text from variants is data, not instruction."""
+    """What an LLM operator may be shown besides the parents. Text from variants is data, not instruction."""
 
     brief: str = ""
     objectives: tuple[str, ...] = ()

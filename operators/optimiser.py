@@ -50,7 +50,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One setting and its value; less is better, always finite."""
+    """One setting and its value; lower is better, always finite."""
 
     values: Mapping[str, Value]
     value: float
@@ -323,7 +323,7 @@ class Space:
 
 
 def _at_home(request: Request) -> set[str]:
-    """The names that need no guess: the seed's author gave them a remark, or meant them to stay."""
+    """The names that need no guess: the seed's author gave them a comment, or meant them to stay."""
     source = request.history.seed_source() or request.parent("parent").source
     try:
         return set(constants(source))

@@ -69,7 +69,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """What came of one proposal, as known now.
+    """The outcome of one proposal, as known now.
 
     `gain`: the expected gain over its best parent, losses counted as 0; NaN while it is not measured.
     `cost`: what it took, in runs.
@@ -117,7 +117,7 @@ class Portfolio:
     ) -> OperatorChoice | None:
         """Who goes next, among those that can go now (their parents exist); None when none can.
 
-        `pulls`: what came of the proposals so far, oldest first.
+        `rewards`: of the proposals so far, oldest first.
         """
         able = [one for one in self._awake() if can(one)]
         if not able:
@@ -175,7 +175,7 @@ class Sums:
         return Sums(self.gains + other.gains, self.costs + other.costs)
 
     def rate(self, prior: float, runs: float) -> float:
-        """Gains a run, with a prior that weighs so many runs."""
+        """Gains a run, with a prior that weighs as much as N runs."""
         return (runs * prior + self.gains) / (runs + self.costs)
 
 

@@ -204,7 +204,7 @@ def metrics_in_words(view: ParentView) -> str:
 
 def _estimate(value: Estimate) -> str:
     if math.isnan(value.sd):
-        return f"{value.mean:.6g} (n = {value.n}, spread unknown)"
+        return f"{value.mean:.6g} (n = {value.n}, standard deviation unknown)"
     return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
 
 
@@ -293,7 +293,7 @@ def _parts(context: ProposalContext, settings: Sequence[str]) -> list[_Part]:
         _Part("under_way", "Being tried now, not measured yet: do not repeat", _under_way(context)),
         _Part("tried", f"Already tried near here ({change} ± standard error)", tried),
         _Part("settings", f"The parent's code with other constants, the nearest first (minus the parent "
-              f"in {objective}, less is better, ± standard error): nearly the same again shows nothing new",
+              f"in {objective}, lower is better, ± standard error): nearly the same again shows nothing new",
               settings),
         _Part("notes", "Research notes",
               [f"- note {one.id}, {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
@@ -337,7 +337,7 @@ def idea_line(one: JudgedIdea) -> str:
 def effect_in_words(effect: float, se: float | None, n: int) -> str:
     """An effect with its standard error and n, and whether it could be none."""
     if se is None:
-        return f"{effect:+.4g} (n = {n}, spread unknown)"
+        return f"{effect:+.4g} (n = {n}, standard deviation unknown)"
     told = f"{effect:+.4g} ± {se:.2g} (n = {n})"
     return f"{told}, inconclusive" if abs(effect) < 2 * se else told
 
@@ -389,7 +389,7 @@ def nearby(request: Request) -> list[str]:
     """The nearest measured settings of the first parent's structure, one line each, the nearest first.
 
     Each is told with its effect against the parent ± standard error and n, and what differs in it,
-    whoever made it and from whom.
+    by any operator and from any parent.
     """
     parent = request.parents[0]
     try:

@@ -23,7 +23,7 @@ _NOTHING = re.compile(r"\A[\s*_`]*NOTHING[\s*_`.]*\Z", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One measured child: its id, and what came of it."""
+    """One measured child: its id and its outcome."""
 
     variant_id: str
     tried: Tried

@@ -1,6 +1,6 @@
 """Operator `tune`: a few constants of one structure, set by an optimiser that knows all its measurements.
 
-One study a structure. The structure's own measurements are told whoever made them; of its relatives only
+One study a structure. It learns from the structure's own measurements, by any operator; of its relatives only
 the best: what was good there is worth a try here, but what was bad there may be good here.
 """
 
@@ -16,7 +16,7 @@ from operators.optimiser import Method, Parzen, Space, suggest_cmaes
 from operators.source.constants import with_settings
 from operators.source.knobs import KnobKind, Value, range_text, same_value
 
-MAX_KNOBS = 3  # TPE turns so many at once: most of twenty are fine where they are ...
+MAX_KNOBS = 3  # TPE sets that many at once: most of twenty are fine where they are ...
 FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)
 RELATIVES = 3  # of the relatives' settings are told to TPE
 DRAWS = 12  # suggestions before it is said that everything near was tried

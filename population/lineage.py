@@ -1,4 +1,4 @@
-"""Who descends from whom. Lineage hangs on a variant's first proposal only."""
+"""Who descends from whom. Lineage follows a variant's first proposal only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The one door through which a source becomes a syntax tree: bounded in size and depth, else a reason.
 
-Whoever walks, prints or compares what comes out of it does a bounded amount of work.
+Walking, printing or comparing what comes out of it is a bounded amount of work.
 """
 
 from __future__ import annotations

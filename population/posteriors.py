@@ -140,7 +140,7 @@ class _Pairs:
 
 
 class Posteriors:
-    """One objective's beliefs. `turn`: 1 when less is better, -1 when more is. Not thread-safe."""
+    """One objective's beliefs. `turn`: 1 when lower is better, -1 when higher is. Not thread-safe."""
 
     def __init__(self, levels: BlockMeans, turn: float, family: Family) -> None:
         self._levels, self._turn, self._family = levels, turn, family
@@ -159,9 +159,9 @@ class Posteriors:
         return changes + self._fits
 
     def forget(self, variant_id: str) -> bool:
-        """A row of this variant came or went: its belief and those that hang on it are stale.
+        """A row of this variant came or went: its belief and those that depend on it are stale.
 
-        Whether any hung on it: a child may be measured before its parent is.
+        Whether any depended on it: a child may be measured before its parent is.
         """
         waiting, stale = [variant_id], 0
         while waiting:

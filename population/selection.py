@@ -71,7 +71,7 @@ def choose_parents(
     rng: np.random.Generator,
     size: int = TOURNAMENT,
 ) -> list[Candidate]:
-    """So many winners of tournaments of `size`, repeats possible. ValueError without candidates."""
+    """N winners of tournaments of `size`, repeats possible. ValueError without candidates."""
     if not candidates:
         raise ValueError("nobody to choose from")
     return _tournament(_ranked(candidates), how_many, rng, size)

@@ -55,7 +55,7 @@ class Store:
 
     @cached_property
     def _db(self) -> Database:
-        """What writes. Whoever only reads, as `evo status`, does not wait for the import."""
+        """What writes. Commands that only read, such as `evo status`, do not wait for the import."""
         from sqlite_utils import Database
 
         return Database(self._connection, execute_plugins=False)
@@ -369,7 +369,7 @@ def _measurement_row(measurement: Measurement) -> dict[str, object]:
 
 
 def _point(point: CurvePoint) -> list[float | int | None]:
-    """A curve is the variant's own word: what is not finite there is kept as null."""
+    """A curve is what the variant reports: what is not finite there is kept as null."""
     numbers = (point.progress, point.loss)
     return [*(x if math.isfinite(x) else None for x in numbers), point.tokens]
 

@@ -71,7 +71,7 @@ OURSELVES = "evotrain"  # the author of what no model and no person wrote
 
 
 class Outcome(StrEnum):
-    """What became of one proposal."""
+    """The outcome of one proposal."""
 
     VARIANT = "variant"  # a new variant, waiting to be measured
     DUPLICATE = "duplicate"  # its fingerprint is already known
@@ -153,7 +153,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One attempt to make a child, whatever became of it.
+    """One attempt to make a child, whatever its outcome.
 
     `seen` is the id of the last measurement it was shown.
     """

@@ -140,7 +140,7 @@ class Record:
         return [event.created_at for event in self.events if event.kind == START]
 
     def births(self) -> dict[str, ProposalRow]:
-        """Each variant's first proposal, parents before children: lineage hangs on it."""
+        """Each variant's first proposal, parents before children: lineage follows it."""
         return births(self.proposals)
 
     def history(self) -> Imported | None:

@@ -46,7 +46,7 @@ class LineageStep:
 
 @dataclass(frozen=True, slots=True)
 class Graduate:
-    """A variant at a larger rung: beside the seed there, or what it was built to and went no further.
+    """A variant at a larger rung: compared with the seed there, or what it was built to and went no further.
 
     `scale` is its parameters over the seed's there (None: not built).
     """
@@ -98,7 +98,7 @@ class Findings:
     front: tuple[Ranked, ...]
     graduates: tuple[Graduate, ...]
     lucky: Ranked | None  # the best mean off the front that beats the seed's
-    children: int  # measured at the proxy, whatever became of them
+    children: int  # measured at the proxy, whatever their outcome
     statuses: dict[str, int]
     failures: tuple[Failures, ...]
 

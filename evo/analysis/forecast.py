@@ -67,14 +67,14 @@ class Plan:
     seconds: float | None
     ladder: Mapping[str, RungWork] = field(default_factory=dict)  # by rung
     llm_operators: Sequence[str] = ()
-    llm_resting: str = ""  # which operators rest for want of a key, in words
+    llm_resting: str = ""  # which operators are unavailable without a key, in words
     llm_tokens: int | None = None
     llm_dollars: float | None = None
     reference_every: int = 0  # runs of the search between two references; 0: none
     race_share: float = 0.0  # of the search's runs, for the leaders' race after it
     race_runs: int = 0  # what certification takes at most
     measured_variants: int = 0  # already done, when a campaign goes on
-    asks_before_ladder: bool = False  # nobody goes up without a person's word
+    asks_before_ladder: bool = False  # nothing goes up without approval
     warnings: Sequence[str] = ()  # what a person should know before it starts
 
 
@@ -97,12 +97,12 @@ class Forecast:
     llm_dollars: float | None
     measured: bool  # whether the seconds come from runs of this campaign
     by_rung: Mapping[str, float | None]
-    ladder_seconds: float | None  # after a person's word, beyond `seconds`; None: nobody is asked
+    ladder_seconds: float | None  # after an approval, beyond `seconds`; None: nobody is asked
     warnings: tuple[str, ...]
 
 
 def forecast(plan: Plan) -> Forecast:
-    """What `plan` takes. Slots are taken to be always busy and children never to be turned away."""
+    """What `plan` takes. Slots are assumed always busy and no child to be rejected."""
     run = plan.rungs[0].run_seconds
     an_hour = None if run is None else plan.slots * 3600 / run / _runs_a_child(plan)
     children, search, ends_by = _search(plan, an_hour)

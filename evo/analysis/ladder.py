@@ -1,4 +1,4 @@
-"""Where everyone stands on the ladder: in which role, how far, and beside the seed there."""
+"""Where everyone stands on the ladder: in which role, how far, and how that compares with the seed."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def ladder_report(record: Record, terms: Terms, source_of: SourceOf) -> LadderRe
     )
 
 
-# -- What waits for a person's word, with the evidence: what it is, what it gains, and what the step costs.
+# -- What waits for approval, with the evidence: what it is, what it gains, and what the step costs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class PromotionCost:
 class PromotionEvidence:
     """One variant that waits to go up to a rung.
 
-    gain: beside the seed at the rung below, on blocks that chose nobody (`fresh`) where there are some.
+    gain: over the seed at the rung below, on blocks that chose nobody (`fresh`) where there are some.
     standing: on the proxy's front, "" off it.
     """
 

@@ -91,7 +91,7 @@ class Earning:
 
     `better` counts children whose run beat their first parent's on a common block: single runs, so
     luck included. `valid`: proposals whose child was scored. `certified_gain`: by how much its certified
-    children beat their nearest certified forebear (else the seed) on fresh blocks, summed.
+    children beat their nearest certified ancestor (else the seed) on fresh blocks, summed.
     `shares`: of the proposals in each of PERIODS equal parts of them, the oldest first.
     `seconds` are the operator's own. `dollars` leaves out calls of unknown price.
     """
@@ -173,7 +173,7 @@ def gains_over_parents(
 
 
 def certified_gains(record: Record) -> dict[str, float]:
-    """How much each certified variant beats its nearest certified forebear, else the seed, on fresh blocks.
+    """How much each certified variant beats its nearest certified ancestor, else the seed, on fresh blocks.
 
     Positive is better; 0.0 where no fresh block holds both.
     """

@@ -1,4 +1,4 @@
-"""What held of the proxy's word at the target: counts with intervals, ranks with chance levels, edits."""
+"""What of the proxy's result held at the target: counts with intervals, ranks with chance levels, edits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SourceOf = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One variant at the proxy, on blocks that chose nobody, and at the target; beside the seed at both.
+    """One variant at the proxy, on blocks that chose nobody, and at the target; compared with the seed at both.
 
     ratio: the target's gain per proxy gain (Fieller); None while the proxy gain's interval holds 0.
     """
@@ -102,7 +102,7 @@ class Transfer:
 
 
 def transfer(record: Record, source_of: SourceOf) -> Transfer | None:
-    """The report of a campaign; None before anyone ran at the target beside the seed."""
+    """The report of a campaign; None before both the seed and another ran at the target."""
     if len(record.rungs) < 2:
         return None
     target = record.rungs[-1]
@@ -164,7 +164,7 @@ def _gains_by_block(record: Record, variant_id: str, rung: str) -> list[float]:
 
 
 def _scores(record: Record, both: Iterable[Pair], rung: str) -> dict[str, float]:
-    """Minus the gain over the seed, so that less is better and what blocks do is taken off."""
+    """Minus the gain over the seed, so that lower is better and what blocks do is taken off."""
     found = ((one.variant_id, beside_seed(record, one.variant_id, rung)) for one in both)
     return {one: -beside.gain for one, beside in found if beside is not None}
 

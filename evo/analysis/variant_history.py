@@ -1,4 +1,4 @@
-"""What became of every edit: a child beside its first parent, a variant's story, and who is shown in a tree."""
+"""The outcome of every edit: a child against its first parent, a variant's history, and who is in a tree."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Story:
 
 
 def effects(record: Record) -> dict[str, Comparison]:
-    """Each variant beside its first parent, on all proxy blocks that both ran on."""
+    """Each variant compared with its first parent, on all proxy blocks that both ran on."""
     objective = record.objective
     values = block_values(record.rows, record.proxy, objective.name)
     found = {}

@@ -1,4 +1,4 @@
-"""One cell of the tournament: a contestant on a landscape with a seed, and what became of it."""
+"""One cell of the tournament: a contestant on a landscape with a seed, and its outcome."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SDS = 3.0
 
 
 def nondominated(values: np.ndarray) -> list[int]:
-    """Places of the rows that no other dominates, [points, objectives]; less is better."""
+    """Places of the rows that no other dominates, [points, objectives]; lower is better."""
     import moocore
 
     return [int(one) for one in np.flatnonzero(moocore.is_nondominated(values))]

@@ -33,11 +33,9 @@ class BenchConfig(BaseModel):
     )
     seeds: int = Field(default=20, ge=2, description="cells of a contestant on a landscape")
     first_seed: int = Field(default=0, ge=0)
-    runs: int = Field(
-        default=300, ge=10, description="budget: the seconds of so many average trainings"
-    )
+    runs: int = Field(default=300, ge=10, description="budget: the seconds of N average trainings")
     most_runs: float = Field(
-        default=2.0, ge=1, description="a cell ends at so many times `runs`, however cheap they are"
+        default=2.0, ge=1, description="a cell ends at N times `runs`, however cheap they are"
     )
     noise: TableNoise = TableNoise.NORMAL
     objectives: tuple[str, ...] = Field(

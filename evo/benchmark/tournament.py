@@ -1,4 +1,4 @@
-"""All cells at once over all cores: kept as they finish, taken up again where an earlier process stopped."""
+"""All cells at once over all cores: kept as they finish, resumed where an earlier process stopped."""
 
 from __future__ import annotations
 

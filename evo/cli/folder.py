@@ -352,7 +352,7 @@ def named(store: Store, text: str) -> str:
 
 
 def remark_on(record: Record) -> None:
-    """Say above what is shown that its numbers are someone else's word, where they are."""
+    """Say above what is shown that its numbers were reported by others, where they are."""
     if record.imported is not None:
         from evo.terminal.imported import REMARK
 

@@ -113,7 +113,7 @@ def veto(
 
 @app.command(epilog="Example: evo ladder --json | jq .transfer.promotions")
 def ladder(directory: DirOption = None, as_json: JsonOption = False) -> None:
-    """The ladder: who went how far, whether the proxy's word held at the target, and what it cost.
+    """The ladder: who went how far, whether the proxy's result held at the target, and what it cost.
 
     With `graduation.budget_shares` also how long the best needs to reach what the seed ends with.
     """
@@ -166,7 +166,7 @@ def _show_waiting(directory: Path | None, as_json: bool) -> None:
 
 
 def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvidence]:
-    """What waits for a person's word."""
+    """What waits for approval."""
     from evo.analysis.forecast import RungPlan
     from evo.analysis.ladder_report import waiting
     from population.reading import source_of

@@ -114,7 +114,7 @@ def tree(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option("--top", min=1, help="Only the best so many and the ways that lead to them."),
+        typer.Option("--top", min=1, help="Only the best N and the paths that lead to them."),
     ] = None,
     depth: Annotated[
         int | None, typer.Option("--depth", min=0, help="Generations to show.")

@@ -29,7 +29,7 @@ def log_of(
     ] = False,
     most: Annotated[
         int | None,
-        typer.Option("-n", min=0, help="Only the newest so many lines.", show_default=False),
+        typer.Option("-n", min=0, help="Only the newest N lines.", show_default=False),
     ] = None,
     as_json_too: JsonOption = False,
 ) -> None:

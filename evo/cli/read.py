@@ -68,7 +68,7 @@ def status(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Where a campaign stands: budget, best beside the seed, front, operators, slots."""
+    """Where a campaign stands: budget, best compared with the seed, front, operators, slots."""
     with opened(directory) as (folder, store):
         one = overview_of(folder, store)
     if as_json:
@@ -241,7 +241,7 @@ def _run_cells(row: MeasurementRow) -> list[str]:
 def _standing(
     own: Ranked | None, rank: int | None, among: int, beside: Comparison | None, first: Objective
 ) -> list[tuple[str, str]]:
-    """What its runs at the proxy average to, what that is beside the seed, and where it stands."""
+    """What its runs at the proxy average to, what that is compared with the seed, and where it stands."""
     from evo.terminal import sentences
     from evo.terminal.tables import MEAN_SE
     from evo.terminal.text import count, plus_minus, value

@@ -155,7 +155,7 @@ def run_script(hand: ByHand, name: str, variant_id: str) -> bytes:
 
 
 def _starting_config(shipped: str, folder: Path) -> str:
-    """The quickstart config with its paths turned to the new folder's files, remarks kept."""
+    """The quickstart config with its paths pointing to the new folder's files, comments kept."""
     name = "".join(
         letter if letter.isascii() and (letter.isalnum() or letter in "_.-") else "-"
         for letter in folder.resolve().name

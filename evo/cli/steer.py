@@ -27,7 +27,7 @@ def idea(
     directory: DirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put in an idea for the language models to try; without TEXT, list ideas and what came of them.
+    """Put in an idea for the language models to try; without TEXT, list ideas and their outcomes.
 
     The effect is child minus parent in val_bpb on the blocks both ran on, the mean of all children of it.
     """
@@ -71,7 +71,7 @@ def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) ->
 def _told(
     folder: Path, detail: dict[str, object], author: str | None, as_json: bool, vain: str = ""
 ) -> None:
-    """Say when it is taken up; `vain`: what follows where no operator asks a model."""
+    """Say when it is acted on; `vain`: what follows where no operator asks a model."""
     why = unheard(folder) if vain else ""
     if as_json:
         show_json({**detail, "author": author or login_name(), "path": folder, "unheard": why})
@@ -293,12 +293,12 @@ def _checked(file: Path, seed: str) -> Variant:
     return Variant(variant_id(source), source, fingerprint(source))
 
 
-# -- How a command speaks to a campaign: a row that whoever runs the campaign takes up, now or later.
+# -- How a command speaks to a campaign: a row that the process of the campaign answers, now or later.
 
 
 AuthorOption = Annotated[
     str | None,
-    typer.Option("--author", help="Whose word it is; by default your login name."),
+    typer.Option("--author", help="Who says it; by default your login name."),
 ]
 
 
@@ -306,7 +306,7 @@ def when_taken_up(folder: Path) -> str:
     """When a request takes effect, in words."""
     process = running_process(folder)
     if process is None:
-        return f"taken up by the next `evo resume{at(folder)}`"
+        return f"carried out by the next `evo resume{at(folder)}`"
     return f"process {process} takes it up now"
 
 

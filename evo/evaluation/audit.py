@@ -118,7 +118,7 @@ def bits_per_byte(documents: tuple[DocumentScore, ...]) -> float:
 
 Tokens = NDArray[np.uint16]
 UNEVEN = 1.5  # times the usual: what starting or an answer may take
-WHOLE = 4  # one row in so many is shown whole, a full request at least: it is about one position
+WHOLE = 4  # one row in WHOLE is shown whole, a full request at least: it is about one position
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
 MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 MAX_ROWS = 64  # of one request
@@ -157,7 +157,7 @@ class Server:
         self.ready_seconds = self._used = process.used_seconds()  # by the clock of its rung
         self.beside_seconds = 0.0  # used while nothing was asked
         self.answered: list[tuple[int, float]] = []  # rows and seconds of each request
-        self.harmless = 0  # so many of them, the first ones, held nothing hidden
+        self.harmless = 0  # how many of them, the first ones, held nothing hidden
         self._number = 0
 
     def knows_hidden_text(self) -> None:

@@ -156,11 +156,11 @@ class Log:
             del self._tail[:-TAIL_BYTES]
 
     def text(self, most: int = TAIL_BYTES) -> str:
-        """The end of it without control characters, at most so many characters."""
+        """The end of it without control characters, at most N characters."""
         return CONTROL.sub("", self._tail.decode(errors="replace"))[-most:]
 
     def last_line(self, most: int = 300) -> str:
-        """The last line, at most so many characters."""
+        """The last line, at most N characters."""
         lines = self.text().strip().splitlines()
         return lines[-1].strip()[:most] if lines else ""
 

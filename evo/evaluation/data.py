@@ -140,7 +140,7 @@ class Dataset:
         return sum(path.stat().st_size for path in self.pieces(block)) // size
 
     def epochs(self, block: int, tokens: int) -> float:
-        """How often a run over so many tokens sees the block's text."""
+        """How often a run over this many tokens sees the block's text."""
         return tokens / self.tokens(block)
 
     def training_text(self) -> NDArray[np.uint16]:
@@ -236,7 +236,7 @@ def _write_pieces(documents: list[Document], token_type: str, folder: Path) -> t
 
 
 def _publish(folder: Path, write: Callable[[Path], None]) -> None:
-    """Make a folder whole or not at all, whoever else is making it."""
+    """Make a folder whole or not at all, also while others make it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:

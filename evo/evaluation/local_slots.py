@@ -195,7 +195,7 @@ class LocalSlots:
     def _tell(self, event: SlotEvent) -> None:
         with self._changed:
             self._events.append(event)
-        self._wake()  # without the lock: whoever is woken may hold one and ask for ours
+        self._wake()  # without the lock: a thread that is woken may hold one and ask for ours
 
     def _work(self, worker: _Worker) -> None:
         while True:

@@ -157,7 +157,7 @@ class Run:
         pieces = self.setting.dataset.pieces(self.setting.block)
         if trains:
             return pieces
-        # Of its own: which pages of a file were read is to be seen by whoever opens it next.
+        # Of its own: which pages of a file were read can be seen by the next process that opens it.
         folder = self.setting.workspace / f"blank-{home.name}"
         if not folder.is_dir():
             folder.mkdir()
@@ -220,7 +220,7 @@ class Run:
             shared,
             setting.gauge,
         )
-        self._running.append(process)  # first of all: whoever watches may fail
+        self._running.append(process)  # first of all: a watcher may fail
         self.watch.started(process.pid, process.started_at)
         return process
 

@@ -1,6 +1,6 @@
 """Hidden rows that earlier runs of a campaign were not asked: which ones, and what they say of the others.
 
-The rows of the fixed sample are asked again and again. Whoever learned something of them, whatever the way,
+The rows of the fixed sample are asked again and again. A model that learned something of them, in whatever way,
 predicts them better than rows of the same documents that were never asked. Which rows a run gets depends on its
 request alone, so that there is nothing to remember: a reserve is laid out once, and searching runs take a few
 rows of its last quarter by a hash, while runs that are compared in pairs take a stretch of the rest by block.

@@ -20,7 +20,7 @@ from population.types import CurvePoint, Purpose, RunRequest, Status
 MAX_HEADER_BYTES = 8 << 20
 HEADER_BYTES, TENSOR_HEADER_BYTES = 4096, 256  # a longer one holds something beside its tensors
 MAX_NAME_BYTES = 256
-MAX_HOLES = 256 << 20  # bytes that cost a run nothing, and whoever copies them time and space
+MAX_HOLES = 256 << 20  # bytes that cost a run nothing, and a copy of them time and space
 # Names, types and shapes can hold numbers, too: what is beyond this counts as parameters.
 FREE_BYTES, FREE_SHARE = 1024, 1 / 32  # of the bytes of all tensors
 MAX_DIMENSIONS, MAX_OF_ONE = 16, 1 << 40
@@ -68,7 +68,7 @@ class _Tensor:
 def take_weights(source: Path, target: Path, most_bytes: int) -> Weights:
     """Copy the tensors a run saved, never through a link, in one order under a header of our own.
 
-    Whoever loads the copy finds names, types, shapes and numbers, and nothing else that was in the file.
+    A reader of the copy finds names, types, shapes and numbers, and nothing else that was in the file.
     Raises Ended (rejected) for anything but one whole safetensors file of a sensible size.
     """
     try:
@@ -192,7 +192,7 @@ class Training:
     """What training showed. `weights_sha256` and `parameters` are of what it saved, "" and 0 before that."""
 
     curve: tuple[CurvePoint, ...] = ()
-    tokens: int = 0  # its own word, as are the steps
+    tokens: int = 0  # as it reports them, and the steps
     steps: int = 0
     wall_seconds: float = 0.0  # progress 0 to finish
     cpu_seconds: float = 0.0

@@ -17,7 +17,7 @@ class ImportFailure(Exception):
 
 
 class Reported(StrEnum):
-    """What a results file says became of an attempt."""
+    """The outcome of an attempt as a results file has it."""
 
     KEEP = "keep"
     DISCARD = "discard"

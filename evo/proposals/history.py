@@ -128,7 +128,7 @@ class CampaignHistory:
         return self._run_history.believed(variant_id, self._rung, self._upto)
 
     def _first(self, believed: Mapping[str, Estimate]) -> tuple[float, float, int]:
-        """Mean (less is better), sd and n of the first objective; NaN without a score."""
+        """Mean (lower is better), sd and n of the first objective; NaN without a score."""
         objective = self._run_history.objectives[0]
         if objective.name not in believed:
             return math.nan, math.nan, 0
@@ -136,7 +136,7 @@ class CampaignHistory:
         return objective.to_minimise(believed), estimate.sd, estimate.n
 
     def _all(self, believed: Mapping[str, Estimate]) -> tuple[float, ...]:
-        """The mean of every objective (less is better); empty without a score."""
+        """The mean of every objective (lower is better); empty without a score."""
         if any(one.name not in believed for one in self._run_history.objectives):
             return ()
         return tuple(one.to_minimise(believed) for one in self._run_history.objectives)

@@ -1,4 +1,4 @@
-"""What came of the proposals so far, for the portfolio: gains as believed now, costs in runs."""
+"""The outcomes of the proposals so far, for the portfolio: gains as believed now, costs in runs."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class RewardHistory:
         return 1.0 if self._exact else row.measurement.wall_seconds / unit
 
     def _believed(self, variant_id: str, as_of: int | None) -> tuple[float, float] | None:
-        """Mean (less is better) and variance of the first objective; NaN where no noise is known."""
+        """Mean (lower is better) and variance of the first objective; NaN where no noise is known."""
         objective = self._run_history.objectives[0]
         found = self._run_history.believed(variant_id, self._rung, as_of)
         if objective.name not in found:

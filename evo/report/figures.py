@@ -135,7 +135,7 @@ def _failures(figure: go.Figure, rows: Sequence[MeasurementRow]) -> None:
 
 
 def _believed(figure: go.Figure, record: Record, rows: Sequence[MeasurementRow]) -> None:
-    """The estimate of whoever led the front at the time, seed included, looked at now and then."""
+    """The estimate of the front's first at the time, seed included, looked at now and then."""
     metric = record.objective.name
     constraints = [Constraint.model_validate(one) for one in record.config.get("constraints", ())]
     beliefs = RungBeliefs(record.seed_id, record.objectives, constraints)

@@ -1,4 +1,4 @@
-"""What people and models put in words: every idea with what came of it, the notes, and vetoes."""
+"""What people and models put in words: every idea with its outcome, the notes, and vetoes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ideas_section(data: ReportData) -> Section | None:
     if not tables:
         return None
     lines = [
-        "The effect of an idea is that of its children beside their parents, on the blocks both ran on; "
+        "The effect of an idea is that of its children compared with their parents, on the blocks both ran on; "
         "± is the standard error of the mean."
     ]
     return Section("ideas", "Ideas and notes", lines, tables=tables)
@@ -31,7 +31,7 @@ def _ideas(data: ReportData) -> ReportTable | None:
         for one in judged_ideas(data.store)
     ]
     rows += _waiting(data, "idea")
-    return ReportTable(("", "by", "idea", "what came of it"), rows) if rows else None
+    return ReportTable(("", "by", "idea", "outcome"), rows) if rows else None
 
 
 def _notes(data: ReportData) -> ReportTable | None:

@@ -33,14 +33,14 @@ def progress_section(data: ReportData) -> Section | None:
     golden = "; a golden line is a certified champion" if data.overview.certifies else ""
     about = (
         "Every measurement at the proxy, by the operator that made the variant. The dotted line is the "
-        f"estimate of whoever was believed best at the time{golden}. What lies within the grey band cannot be "
+        f"estimate of the variant believed best at the time{golden}. What lies within the grey band cannot be "
         "told from the seed by one run."
     )
     if data.overview.imported is not None:
         about = (
             "Every number as reported, in the order of the history, by what the history made of it. The dotted "
-            "line is whoever had the best mean at the time. What lies within the grey band cannot be told from "
-            "the seed by one run."
+            "line is the variant with the best mean at the time. What lies within the grey band cannot be told "
+            "from the seed by one run."
         )
     return Section("progress", "Progress", figures=(Figure("progress", figure, about),))
 

@@ -140,6 +140,6 @@ class Campaign:
         if waiting:
             ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
             return Ending(
-                f"waiting for your word on {ids}: `evo approve` shows why", complete=False
+                f"waiting for your approval of {ids}: `evo approve` shows why", complete=False
             )
         return Ending(self._proposals.closed or "everything asked for is measured", complete=True)

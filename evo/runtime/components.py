@@ -33,7 +33,7 @@ class Proposes(Protocol):
     def judge(
         self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
     ) -> Proposal:
-        """What became of a draft that is there already, checked like any other."""
+        """The outcome of a draft that is there already, checked like any other."""
         ...
 
     def is_unavailable(self, may_ask: bool = True) -> bool:

@@ -233,7 +233,7 @@ class EvaluationLane:
             self._components.history,
             self._shared.recorder,
         )
-        # before its score is looked at by anyone: whether the run counts must not hang on it
+        # before its score is looked at by anyone: whether the run counts must not depend on it
         objection = judged(self._components.voiding, measurement, history.voided(request))
         if objection:
             self._void(measurement, objection)

@@ -1,4 +1,4 @@
-"""Research notes by a model, one after every so many measurements, as proposals come and go."""
+"""Research notes by a model, one after every N measurements, as proposals come and go."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class NotingProposer:
     def judge(
         self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
     ) -> Proposal:
-        """What became of a draft that is there already."""
+        """The outcome of a draft that is there already."""
         return self._inner.judge(number, operator, parents, draft)
 
     def is_unavailable(self, may_ask: bool = True) -> bool:

@@ -61,7 +61,7 @@ class ProposalLane:
                 self._number_of[child] = number
         known = {*self._settled, *self._number_of.values()}
         for number in set(range(1, self._next_number)) - known:
-            self._settled[number] = 0  # begun before a kill, and no row came of it
+            self._settled[number] = 0  # begun before a kill, and it left no row
 
     def top_up(self) -> None:
         """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""

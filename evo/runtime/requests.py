@@ -14,7 +14,7 @@ from population.reading import pending
 from population.store import Store, StoreError
 from population.types import MAX_TEXT_CHARS, Outcome, Parent, Proposal, RequestRow
 
-WITHDRAWN = object()  # whoever asked took it back before it was answered
+WITHDRAWN = object()  # withdrawn before it was answered
 INJECT = "inject"  # the operator of a variant that a person wrote
 
 
@@ -126,7 +126,7 @@ class Requests:
         )
 
     def _inject(self, asked: RequestRow) -> Answer:
-        """A person's variant is a proposal like any other: checked, turned away as a repeat, measured."""
+        """A person's variant is a proposal like any other: checked, rejected as a repeat, measured."""
         detail = asked.detail
         parent, source = str(detail["parent_id"]), str(detail["source"])
         if parent not in self._components.lineage:

@@ -361,7 +361,7 @@ def unseen_value(objective: Objective, run: Measurement) -> float:
 
 
 def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
-    """Scores by fresh block, turned so that less is better; the first run of a block counts."""
+    """Scores by fresh block, with the sign that makes lower better; the first run of a block counts."""
     first, scores = history.objectives[0], dict[int, float]()
     for row in history.rows(rung, purposes=FRESH, variant_id=variant_id):
         run = row.measurement

@@ -1,6 +1,6 @@
 """Early stopping: decided in the shadow for every child, and only acted on once it is shown to be safe.
 
-A child's loss is compared with finished children of the same schedule. What it tells is its own word: a
+A child's loss is compared with finished children of the same schedule. What it reports is not verified: a
 low lie only keeps it from being stopped, it earns no score; and a curve is a yardstick for others only where
 its end agrees with the sealed score as the seed's does.
 """
@@ -63,7 +63,7 @@ class Following:
 
 
 class EarlyStopping:
-    """The rule's memory: curves to compare with, and what became of those it would have stopped.
+    """The rule's memory: curves to compare with, and how those ended that it would have stopped.
 
     `metric` is the first objective; `turned` makes it something to minimise. Not thread-safe.
     """
@@ -146,7 +146,7 @@ class EarlyStopping:
 
 
 def _audited(variant_id: str) -> bool:
-    """Whether this one is run to its end although it would be stopped: a tenth, whoever asks."""
+    """Whether this one is run to its end although it would be stopped: a tenth, always the same."""
     return int(variant_id[:8], 16) < AUDIT_SHARE * 2**32
 
 

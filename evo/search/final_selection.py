@@ -1,7 +1,7 @@
 """The race of the leaders: when the search is over, a held-back share of its runs settles who led.
 
-The search believes in whoever was lucky as well as good. Its leaders run side by side on blocks new to all
-of them, and the worse half leaves, round after round. Its state is one decision and the history's rows.
+The search believes in variants that were lucky as well as good. Its leaders run side by side on blocks new
+to all of them, and the worse half leaves, round after round. Its state is one decision and the history's rows.
 """
 
 from __future__ import annotations

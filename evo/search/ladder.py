@@ -1,8 +1,8 @@
-"""One campaign's way up the ladder: what to decide next, what to run next, and whose word is waited for.
+"""One campaign's way up the ladder: what to decide next, what to run next, and what waits for approval.
 
 A variant climbs like this. It is chosen as one of the best of the front (a decision). It runs at the proxy
 on blocks that played no part in that. At the rung above it is built for one step; if that works, and a
-person said yes where one has to, it runs there on its blocks, beside the seed and the controls. Of those
+person said yes where one has to, it runs there on its blocks, as do the seed and the controls. Of those
 who finished, the better part is chosen for the next rung, and so on to the target. The best there brings
 its ancestors after it, and may be trained with shares of the budget. Nobody waits for another, except
 where a choice needs all its candidates. Everything here follows from the decisions and the history's rows.
@@ -192,7 +192,7 @@ class Graduation:
         return next((one for one in self._requests() if not taken(one.key)), None)
 
     def ahead(self, taken: Taken) -> RunRequest | None:
-        """A run of the seed above the proxy that will be needed whoever is chosen; None without any.
+        """A run of the seed above the proxy that will be needed no matter who is chosen; None without any.
 
         For slots that are free while others still search. Only where nobody has to be asked.
         """
@@ -228,7 +228,7 @@ class Graduation:
                     yield RunRequest(one, self._proxy, block, 0, Purpose.GRADUATE)
 
     def _requests_at(self, rung: str) -> Iterator[RunRequest]:
-        """Builds first; whoever is cleared runs at once, block by block beside the seed and the controls."""
+        """Builds first; those that may go up run at once, block by block with the seed and the controls."""
         climbers = self.ladder.climbers(rung)
         asked = [one for one in climbers if one.role is Role.GRADUATE]
         beside = [one for one in climbers if one.role is not Role.GRADUATE]
@@ -286,7 +286,7 @@ class Graduation:
         return WAITS if manual and not self.ladder.is_approved(one, rung) else ""
 
     def _is_open(self, climber: LadderEntry) -> bool:
-        """Whether a climber or the seed beside it has still to be built or run, by nobody's word."""
+        """Whether a climber or the seed beside it has still to be built or run, with no approval needed."""
         objection, rung = self.objection(climber), climber.rung
         pair = (climber.variant_id, self._history.seed_id)
         if objection == BUILDS:

@@ -51,7 +51,7 @@ def middle(history: RunHistory, rung: str, without: Collection[str]) -> list[str
 def draw_controls(
     candidates: Sequence[str], how_many: int, campaign_seed: int, choice: int
 ) -> list[str]:
-    """So many at random, or all there are: the same again for the same campaign seed and choice."""
+    """N at random, or all there are: the same again for the same campaign seed and choice."""
     rng = np.random.default_rng(np.random.SeedSequence([campaign_seed, CONTROLS, choice]))
     many = min(how_many, len(candidates))
     return [candidates[place] for place in rng.choice(len(candidates), many, replace=False)]

@@ -29,7 +29,7 @@ class GraduationSettings(BaseModel):
 
     promotion: Promotion = Promotion.MANUAL
     graduates: int = Field(default=4, ge=0, description="to the first upper rung, one a lineage")
-    halving: float = Field(default=2.0, ge=1, description="each further rung takes one in so many")
+    halving: float = Field(default=2.0, ge=1, description="each further rung takes one in N")
     controls: int = Field(default=2, ge=0, description="drawn from the middle, at every upper rung")
     ancestors: int = Field(default=3, ge=0, description="of the target's best, at the target")
     fresh_blocks: int = Field(default=2, ge=0, description="at the proxy, for all who go up")
@@ -51,7 +51,7 @@ class GraduationSettings(BaseModel):
         return found
 
     def go_on_from(self, many: int) -> int:
-        """How many of so many go up one rung further: the best, rounded up."""
+        """How many of `many` go up one rung further: the best, rounded up."""
         return math.ceil(many / self.halving)
 
 

@@ -38,7 +38,9 @@ class PolicySettings(BaseModel):
         description="further runs of it on block 0; in all at most a quarter of `budget.seconds`, but two",
     )
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
-    most_blocks: int = Field(default=6, ge=1, description="re-measure a front member up to here")
+    most_blocks: int = Field(
+        default=6, ge=1, description="measure a front member again up to N blocks"
+    )
     reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
     race_share: float = Field(
         default=0.1, ge=0, lt=1, description="of the search's runs, held back for the leaders' race"
@@ -58,7 +60,7 @@ class PolicySettings(BaseModel):
 class SearchState:
     """What the rows do not tell: runs under way, children that wait, and whether more will come.
 
-    `allows` may refuse runs that whoever drives the search cannot pay for.
+    `allows` may refuse runs that the driver of the search cannot pay for.
     """
 
     under_way: Mapping[RunKey, RunRequest] = field(default_factory=dict)

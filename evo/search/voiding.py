@@ -39,7 +39,7 @@ class VoidingSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RunConditions:
-    """What is known of a run beside its score. Seconds are the supervisor's; tokens the variant's word.
+    """What is known of a run except its score. Seconds are the supervisor's, tokens the variant's.
 
     `waited_seconds`: for cores that others held, so that no run is crowded by its own choice; None where
     it is not known.

@@ -217,16 +217,16 @@ def costs(found: Sequence[RungCost]) -> list[str]:
     return [f"Slot time: {', '.join(told)}."] if found else []
 
 
-# -- What waits for a person's word, on one screen.
+# -- What waits for approval, on one screen.
 
 
 def waiting_screen(waiting: Sequence[PromotionEvidence], where: str = "") -> RenderableType:
     """Each step that waits with its evidence, and what to type; `where`: " --dir FOLDER"."""
     if not waiting:
-        return Text("Nothing waits for your word.")
+        return Text("Nothing waits for your approval.")
     verb = "waits" if len(waiting) == 1 else "wait"
     parts: list[RenderableType] = [
-        Text(f"{count(len(waiting), 'step')} up the ladder {verb} for your word.", "bold")
+        Text(f"{count(len(waiting), 'step')} up the ladder {verb} for your approval.", "bold")
     ]
     for one in waiting:
         head = Text.assemble((short(one.variant_id), "bold"), f"  to {plain(one.rung)}")

@@ -169,7 +169,7 @@ def _model(one: Forecast) -> str:
 
 
 def end_in_words(one: Forecast, now: float) -> str:
-    """When it ends, and what still comes after a person's word; `now` in seconds since the epoch."""
+    """When it ends, and what still comes after an approval; `now` in seconds since the epoch."""
     if one.seconds is None:
         return "–"
     told = f"in about {duration(one.seconds)}{_at(now, one.seconds)}"

@@ -178,7 +178,7 @@ def interval(one: Comparison) -> str:
 def gain_below(one: Comparison | None, fresh: bool) -> str:
     """What a variant gains at the rung below, with its n and how far to believe it."""
     if one is None:
-        return "not measured beside the seed"
+        return "not compared with the seed"
     which = "on blocks that played no part in choosing it" if fresh else "on blocks that chose it"
     told = f"{one.metric} {_gain(one)} than the seed's at {one.rung} ({direction(one)})"
     return f"{told}, {which}: {means(one)}. {interval(one)}"
@@ -200,7 +200,7 @@ def knobs(changes: tuple[KnobChange, ...], lines: int) -> str:
 
 
 def graduation(one: Graduate) -> str:
-    """One variant at a larger rung, beside the seed there."""
+    """One variant at a larger rung, compared with the seed there."""
     name, rung = short(one.variant_id), plain(one.rung)
     if one.comparison is not None:
         there = one.comparison
@@ -219,7 +219,7 @@ def needs(findings: Findings, where: str = "") -> list[str]:
     resume = f"evo resume{where}"
     if seen is None and findings.children:
         lines = [
-            f"More children: {count(findings.children, 'variant')} beside the seed gave nothing better."
+            f"More children: {count(findings.children, 'variant')} gave nothing better than the seed."
         ]
         if findings.noise is not None:
             sd = value(findings.objective, findings.noise.sd, findings.noise.sd)

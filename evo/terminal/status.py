@@ -57,7 +57,7 @@ def status_screen(
 
 
 def told_lines(one: Overview) -> list[str]:
-    """What was found and how sure that is; of an import, whose word it is."""
+    """What was found and how sure that is; of an import, who reported it."""
     if one.imported is not None:
         return imported_lines(one.imported)
     if one.calibrates:
@@ -116,7 +116,7 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
 
 
 def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
-    """What came of the search so far."""
+    """What the search found so far."""
     metric = one.findings.objective
     return [
         ("proposals", _counts(one.proposals)),

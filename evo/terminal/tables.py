@@ -137,7 +137,7 @@ def _standing(one: Ranked, seed_id: str) -> Text:
 
 
 def earnings_table(rows: Sequence[Earning]) -> Table:
-    """What each operator proposed, what came of it and what it cost; columns that say nothing are left out."""
+    """What each operator proposed, its outcome and its cost; columns that say nothing are left out."""
     columns: list[tuple[tuple[str, str], Sequence[str | Text]]] = [
         (("operator", "left"), [Text(plain(one.operator)) for one in rows]),
         (("proposals", "right"), [f"{one.proposals:,}" for one in rows]),
@@ -201,7 +201,7 @@ def by_whom(*names: str) -> str:
     return " ".join(dict.fromkeys(plain(name) for name in names if name))
 
 
-# -- What people and models put in words: ideas with what came of them, and notes.
+# -- What people and models wrote: ideas with their outcomes, and notes.
 
 
 IDEA_CHARACTERS = 300  # of an idea in the list; `evo show` and the report have it whole
@@ -240,7 +240,7 @@ def evidence_in_words(ids: Sequence[str], most: int) -> str:
 
 
 def idea_outcome(one: JudgedIdea) -> str:
-    """What came of an idea: how its children ended, and their mean effect."""
+    """The outcome of an idea: how its children ended, and their mean effect."""
     if not one.children:
         return "not tried yet"
     parts = [(one.ok, "ok"), (one.failed, "failed"), (one.waiting, "waiting")]

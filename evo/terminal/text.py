@@ -210,7 +210,7 @@ def dated_line(at: float, text: str) -> str:
 
 
 def write_line(out: TextIO, at: float, text: str) -> None:
-    """Write one event at once, whoever reads along. A closed pipe is no reason to stop a campaign."""
+    """Write one event at once, for readers of the pipe. A closed pipe is no reason to stop a campaign."""
     try:
         out.write(event_line(at, text) + "\n")
         out.flush()

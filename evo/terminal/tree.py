@@ -71,7 +71,7 @@ def _label(
 
 
 def story_screen(story: Story) -> Iterator[RenderableType]:
-    """The story of a variant, one block a step, and how it stands beside the seed."""
+    """The story of a variant, one block a step, and how it compares with the seed."""
     for place, one in enumerate(story.chapters):
         title = Text.assemble((f"{place}  ", FAINT), (short(one.variant_id), "bold"))
         if one.standing:
@@ -89,7 +89,7 @@ def _told(one: Chapter) -> Iterator[tuple[str, str]]:
     if one.other_parents:
         yield "and from", ", ".join(map(short, one.other_parents))
     if one.effect is not None:
-        yield "effect", f"{one.effect.metric} {beside(one.effect)} beside its parent"
+        yield "effect", f"{one.effect.metric} {beside(one.effect)} compared with its parent"
     runs = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in one.runs.items())
     yield "runs", runs or "none"
     for decided in one.decisions:
@@ -100,9 +100,9 @@ def _beside_seed(story: Story) -> Iterator[tuple[str, str]]:
     for name, found in (("search", story.search), ("fresh blocks", story.fresh)):
         if found is not None:
             note = ", on the blocks that chose it: flattering" if name == "search" else ""
-            yield f"beside the seed, {name}", f"{found.metric} {beside(found)}{note}"
+            yield f"against the seed, {name}", f"{found.metric} {beside(found)}{note}"
     if story.fresh is None and story.search is not None:
-        yield "beside the seed, fresh blocks", "not measured: what the search says is unproven"
+        yield "against the seed, fresh blocks", "not measured: what the search says is unproven"
 
 
 def subject(story: Story) -> str:
@@ -119,7 +119,7 @@ def evidence_lines(story: Story, base: str) -> list[str]:
     lines += [f"{name}: {text}" for name, text in _beside_seed(story)]
     lines += ["", "The way from the seed:"]
     for place, one in enumerate(story.chapters[1:], start=1):
-        effect = "" if one.effect is None else f" ({beside(one.effect)} beside its parent)"
+        effect = "" if one.effect is None else f" ({beside(one.effect)} compared with its parent)"
         lines.append(
             f"{place}. {plain(one.operator)}: {plain(one.idea) or 'no idea stated'}{effect}"
         )

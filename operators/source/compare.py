@@ -20,7 +20,7 @@ class Steps:
         self.left = left
 
     def take(self, wanted: int) -> bool:
-        """Use so many steps up; False, and nothing used, when fewer are left."""
+        """Use up N steps; False, and nothing used, when fewer are left."""
         if wanted > self.left:
             return False
         self.left -= wanted

@@ -1,4 +1,4 @@
-"""The constants of a structure: its UPPER-case literals, with and without a knob remark."""
+"""The constants of a structure: its UPPER-case literals, with and without a knob comment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def constants(source: str) -> dict[str, Value]:
 
 
 def tunable(source: str, at_home: Container[str], around: Mapping[str, Value]) -> tuple[Knob, ...]:
-    """The sound knobs, and a guessed one for each number without a remark whose name is not `at_home`.
+    """The sound knobs, and a guessed one for each number without a comment whose name is not `at_home`.
 
     A range is guessed around the value in `around` where that has one, so that it stays the same for
     all settings of a structure. KnobError for what does not parse.

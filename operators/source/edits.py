@@ -101,7 +101,7 @@ def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> s
 
 
 def _apply_within_line(source: str, replacement: Replacement, label: str, steps: Steps) -> str:
-    """A SEARCH text that is part of a line (its remark left out, say), at the edges of words."""
+    """A SEARCH text that is part of a line (its comment left out, say), at the edges of words."""
     text = "\n".join(_trimmed(replacement.search)).strip()
     _count(steps, len(source) * len(text) // _CHARS_A_STEP)
     edges = re.compile(r"(?<![\w.])" + re.escape(text) + r"(?![\w.])")

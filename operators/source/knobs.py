@@ -1,4 +1,4 @@
-"""Knobs: the constants of a source that say by a remark how they may be turned.
+"""Knobs: the constants of a source that say in a comment how they may be changed.
 
 MATRIX_LR = 0.02  # knob: log 1e-3 1e-1
 DEPTH_SCALE = 3  # knob: int 1 8; what follows a semicolon is for people
@@ -34,7 +34,7 @@ class KnobKind(StrEnum):
 
 
 class KnobError(ValueError):
-    """A knob remark or value that cannot be; the message names the line and the fix."""
+    """A knob comment or value that cannot be; the message names the line and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Knob:
 
 
 def read_knobs(source: str) -> tuple[Knob, ...]:
-    """The knobs in the order of the source. Raises KnobError at the first malformed remark."""
+    """The knobs in the order of the source. Raises KnobError at the first malformed comment."""
     knobs, errors = _scan(source)
     if errors:
         raise errors[0].with_traceback(None)  # it is kept, and would keep every caller
@@ -71,7 +71,7 @@ def read_knobs(source: str) -> tuple[Knob, ...]:
 
 
 def sound_knobs(source: str) -> tuple[Knob, ...]:
-    """The well-formed knobs only: a remark that someone spoilt must not stop the others.
+    """The valid knobs only: a comment that someone spoilt must not stop the others.
 
     A source that does not parse has none.
     """
@@ -104,7 +104,7 @@ def with_literals(source: str, texts: Mapping[Knob, str]) -> str:
 
 
 def range_text(knob: Knob) -> str:
-    """A knob's range in words, as in its remark."""
+    """A knob's range in words, as in its comment."""
     if knob.kind is KnobKind.CHOICE:
         return "choice " + " ".join(str(choice) for choice in knob.choices)
     return f"{knob.kind} {knob.low:g} {knob.high:g}"
@@ -136,7 +136,7 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
 
 
 def _statements(tree: ast.Module) -> list[ast.stmt]:
-    """The last statement of each line that has no body: where a remark at its end can belong."""
+    """The last statement of each line that has no body: where a comment at its end can belong."""
     last: dict[int, ast.stmt] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt) and not hasattr(node, "body"):
@@ -155,7 +155,7 @@ def _knob(statement: ast.stmt, top: bool, comment: str, source: str, offsets: Of
     name, literal = literal_of(statement)
     if not top or not _NAME.match(name) or literal is None:
         raise KnobError(
-            f"line {line}: a knob remark belongs on a top-level `NAME = literal` line, "
+            f"line {line}: a knob comment belongs on a top-level `NAME = literal` line, "
             "NAME in UPPER case and the literal one number, string or truth value"
         )
     start = offsets.at(literal.lineno, literal.col_offset)

@@ -19,7 +19,7 @@ def proposals(store: Store, after: int = 0) -> list[ProposalRow]:
 
 
 def first_proposal(store: Store, variant_id: str) -> ProposalRow | None:
-    """The proposal that made this variant first; lineage hangs on it."""
+    """The proposal that made this variant first; lineage follows it."""
     where = """number = (SELECT min(number) FROM proposals
         WHERE variant_id = ? AND outcome = 'variant')"""
     found = _proposed(store, where, variant_id)

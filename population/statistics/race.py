@@ -71,7 +71,7 @@ def race(
     scores: Mapping[str, Mapping[int, float]],
     believed: Mapping[str, Estimate] | None = None,
 ) -> Race:
-    """The state of a race from the scores on its fresh blocks, counted from 0; less is better.
+    """The state of a race from the scores on its fresh blocks, counted from 0; lower is better.
 
     `leaders` come best first. A run that failed is scored infinite. `believed` means, weighted by their
     n, count beside the fresh runs in choosing (never in what is published).

@@ -20,7 +20,7 @@ MIN_PEERS = 10
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """One finished run: would it have been stopped, and what it scored in the end (less is better)."""
+    """One finished run: would it have been stopped, and what it scored in the end (lower is better)."""
 
     stopped: bool
     score: float

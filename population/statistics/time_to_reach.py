@@ -37,7 +37,7 @@ class TimeToReach:
 def time_to_reach(
     graduate: Runs, seed_final: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> TimeToReach | None:
-    """Score against log(budget), inverted at the seed's final score; less is better.
+    """Score against log(budget), inverted at the seed's final score; lower is better.
 
     Each budget is a run with its own full schedule. Per block, straight lines between budgets give the
     gap to the seed's end on that block; the value is where the mean gap first is 0. The interval

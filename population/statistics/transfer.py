@@ -111,7 +111,7 @@ def transfer_ratio(target_gains: Sequence[float], proxy_gains: Sequence[float]) 
 def regret_at_k(proxy: Mapping[str, float], target: Mapping[str, float], k: int) -> float:
     """What choosing the proxy's best k costs at the target: the best of these less the best known.
 
-    Scores, less is better, of the variants that have both; 0 when the best is among them.
+    Scores, lower is better, of the variants that have both; 0 when the best is among them.
     """
     both = sorted((id for id in proxy if id in target), key=lambda id: (proxy[id], id))
     if not both or k < 1:

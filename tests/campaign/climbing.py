@@ -99,7 +99,7 @@ class Mountain:
         rung: str = "",
         author: str = "ann",
     ) -> bool:
-        """A person's word reaches the ladder."""
+        """A person's decision reaches the ladder."""
         said = user_decision(kind, {"variant_id": variant_id, "rung": rung}, author)
         assert said is not None
         applied = graduation.apply(Decision(*said))

@@ -1,4 +1,4 @@
-"""Children whose code is known already: turned away, or measured where the campaign allows it."""
+"""Children whose code is known already: rejected, or measured where the campaign allows it."""
 
 from __future__ import annotations
 

@@ -171,7 +171,11 @@ def test_a_patch_applies_and_carries_its_evidence(
     assert (repository / "train.py").read_bytes() == (tmp_path / "wanted.py").read_bytes()
     assert sorted(path.name for path in repository.iterdir()) == ["train.py"]
     message = (tmp_path / f"{wild[:8]}.patch").read_text().split("\n---\n")[0]
-    for words in (wild, "1. nudge: LR 0.1 -> 0.2", "(0.0700 better (n=1) beside its parent)"):
+    for words in (
+        wild,
+        "1. nudge: LR 0.1 -> 0.2",
+        "(0.0700 better (n=1) compared with its parent)",
+    ):
         assert words in message
     assert "\x1b" not in message
 

@@ -1,4 +1,4 @@
-"""The commands about the ladder: a person's word, and the evidence it rests on."""
+"""The commands about the ladder: approvals and vetoes, and the evidence it rests on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def campaign(tmp_path: Path) -> tuple[Built, str, str]:
 def test_what_waits_is_shown_with_its_evidence(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     _, first, second = campaign
     out = " ".join(evo("approve").out.split())
-    assert "2 steps up the ladder wait for your word" in out
+    assert "2 steps up the ladder wait for your approval" in out
     for part in (
         f"{first[:8]} to larger",
         "nudge: LR 0.1 -> 0.2",

@@ -205,10 +205,10 @@ def test_a_live_campaign_that_waits_goes_on_after_approval(
     for part in ("measuring the seed", "searching", "of about", "on front", "What was found"):
         assert part in text, part
     folder = tmp_path / "campaigns" / "quick-1"
-    if "your word on" not in text:
+    if "your approval of" not in text:
         assert "nothing better" in text
         pytest.skip("no child was on the front, so there was nobody to approve")
-    waiting = re.findall(r"your word on (\w{8})", text)[-1]
+    waiting = re.findall(r"your approval of (\w{8})", text)[-1]
     assert f"{waiting} to larger" in " ".join(evo("approve").out.split())
     assert evo("approve", waiting).code == 0
     done = process("graduate", cwd=tmp_path)

@@ -33,7 +33,7 @@ def fresh(quick: Path, tmp_path: Path) -> Path:
 
 def test_an_idea_waits_for_the_next_resume(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     said = evo("idea", "warm up longer")
-    assert said.code == 0 and "taken up by the next `evo resume`" in said.out
+    assert said.code == 0 and "carried out by the next `evo resume`" in said.out
     (asked,) = pending(campaign[0].store)
     assert (asked.kind, asked.detail) == ("idea", {"text": "warm up longer"})
     assert asked.author == getpass.getuser()

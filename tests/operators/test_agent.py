@@ -72,7 +72,7 @@ def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> 
     lines = [line for line in text.split("\n") if line.startswith("- ")]
     assert [line.split(",")[0] for line in lines] == ["- agent", "- llm_mutate", "- nudge"]
     assert "- nudge, ok, +0.01235 ± 0.0021 (n = 4)" in text
-    assert "-0.02 (n = 1, spread unknown)" in text and "no score" in text
+    assert "-0.02 (n = 1, standard deviation unknown)" in text and "no score" in text
     assert "\x1b" not in text and "<data tried " in text
     assert "Nothing was tried yet." in history(request(SMALL))
 

@@ -35,7 +35,7 @@ class Model:
 class Problem:
     """What every contestant is told: the dials, where to start, and what it may spend.
 
-    `seconds` of training in all, in `runs` at most. `seed` numbers the cell. Less is better
+    `seconds` of training in all, in `runs` at most. `seed` numbers the cell. Lower is better
     in everything shown. `model`: what may be asked, where the benchmark names one.
     """
 

@@ -24,7 +24,7 @@ class FromModel(BestSeen):
         model = problem.model
         if model is None:
             raise ValueError("this contestant asks a model, and the benchmark names none")
-        if not of_the_best:  # n times the same question: what came of the others is not told
+        if not of_the_best:  # n times the same question: the outcomes of the others are not shown
             model = replace(model, prompt=model.prompt.model_copy(update={"tokens": 0}))
         candidates = self._leader if of_the_best else list[Candidate]
         self._sources = Sources(

@@ -39,7 +39,7 @@ from population.types import (
 MAX_FAILED = 50  # proposals in a row without a new child, before the search is over
 BRIEF = (
     "Recorded trainings stand in for training: a script is looked up by its knobs. Change the values of "
-    "knobs alone, each within its remark; nothing else can be looked up. Of every objective, less is better."
+    "knobs alone, each within its comment; nothing else can be looked up. Of every objective, lower is better."
 )
 
 
@@ -118,7 +118,7 @@ class Sources:
             same = inside and fingerprint(source_of(dials, setting)) == fingerprint(source)
         except (SyntaxError, KeyError, ValueError, IndexError):
             same = False
-        return None if same else "only the values of knobs may change, each within its remark"
+        return None if same else "only the values of knobs may change, each within its comment"
 
 
 class _Kept(Store):

@@ -31,7 +31,7 @@ class Dial:
 
 @dataclass(frozen=True)
 class Table:
-    """All settings of a search space with their trainings; less is better in every metric.
+    """All settings of a search space with their trainings; lower is better in every metric.
 
     `means` [settings] by metric, `draws` [settings, seeds] and `sd` [settings] of the error, in
     percentage points; `seconds` [settings] of one training. Settings lie in row-major order.
@@ -64,7 +64,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Landscape:
-    """A table seen through noise. The same run always shows the same, whoever asks for it.
+    """A table seen through noise. The same run always shows the same, whichever contestant asks for it.
 
     `target`: another table of the same settings that regret is judged by; None: this one.
 

@@ -98,7 +98,7 @@ def real_cells(config: RealConfig) -> list[RealCell]:
 
 
 def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealResult:
-    """Play one cell out on a slot, then judge what it recommends on fresh blocks beside the seed."""
+    """Play one cell out on a slot, then judge what it recommends on fresh blocks, compared with the seed."""
     landscape = RealLandscape(bench, slot, source, cell.seed * SEED_BLOCKS)
     rung = bench.rungs[0]
     most = int(cell.seconds / max(rung.budget if rung.clock.value != "tokens" else 1.0, 0.01)) + 10

@@ -101,7 +101,7 @@ COLUMNS = (
 
 
 def real_headline(results: Sequence[RealResult]) -> str:
-    """How much may be read out of so many seeds."""
+    """How much may be read out of this number of seeds."""
     seeds = len({one.cell.seed for one in results})
     return (
         f"Real training, {seeds} seeds a contestant: intervals, and no ranking claimed from them."

@@ -82,7 +82,7 @@ class Group:
         return None
 
     def ran_out_of_memory(self) -> bool:
-        """Whether the kernel ended a process of it for want of memory."""
+        """Whether the kernel ended a process of it because memory ran out."""
         folder = self._folders.get("memory")
         for file in ("memory.events", "memory.oom_control") if folder else ():
             with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ class Group:
         return False
 
     def close(self) -> None:
-        """End whoever is still in it, and remove it."""
+        """End every process still in it, and remove it."""
         end, pause = time.monotonic() + END_SECONDS, 0.001
         while (left := self._members()) and time.monotonic() < end:
             for pid in left:

@@ -48,7 +48,7 @@ def reap() -> tuple[int, int] | None:
 
 
 def end_all() -> None:
-    """Kill everything beneath us until nothing is: whoever lost a parent has become our child."""
+    """Kill everything beneath us until nothing is: orphans have become our children."""
     while True:
         for pid in beneath(os.getpid()):
             try:

@@ -127,7 +127,7 @@ def _cpu(sandbox: Sandbox, outcome: dict[str, bool]) -> str:
     return f"enforced: affinity by seccomp; {timed}"
 
 
-# -- What the sandbox really holds here: a run that tries to break out, and what became of each try.
+# -- What the sandbox really holds here: a run that tries to break out, and the outcome of each try.
 
 
 PROBE_SECONDS = 20.0

@@ -49,9 +49,7 @@ _PRCTLS = (
     *(1, 2, 3, 15, 16, 21, 23, 27, 29, 30, 36, 37, 38, 39, 40, 41, 42),
     *(47, 50, 51, 53, 54, 55, 56, 63, 64, 0x53564D41, 0x59616D61),
 )
-_DUMPABLE = (
-    4  # PR_SET_DUMPABLE: what turns it off is hidden from whoever watches it without being root
-)
+_DUMPABLE = 4  # PR_SET_DUMPABLE: what turns it off is hidden from a watcher that is not root
 _WITHOUT_WAITING = 8  # RWF_NOWAIT
 _HUGE_PAGES = 0x40000  # MAP_HUGETLB: the machine has a few
 _SEEKS = (0, 1, 2)  # not: where a file has holes, which marks what was asked
