@@ -58,7 +58,7 @@ class Objective(BaseModel):
         return limit
 
     def to_minimise(self, found: Found) -> float:
-        """The believed value, with its sign turned when more is better. KeyError without one."""
+        """The believed value, with its sign flipped when higher is better. KeyError without one."""
         return self.turned(found[self.name].mean)
 
     def admits(self, found: Found, seed: Found) -> bool:

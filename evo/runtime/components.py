@@ -46,7 +46,7 @@ class Proposes(Protocol):
 
 
 class Repeats(StrEnum):
-    """What becomes of a child whose fingerprint is already known."""
+    """How a child whose fingerprint is already known is treated."""
 
     REJECT = "reject"
     ALLOW = "allow"

@@ -65,7 +65,7 @@ class NoteTaker:
             return count
 
     def _note(self, store: Store, number: int, as_of: int | None, count: int) -> None:
-        """Ask for a note; whatever comes of it, the next one is `every` measurements away."""
+        """Ask for a note; whatever its outcome, the next one is `every` measurements away."""
         seed = np.random.SeedSequence([self._at.campaign_seed, number], spawn_key=(_NOTES_STREAM,))
         draft = None
         try:

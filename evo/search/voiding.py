@@ -1,7 +1,6 @@
 """When a measurement does not count: because the machine was not itself, never because of its score.
 
-The judgement is made from `Evidence`, which holds no score, before a run is recorded. A run that is turned
-away stays as a row with its reason, and is made again under another repeat.
+The judgement is made from `Evidence`, which holds no score, before a run is recorded. A run that is rejected stays as a row with its reason, and is made again under another repeat.
 """
 
 from __future__ import annotations

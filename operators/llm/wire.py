@@ -85,7 +85,7 @@ class Wire:
         streamed: StreamedReply,
         endpoint: Endpoint,
     ) -> tuple[str, Usage] | CallFailed:
-        """What comes of a request, or why nobody waits for it any longer."""
+        """The outcome of a request, or why nobody waits for it any longer."""
         deadline = time.monotonic() + endpoint.timeout_seconds
         while True:
             try:
