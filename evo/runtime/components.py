@@ -27,7 +27,7 @@ class Proposes(Protocol):
     """Makes proposal `number` from measurements with ids up to `as_of` (None: all)."""
 
     def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
-        """The proposal, whatever became of it; without `may_ask` no operator that waits for a model."""
+        """The proposal, whatever its outcome; without `may_ask` no operator that waits for a model."""
         ...
 
     def judge(

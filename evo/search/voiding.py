@@ -1,6 +1,7 @@
 """When a measurement does not count: because the machine was not itself, never because of its score.
 
-The judgement is made from `Evidence`, which holds no score, before a run is recorded. A run that is rejected stays as a row with its reason, and is made again under another repeat.
+The judgement is made from `RunConditions`, which hold no score, before a run is recorded. A run that is
+rejected stays as a row with its reason, and is made again under another repeat.
 """
 
 from __future__ import annotations
