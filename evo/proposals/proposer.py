@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -18,7 +19,7 @@ from operators.portfolio import Portfolio
 from operators.registry import CLASSICAL, CONTROLS
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.reading import first_proposal
+from population.reading import first_proposal, unmeasured_proposals
 from population.reading.memory import JudgedIdea, repairs_of
 from population.run_history import RunHistory
 from population.selection import (
@@ -34,6 +35,7 @@ from population.types import (
     MAX_TEXT_CHARS,
     OURSELVES,
     Cost,
+    Measurement,
     Outcome,
     Parent,
     Proposal,
@@ -124,7 +126,7 @@ class Proposer:
         seen = as_of if as_of is not None else self._run_history.last_id()
         with self._open_store() as store:
             candidates = self._candidates(as_of)
-            failed = self._failed(store, candidates, number, as_of)
+            failed = self._failed(store, number, as_of)
             rewards = self._rewards(store, as_of)
             choice = self._portfolio.choose(
                 rng,
@@ -178,13 +180,13 @@ class Proposer:
         known = self._run_history.candidates(self._at.rung, as_of, newest)
         return population(known, self._selection)
 
-    def _failed(
-        self, store: Store, candidates: list[Candidate], number: int, as_of: int | None
-    ) -> list[tuple[Parent, ...]]:
+    def _failed(self, store: Store, number: int, as_of: int | None) -> list[tuple[Parent, ...]]:
         """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
         if all(one.kin is not ParentRule.FAILED for one in self._portfolio.operators):
             return []
-        return self._repairs.waiting(store, {one.variant_id for one in candidates}, number, as_of)
+        asked = [one for one in self._asked.values() if one.operator == REPAIR]
+        under_repair = {one.parents[0].variant_id for one in asked}
+        return self._repairs.waiting(store, number, as_of, under_repair)
 
     def _can(
         self, operator: Operator, candidates: list[Candidate], failed: list[tuple[Parent, ...]]
@@ -319,9 +321,10 @@ def _timed(cost: Cost, started: float) -> Cost:
     return replace(cost, seconds=time.monotonic() - started)
 
 
-# -- Which failed children are worth a repair: somebody's idea, few tries, a parent still in use.
+# -- Which failed children are worth a repair: somebody's idea that is not beaten, few tries.
 
 
+REPAIR = "llm_repair"
 TRIES = 2  # repairs of one failed child, those without a result counted
 DEEPEST = 2  # repairs of repairs
 RECENT = 20  # of the last failures, older ones are left alone
@@ -343,25 +346,33 @@ class Repairs:
         self._judge = Judge(run_history, lineage, rung)
 
     def waiting(
-        self, store: Store, candidates: Collection[str], number: int, as_of: int | None
+        self, store: Store, number: int, as_of: int | None, under_repair: Collection[str] = ()
     ) -> list[tuple[Parent, ...]]:
         """The failed child with what it was made from, for each repair that may be tried now.
 
-        `people` may be parents, `number` is the proposal's; later ones count for nothing.
+        `number` is the proposal's; later ones count for nothing. Of one cause one child is repaired at a time:
+        those `under_repair` now, and those whose repair is not measured yet, keep their likes waiting.
         """
         screens = self._run_history.rows(self._rung, as_of, {Purpose.SCREEN})
-        failed = [
-            row.measurement.request.variant_id
-            for row in screens
-            if row.measurement.status in MENDABLE
-        ][-RECENT:]
+        failed = {
+            row.measurement.request.variant_id: _cause(row.measurement)
+            for row in [one for one in screens if one.measurement.status in MENDABLE][-RECENT:]
+        }
         if not failed:
             return []
         given_up = {one.id for one in self._judge.ideas(store, as_of) if _is_worse(one)}
+        made = unmeasured_proposals(store, self._rung, as_of, RECENT)
+        busy = {
+            *under_repair,
+            *(one.parents[0].variant_id for one in made if one.operator == REPAIR),
+        }
+        causes = {cause for one, cause in failed.items() if one in busy}
         found = (
-            self._parents(store, one, number, as_of, given_up) for one in dict.fromkeys(failed)
+            self._parents(store, one, number, as_of, given_up)
+            for one, cause in failed.items()
+            if cause not in causes
         )
-        return [one for one in found if one is not None and one[1].variant_id in candidates]
+        return [one for one in found if one is not None]
 
     def _parents(
         self,
@@ -386,6 +397,11 @@ class Repairs:
                 return None
             worked = above.parents[0].variant_id
         return (Parent(variant_id, "parent"), Parent(worked, "ancestor"))
+
+
+def _cause(failed: Measurement) -> tuple[Status, str]:
+    """What a run failed of, whatever its numbers were."""
+    return failed.status, re.sub(r"[0-9]+", "#", failed.reason)
 
 
 def _is_worse(one: JudgedIdea) -> bool:
