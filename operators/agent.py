@@ -47,7 +47,7 @@ class Agent:
     """Gives the agent the parent, the brief and the history; takes train.py back."""
 
     name = "agent"
-    kin = ParentRule.ONE
+    parent_rule = ParentRule.ONE
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk

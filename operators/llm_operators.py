@@ -62,12 +62,12 @@ class LlmOperator:
     def __init__(
         self,
         name: str,
-        kin: ParentRule,
+        parent_rule: ParentRule,
         edited: str,
         brief: Callable[[Request], tuple[Message, ...]],
         llm: Ask,
     ) -> None:
-        self.name, self.kin = name, kin
+        self.name, self.parent_rule = name, parent_rule
         self._edited, self._brief, self._llm = edited, brief, llm
 
     def is_unavailable(self) -> bool:

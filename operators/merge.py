@@ -16,7 +16,7 @@ class Merge:
     """Joins what two lineages changed since their common ancestor."""
 
     name = "merge"
-    kin = ParentRule.PAIR
+    parent_rule = ParentRule.PAIR
 
     def propose(self, request: Request) -> Draft:
         """A source that parses and differs from both parents, else ProposalFailed."""

@@ -26,7 +26,7 @@ class Nudge:
     """Changes 1 to 3 knobs of its parent."""
 
     name = "nudge"
-    kin = ParentRule.ONE
+    parent_rule = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         """The parent with some knobs moved. Raises ProposalFailed when no knob can move."""

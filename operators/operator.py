@@ -205,7 +205,7 @@ class Operator(Protocol):
     """Turns parents into one proposed child."""
 
     name: str
-    kin: ParentRule
+    parent_rule: ParentRule
 
     def propose(self, request: Request) -> Draft:
         """The child, or ProposalFailed. May block (LLM); is called from several threads."""

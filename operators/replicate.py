@@ -17,7 +17,7 @@ class Replicate:
     """Copies its parent; a last comment with the proposal's number makes the id another one."""
 
     name = NAME
-    kin = ParentRule.ONE
+    parent_rule = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         """The same code: its fingerprint is the parent's."""

@@ -53,7 +53,7 @@ class NoteWriter:
     ) -> NoteDraft | None:
         """A note, or None when the model has nothing new to say.
 
-        `scene` gives brief, setting, standing notes and the tokens to tell them in; `findings` come newest
+        `context` gives brief, setting, standing notes and the tokens to tell them in; `findings` come newest
         first. Raises ProposalFailed when no answer came, or one that is no note or names no evidence.
         """
         reply = self._llm.ask(note_messages(context, findings), rng, as_text=True)

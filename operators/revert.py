@@ -34,7 +34,7 @@ class Revert:
     """Takes the edit with the weakest evidence out of its parent."""
 
     name = "revert"
-    kin = ParentRule.LINE
+    parent_rule = ParentRule.LINE
 
     def propose(self, request: Request) -> Draft:
         """The parent without one edit of its line. ProposalFailed when none can be taken out."""

@@ -41,7 +41,7 @@ class Tune:
     """Sets constants of its parent by what an optimiser makes of all measured settings."""
 
     name = "tune"
-    kin = ParentRule.ONE
+    parent_rule = ParentRule.ONE
 
     def __init__(self, settings: TuneSettings | None = None) -> None:
         self._settings = settings or TuneSettings()

@@ -1,4 +1,4 @@
-"""What an operator is shown: the parents with what is believed of them, and the scene around them."""
+"""What an operator is shown: the parents with what is believed of them, and what is around them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class CampaignHistory:
         as_of: int | None,
     ) -> None:
         self._store, self._run_history, self._lineage = store, run_history, lineage
-        self._structures, self._rung, self._upto = structures, rung, as_of
+        self._structures, self._rung, self._as_of = structures, rung, as_of
 
     def settings(self, variant_id: str) -> Sequence[KnobSetting]:
         """All variants of its structure and of its relatives, oldest first."""
@@ -125,7 +125,7 @@ class CampaignHistory:
             return False
 
     def _believed(self, variant_id: str) -> Mapping[str, Estimate]:
-        return self._run_history.believed(variant_id, self._rung, self._upto)
+        return self._run_history.believed(variant_id, self._rung, self._as_of)
 
     def _first(self, believed: Mapping[str, Estimate]) -> tuple[float, float, int]:
         """Mean (lower is better), sd and n of the first objective; NaN without a score."""
@@ -144,7 +144,7 @@ class CampaignHistory:
     def _state(self, variant_id: str, value: float) -> RunState:
         if math.isfinite(value):
             return RunState.SCORED
-        rows = self._run_history.rows(self._rung, self._upto, variant_id=variant_id)
+        rows = self._run_history.rows(self._rung, self._as_of, variant_id=variant_id)
         ended = any(row.measurement.status is not Status.OK for row in rows)
         return RunState.FAILED if ended else RunState.WAITING
 

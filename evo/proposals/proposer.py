@@ -171,7 +171,7 @@ class Proposer:
         controls = self._portfolio.controls
         return (
             is_classical(operator)
-            and operator.kin is ParentRule.ONE
+            and operator.parent_rule is ParentRule.ONE
             and operator.name not in controls
         )
 
@@ -182,7 +182,7 @@ class Proposer:
 
     def _failed(self, store: Store, number: int, as_of: int | None) -> list[tuple[Parent, ...]]:
         """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
-        if all(one.kin is not ParentRule.FAILED for one in self._portfolio.operators):
+        if all(one.parent_rule is not ParentRule.FAILED for one in self._portfolio.operators):
             return []
         asked = [one for one in self._asked.values() if one.operator == REPAIR]
         under_repair = {one.parents[0].variant_id for one in asked}
@@ -191,11 +191,11 @@ class Proposer:
     def _can(
         self, operator: Operator, candidates: list[Candidate], failed: list[tuple[Parent, ...]]
     ) -> bool:
-        if operator.kin is ParentRule.ONE:
+        if operator.parent_rule is ParentRule.ONE:
             return True
-        if operator.kin is ParentRule.FAILED:
+        if operator.parent_rule is ParentRule.FAILED:
             return bool(failed)
-        if operator.kin is ParentRule.LINE:
+        if operator.parent_rule is ParentRule.LINE:
             return any(self._has_line(one) for one in candidates)
         ids = [one.variant_id for one in candidates]
         return any(self._unrelated(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :])
@@ -231,17 +231,20 @@ class Proposer:
         failed: list[tuple[Parent, ...]],
         rng: np.random.Generator,
     ) -> tuple[Parent, ...]:
-        if operator.kin is ParentRule.FAILED:
+        if operator.parent_rule is ParentRule.FAILED:
             return failed[int(rng.integers(len(failed)))]
         if not candidates:
             return (Parent(self._run_history.seed_id, "parent"),)
-        if operator.kin is ParentRule.LINE:
+        if operator.parent_rule is ParentRule.LINE:
             candidates = [one for one in candidates if self._has_line(one)]
-        if operator.kin not in (ParentRule.PAIR, ParentRule.SEVERAL):
+        if operator.parent_rule not in (ParentRule.PAIR, ParentRule.SEVERAL):
             (one,) = choose_parents(candidates, 1, rng, self._selection.tournament)
             return (Parent(one.variant_id, "parent"),)
         chosen = self._pair(candidates, rng)
-        if operator.kin is ParentRule.SEVERAL and rng.random() < self._selection.third_parent:
+        if (
+            operator.parent_rule is ParentRule.SEVERAL
+            and rng.random() < self._selection.third_parent
+        ):
             chosen = self._with_third(candidates, chosen, rng)
         ancestor = self._lineage.lowest_common_ancestor(*chosen)
         assert ancestor is not None, "every variant descends from the seed"

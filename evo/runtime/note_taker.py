@@ -71,7 +71,7 @@ class NoteTaker:
         try:
             findings = self._findings(store, as_of)
             draft = self._writer.write(
-                self._scene(store, as_of), findings, np.random.default_rng(seed)
+                self._context(store, as_of), findings, np.random.default_rng(seed)
             )
             said = (
                 f"{draft.author} notes: {one_line(draft.text, SAID)}"
@@ -90,7 +90,7 @@ class NoteTaker:
                 store.add_note(draft.text, draft.author, draft.evidence, seen)
             store.set_setting(NOTED_AT, count)
 
-    def _scene(self, store: Store, as_of: int | None) -> ProposalContext:
+    def _context(self, store: Store, as_of: int | None) -> ProposalContext:
         objective = self._history.objectives[0].name
         return ProposalContext(
             brief=self._at.brief,

@@ -96,7 +96,7 @@ class FakeOperator:
     """Writes a new LR below the seed; `seconds` stand for a slow model."""
 
     name: str = "fake"
-    kin: ParentRule = ParentRule.ONE
+    parent_rule: ParentRule = ParentRule.ONE
     seconds: float = 0.0
     lines: Sequence[str] = ()
     counter: itertools.count = field(default_factory=itertools.count)

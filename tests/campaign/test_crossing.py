@@ -27,7 +27,7 @@ from tests.campaign.fakes import make_campaign, make_store
 class FakeEdit:
     """Adds a line of its own."""
 
-    name, kin = "edit", ParentRule.ONE
+    name, parent_rule = "edit", ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         rate = float(request.rng.uniform(0.05, 0.3))
@@ -40,7 +40,7 @@ class FakeEdit:
 class FakeCrossover:
     """Takes the lines of all its parents; remembers what it was given."""
 
-    name, kin = "cross", ParentRule.SEVERAL
+    name, parent_rule = "cross", ParentRule.SEVERAL
 
     def __init__(self) -> None:
         self.asked: list[Request] = []

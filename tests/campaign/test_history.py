@@ -33,7 +33,7 @@ class FakeEdit:
     """Changes the structure, once by a number each time."""
 
     name = "edit"
-    kin = ParentRule.ONE
+    parent_rule = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         source = request.parent("parent").source

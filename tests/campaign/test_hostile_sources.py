@@ -59,7 +59,7 @@ class FakeAuthor:
     """Of five children one is hostile beyond what is let in, and two just within; they score alike."""
 
     name: str = "author"
-    kin: ParentRule = ParentRule.ONE
+    parent_rule: ParentRule = ParentRule.ONE
     counter: itertools.count = field(default_factory=itertools.count)
 
     def propose(self, request: Request) -> Draft:

@@ -74,7 +74,7 @@ class FakeModel:
     """Improves the parent a little; its answer comes as late as the test says."""
 
     name: str = "llm_mutate"
-    kin: ParentRule = ParentRule.ONE
+    parent_rule: ParentRule = ParentRule.ONE
     seen: list[Request] = field(default_factory=list)
     counter: itertools.count[int] = field(default_factory=itertools.count)
 

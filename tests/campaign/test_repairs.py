@@ -34,7 +34,7 @@ class FakeAuthor:
     """Makes children that all break, as a model (or as nobody) would."""
 
     name = "llm_mutate"
-    kin = ParentRule.ONE
+    parent_rule = ParentRule.ONE
 
     def __init__(self, author: str) -> None:
         self._author = author
@@ -49,7 +49,7 @@ class FakeRepair:
     """Never finds the cure; remembers what it was given."""
 
     name = "llm_repair"
-    kin = ParentRule.FAILED
+    parent_rule = ParentRule.FAILED
 
     def __init__(self) -> None:
         self.asked: list[Request] = []

@@ -21,7 +21,7 @@ class FakeOperator:
 
     name: str
     meets: threading.Barrier | None = None
-    kin: ParentRule = ParentRule.ONE
+    parent_rule: ParentRule = ParentRule.ONE
     at_once: int = 0
     most: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)

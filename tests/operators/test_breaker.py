@@ -203,7 +203,7 @@ def test_many_threads_at_once_open_it_once() -> None:
 
 def test_the_portfolio_passes_over_operators_that_rest() -> None:
     class FakeResting:
-        name, kin = "resting", ParentRule.ONE
+        name, parent_rule = "resting", ParentRule.ONE
         asleep = True
 
         def is_unavailable(self) -> bool:
@@ -213,7 +213,7 @@ def test_the_portfolio_passes_over_operators_that_rest() -> None:
             raise AssertionError
 
     class FakeAwake:
-        name, kin = "awake", ParentRule.ONE
+        name, parent_rule = "awake", ParentRule.ONE
 
         def propose(self, request: Request) -> Draft:
             raise AssertionError

@@ -103,9 +103,9 @@ def scripted(folder: Path) -> Desk:
 
 
 def asked_of(operator: Operator, seed: int = 0) -> Request:
-    if operator.kin is ParentRule.FAILED:
+    if operator.parent_rule is ParentRule.FAILED:
         return request(SEED + "raise ValueError\n", SEED, seed=seed)
-    if operator.kin not in (ParentRule.PAIR, ParentRule.SEVERAL):
+    if operator.parent_rule not in (ParentRule.PAIR, ParentRule.SEVERAL):
         return replace(request(SEED, seed=seed), history=plain_history(SEED))
     return request(FIRST, SECOND, SEED, seed=seed)
 
@@ -143,7 +143,7 @@ def test_it_fails_with_a_reason_when_the_parents_give_nothing(
     operator: Operator, source: str
 ) -> None:
     sources = (source,) * {ParentRule.PAIR: 3, ParentRule.SEVERAL: 4, ParentRule.FAILED: 2}.get(
-        operator.kin, 1
+        operator.parent_rule, 1
     )
     with pytest.raises(ProposalFailed) as caught:
         operator.propose(request(*sources))
@@ -152,7 +152,7 @@ def test_it_fails_with_a_reason_when_the_parents_give_nothing(
 
 def test_its_name_and_kin_are_those_of_the_registry(operator: Operator) -> None:
     assert operator.name in [*EVERY, EXAMPLE]
-    assert isinstance(operator.kin, ParentRule)
+    assert isinstance(operator.parent_rule, ParentRule)
 
 
 # -- operators that ask a model ----------------------------------------------------------------------

@@ -34,7 +34,7 @@ class FakeAsking:
 
     name: str
     ready: tuple[str, ...] = ("a", "b")
-    kin: ParentRule = ParentRule.ONE
+    parent_rule: ParentRule = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
         raise NotImplementedError
@@ -68,7 +68,7 @@ def test_fixed_operators_come_as_often_as_they_weigh() -> None:
 def test_an_operator_without_parents_is_passed_over(settings: PortfolioSettings | None) -> None:
     portfolio = Portfolio(build_operators(WEIGHTS), WEIGHTS, settings)
     rng = np.random.default_rng(0)
-    chosen = portfolio.choose(rng, lambda operator: operator.kin is ParentRule.PAIR)
+    chosen = portfolio.choose(rng, lambda operator: operator.parent_rule is ParentRule.PAIR)
     assert isinstance(chosen, OperatorChoice) and chosen.operator.name == "merge"
     assert portfolio.choose(rng, lambda operator: False) is None
 
