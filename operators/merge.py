@@ -5,7 +5,8 @@ from __future__ import annotations
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.source.compare import Steps
 from operators.source.merge import MAX_MERGE_STEPS, Merged, Taken, merge_sources
-from operators.source.parse import SourceError, parse
+from operators.source.names import lost_attributes, undefined_names
+from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
 
 DRAWS = 8  # sides drawn anew when a merge equals a parent or does not parse
@@ -19,7 +20,7 @@ class Merge:
     parent_rule = ParentRule.PAIR
 
     def propose(self, request: Request) -> Draft:
-        """A source that parses and differs from both parents, else ProposalFailed."""
+        """A source that parses, has what it uses and differs from both parents, else ProposalFailed."""
         first, second = request.parent("first"), request.parent("second")
         ancestor = request.parent("ancestor")
         reason, steps = "", Steps(MAX_MERGE_STEPS)
@@ -28,10 +29,15 @@ class Merge:
                 merged = merge_sources(
                     first.source, second.source, ancestor.source, request.rng, steps
                 )
-                parse(merged.source)
+                missing = _missing(merged.source, first.source, second.source)
             except SourceError as error:
                 reason = f"the merge does not parse: {error}"
                 continue
+            if missing:
+                reason = f"the merge uses without defining: {_listed(missing)}"
+                if merged.conflicts:
+                    continue  # the other side of a conflict may bring it
+                break
             form = fingerprint(merged.source)
             same = [one for one in (first, second) if fingerprint(one.source) == form]
             if not same:
@@ -40,6 +46,14 @@ class Merge:
             if not merged.conflicts:
                 break
         raise ProposalFailed(reason)
+
+
+def _missing(merged: str, first: str, second: str) -> list[str]:
+    """Names and attributes that the merge uses and does not have, though a parent that uses them has."""
+    unknown = undefined_names(merged)
+    if unknown:
+        unknown -= undefined_names(first) | undefined_names(second)
+    return sorted(unknown | lost_attributes(merged, first, second))
 
 
 def idea_of(merged: Merged) -> str:
@@ -64,7 +78,11 @@ def _names(taken: list[Taken]) -> str:
     for what in ("knob", "block"):
         names = [one.name for one in taken if one.what == what]
         if names:
-            more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
             noun = what if len(names) == 1 else what + "s"
-            groups.append(f"{noun} {', '.join(names[:_MAX_NAMES])}{more}")
+            groups.append(f"{noun} {_listed(names)}")
     return " and ".join(groups)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
