@@ -74,9 +74,19 @@ class Objective(BaseModel):
             limit = seed[self.name].mean * float(relative[1])
         return self.to_minimise(found) <= self.turned(limit)
 
+    @property
+    def lower_is_better(self) -> bool:
+        """Nowhere else is a direction asked for."""
+        return self.direction is Direction.MINIMISE
+
+    @property
+    def sign(self) -> float:
+        """What a value is multiplied by to be something to minimise: 1 or -1."""
+        return 1.0 if self.lower_is_better else -1.0
+
     def turned(self, value: float) -> float:
         """A value of this metric as something to minimise."""
-        return value if self.direction is Direction.MINIMISE else -value
+        return self.sign * value
 
 
 class Constraint(BaseModel):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from population.archive import Constraint, Direction, Objective, pareto_front
+from population.archive import Constraint, Objective, pareto_front
 from population.posteriors import NO_FAMILY, BlockMeans, Family, Posteriors
 from population.statistics import DISQUALIFYING
 from population.types import Estimate, MeasurementRow, Status
@@ -60,7 +60,7 @@ class RungBeliefs:
         self._seed_id, self._objectives, self._constraints = seed_id, objectives, constraints
         self._vetoed = vetoed  # a member of no front
         self._family = family
-        self._turns = {one.name: _turn(one) for one in objectives}
+        self._turns = {one.name: one.sign for one in objectives}
         self._levels: dict[str, BlockMeans] = {}
         self._beliefs: dict[str, Source] = {}  # posteriors of the objectives, levels of the rest
         self._children: dict[str, None] = {}  # with a row, whatever its status, in order
@@ -172,7 +172,3 @@ class RungBeliefs:
             self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
         self._fresh, self._changes = set(), changes
         return list(self._front)
-
-
-def _turn(objective: Objective) -> float:
-    return 1.0 if objective.direction is Direction.MINIMISE else -1.0

@@ -40,6 +40,23 @@ class Purpose(StrEnum):
     GRADUATE = "graduate"
 
 
+# Which runs count as what. Nowhere else are purposes put together.
+SEARCHED = frozenset({Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE})  # the search's runs
+CHOSEN_BY = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})  # figures that choose
+FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})  # on blocks that chose nobody
+PUBLISHED = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided
+GRADUATING = frozenset({Purpose.GRADUATE})
+RACING = frozenset({Purpose.RACE, Purpose.POST})
+SEES_TEST = PUBLISHED | GRADUATING
+PAIRED = FRESH | GRADUATING  # compared in pairs: everyone is asked the same rows on a block
+SEARCHING = frozenset(Purpose) - SEES_TEST
+SEED_ALONE = (Purpose.CALIBRATE, Purpose.REFERENCE)
+# runs that no operator asked for
+NOT_PROPOSED = frozenset({Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE})
+FIRST_RUNS = frozenset({Purpose.SCREEN, Purpose.CALIBRATE})
+SCREENED = frozenset({Purpose.SCREEN, Purpose.REMEASURE})
+
+
 class Phase(StrEnum):
     """What a campaign is busy with. Of several at once the one furthest down this list is named."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -251,6 +252,53 @@ def test_no_folder_grows_sideways() -> None:
     folders = [path for package in STOREYS for path in (ROOT / package).rglob("*") if path.is_dir()]
     many = {path: len(list(path.glob("*.py"))) - 1 for path in folders}
     assert not {path: count for path, count in many.items() if count > MAX_FILES_IN_A_FOLDER}
+
+
+def sets_of_purposes(source: str) -> list[int]:
+    """The lines on which two purposes or more are put together."""
+    literals = (ast.Set, ast.Tuple, ast.List)
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, literals) and sum(map(is_purpose, node.elts)) > 1
+    ]
+
+
+def is_purpose(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "Purpose"
+    )
+
+
+def questions_of_direction(source: str) -> list[int]:
+    """The lines that compare a direction: elsewhere an objective's sign and turned() are used."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Compare)
+        and any(
+            isinstance(one, ast.Attribute) and one.attr == "direction"
+            for one in (node.left, *node.comparators)
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "found_in"),
+    [("population/types.py", sets_of_purposes), ("population/archive.py", questions_of_direction)],
+)
+def test_which_runs_count_and_which_way_is_better_is_said_in_one_place(
+    where: str, found_in: Callable[[str], list[int]]
+) -> None:
+    found = {
+        str(path.relative_to(ROOT)): lines
+        for package in (*STOREYS, "benchmarks")
+        for path in (ROOT / package).rglob("*.py")
+        if (lines := found_in(path.read_text(encoding="utf-8")))
+    }
+    assert set(found) == {where}, found
 
 
 # --- the test of the test ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from evo.analysis.student import t_quantile
 from population.archive import Objective
 from population.statistics import block_means, pooled_sd
 from population.statistics.race import SelectionBias, selection_bias
-from population.types import Estimate, MeasurementRow, Purpose
+from population.types import PUBLISHED, Estimate, MeasurementRow, Purpose
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -144,8 +144,8 @@ def comparison_of(
         low=low,
         high=high,
         confidence=CONFIDENCE,
-        verdict=_verdict(low, high, len(blocks), objective.direction == "minimise"),
-        lower_is_better=objective.direction == "minimise",
+        verdict=_verdict(low, high, len(blocks), objective.lower_is_better),
+        lower_is_better=objective.lower_is_better,
     )
 
 
@@ -212,7 +212,7 @@ def selection_bias_of(
     """
     if search is None or final is None or final.n < MIN_PAIRS:
         return None
-    values = block_values(rows, final.rung, final.metric, {Purpose.FINAL, Purpose.POST})
+    values = block_values(rows, final.rung, final.metric, PUBLISHED)
     pair = (values.get(one, {}) for one in (final.variant_id, final.reference_id))
     sign = -1.0 if final.lower_is_better else 1.0
     gains = [sign * difference for difference in paired_differences(*pair).values()]

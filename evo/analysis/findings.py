@@ -17,10 +17,10 @@ from evo.analysis.comparison import (
     visible_difference,
 )
 from evo.analysis.health import Failures, by_status, failures
-from evo.analysis.ranking import AFTER, SEARCH, Ranked, front_of, ranking
+from evo.analysis.ranking import Ranked, front_of, ranking
 from population.archive import Objective
 from population.statistics.race import SelectionBias
-from population.types import ONE_STEP, MeasurementRow, Purpose, Status
+from population.types import CHOSEN_BY, ONE_STEP, PUBLISHED, MeasurementRow, Purpose, Status
 
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
 
@@ -116,14 +116,14 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
     lines = 0
     if leader is not None:
         pair = (record.rows, leader, record.seed_id, record.proxy, record.objective)
-        search, final = compare(*pair, SEARCH), compare(*pair, AFTER)
-        test = compare(*pair[:-1], TEST, AFTER)
+        search, final = compare(*pair, CHOSEN_BY), compare(*pair, PUBLISHED)
+        test = compare(*pair[:-1], TEST, PUBLISHED)
         sources = source_of(record.seed_id), source_of(leader)
         knobs, lines = changed_knobs(*sources), changed_lines(*sources)
     level = _noise(record)
     return Findings(
         objective=record.objective.name,
-        minimise=record.objective.direction == "minimise",
+        minimise=record.objective.lower_is_better,
         rung=record.proxy,
         seed_id=record.seed_id,
         seed=next((one for one in ranked if one.variant_id == record.seed_id), None),
@@ -161,7 +161,7 @@ def shown_beside_seed(
 ) -> Comparison | None:
     """The difference to the seed that every screen shows: paired, on fresh blocks where there are some."""
     pair = (rows, variant_id, seed_id, rung, objective)
-    return compare(*pair, AFTER) or compare(*pair, SEARCH)
+    return compare(*pair, PUBLISHED) or compare(*pair, CHOSEN_BY)
 
 
 def _compared(record: Record) -> str | None:

@@ -99,7 +99,7 @@ def best_so_far(rows: Iterable[MeasurementRow], objective: Objective, rung: str)
         run = row.measurement
         if run.status is Status.OK and run.request.rung == rung and objective.name in run.metrics:
             value = run.metrics[objective.name]
-            turned = value if objective.direction == "minimise" else -value
+            turned = objective.turned(value)
             if turned < least:
                 least = turned
                 line.append(BestSoFar(row.id, run.request.variant_id, value))

@@ -9,9 +9,7 @@ from enum import StrEnum
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
 from population.ladder import LadderEntry, Role, growth_remark, misfit
-from population.types import DERIVED, ONE_STEP, Measurement, Purpose, Status
-
-GRADUATING = frozenset({Purpose.GRADUATE})
+from population.types import DERIVED, GRADUATING, ONE_STEP, Measurement, Purpose, Status
 
 
 class LadderState(StrEnum):

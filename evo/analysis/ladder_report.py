@@ -11,18 +11,10 @@ from evo.analysis.edits import kinds_of_edit
 from evo.analysis.findings import KnobChange, changed_knobs, changed_lines
 from evo.analysis.forecast import RungPlan
 from evo.analysis.health import run_seconds
-from evo.analysis.ladder import (
-    GRADUATING,
-    LadderState,
-    LadderStep,
-    RungCost,
-    Terms,
-    cost_by_rung,
-    steps,
-)
-from evo.analysis.ranking import AFTER, SEARCH
+from evo.analysis.ladder import LadderState, LadderStep, RungCost, Terms, cost_by_rung, steps
 from evo.analysis.transfer import Reaching, SourceOf, Transfer, reaching, transfer
 from population.ladder import Role
+from population.types import CHOSEN_BY, GRADUATING, PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +105,10 @@ def _evidence(
     one, births = step.variant_id, record.births()
     before, after = source_of(record.seed_id), source_of(one)
     pair = (record.rows, one, record.seed_id, record.proxy, record.objective)
-    gain = step.below or compare(*pair, AFTER)
+    gain = step.below or compare(*pair, PUBLISHED)
     fresh = gain is not None
     if gain is None:
-        gain = compare(*pair, SEARCH)
+        gain = compare(*pair, CHOSEN_BY)
     return PromotionEvidence(
         variant_id=one,
         rung=step.rung,

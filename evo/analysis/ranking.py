@@ -14,6 +14,8 @@ from evo.analysis.comparison import block_values, paired_differences
 from population.archive import Objective, Standing
 from population.statistics import estimates
 from population.types import (
+    CHOSEN_BY,
+    FRESH,
     Estimate,
     LlmCallRow,
     MeasurementRow,
@@ -23,10 +25,7 @@ from population.types import (
     Status,
 )
 
-SEARCH = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})
-FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})  # on blocks that chose nobody
 PERIODS = 8
-AFTER = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided: what is published
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +160,14 @@ def gains_over_parents(
 ) -> dict[str, float]:
     """By how much each child beat its first parent on their first common block (positive: better)."""
     gains = {}
-    values = block_values(rows, rung, objective.name, SEARCH)
+    values = block_values(rows, rung, objective.name, CHOSEN_BY)
     for child, made in births.items():
         mine = values.get(child, {})
         parent = values.get(made.parents[0].variant_id, {}) if made.parents else {}
         block = min(mine.keys() & parent.keys(), default=None)
         if block is not None:
             difference = mine[block] - parent[block]
-            gains[child] = -difference if objective.direction == "minimise" else difference
+            gains[child] = -objective.turned(difference)
     return gains
 
 
@@ -187,7 +186,7 @@ def certified_gains(record: Record) -> dict[str, float]:
         base = next((up for up in reversed(line) if up in proven), record.seed_id)
         pairs = paired_differences(values.get(one, {}), values.get(str(base), {}))
         gain = fmean(pairs.values()) if pairs else 0.0
-        gains[one] = -gain if record.objective.direction == "minimise" else gain
+        gains[one] = -record.objective.turned(gain)
     return gains
 
 

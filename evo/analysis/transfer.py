@@ -13,7 +13,7 @@ import numpy as np
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, block_values, compare
 from evo.analysis.edits import kinds_of_edit
-from evo.analysis.ladder import GRADUATING, beside_seed
+from evo.analysis.ladder import beside_seed
 from population.ladder import Role
 from population.statistics.intervals import Interval, share_interval
 from population.statistics.time_to_reach import MIN_BLOCKS, TimeToReach, time_to_reach
@@ -28,7 +28,7 @@ from population.statistics.transfer import (
     top_overlap,
     transfer_ratio,
 )
-from population.types import SHARE, Status, share_rung
+from population.types import GRADUATING, SHARE, Status, share_rung
 
 BOOTSTRAP_SEED = 11  # the same interval again for the same rows
 TOP = 3
@@ -159,7 +159,7 @@ def _ratio(record: Record, variant_id: str, target: str) -> Interval | None:
 def _gains_by_block(record: Record, variant_id: str, rung: str) -> list[float]:
     values = block_values(record.rows, rung, record.objective.name, GRADUATING)
     mine, seed = values.get(variant_id, {}), values.get(record.seed_id, {})
-    sign = 1.0 if record.objective.direction == "minimise" else -1.0
+    sign = record.objective.sign
     return [sign * (seed[block] - mine[block]) for block in sorted(mine.keys() & seed.keys())]
 
 
@@ -285,7 +285,7 @@ def reaching(record: Record) -> Reaching | None:
     if best is None or best in record.ladder.vetoed:
         return None
     shares = _shares(record, target)
-    sign = 1.0 if record.objective.direction == "minimise" else -1.0
+    sign = record.objective.sign
     scores = {share: _by_variant(record, share_rung(target, share)) for share in shares}
     seed = {block: sign * score for block, score in scores[1.0].get(record.seed_id, {}).items()}
     runs: dict[int, Floats] = {}

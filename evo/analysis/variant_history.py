@@ -9,10 +9,10 @@ from typing import Any
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, block_values, compare, comparison_of
-from evo.analysis.ranking import AFTER, SEARCH, ranking
+from evo.analysis.ranking import ranking
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
 from population.statistics.stopping import WOULD_STOP
-from population.types import DERIVED, DecisionRow, Purpose, Status
+from population.types import CHOSEN_BY, DERIVED, PUBLISHED, DecisionRow, Purpose, Status
 
 CERTIFIED, GRADUATED = "certified", "graduated"
 
@@ -130,8 +130,8 @@ def story(record: Record, variant_id: str, decided: Sequence[DecisionRow]) -> St
     return Story(
         variant_id,
         tuple(chapters),
-        None if own else compare(*pair, SEARCH),
-        None if own else compare(*pair, AFTER),
+        None if own else compare(*pair, CHOSEN_BY),
+        None if own else compare(*pair, PUBLISHED),
     )
 
 

@@ -49,7 +49,7 @@ from population.reading import (
 )
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import AGAIN, Clock, Decision, Purpose, Rung, RunRequest, Status
+from population.types import AGAIN, FIRST_RUNS, Clock, Decision, Rung, RunRequest, Status
 
 
 def build_campaign(
@@ -228,7 +228,7 @@ def _early(
     rows = measurements(store, next(iter(config.rungs)))
     for place, row in enumerate(rows):
         request = row.measurement.request
-        known = request.purpose in (Purpose.SCREEN, Purpose.CALIBRATE)
+        known = request.purpose in FIRST_RUNS
         near = len(rows) - place <= CURVES_KNOWN or request.variant_id == history.seed_id
         early.take_in((measurement(store, row.id) if known and near else row).measurement, None)
     return early

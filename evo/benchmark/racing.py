@@ -10,7 +10,7 @@ from evo.benchmark.landscapes.table import ERROR, Setting, Shown
 from evo.search.final_selection import FinalRace
 from population.archive import Objective
 from population.run_history import RunHistory
-from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
+from population.types import SCREENED, Measurement, MeasurementRow, Purpose, RunRequest, Status
 
 RUNG = "table"
 SEEN = "seed"  # stands for the first setting run, which a history measures all others against
@@ -44,7 +44,7 @@ def affordable(
     if not able or not searched:
         return FinalRace(leaders, 0.0, history, RUNG)
     runs = int(seconds / fmean(run_seconds[one.variant_id] for one in able))
-    counted = sum(history.count(RUNG, one) for one in (Purpose.SCREEN, Purpose.REMEASURE))
+    counted = sum(history.count(RUNG, one) for one in SCREENED)
     share = min(share, (runs + 0.5) / max(counted, 1))
     return FinalRace(leaders, share, history, RUNG)
 

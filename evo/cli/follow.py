@@ -210,7 +210,7 @@ class Frames:
             slots=[self._slot(view) for view in views],
             best=standing.best,
             seed=standing.seed,
-            minimise=history.objectives[0].direction == "minimise",
+            minimise=history.objectives[0].lower_is_better,
             front_size=standing.front_size,
             waiting=len(standing.waiting - taken),
             events=[EventFrame(one.at, one.kind, one.text) for one in board.events(EVENTS)],

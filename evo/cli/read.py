@@ -249,7 +249,7 @@ def _standing(
     if own is None:
         return [("score", "none at the proxy")]
     mean = own.estimates[first.name]
-    way = "lower" if first.direction == "minimise" else "higher"
+    way = "lower" if first.lower_is_better else "higher"
     told = f"{first.name} {plus_minus(first.name, mean.mean, mean.sd, mean.n)}"
     rows = [("mean", f"{told} ({way} is better; {MEAN_SE})")]
     if own.believed is not None:

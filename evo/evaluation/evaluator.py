@@ -44,6 +44,7 @@ from evo.evaluation.weights import Exams, Training
 from population.fingerprint import count_nodes
 from population.types import (
     DERIVED,
+    SEES_TEST,
     Clock,
     DocumentScore,
     Measurement,
@@ -63,7 +64,6 @@ LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
 WAITED = "waited_seconds"  # among the facts: in training, for cores that others held
-_SEES_TEST = (Purpose.FINAL, Purpose.POST, Purpose.GRADUATE)
 _LOOKS = {
     Purpose.SCREEN: 1,
     Purpose.CALIBRATE: 1,
@@ -329,7 +329,7 @@ class Evaluator:
     def _asked(self, request: RunRequest, found: _Found) -> dict[str, Hidden]:
         """The hidden rows of this run: the fixed sample, and rows that earlier runs were not asked."""
         asked = {"val": self._hidden[request.rung, "val"]}
-        if request.purpose in _SEES_TEST:
+        if request.purpose in SEES_TEST:
             asked["test"] = self._hidden[request.rung, "test"]
         if not self.asks_unseen:
             return asked

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from evo.evaluation.audit import Floats
 from evo.evaluation.data import Dataset, Hidden, Split
-from population.types import Purpose, RunRequest
+from population.types import PAIRED, RunRequest
 
-COMPARED = (Purpose.RACE, Purpose.POST, Purpose.FINAL, Purpose.GRADUATE)
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches
 SPOT_SHARE = 0.25  # of the reserve, for runs that search
 FAR_SDS = 8.0  # from the median: a row beyond is counted as if it lay there
@@ -46,7 +45,7 @@ class Reserve:
 
     def of(self, request: RunRequest) -> Unseen | None:
         """The rows of this run; None where the text holds too few."""
-        compared = request.purpose in COMPARED
+        compared = request.purpose in PAIRED
         return self._by_block(request.block) if compared else self._by_hash(request)
 
     def _by_block(self, block: int) -> Unseen | None:

@@ -14,11 +14,10 @@ from population.reading import proposals
 from population.run_history import RunHistory
 from population.statistics.effects import expected_gain, weak_prior
 from population.store import Store
-from population.types import MeasurementRow, Outcome, ProposalRow, Purpose
+from population.types import NOT_PROPOSED, MeasurementRow, Outcome, ProposalRow
 
 MIN_COST = 0.5  # runs; a proposal that gave no child still took its turn
 LATEST = 200  # numbers: further behind the newest one no proposal comes back
-NO_SEARCH = {Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE}  # runs that no operator asked for
 
 Believed = Callable[[str], tuple[float, float] | None]  # mean and variance of a variant, by id
 
@@ -85,7 +84,7 @@ class RewardHistory:
         return best[0] - mine[0], best[1] + mine[1], cost
 
     def _run_cost(self, row: MeasurementRow, unit: float) -> float:
-        if row.measurement.request.purpose in NO_SEARCH:
+        if row.measurement.request.purpose in NOT_PROPOSED:
             return 0.0
         return 1.0 if self._exact else row.measurement.wall_seconds / unit
 

@@ -245,7 +245,7 @@ def _pair(
         if mine:
             figure.add_trace(_points(mine, above.name, below.name, look, changes))
     levels = [one.estimates[above.name].mean for one in both]
-    if above.direction == "minimise" and (shown := span(levels)):
+    if above.lower_is_better and (shown := span(levels)):
         figure.update_yaxes(range=shown)
     return figure
 

@@ -10,7 +10,7 @@ from evo.report.page import NEUTRAL, PALETTE, Figure, ReportTable, Section, blan
 from evo.report.report_data import ReportData
 from evo.terminal import sentences
 from evo.terminal.text import value
-from population.types import DERIVED, Purpose
+from population.types import DERIVED, SEED_ALONE, Purpose
 
 MIN_RUNS = 3
 
@@ -39,7 +39,7 @@ def noise_section(data: ReportData) -> Section | None:
 def _seed_runs(data: ReportData) -> list[tuple[str, ...]]:
     metric = data.findings.objective
     rows: list[tuple[str, ...]] = []
-    for purpose in (Purpose.CALIBRATE, Purpose.REFERENCE):
+    for purpose in SEED_ALONE:
         runs = [
             row.measurement
             for row in data.record.rows

@@ -20,7 +20,16 @@ from population.run_history import RunHistory
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide, log_e_path
 from population.statistics.e_bh import e_bh
-from population.types import Decision, Estimate, Measurement, Purpose, RunKey, RunRequest, Status
+from population.types import (
+    FRESH,
+    Decision,
+    Estimate,
+    Measurement,
+    Purpose,
+    RunKey,
+    RunRequest,
+    Status,
+)
 
 Taken = Callable[[RunKey], bool]
 Pair = tuple[RunRequest, ...]  # both runs, or what is missing of them
@@ -235,7 +244,7 @@ class Certification:
     @property
     def _turn(self) -> float:
         """1 when lower is better, -1 when higher is."""
-        return 1.0 if self._metric.direction == "minimise" else -1.0
+        return self._metric.sign
 
     def _pair(self, race: Challenge, place: int, purpose: Purpose = Purpose.RACE) -> Pair:
         block = race.first_block + place
@@ -303,7 +312,6 @@ def in_a_line(decision: Decision, seed_id: str) -> str:
 # comparison, and what was run after a decision.
 
 
-FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})
 UNSEEN_BPB = "unseen_bpb"  # val_bpb on rows that earlier runs were not asked, the same for a block
 FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
 
@@ -367,6 +375,6 @@ def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, 
         run = row.measurement
         if run.status is Status.OK and first.name in run.metrics:
             value = unseen_value(first, run)
-            turned = value if first.direction == "minimise" else -value
+            turned = first.turned(value)
             scores.setdefault(run.request.block, turned)
     return scores

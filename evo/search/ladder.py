@@ -15,7 +15,6 @@ from itertools import islice
 from typing import Any
 
 from evo.search.ladder_choices import (
-    GRADUATING,
     best_of_front,
     draw_controls,
     gain_at,
@@ -26,7 +25,16 @@ from evo.search.ladder_settings import GraduationSettings, Promotion, share_name
 from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Ladder, LadderEntry, Role, misfit
 from population.lineage import Lineage
 from population.run_history import RunHistory
-from population.types import ONE_STEP, Decision, Measurement, Purpose, RunKey, RunRequest, Status
+from population.types import (
+    GRADUATING,
+    ONE_STEP,
+    Decision,
+    Measurement,
+    Purpose,
+    RunKey,
+    RunRequest,
+    Status,
+)
 
 Taken = Callable[[RunKey], bool]
 WAITS, BUILDS, VETOED = "waits for approval", "is built there first", "was vetoed"

@@ -11,11 +11,10 @@ from evo.search.certification import unseen_value
 from population.archive import Standing
 from population.lineage import Lineage
 from population.run_history import RunHistory
-from population.types import Purpose, Status
+from population.types import GRADUATING, Status
 
 PROVEN = (Standing.CERTIFIED, Standing.REPLICATED, Standing.CANDIDATE)
 CONTROLS = 0xC0  # marks the stream of random numbers that controls are drawn from
-GRADUATING = frozenset({Purpose.GRADUATE})
 
 
 def best_of_front(
@@ -85,7 +84,7 @@ def promoted_ancestors(history: RunHistory, rung: str, lineage: Lineage, best: s
 
 def _scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
     objective = history.objectives[0]
-    sign = 1.0 if objective.direction == "minimise" else -1.0
+    sign = objective.sign
     return {
         row.measurement.request.block: sign * unseen_value(objective, row.measurement)
         for row in history.rows(rung, purposes=GRADUATING, variant_id=variant_id)

@@ -16,11 +16,18 @@ from evo.search.certification import FINAL, Certification
 from evo.search.final_selection import FinalRace
 from evo.search.ladder import Graduation
 from population.run_history import RunHistory
-from population.types import Clock, Decision, Purpose, Rung, RunKey, RunRequest
+from population.types import (
+    RACING,
+    SEARCHED,
+    SEARCHING,
+    Clock,
+    Decision,
+    Purpose,
+    Rung,
+    RunKey,
+    RunRequest,
+)
 
-SEARCHED = (Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE)
-RACING = frozenset({Purpose.RACE, Purpose.POST})
-SEARCHING = frozenset(Purpose) - {Purpose.FINAL, Purpose.POST, Purpose.GRADUATE}
 FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
 SEED_SHARE = 0.25  # of the runs that a budget of seconds holds: more may not go to the seed before the search
 MIN_SEED_RUNS = 2  # the seed on two blocks: without them nothing is known of the noise

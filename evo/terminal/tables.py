@@ -116,7 +116,7 @@ def _cell(one: Ranked, name: str) -> str:
 
 def caption(objective: Objective, believed: bool = True) -> str:
     """What the numbers of a table of scores are."""
-    way = "lower" if objective.direction == "minimise" else "higher"
+    way = "lower" if objective.lower_is_better else "higher"
     text = (
         f"{way} is better; {MEAN_SE}, over the n blocks of each (repeats of a block count once; blocks "
         "differ: `evo show ID` compares with the seed on the same ones)"

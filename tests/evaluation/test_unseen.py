@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from evo.evaluation.audit import Floats
 from evo.evaluation.data import Dataset
-from evo.evaluation.unseen import COMPARED, MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
-from population.types import Purpose, RunRequest
+from evo.evaluation.unseen import MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
+from population.types import PAIRED, Purpose, RunRequest
 
 CONTEXT, ROWS = 128, 256
 ORDER = RunRequest("a" * 64, "proxy", 7, 0, Purpose.RACE)
@@ -33,7 +33,7 @@ def rows_of(reserve: Reserve, request: RunRequest) -> set[bytes]:
 def test_both_sides_of_a_pair_are_asked_the_same_rows_on_every_resume(
     reserve: Reserve, dataset: Dataset
 ) -> None:
-    same = [replace(ORDER, variant_id="b" * 64), *(replace(ORDER, purpose=one) for one in COMPARED)]
+    same = [replace(ORDER, variant_id="b" * 64), *(replace(ORDER, purpose=one) for one in PAIRED)]
     assert {frozenset(rows_of(reserve, one)) for one in (ORDER, *same)} == {
         frozenset(rows_of(Reserve(dataset, "val", CONTEXT, ROWS, 0), ORDER))
     }

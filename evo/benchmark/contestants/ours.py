@@ -21,11 +21,10 @@ from evo.search.scheduler import PolicySettings, Scheduler
 from evo.search.synchronous import SynchronousSearch
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
-from population.types import Purpose, RunRequest
+from population.types import SEED_ALONE, RunRequest
 
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05
-SEED_ALONE = (Purpose.CALIBRATE, Purpose.REFERENCE)
 
 
 class OursSettings(BaseModel):
