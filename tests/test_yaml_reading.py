@@ -73,7 +73,7 @@ def test_a_key_given_twice_is_told_with_both_lines(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
-    assert read_config(written(tmp_path, f"\ufeffseed: 7\n{RUNGS}")).seed == 7
+    assert read_config(written(tmp_path, f"\ufeffrandom_seed: 7\n{RUNGS}")).random_seed == 7
 
 
 PLAIN = st.recursive(

@@ -155,6 +155,7 @@ class Server:
         self.busy_seconds = 0.0
         self.tokens = 0
         self.ready_seconds = self._used = process.used_seconds()  # by the clock of its rung
+        self.ready_held_up_seconds = process.held_up_seconds()  # by others, on its way there
         self.beside_seconds = 0.0  # used while nothing was asked
         self.answered: list[tuple[int, float]] = []  # rows and seconds of each request
         self.harmless = 0  # how many of them, the first ones, held nothing hidden
@@ -263,12 +264,14 @@ def must_not_train(server: Server, rung: Rung) -> None:
     """Worked when a server that saw nothing but the weights used its clock for more than answering.
 
     From its start to its first answer it may use half more than what starting costs the seed, and for that
-    as well as for what answers do not explain half a second and 5 % of the budget.
+    as well as for what answers do not explain half a second and 5 % of the budget. Where others held its
+    cores as long as it worked, its start may take twice that: caches and sibling threads are shared.
     """
     if rung.clock is Clock.TOKENS:
         return
     spare = SPARE_SECONDS + SPARE_SHARE * rung.budget
-    start = UNEVEN * rung.startup_seconds + spare
+    crowded = min(server.ready_held_up_seconds / max(server.ready_seconds, 1e-9), 1.0)
+    start = (UNEVEN * rung.startup_seconds + spare) * (1 + crowded)
     if server.ready_seconds > start:
         raise ServerWork("before it was ready", server.ready_seconds, start)
     if rung.clock is Clock.SECONDS:  # a GPU: the first answers compile, as the seed's start did

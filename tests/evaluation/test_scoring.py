@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,13 +15,16 @@ from evo.evaluation.audit import (
     REDUCED,
     NonFinite,
     Server,
+    ServerWork,
     audit,
     bits_by_document,
     bits_per_byte,
+    must_not_train,
     nats,
     secret_cuts,
 )
 from evo.evaluation.data import Hidden
+from tests.evaluation.conftest import RUNG
 
 RNG = np.random.default_rng(5)
 
@@ -137,3 +142,30 @@ def test_bits_are_summed_by_document_over_its_bytes() -> None:
         ("b", pytest.approx(4.0), 4),
     ]
     assert bits_per_byte(documents) == pytest.approx(1.0)
+
+
+@dataclass
+class FakeServer:
+    """What a server used on its way to being ready, and how long others held its cores meanwhile."""
+
+    ready_seconds: float
+    ready_held_up_seconds: float = 0.0
+
+    def unexplained_seconds(self) -> float:
+        return 0.0
+
+
+def test_a_server_may_take_half_more_than_the_seed_to_start_and_a_spare() -> None:
+    rung = replace(RUNG, startup_seconds=1.0, budget=10.0)  # 1.5 + .5 + .5
+    must_not_train(cast("Server", FakeServer(2.4)), rung)
+    with pytest.raises(ServerWork, match="before it was ready, where 2.5 are allowed"):
+        must_not_train(cast("Server", FakeServer(2.6)), rung)
+
+
+def test_on_a_crowded_core_a_start_may_take_up_to_twice_as_long_and_no_more() -> None:
+    rung = replace(RUNG, startup_seconds=1.0, budget=10.0)
+    must_not_train(cast("Server", FakeServer(4.9, 5.0)), rung)
+    must_not_train(cast("Server", FakeServer(3.0, 1.5)), rung)
+    for server in (FakeServer(5.1, 60.0), FakeServer(4.0, 1.0)):
+        with pytest.raises(ServerWork):
+            must_not_train(cast("Server", server), rung)
