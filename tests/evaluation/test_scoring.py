@@ -158,7 +158,7 @@ class FakeServer:
 def test_a_server_may_take_half_more_than_the_seed_to_start_and_a_spare() -> None:
     rung = replace(RUNG, startup_seconds=1.0, budget=10.0)  # 1.5 + .5 + .5
     must_not_train(cast("Server", FakeServer(2.4)), rung)
-    with pytest.raises(ServerWork, match="before it was ready, where 2.5 are allowed"):
+    with pytest.raises(ServerWork, match=r"before it was ready, where 2\.5 are allowed"):
         must_not_train(cast("Server", FakeServer(2.6)), rung)
 
 
