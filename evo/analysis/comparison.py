@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean, stdev
 
-from evo.analysis.student import t_quantile
 from population.archive import Objective
 from population.statistics import block_means, pooled_sd
+from population.statistics.distributions import CONFIDENCE, t_quantile
 from population.statistics.race import SelectionBias, selection_bias
 from population.types import PUBLISHED, Estimate, MeasurementRow, Purpose
 
-CONFIDENCE = 0.95
 POWER = 0.8
 MIN_PAIRS = 3  # fewer give no interval that is worth printing: t with one degree of freedom is 12.7
 MAX_BLOCKS = 500  # beyond it, "how many blocks" is answered by "more than is sensible"
@@ -159,7 +158,7 @@ def _verdict(low: float | None, high: float | None, n: int, less_is_better: bool
 
 def half_width(sd: float, n: int, confidence: float = CONFIDENCE) -> float:
     """Half the t interval of a mean of n values with this sd (n - 1 degrees of freedom)."""
-    return t_quantile(confidence, n - 1) * sd / math.sqrt(n)
+    return t_quantile(n - 1, confidence) * sd / math.sqrt(n)
 
 
 @dataclass(frozen=True, slots=True)

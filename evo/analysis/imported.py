@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-from evo.analysis.student import t_quantile
 from population.statistics import pooled_sd
+from population.statistics.distributions import t_quantile
 from population.types import MeasurementRow, Status
 
 IMPORT = "import"  # the kind of a store that measured nothing, and the setting that says of what
@@ -80,7 +80,7 @@ def imported(
     attempts = max(0, len(scored) - 1)
     smallest = None
     if known and attempts:
-        smallest = t_quantile(1 - 2 * CHANCE / attempts, freedom) * math.sqrt(2) * known
+        smallest = t_quantile(freedom, 1 - 2 * CHANCE / attempts) * math.sqrt(2) * known
     return Imported(
         repository=str(about.get("repository", "")),
         measurements=len(rows),

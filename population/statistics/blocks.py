@@ -19,16 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
+
+from population.statistics.distributions import f_quantile
 
 ByBlock = Mapping[int, float]
 
 CONFIDENCE = 0.9  # of the F test that blocks do no more than what is taken off
 MIN_FREEDOM = 3  # of the rest, before its sd is told
-HALVINGS = 60  # of an interval: to the last digit
-TERMS = 60  # of a continued fraction: many more than it takes where it is used
 ROUNDING = 1e-14  # of a score that is the same on every block, as a share of it
 NEGLIGIBLE = 1e-9  # eigenvalues and squares this far below the largest are rounding
 
@@ -123,38 +122,3 @@ def _solve(
     effects = axes[:, real] @ (along / (sizes + ratio))
     by_block = dict(zip(blocks, effects.tolist(), strict=True))
     return BlockEffects(block_sd, rest_sd, left, by_block)
-
-
-def f_probability(ratio: float, above: float, below: float) -> float:
-    """P(F <= ratio) with these degrees of freedom, without a statistics library: reading stays light."""
-    return _beta_ratio(above * ratio / (above * ratio + below), above / 2, below / 2)
-
-
-@cache
-def f_quantile(probability: float, above: int, below: int) -> float:
-    """The ratio with this P(F <= ratio), by bisection."""
-    low, high = 0.0, 1.0
-    while f_probability(high, above, below) < probability:
-        low, high = high, 2 * high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if f_probability(middle, above, below) < probability:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _beta_ratio(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function, by its continued fraction (DLMF 8.17.22)."""
-    if x > (a + 1) / (a + b + 2):
-        return 1.0 - _beta_ratio(1 - x, b, a)
-    if x <= 0:
-        return 0.0
-    tail = 0.0
-    for m in range(TERMS, -1, -1):
-        tail = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)) / (1 + tail)
-        if m:
-            tail = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)) / (1 + tail)
-    log_front = a * math.log(x) + b * math.log1p(-x) - math.log(a)
-    return math.exp(log_front + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)) / (1 + tail)

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from population.statistics.blocks import f_probability
-
-CONFIDENCE = 0.95
-HALVINGS = 50  # of an interval: to the last digit
+from population.statistics.distributions import CONFIDENCE, HALVINGS, t_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +105,6 @@ def ratio_interval(
         return None
     root = math.sqrt(max((top * base) ** 2 - left * (top**2 - t2 * v_top), 0.0))
     return Interval(ratio, (top * base - root) / left, (top * base + root) / left)
-
-
-def t_quantile(freedom: float, confidence: float = CONFIDENCE) -> float:
-    """The two-sided quantile of Student's t, by bisection: t^2 is an F with 1 and `freedom` degrees."""
-    low, high = 0.0, 1.0
-    while f_probability(high * high, 1, freedom) < confidence:
-        low, high = high, 2 * high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if f_probability(middle * middle, 1, freedom) < confidence:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
 
 
 def quantile_interval(

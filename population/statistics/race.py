@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from population.statistics.intervals import Interval, mean_interval, t_quantile
+from population.statistics.distributions import t_quantile
+from population.statistics.intervals import Interval, mean_interval
 from population.types import Estimate
 
 

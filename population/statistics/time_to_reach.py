@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from population.statistics.intervals import CONFIDENCE, t_quantile
+from population.statistics.distributions import CONFIDENCE, t_quantile
 
 Floats = npt.NDArray[np.float64]
 

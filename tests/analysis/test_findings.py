@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import (
@@ -17,7 +16,6 @@ from evo.analysis.comparison import (
 )
 from evo.analysis.findings import Findings, changed_knobs, changed_lines, find
 from evo.analysis.ranking import earnings, ranking
-from evo.analysis.student import central_probability, t_quantile
 from evo.terminal.sentences import certainty
 from evo.terminal.sentences import found as said
 from population.archive import VAL_BPB
@@ -29,13 +27,6 @@ from .built import SEED, Built, finished
 
 def findings(built: Built) -> Findings:
     return find(Record.of(built.store), lambda one: source_of(built.store, one))
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 10, 29, 100])
-def test_our_t_is_the_t_of_the_tables(freedom: int) -> None:
-    assert t_quantile(0.95, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
-    expected = stats.t.cdf(1.7, freedom) - stats.t.cdf(-1.7, freedom)
-    assert central_probability(1.7, freedom) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

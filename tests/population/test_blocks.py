@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from population.statistics.blocks import BlockEffects, block_effects, f_probability, f_quantile
+from population.statistics.blocks import BlockEffects, block_effects
+from population.statistics.distributions import f_quantile
 
 SEED_AND_FRONT = (4, 6, 4, 3)  # blocks that the seed and the front members have
 DRAWS = 800
@@ -125,13 +126,3 @@ def test_groups_that_share_no_block_are_solved_side_by_side() -> None:
 def test_a_correlation_is_never_more_than_all() -> None:
     assert BlockEffects(0.0, 0.0).correlation == 0.0
     assert BlockEffects(3.0, 4.0).correlation == pytest.approx(0.36)
-
-
-def test_the_f_distribution_is_the_known_one() -> None:
-    from scipy.special import fdtr
-
-    for ratio in (0.0, 0.1, 1.0, 2.5, 40.0):
-        for above, below in ((1, 3), (4, 7), (13, 200), (50, 2000)):
-            assert f_probability(ratio, above, below) == pytest.approx(fdtr(above, below, ratio))
-    for probability in (0.1, 0.5, 0.99):
-        assert fdtr(3, 5, f_quantile(probability, 3, 5)) == pytest.approx(probability)

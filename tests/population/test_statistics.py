@@ -9,6 +9,7 @@ import pytest
 from population_records import rows, scored
 
 from population.statistics import estimates, noise_sd, pooled_sd
+from population.statistics.distributions import f_probability, f_quantile, t_quantile
 from population.types import Estimate, Status
 
 
@@ -76,3 +77,26 @@ def test_the_sd_of_adjusted_scores_is_that_of_what_blocks_do_not_explain() -> No
     adjusted = estimates(rows(*made), reference="seed")["v0"]["val_bpb"].sd * 2
     plain = estimates(rows(*made))["v0"]["val_bpb"].sd * 2
     assert 0.008 < adjusted < 0.02 < plain
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7.5, 29, 100, 2000])
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.95, 0.999])
+def test_our_distributions_are_the_known_ones(freedom: float, probability: float) -> None:
+    from scipy import stats
+
+    t = stats.t.ppf((1 + probability) / 2, freedom)
+    assert t_quantile(freedom, probability) == pytest.approx(t, rel=1e-9)
+    for above in (1, 3, 13, 50):
+        f = stats.f.ppf(probability, above, freedom)
+        assert f_quantile(probability, above, freedom) == pytest.approx(f, rel=1e-7)
+        for ratio in (0.0, 0.1, 1.0, 2.5, 40.0):
+            expected = stats.f.cdf(ratio, above, freedom)
+            assert f_probability(ratio, above, freedom) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("freedom", "probability"), [(0, 0.5), (3, 0.0), (3, 1.0)])
+def test_a_quantile_that_does_not_exist_is_an_error(freedom: int, probability: float) -> None:
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        t_quantile(freedom, probability)
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        f_quantile(probability, 2, freedom)

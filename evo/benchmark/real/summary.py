@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from evo.analysis.student import t_quantile
 from evo.benchmark.keeping import play_cells
 from evo.benchmark.real.cells import (
     RealCell,
@@ -19,9 +18,9 @@ from evo.benchmark.real.cells import (
     slots_of,
 )
 from evo.benchmark.real.settings import RealConfig
+from population.statistics.distributions import CONFIDENCE, t_quantile
 
 MINE = "ours"
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def mean_of(values: Sequence[float]) -> Mean:
     n, mean = len(values), fmean(values)
     if n < 2:
         return Mean(mean, math.nan, math.nan)
-    half = t_quantile(CONFIDENCE, n - 1) * stdev(values) / math.sqrt(n)
+    half = t_quantile(n - 1, CONFIDENCE) * stdev(values) / math.sqrt(n)
     return Mean(mean, mean - half, mean + half)
 
 
