@@ -83,6 +83,30 @@ def phase_of(purposes: Collection[Purpose]) -> Phase | None:
     return next((one for one in reversed(Phase) if one in phases), None)
 
 
+class CampaignState(StrEnum):
+    """How far a campaign is. Of one that ended, the value begins the event that says so."""
+
+    NOT_STARTED = "not started"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    WAITING = "waiting for your approval"
+    COMPLETE = "complete"
+
+    @classmethod
+    def of_ending(cls, text: str) -> CampaignState:
+        """The state that the text of a recorded ending stands for."""
+        begins = {one.value: one for one in (cls.FAILED, cls.STOPPED, cls.WAITING)}
+        begins["waiting for your word"] = cls.WAITING  # as older stores have it
+        return next((one for begin, one in begins.items() if text.startswith(begin)), cls.COMPLETE)
+
+    @property
+    def wants_resume(self) -> bool:
+        """Whether there is more to do, without anyone's word."""
+        return self not in (CampaignState.RUNNING, CampaignState.WAITING, CampaignState.COMPLETE)
+
+
 MAX_TEXT_CHARS = 20_000  # of an idea or a note; tables and prompts show less of it
 OURSELVES = "evotrain"  # the author of what no model and no person wrote
 

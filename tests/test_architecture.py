@@ -301,6 +301,33 @@ def test_which_runs_count_and_which_way_is_better_is_said_in_one_place(
     assert set(found) == {where}, found
 
 
+def sentences_read(source: str) -> list[int]:
+    """Lines that look into a sentence meant for people to decide something."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        looked = None
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
+            words = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+            looked = node.comparators[0] if words else None
+        elif isinstance(node, ast.Attribute) and node.attr in ("startswith", "endswith"):
+            looked = node.value
+        if isinstance(looked, ast.Attribute) and looked.attr in ("phase", "reason"):
+            found.append(node.lineno)
+    return found
+
+
+def test_nothing_is_decided_by_a_sentence_that_people_read() -> None:
+    assert sentences_read("'approve' in ending.reason") == [1]
+    assert sentences_read("one.phase.startswith(('stopped', 'failed'))") == [1]
+    found = {
+        path: lines
+        for package in STOREYS
+        for path in (ROOT / package).rglob("*.py")
+        if (lines := sentences_read(path.read_text(encoding="utf-8")))
+    }
+    assert not found
+
+
 # --- the test of the test ---------------------------------------------------------------------
 
 

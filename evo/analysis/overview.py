@@ -24,7 +24,7 @@ from evo.analysis.health import (
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
 from evo.analysis.ranking import Earning, Prompts, Ranked, earnings
-from population.types import Spent, phase_of
+from population.types import CampaignState, Spent, phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
     from evo.analysis.calibration import CalibrationReport
@@ -48,7 +48,8 @@ class Overview:
     folder: str
     name: str
     running: int | None
-    phase: str
+    state: CampaignState
+    phase: str  # what it is busy with, or how it ended
     budget: Mapping[str, Used]
     measurements: Mapping[str, int]  # by status, lost ones too
     proposals: Mapping[str, int]  # by outcome
@@ -92,7 +93,7 @@ def overview(
 ) -> Overview:
     """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]
-    spent = record.spent
+    spent, (state, phase) = record.spent, _state(record, running)
     used = {
         "variants": _measured_children(record),
         "seconds": record.seconds_spent,
@@ -103,7 +104,8 @@ def overview(
         folder=folder,
         name=str(record.config.get("name", "campaign")),
         running=running,
-        phase=_phase(record, running),
+        state=state,
+        phase=phase,
         budget={name: Used(used[name], limits.get(name)) for name in used},
         measurements=by_status(attempts),
         proposals=dict(Counter(made.outcome.value for made in record.proposals if made.parents)),
@@ -147,12 +149,17 @@ def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:
     return {rung: dict(states) for rung, states in found.items()}
 
 
-def _phase(record: Record, running: int | None) -> str:
+def _state(record: Record, running: int | None) -> tuple[CampaignState, str]:
+    """How far it is, and that in words."""
     if running is not None:
-        return phase_of([run.request.purpose for run in record.in_flight]) or "between runs"
+        busy = phase_of([run.request.purpose for run in record.in_flight]) or "between runs"
+        return CampaignState.RUNNING, busy
     ends = [event.text for event in record.events if event.kind == "end"]
     starts = record.starts()
     last_end = max((e.created_at for e in record.events if e.kind == "end"), default=0.0)
     if starts and starts[-1] > last_end:
-        return "interrupted; `evo resume` goes on from here"
-    return ends[-1] if ends else "not started"
+        state = CampaignState.INTERRUPTED
+        return state, f"{state}; `evo resume` goes on from here"
+    if not ends:
+        return CampaignState.NOT_STARTED, CampaignState.NOT_STARTED.value
+    return CampaignState.of_ending(ends[-1]), ends[-1]

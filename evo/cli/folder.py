@@ -319,6 +319,8 @@ def at(folder: Path) -> str:
 
 def next_command(one: Overview) -> str:
     """The next useful command for a campaign in this state."""
+    from population.types import CampaignState
+
     where = at(Path(one.folder))
     if is_calibration(Path(one.folder)):
         return "evo run CONFIG"
@@ -326,9 +328,9 @@ def next_command(one: Overview) -> str:
         return f"evo report{where}"
     if one.running is not None:
         return f"evo top{where}"
-    if "approve" in one.phase:
+    if one.state is CampaignState.WAITING:
         return f"evo approve{where}"
-    if one.phase.startswith(("interrupted", "stopped", "not started")):
+    if one.state.wants_resume:
         return f"evo resume{where}"
     if one.findings.leader_id is None:  # over, and a resume would only spend more
         return f"evo report{where}"

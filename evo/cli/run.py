@@ -275,10 +275,12 @@ def _next(
     folder: Folder, findings: Findings, ending: Ending, variants: int | None
 ) -> Sequence[str]:
     """Which commands to type next; the folder is left out where it is the default."""
+    from population.types import CampaignState
+
     where = at(folder.path)
     commands = []
     leader = findings.leader_id
-    if "approve" in ending.reason:
+    if ending.state is CampaignState.WAITING:
         commands += [f"evo approve{where}", f"evo graduate{where}"]
     elif not ending.complete:
         commands.append(f"evo resume{where}")

@@ -15,7 +15,7 @@ from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.requests import Answer, Requests, saying
 from population.ladder import APPROVED, VETOED
 from population.store import Store
-from population.types import Decision, RequestRow, phase_of
+from population.types import CampaignState, Decision, RequestRow, phase_of
 
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
@@ -132,14 +132,16 @@ class Campaign:
 
     def _ending(self) -> Ending:
         if self.shared.failure:
-            return Ending(f"failed: {self.shared.failure}", complete=False)
+            state = CampaignState.FAILED
+            return Ending(state, f"{state}: {self.shared.failure}")
         if self.shared.stop is not Stop.NO:
             why = f": {self.shared.reason}" if self.shared.reason else ""
-            return Ending(f"stopped{why}; `evo resume` goes on from here", complete=False)
+            state = CampaignState.STOPPED
+            return Ending(state, f"{state}{why}; `evo resume` goes on from here")
         waiting = self.components.scheduler.graduation.waiting()
         if waiting:
             ids = ", ".join(dict.fromkeys(one.variant_id[:8] for one in waiting))
-            return Ending(
-                f"waiting for your approval of {ids}: `evo approve` shows why", complete=False
-            )
-        return Ending(self._proposals.closed or "everything asked for is measured", complete=True)
+            state = CampaignState.WAITING
+            return Ending(state, f"{state} of {ids}: `evo approve` shows why")
+        said = self._proposals.closed or "everything asked for is measured"
+        return Ending(CampaignState.COMPLETE, said)

@@ -20,7 +20,7 @@ from operators.operator import Draft
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import Parent, Proposal
+from population.types import CampaignState, Parent, Proposal
 
 
 class Proposes(Protocol):
@@ -102,10 +102,15 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a campaign ended, in words, and whether nothing is left for `evo resume`."""
+    """How a campaign ended, and why in words."""
 
+    state: CampaignState
     reason: str
-    complete: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left for `evo resume`."""
+        return self.state is CampaignState.COMPLETE
 
 
 @dataclass(slots=True)
