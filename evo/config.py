@@ -32,6 +32,7 @@ from operators.portfolio import PortfolioSettings
 from operators.registry import check_names
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
+from population.metrics import METRICS, SEARCHABLE
 from population.selection import SelectionSettings
 from population.types import DERIVED, Clock, Rung
 
@@ -40,16 +41,6 @@ GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, besi
 ANSWER_SECONDS = 90.0  # of the wall, for questions and what is slow in a start
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
 OF_A_BENCH = {"landscapes", "contestants", "campaign"}  # keys that only a benchmark's file has
-
-METRICS = (  # what every run of the search has and we measure; test_bpb is kept from it
-    "val_bpb",
-    "parameters",
-    "weights_mb",
-    "added_nodes",
-    "peak_memory_mb",
-    "serve_tokens_per_second",
-)
-SELF_REPORTED = ("epochs", "tokens_per_parameter")  # from a count that the variant itself reports
 
 
 class ConfigError(Exception):
@@ -140,13 +131,13 @@ class Config(_Settings):
             )
         searched = [("objectives", one.name) for one in self.objectives]
         for key, name in (*searched, *(("constraints", one.name) for one in self.constraints)):
-            if name in SELF_REPORTED:
+            if name in METRICS and METRICS[name].self_reported:
                 raise ValueError(
                     f"{key}: {name} is what a variant says of itself, so nothing can be searched by it; "
-                    f"leave it out, or take one that we measure: {', '.join(METRICS)}"
+                    f"leave it out, or take one that we measure: {', '.join(SEARCHABLE)}"
                 )
-            if name not in METRICS:
-                hint = nearest(name, METRICS)
+            if name not in SEARCHABLE:
+                hint = nearest(name, SEARCHABLE)
                 raise ValueError(f"{key}: there is no metric {name!r} to search by; {hint}")
         check_names(self.operators)
         if self.operators.get("agent") and self.agent is None:

@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from population.metrics import METRICS
 from population.types import Estimate
 
 REPLICATED_BLOCKS = 4
@@ -47,6 +48,16 @@ class Objective(BaseModel):
     limit: float | str | None = Field(
         default=None, description="worst value allowed: a number or `seed x FACTOR`"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _way_of_the_metric(cls, given: Any) -> Any:
+        """Without a direction that is the metric's own."""
+        if isinstance(given, dict) and "direction" not in given:
+            row = METRICS.get(str(given.get("name")))
+            if row is not None and not row.lower_is_better:
+                return {**given, "direction": Direction.MAXIMISE}
+        return given
 
     @field_validator("limit")
     @classmethod

@@ -270,8 +270,7 @@ class DocumentScore:
 class Measurement:
     """What one run showed. `metrics` holds finite numbers only; it is empty unless status is ok.
 
-    Metrics: val_bpb (bits per byte), parameters, weights_mb, added_nodes, peak_memory_mb,
-    serve_tokens_per_second; and by the variant's own count of tokens epochs and tokens_per_parameter.
+    Metrics: the rows of `population.metrics`.
     `facts` are the sandbox's. Other self-reported values say so in their names.
     """
 

@@ -13,6 +13,7 @@ from operators.operator import ParentView, ProposalContext, RunState, Tried
 from operators.prompting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
+from population.metrics import METRICS
 from population.reading import first_proposal, measurement, source_of, unmeasured_proposals
 from population.reading.memory import notes
 from population.run_history import RunHistory
@@ -22,7 +23,6 @@ from population.types import Estimate, JudgedIdea, Parent, Status
 TRIED_SHOWN = 12
 INSPIRING = 4
 UNDER_WAY_SHOWN = 12
-TIMED = ("peak_memory_mb", "serve_tokens_per_second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ContextBuilder:
 
     def _believed(self, variant_id: str, as_of: int | None) -> dict[str, Estimate]:
         found = self._run_history.believed(variant_id, self._at.rung, as_of)
-        return {name: one for name, one in found.items() if self._at.timed or name not in TIMED}
+        return {name: one for name, one in found.items() if self._at.timed or not _is_timed(name)}
 
     def context(
         self,
@@ -176,3 +176,7 @@ class ContextBuilder:
         knobs = [knob.name.replace("_", " ") for knob in sound_knobs(views[0].source)]
         words = " ".join([*(view.idea[:MAX_IDEA_CHARS] for view in views), *new, *knobs])
         return self._at.find(words, self._at.prompt.knowledge_passages)
+
+
+def _is_timed(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].timed

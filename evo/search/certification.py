@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from population.archive import Objective
+from population.metrics import unseen_of
 from population.run_history import RunHistory
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide, log_e_path
@@ -312,7 +313,6 @@ def in_a_line(decision: Decision, seed_id: str) -> str:
 # comparison, and what was run after a decision.
 
 
-UNSEEN_BPB = "unseen_bpb"  # val_bpb on rows that earlier runs were not asked, the same for a block
 FLOOR_SHARE = 0.1  # of the run sd: pairs may not look quieter than that
 
 Found = Mapping[str, Estimate]
@@ -364,8 +364,7 @@ def beats_exactly(mine: Found, seed: Found, others: Collection[Objective]) -> bo
 
 def unseen_value(objective: Objective, run: Measurement) -> float:
     """What a run of a pair scored: on rows that nobody was asked before, where there are any."""
-    unseen = UNSEEN_BPB if objective.name == "val_bpb" else objective.name
-    return run.metrics.get(unseen, run.metrics[objective.name])
+    return run.metrics[unseen_of(objective.name, run.metrics)]
 
 
 def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from rich.text import Text
 
+from population.metrics import decimals_of
 from population.types import MAX_TEXT_CHARS
 
 LONGEST = MAX_TEXT_CHARS
@@ -102,8 +103,10 @@ def value(metric: str, number: float | None, noise: float | None = None) -> str:
         return "–"
     if noise is not None and 0 < noise < math.inf:
         return f"{number:,.{_decimals(noise)}f}"
-    if metric.endswith("bpb"):
-        return f"{number:.5f}" if 0 < abs(number) < 0.001 else f"{number:.4f}"
+    decimals = decimals_of(metric)
+    if decimals is not None:
+        small = 0 < abs(number) < 10 ** (1 - decimals)
+        return f"{number:.{decimals + small}f}"
     if abs(number - round(number)) < 1e-9 or abs(number) >= 1000:
         return f"{number:,.0f}"
     return f"{number:.4g}"

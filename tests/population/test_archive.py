@@ -152,3 +152,9 @@ def test_a_tiny_model_cannot_own_the_default_front() -> None:
     seed, bigram, better = one(2.0, 1e6, 0), one(3.5, 65536, 0), one(1.9, 1e6, 40)
     everyone = {"seed": seed, "bigram": bigram, "better": better}
     assert pareto_front(everyone, DEFAULT_OBJECTIVES, seed) == ["better", "seed"]
+
+
+def test_an_objective_points_the_way_of_its_metric_where_nothing_else_is_said() -> None:
+    assert not Objective(name="serve_tokens_per_second").lower_is_better
+    assert Objective(name="serve_tokens_per_second", direction=Direction.MINIMISE).lower_is_better
+    assert Objective(name="val_bpb").lower_is_better and Objective(name="anything").lower_is_better

@@ -1,0 +1,54 @@
+"""The metrics: one table, a row each. A new one is a row here and its value in the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing that a run shows.
+
+    `decimals` None: as many as the size of the number asks for. `unseen`: the name of the same metric on
+    rows that no earlier run was asked, "" for none.
+    """
+
+    name: str
+    unit: str
+    decimals: int | None = None
+    lower_is_better: bool = True
+    searchable: bool = True  # measured by us, in every run of the search
+    self_reported: bool = False  # from a count that the variant itself reports
+    timed: bool = False  # moves with the machine: the same source gives another value
+    unseen: str = ""
+
+
+UNSEEN_BPB = "unseen_bpb"
+
+_ROWS = (
+    Metric("val_bpb", "bits per byte", 4, unseen=UNSEEN_BPB),
+    Metric("parameters", ""),
+    Metric("weights_mb", "MB"),
+    Metric("added_nodes", "nodes of the syntax tree"),
+    Metric("peak_memory_mb", "MB", timed=True),
+    Metric("serve_tokens_per_second", "tokens/s", lower_is_better=False, timed=True),
+    # from here on not to be searched by
+    Metric(UNSEEN_BPB, "bits per byte", 4, searchable=False),
+    Metric("test_bpb", "bits per byte", 4, searchable=False),  # final and graduating runs alone
+    Metric("epochs", "", searchable=False, self_reported=True),
+    Metric("tokens_per_parameter", "", searchable=False, self_reported=True),
+)
+METRICS = {one.name: one for one in _ROWS}
+SEARCHABLE = tuple(one.name for one in _ROWS if one.searchable)
+
+
+def decimals_of(name: str) -> int | None:
+    """How many decimals a metric is shown with where nothing is known of its noise; None: by its size."""
+    return METRICS[name].decimals if name in METRICS else None
+
+
+def unseen_of(name: str, measured: Iterable[str]) -> str:
+    """The metric to compare pairs in: on rows that nobody was asked before, where it was measured."""
+    unseen = METRICS[name].unseen if name in METRICS else ""
+    return unseen if unseen in measured else name
