@@ -9,10 +9,9 @@ import numpy as np
 
 from evo.analysis.campaign_view import Record
 from population.statistics.certification import Rule
-from population.statistics.noise import Calibration, calibrate
-from population.types import AGAIN, Measurement, Purpose, Status
+from population.statistics.noise import DRAWS_SEED, Calibration, calibrate, seed_samples
+from population.types import Measurement, Status
 
-DRAWS_SEED = 20_26
 TOKENS_WITHIN = 2.0  # rungs match when their tokens per parameter are this close
 
 
@@ -45,17 +44,8 @@ def noise_of(record: Record, children: int, rule_of: Callable[[float], Rule]) ->
 
     `rule_of` gives the procedure in force at a run's sd.
     """
-    runs = [
-        row.measurement
-        for row in record.rows
-        if row.measurement.request.variant_id == record.seed_id
-        and row.measurement.request.rung == record.proxy
-        and row.measurement.request.purpose is Purpose.CALIBRATE
-        and row.measurement.status is Status.OK
-    ]
-    name = record.objective.name
-    across = [one.metrics[name] for one in runs if one.request.repeat % AGAIN == 0]
-    within = [one.metrics[name] for one in runs if one.request.block == 0]
+    rows = [row for row in record.rows if row.measurement.request.rung == record.proxy]
+    across, within = seed_samples(rows, record.objective.name)
     if len(across) < 2 or len(within) < 2:
         return None
     return calibrate(across, within, rule_of, children, np.random.default_rng(DRAWS_SEED))

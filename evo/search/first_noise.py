@@ -7,9 +7,7 @@ import numpy as np
 from evo.search.certification import CertificationSettings, rule_of
 from evo.search.scheduler import Scheduler
 from population.run_history import RunHistory
-from population.types import AGAIN, Purpose, Status
-
-DRAWS_SEED = 20_26
+from population.types import Purpose
 
 
 class FirstNoise:
@@ -35,16 +33,10 @@ class FirstNoise:
         return self._sentence()
 
     def _sentence(self) -> str:
-        from population.statistics.noise import calibrate
+        from population.statistics.noise import DRAWS_SEED, calibrate, seed_samples
 
         metric = self._history.objectives[0].name
-        runs = [
-            row.measurement
-            for row in self._history.rows(self._rung, purposes={Purpose.CALIBRATE})
-            if row.measurement.status is Status.OK
-        ]
-        across = [run.metrics[metric] for run in runs if run.request.repeat % AGAIN == 0]
-        within = [run.metrics[metric] for run in runs if run.request.block == 0]
+        across, within = seed_samples(self._history.rows(self._rung), metric)
         if len(across) < 2 or len(within) < 2:
             return ""
         settings = self._settings.or_default()  # what proof would take, were it asked for

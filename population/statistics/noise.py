@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from population.statistics.certification import Rule
+from population.statistics.estimates import block_means
 from population.statistics.intervals import CONFIDENCE, Interval
 from population.statistics.power import Smallest, smallest_gain
+from population.types import MeasurementRow, Purpose
 
 EWMA_WEIGHT = 0.2
 EWMA_WIDTH = 3.0  # standard errors
+DRAWS_SEED = 20_26
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,22 @@ class Calibration:
     smallest: Smallest | None
     smallest_range: tuple[float, float] | None
     greedy: GreedyKeeps
+
+
+def seed_samples(rows: Iterable[MeasurementRow], metric: str) -> tuple[list[float], list[float]]:
+    """The seed's calibrating runs among these rows of one rung: across its blocks and within block 0.
+
+    Across: one mean a block, repeats averaged, as everywhere else; within: every run on block 0.
+    """
+    runs = [
+        row
+        for row in rows
+        if row.measurement.request.purpose is Purpose.CALIBRATE
+        and metric in row.measurement.metrics
+    ]
+    across = [mean for found in block_means(runs).values() for mean in found[metric].values()]
+    within = [row.measurement.metrics[metric] for row in runs if row.measurement.request.block == 0]
+    return across, within
 
 
 def calibrate(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from statistics import stdev
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from evo.search.certification import log_e_of, proven_members
-from population.archive import Objective
+from evo.analysis.comparison import noise
+from evo.search.certification import CertificationSettings, log_e_of, proven_members
+from evo.search.first_noise import FirstNoise
+from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.run_history import RunHistory
 from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 
@@ -61,3 +66,18 @@ def test_an_e_value_is_finite_and_grows_with_the_gain(boundary):
     e = [log_e_of([gain] * 8, boundary, 0.001) for gain in (-0.02, 0.0, 0.02, 0.04)]
     assert np.isfinite(e).all() and e == sorted(e)
     assert log_e_of([], boundary, 0.001) == 0.0
+
+
+def test_the_first_sentence_on_noise_and_every_later_screen_tell_one_figure():
+    history = RunHistory(DEFAULT_OBJECTIVES, "seed")
+    runs = [(0, 0, 2.00), (0, 1, 2.04), (0, 2, 2.05), (1, 0, 2.10), (2, 0, 1.93), (3, 0, 2.02)]
+    for id, (block, repeat, bpb) in enumerate(runs, start=1):
+        request = RunRequest("seed", "proxy", block, repeat, Purpose.CALIBRATE)
+        history.add(MeasurementRow(id, Measurement(request, Status.OK, metrics={"val_bpb": bpb})))
+    scheduler = SimpleNamespace(is_calibrated=lambda: True)
+    said = FirstNoise(scheduler, history, "proxy", CertificationSettings(), 10)()
+    later = noise(history.rows("proxy"), "proxy", "val_bpb")
+    assert later is not None and f"{later.sd:.4f} val_bpb from block to block (n=4)" in said
+    within = stdev([2.00, 2.04, 2.05])
+    assert f"{within:.4f} on one block (n=3)" in said
+    assert later.sd == history.noise_sd("proxy", "val_bpb")
