@@ -32,7 +32,7 @@ from evo.terminal.tree import family_tree
 from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Branch, tree
 from population.reading import source_of
-from population.types import CampaignState, Purpose, Status
+from population.types import Purpose, Status
 from tests.analysis.built import SEED, Built, finished
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold red]loud[/] [link=http://x]y[/link] \u202eevil\r\n\x9b2Jend"
@@ -169,7 +169,6 @@ def test_every_sentence_about_a_difference_carries_its_n(tmp_path: Path) -> None
 
 FRAME = Frame(
     name="night",
-    state=CampaignState.RUNNING,
     phase="searching",
     seconds=75,
     limits=[Limit("variants", 5, 20, "5 of 20")],
