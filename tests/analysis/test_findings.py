@@ -148,10 +148,10 @@ def test_final_runs_count_in_the_ranking_like_any_other(tmp_path: Path) -> None:
     built, leader, _ = finished(tmp_path)
     first = ranking(Record.of(built.store))[0]
     assert first.variant_id == leader
-    assert first.estimates["val_bpb"].n == 4
-    assert first.estimates["val_bpb"].mean == pytest.approx(
-        2.4025, abs=1e-6
-    )  # search 2.38, final 2.41
+    found = first.estimates["val_bpb"]
+    assert found.n == 4
+    # the seed's mean less what the pairs say: 0.12 of the search, 0.10, 0.09 and 0.11 of the final runs
+    assert found.mean == pytest.approx(2.51 - 0.105, abs=1e-3)
 
 
 def test_an_operator_earns_by_children_that_beat_their_parents(tmp_path: Path) -> None:
