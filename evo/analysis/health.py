@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def stale_measurements_median(
 
     The median over children that ran; None without any. `rows`: all that were recorded, in order.
     """
-    ended = [(row.id, row.measurement.started_at + row.measurement.wall_seconds) for row in rows]
+    ids = [row.id for row in rows]
+    ends = sorted(row.measurement.started_at + row.measurement.wall_seconds for row in rows)
     began: dict[str, float] = {}
     for row in rows:
         if row.measurement.request.purpose is Purpose.SCREEN:
@@ -68,8 +70,8 @@ def stale_measurements_median(
         for made in proposals
         if made.variant_id in began and made.parents
     }
-    counts = [
-        sum(id > last and end <= began[child] for id, end in ended)
+    counts = [  # what a proposal had seen had ended before its child began
+        max(bisect_right(ends, began[child]) - bisect_right(ids, last), 0)
         for child, last in seen.items()
         if child is not None
     ]
