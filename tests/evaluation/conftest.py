@@ -18,6 +18,7 @@ from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot, find_slots
+from population.metrics import METRICS
 from population.types import (
     Clock,
     CurvePoint,
@@ -139,6 +140,9 @@ def evaluate(
             if measurement.status is Status.LOST and "fetched" in measurement.reason:
                 measurement = evaluator.evaluate(request, source, slot, watch)
         assert len(os.listdir("/proc/self/fd")) <= before, "a descriptor is left open"
+        assert measurement.metrics.keys() <= METRICS.keys(), (
+            "each is a row of population/metrics.py"
+        )
         for pid, _ in watch.processes:
             assert not Path(f"/proc/{pid}").exists(), "a process is left"
         return measurement
