@@ -59,7 +59,10 @@ def private_words(text: str) -> list[str]:
 
 
 EXAMPLES = {"operators/swap.py"}  # files that a page tells how to write
-STORED = {"What each operator proposed, what came of it and what it cost."}  # in old databases, too
+STORED = {  # in old databases, too
+    "What each operator proposed, what came of it and what it cost.",
+    "waiting for your word",
+}
 
 
 def test_no_text_that_is_read_holds_a_private_word() -> None:
