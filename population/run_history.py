@@ -6,6 +6,7 @@ costs no query; the store stays the only truth.
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import insort
 from collections import Counter, defaultdict
@@ -242,6 +243,11 @@ class RunHistory:
                         values=tuple(one.to_minimise(found) for one in self.objectives),
                         on_front=variant_id in front,
                         violation=violation(found, self.constraints, seed),
+                        sd=_known_sd(found[self.objectives[0].name]),
                     )
                 )
             return chosen[::-1]
+
+
+def _known_sd(one: Estimate) -> float:
+    return one.sd if math.isfinite(one.sd) else 0.0

@@ -1,4 +1,9 @@
-"""Who becomes a parent: tournaments on feasibility, non-domination rank and crowding."""
+"""Who becomes a parent: tournaments on feasibility, then on the first objective or on the whole front.
+
+With several objectives most tournaments go by the first one, drawn from what is believed of it, so that an
+uncertain variant gets its chance (Thompson 1933): on a wide front rank means little, and extreme points,
+such as the smallest model, would win most ties. The others go by non-domination rank and crowding.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,13 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 _GLOBAL_RANDOM = threading.Lock()  # DEAP draws from the module `random`, which threads share
+PRIMARY_SHARE = 0.7  # of the tournaments go by what is believed of the first objective alone
 TOURNAMENT = 5  # as in regularised evolution; two hardly select among the last twenty
 
 
@@ -28,12 +34,16 @@ class SelectionSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A variant that may become a parent. `values` are to be minimised; feasible: violation 0."""
+    """A variant that may become a parent. `values` are to be minimised; feasible: violation 0.
+
+    `sd`: of what is believed of the first value, 0 where that is not known.
+    """
 
     variant_id: str
     values: tuple[float, ...]
     on_front: bool = False
     violation: float = 0.0
+    sd: float = 0.0
 
     def __post_init__(self) -> None:
         """A failed variant has no values and cannot be a candidate: ValueError."""
@@ -70,11 +80,12 @@ def choose_parents(
     how_many: int,
     rng: np.random.Generator,
     size: int = TOURNAMENT,
+    primary_share: float = PRIMARY_SHARE,
 ) -> list[Candidate]:
     """N winners of tournaments of `size`, repeats possible. ValueError without candidates."""
     if not candidates:
         raise ValueError("nobody to choose from")
-    return _tournament(_ranked(candidates), how_many, rng, size)
+    return _tournament(_ranked(candidates), how_many, rng, size, primary_share)
 
 
 def choose_pair(
@@ -82,19 +93,20 @@ def choose_pair(
     eligible: Callable[[Candidate, Candidate], bool],
     rng: np.random.Generator,
     size: int = TOURNAMENT,
+    primary_share: float = PRIMARY_SHARE,
 ) -> tuple[Candidate, Candidate] | None:
     """Two different parents that are eligible together; None when no two are."""
     entrants = _ranked(candidates)
     firsts = entrants
     while firsts:
-        (first,) = _tournament(firsts, 1, rng, size)
+        (first,) = _tournament(firsts, 1, rng, size, primary_share)
         partners = [
             one
             for one in entrants
             if one.candidate.variant_id != first.variant_id and eligible(first, one.candidate)
         ]
         if partners:
-            (second,) = _tournament(partners, 1, rng, size)
+            (second,) = _tournament(partners, 1, rng, size, primary_share)
             return first, second
         firsts = [one for one in firsts if one.candidate.variant_id != first.variant_id]
     return None
@@ -105,10 +117,11 @@ def choose_third(
     eligible: Callable[[Candidate], bool],
     rng: np.random.Generator,
     size: int = TOURNAMENT,
+    primary_share: float = PRIMARY_SHARE,
 ) -> Candidate | None:
     """One more parent beside a pair, of those eligible; None when nobody is."""
     able = [one for one in _ranked(candidates) if eligible(one.candidate)]
-    return _tournament(able, 1, rng, size)[0] if able else None
+    return _tournament(able, 1, rng, size, primary_share)[0] if able else None
 
 
 def _ranked(candidates: Sequence[Candidate]) -> list[_Entrant]:
@@ -137,13 +150,28 @@ def _maximised(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def _tournament(
-    entrants: Sequence[_Entrant], how_many: int, rng: np.random.Generator, size: int
+    entrants: Sequence[_Entrant],
+    how_many: int,
+    rng: np.random.Generator,
+    size: int,
+    primary_share: float,
 ) -> list[Candidate]:
     from deap import tools
 
-    with drawing_from(rng):
-        won = tools.selTournament(entrants, how_many, tournsize=size, fit_attr="preference")
+    several = len(entrants[0].candidate.values) > 1
+    won: list[_Entrant] = []
+    for _ in range(how_many):
+        by_first = several and rng.random() < primary_share
+        meet = [_by_first(one, rng) for one in entrants] if by_first else entrants
+        with drawing_from(rng):
+            won += tools.selTournament(meet, 1, tournsize=size, fit_attr="preference")
     return [entrant.candidate for entrant in won]
+
+
+def _by_first(one: _Entrant, rng: np.random.Generator) -> _Entrant:
+    """An entrant that is preferred by a draw of its first value alone."""
+    drawn = one.candidate.values[0] + one.candidate.sd * float(rng.standard_normal())
+    return replace(one, preference=(-one.candidate.violation, -drawn, 0.0))
 
 
 @contextmanager

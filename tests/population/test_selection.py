@@ -115,7 +115,7 @@ def test_better_ranks_are_chosen_more_often_the_more_so_the_larger_the_tournamen
 def test_in_one_rank_the_lonely_are_chosen_more_often() -> None:
     line = [0.0, 1.0, 1.1, 1.2, 5.0]
     candidates = [Candidate(f"v{k}", (x, -x)) for k, x in enumerate(line)]
-    counts = Counter(one.variant_id for one in choose_parents(candidates, 3000, rng(2), 2))
+    counts = Counter(one.variant_id for one in choose_parents(candidates, 3000, rng(2), 2, 0.0))
     assert min(counts["v0"], counts["v4"]) > counts["v3"] > counts["v2"]
 
 
@@ -145,3 +145,28 @@ def test_threads_do_not_disturb_each_other() -> None:
             list(threads.map(lambda seed: choose_parents(candidates, 5, rng(seed)), range(40)))
             == alone
         )
+
+
+def test_most_tournaments_go_by_the_first_objective_and_the_rest_by_the_whole_front() -> None:
+    """A front on which rank says nothing: the best in the first objective is the worst in the second."""
+    candidates = [Candidate(f"v{k}", (float(k), -float(k))) for k in range(20)]
+    counts = Counter(one.variant_id for one in choose_parents(candidates, 3000, rng(4)))
+    best = 1 - (19 / 20) ** 5  # of the tournaments by the first objective
+    assert counts["v0"] / 3000 >= 0.7 * best
+    middle = sum(counts[f"v{k}"] for k in range(10, 19)) / 3000
+    assert 0 < middle < 0.25
+    ranked = Counter(
+        one.variant_id for one in choose_parents(candidates, 3000, rng(4), primary_share=0.0)
+    )
+    assert ranked["v19"] == pytest.approx(ranked["v0"], rel=0.2)  # both ends alike
+
+
+def test_an_uncertain_variant_gets_a_chance_by_the_first_objective() -> None:
+    sure = [Candidate("best", (1.0, 0.0)), Candidate("known", (2.0, 0.0), sd=0.01)]
+    unsure = [Candidate("best", (1.0, 0.0)), Candidate("known", (2.0, 0.0), sd=1.0)]
+
+    def share(candidates: list[Candidate]) -> float:
+        chosen = choose_parents(candidates, 2000, rng(6), 5, primary_share=1.0)
+        return Counter(one.variant_id for one in chosen)["known"] / 2000
+
+    assert share(sure) < 0.05 < 0.15 < share(unsure)
