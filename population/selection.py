@@ -28,6 +28,9 @@ class SelectionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     population: int = Field(default=20, ge=1, description="last measured, beside the front")
+    primary_share: float = Field(
+        default=PRIMARY_SHARE, ge=0, le=1, description="of tournaments by the first objective"
+    )
     tournament: int = Field(default=TOURNAMENT, ge=1, description="how many meet; the best wins")
     third_parent: float = Field(default=0.25, ge=0, le=1)  # of crossovers that may have one
 

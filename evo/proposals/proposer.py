@@ -89,6 +89,7 @@ class Proposer:
         self._run_history = run_history
         self._lineage = lineage
         self._selection = selection
+        self._tournament = selection.tournament, selection.primary_share
         self._open_store = open_store
         self._check_source = check_source
         self._at = campaign_info
@@ -238,7 +239,7 @@ class Proposer:
         if operator.parent_rule is ParentRule.LINE:
             candidates = [one for one in candidates if self._has_line(one)]
         if operator.parent_rule not in (ParentRule.PAIR, ParentRule.SEVERAL):
-            (one,) = choose_parents(candidates, 1, rng, self._selection.tournament)
+            (one,) = choose_parents(candidates, 1, rng, *self._tournament)
             return (Parent(one.variant_id, "parent"),)
         chosen = self._pair(candidates, rng)
         if (
@@ -256,7 +257,7 @@ class Proposer:
             candidates,
             lambda a, b: self._unrelated(a.variant_id, b.variant_id),
             rng,
-            self._selection.tournament,
+            *self._tournament,
         )
         assert pair is not None, "_can() found an eligible pair"
         return tuple(one.variant_id for one in pair)
@@ -277,7 +278,7 @@ class Proposer:
                 for other in pair
             )
 
-        third = choose_third(candidates, apart, rng, self._selection.tournament)
+        third = choose_third(candidates, apart, rng, *self._tournament)
         return pair if third is None else (*pair, third.variant_id)
 
     def judge(
