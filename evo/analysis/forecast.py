@@ -67,7 +67,7 @@ class Plan:
     seconds: float | None
     ladder: Mapping[str, RungWork] = field(default_factory=dict)  # by rung
     llm_operators: Sequence[str] = ()
-    llm_resting: str = ""  # which operators are unavailable without a key, in words
+    llm_unavailable: str = ""  # which operators are unavailable without a key, in words
     llm_tokens: int | None = None
     llm_dollars: float | None = None
     reference_every: int = 0  # runs of the search between two references; 0: none
@@ -92,7 +92,7 @@ class Forecast:
     race_runs: int
     disk_mb: float | None
     llm_operators: tuple[str, ...]
-    llm_resting: str
+    llm_unavailable: str
     llm_tokens: int | None
     llm_dollars: float | None
     measured: bool  # whether the seconds come from runs of this campaign
@@ -126,7 +126,7 @@ def forecast(plan: Plan) -> Forecast:
         race_runs=plan.race_runs,
         disk_mb=None if runs is None else DATA_MB + STORE_MB_A_RUN * runs,
         llm_operators=tuple(plan.llm_operators),
-        llm_resting=plan.llm_resting,
+        llm_unavailable=plan.llm_unavailable,
         llm_tokens=plan.llm_tokens if plan.llm_operators else 0,
         llm_dollars=plan.llm_dollars if plan.llm_operators else 0.0,
         measured=plan.rungs[0].measured_seconds is not None,

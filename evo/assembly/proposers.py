@@ -71,7 +71,7 @@ def open_models(
 ) -> Ask | None:
     """What answers for the models of a config; None when no operator asks, or no endpoint has its key.
 
-    `say` hears of it now, `tell` of models that rest and come back while the campaign runs.
+    `say` hears of it now, `tell` of models that are paused and come back while the campaign runs.
     """
     if not names_with_llm(config.operators):
         return None

@@ -259,7 +259,7 @@ def _standing(
     rows.append(("standing", own.standing or "not on the front"))
     rows.append(("rank", f"{rank} of {count(among, 'variant')} by the mean"))
     if beside is not None:
-        rows.append(("beside seed", f"{sentences.beside(beside)}: {sentences.means(beside)}"))
+        rows.append(("against seed", f"{sentences.beside(beside)}: {sentences.means(beside)}"))
     return rows
 
 

@@ -373,7 +373,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         variants=config.budget.variants,
         seconds=config.budget.seconds,
         llm_operators=asking(config),
-        llm_resting=resting(config),
+        llm_unavailable=unavailable_operators(config),
         llm_tokens=config.budget.llm_tokens,
         llm_dollars=config.budget.llm_dollars,
         measured_variants=record.spent.variants - 1 if record is not None else 0,
@@ -444,8 +444,8 @@ def _rung_plan(name: str, settings: RungSettings, record: Record | None) -> Rung
     )
 
 
-def resting(config: Config) -> str:
-    """Which operators rest because no endpoint has its key, in words; "" when none does."""
+def unavailable_operators(config: Config) -> str:
+    """Which operators are unavailable because no endpoint has its key, in words; "" when none does."""
     from operators.llm.settings import missing_keys
     from operators.registry import names_with_llm
 
@@ -454,7 +454,7 @@ def resting(config: Config) -> str:
         return ""
     missing = missing_keys(config.llm, os.environ) if config.llm else ()
     why = f"{', '.join(missing)} is not set" if missing else "there is no llm in the config"
-    return f"{', '.join(names)} rest: {why}"
+    return f"{', '.join(names)} unavailable: {why}"
 
 
 def asking(config: Config) -> tuple[str, ...]:

@@ -159,7 +159,7 @@ def _children(one: Forecast) -> str:
 
 def _model(one: Forecast) -> str:
     if not one.llm_operators:
-        why = plain(one.llm_resting) or "every operator works without one"
+        why = plain(one.llm_unavailable) or "every operator works without one"
         return f"none: {why}; 0 tokens, 0 dollars"
     tokens = "no token ceiling" if one.llm_tokens is None else f"at most {one.llm_tokens:,} tokens"
     dollars = (

@@ -28,7 +28,7 @@ MIN_FREEDOM = 3  # degrees of it below which a sd is not worth telling
 
 
 def found(findings: Findings) -> list[str]:
-    """What was found: leader beside seed."""
+    """What was found: the leader compared with the seed."""
     leader = findings.leader_id
     if not findings.statuses:
         return ["Nothing has been measured yet."]

@@ -87,7 +87,7 @@ class LlmClient:
         return tuple(one.name for one in self._ready())
 
     def _ready(self) -> list[Endpoint]:
-        """The endpoints that have their key and do not rest."""
+        """The endpoints that have their key and are not paused."""
         return [
             one
             for one in self._settings.endpoints
@@ -202,7 +202,7 @@ class LlmClient:
         breaker = self._breakers[call.endpoint.name]
         ticket = breaker.enter()
         if ticket is None:
-            raise CallFailed("it rests after failures in a row")
+            raise CallFailed("it is paused after failures in a row")
         try:
             text = self._paid(call, key, spent)
         except CallFailed as failed:
@@ -224,7 +224,7 @@ class LlmClient:
     def _tell_rest(self, endpoint: Endpoint, failed: CallFailed, seconds: float) -> None:
         times = self._settings.rest_after
         self._say(
-            f"the model {endpoint.name} rests after {times} failures in a row "
+            f"the model {endpoint.name} is paused after {times} failures in a row "
             f"({self._clean(failed.reason)}); asked again in {seconds:.0f} s, then ever more rarely; "
             "other operators go on"
         )
@@ -308,7 +308,7 @@ def _call_of(
     return _Call(endpoint, messages, prompt, hold, number, response_format)
 
 
-# -- A circuit breaker: an endpoint that keeps failing rests, and is asked again by one probe at a time.
+# -- A circuit breaker: an endpoint that keeps failing is paused, and asked again by one probe at a time.
 
 
 OVERDUE = 2.0  # times the slowest answer so far before a call in flight counts as stuck
@@ -343,12 +343,12 @@ class Breaker:
         self._slowest = 0.0
 
     def is_unavailable(self) -> bool:
-        """Whether it is not to be asked now: it rests, is being probed, or leaves its callers waiting."""
+        """Whether it is not to be asked now: it is paused, is being probed, or leaves its callers waiting."""
         with self._lock:
             return self._is_unavailable()
 
     def enter(self) -> int | None:
-        """A ticket for one request; None while it rests."""
+        """A ticket for one request; None while it is paused."""
         with self._lock:
             if self._is_unavailable():
                 return None

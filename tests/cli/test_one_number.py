@@ -143,7 +143,7 @@ def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(
         r"mean val_bpb \d\.\d+ ± \d\.\d+ n=6 \(lower is better; ± is the standard", said
     )
     assert "rank 1 of 3 variants by the mean" in said
-    assert "beside seed 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed" in said
+    assert "against seed 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed" in said
     assert "standing candidate" in said and "decided vetoed by ada: too slow" in said
     assert "serve tokens per second 200 n=2, last run 300" in said
     assert value("val_bpb", 2.0) in said  # what is believed, as the front has it

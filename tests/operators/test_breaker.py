@@ -161,7 +161,7 @@ def test_a_server_that_fails_is_left_alone_and_taken_up_again_when_it_is_back(st
         one = client(said, clock, a=server.base_url)
         replies = tries(one, 20)
         assert one.is_unavailable() and len(server.requests) == 4
-        assert replies[-1] == "a: it rests after failures in a row"
+        assert replies[-1] == "a: it is paused after failures in a row"
         for probes in (1, 2, 3):
             clock.now += 40.0
             tries(one, 20)
@@ -172,7 +172,7 @@ def test_a_server_that_fails_is_left_alone_and_taken_up_again_when_it_is_back(st
         clock.now += 40.0
         assert tries(one, 3) == ["hello"] * 3
     assert len(said) == 2, said
-    assert said[0].startswith("the model a rests after 4 failures in a row (HTTP")
+    assert said[0].startswith("the model a is paused after 4 failures in a row (HTTP")
     assert said[1] == "the model a answers again"
 
 

@@ -248,8 +248,10 @@ def test_the_forecast_names_every_figure_of_a_start() -> None:
 
 
 def test_the_forecast_says_which_operators_rest_and_why() -> None:
-    rests = "llm_mutate rest: OPENAI_API_KEY is not set"
-    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 20, seconds=None, llm_resting=rests)
+    rests = "llm_mutate unavailable: OPENAI_API_KEY is not set"
+    plan = Plan(
+        2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, 20, seconds=None, llm_unavailable=rests
+    )
     text = unwrapped(shown(forecast_screen("night", "here", forecast(plan), 0.0)))
     assert f"none: {rests}; 0 tokens, 0 dollars" in text
 
