@@ -85,7 +85,7 @@ def play(config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float
         with locked(folder):
             config = config_of(folder)
             refuse_change(path, config, arm, seed, slot_seconds, final)
-            loop = LoopSettings(config.exact, config.repeats, config.queue)
+            loop = LoopSettings(config.exact)
             campaign = build_campaign(folder, config, loop, tell)
             with folder.open_store() as store:
                 store.add_event(START, f"taken up with {campaign.components.slots.size} slots")

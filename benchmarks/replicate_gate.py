@@ -22,7 +22,7 @@ from evo.cli.follow import Follower
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
 from evo.runtime.components import LoopSettings
-from evo.search.certification import CertificationSettings, rule_of
+from evo.search.certification import ALPHA, CertificationSettings, rule_of
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.reading import measurements, seed, source_of
@@ -204,7 +204,7 @@ def main() -> None:
     same, handicapped = scores(given.dir, worse, given.blocks, given.repeats)
     settings = CertificationSettings(attempts=given.attempts)
     gate = resample(same, handicapped, settings, given.campaigns, np.random.default_rng(2026))
-    print(json.dumps(asdict(gate), indent=2) if given.json else markdown(gate, settings.alpha))
+    print(json.dumps(asdict(gate), indent=2) if given.json else markdown(gate, ALPHA))
 
 
 if __name__ == "__main__":

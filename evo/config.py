@@ -18,14 +18,12 @@ from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.mistakes import blame, in_words, nearest, place_of
 from evo.old_keys import BothNames, OldKey, OldKeyWarning, current, name_today
 from evo.runtime.budget import BudgetSettings
-from evo.runtime.components import Repeats
 from evo.runtime.notifier import NotifySettings
 from evo.runtime.retention import KeepSettings
 from evo.search.certification import CertificationSettings
 from evo.search.early_stopping import StoppingSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
-from evo.search.voiding import VoidingSettings
 from evo.yaml_reading import RepeatedKey, read_yaml
 from operators.llm.settings import LlmSettings
 from operators.portfolio import PortfolioSettings
@@ -60,8 +58,6 @@ class RungSettings(_Settings):
     rows: int = Field(default=256, ge=1, description="hidden chunks that are scored")
     clock: Clock | None = Field(default=None, description="default: the campaign's")
     startup_seconds: float | Literal["auto"] = "auto"
-    grace_seconds: float | None = Field(default=None, ge=0)
-    wall_seconds: float | None = Field(default=None, gt=0)
     memory_mb: int = Field(default=4096, ge=64)
 
 
@@ -95,14 +91,9 @@ class Config(_Settings):
     certification: CertificationSettings = CertificationSettings()
     graduation: GraduationSettings = GraduationSettings()
     stopping: StoppingSettings = StoppingSettings()
-    voiding: VoidingSettings = VoidingSettings()
     budget: BudgetSettings = BudgetSettings()
     keep: KeepSettings = KeepSettings()
     notify: NotifySettings = NotifySettings()
-    repeats: Repeats = Repeats.REJECT
-    queue: int = Field(
-        default=1, ge=0, description="children waiting or in the making beyond one a slot"
-    )
     exact: bool = Field(
         default=False, description="same rows again; needs clock: tokens and slots: 1"
     )
@@ -171,7 +162,6 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
     timed = clock is not Clock.TOKENS
     total = 3 * startup_seconds + settings.budget if timed else 600.0  # of three roles
     factor = 1.1 if clock is Clock.SECONDS else WALL_FACTOR
-    grace = settings.grace_seconds
     return Rung(
         name=name,
         depth=settings.depth,
@@ -180,9 +170,9 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
         context=settings.context,
         rows=settings.rows,
         startup_seconds=startup_seconds if timed else 0.0,
-        grace_seconds=GRACE_SECONDS.get(clock, 0.0) if grace is None else grace,
+        grace_seconds=GRACE_SECONDS.get(clock, 0.0),
         memory_mb=settings.memory_mb,
-        wall_seconds=settings.wall_seconds or total * factor + ANSWER_SECONDS,
+        wall_seconds=total * factor + ANSWER_SECONDS,
     )
 
 
@@ -299,7 +289,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
         given = {part: given}
     given = _of_today(given, f"--set {change}")
     for part in groups:
-        given = given[part]
+        given = given.get(part, {})
     here: Any = raw if given else {}  # a key that is gone changes nothing
     for part in groups:
         if here.get(part) is None:

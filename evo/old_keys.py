@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
+
+class ByDefault(str):
+    """What null, the default of a key, meant, in words: that holds always."""
+
+    __slots__ = ()
+
+
 # `*` stands for any name of a rung and for every entry of a list.
 RENAMED = {  # in the same group
     "seed": "random_seed",
@@ -20,8 +27,50 @@ RENAMED = {  # in the same group
     "objectives.*.worst": "limit",
     "tune.first_share": "primary_share",
 }
-# By `module:CONSTANT`, or in words where null, the default, meant what is always done today.
-REMOVED: dict[str, str] = {}
+# What holds instead: a value, or where it stands as `module:CONSTANT`.
+REMOVED: dict[str, Any] = {
+    "tune.told": "operators.tune:MAX_OBSERVATIONS",
+    "portfolio.half_life": "operators.portfolio:HALF_LIFE",
+    "portfolio.explore": "operators.portfolio:EXPLORED_SHARE",
+    "portfolio.run_dollars": "operators.portfolio:RUN_DOLLARS",
+    "llm.endpoints.*.stream": True,
+    "llm.endpoints.*.silence_seconds": "operators.llm.wire:STREAM_IDLE_SECONDS",
+    "llm.endpoints.*.weight": 1,
+    "llm.attempts": "operators.llm.client:PATIENCE.attempts",
+    "llm.first_wait_seconds": "operators.llm.client:PATIENCE.first_wait_seconds",
+    "llm.longest_wait_seconds": "operators.llm.client:PATIENCE.max_wait_seconds",
+    "llm.rest_after": "operators.llm.client:PATIENCE.breaker_failures",
+    "llm.first_rest_seconds": "operators.llm.client:PATIENCE.first_rest_seconds",
+    "llm.longest_rest_seconds": "operators.llm.client:PATIENCE.max_rest_seconds",
+    "llm.prompt.tokens": "operators.llm.settings:MAX_CONTEXT_TOKENS",
+    "llm.prompt.shares": "operators.llm.settings:SHARES",
+    "llm.prompt.knowledge_passages": "operators.knowledge:MAX_PASSAGES",
+    "selection.population": "population.selection:NEWEST",
+    "selection.tournament": "population.selection:TOURNAMENT",
+    "selection.third_parent": "population.selection:THIRD_PARENT_SHARE",
+    "policy.most_blocks": "evo.search.scheduler:MAX_BLOCKS",
+    "policy.leaders": "evo.search.scheduler:MAX_LEADERS",
+    "certification.alpha": "evo.search.certification:ALPHA",
+    "certification.post_pairs": "evo.search.certification:POST_PAIRS",
+    "certification.trade": ByDefault("the sd of one run"),
+    "certification.min_gain": ByDefault("a quarter of the sd of one run"),
+    "voiding.crowded": "evo.search.voiding:MAX_CROWDING",
+    "voiding.slow": "evo.search.voiding:MIN_SPEED",
+    "graduation.halving": "evo.search.ladder_settings:REDUCTION_FACTOR",
+    "graduation.share_blocks": "evo.search.ladder_settings:SHARE_BLOCKS",
+    "rungs.*.grace_seconds": ByDefault("0.1 CPU seconds, 0.5 of the wall"),
+    "rungs.*.wall_seconds": ByDefault("what follows from the budget"),
+    "sandbox.scratch_mb": "evo.evaluation.sandbox.sandbox:MAX_SCRATCH_MB",
+    "sandbox.processes": "evo.evaluation.sandbox.sandbox:MAX_PROCESSES",
+    "agent.at_once": "evo.proposals.agents:MAX_AGENTS",
+    "agent.memory_mb": "evo.evaluation.sandbox.agent_box:MAX_MEMORY_MB",
+    "agent.scratch_mb": "evo.evaluation.sandbox.agent_box:MAX_SCRATCH_MB",
+    "agent.processes": "evo.evaluation.sandbox.agent_box:MAX_PROCESSES",
+    "constraints.*.relative_to_seed": False,
+    "notify.seconds": "evo.runtime.notifier:MAX_MESSAGE_SECONDS",
+    "repeats": "reject",
+    "queue": "evo.runtime.components:MAX_WAITING",
+}
 
 Place = tuple[int | str, ...]
 
@@ -36,23 +85,23 @@ class BothNames(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OldKey:
-    """A key of an earlier version: where it stood, and its new name or what holds in its place."""
+    """A key of an earlier version: where it stood, what became of it in words, or what holds in its place."""
 
     place: Place
     value: Any
-    new_name: str = ""
-    instead: str = ""
+    became: str = ""
+    instead: Any = None
 
     @property
     def differs(self) -> bool:
         """Whether its value is not what holds today."""
-        return not self.new_name and self.value != self._constant()
+        return not self.became and self.value != self._constant()
 
     def advice(self) -> str:
         """What to do about it, in one line."""
         where = ".".join(map(str, self.place))
-        if self.new_name:
-            return f"{where} is now called {self.new_name}"
+        if self.became:
+            return f"{where} {self.became}"
         if not self.differs:
             return (
                 f"{where} is no key any more, and {_shown(self.value)} holds without it; remove it"
@@ -60,10 +109,14 @@ class OldKey:
         return f"{where} is no key any more: not {_shown(self.value)} but {self._said()} holds; remove it"
 
     def _constant(self) -> Any:
-        return resolve_name(self.instead) if ":" in self.instead else None
+        if isinstance(self.instead, ByDefault):
+            return None
+        named = isinstance(self.instead, str) and ":" in self.instead
+        return resolve_name(self.instead) if named else self.instead
 
     def _said(self) -> str:
-        return _shown(self._constant()) if ":" in self.instead else self.instead
+        is_worded = isinstance(self.instead, ByDefault)
+        return str(self.instead) if is_worded else _shown(self._constant())
 
 
 def current(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OldKey]]:
@@ -80,14 +133,31 @@ def current(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OldKey]]:
                 raise BothNames(
                     f"{where} is the old name of {new_name}, which is given too; remove it"
                 )
-            found.append(OldKey(place, group[name], new_name))
+            found.append(OldKey(place, group[name], f"is now called {new_name}"))
             whole_group = {new_name if key == name else key: group[key] for key in list(group)}
             group.clear()
             group.update(whole_group)  # in the same order
+    found += _relative_to_seed(whole)
     for pattern, instead in REMOVED.items():
         for place, group, name in _holding(whole, pattern):
             found.append(OldKey(place, group.pop(name), instead=instead))
+            if not group:
+                _drop(whole, place[:-1])  # as it may be no group any more
     return whole, found
+
+
+def _relative_to_seed(whole: dict[str, Any]) -> list[OldKey]:
+    """The ends of ranges that were multiples of the seed's value, written so now."""
+    found = []
+    for place, group, name in _holding(whole, "constraints.*.relative_to_seed"):
+        if group[name] is not True:
+            continue
+        for end in ("at_least", "at_most"):
+            if isinstance(group.get(end), int | float):
+                group[end] = f"seed x {group[end]:.10f}".rstrip("0").removesuffix(".")
+        became = "is no key any more: write `seed x 1.1` for such an end of the range"
+        found.append(OldKey(place, group.pop(name), became))
+    return found
 
 
 def name_today(key: str) -> str:
@@ -126,6 +196,15 @@ def _groups(
         return
     for key, one in inside:
         yield from _groups(one, parts[1:], (*place, key))
+
+
+def _drop(whole: dict[str, Any], place: Place) -> None:
+    """Take away what stands there, in a group of a group at most."""
+    above: Any = whole
+    for part in place[:-1]:
+        above = above[part]
+    if place and isinstance(above, dict):
+        del above[place[-1]]
 
 
 def _shown(value: Any) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 ENDINGS = (".md", ".txt", ".pdf")
 PASSAGE_CHARS = 1200
+MAX_PASSAGES = 4  # of the user's papers in one prompt
 MAX_FILE_CHARS = 2_000_000
 MAX_PAGES = 400
 MAX_TERMS = 40

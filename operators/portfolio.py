@@ -33,7 +33,10 @@ RATE_RUNS = 2.0  # what that assumption weighs, in runs
 MATES_RUNS = 3.0  # what the file's weights weigh beside the other arms of an operator or a model
 SURE = 3.0  # times the rows count when drawing: a campaign is too short for plain Thompson sampling
 PRIOR_RUNS = 2.0  # what an arm's prior weighs beside its own rows
-LOOKED_BACK = 6  # half-lives; what is older weighs less than 2 %
+HALF_LIFE = 40.0  # proposals until what an operator earned weighs half
+MAX_PROPOSALS = math.ceil(6 * HALF_LIFE)  # that count at all; what is older weighs less than 2 %
+EXPLORED_SHARE = 0.15  # of the proposals, drawn evenly whatever was earned
+RUN_DOLLARS = 0.01  # what a run of the proxy is worth: puts the price of models beside it
 
 
 class Mode(StrEnum):
@@ -49,14 +52,6 @@ class PortfolioSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = Field(default=Mode.LEARN, description="learn: by gain per cost")
-    half_life: float = Field(default=40, gt=0, description="proposals until a row weighs half")
-    explore: float = Field(default=0.15, ge=0, le=1, description="share drawn evenly")
-    run_dollars: float = Field(default=0.01, gt=0, description="what one run is worth, in dollars")
-
-    @property
-    def looked_back(self) -> int:
-        """How many of the last proposals count at all."""
-        return math.ceil(LOOKED_BACK * self.half_life)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +84,7 @@ class OperatorChoice:
 
 
 class Portfolio:
-    """Chooses among operators and the endpoints they may ask; `weights` of both are priors, or shares.
+    """Chooses among operators and the endpoints they may ask; the `weights` of operators are priors, or shares.
 
     `controls`: operators whose children cannot gain; they keep the share that their weight gives them.
     """
@@ -99,13 +94,14 @@ class Portfolio:
         operators: Sequence[Operator],
         weights: Mapping[str, float],
         settings: PortfolioSettings | None = None,
-        endpoints: Mapping[str, float] | None = None,
+        endpoints: Collection[str] = (),
         controls: Collection[str] = (),
+        explored_share: float = EXPLORED_SHARE,
     ) -> None:
         self.operators = tuple(operators)
         self.weights = {one.name: float(weights[one.name]) for one in self.operators}
-        self.controls = frozenset(controls)
-        self.settings, self.endpoints = settings or PortfolioSettings(), dict(endpoints or {})
+        self.controls, self._explored_share = frozenset(controls), explored_share
+        self.settings, self.endpoints = settings or PortfolioSettings(), tuple(endpoints)
         if not self.operators or any(not weight >= 0 for weight in self.weights.values()):
             raise ValueError("a portfolio needs operators, and weights of at least 0")
 
@@ -132,9 +128,9 @@ class Portfolio:
         ]
         arms = [Arm(one.operator.name, one.endpoint) for one in choices]
         priors = np.array([self._weight(arm, arms) for arm in arms])
-        if rng.random() < self.settings.explore:
+        if rng.random() < self._explored_share:
             return choices[int(rng.integers(len(choices)))]
-        shape, runs = posteriors(arms, priors, rewards, self.settings.half_life)
+        shape, runs = posteriors(arms, priors, rewards)
         return choices[int(np.argmax(rng.gamma(shape) / runs))]
 
     def is_unavailable(self, among: Callable[[Operator], bool] = lambda operator: True) -> bool:
@@ -159,7 +155,7 @@ class Portfolio:
         weight = self.weights[arm.operator]
         mates = [one.endpoint for one in arms if one.operator == arm.operator and one.endpoint]
         if arm.endpoint:
-            weight *= self.endpoints[arm.endpoint] / sum(self.endpoints[one] for one in mates)
+            weight /= len(mates)
         return weight
 
 
@@ -180,7 +176,7 @@ class Sums:
 
 
 def posteriors(
-    arms: Sequence[Arm], weights: Floats, rewards: Sequence[Reward], half_life: float
+    arms: Sequence[Arm], weights: Floats, rewards: Sequence[Reward], half_life: float = HALF_LIFE
 ) -> tuple[Floats, Floats]:
     """Shape and rate (in runs) of each arm's gamma posterior of typical gains a run, [arms] each."""
     known = _sums(rewards, half_life)

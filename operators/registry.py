@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from operators.agent import Agent, Desk
 from operators.hybrid import Hybrid
@@ -19,6 +20,9 @@ from operators.operator import Operator
 from operators.replicate import Replicate
 from operators.revert import Revert
 from operators.tune import Tune, TuneSettings
+
+if TYPE_CHECKING:  # it imports the openai client, which most commands do without
+    from operators.llm.client import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class LlmContext:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     say: Callable[[str], None] = lambda text: None
     forms: Forms | None = None
+    patience: Patience | None = None
 
 
 def check_names(names: Mapping[str, float]) -> None:
@@ -123,6 +128,5 @@ def open_client(llm: LlmContext) -> Ask:
         return ReplayClient(llm.settings, Recorded(llm.settings.replay), llm.call_log)
     from operators.llm.client import LlmClient
 
-    return LlmClient(
-        llm.settings, llm.budget, llm.call_log, llm.stopping, llm.environ, llm.say, llm.forms
-    )
+    given = (llm.settings, llm.budget, llm.call_log, llm.stopping, llm.environ, llm.say, llm.forms)
+    return LlmClient(*given, llm.patience)

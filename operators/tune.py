@@ -19,6 +19,7 @@ from operators.source.knobs import KnobKind, Value, range_text, same_value
 MAX_KNOBS = 3  # TPE sets that many at once: most of twenty are fine where they are ...
 FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)
 RELATIVES = 3  # of the relatives' settings are told to TPE
+MAX_OBSERVATIONS = 200  # measured settings that the optimiser is told, the newest
 DRAWS = 12  # suggestions before it is said that everything near was tried
 
 
@@ -28,7 +29,6 @@ class TuneSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = Field(default=Method.TPE, description="the optimiser")
-    told: int = Field(default=200, ge=10, description="settings it is told at most, newest first")
     primary_share: float = Field(
         default=1.0,
         ge=0,
@@ -72,12 +72,12 @@ class Tune:
         self, space: Space, rng: np.random.Generator
     ) -> Callable[[], Mapping[str, Value]]:
         """What gives one suggestion after the other."""
-        most, relatives = self._settings.told, space.relatives()
+        relatives = space.relatives()
         numeric = [knob for knob in space.knobs if knob.kind is not KnobKind.CHOICE]
         if self._settings.method is Method.CMAES and len(numeric) > 1:
-            own = space.told()[-most:]
+            own = space.told()[-MAX_OBSERVATIONS:]
             return lambda: suggest_cmaes(numeric, own, relatives, space.start, rng)
-        told = [*relatives[:RELATIVES], *space.told(waiting=True)[-most:]]
+        told = [*relatives[:RELATIVES], *space.told(waiting=True)[-MAX_OBSERVATIONS:]]
         if len(space.knobs) <= FEW_KNOBS:
             return Parzen(space.knobs, told, rng).suggest
         return lambda: Parzen(space.drawn(MAX_KNOBS, rng), told, rng).suggest()

@@ -35,6 +35,24 @@ class Standing(StrEnum):
     CERTIFIED = "certified"  # proven better than the seed or the champion before it on fresh blocks
 
 
+def _readable_limit(limit: float | str | None) -> float | str | None:
+    """A limit that is finite, or a multiple of the seed's value in words. ValueError."""
+    if isinstance(limit, str) and not _RELATIVE.fullmatch(limit.strip()):
+        raise ValueError(f"{limit!r} is neither a number nor of the form 'seed x 1.02'")
+    if isinstance(limit, float) and not math.isfinite(limit):
+        raise ValueError("must be a finite number")
+    return limit
+
+
+def _limit(limit: float | str, name: str, seed: Found) -> float:
+    """A limit of a metric as a number."""
+    if not isinstance(limit, str):
+        return limit
+    relative = _RELATIVE.fullmatch(limit.strip())
+    assert relative, "checked when the settings were read"
+    return seed[name].mean * float(relative[1])
+
+
 class Objective(BaseModel):
     """One thing to improve. Beyond `limit` a variant is neither parent nor front member."""
 
@@ -59,14 +77,7 @@ class Objective(BaseModel):
                 return {**given, "direction": Direction.MAXIMISE}
         return given
 
-    @field_validator("limit")
-    @classmethod
-    def _readable(cls, limit: float | str | None) -> float | str | None:
-        if isinstance(limit, str) and not _RELATIVE.fullmatch(limit.strip()):
-            raise ValueError(f"{limit!r} is neither a number nor of the form 'seed x 1.02'")
-        if isinstance(limit, float) and not math.isfinite(limit):
-            raise ValueError("must be a finite number")
-        return limit
+    _readable = field_validator("limit")(_readable_limit)
 
     def to_minimise(self, found: Found) -> float:
         """The believed value, with its sign flipped when higher is better. KeyError without one."""
@@ -78,12 +89,7 @@ class Objective(BaseModel):
             return False
         if self.limit is None:
             return True
-        limit = self.limit
-        if isinstance(limit, str):
-            relative = _RELATIVE.fullmatch(limit.strip())
-            assert relative, "checked when the settings were read"
-            limit = seed[self.name].mean * float(relative[1])
-        return self.to_minimise(found) <= self.turned(limit)
+        return self.to_minimise(found) <= self.turned(_limit(self.limit, self.name, seed))
 
     @property
     def lower_is_better(self) -> bool:
@@ -101,20 +107,22 @@ class Objective(BaseModel):
 
 
 class Constraint(BaseModel):
-    """A range a metric has to stay in, absolute or as multiples of the seed's value."""
+    """A range a metric has to stay in: each end a number, or a multiple of the seed's value (`seed x 1.1`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    at_least: float | None = Field(default=None, allow_inf_nan=False)
-    at_most: float | None = Field(default=None, allow_inf_nan=False)
-    relative_to_seed: bool = False
+    at_least: float | str | None = None
+    at_most: float | str | None = None
+
+    _readable = field_validator("at_least", "at_most")(_readable_limit)
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
         if self.at_least is None and self.at_most is None:
             raise ValueError(f"the constraint on {self.name} needs at_least or at_most")
-        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
+        low, high = self.at_least, self.at_most
+        if isinstance(low, float) and isinstance(high, float) and low > high:
             raise ValueError(f"the constraint on {self.name} leaves no room")
         return self
 
@@ -123,11 +131,10 @@ class Constraint(BaseModel):
         if self.name not in found or not math.isfinite(found[self.name].mean):
             return math.inf
         value = found[self.name].mean
-        unit = seed[self.name].mean if self.relative_to_seed else 1.0
         over = 0.0
         for bound, sign in ((self.at_least, -1.0), (self.at_most, 1.0)):
             if bound is not None:
-                limit = bound * unit
+                limit = _limit(bound, self.name, seed)
                 over = max(over, sign * (value - limit) / (abs(limit) or 1.0))
         return over
 

@@ -20,19 +20,18 @@ from pydantic import BaseModel, ConfigDict, Field
 _GLOBAL_RANDOM = threading.Lock()  # DEAP draws from the module `random`, which threads share
 PRIMARY_SHARE = 0.7  # of the tournaments go by what is believed of the first objective alone
 TOURNAMENT = 5  # as in regularised evolution; two hardly select among the last twenty
+NEWEST = 20  # variants measured last that may be parents beside the front
+THIRD_PARENT_SHARE = 0.25  # of the crossovers that may have one
 
 
 class SelectionSettings(BaseModel):
-    """Who may become a parent: the front and the last `population` variants measured."""
+    """How parents are chosen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    population: int = Field(default=20, ge=1, description="last measured, beside the front")
     primary_share: float = Field(
         default=PRIMARY_SHARE, ge=0, le=1, description="of tournaments by the first objective"
     )
-    tournament: int = Field(default=TOURNAMENT, ge=1, description="how many meet; the best wins")
-    third_parent: float = Field(default=0.25, ge=0, le=1)  # of crossovers that may have one
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +71,9 @@ class _Entrant:
     preference: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0))
 
 
-def population(candidates: Sequence[Candidate], settings: SelectionSettings) -> list[Candidate]:
-    """The front and the last P, of candidates in the order they were first measured."""
-    first_of_last = len(candidates) - settings.population
+def population(candidates: Sequence[Candidate], newest: int = NEWEST) -> list[Candidate]:
+    """The front and the `newest`, of candidates in the order they were first measured."""
+    first_of_last = len(candidates) - newest
     return [one for at, one in enumerate(candidates) if one.on_front or at >= first_of_last]
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from evo.config import Config
+from tests.test_config import keys_of
+
 ROOT = Path(__file__).parent.parent
 STOREYS = {"population": 0, "operators": 1, "evo": 2}
 # the floors of evo: an arrow goes down or stays on its floor
@@ -59,6 +62,7 @@ DOORS = {
 }
 MAX_LINES = 600
 MAX_FILES_IN_A_FOLDER = 15
+MAX_KEYS = 80  # of a campaign file; what nobody sets is a named constant beside its part
 MAX_SEED_LINES = 450  # it has to stay one file
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "core", "manager", "misc"}
 
@@ -326,6 +330,10 @@ def test_nothing_is_decided_by_a_sentence_that_people_read() -> None:
         if (lines := sentences_read(path.read_text(encoding="utf-8")))
     }
     assert not found
+
+
+def test_few_enough_keys_can_be_set_to_know_them_all() -> None:
+    assert len([one.key for one in keys_of(Config) if one.type != "group"]) <= MAX_KEYS
 
 
 # --- the test of the test ---------------------------------------------------------------------

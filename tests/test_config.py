@@ -127,7 +127,7 @@ def mistake(tmp_path: Path, *changes: str, more: str = "") -> str:
         ("constraints=[{name: params, at_most: 2}]", "did you mean 'parameters'?"),
         ("rungs.prxy.budget=3", "--set rungs.prxy.budget=3: rungs.prxy.depth: is missing: there is no "
          "rung 'prxy'; did you mean 'proxy'?"),
-        ("queue=-1", "queue: should be 0 or more (given: -1)"),
+        ("policy.final_blocks=-1", "policy.final_blocks: should be 0 or more (given: -1)"),
         ("rungs={}", "rungs: needs at least one entry"),
         ("llm.endpoints=[{name: x, modl: y}]", "llm.endpoints.0.modl: unknown key; did you mean 'model'?"),
         ("operators.nugde=1", "did you mean 'nudge'?"),
@@ -143,7 +143,9 @@ def test_a_mistake_on_the_command_line_is_told_in_words(
 
 
 def test_a_mistake_in_the_file_names_the_file(tmp_path: Path) -> None:
-    assert mistake(tmp_path, more="qeue: 3\n") == "c.yaml: qeue: unknown key; did you mean 'queue'?"
+    assert (
+        mistake(tmp_path, more="slotz: 3\n") == "c.yaml: slotz: unknown key; did you mean 'slots'?"
+    )
     assert "c.yaml: not YAML in line" in mistake(tmp_path, more="a: [1\nb: }\n")
 
 
@@ -174,6 +176,3 @@ def test_the_grace_for_saving_is_no_time_to_train_in_and_the_wall_holds_three_st
     )
     assert quick.grace_seconds == 0.1 and timed.grace_seconds == 0.5
     assert timed.wall_seconds > 8 + 3 * 2.5 + 60
-    stated = RungSettings(depth=1, budget=8, grace_seconds=0, wall_seconds=7)
-    assert rung_of("proxy", stated, Clock.CPU_SECONDS, 2.5).grace_seconds == 0.0
-    assert rung_of("proxy", stated, Clock.CPU_SECONDS, 2.5).wall_seconds == 7

@@ -33,7 +33,6 @@ from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
 from evo.search.voiding import RunConditions, Voiding
 from operators.llm.response_formats import Forms
-from operators.llm.settings import PromptSettings
 from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
@@ -87,11 +86,11 @@ def build_campaign(
         ladder = Ladder.of(decisions(store, KINDS))
         history.veto(ladder.vetoed)
         early = _early(store, folder, config, history, decided)
-        voiding = None if config.exact else _voiding(store, config, bench, history)
+        voiding = None if config.exact else _voiding(store, bench, history)
         seconds = float(store.setting("seconds_spent", 0.0))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = BudgetSpent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
-    budget = Budget(config.budget, so_far, config.policy.held_back)
+    budget = Budget(config.budget, so_far, config.policy.race_share)
     board = Monitor([slot.name for slot in bench.slots])
 
     def wait(text: str) -> None:
@@ -156,9 +155,8 @@ def build_campaign(
         config.brief.read_text("utf-8"),
         proxy.name,
         in_words(proxy),
-        config.llm.prompt if config.llm else PromptSettings(),
-        open_papers(folder, config, tell),
-        not loop.exact,
+        find=open_papers(folder, config, tell),
+        timed=not loop.exact,
     )
     client = open_models(config, budget, recorder, stopping, say, tell, forms)
     proposer: Proposes = Proposer(
@@ -246,10 +244,10 @@ def _known(store: Store, config: Config, lineage: Lineage) -> RunHistory:
     return history
 
 
-def _voiding(store: Store, config: Config, bench: Bench, history: RunHistory) -> Voiding:
+def _voiding(store: Store, bench: Bench, history: RunHistory) -> Voiding:
     """What is usual on each host, from the runs so far."""
     timed = [rung.name for rung in bench.rungs if rung.clock is Clock.SECONDS]
-    voiding, facts = Voiding(config.voiding, history.seed_id, timed), facts_by_measurement(store)
+    voiding, facts = Voiding(history.seed_id, timed), facts_by_measurement(store)
     for rung in history.rungs():
         for row in history.rows(rung):
             if row.measurement.status is Status.OK:

@@ -56,7 +56,7 @@ def build_portfolio(config: Config, client: Ask | None, desk: Desk | None = None
     operators = build_operators(config.operators, None, settings, client)
     if not operators:
         raise _in_want_of_a_model(config)
-    models = {one.name: one.weight for one in config.llm.endpoints} if config.llm else {}
+    models = [one.name for one in config.llm.endpoints] if config.llm else []
     return Portfolio(operators, config.operators, config.portfolio, models, CONTROLS)
 
 

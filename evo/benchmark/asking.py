@@ -61,8 +61,8 @@ def open_model(asking: Asking, search: str, folder: Path | None) -> tuple[Model,
     budget = Budget(asking.budget)
     call_log: CallLog = NoCallLog() if folder is None else KeptCalls(folder / CALLS)
     client = open_client(LlmContext(asking.llm, budget, call_log))
-    weights = {one.name: one.weight for one in asking.llm.endpoints}
-    return Model(client, search, weights, asking.llm.prompt), budget
+    names = tuple(one.name for one in asking.llm.endpoints)
+    return Model(client, search, names), budget
 
 
 def make_record(folder: Path) -> None:

@@ -218,7 +218,7 @@ def _follow(
 
     with locked(folder):
         config = configure()
-        loop = LoopSettings(config.exact, config.repeats, config.queue, search=search)
+        loop = LoopSettings(config.exact, search=search)
         campaign = build_campaign(folder, config, loop, lambda text: say_line(text, as_json))
         slots = campaign.components.slots.size
         with folder.open_store() as store:
@@ -365,7 +365,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
             config.policy, config.budget.seconds, len(slots), rungs[0].training_seconds or 0.0
         ),
         remeasure_share=config.policy.remeasure_share,
-        race_share=config.policy.held_back,
+        race_share=config.policy.race_share,
         reference_every=config.policy.reference_every,
         race_runs=_race_runs(config.certification),
         final_blocks=config.policy.final_blocks,
@@ -428,7 +428,9 @@ def must_fit(disk_mb: float | None, where: Path) -> None:
 
 def _race_runs(settings: CertificationSettings) -> int:
     """What certification takes at most: every pair of every attempt, and those after a success."""
-    return 2 * settings.attempts * (settings.most_pairs + settings.post_pairs)
+    from evo.search.certification import POST_PAIRS
+
+    return 2 * settings.attempts * (settings.most_pairs + POST_PAIRS)
 
 
 def _rung_plan(name: str, settings: RungSettings, record: Record | None) -> RungPlan:

@@ -216,8 +216,6 @@ def inject(
 
     It counts in the budget, and is measured even where that is spent.
     """
-    from evo.analysis.campaign_view import Record
-    from evo.cli.folder import config_values
     from population.reading import first_proposal, nearest, repeated, resolve, source_of
     from population.store import Store
 
@@ -225,8 +223,7 @@ def inject(
     with Store.open(folder / DATABASE, read_only=True) as store:
         child = _checked(file, source_of(store, resolve(store, "seed")))
         known = repeated(store, child)
-        allowed = config_values(folder, Record.of(store)).get("repeats") == "allow"
-        if known == child.id or (known and not allowed):
+        if known:
             made = first_proposal(store, known)
             whose = f" ({made.operator}, proposal {made.number})" if made else ""
             _refuse(f"{file} is the same code as {known[:8]}{whose}; `evo show {known[:8]}`")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class DataError(Exception):
 
 
 class DataSettings(BaseModel):
-    """What to train on and to score with: one of `corpus`, `path`, `shards`.
+    """What to train on and to score with: `path`, `shards`, or the embedded text.
 
     `path` takes files or globs, read as bytes; `shards` are files of uint16 tokens and need
     `bytes_per_token` (a .npy table of `vocab` numbers).
@@ -38,7 +38,6 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    corpus: Literal["sotu"] | None = None
     path: tuple[str, ...] = ()
     shards: tuple[str, ...] = ()
     bytes_per_token: str | None = None
@@ -51,8 +50,8 @@ class DataSettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> DataSettings:
-        if sum(map(bool, (self.corpus, self.path, self.shards))) > 1:
-            raise ValueError("give one of corpus, path and shards")
+        if self.path and self.shards:
+            raise ValueError("give one of path and shards")
         if self.shards and (self.vocab is None or self.bytes_per_token is None):
             raise ValueError("shards need vocab and bytes_per_token")
         if not self.shards and (self.vocab not in (None, 256) or self.bytes_per_token is not None):

@@ -47,6 +47,9 @@ class _Watch:
         return self.stop()
 
 
+MAX_AGENTS = 1  # that work at the same time
+
+
 class AgentDesk:
     """Runs an agent's command in folders under `folder`, as many at once as the settings say."""
 
@@ -75,7 +78,7 @@ class AgentDesk:
         self._stopping = stopping
         self._budget = budget if budget and settings.cost_file else UnlimitedBudget()
         self._changed = threading.Condition()
-        self._free = settings.at_once
+        self._free = MAX_AGENTS
         _remove(folder)  # what a kill left behind
 
     def is_unavailable(self) -> bool:

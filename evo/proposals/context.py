@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from evo.proposals.ideas import Judge, Lines
-from operators.knowledge import Passage
+from operators.knowledge import MAX_PASSAGES, Passage
 from operators.llm.settings import PromptSettings
 from operators.operator import ParentView, ProposalContext, RunState, Tried
 from operators.prompting import MAX_IDEA_CHARS
@@ -175,7 +175,7 @@ class ContextBuilder:
         new = [one.text for one in ideas if not one.children]
         knobs = [knob.name.replace("_", " ") for knob in sound_knobs(views[0].source)]
         words = " ".join([*(view.idea[:MAX_IDEA_CHARS] for view in views), *new, *knobs])
-        return self._at.find(words, self._at.prompt.knowledge_passages)
+        return self._at.find(words, MAX_PASSAGES)
 
 
 def _is_timed(metric: str) -> bool:

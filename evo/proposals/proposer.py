@@ -23,6 +23,8 @@ from population.reading import first_proposal, unmeasured_proposals
 from population.reading.memory import JudgedIdea, repairs_of
 from population.run_history import RunHistory
 from population.selection import (
+    NEWEST,
+    THIRD_PARENT_SHARE,
     Candidate,
     SelectionSettings,
     choose_pair,
@@ -81,6 +83,7 @@ class Proposer:
         campaign_info: CampaignInfo,
         exact: bool = False,
         candidates: Callable[[int | None], list[Candidate]] | None = None,
+        third_parent_share: float = THIRD_PARENT_SHARE,
     ) -> None:
         self._candidates = (
             candidates or self._population
@@ -88,8 +91,8 @@ class Proposer:
         self._portfolio = portfolio
         self._run_history = run_history
         self._lineage = lineage
-        self._selection = selection
-        self._tournament = selection.tournament, selection.primary_share
+        self._third_parent_share = third_parent_share
+        self._primary_share = selection.primary_share
         self._open_store = open_store
         self._check_source = check_source
         self._at = campaign_info
@@ -177,9 +180,7 @@ class Proposer:
         )
 
     def _population(self, as_of: int | None) -> list[Candidate]:
-        newest = self._selection.population
-        known = self._run_history.candidates(self._at.rung, as_of, newest)
-        return population(known, self._selection)
+        return population(self._run_history.candidates(self._at.rung, as_of, NEWEST))
 
     def _failed(self, store: Store, number: int, as_of: int | None) -> list[tuple[Parent, ...]]:
         """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
@@ -239,13 +240,10 @@ class Proposer:
         if operator.parent_rule is ParentRule.LINE:
             candidates = [one for one in candidates if self._has_line(one)]
         if operator.parent_rule not in (ParentRule.PAIR, ParentRule.SEVERAL):
-            (one,) = choose_parents(candidates, 1, rng, *self._tournament)
+            (one,) = choose_parents(candidates, 1, rng, primary_share=self._primary_share)
             return (Parent(one.variant_id, "parent"),)
         chosen = self._pair(candidates, rng)
-        if (
-            operator.parent_rule is ParentRule.SEVERAL
-            and rng.random() < self._selection.third_parent
-        ):
+        if operator.parent_rule is ParentRule.SEVERAL and rng.random() < self._third_parent_share:
             chosen = self._with_third(candidates, chosen, rng)
         ancestor = self._lineage.lowest_common_ancestor(*chosen)
         assert ancestor is not None, "every variant descends from the seed"
@@ -257,7 +255,7 @@ class Proposer:
             candidates,
             lambda a, b: self._unrelated(a.variant_id, b.variant_id),
             rng,
-            *self._tournament,
+            primary_share=self._primary_share,
         )
         assert pair is not None, "_can() found an eligible pair"
         return tuple(one.variant_id for one in pair)
@@ -278,7 +276,7 @@ class Proposer:
                 for other in pair
             )
 
-        third = choose_third(candidates, apart, rng, *self._tournament)
+        third = choose_third(candidates, apart, rng, primary_share=self._primary_share)
         return pair if third is None else (*pair, third.variant_id)
 
     def judge(

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from operators.portfolio import Arm, Portfolio, Reward
+from operators.portfolio import MAX_PROPOSALS, RUN_DOLLARS, Arm, Portfolio, Reward
 from population.reading import proposals
 from population.run_history import RunHistory
 from population.statistics.effects import expected_gain, weak_prior
@@ -31,7 +31,7 @@ class RewardHistory:
     def __init__(
         self, portfolio: Portfolio, run_history: RunHistory, rung: str, exact: bool
     ) -> None:
-        self._settings, self._endpoints = portfolio.settings, portfolio.endpoints
+        self._endpoints = portfolio.endpoints
         self._names = {one.name for one in portfolio.operators}
         self._run_history, self._rung, self._exact = run_history, rung, exact
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class RewardHistory:
     def __call__(self, store: Store, as_of: int | None) -> list[Reward]:
         """The last proposals that still count, oldest first, by measurements with ids up to `as_of`."""
         with self._lock:
-            made = self._read(store)[-self._settings.looked_back :]
+            made = self._read(store)[-MAX_PROPOSALS:]
         unit = 1.0 if self._exact else self._usual_seconds(as_of)
         believed = cache(
             lambda variant_id: self._believed(variant_id, as_of)
@@ -68,7 +68,7 @@ class RewardHistory:
 
         The difference is NaN while the child waits, and minus infinity for no child or one that failed.
         """
-        cost = (one.cost.dollars or 0.0) / self._settings.run_dollars
+        cost = (one.cost.dollars or 0.0) / RUN_DOLLARS
         if one.outcome is not Outcome.VARIANT or one.variant_id is None:
             return -math.inf, 0.0, cost
         rows = self._run_history.rows(self._rung, as_of, variant_id=one.variant_id)
@@ -112,6 +112,6 @@ class RewardHistory:
 
     def _usual_seconds(self, as_of: int | None) -> float:
         """The median slot seconds of the last runs; 1 before there is one."""
-        rows = self._run_history.rows(self._rung, as_of)[-self._settings.looked_back :]
+        rows = self._run_history.rows(self._rung, as_of)[-MAX_PROPOSALS:]
         seconds = [row.measurement.wall_seconds for row in rows if row.measurement.wall_seconds > 0]
         return float(np.median(seconds)) if seconds else 1.0

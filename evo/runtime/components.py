@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Protocol
 
 from evo.evaluation.local_slots import Slots
@@ -45,11 +45,7 @@ class Proposes(Protocol):
         ...
 
 
-class Repeats(StrEnum):
-    """How a child whose fingerprint is already known is treated."""
-
-    REJECT = "reject"
-    ALLOW = "allow"
+MAX_WAITING = 1  # children waiting or in the making, beyond one a slot
 
 
 class Stop(Enum):
@@ -94,8 +90,7 @@ class LoopSettings:
     """
 
     exact: bool = False
-    repeats: Repeats = Repeats.REJECT
-    queue: int = 1
+    queue: int = MAX_WAITING
     search: bool = True
     finish: bool = True
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from evo.runtime.monitor import Notice
 
@@ -24,6 +24,9 @@ JSON = {"Content-Type": "application/json"}
 MAX_DISCORD_CHARS = 2000  # more is refused there
 MAX_AT_ONCE = 8
 SHORTEST_SECRET = 6
+
+
+MAX_MESSAGE_SECONDS = 10.0  # for one message; then it is given up
 
 
 class NotifySettings(BaseModel):
@@ -39,7 +42,6 @@ class NotifySettings(BaseModel):
     url: str | None = None
     format: Literal["json", "slack", "discord", "ntfy"] = "json"
     template: str | None = None
-    seconds: float = Field(default=10.0, gt=0, le=120, description="then it is given up")
 
     @field_validator("url")
     @classmethod
@@ -112,7 +114,9 @@ class Notifier:
         secrets: Collection[str],
         complain: Callable[[str], None],
         environ: Mapping[str, str] = os.environ,
+        seconds: float = MAX_MESSAGE_SECONDS,
     ) -> None:
+        self._seconds = seconds
         self._settings, self._campaign, self._complain = settings, campaign, complain
         self._environ = {name: value for name, value in environ.items() if name not in secrets}
         self._keys = [
@@ -141,7 +145,7 @@ class Notifier:
 
     def close(self) -> None:
         """Wait for what is being told, no longer than each may take."""
-        end = time.monotonic() + 2 * self._settings.seconds + 1.0
+        end = time.monotonic() + 2 * self._seconds + 1.0
         for thread in self._threads:
             thread.join(max(end - time.monotonic(), 0.0))
 
@@ -158,7 +162,7 @@ class Notifier:
                 input=body,
                 capture_output=True,
                 env=self._environ,
-                timeout=self._settings.seconds,
+                timeout=self._seconds,
                 start_new_session=True,  # a Ctrl-C for the campaign is none for it
                 check=False,
             )
@@ -171,7 +175,7 @@ class Notifier:
     def _post(self, url: str, body: bytes, headers: dict[str, str]) -> None:
         request = urllib.request.Request(url, body, headers)
         try:
-            with urllib.request.urlopen(request, timeout=self._settings.seconds):
+            with urllib.request.urlopen(request, timeout=self._seconds):
                 pass
         except (OSError, ValueError) as error:  # HTTP statuses are OSErrors here
             self._complain(f"notify.url failed: {type(error).__name__}")

@@ -7,7 +7,7 @@ import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from evo.runtime.components import Components, LoopSettings, Repeats, Shared, Stop
+from evo.runtime.components import Components, LoopSettings, Shared, Stop
 from evo.runtime.ready_queue import ReadyQueue
 from evo.search.proposal_flow import MAX_IN_FLIGHT, ProposalFlow, RecentSeconds, Wanted
 from operators.replicate import NAME as REPLICATE
@@ -215,8 +215,7 @@ class ProposalLane:
         variant = proposal.variant
         if proposal.outcome is Outcome.VARIANT and variant is not None:
             known = repeated(store, variant)
-            exempt = self._settings.repeats is Repeats.ALLOW or proposal.operator == REPLICATE
-            if known == variant.id or (known and not exempt):
+            if known == variant.id or (known and proposal.operator != REPLICATE):
                 proposal = replace(
                     proposal, outcome=Outcome.DUPLICATE, reason=f"repeats {known[:8]}", variant=None
                 )

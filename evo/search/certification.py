@@ -36,10 +36,12 @@ Taken = Callable[[RunKey], bool]
 Pair = tuple[RunRequest, ...]  # both runs, or what is missing of them
 
 BEGUN, ENDED, LEADERS, FINAL = "certification", "verdict", "leaders", "final"  # of decisions
+ALPHA = 0.1  # the chance of certifying anything that gains nothing, over all attempts
 GAIN_SHARE = 0.25  # of the run sd: the least gain worth proving
 LIKELY = 0.9  # chance of passing that makes an attempt before the end worth its runs
 DRAWS = 1000
 DRAWS_SEED = 7
+POST_PAIRS = 4  # run after a champion is certified; only these are published
 MIN_BLOCKS = 2  # of the challenger, before it is raced
 
 
@@ -49,32 +51,19 @@ class CertificationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     attempts: int = Field(default=2, ge=0, description="0: nothing is certified")
-    alpha: float = Field(default=0.1, gt=0, lt=1)
     most_pairs: int = Field(default=16, ge=2)
-    min_gain: float | None = Field(
-        default=None, ge=0, description="null boundary; default: a quarter of the run sd"
-    )
-    post_pairs: int = Field(
-        default=4, ge=0, description="pairs after a success; only these are published"
-    )
-    trade: float | None = Field(
-        default=None,
-        ge=0,
-        description="what a certified member may lose in the first objective; default: one run sd",
-    )
 
     def or_default(self) -> CertificationSettings:
         """These settings; where they certify nothing, with as many attempts as by default."""
         if self.attempts:
             return self
-        return CertificationSettings(most_pairs=self.most_pairs, alpha=self.alpha)
+        return CertificationSettings(most_pairs=self.most_pairs)
 
 
 def rule_of(settings: CertificationSettings, run_sd: float) -> Rule:
     """The procedure that these settings put in force where one run varies by `run_sd`."""
-    gain = GAIN_SHARE * run_sd if settings.min_gain is None else settings.min_gain
-    floor = FLOOR_SHARE * run_sd
-    return Rule(settings.attempts, gain, floor, settings.alpha, settings.most_pairs)
+    gain, floor = GAIN_SHARE * run_sd, FLOOR_SHARE * run_sd
+    return Rule(settings.attempts, gain, floor, ALPHA, settings.most_pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +123,9 @@ class Certification:
 
     def proven(self) -> frozenset[str]:
         """Who is certified: by a race, or by fresh blocks with e-BH over the front's members."""
-        rule = self._settings
-        if not rule.attempts:  # what an earlier config certified stays so
+        if not self._settings.attempts:  # what an earlier config certified stays so
             return frozenset(self.certified)
-        found = proven_members(self._history, self._rung, rule.alpha, rule.trade)
+        found = proven_members(self._history, self._rung, ALPHA)
         return found | frozenset(self.certified)
 
     def next_pair(self, taken: Taken) -> Pair:
@@ -155,7 +143,7 @@ class Certification:
         if self._won is None:
             return ()
         most = self._won.rule.most_pairs
-        for place in range(most, most + self._settings.post_pairs):
+        for place in range(most, most + POST_PAIRS):
             pair = self._pair(self._won, place, Purpose.POST)
             if missing := tuple(request for request in pair if not taken(request.key)):
                 return missing

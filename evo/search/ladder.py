@@ -21,7 +21,7 @@ from evo.search.ladder_choices import (
     middle,
     promoted_ancestors,
 )
-from evo.search.ladder_settings import GraduationSettings, Promotion, share_names
+from evo.search.ladder_settings import SHARE_BLOCKS, GraduationSettings, Promotion, share_names
 from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Ladder, LadderEntry, Role, misfit
 from population.lineage import Lineage
 from population.run_history import RunHistory
@@ -257,7 +257,7 @@ class Graduation:
         if best is None or best in self.ladder.vetoed or not self._settings.budget_shares:
             return
         names = [name for _, name in share_names(self._settings, self._upper[-1])]
-        for block in range(self._settings.share_blocks):
+        for block in range(SHARE_BLOCKS):
             for name in reversed(names):
                 for one in (self._history.seed_id, best):
                     yield RunRequest(one, name, block, 0, Purpose.GRADUATE)

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from evo.analysis.forecast import RungWork
 from population.types import ONE_STEP, Clock, Rung, share_rung
 
+REDUCTION_FACTOR = 2  # each further rung takes the best one in so many
+SHARE_BLOCKS = 3  # for each share of the target's budget
 MIN_SHARES = 2  # of a budget, to draw a line through
 
 
@@ -29,13 +31,11 @@ class GraduationSettings(BaseModel):
 
     promotion: Promotion = Promotion.MANUAL
     graduates: int = Field(default=4, ge=0, description="to the first upper rung, one a lineage")
-    halving: float = Field(default=2.0, ge=1, description="each further rung takes one in N")
     controls: int = Field(default=2, ge=0, description="drawn from the middle, at every upper rung")
     ancestors: int = Field(default=3, ge=0, description="of the target's best, at the target")
     fresh_blocks: int = Field(default=2, ge=0, description="at the proxy, for all who go up")
     blocks: int = Field(default=2, ge=1, description="at each upper rung")
     budget_shares: tuple[float, ...] = Field(default=(), description="of the target's budget")
-    share_blocks: int = Field(default=3, ge=3, description="for each of the budget shares")
 
     @field_validator("budget_shares")
     @classmethod
@@ -52,7 +52,7 @@ class GraduationSettings(BaseModel):
 
     def go_on_from(self, many: int) -> int:
         """How many of `many` go up one rung further: the best, rounded up."""
-        return math.ceil(many / self.halving)
+        return math.ceil(many / REDUCTION_FACTOR)
 
 
 def work_by_rung(settings: GraduationSettings, rungs: Sequence[str]) -> Mapping[str, RungWork]:
@@ -67,7 +67,7 @@ def work_by_rung(settings: GraduationSettings, rungs: Sequence[str]) -> Mapping[
         everyone = many + beside + (settings.ancestors if last else 0)
         runs: float = everyone * settings.blocks
         if last:
-            runs += 2 * settings.share_blocks * sum(settings.budget_shares)
+            runs += 2 * SHARE_BLOCKS * sum(settings.budget_shares)
         work[rung] = RungWork(everyone, runs)
         many = settings.go_on_from(many)
     return work

@@ -28,6 +28,8 @@ from population.types import (
     RunRequest,
 )
 
+MAX_BLOCKS = 6  # that a member of the front is measured on again
+MAX_LEADERS = 6  # in the race once the search is over
 FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
 SEED_SHARE = 0.25  # of the runs that a budget of seconds holds: more may not go to the seed before the search
 MIN_SEED_RUNS = 2  # the seed on two blocks: without them nothing is known of the noise
@@ -45,22 +47,16 @@ class PolicySettings(BaseModel):
         description="further runs of it on block 0; in all at most a quarter of `budget.seconds`, but two",
     )
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
-    most_blocks: int = Field(
-        default=6, ge=1, description="measure a front member again up to N blocks"
-    )
     reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
     race_share: float = Field(
-        default=0.1, ge=0, lt=1, description="of the search's runs, held back for the leaders' race"
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="of the search's runs, held back for the leaders' race; 0: no race",
     )
-    leaders: int = Field(default=6, ge=0, description="in that race at most; 0 or 1: no race")
     final_blocks: int = Field(
         default=3, ge=0, description="fresh blocks for leader and seed at the end"
     )
-
-    @property
-    def held_back(self) -> float:
-        """The share of the search's runs that the leaders' race gets."""
-        return self.race_share if self.leaders > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +115,7 @@ class Scheduler:
     ) -> None:
         self._settings, self._history, self._rung = settings, history, rung
         self.certification, self.graduation = certification, graduation
-        self.leaders = FinalRace(settings.leaders, settings.held_back, history, rung, decided)
+        self.leaders = FinalRace(MAX_LEADERS, settings.race_share, history, rung, decided)
         self._final = next((one for one in reversed(decided) if one.kind == FINAL), None)
         own = self._default_calibrations()[:seed_runs]
         self._calibrations = tuple(own if calibrations is None else calibrations)
@@ -276,7 +272,7 @@ class Scheduler:
             blocks = set(self._history.blocks(variant_id, self._rung))
             block = next(b for b in range(len(blocks) + 1) if b not in blocks)
             request = RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
-            if len(blocks) < self._settings.most_blocks:
+            if len(blocks) < MAX_BLOCKS:
                 thin.append((len(blocks), place, request))
         return self._start(
             state, [request for *_, request in sorted(thin, key=lambda one: one[:2])]

@@ -12,29 +12,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from evo.evaluation.evaluator import WAITED
 from population.types import Measurement, RunRequest, Status
 
 KNOWN = 30  # runs of a host at a rung that say what is usual, the newest
 MIN_KNOWN = 5  # before that nothing is unusual
+MAX_CROWDING = (
+    2.0  # times what is usual: seconds a CPU second, its own and those that others held its core
+)
+MIN_SPEED = 0.75  # of the usual tokens a second, for runs of the seed
 MAX_VOIDS = 2  # of one run: a machine that stays so is the machine that there is
-
-
-class VoidingSettings(BaseModel):
-    """What makes a run too unlike the others of its host to count. None: never."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    crowded: float | None = Field(
-        default=2.0,
-        gt=1,
-        description="times the usual seconds a CPU second: its own, and those that others held its core",
-    )
-    slow: float | None = Field(
-        default=0.75, gt=0, lt=1, description="of the usual tokens a second, for runs of the seed"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +56,8 @@ class RunConditions:
 class Voiding:
     """What is usual on each host, and what is not. `timed` rungs count wall seconds, others CPU seconds."""
 
-    def __init__(
-        self, settings: VoidingSettings, seed_id: str, wall_clocked: Iterable[str] = ()
-    ) -> None:
-        self._settings, self._seed_id, self._wall_clocked = settings, seed_id, set(wall_clocked)
+    def __init__(self, seed_id: str, wall_clocked: Iterable[str] = ()) -> None:
+        self._seed_id, self._wall_clocked = seed_id, set(wall_clocked)
         self._crowding = _usual()
         self._speed = _usual()
 
@@ -82,14 +67,13 @@ class Voiding:
             return ""
         key, crowding, speed = self._key(run), self._crowding_of(run), self._speed_of(run)
         usual = _middle(self._crowding[key])
-        limit = self._settings.crowded
-        if crowding and usual and limit is not None and crowding > limit * usual:
+        if crowding and usual and crowding > MAX_CROWDING * usual:
             return (
                 f"the machine was busy: {crowding:.2f} seconds a CPU second, those that others held its "
                 f"core included, usually {usual:.2f}"
             )
-        usual, least = _middle(self._speed[key]), self._settings.slow
-        if speed and usual and least is not None and speed < least * usual:
+        usual = _middle(self._speed[key])
+        if speed and usual and speed < MIN_SPEED * usual:
             return f"the machine was slow: {speed:.0f} tokens a second of the seed, usually {usual:.0f}"
         return ""
 

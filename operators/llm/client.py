@@ -33,13 +33,29 @@ from operators.llm.response_formats import (
     response_format,
     undressed,
 )
-from operators.llm.settings import Endpoint, LlmSettings
-from operators.llm.wire import POLL_SECONDS, STOPPING, Question, Wire
+from operators.llm.settings import Endpoint, LlmSettings, drawn
+from operators.llm.wire import POLL_SECONDS, STOPPING, STREAM_IDLE_SECONDS, Question, Wire
 from operators.operator import ProposalFailed
 from population.types import LlmCall
 
 _PROBE_TOKENS = 2048  # a model that thinks first does so over a probe too
 _PROBE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a model is asked for one answer, and when it is left alone for a while."""
+
+    attempts: int = 4  # of one request, the first included
+    first_wait_seconds: float = 1.0  # before the second attempt; doubles each time, jittered
+    max_wait_seconds: float = 60.0  # a server that asks for more is given up
+    breaker_failures: int = 5  # failed requests in a row, then an endpoint rests
+    first_rest_seconds: float = 15.0  # doubles from probe to probe, jittered
+    max_rest_seconds: float = 600.0
+    stream_idle_seconds: float = STREAM_IDLE_SECONDS
+
+
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +82,16 @@ class LlmClient:
         environ: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda text: None,
         forms: Forms | None = None,
+        patience: Patience | None = None,
     ) -> None:
+        self._patience = patience = patience or PATIENCE
         self._settings, self._budget, self._call_log = settings, budget, call_log
         self._stopping, self._say = stopping, say
         self._forms = forms or Forms()
         self._environ = os.environ if environ is None else environ
-        self._wire = Wire(lambda: self._stopping())
-        rest_times = settings.first_rest_seconds, settings.longest_rest_seconds
+        self._wire = Wire(lambda: self._stopping(), patience.stream_idle_seconds)
         self._breakers = {
-            one.name: Breaker(Patience(settings.rest_after, *rest_times, one.timeout_seconds))
-            for one in settings.endpoints
+            one.name: Breaker(patience, one.timeout_seconds) for one in settings.endpoints
         }
 
     def is_unavailable(self) -> bool:
@@ -102,7 +118,7 @@ class LlmClient:
         endpoint: str = "",
         as_text: bool = False,
     ) -> Reply:
-        """The answer of the named endpoint, or of one drawn by weight.
+        """The answer of the named endpoint, or of one drawn evenly.
 
         `as_text`: free text, whatever form the endpoint can answer edits in. Raises ProposalFailed
         with a reason and the cost of all attempts.
@@ -156,29 +172,28 @@ class LlmClient:
         if named:
             return named[0]
         endpoints = self._ready() or every
-        weights = np.array([one.weight for one in endpoints])
-        return endpoints[int(rng.choice(len(endpoints), p=weights / weights.sum()))]
+        return drawn(endpoints, rng)
 
     # -- attempts ------------------------------------------------------------------------------------
 
     def _retrying(self, rng: np.random.Generator) -> tenacity.Retrying:
         """Attempts bounded in number, waits bounded in length and jittered."""
-        settings = self._settings
+        patience = self._patience
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
             asked = error.wait if isinstance(error, CallFailed) else None
-            usual = settings.first_wait_seconds * 2.0 ** (state.attempt_number - 1)
-            jittered = min(usual, settings.longest_wait_seconds) * (0.5 + 0.5 * float(rng.random()))
+            usual = patience.first_wait_seconds * 2.0 ** (state.attempt_number - 1)
+            jittered = min(usual, patience.max_wait_seconds) * (0.5 + 0.5 * float(rng.random()))
             return max(jittered, (asked or 0.0) * (1.0 + 0.2 * float(rng.random())))
 
         def again(error: BaseException) -> bool:
             if not isinstance(error, CallFailed) or not error.again:
                 return False
-            return (error.wait or 0) <= settings.longest_wait_seconds
+            return (error.wait or 0) <= patience.max_wait_seconds
 
         return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(settings.attempts),
+            stop=tenacity.stop_after_attempt(patience.attempts),
             wait=wait,
             retry=tenacity.retry_if_exception(again),
             sleep=self._sleep,
@@ -222,7 +237,7 @@ class LlmClient:
         return text
 
     def _tell_rest(self, endpoint: Endpoint, failed: CallFailed, seconds: float) -> None:
-        times = self._settings.rest_after
+        times = self._patience.breaker_failures
         self._say(
             f"the model {endpoint.name} is paused after {times} failures in a row "
             f"({self._clean(failed.reason)}); asked again in {seconds:.0f} s, then ever more rarely; "
@@ -315,25 +330,20 @@ OVERDUE = 2.0  # times the slowest answer so far before a call in flight counts 
 FIRST_PATIENCE = 0.2  # of the time-out, while no answer was seen
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Failures in a row before a rest, the first and the longest rest, the time-out of one answer."""
-
-    failures: int
-    first_rest_seconds: float
-    longest_rest_seconds: float
-    timeout_seconds: float
-
-
 class Breaker:
-    """Guards one endpoint. Thread-safe; every granted `enter` is followed by one `leave`.
+    """Guards one endpoint, whose answers time out. Thread-safe; each `enter` granted ends in one `leave`.
 
     Rests double from failed probe to failed probe, up to the longest, each shortened by up to half at
     random so that endpoints do not come back together.
     """
 
-    def __init__(self, patience: Patience, clock: Callable[[], float] = time.monotonic) -> None:
-        self._patience, self._clock = patience, clock
+    def __init__(
+        self,
+        patience: Patience,
+        timeout_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience, self._timeout_seconds, self._clock = patience, timeout_seconds, clock
         self._lock = threading.Lock()
         self._failures = 0
         self._rest = 0.0  # the length of the last rest; 0: none since the last answer
@@ -377,13 +387,13 @@ class Breaker:
             del self._in_flight[ticket]
             self._failures += 1
             patience, now = self._patience, self._clock()
-            if self._failures < patience.failures or now < self._until:
+            if self._failures < patience.breaker_failures or now < self._until:
                 return None
             first = self._rest == 0.0
             usual = patience.first_rest_seconds if first else 2.0 * self._rest
-            self._rest = min(usual, patience.longest_rest_seconds)
+            self._rest = min(usual, patience.max_rest_seconds)
             seconds = max(self._rest * (1.0 - 0.5 * draw), asked_wait * (1.0 + 0.2 * draw))
-            self._until = now + min(seconds, patience.longest_rest_seconds)
+            self._until = now + min(seconds, patience.max_rest_seconds)
             return self._until - now if first else None
 
     def _is_unavailable(self) -> bool:
@@ -391,6 +401,6 @@ class Breaker:
         if self._rest > 0:
             return now < self._until or bool(self._in_flight)
         known = OVERDUE * self._slowest
-        limit = known or FIRST_PATIENCE * self._patience.timeout_seconds
+        limit = known or FIRST_PATIENCE * self._timeout_seconds
         overdue = sum(now - begun > max(limit, 1.0) for begun in self._in_flight.values())
-        return overdue >= self._patience.failures
+        return overdue >= self._patience.breaker_failures

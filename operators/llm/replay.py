@@ -13,7 +13,7 @@ import numpy as np
 from operators.llm.accounting import ASKED, CallLog
 from operators.llm.answer import Message, Reply, prompt_text, scrub
 from operators.llm.response_formats import Form, dressed, undressed
-from operators.llm.settings import Endpoint, LlmSettings
+from operators.llm.settings import Endpoint, LlmSettings, drawn
 from operators.operator import ProposalFailed
 from population.store import Store
 from population.types import Cost, LlmCall
@@ -90,8 +90,7 @@ class ReplayClient:
         named = [one for one in endpoints if one.name == name]
         if named:
             return named[0]
-        weights = np.array([one.weight for one in endpoints])
-        return endpoints[int(rng.choice(len(endpoints), p=weights / weights.sum()))]
+        return drawn(endpoints, rng)
 
     def _record(
         self,

@@ -1,14 +1,19 @@
-"""How much of a prompt each part may take."""
+"""What a campaign file says about language models, and how much of a prompt each part may take."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-SHARES = {
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_CONTEXT_TOKENS = 6000  # of a prompt, for all that is told beside brief, sources and task
+SHARES = {  # of these tokens
     "ideas": 0.2,
     "under_way": 0.1,
     "tried": 0.2,
@@ -19,30 +24,15 @@ SHARES = {
 }
 
 
-class PromptSettings(BaseModel):
+@dataclass(frozen=True, slots=True)
+class PromptSettings:
     """Tokens for what is told beside brief, sources and task, and how the parts share them.
 
     What a part leaves over goes to the parts after it. Tokens are estimated as a third of the UTF-8 bytes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tokens: int = Field(default=6000, ge=0, description="for all parts together")
-    shares: dict[str, float] = Field(default=SHARES, description="of them by part")
-    knowledge_passages: int = Field(default=4, ge=0, le=50)
-
-    @field_validator("shares")
-    @classmethod
-    def _known_parts(cls, shares: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(set(shares) - set(SHARES))
-        if unknown:
-            raise ValueError(f"there is no part {unknown[0]!r}; parts: {', '.join(SHARES)}")
-        if any(not 0 <= share <= 1 for share in shares.values()) or sum(shares.values()) > 1.001:
-            raise ValueError("shares must be between 0 and 1 and add up to at most 1")
-        return shares
-
-
-# -- What a campaign file says about language models.
+    tokens: int = MAX_CONTEXT_TOKENS
+    shares: Mapping[str, float] = field(default_factory=lambda: SHARES)
 
 
 PLACEHOLDER_KEY = "no-key"
@@ -68,9 +58,6 @@ class Endpoint(_Frozen):
     price_out: float | None = Field(default=None, ge=0)
     reply: Literal["auto", "schema", "object", "text"] = "auto"
     timeout_seconds: float = Field(default=300, gt=0)  # for one whole answer
-    stream: bool = True  # answers come piece by piece, where the server can
-    silence_seconds: float = Field(default=60, gt=0)  # between two pieces, then it is given up
-    weight: float = Field(default=1, gt=0)  # how often it is asked, relative to the others
 
     def address(self, environ: Mapping[str, str]) -> str | None:
         """The server's base URL; None means the client library's own default."""
@@ -90,17 +77,10 @@ class Endpoint(_Frozen):
 
 
 class LlmSettings(_Frozen):
-    """The models to ask and how patiently. Unknown keys are errors."""
+    """The models to ask. Unknown keys are errors."""
 
     endpoints: tuple[Endpoint, ...] = Field(min_length=1)
-    attempts: int = Field(default=4, ge=1, le=10)  # of one request, the first included
-    first_wait_seconds: float = Field(default=1, ge=0)  # doubles from attempt to attempt, jittered
-    longest_wait_seconds: float = Field(default=60, ge=0)  # a Retry-After beyond it gives up
-    rest_after: int = Field(default=5, ge=1)  # failed requests in a row, then an endpoint rests
-    first_rest_seconds: float = Field(default=15, gt=0)  # doubles from probe to probe, jittered
-    longest_rest_seconds: float = Field(default=600, gt=0)
     notes_every: int = Field(default=40, ge=0)  # measurements between two research notes; 0: none
-    prompt: PromptSettings = PromptSettings()
     replay: Path | None = None
 
     @field_validator("endpoints")
@@ -110,6 +90,12 @@ class LlmSettings(_Frozen):
         if len(set(names)) != len(names):
             raise ValueError("two endpoints have the same name")
         return endpoints
+
+
+def drawn(endpoints: Sequence[Endpoint], rng: np.random.Generator) -> Endpoint:
+    """One of them, each as likely. By shares, as when they had weights: old records replay."""
+    many = len(endpoints)
+    return endpoints[int(rng.choice(many, p=[1.0 / many] * many))]
 
 
 def missing_keys(settings: LlmSettings, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -53,9 +53,7 @@ class StreamModes:
         self._blame: dict[str, int] = {}  # enough of it, and streaming was what was refused
 
     def of(self, endpoint: Endpoint) -> StreamMode:
-        """The stream mode to begin with."""
-        if not endpoint.stream:
-            return StreamMode.WHOLE
+        """The stream_mode to begin with."""
         return self._known.get(endpoint.name, StreamMode.COUNTED)
 
     def below(

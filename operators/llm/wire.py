@@ -27,6 +27,9 @@ from operators.llm.stream import StreamedReply, StreamMode, StreamModes
 
 STOPPING = "the campaign is stopping"
 POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
+STREAM_IDLE_SECONDS = (
+    60.0  # between two pieces of an answer that has begun; longer, and it is given up
+)
 _CONNECT_SECONDS = 20.0
 _MAX_STREAM_BYTES = 64_000_000  # each token comes with some hundred bytes around it
 
@@ -46,8 +49,10 @@ class Question:
 class Wire:
     """Sends requests; safe to share between threads."""
 
-    def __init__(self, stopping: Callable[[], bool]) -> None:
-        self._stopping = stopping
+    def __init__(
+        self, stopping: Callable[[], bool], idle_seconds: float = STREAM_IDLE_SECONDS
+    ) -> None:
+        self._stopping, self._idle_seconds = stopping, idle_seconds
         self._clients: dict[tuple[str, str, str | None], openai.OpenAI] = {}
         self._stream_modes = StreamModes()
         self._lock = threading.Lock()
@@ -93,13 +98,19 @@ class Wire:
             except queue.Empty:
                 if self._stopping():
                     return CallFailed(STOPPING, unknown=True, ours=True, reply=streamed.text())
-                if streamed.silent_seconds() > endpoint.silence_seconds:
-                    return _gone_silent(endpoint, streamed)
+                if streamed.silent_seconds() > self._idle_seconds:
+                    return self._gone_silent(streamed)
                 if time.monotonic() > deadline:
                     return _timed_out(endpoint, streamed)
 
+    def _gone_silent(self, streamed: StreamedReply) -> CallFailed:
+        reason = f"the answer stopped in the middle: nothing for {self._idle_seconds:g} s"
+        return CallFailed(
+            reason, again=True, unknown=True, usage=streamed.counted(), reply=streamed.text()
+        )
+
     def _request(self, question: Question, streamed: StreamedReply) -> tuple[str, Usage]:
-        """One request. Raises CallFailed, with the stream mode to ask in when only this one was refused."""
+        """One request. Raises CallFailed, with the stream_mode to ask in when only this one was refused."""
         stream_mode = self._stream_modes.of(question.endpoint)
         if question.stream_mode is not None:
             stream_mode = StreamMode(question.stream_mode)
@@ -222,13 +233,6 @@ def _without_errors(events: Iterable[object], streamed: StreamedReply) -> Iterat
         raise CallFailed(
             f"the server says: {said}", again=True, unknown=True, reply=streamed.text()
         ) from None
-
-
-def _gone_silent(endpoint: Endpoint, streamed: StreamedReply) -> CallFailed:
-    reason = f"the answer stopped in the middle: nothing for {endpoint.silence_seconds:g} s"
-    return CallFailed(
-        reason, again=True, unknown=True, usage=streamed.counted(), reply=streamed.text()
-    )
 
 
 def _timed_out(endpoint: Endpoint, streamed: StreamedReply) -> CallFailed:

@@ -67,10 +67,9 @@ def test_orders_in_sources_logs_and_ideas_stay_inside_their_quotes(
             rungs={"proxy": {"depth": 1, "context": 64, "budget": 50_000, "rows": 64}},
             clock="tokens",
             slots=1,
-            queue=0,
             exact=True,  # each prompt is made from all runs before it
         )
-        run_here(config, tmp_path / "c")
+        run_here(config, tmp_path / "c", queue=0)
     assert len(prompts) >= 4
     for prompt in prompts:
         outside = DATA.sub("", prompt)

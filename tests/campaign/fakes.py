@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import decisions, measurements, spent
 from population.run_history import RunHistory
-from population.selection import SelectionSettings
+from population.selection import THIRD_PARENT_SHARE, SelectionSettings
 from population.store import Store
 from population.types import (
     Clock,
@@ -133,9 +133,9 @@ def make_campaign(
     certification: CertificationSettings = CertificationSettings(attempts=0),
     campaign_seed: int = 0,
     portfolio: PortfolioSettings | None = None,
-    endpoints: Mapping[str, float] | None = None,
+    endpoints: Sequence[str] = (),
     guards: Sequence[Callable[[], str]] = (),
-    selection: SelectionSettings = SelectionSettings(),
+    third_parent_share: float = THIRD_PARENT_SHARE,
     calibrations: Sequence[RunRequest] | None = None,
     check_source: Callable[[str], str | None] = lambda source: None,
 ) -> Campaign:
@@ -157,11 +157,12 @@ def make_campaign(
         Portfolio(chosen, {one.name: 1.0 for one in chosen}, portfolio, endpoints),
         history,
         lineage,
-        selection,
+        SelectionSettings(),
         open_store,
         check_source,
         CampaignInfo(campaign_seed, "", rungs[0].name, "a fake rung"),
         loop.exact,
+        third_parent_share=third_parent_share,
     )
     components = Components(
         open_store=open_store,

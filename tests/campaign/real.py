@@ -17,7 +17,7 @@ import yaml
 from evo.assembly.campaign import build_campaign
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked
-from evo.runtime.components import Ending, LoopSettings
+from evo.runtime.components import MAX_WAITING, Ending, LoopSettings
 from tests.operators.fake_openai import Answer, RequestRow
 
 ROOT = Path(__file__).parents[2]
@@ -43,14 +43,14 @@ def write_config(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def run_here(config: Path, path: Path) -> Ending:
+def run_here(config: Path, path: Path, queue: int = MAX_WAITING) -> Ending:
     """Create or continue a campaign in this process and run it to its end."""
     folder = Folder(path)
     if not folder.database.exists():
         create_campaign(read_config(config), path)
     with locked(folder):
         chosen = config_of(folder)
-        loop = LoopSettings(exact=chosen.exact, repeats=chosen.repeats, queue=chosen.queue)
+        loop = LoopSettings(exact=chosen.exact, queue=queue)
         return build_campaign(folder, chosen, loop).run()
 
 

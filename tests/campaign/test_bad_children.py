@@ -9,7 +9,7 @@ import pytest
 
 from evo.folder import Folder
 from population.reading import measurements, proposals
-from population.types import Outcome, Purpose, Status
+from population.types import Clock, Outcome, Purpose, Status
 from tests.campaign.real import STANDIN, run_here, write_config
 from tests.operators.fake_openai import FakeOpenAI
 
@@ -83,6 +83,8 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
 
     with FakeOpenAI(script) as server:  # type: ignore[arg-type]
         monkeypatch.setenv("STANDIN_KEY", "secret")
+        monkeypatch.setattr("evo.config.GRACE_SECONDS", {Clock.CPU_SECONDS: 4.0})
+        monkeypatch.setattr("evo.config.ANSWER_SECONDS", 21.0)
         endpoint = {
             "name": "fake",
             "model": "fake",
@@ -92,13 +94,12 @@ def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign
         rung = {"depth": 1, "context": 64, "budget": 0.1, "rows": 64, "startup_seconds": 0.3}
         config = write_config(
             tmp_path,
-            rungs={"proxy": rung | {"memory_mb": 300, "grace_seconds": 4, "wall_seconds": 25}},
+            rungs={"proxy": rung | {"memory_mb": 300}},
             operators={"llm_mutate": 1},
             llm={"endpoints": [endpoint]},
             budget={"variants": len(CHILDREN) + 3},
-            queue=0,
         )
-        ending = run_here(config, tmp_path / "c")
+        ending = run_here(config, tmp_path / "c", queue=0)
     assert "variants" in ending.reason
     with Folder(tmp_path / "c").open_store() as store:
         made = proposals(store)

@@ -19,7 +19,7 @@ from population.archive import (
 )
 from population.lineage import Birth
 from population.run_history import RunHistory
-from population.selection import SelectionSettings, population
+from population.selection import population
 from population.statistics import estimates, noise_sd
 from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 from tests.counting import lines_run
@@ -76,10 +76,7 @@ def test_beliefs_grown_row_by_row_are_those_of_all_rows_at_once(runs, swapped, c
         assert [one.variant_id for one in every] == [
             id for id, found in whole.items() if admissible(found, DEFAULT_OBJECTIVES, whole[SEED])
         ]
-        newest = SelectionSettings(population=2)
-        assert population(history.candidates("proxy", as_of, 2), newest) == population(
-            every, newest
-        )
+        assert population(history.candidates("proxy", as_of, 2), 2) == population(every, 2)
 
 
 @dataclass

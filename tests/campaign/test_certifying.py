@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from evo.runtime.budget import BudgetSettings
-from evo.search.certification import BEGUN, ENDED, CertificationSettings
+from evo.search.certification import BEGUN, ENDED, POST_PAIRS, CertificationSettings
 from evo.search.scheduler import PolicySettings
 from population.reading import decisions, front, measurements
 from population.types import Measurement, Purpose, Status
@@ -108,7 +108,7 @@ def test_a_true_gain_is_certified_on_fresh_blocks_run_in_pairs_on_one_slot(tmp_p
     assert final and not final & set(raced)
     post = [row.request for row in rows if row.request.purpose is Purpose.POST]
     assert {one.block for one in post}.isdisjoint({*raced, *earlier, *final})
-    assert len(post) == 2 * ONCE.post_pairs
+    assert len(post) == 2 * POST_PAIRS
     assert {one.variant_id for one in post} == {begun.variant_id, begun.detail["champion"]}
 
 

@@ -18,7 +18,6 @@ from population.archive import DEFAULT_OBJECTIVES
 from population.lineage import Lineage
 from population.reading import measurements, proposals
 from population.run_history import RunHistory
-from population.selection import SelectionSettings
 from population.store import Store
 from population.types import Outcome, Status
 from tests.campaign.fakes import make_campaign, make_store
@@ -58,7 +57,7 @@ def run(tmp_path: Path, third: float) -> tuple[Callable[[], Store], list[Request
         operators=[FakeEdit(), cross],
         budget=BudgetSettings(variants=60),
         portfolio=PortfolioSettings(mode=Mode.FIXED),
-        selection=SelectionSettings(third_parent=third),
+        third_parent_share=third,
     ).run()
     return open_store, cross.asked
 

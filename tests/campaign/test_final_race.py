@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from evo.runtime.budget import BudgetSettings
 from evo.search.certification import FINAL, LEADERS
 from evo.search.scheduler import PolicySettings
@@ -12,9 +14,14 @@ from population.types import Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 POLICY = PolicySettings(
-    seed_blocks=2, seed_repeats=0, final_blocks=2, reference_every=0, race_share=0.4, leaders=4
+    seed_blocks=2, seed_repeats=0, final_blocks=2, reference_every=0, race_share=0.4
 )
 BUDGET = BudgetSettings(variants=20)
+
+
+@pytest.fixture(autouse=True)
+def four_leaders(monkeypatch):
+    monkeypatch.setattr("evo.search.scheduler.MAX_LEADERS", 4)
 
 
 def raced(store) -> list[RunRequest]:
@@ -64,10 +71,9 @@ def test_the_race_costs_no_more_than_its_share_of_the_search(tmp_path):
     assert 0 < counts[Purpose.RACE] <= 0.1 * searched
 
 
-def test_without_a_share_or_leaders_there_is_no_race(tmp_path):
-    for name, changes in (("share", {"race_share": 0.0}), ("leaders", {"leaders": 0})):
-        with run(tmp_path, name, **changes)() as store:
-            assert not raced(store) and not decisions(store, (LEADERS,))
+def test_without_a_share_there_is_no_race(tmp_path):
+    with run(tmp_path, race_share=0.0)() as store:
+        assert not raced(store) and not decisions(store, (LEADERS,))
 
 
 def test_a_leader_that_fails_in_the_race_cannot_win_it(tmp_path):

@@ -42,9 +42,10 @@ def lines(tmp_path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def notifier(said: list[str], **settings: object) -> Notifier:
+def notifier(said: list[str], seconds: float = 10.0, **settings: object) -> Notifier:
     chosen = NotifySettings.model_validate(settings)
-    return Notifier(chosen, "/c", {"THE_KEY"}, said.append, {"THE_KEY": KEY, "HOME": "/h"})
+    environ = {"THE_KEY": KEY, "HOME": "/h"}
+    return Notifier(chosen, "/c", {"THE_KEY"}, said.append, environ, seconds)
 
 
 def test_a_command_hears_of_what_matters_without_a_key(tmp_path):

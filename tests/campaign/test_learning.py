@@ -101,7 +101,7 @@ def run_to(open_store, script: Script, server: FakeOpenAI, variants: int, settin
         open_store,
         evaluator=FakeLandscape(),
         operators=[*asking(server.base_url, models, bool(script.better[1])), Nudge()],
-        endpoints=dict.fromkeys(models, 1.0),
+        endpoints=models,
         slots=1,
         budget=BudgetSettings(variants=variants),
         policy=PolicySettings(seed_blocks=4, seed_repeats=0, final_blocks=0),

@@ -12,6 +12,7 @@ import pytest
 
 from evo.analysis.health import slot_busy_share
 from evo.folder import Folder
+from operators.llm.client import Patience
 from population.reading import measurements, proposals
 from population.store import Store, StoreError
 from population.types import Status
@@ -56,6 +57,7 @@ def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(
 
 def test_a_model_that_is_down_leaves_the_campaign_to_the_operators_that_work(tmp_path, monkeypatch):
     monkeypatch.setenv("STANDIN_KEY", "secret")
+    monkeypatch.setattr("operators.llm.client.PATIENCE", Patience(2, 0.05))
     endpoint = {
         "name": "down",
         "model": "x",
@@ -65,7 +67,7 @@ def test_a_model_that_is_down_leaves_the_campaign_to_the_operators_that_work(tmp
     config = write_config(
         tmp_path,
         operators={"nudge": 1, "llm_mutate": 1},
-        llm={"endpoints": [endpoint], "attempts": 2, "first_wait_seconds": 0.05},
+        llm={"endpoints": [endpoint]},
     )
     ending = run_here(config, tmp_path / "c")
     assert "variants" in ending.reason
@@ -106,7 +108,7 @@ def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_pa
         slots=1,
         random_seed=3,
         rungs={"proxy": rung},
-        certification={"most_pairs": 4, "post_pairs": 2},
+        certification={"most_pairs": 4},
         budget={"variants": 8},
     )
     run_here(config, tmp_path / "whole")

@@ -1,11 +1,10 @@
-"""Children whose code is known already: rejected, or measured where the campaign allows it."""
+"""Children whose code is known already: rejected, or measured where that is what the operator is for."""
 
 from __future__ import annotations
 
 import threading
 
 from evo.runtime.budget import BudgetSettings
-from evo.runtime.components import LoopSettings, Repeats
 from operators.operator import Draft
 from operators.replicate import Replicate
 from population.reading import measurements, proposals
@@ -32,7 +31,7 @@ def test_a_search_without_new_children_closes_instead_of_spinning(tmp_path):
         assert {p.outcome for p in proposals(store, after=1)} == {Outcome.DUPLICATE}
 
 
-def test_where_repeats_are_allowed_the_very_source_of_a_twin_does_not_wait_for_ever(tmp_path):
+def test_where_a_repeat_is_wanted_the_very_source_of_a_twin_does_not_wait_for_ever(tmp_path):
     twins = ["LR = 0.2\nDEPTH = 2\n", "LR = 0.2  # a twin\nDEPTH = 2\n"]
 
     class FakeRepeater(FakeOperator):
@@ -40,9 +39,7 @@ def test_where_repeats_are_allowed_the_very_source_of_a_twin_does_not_wait_for_e
             return Draft([*twins, twins[1]][request.number % 3], "one of the twins")
 
     open_store = make_store(tmp_path / "campaign.db")
-    campaign = make_campaign(
-        open_store, operators=[FakeRepeater()], loop=LoopSettings(repeats=Repeats.ALLOW)
-    )
+    campaign = make_campaign(open_store, operators=[FakeRepeater("replicate")])
     guard = threading.Timer(200, campaign.stop, kwargs={"now": True})
     guard.start()
     ending = campaign.run()

@@ -241,7 +241,7 @@ def test_an_exact_campaign_decides_only_once_a_child_waits_and_nothing_runs() ->
 
 
 def test_a_challenge_runs_in_pairs_alternately_and_its_verdict_is_a_decision() -> None:
-    certification = CertificationSettings(attempts=1, most_pairs=6, post_pairs=1)
+    certification = CertificationSettings(attempts=1, most_pairs=6)
     world = World({"a": 0.5}, certification=certification)
     world.child("a")
     world.drive()
@@ -345,7 +345,7 @@ def test_of_several_phases_at_once_the_furthest_one_is_named_and_every_purpose_h
 
 def test_the_loop_runs_and_decides_what_the_scheduler_asked_directly_does() -> None:
     gains = {f"c{k}": 0.05 * k for k in range(9)}
-    certification = CertificationSettings(attempts=2, most_pairs=6, post_pairs=2)
+    certification = CertificationSettings(attempts=2, most_pairs=6)
     direct = World(gains, certification=certification)
     for name in gains:
         direct.child(name)
@@ -365,7 +365,7 @@ def test_the_loop_runs_and_decides_what_the_scheduler_asked_directly_does() -> N
 
 
 def test_the_loop_runs_a_pair_in_one_go_and_proposes_only_what_it_runs_next() -> None:
-    alone = POLICY.model_copy(update={"leaders": 0, "reference_every": 1})
+    alone = POLICY.model_copy(update={"race_share": 0.0, "reference_every": 1})
     gains = {f"c{k}": 0.3 * k for k in range(60)}
     world = World(gains, policy=alone, certification=CertificationSettings())
     proposed: list[str] = []

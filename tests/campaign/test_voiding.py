@@ -9,7 +9,7 @@ import pytest
 
 from evo.evaluation.evaluator import WAITED
 from evo.runtime.budget import BudgetSettings
-from evo.search.voiding import RunConditions, Voiding, VoidingSettings, judged
+from evo.search.voiding import RunConditions, Voiding, judged
 from population.reading import measurements, unmeasured, voided
 from population.types import AGAIN, Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
@@ -42,8 +42,8 @@ def finished(
     )  # fmt: skip
 
 
-def usual(**settings: float | None) -> Voiding:
-    voiding = Voiding(VoidingSettings(**settings), "seed")
+def usual() -> Voiding:
+    voiding = Voiding("seed")
     for _ in range(5):
         voiding.take_in(RunConditions.of(finished()))
         voiding.take_in(RunConditions.of(finished(who="seed")))
@@ -62,7 +62,7 @@ def test_a_run_that_takes_long_by_its_own_choice_counts() -> None:
 def test_a_run_of_which_nobody_knows_whether_it_waited_counts_and_tells_nothing() -> None:
     unknown = replace(finished(wall=80.0), facts={})
     assert judged(usual(), unknown, 0) == ""
-    voiding = Voiding(VoidingSettings(), "seed")
+    voiding = Voiding("seed")
     for _ in range(5):
         voiding.take_in(RunConditions.of(unknown))
     assert judged(voiding, finished(waited=80.0), 0) == ""
@@ -74,7 +74,7 @@ def test_a_slow_seed_is_voided_and_a_slow_child_is_not_because_its_speed_is_its_
 
 
 def test_nothing_is_unusual_before_five_runs_or_on_another_host() -> None:
-    voiding = Voiding(VoidingSettings(), "seed")
+    voiding = Voiding("seed")
     assert judged(voiding, finished(waited=72.0), 0) == ""
     assert judged(usual(), replace(finished(waited=72.0), host="there"), 0) == ""
 
@@ -83,11 +83,6 @@ def test_a_machine_that_stays_busy_is_the_machine_that_there_is() -> None:
     assert judged(usual(), finished(waited=72.0), 1) and not judged(
         usual(), finished(waited=72.0), 2
     )
-
-
-def test_null_switches_either_off() -> None:
-    assert not judged(usual(crowded=None), finished(waited=72.0), 0)
-    assert not judged(usual(slow=None), finished(who="seed", tokens=1), 0)
 
 
 @pytest.mark.parametrize("status", [Status.CRASHED, Status.LOST, Status.TIMED_OUT])
@@ -115,9 +110,7 @@ def campaign(open_store, evaluator, variants=15):
     made = make_campaign(
         open_store, evaluator=evaluator, slots=1, budget=BudgetSettings(variants=variants)
     )
-    object.__setattr__(
-        made.components, "voiding", Voiding(VoidingSettings(), made.components.history.seed_id)
-    )
+    object.__setattr__(made.components, "voiding", Voiding(made.components.history.seed_id))
     return made
 
 

@@ -26,7 +26,7 @@ rungs:
   proxy: {{depth: 2, context: 64, budget: 0.1, rows: 64, startup_seconds: 0.4}}
   larger: {{depth: 3, context: 64, budget: 0.2, rows: 64, startup_seconds: 0.4}}
 policy: {{seed_blocks: 2, seed_repeats: 0, remeasure_share: 0.2, final_blocks: 1}}
-certification: {{most_pairs: 4, post_pairs: 2}}
+certification: {{most_pairs: 4}}
 graduation: {{promotion: auto}}
 budget: {{variants: 3}}
 """

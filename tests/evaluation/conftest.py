@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -44,6 +44,12 @@ RUNG = Rung(
     wall_seconds=120.0,  # for a machine that has eight times as much to do
 )
 TIGHT_WALL_SECONDS = 60.0
+
+
+class SmallSandbox(SandboxSettings):
+    """One whose scratch space is soon full."""
+
+    scratch_mb: ClassVar[int] = 32
 
 
 @dataclass
@@ -88,7 +94,7 @@ def quick() -> str:
 
 @pytest.fixture
 def box(dataset: Dataset) -> Sandbox:
-    return open_sandbox(SandboxSettings(mode="auto", scratch_mb=32), dataset.sources)
+    return open_sandbox(SmallSandbox(), dataset.sources)
 
 
 @pytest.fixture
@@ -98,7 +104,7 @@ def no_box() -> Sandbox:
 
 @pytest.fixture
 def sandbox(rung: Literal["bwrap", "landlock", "none"], dataset: Dataset) -> Sandbox:
-    return open_sandbox(SandboxSettings(mode=rung, scratch_mb=32), dataset.sources)
+    return open_sandbox(SmallSandbox(mode=rung), dataset.sources)
 
 
 Evaluate = Callable[..., Measurement]

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -26,17 +27,26 @@ EDIT = "echo 'LR = 2' > train.py; echo 'IDEA: twice the rate'"
 pytestmark = pytest.mark.sandbox
 
 
-def desk(tmp_path: Path, script: str, **settings: object) -> AgentDesk:
+class Narrow(AgentSettings):
+    scratch_mb: ClassVar[int] = 16
+    processes: ClassVar[int] = 40
+
+
+def desk(tmp_path: Path, script: str, **settings: Any) -> AgentDesk:
     return desk_of(tmp_path, ("/bin/sh", "-c", script), **settings)
 
 
 def desk_of(
-    tmp_path: Path, command: tuple[str, ...], hide: tuple[Path, ...] = (), **settings: object
+    tmp_path: Path,
+    command: tuple[str, ...],
+    hide: tuple[Path, ...] = (),
+    kind: type[AgentSettings] = AgentSettings,
+    **settings: object,
 ) -> AgentDesk:
     more = {
         name: settings.pop(name) for name in ("stopping", "environ", "budget") if name in settings
     }
-    chosen = AgentSettings.model_validate({"command": command, "seconds": 120, **settings})
+    chosen = kind.model_validate({"command": command, "seconds": 120, **settings})
     box = open_box(chosen, hide)
     return AgentDesk(chosen, HARNESS, tmp_path / "agents", box, **more)
 
@@ -141,7 +151,7 @@ def test_one_that_hangs_is_ended_at_its_time_limit_and_its_work_is_lost(
 def test_what_cannot_be_taken_is_a_failed_proposal_with_its_reason(
     tmp_path: Path, script: str, told: str
 ) -> None:
-    assert told in refused(desk(tmp_path, script, scratch_mb=16, processes=40))
+    assert told in refused(desk(tmp_path, script, kind=Narrow))
     assert list((tmp_path / "agents").iterdir()) == []
 
 

@@ -179,10 +179,9 @@ def test_looking_ahead_refuses_what_preparing_would_and_writes_nothing(tmp_path:
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"path": "a", "corpus": "sotu"}, "one of corpus, path and shards"),
+        ({"path": "a", "shards": "b"}, "one of path and shards"),
         ({"shards": "a"}, "shards need vocab"),
         ({"path": "a", "vocab": 300}, "go with shards"),
-        ({"corpus": "other"}, "sotu"),
         ({"paths": "a"}, "extra"),
     ],
 )

@@ -186,14 +186,13 @@ from pathlib import Path
 from evo.evaluation import evaluator as measuring
 from evo.evaluation.data import DataSettings, prepare
 from evo.evaluation.sandbox.probe import open_sandbox
-from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.evaluation.slots import find_slots
 from population.types import Purpose, RunRequest, variant_id
-from tests.evaluation.conftest import RUNG, FakeWatch
+from tests.evaluation.conftest import RUNG, FakeWatch, SmallSandbox
 
 work, source = Path(sys.argv[1]), Path(sys.argv[2]).read_text()
 dataset = prepare(DataSettings(), work / "cache")
-box = open_sandbox(SandboxSettings(scratch_mb=32), dataset.sources)
+box = open_sandbox(SmallSandbox(), dataset.sources)
 evaluator = measuring.Evaluator(dataset, {"proxy": RUNG}, box, work / "runs", source)
 measuring.must_not_peek = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 order = RunRequest(variant_id(source), "proxy", 0, 0, Purpose.SCREEN)

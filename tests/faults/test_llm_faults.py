@@ -16,6 +16,7 @@ from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
 from evo.runtime.monitor import Monitor
 from evo.runtime.neighbours import end_leftovers
 from evo.runtime.recorder import Recorder, StoredCalls
+from operators.llm.client import Patience
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.registry import LlmContext, build_operators
 from population.reading import events, measurements, proposals, spent
@@ -67,15 +68,7 @@ class Server:
 def campaign_with(open_store, url: str, variants: int, **changes):
     """A campaign over `nudge` and `llm_mutate` with everything real but the training."""
     endpoint = Endpoint(name="local", model="tiny", base_url=url, timeout_seconds=1.5)
-    settings = LlmSettings(
-        endpoints=(endpoint,),
-        attempts=3,
-        first_wait_seconds=0.02,
-        longest_wait_seconds=0.3,
-        rest_after=4,
-        first_rest_seconds=0.3,
-        longest_rest_seconds=0.6,
-    )
+    settings, patience = LlmSettings(endpoints=(endpoint,)), Patience(3, 0.02, 0.3, 4, 0.3, 0.6)
     campaign = make_campaign(
         open_store,
         evaluator=FakeEvaluator(seconds=0.02),
@@ -91,6 +84,7 @@ def campaign_with(open_store, url: str, variants: int, **changes):
         components.stopping.is_set,
         {"OPENAI_API_KEY": KEY},
         lambda text: campaign.shared.say("model", text),
+        patience=patience,
     )
     portfolio = components.proposer._portfolio
     portfolio.operators = build_operators({"nudge": 1.0, "llm_mutate": 1.0}, context)
@@ -274,7 +268,7 @@ def test_no_key_is_in_a_sandbox_or_in_any_file_of_a_campaign(tmp_path, monkeypat
             tmp_path,
             budget={"variants": 2},
             operators={"nudge": 1, "llm_mutate": 20},
-            llm={"endpoints": [endpoint | {"key_env": "STANDIN_KEY"}], "rest_after": 1},
+            llm={"endpoints": [endpoint | {"key_env": "STANDIN_KEY"}]},
         )
         run_here(config, tmp_path / "c")
         assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"

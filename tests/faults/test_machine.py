@@ -273,7 +273,7 @@ def test_two_runs_that_begin_at_once_on_one_folder_are_one_run_and_one_refusal(t
 def test_a_config_edited_between_runs_is_refused_or_taken(tmp_path):
     config = write_config(tmp_path)
     folder = create_campaign(read_config(config), tmp_path / "c")
-    assert change_config(folder, ["budget.variants=40", "queue=2"]).budget.variants == 40
+    assert change_config(folder, ["budget.variants=40", "slots=2"]).budget.variants == 40
     kept = folder.config.read_text()
     for change, word in (
         ("rungs.proxy.budget=9", "rungs"),

@@ -17,7 +17,8 @@ from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 
-PATIENCE = Patience(3, 10.0, 100.0, timeout_seconds=50.0)
+PATIENCE = Patience(breaker_failures=3, first_rest_seconds=10.0, max_rest_seconds=100.0)
+TIMEOUT_SECONDS = 50.0
 MESSAGES = (Message("user", "improve this"),)
 
 
@@ -36,7 +37,7 @@ def fail(breaker: Breaker, draw: float = 0.0, wait: float = 0.0) -> float | None
 
 
 def test_it_rests_after_failures_in_a_row_and_an_answer_in_between_starts_the_count_anew() -> None:
-    breaker = Breaker(PATIENCE, FakeClock())
+    breaker = Breaker(PATIENCE, TIMEOUT_SECONDS, FakeClock())
     assert fail(breaker) is None and fail(breaker) is None
     ticket = breaker.enter()
     assert ticket is not None and breaker.answered(ticket) is False
@@ -47,7 +48,7 @@ def test_it_rests_after_failures_in_a_row_and_an_answer_in_between_starts_the_co
 
 def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> None:
     clock = FakeClock()
-    breaker = Breaker(PATIENCE, clock)
+    breaker = Breaker(PATIENCE, TIMEOUT_SECONDS, clock)
     for _ in range(3):
         fail(breaker)
     clock.now = 10.0
@@ -60,7 +61,7 @@ def test_after_a_rest_one_probe_goes_alone_and_its_answer_ends_the_rest() -> Non
 
 def test_a_probe_that_was_never_sent_leaves_room_for_the_next() -> None:
     clock = FakeClock()
-    breaker = Breaker(PATIENCE, clock)
+    breaker = Breaker(PATIENCE, TIMEOUT_SECONDS, clock)
     for _ in range(3):
         fail(breaker)
     clock.now = 10.0
@@ -72,7 +73,7 @@ def test_a_probe_that_was_never_sent_leaves_room_for_the_next() -> None:
 
 def test_rests_double_up_to_the_longest_and_only_the_first_is_told() -> None:
     clock = FakeClock()
-    breaker = Breaker(PATIENCE, clock)
+    breaker = Breaker(PATIENCE, TIMEOUT_SECONDS, clock)
     told = [fail(breaker) for _ in range(3)]
     rest_times = []
     for _ in range(5):
@@ -87,7 +88,7 @@ def test_rests_double_up_to_the_longest_and_only_the_first_is_told() -> None:
 
 def test_rests_are_jittered_and_a_wait_asked_for_is_kept_up_to_the_longest() -> None:
     def rest(draw: float, wait: float = 0.0) -> float:
-        breaker = Breaker(PATIENCE, FakeClock())
+        breaker = Breaker(PATIENCE, TIMEOUT_SECONDS, FakeClock())
         fail(breaker), fail(breaker)
         return fail(breaker, draw, wait) or 0.0
 
@@ -98,7 +99,7 @@ def test_rests_are_jittered_and_a_wait_asked_for_is_kept_up_to_the_longest() -> 
 
 def test_an_endpoint_that_leaves_callers_waiting_rests_before_it_has_failed() -> None:
     clock = FakeClock()
-    breaker = Breaker(PATIENCE, clock)
+    breaker = Breaker(PATIENCE, TIMEOUT_SECONDS, clock)
     tickets = [breaker.enter() for _ in range(3)]
     clock.now = 9.0  # a fifth of its time-out is not over
     assert not breaker.is_unavailable()
@@ -123,16 +124,10 @@ def client(
         Endpoint(name=name, model=name, base_url=url, key_env="", timeout_seconds=60)
         for name, url in endpoints.items()
     )
-    settings = LlmSettings(
-        endpoints=every,
-        attempts=attempts,
-        first_wait_seconds=0.01,
-        longest_wait_seconds=0.05,
-        rest_after=4,
-        first_rest_seconds=10,
-        longest_rest_seconds=40,
-    )
-    made = LlmClient(settings, UnlimitedBudget(), NoCallLog(), environ={}, say=said.append)
+    patience = Patience(attempts, 0.01, 0.05, 4, 10, 40)
+    settings = LlmSettings(endpoints=every)
+    given = (settings, UnlimitedBudget(), NoCallLog())
+    made = LlmClient(*given, environ={}, say=said.append, patience=patience)
     for breaker in made._breakers.values():
         breaker._clock = clock
     return made

@@ -14,6 +14,7 @@ import yaml
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.proposals.agents import AgentDesk
 from operators.agent import Desk
+from operators.llm.client import Patience
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Operator, ParentRule, ProposalContext, ProposalFailed, Request
 from operators.registry import (
@@ -71,8 +72,9 @@ def llm_context(
     endpoint = Endpoint(
         name="local", model="tiny", base_url=server.base_url, key_env="", reply="text"
     )
-    settings = LlmSettings(endpoints=(endpoint,), attempts=2, first_wait_seconds=0.01)
-    return LlmContext(settings, budget or FakeTokenBudget(), FakeCallLog(calls), environ={})
+    settings, patience = LlmSettings(endpoints=(endpoint,)), Patience(2, 0.01)
+    given = (settings, budget or FakeTokenBudget(), FakeCallLog(calls))
+    return LlmContext(*given, environ={}, patience=patience)
 
 
 @pytest.fixture

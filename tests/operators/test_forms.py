@@ -10,7 +10,7 @@ import pytest
 
 from evo.folder import Folder
 from operators.llm.answer import Message
-from operators.llm.client import LlmClient
+from operators.llm.client import LlmClient, Patience
 from operators.llm.response_formats import PROBE, Form, Forms, undressed
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed
@@ -48,8 +48,9 @@ def client_of(server: FakeOpenAI, calls: list[LlmCall], forms: Forms) -> LlmClie
     endpoint = Endpoint(
         name="a", model="m", base_url=server.base_url, key_env="", reply="auto", max_tokens=100
     )
-    settings = LlmSettings(endpoints=(endpoint,), attempts=1, rest_after=1)
-    return LlmClient(settings, FakeTokenBudget(), FakeCallLog(calls), environ={}, forms=forms)
+    settings, once = LlmSettings(endpoints=(endpoint,)), Patience(attempts=1, breaker_failures=1)
+    call_log = FakeCallLog(calls)
+    return LlmClient(settings, FakeTokenBudget(), call_log, environ={}, forms=forms, patience=once)
 
 
 @pytest.mark.parametrize("refusal", [400, 422, 500])

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from operators.llm.accounting import NoCallLog
 from operators.llm.answer import Message, Reply, estimate_tokens, one_line, scrub
-from operators.llm.client import LlmClient
+from operators.llm.client import LlmClient, Patience
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
 from population.types import LlmCall
@@ -45,14 +45,13 @@ class Bench:
         endpoint = {"timeout_seconds": 60, "max_tokens": 1000, "reply": "text"} | endpoint
         settings = LlmSettings(
             endpoints=(Endpoint(name="local", model="tiny", base_url=url, **endpoint),),
-            attempts=attempts,
-            first_wait_seconds=0.02,
-            longest_wait_seconds=0.5,
-            rest_after=50,
         )
         self.budget, self.calls = budget or FakeTokenBudget(), list[LlmCall]()
         environ = {"OPENAI_API_KEY": KEY} if environ is None else environ
-        self.client = LlmClient(settings, self.budget, FakeCallLog(self.calls), stopping, environ)
+        patience = Patience(attempts, 0.02, 0.5, breaker_failures=50)
+        self.client = LlmClient(
+            settings, self.budget, FakeCallLog(self.calls), stopping, environ, patience=patience
+        )
 
     def ask(self) -> Reply:
         return self.client.ask(MESSAGES, np.random.default_rng(0), 7)
@@ -251,20 +250,19 @@ def test_the_base_url_comes_from_the_environment_when_the_endpoint_names_none() 
     assert missing_keys(settings, environ) == ()
 
 
-def test_endpoints_are_drawn_by_weight_or_named() -> None:
+def test_endpoints_are_drawn_evenly_or_named() -> None:
     script: Script = lambda asked: asked.body["model"]  # noqa: E731
     with FakeOpenAI(script) as server:
         endpoints = tuple(
-            Endpoint(name=name, model=name, base_url=server.base_url, weight=weight)
-            for name, weight in (("often", 9), ("rare", 1))
+            Endpoint(name=name, model=name, base_url=server.base_url) for name in ("one", "other")
         )
         environ = {"OPENAI_API_KEY": KEY}
         settings = LlmSettings(endpoints=endpoints)
         client = LlmClient(settings, FakeTokenBudget(), NoCallLog(), environ=environ)
         rng = np.random.default_rng(0)
         drawn = [client.ask(MESSAGES, rng).text for _ in range(40)]
-        assert client.ask(MESSAGES, rng, endpoint="rare").text == "rare"
-    assert 0 < drawn.count("rare") < 12
+        assert client.ask(MESSAGES, rng, endpoint="other").text == "other"
+    assert 10 < drawn.count("other") < 30
 
 
 @pytest.mark.parametrize(
@@ -274,7 +272,7 @@ def test_endpoints_are_drawn_by_weight_or_named() -> None:
         {"endpoints": [{"name": "a", "model": "b", "modle": "c"}]},
         {"endpoints": [{"name": "a", "model": "b"}] * 2},
         {"endpoints": [{"name": "a", "model": "b", "price_in": -1}]},
-        {"endpoints": [{"name": "a", "model": "b"}], "attempts": 1000},
+        {"endpoints": [{"name": "a", "model": "b"}], "notes_every": -1},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ class FakeAsking:
 def learning(ready: tuple[str, ...] = ("a", "b"), explore: float = 0.1) -> Portfolio:
     operators = [FakeAsking(name, ready) for name in LLM] + list(build_operators({"nudge": 1}))
     weights = {**LLM, "nudge": 1.0}
-    return Portfolio(operators, weights, PortfolioSettings(explore=explore), MODELS)
+    return Portfolio(operators, weights, endpoints=MODELS, explored_share=explore)
 
 
 def names(portfolio: Portfolio, rewards: Sequence[Reward] = (), draws: int = 400) -> Counter[Arm]:
@@ -146,13 +146,6 @@ def test_a_model_that_rests_is_not_chosen() -> None:
     assert {arm.endpoint for arm in names(learning(ready=("b",)))} == {"b", ""}
     resting = learning(ready=())
     assert not resting.is_unavailable() and set(names(resting)) == {Arm("nudge")}
-
-
-def test_an_endpoint_that_weighs_more_is_expected_to_earn_more() -> None:
-    operators = [FakeAsking("mutate")]
-    settings = PortfolioSettings(explore=0.0)
-    counts = names(Portfolio(operators, LLM, settings, {"a": 3.0, "b": 1.0}))
-    assert counts[Arm("mutate", "a")] > 2 * counts[Arm("mutate", "b")]
 
 
 def test_a_control_keeps_its_share_whatever_it_earns() -> None:

@@ -23,9 +23,10 @@ import pytest
 
 from evo.runtime.budget import Budget, BudgetSettings
 from operators.llm.answer import Message, Reply
-from operators.llm.client import LlmClient
+from operators.llm.client import LlmClient, Patience
 from operators.llm.response_formats import Form, Forms
 from operators.llm.settings import LlmSettings
+from operators.llm.stream import StreamMode
 from operators.operator import ProposalFailed
 from population.types import LlmCall
 from tests.operators.fake_budgets import FakeCallLog
@@ -90,15 +91,21 @@ class Bench:
         stopping: Callable[[], bool] = lambda: False,
         **more: Any,
     ) -> None:
-        settings = LlmSettings.model_validate(
-            {"endpoints": [endpoint_at(base_url, **more)], "attempts": 1}
-        )
+        settings = LlmSettings.model_validate({"endpoints": [endpoint_at(base_url, **more)]})
         self.calls: list[LlmCall] = []
         self.forms: dict[str, str] = {}
         self.budget = Budget(BudgetSettings(llm_tokens=tokens))
         forms = Forms(keep=self.forms.update)
         call_log = FakeCallLog(self.calls)
-        self.client = LlmClient(settings, self.budget, call_log, stopping, {}, forms=forms)
+        self.client = LlmClient(
+            settings,
+            self.budget,
+            call_log,
+            stopping,
+            {},
+            forms=forms,
+            patience=Patience(attempts=1),
+        )
 
     def ask(self, messages: tuple[Message, ...] = HELLO, as_text: bool = False) -> Reply:
         return self.client.ask(messages, np.random.default_rng(0), 1, as_text=as_text)
@@ -117,9 +124,8 @@ def test_the_servers_own_count_of_tokens_is_booked(base_url: str) -> None:
 
 def test_an_answer_streams_and_is_the_one_that_comes_whole(base_url: str) -> None:
     with Wiretap(base_url) as tap:
-        streaming, waiting = (
-            Bench(tap.base_url, max_tokens=32, stream=stream) for stream in (True, False)
-        )
+        streaming, waiting = (Bench(tap.base_url, max_tokens=32) for _ in range(2))
+        waiting.client._wire._stream_modes.of = lambda endpoint: StreamMode.WHOLE  # type: ignore[method-assign]
         for bench in (streaming, waiting):
             with pytest.raises(ProposalFailed, match="cut off at max_tokens = 32"):
                 bench.ask(STORY, as_text=True)

@@ -14,7 +14,7 @@ import pytest
 
 from operators.llm import stream, wire
 from operators.llm.answer import Message, Reply
-from operators.llm.client import LlmClient
+from operators.llm.client import LlmClient, Patience
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
 from population.types import LlmCall
@@ -35,15 +35,18 @@ class Bench:
         stopping: Callable[[], bool] = lambda: False,
         attempts: int = 1,
         rest_after: int = 1,
+        idle_seconds: float = 60,
         **more: Any,
     ) -> None:
         endpoint = {"name": "local", "model": "tiny", "base_url": server.base_url, "key_env": ""}
         endpoint |= {"timeout_seconds": 60, "max_tokens": 1000, "reply": "text"} | more
-        limits = {"attempts": attempts, "rest_after": rest_after, "first_wait_seconds": 0}
-        settings = LlmSettings.model_validate({"endpoints": [endpoint], **limits})
+        patience = Patience(
+            attempts, 0.0, breaker_failures=rest_after, stream_idle_seconds=idle_seconds
+        )
+        settings = LlmSettings.model_validate({"endpoints": [endpoint]})
         self.budget, self.calls = FakeTokenBudget(), list[LlmCall]()
         self.client = LlmClient(
-            settings, self.budget, FakeCallLog(self.calls), stopping, environ={}
+            settings, self.budget, FakeCallLog(self.calls), stopping, environ={}, patience=patience
         )
 
     def ask(self) -> Reply:
@@ -202,7 +205,7 @@ def test_an_answer_far_beyond_its_limit_is_cut_off_and_the_server_is_left() -> N
 @pytest.mark.parametrize("part", [b": keep-alive\n\n", event({"choices": []}), b"x"])
 def test_a_model_that_falls_silent_is_given_up_before_the_time_out(part: bytes) -> None:
     with FakeOpenAI([endless(0.05, part)]) as server:
-        bench = Bench(server, silence_seconds=0.3, timeout_seconds=200)
+        bench = Bench(server, idle_seconds=0.3, timeout_seconds=200)
         assert bench.fails() == "the answer stopped in the middle: nothing for 0.3 s"
         assert wait_until(lambda: server.left_alone == 1)
     assert bench.calls[0].tokens_out == 1000 and bench.calls[0].reply == "IDEA: "
@@ -232,7 +235,7 @@ def test_a_model_may_be_silent_for_longer_before_its_first_word(
         yield from (delta(content="hello"), delta(finish="stop"), USAGE, DONE)
 
     with FakeOpenAI([Answer(events=events)]) as server:
-        assert Bench(server, silence_seconds=10).ask().text == "hello"
+        assert Bench(server, idle_seconds=10).ask().text == "hello"
 
 
 def test_a_steady_answer_that_takes_too_long_is_given_up_as_well(
@@ -337,9 +340,3 @@ def test_a_server_that_answers_whole_though_asked_to_stream_is_heard() -> None:
     with FakeOpenAI([Answer(body=body)]) as server:
         reply = Bench(server).ask()
     assert reply.text == "hello" and reply.cost.tokens_out == 20
-
-
-def test_streaming_can_be_turned_off() -> None:
-    with FakeOpenAI(["hello"]) as server:
-        assert Bench(server, stream=False).ask().text == "hello"
-    assert "stream" not in server.requests[0].body

@@ -85,7 +85,7 @@ def test_the_front_is_sorted_by_the_first_objective() -> None:
     assert pareto_front(everyone, OBJECTIVES, everyone["v00"]) == ["v01", "v02", "v00"]
 
 
-def test_nothing_beyond_worst_is_on_the_front() -> None:
+def test_nothing_beyond_its_limit_is_on_the_front() -> None:
     objectives = (Objective(name="loss", limit="seed x 1.02"), Objective(name="size"))
     everyone = named([(2.0, 100.0), (2.03, 50.0), (2.05, 1.0)])
     assert pareto_front(everyone, objectives, everyone["v00"]) == ["v00", "v01"]
@@ -109,7 +109,7 @@ def test_feasible_beats_infeasible_and_little_beats_much_violation() -> None:
     assert pareto_front(everyone, OBJECTIVES, seed, small) == ["v00"]
     too_big = named([(2.0, 12.0, 1.0), (1.0, 20.0, 9.0)])
     assert pareto_front(too_big, OBJECTIVES, seed, small) == ["v00"]
-    half = (Constraint(name="size", at_most=0.5, at_least=0.1, relative_to_seed=True),)
+    half = (Constraint(name="size", at_most="seed x 0.5", at_least="seed x 0.1"),)
     halves = named([(2.0, 9.0, 1.0), (1.0, 4.5, 1.0), (0.5, 0.5, 1.0)])
     assert pareto_front(halves, OBJECTIVES, seed, half) == ["v01"]
     missing = (Constraint(name="memory", at_most=1),)
@@ -125,7 +125,7 @@ def test_four_blocks_make_a_member_replicated() -> None:
 
 
 @pytest.mark.parametrize("limit", ["sed x 2", "seed + 1", "", "2x", math.nan, "seed x -1"])
-def test_an_unreadable_worst_is_refused_in_words(limit: object) -> None:
+def test_an_unreadable_limit_is_refused_in_words(limit: object) -> None:
     with pytest.raises(ValidationError, match=r"seed x 1\.02|finite"):
         Objective(name="loss", limit=limit)  # type: ignore[arg-type]
 

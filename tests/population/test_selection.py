@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from population.selection import (
     Candidate,
-    SelectionSettings,
     choose_pair,
     choose_parents,
     choose_third,
@@ -93,9 +92,9 @@ def test_a_failure_cannot_be_a_candidate(value: float) -> None:
 
 def test_the_front_and_the_last_measured_are_the_population() -> None:
     candidates = [Candidate(f"v{k}", (float(k),), on_front=k in (0, 7)) for k in range(10)]
-    chosen = population(candidates, SelectionSettings(population=3))
+    chosen = population(candidates, 3)
     assert [one.variant_id for one in chosen] == ["v0", "v7", "v8", "v9"]
-    assert population(candidates, SelectionSettings(population=50)) == candidates
+    assert population(candidates, 50) == candidates
     with pytest.raises(ValueError, match="nobody"):
         choose_parents([], 1, rng(0))
     assert choose_pair([], never_related, rng(0)) is None

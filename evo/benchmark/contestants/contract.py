@@ -20,14 +20,14 @@ from operators.llm_operators import Ask
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What answers in one cell, its endpoints by weight, and how much a prompt may hold.
+    """What answers in one cell, its endpoints, and how much a prompt may hold.
 
     `search` stands in every prompt: no two cells ask the same, so a replay gives each its own answers.
     """
 
     ask: Ask
     search: str
-    endpoints: Mapping[str, float] = field(default_factory=dict)
+    endpoints: tuple[str, ...] = ()
     prompt: PromptSettings = PromptSettings()
 
 

@@ -10,6 +10,7 @@ from evo.benchmark.contestants.contract import BestSeen, Problem, Wish
 from evo.benchmark.contestants.sources import Sources
 from evo.benchmark.landscapes.table import Shown
 from evo.benchmark.racing import RUNG
+from operators.llm.settings import PromptSettings
 from population.selection import Candidate
 from population.types import Purpose, RunRequest
 
@@ -25,7 +26,7 @@ class FromModel(BestSeen):
         if model is None:
             raise ValueError("this contestant asks a model, and the benchmark names none")
         if not of_the_best:  # n times the same question: the outcomes of the others are not shown
-            model = replace(model, prompt=model.prompt.model_copy(update={"tokens": 0}))
+            model = replace(model, prompt=PromptSettings(tokens=0))
         candidates = self._leader if of_the_best else list[Candidate]
         self._sources = Sources(
             problem, int(rng.integers(2**31)), EDITS, model=model, candidates=candidates

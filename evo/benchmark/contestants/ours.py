@@ -17,7 +17,7 @@ from evo.config import Config
 from evo.search.certification import Certification, CertificationSettings
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
-from evo.search.scheduler import PolicySettings, Scheduler
+from evo.search.scheduler import MAX_LEADERS, PolicySettings, Scheduler
 from evo.search.synchronous import SynchronousSearch
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
@@ -120,7 +120,7 @@ class Ours:
 
     def _is_spent(self) -> bool:
         """Whether the search has had its share of the seconds or of the runs."""
-        share, made = 1 - self._policy_settings.held_back, self.history.last_id()
+        share, made = 1 - self._policy_settings.race_share, self.history.last_id()
         return self._spent >= self._problem.seconds * share or made >= self._problem.runs * share
 
     def _allows(self, request: RunRequest) -> bool:
@@ -140,5 +140,5 @@ class Ours:
         """The leaders' race gets what is left of the seconds."""
         rule, rest = self._policy_settings, self._problem.seconds - self._spent
         self.search.scheduler.leaders = affordable(
-            rule.leaders, rule.race_share, rest, self.history, self._seconds
+            MAX_LEADERS, rule.race_share, rest, self.history, self._seconds
         )

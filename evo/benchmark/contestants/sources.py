@@ -71,7 +71,7 @@ class Sources:
             brief, prompt = f"{BRIEF} This is search {model.search}.", model.prompt
         campaign_info = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt)
         self._proposer = Proposer(
-            Portfolio(operators, weights, endpoints=model.endpoints if model else None),
+            Portfolio(operators, weights, endpoints=model.endpoints if model else ()),
             self.history,
             self.lineage,
             selection or SelectionSettings(),

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +42,11 @@ class AgentUnusable(Exception):
     """The agent cannot be started as the config says; the message names the key and the fix."""
 
 
+MAX_MEMORY_MB = 4096  # of all processes of an agent together
+MAX_SCRATCH_MB = 256  # of files that it may write
+MAX_PROCESSES = 128  # at the same time
+
+
 class AgentSettings(BaseModel):
     """Which agent, for how long, and what its box lets it see."""
 
@@ -56,10 +61,9 @@ class AgentSettings(BaseModel):
     read_only: tuple[str, ...] = Field(
         default=(), description="paths it may read: PATH, or PATH:PLACE in the box"
     )
-    at_once: int = Field(default=1, ge=1, description="agents that work at the same time")
-    memory_mb: int = Field(default=4096, ge=64)
-    scratch_mb: int = Field(default=256, ge=1, description="of files it may write")
-    processes: int = Field(default=128, ge=4)
+    memory_mb: ClassVar[int] = MAX_MEMORY_MB
+    scratch_mb: ClassVar[int] = MAX_SCRATCH_MB
+    processes: ClassVar[int] = MAX_PROCESSES
     sandbox: Literal["auto", "none"] = Field(
         default="auto", description="none: it can do whatever our user can"
     )

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,6 +44,10 @@ class SandboxUnavailable(Exception):
     """The sandbox asked for does not work here. The message says why and what to do."""
 
 
+MAX_SCRATCH_MB = 1024  # that a run may write beside its weights
+MAX_PROCESSES = 64  # of one run
+
+
 class SandboxSettings(BaseModel):
     """Which box, and how large. `none` must be written out: no score holds there."""
 
@@ -55,10 +59,8 @@ class SandboxSettings(BaseModel):
         description="nothing runs, and nothing is certified, in a weaker box than this; image: bwrap "
         "with a copy of Python in memory",
     )
-    scratch_mb: int = Field(
-        default=1024, ge=16, description="what a run may write beside its weights"
-    )
-    processes: int = Field(default=64, ge=4, description="most processes of one run")
+    scratch_mb: ClassVar[int] = MAX_SCRATCH_MB
+    processes: ClassVar[int] = MAX_PROCESSES
 
 
 @dataclass(frozen=True, slots=True)
