@@ -85,7 +85,7 @@ class BothNames(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OldKey:
-    """A key of an earlier version: where it stood, what became of it in words, or what holds in its place."""
+    """A key of an earlier version: where it stood, and its new form in words or what holds instead."""
 
     place: Place
     value: Any
