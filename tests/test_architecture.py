@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
@@ -334,6 +335,38 @@ def test_nothing_is_decided_by_a_sentence_that_people_read() -> None:
 
 def test_few_enough_keys_can_be_set_to_know_them_all() -> None:
     assert len([one.key for one in keys_of(Config) if one.type != "group"]) <= MAX_KEYS
+
+
+def commands_in(source: str) -> list[str]:
+    """The names of the commands that a file of the CLI defines."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            for one in node.decorator_list:
+                if isinstance(one, ast.Call) and ast.unparse(one.func) == "app.command":
+                    hidden = any(k.arg == "hidden" for k in one.keywords)
+                    given = [k.value for k in one.keywords if k.arg == "name"] + one.args[:1]
+                    name = given[0].value if given and isinstance(given[0], ast.Constant) else None
+                    if not hidden:
+                        names.append(str(name or node.name.replace("_", "-")))
+    return names
+
+
+def test_every_file_of_the_command_line_lists_its_commands() -> None:
+    for path in (ROOT / "evo/cli").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        words = (ast.get_docstring(ast.parse(source)) or "").replace("`", " ")
+        missing = [one for one in commands_in(source) if one not in re.findall(r"[\w-]+", words)]
+        assert not missing, path
+
+
+def test_the_design_names_every_storey_and_room_and_stays_a_page() -> None:
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rooms = [path.name for path in (ROOT / "evo").iterdir() if (path / "__init__.py").exists()]
+    assert not [
+        one for one in (*STOREYS, *rooms) if f"`{one}`" not in page and f"**{one}**" not in page
+    ]
+    assert len(page.split()) < 1600, "one page: five minutes"
 
 
 # --- the test of the test ---------------------------------------------------------------------

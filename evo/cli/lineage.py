@@ -1,4 +1,4 @@
-"""The commands about descent: diff, tree, history, export."""
+"""The commands about descent, and what is taken home of it: diff, tree, history, export, report."""
 
 from __future__ import annotations
 

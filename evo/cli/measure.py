@@ -1,4 +1,4 @@
-"""Measuring one file outside any campaign."""
+"""The commands that measure outside a campaign: evaluate one file, calibrate the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that only read: status, top, show, diff, tree, export."""
+"""The commands that say where a campaign stands: status, top, show."""
 
 from __future__ import annotations
 

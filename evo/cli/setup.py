@@ -1,4 +1,4 @@
-"""The command that writes a folder to start from: init."""
+"""The commands that write a folder to start from: init, import-autoresearch, salvage."""
 
 from __future__ import annotations
 
