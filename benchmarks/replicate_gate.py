@@ -26,8 +26,8 @@ from evo.search.certification import ALPHA, CertificationSettings, rule_of
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
 from population.reading import measurements, seed, source_of
+from population.statistics.certification import ends, simulate
 from population.statistics.intervals import Interval, share_at_most, share_interval
-from population.statistics.power import ends, simulate
 from population.types import (
     Outcome,
     Parent,

@@ -28,9 +28,15 @@ from population.lineage import Lineage
 from population.posteriors import NO_FAMILY
 from population.run_history import RunHistory
 from population.selection import SelectionSettings, choose_parents, population
-from population.statistics.certification import Rule, Verdict
+from population.statistics.certification import (
+    Noise,
+    Rule,
+    Verdict,
+    normal_noise,
+    simulate,
+    smallest_gain,
+)
 from population.statistics.intervals import mean_interval, share_at_most
-from population.statistics.power import Noise, normal_noise, simulate, smallest_gain
 from population.types import (
     Decision,
     Measurement,

@@ -15,8 +15,14 @@ from typing import Protocol
 from population.lineage import Birth
 from population.statistics import pooled_sd
 from population.statistics.blocks import BlockEffects, block_effects
-from population.statistics.centring import centre_of, centred_value
-from population.statistics.effects import Effects, Observations, fit, weak_prior
+from population.statistics.effects import (
+    Effects,
+    Observations,
+    centre_of,
+    centred_value,
+    fit,
+    weak_prior,
+)
 from population.types import Estimate
 
 

@@ -127,6 +127,15 @@ class Store:
         with self._lock, explained(self.path):
             return self._connection.execute(sql, values).fetchall()  # also reading a row can fail
 
+    def text(self, sql: str, values: Sequence[object] = ()) -> str | None:
+        """The first column of the first row of one SELECT; None without a row."""
+        rows = self.query(sql, values)
+        return str(rows[0][0]) if rows else None
+
+    def number(self, sql: str) -> int:
+        """The first column of the only row of one SELECT."""
+        return int(self.query(sql)[0][0])
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside become durable together or, on an exception, not at all."""

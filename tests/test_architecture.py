@@ -62,6 +62,8 @@ DOORS = {
     "markupsafe": ("evo.report", "evo.benchmark"),
 }
 MAX_LINES = 600
+MIN_LINES = 40
+PLUG_INS = {("operators",), ("evo", "benchmark", "landscapes"), ("evo", "benchmark", "contestants")}
 MAX_FILES_IN_A_FOLDER = 15
 MAX_KEYS = 80  # of a campaign file; what nobody sets is a named constant beside its part
 MAX_SEED_LINES = 450  # it has to stay one file
@@ -251,6 +253,19 @@ def test_a_class_name_stands_once() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     names.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert not {name: paths for name, paths in names.items() if len(paths) > 1}
+
+
+def test_no_file_is_a_closet() -> None:
+    """A few lines belong into the file that uses them; a plug-in is as small as it can be."""
+    small = {
+        str(path.relative_to(ROOT)): lines
+        for package in STOREYS
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+        and path.relative_to(ROOT).parts[:-1] not in PLUG_INS
+        and (lines := len(path.read_text(encoding="utf-8").splitlines())) < MIN_LINES
+    }
+    assert not small
 
 
 def test_no_folder_grows_sideways() -> None:

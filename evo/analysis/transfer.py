@@ -16,15 +16,17 @@ from evo.analysis.edits import kinds_of_edit
 from evo.analysis.ladder import beside_seed
 from population.ladder import Role
 from population.statistics.intervals import Interval, share_interval
-from population.statistics.time_to_reach import MIN_BLOCKS, TimeToReach, time_to_reach
 from population.statistics.transfer import (
+    MIN_BLOCKS,
     MIN_VARIANTS,
     Promotions,
     RankAgreement,
+    TimeToReach,
     TopOverlap,
     kendall_tau,
     promotions,
     regret_at_k,
+    time_to_reach,
     top_overlap,
     transfer_ratio,
 )

@@ -250,7 +250,7 @@ def overview_of(folder: Path, store: Store) -> Overview:
     from evo.analysis.campaign_view import Record
     from evo.analysis.overview import overview
     from evo.analysis.ranking import prompts
-    from population.reading import calls
+    from population.reading.traces import calls
 
     record = Record.of(store)
     limits = limits_of(folder, record)

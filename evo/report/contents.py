@@ -11,8 +11,7 @@ from evo.analysis.ranking import Ranked, ranking
 from evo.report import sections
 from evo.report.ideas import ideas_section
 from evo.report.noise import noise_section
-from evo.report.page import Page, Section, colours
-from evo.report.report_data import ReportData
+from evo.report.page import Page, ReportData, Section, colours
 from evo.report.sections import keeps_section, origin_section
 from evo.report.variant_details import pack
 from evo.terminal import sentences

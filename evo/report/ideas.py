@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from evo.report.page import ReportTable, Section
-from evo.report.report_data import ReportData
+from evo.report.page import ReportData, ReportTable, Section
 from evo.terminal.tables import evidence_in_words, idea_outcome
 from evo.terminal.text import plain, short
 from population.ladder import VETOED

@@ -6,8 +6,7 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from evo.report.page import NEUTRAL, PALETTE, Figure, ReportTable, Section, blank, hover
-from evo.report.report_data import ReportData
+from evo.report.page import NEUTRAL, PALETTE, Figure, ReportData, ReportTable, Section, blank, hover
 from evo.terminal import sentences
 from evo.terminal.text import value
 from population.types import DERIVED, SEED_ALONE, Purpose

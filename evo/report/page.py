@@ -6,7 +6,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -16,7 +16,13 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from evo.analysis.campaign_view import Record
+from evo.analysis.findings import Findings
+from evo.analysis.overview import Overview
+from evo.analysis.ranking import Ranked
 from evo.report.variant_details import Pack
+from population.store import Store
+from population.types import DecisionRow
 
 OURS = '<meta name="generator" content="evotrain">'  # a page that may be replaced by a newer one
 STYLE, SCRIPT, TEMPLATE = "report.css", "report.js", "report.html"
@@ -170,3 +176,26 @@ def span(values: Sequence[float], share: float = 0.9, room: float = 0.1) -> list
 def _clipped(line: str) -> str:
     text = " ".join("".join(c if c.isprintable() else " " for c in line).split())
     return text if len(text) <= HOVER_CHARACTERS else text[: HOVER_CHARACTERS - 1] + "…"
+
+
+# -- A campaign as the report needs it, read once.
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """A campaign as the report needs it, read once."""
+
+    store: Store
+    record: Record
+    overview: Overview
+    ranked: Sequence[Ranked]
+    by_id: Mapping[str, Ranked]
+    verdicts: Sequence[DecisionRow]
+    source_of: Callable[[str], str]
+    config: str  # the file as run
+    colour: Mapping[str, str]
+
+    @property
+    def findings(self) -> Findings:
+        """What was found."""
+        return self.overview.findings

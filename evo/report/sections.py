@@ -12,8 +12,7 @@ from evo.analysis.ranking import Ranked
 from evo.evaluation.sandbox.probe import NAMES
 from evo.report.figures import fronts, ladders, operator_shares, progress, slot_time
 from evo.report.lineage import Marked, lineage
-from evo.report.page import Figure, ReportTable, Section
-from evo.report.report_data import ReportData
+from evo.report.page import Figure, ReportData, ReportTable, Section
 from evo.terminal import sentences
 from evo.terminal.imported import REMARK, keep_cells
 from evo.terminal.ladder import ladder_lines

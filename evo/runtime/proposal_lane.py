@@ -7,8 +7,7 @@ import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from evo.runtime.components import Components, LoopSettings, Shared, Stop
-from evo.runtime.ready_queue import ReadyQueue
+from evo.runtime.components import Components, LoopSettings, ReadyQueue, Shared, Stop
 from evo.search.proposal_flow import MAX_IN_FLIGHT, ProposalFlow, RecentSeconds, Wanted
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured

@@ -19,8 +19,7 @@ from population.archive import Objective
 from population.metrics import unseen_of
 from population.run_history import RunHistory
 from population.statistics.certification import Attempt as Progress
-from population.statistics.certification import Rule, Verdict, decide, log_e_path
-from population.statistics.e_bh import e_bh
+from population.statistics.certification import Rule, Verdict, decide, e_bh, log_e_path
 from population.types import (
     FRESH,
     Decision,
@@ -265,7 +264,7 @@ class Certification:
 
 def chance_of(rule: Rule, gain: float, pair_sd: float, spread: float) -> float:
     """The chance of passing, simulated; `spread`: the sd of what is believed of the gain, in pair sds."""
-    from population.statistics.power import simulate
+    from population.statistics.certification import simulate
 
     def noise(rng: np.random.Generator, shape: tuple[int, int]) -> Any:
         return rng.normal(size=shape) + spread * rng.normal(size=(shape[0], 1))

@@ -18,8 +18,7 @@ from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, pairs
 from evo.terminal.text import better, clip, count, duration, plain, share, short, value, words
 from population.statistics.intervals import Interval
-from population.statistics.time_to_reach import TimeToReach
-from population.statistics.transfer import MIN_VARIANTS, Promotions
+from population.statistics.transfer import MIN_VARIANTS, Promotions, TimeToReach
 
 STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 

@@ -1,6 +1,5 @@
 """What a store knows: every read of it, as functions of a store, in one file a subject."""
 
-from population.reading.calls import calls
 from population.reading.campaign import (
     all_decisions,
     believed,
@@ -27,6 +26,7 @@ from population.reading.proposals import (
     proposals,
     unmeasured_proposals,
 )
+from population.reading.traces import calls
 from population.reading.variants import (
     NAMES,
     UnknownVariant,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from population.reading.rows import count
 from population.store import Store
 from population.types import DecisionRow, Event, RequestRow, Spent
 
@@ -52,7 +51,7 @@ def believed(store: Store, rung: str) -> dict[str, float]:
 
 def last_measurement_id(store: Store) -> int:
     """The id of the last measurement recorded; 0 when there is none."""
-    return count(store, "SELECT coalesce(max(id), 0) FROM measurements")
+    return store.number("SELECT coalesce(max(id), 0) FROM measurements")
 
 
 def spent(store: Store) -> Spent:

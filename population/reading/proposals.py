@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from population.reading.rows import count
 from population.reading.variants import variant
 from population.store import Store, StoreError
 from population.types import Cost, Outcome, Parent, Proposal, ProposalRow
@@ -75,7 +74,7 @@ def proposal(store: Store, number: int) -> Proposal:
 
 def next_proposal_number(store: Store) -> int:
     """The number of the proposal to come; the first one is 1."""
-    return count(store, "SELECT coalesce(max(number), 0) + 1 FROM proposals")
+    return store.number("SELECT coalesce(max(number), 0) + 1 FROM proposals")
 
 
 def _proposed(store: Store, where: str, *values: object) -> list[ProposalRow]:

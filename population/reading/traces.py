@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from population.store import Store
-from population.types import RunRequest
+from population.types import LlmCallRow, RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +80,22 @@ def block_with_fact(store: Store, request: RunRequest, name: str, value: str) ->
         [request.variant_id, request.rung, request.block, name, value],
     )
     return int(rows[0][0]) if rows else None
+
+
+# -- What was asked of models.
+
+
+# a proposal that a kill cut off leaves its calls, and its number to the next, perhaps of another model
+_CALLS = """SELECT c.proposal_number, coalesce(p.operator, ''), c.parts, c.endpoint, c.model, c.outcome,
+        c.tokens_in, c.tokens_out, c.dollars, c.seconds
+    FROM llm_calls AS c
+    LEFT JOIN proposals AS p ON p.number = c.proposal_number AND p.model = c.model
+    WHERE c.outcome != 'asked'"""
+
+
+def calls(store: Store, proposal_number: int | None = None) -> list[LlmCallRow]:
+    """The requests that have ended, in order: of one proposal, or all."""
+    wanted = "" if proposal_number is None else " AND c.proposal_number = ?"
+    values = [] if proposal_number is None else [proposal_number]
+    rows = store.query(f"{_CALLS}{wanted} ORDER BY c.id", values)
+    return [LlmCallRow(number, by, json.loads(parts), *rest) for number, by, parts, *rest in rows]

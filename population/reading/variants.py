@@ -7,7 +7,6 @@ from collections.abc import Collection
 
 from population.ladder import KINDS, Ladder
 from population.reading.campaign import decisions, pending
-from population.reading.rows import text as first_text
 from population.store import Store
 from population.types import Purpose, Variant
 
@@ -36,7 +35,7 @@ def source_of(store: Store, variant_id: str) -> str:
 def variant_by_fingerprint(store: Store, fingerprint: str) -> str | None:
     """The id of the oldest variant with this fingerprint, or None."""
     sql = "SELECT id FROM variants WHERE fingerprint = ? ORDER BY created, rowid LIMIT 1"
-    return first_text(store, sql, [fingerprint])
+    return store.text(sql, [fingerprint])
 
 
 def repeated(store: Store, child: Variant) -> str | None:
@@ -86,7 +85,7 @@ def _named(store: Store, name: str) -> str:
 def seed(store: Store) -> str | None:
     """The id of the variant everything descends from: that of the first proposal."""
     sql = "SELECT variant_id FROM proposals WHERE outcome = 'variant' ORDER BY number LIMIT 1"
-    return first_text(store, sql)
+    return store.text(sql)
 
 
 def best(store: Store) -> str | None:
@@ -94,11 +93,9 @@ def best(store: Store) -> str | None:
     lowest mean val_bpb.
     """
     rung = _first_rung(store)
-    on_front = first_text(
-        store, "SELECT variant_id FROM front WHERE rung = ? AND place = 0", [rung]
-    )
+    on_front = store.text("SELECT variant_id FROM front WHERE rung = ? AND place = 0", [rung])
     order = "WHERE rung = ? AND val_bpb IS NOT NULL ORDER BY val_bpb, variant LIMIT 1"
-    return on_front or first_text(store, f"SELECT variant FROM v_estimates {order}", [rung])
+    return on_front or store.text(f"SELECT variant FROM v_estimates {order}", [rung])
 
 
 def leader(store: Store) -> str | None:
@@ -124,12 +121,12 @@ def _first_child(store: Store, sql: str, values: list[str | None]) -> str | None
 
 def _first_rung(store: Store) -> str | None:
     sql = "SELECT rung FROM v_measurements WHERE status = 'ok' ORDER BY id LIMIT 1"
-    return first_text(store, sql)
+    return store.text(sql)
 
 
 def _last(store: Store) -> str | None:
     newest = "WHERE outcome = 'variant' ORDER BY number DESC LIMIT 1"
-    return first_text(store, f"SELECT variant_id FROM proposals {newest}")
+    return store.text(f"SELECT variant_id FROM proposals {newest}")
 
 
 def nearest(store: Store, source: str) -> tuple[str, float]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from population.statistics.certification import Rule
+from population.statistics.certification import Rule, Smallest, smallest_gain
 from population.statistics.distributions import CONFIDENCE
 from population.statistics.estimates import block_means
 from population.statistics.intervals import Interval
-from population.statistics.power import Smallest, smallest_gain
 from population.types import MeasurementRow, Purpose
 
 EWMA_WEIGHT = 0.2

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from population.statistics.centring import centre_of, centred_value, log_normal_share
-from population.statistics.effects import Effects, expected_gain
+from population.statistics.effects import (
+    Effects,
+    centre_of,
+    centred_value,
+    expected_gain,
+    log_normal_share,
+)
 from population.types import Estimate
 
 share = st.floats(0.01, 1.0)

@@ -13,14 +13,17 @@ from scipy.integrate import dblquad, quad
 
 from population.statistics.certification import (
     EFFECT_PRECISION,
+    Outcomes,
     Rule,
     Verdict,
     decide,
+    ends,
     futile_path,
     log_e_from_sums,
     log_e_path,
+    simulate,
+    smallest_gain,
 )
-from population.statistics.power import Outcomes, ends, simulate, smallest_gain
 
 RULE = Rule(attempts=10)
 MANY = 20_000

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from population.statistics.e_bh import e_bh
+from population.statistics.certification import e_bh
 
 
 def test_a_claim_that_fails_alone_is_carried_by_the_others() -> None:

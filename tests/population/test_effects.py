@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from population.statistics.centring import centred_value
-from population.statistics.effects import Effects, Observations, expected_gain, fit, weak_prior
+from population.statistics.effects import (
+    Effects,
+    Observations,
+    centred_value,
+    expected_gain,
+    fit,
+    weak_prior,
+)
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from population.statistics.time_to_reach import time_to_reach
+from population.statistics.transfer import time_to_reach
 
 BUDGETS = (0.6, 0.75, 0.9, 1.0)
 Runs = dict[int, dict[float, float]]
