@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from evo.assembly.proposers import build_portfolio, open_desk, open_models, open
 from evo.config import Config
 from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.static_check import check_source
+from evo.evaluation.tree import remove_folder
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
@@ -67,7 +67,7 @@ def build_campaign(
         if left:
             say(f"an earlier process left {left} runs unfinished; they are measured again")
         end_strays(folder.path / RUNS)
-        shutil.rmtree(folder.path / RUNS, ignore_errors=True)  # workspaces that a kill left behind
+        remove_folder(folder.path / RUNS)  # workspaces that a kill left behind
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import statistics
 import tempfile
@@ -39,6 +38,7 @@ from evo.evaluation.roles import Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot, Unwatched, Watch
 from evo.evaluation.static_check import check_source
+from evo.evaluation.tree import remove_folder
 from evo.evaluation.unseen import MAX_SDS, Reserve, gap_in_sds, no_rows
 from evo.evaluation.weights import Exams, Training
 from population.fingerprint import count_nodes
@@ -374,7 +374,7 @@ class Evaluator:
             finally:
                 run.close()
         finally:
-            shutil.rmtree(workspace, ignore_errors=True)
+            remove_folder(workspace)
 
 
 class _Died(Ended):

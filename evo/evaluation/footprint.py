@@ -13,6 +13,7 @@ from population.types import Status
 
 MAX_FILES = 20_000
 PIPE_BYTES = 64 << 10  # a box refuses larger ones
+WATCH_BYTES = 256  # what an event poll holds for each file
 LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
 LOOKS_PER_VERDICT = 3  # of memory that processes share
 
@@ -67,10 +68,14 @@ class Footprint:
             self._tree.tables_and_swap_bytes()
             + sockets * socket_bytes()
             + len(files.pipes) * PIPE_BYTES
+            + files.watches * WATCH_BYTES
         )
         count = self._tree.files_in_memory()
         if self._folder is not None:
-            used, count = folder_bytes(self._folder, MAX_FILES)
+            try:
+                used, count = folder_bytes(self._folder, MAX_FILES)
+            except OSError as error:
+                return Status.CRASHED, f"a folder that hides what it holds ({error.strerror})"
             used += sum(size for (device, _), size in files.unnamed.items() if device != memory)
             if used > self._scratch_bytes:
                 return Status.CRASHED, f"more than {self._scratch_bytes >> 20} MB of files"
@@ -98,14 +103,16 @@ class Crowding:
     """Adds up, look by look, what others took of `cpus` while the tree was ready to run there.
 
     Of both readings the smaller counts. A tree that sleeps is not waiting, however busy the cores; one that
-    gets in its own way waits, but nobody else is there. Both must be so in the same half second.
+    gets in its own way waits, but nobody else is there. Both must be so in the same half second. Our own
+    process is nobody else: what a run lets us look at makes us work.
     """
 
     def __init__(self, tree: ProcessTree, cpus: Collection[int]) -> None:
         self._tree, self._cpus = tree, cpus
         self._waits: dict[tuple[int, int], int] = {}  # nanoseconds by (thread, its process' start)
         self._looked = time.monotonic()
-        self._own, self._busy, self._stolen = 0.0, *self._cores()
+        self._own, self._ours = 0.0, time.process_time()
+        self._busy, self._stolen = self._cores()
         self.seconds = 0.0
 
     def look(self, cpu_seconds: float) -> None:
@@ -115,10 +122,12 @@ class Crowding:
             return
         self._looked = now
         busy, stolen = self._cores()
-        others = busy - self._busy - (cpu_seconds - self._own)
+        ours = time.process_time()
+        others = busy - self._busy - (cpu_seconds - self._own) - (ours - self._ours)
         taken = stolen - self._stolen  # by other machines: who does not want to run loses none
         self.seconds += max(min(self._waited(), others), 0.0) + max(taken, 0.0)
-        self._own, self._busy, self._stolen = cpu_seconds, busy, stolen
+        self._own, self._ours = cpu_seconds, ours
+        self._busy, self._stolen = busy, stolen
 
     def _waited(self) -> float:
         """Seconds that its threads stood ready since the last look; of those that ended, none."""

@@ -193,10 +193,10 @@ class RoleProcess:
         raise Ended(Status.CRASHED, said)
 
     def _must_not_be_killed(self, exit_code: int) -> None:
+        if self._group.ran_out_of_memory():  # whomever of it the kernel chose, the box's own too
+            raise Ended(Status.OUT_OF_MEMORY, "ended by the kernel: out of memory")
         if self._launch.guarded and exit_code < 0:  # from inside nobody can reach the box's process
             raise Ended(Status.LOST, f"the sandbox was killed by signal {-exit_code}")
-        if self._group.ran_out_of_memory():
-            raise Ended(Status.OUT_OF_MEMORY, "ended by the kernel: out of memory")
 
     def clock(self) -> float:
         """What the role used so far by our own reading, in the clock's seconds (0 for tokens)."""

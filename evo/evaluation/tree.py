@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISFIFO, S_ISREG, S_ISSOCK
+from stat import S_IFMT, S_ISFIFO, S_ISREG, S_ISSOCK
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -42,13 +43,14 @@ class Reading:
     processes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenFiles:
-    """Bytes of files without a name (memfd, deleted) by (device, inode), and inodes of sockets and pipes."""
+    """Bytes of files without a name (memfd, deleted) by (device, inode), inodes of sockets and pipes, and more."""
 
     unnamed: dict[tuple[int, int], int]
     sockets: set[int]
     pipes: set[int]
+    watches: int = 0  # that event polls can hold at most: of each file of their process
 
 
 def read_stat(pid: int) -> ProcessStat | None:
@@ -186,7 +188,8 @@ class ProcessTree:
         """What is held open, all processes together."""
         found = OpenFiles({}, set(), set())
         for stat in self._alive:
-            for name in _names(f"/proc/{stat.thread}/fd"):
+            names, nameless = _names(f"/proc/{stat.thread}/fd"), 0
+            for name in names:
                 with contextlib.suppress(OSError):
                     file = os.stat(f"/proc/{stat.thread}/fd/{name}")
                     if S_ISSOCK(file.st_mode):
@@ -195,6 +198,9 @@ class ProcessTree:
                         found.pipes.add(file.st_ino)
                     elif file.st_nlink == 0 and S_ISREG(file.st_mode):
                         found.unnamed[file.st_dev, file.st_ino] = file.st_blocks * 512
+                    else:
+                        nameless += S_IFMT(file.st_mode) == 0  # an event poll, or its like
+            found.watches += nameless * len(names)
         return found
 
     def tables_and_swap_bytes(self) -> int:
@@ -258,21 +264,46 @@ class ProcessTree:
 
 
 def folder_bytes(folder: Path, most_files: int) -> tuple[int, int]:
-    """Disk bytes in a folder and below, and its files; stops counting beyond `most_files`."""
+    """Disk bytes in a folder and below, and its files; stops counting beyond `most_files`.
+
+    Raises OSError where it may not look, or where a path is too long to follow.
+    """
     total = files = 0
     waiting = [str(folder)]
     while waiting and files <= most_files:
         try:
             entries = list(os.scandir(waiting.pop()))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):  # gone, or another one, by now
             continue
         for entry in entries:
             files += 1
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
                 total += entry.stat(follow_symlinks=False).st_blocks * 512
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
     return total, files
+
+
+def remove_folder(top: Path) -> None:
+    """All of a folder that a run wrote to, however deep it is and whatever it shut; what resists stays."""
+    number, folders = itertools.count(), [str(top)]
+    while folders:  # each directly in `top`: no path grows long
+        folder = folders.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)
+            for entry in list(os.scandir(folder)):
+                with contextlib.suppress(OSError):
+                    if not entry.is_dir(follow_symlinks=False):
+                        os.unlink(entry.path)
+                        continue
+                    os.chmod(entry.path, 0o700)  # to be moved, it must be ours to write to
+                    moved = f"{top}/.{next(number)}-{time.monotonic_ns()}"
+                    os.rename(entry.path, moved)
+                    folders.append(moved)
+            if folder != str(top):
+                os.rmdir(folder)
+    with contextlib.suppress(OSError):
+        top.rmdir()
 
 
 def _files_of(path: str, device: str) -> int:

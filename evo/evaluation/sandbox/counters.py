@@ -1,7 +1,9 @@
-"""What a box shows of /proc: its own processes, and of the machine only what never changes.
+"""What a box shows of /proc: figures of the machine that never change, and nothing of any process.
 
 How much memory is free, how many names the kernel keeps, what the disks did: what one role does shows there
-for all. Beside its processes a role finds the kind of processor, and a few figures that stand still.
+for all. A process's own entries tell as much: which pages of a file that roles share were used, how many
+sessions the machine has begun. So a role finds plain files that stand still; only CUDA needs the real thing,
+covered where it tells of the machine.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ SHOWN = {
     "sys",
 }
 OF_GPU = {"driver", "modules"}
+PLAIN = ("cpuinfo", "filesystems", "version", "devices")
 SETTINGS = (
     "kernel/osrelease",
     "kernel/ostype",
@@ -36,12 +39,22 @@ SETTINGS = (
 )
 
 
-def covers(gpu: bool) -> list[str]:
-    """The bubblewrap words that cover the rest; where they say `<PATH>`, the number of a descriptor goes."""
-    argv: list[str] = ["--tmpfs", "/proc/sys"]
+def proc_view(gpu: bool) -> list[str]:
+    """The bubblewrap words for /proc; where they say `<PATH>`, the number of a descriptor goes."""
+    if gpu:
+        return _covered()
+    argv = ["--tmpfs", "/proc"]
+    for path in standing_still():
+        argv += ("--perms", "0444", "--file", f"<{path}>", path)
+    return [*argv, "--remount-ro", "/proc"]
+
+
+def _covered() -> list[str]:
+    """The kernel's own, with the role's processes; what tells of the machine is covered."""
+    argv: list[str] = ["--proc", "/proc", "--tmpfs", "/proc/sys"]
     for name, is_folder in _host():
         path = f"/proc/{name}"
-        if name in SHOWN or (gpu and name in OF_GPU) or path in standing_still():
+        if name in SHOWN | OF_GPU or path in standing_still():
             continue
         argv += (
             ("--tmpfs", path, "--remount-ro", path)
@@ -50,7 +63,8 @@ def covers(gpu: bool) -> list[str]:
         )
     for path in standing_still():
         argv += ("--ro-bind-data", f"<{path}>", path)
-    return [*argv, "--remount-ro", "/proc/sys"]
+    # The memory of the box's first process could be written.
+    return [*argv, "--remount-ro", "/proc/sys", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"]
 
 
 @functools.cache
@@ -73,8 +87,7 @@ def standing_still() -> dict[str, bytes]:
         "/proc/meminfo": memory.encode(),
         "/proc/stat": f"{times}ctxt 0\nbtime 0\nprocesses 1\nprocs_running 1\n".encode(),
     }
-    for name in SETTINGS:
-        path = PROC / "sys" / name
+    for path in (*(PROC / name for name in PLAIN), *(PROC / "sys" / name for name in SETTINGS)):
         if path.exists():
             found[str(path)] = path.read_bytes()
     return found

@@ -91,7 +91,8 @@ def landlock(rules: list[list[str]], self_access: str, most_abi: int) -> None:
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ruleset = libc.syscall(CREATE_RULESET, ctypes.byref(attr), ctypes.c_size_t(size), 0)
     checked(ruleset, "landlock_create_ruleset")
-    access = ACCESS | {"write": handled & ~MAKE_DEVICES}
+    # What a run writes it may load, not execute: a file that nobody may read would hide whoever it becomes.
+    access = ACCESS | {"write": handled & ~(MAKE_DEVICES | EXECUTE)}
     for kind, path in [*rules, [self_access, "/proc/self"]]:
         try:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evo.evaluation.sandbox.counters import covers, standing_still
+from evo.evaluation.sandbox.counters import proc_view, standing_still
 from evo.evaluation.sandbox.image import Image
 from evo.evaluation.sandbox.seccomp import program, supported
 
@@ -28,7 +28,9 @@ WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
 SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 DEV_SHM_MB = 256
 TMP_MB = 64
+MAX_TEXT_MB = 64  # of training text that a box holds itself: a shared file tells of who read it before
 MAX_DESCRIPTORS = 1024  # of a process, and of those of a user that are on their way in messages
+MAX_SIGNALS = 4096  # that wait, and timers, of a user: each is memory of the kernel
 DATA_LIMIT_SLACK_MB = 2048  # the watchdog is the limit; this stops what outruns it
 FIRST_USER, USERS = 61184, 4096  # where service managers, too, put users that exist for one run
 FIXES = (
@@ -181,6 +183,7 @@ def limits_prefix(view: View, processes: int | None) -> tuple[str, ...]:
     if not Path("/usr/bin/prlimit").exists():
         return ()
     limits = ["--core=0", f"--fsize={view.memory_mb << 20}", f"--nofile={MAX_DESCRIPTORS}"]
+    limits.append(f"--sigpending={MAX_SIGNALS}")
     if view.gpu is None:  # CUDA reserves far more address space than it uses
         limits.append(f"--data={(view.memory_mb + DATA_LIMIT_SLACK_MB) << 20}")
     if processes is not None:
@@ -208,7 +211,9 @@ class Bubblewrap:
             for path in view.code.iterdir()
             if path.is_file()
         }
-        texts = {f"<{name}>": text for name, text in (code | standing_still()).items()}
+        data = _held_text(view.data)
+        held = code | {f"/data/{path.name}": path.read_bytes() for path in data}
+        texts = {f"<{name}>": text for name, text in (held | standing_still()).items()}
         if supported():
             texts[FILTER_FD] = program(gpu=view.gpu is not None)
         argv = [
@@ -219,20 +224,20 @@ class Bubblewrap:
             *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
             *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
             *(self._image_view(in_tmp=False) if self.image else self.system_view()),
-            *("--proc", "/proc", *covers(view.gpu is not None), "--dev", "/dev"),
+            *(*proc_view(view.gpu is not None), "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
             *_gpu_nodes(view.gpu),
             # Shared pages of zeros could be unmapped in part: then no process shows what they hold.
             *(("--ro-bind", "/dev/null", "/dev/zero") if view.gpu is None else ()),
             *("--remount-ro", "/dev"),
-            *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),  # its memory could be written
             *_tmpfs("/tmp", TMP_MB),
             *(self._image_view(in_tmp=True) if self.image else self.python_view()),
             # Each file by itself: what lies beside it, or does not, is asked of the box's own memory.
-            *(word for name in code for word in ("--perms", "0444", "--file", f"<{name}>", name)),
+            *(word for name in held for word in ("--perms", "0444", "--file", f"<{name}>", name)),
             *(
                 word
                 for path in view.data
+                if path not in data
                 for word in ("--ro-bind", str(path), f"/data/{path.name}")
             ),
             *_tmpfs(BOX, self.settings.scratch_mb),
@@ -251,7 +256,7 @@ class Bubblewrap:
             user=user,
             owner=user,
             owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
-            tmpfs_mb=DEV_SHM_MB + TMP_MB + self.settings.scratch_mb,
+            tmpfs_mb=DEV_SHM_MB + TMP_MB + MAX_TEXT_MB + self.settings.scratch_mb,
             all_in_namespace=True,
         )
 
@@ -309,6 +314,13 @@ class Bubblewrap:
     def _weights(self, view: View) -> tuple[str, str, str]:
         # As a mount point the file can be written, not replaced by a link or anything else.
         return "--bind" if view.writes_weights else "--ro-bind", str(view.weights), WEIGHTS
+
+
+def _held_text(data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files that a box holds itself: all but holes, which a server finds in their place, and much text."""
+    found = [path.stat() for path in data]
+    few = sum(one.st_size for one in found) <= MAX_TEXT_MB << 20
+    return data if few and any(one.st_blocks for one in found) else ()
 
 
 def _tmpfs(path: str, megabytes: int) -> tuple[str, ...]:

@@ -59,8 +59,11 @@ _NAMELESS = (
     0x21  # MAP_SHARED | MAP_ANONYMOUS: once unmapped in part, no process shows what it holds
 )
 _SOCKET, _BUFFERS = 1, (7, 8, 32, 33)  # SOL_SOCKET; SO_SNDBUF, SO_RCVBUF and their FORCE
+_PASS_PIDFD = 76  # SO_PASSPIDFD
+_ASKED_OF_SOCKETS = (*range(2, 10), 13, *range(15, 22), 30, 38, 39, 66, 67)  # not: numbers of all sockets
 _CHILD_ENDED = 17  # SIGCHLD
 _THREAD, _SHARED_FILES = 0x10000, 0x400  # CLONE_THREAD, CLONE_FILES
+_PIDFD = 0x1000  # CLONE_PIDFD: its inode counts the processes that the machine ever had
 
 _LOAD, _JUMP, _EQUAL, _AT_LEAST, _AND, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x54, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -85,7 +88,7 @@ def program(
     build.begin(arch)
     build.when("futex", _private_futexes())
     build.when("clone3", [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)])  # then clone is used
-    build.when("clone", [*_if_bits(0, _NEW_NAMESPACES), *_OF_ONE_PROCESS])
+    build.when("clone", [*_if_bits(0, _NEW_NAMESPACES | _PIDFD), *_OF_ONE_PROCESS])
     build.when("rt_sigaction", _CHILDREN_ARE_COUNTED)
     build.when("flock", [(_RETURN, 0, 0, _ERRNO)])  # a shared file's lock is a message
     build.when("prlimit64", _unless(0, (0,)))
@@ -100,8 +103,11 @@ def program(
     nameless = [] if gpu else [*_if_all(3, _NAMELESS)]  # CUDA pins such memory
     build.when("mmap", [*_if_bits(3, _HUGE_PAGES), *nameless])
     build.when("memfd_create", _if_bits(1, 4) if gpu else [(_RETURN, 0, 0, _REFUSE)])
-    buffers = _if_any(2, _BUFFERS, _ERRNO)  # they keep the size that we count them at
-    build.when("setsockopt", [_argument(1), (_EQUAL, 0, len(buffers), _SOCKET), *buffers])
+    # They keep the size that we count them at.
+    held = [*_if_any(2, _BUFFERS, _ERRNO), *_if_any(2, (_PASS_PIDFD,))]
+    build.when("setsockopt", [_argument(1), (_EQUAL, 0, len(held), _SOCKET), *held])
+    build.when("getsockopt", _unless(2, _ASKED_OF_SOCKETS, _ERRNO | errno.ENOPROTOOPT))
+    build.when("setsid", [(_RETURN, 0, 0, _ERRNO)])  # each one is counted, for all to see
     build.when("ioctl", [*(_gpu_ioctls() if gpu else ()), *_unless(1, _IOCTLS)])
     build.when("fcntl", [*_if_any(1, _LOCKS, _ERRNO), *_unless(1, _FCNTLS)])
     if alone:

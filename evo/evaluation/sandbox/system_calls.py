@@ -3,7 +3,7 @@
 What stands in no table is refused. That is how the next new call is kept out, and with it what torch, a
 compiler and honest models never ask for: namespaces, mounts, ptrace, keyrings, System V memory and queues,
 io_uring, bpf, perf, quotas, other processes' memory and cores, and the questions that tell how the machine
-stands (`sysinfo`, `statfs`, `mincore`, `cachestat`).
+stands (`sysinfo`, `statfs`, `mincore`, `cachestat`) or how many processes it ever had (`pidfd_open`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,6 @@ PROCESSES: Numbers = {  # of its own, as it is: no other core, user, priority or
     "getpgid": (121, 155),
     "setpgid": (109, 154),
     "getsid": (124, 156),
-    "setsid": (112, 157),
     "capget": (125, 90),
     "uname": (63, 160),
     "arch_prctl": (158, None),
@@ -132,7 +131,6 @@ PROCESSES: Numbers = {  # of its own, as it is: no other core, user, priority or
     "sched_get_priority_min": (147, 126),
     "sched_rr_get_interval": (148, 127),
     "getpriority": (140, 141),
-    "pidfd_open": (434, 434),
     "getrandom": (318, 278),
     "restart_syscall": (219, 128),
 }
@@ -186,7 +184,6 @@ MESSAGES: Numbers = {
     "accept4": (288, 242),
     "getsockname": (51, 204),
     "getpeername": (52, 205),
-    "getsockopt": (55, 209),
     "sendto": (44, 206),
     "recvfrom": (45, 207),
     "recvmsg": (47, 212),
@@ -227,7 +224,6 @@ SIGNALS: Numbers = {  # first argument: whom
 }
 SIGNALS_OTHERWISE: Numbers = {
     "tkill": (200, 130),
-    "pidfd_send_signal": (424, 424),
 }
 FILTERED: Numbers = {  # by their arguments
     "clone": (56, 220),
@@ -236,6 +232,8 @@ FILTERED: Numbers = {  # by their arguments
     "socket": (41, 198),
     "socketpair": (53, 199),
     "setsockopt": (54, 208),
+    "getsockopt": (55, 209),
+    "setsid": (112, 157),
     "ioctl": (16, 29),
     "fcntl": (72, 25),
     "flock": (73, 32),
