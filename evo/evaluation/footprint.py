@@ -104,14 +104,14 @@ class Crowding:
 
     Of both readings the smaller counts. A tree that sleeps is not waiting, however busy the cores; one that
     gets in its own way waits, but nobody else is there. Both must be so in the same half second. Our own
-    process is nobody else: what a run lets us look at makes us work.
+    thread is nobody else: what a run lets us look at makes us work.
     """
 
     def __init__(self, tree: ProcessTree, cpus: Collection[int]) -> None:
         self._tree, self._cpus = tree, cpus
         self._waits: dict[tuple[int, int], int] = {}  # nanoseconds by (thread, its process' start)
         self._looked = time.monotonic()
-        self._own, self._ours = 0.0, time.process_time()
+        self._own, self._ours = 0.0, time.thread_time()
         self._busy, self._stolen = self._cores()
         self.seconds = 0.0
 
@@ -122,7 +122,7 @@ class Crowding:
             return
         self._looked = now
         busy, stolen = self._cores()
-        ours = time.process_time()
+        ours = time.thread_time()
         others = busy - self._busy - (cpu_seconds - self._own) - (ours - self._ours)
         taken = stolen - self._stolen  # by other machines: who does not want to run loses none
         self.seconds += max(min(self._waited(), others), 0.0) + max(taken, 0.0)

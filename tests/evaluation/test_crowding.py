@@ -28,14 +28,21 @@ class FakeMachine:
     own: float = 0.0
     busy: float = 0.0
     stolen: float = 0.0
+    watching: float = 0.0
     now: float = 100.0
 
     def second(
-        self, own: float = 0.0, waits: float = 0.0, others: float = 0.0, stolen: float = 0.0
+        self,
+        own: float = 0.0,
+        waits: float = 0.0,
+        others: float = 0.0,
+        stolen: float = 0.0,
+        watching: float = 0.0,
     ) -> None:
         self.own += own
         self.tree.waited += waits
-        self.busy += own + others
+        self.watching += watching
+        self.busy += own + others + watching
         self.stolen += stolen
         self.now += 1.0
 
@@ -45,6 +52,7 @@ def crowded(
 ) -> float:
     machine = first or FakeMachine()
     monkeypatch.setattr(crowding.time, "monotonic", lambda: machine.now)
+    monkeypatch.setattr(crowding.time, "thread_time", lambda: machine.watching)
     monkeypatch.setattr(Crowding, "_cores", lambda self: (machine.busy, machine.stolen))
     seen = Crowding(machine.tree, (0,))  # type: ignore[arg-type]
     for second in seconds:
@@ -71,6 +79,7 @@ def test_what_another_machine_takes_of_the_core_counts(monkeypatch: pytest.Monke
         [{"own": 1.0, "waits": 3.0}] * 3,  # four threads of its own on one core
         [{"others": 1.0}, {"own": 1.0, "waits": 3.0}] * 3,  # first one, then the other
         [{}] * 3,  # it waits for itself
+        [{"own": 0.5, "waits": 0.5, "watching": 0.5}] * 3,  # it makes us work who watch it
     ],
 )
 def test_no_tree_is_crowded_by_what_it_does_itself(

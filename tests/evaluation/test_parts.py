@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evo.evaluation.audit import corrupted, shape_for
 from evo.evaluation.channels import Wires, drain
 from evo.evaluation.slots import find_slots
-from evo.evaluation.tree import ProcessTree
+from evo.evaluation.tree import ProcessTree, folder_bytes, remove_folder
 
 
 def test_without_a_gpu_there_is_a_slot_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,3 +216,35 @@ def test_answers_stay_small_however_large_the_vocabulary() -> None:
     assert shape_for(128, 256).rows == 64
     assert shape_for(1024, 65536).rows == 1
     assert shape_for(512, 1024).reply_bytes <= 32 << 20
+
+
+def test_a_folder_deeper_than_any_path_is_noticed_and_removed_whole(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(1500):  # more than Python recurses
+        os.mkdir("d" * 60, dir_fd=here)
+        deeper = os.open("d" * 60, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+    os.close(here)
+    with pytest.raises(OSError, match="too long"):
+        folder_bytes(top, 20_000)
+    remove_folder(top)
+    assert not top.exists()
+
+
+def test_folders_and_links_that_a_run_left_are_removed_and_nothing_behind_them(
+    tmp_path: Path,
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("kept")
+    top = tmp_path / "top"
+    (top / "a" / "b").mkdir(parents=True)
+    (top / "a" / "b" / "file").write_text("x")
+    (top / "a" / "link").symlink_to(tmp_path)
+    (top / "a" / "b").chmod(0)
+    (top / "a").chmod(0o300)
+    remove_folder(top)
+    assert not top.exists() and kept.read_text() == "kept"
