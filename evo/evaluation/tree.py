@@ -45,7 +45,7 @@ class Reading:
 
 @dataclass(slots=True)
 class OpenFiles:
-    """Bytes of files without a name (memfd, deleted) by (device, inode), inodes of sockets and pipes, and more."""
+    """Bytes of files without a name (memfd, deleted) by (device, inode); inodes of sockets and pipes."""
 
     unnamed: dict[tuple[int, int], int]
     sockets: set[int]

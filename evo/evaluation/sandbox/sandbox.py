@@ -28,7 +28,9 @@ WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
 SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 DEV_SHM_MB = 256
 TMP_MB = 64
-MAX_TEXT_MB = 64  # of training text that a box holds itself: a shared file tells of who read it before
+MAX_TEXT_MB = (
+    64  # of training text that a box holds itself: a shared file tells of who read it before
+)
 MAX_DESCRIPTORS = 1024  # of a process, and of those of a user that are on their way in messages
 MAX_SIGNALS = 4096  # that wait, and timers, of a user: each is memory of the kernel
 DATA_LIMIT_SLACK_MB = 2048  # the watchdog is the limit; this stops what outruns it

@@ -60,7 +60,16 @@ _NAMELESS = (
 )
 _SOCKET, _BUFFERS = 1, (7, 8, 32, 33)  # SOL_SOCKET; SO_SNDBUF, SO_RCVBUF and their FORCE
 _PASS_PIDFD = 76  # SO_PASSPIDFD
-_ASKED_OF_SOCKETS = (*range(2, 10), 13, *range(15, 22), 30, 38, 39, 66, 67)  # not: numbers of all sockets
+_ASKED_OF_SOCKETS = (
+    *range(2, 10),
+    13,
+    *range(15, 22),
+    30,
+    38,
+    39,
+    66,
+    67,
+)  # not: numbers of all sockets
 _CHILD_ENDED = 17  # SIGCHLD
 _THREAD, _SHARED_FILES = 0x10000, 0x400  # CLONE_THREAD, CLONE_FILES
 _PIDFD = 0x1000  # CLONE_PIDFD: its inode counts the processes that the machine ever had
