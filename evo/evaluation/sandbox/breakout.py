@@ -87,7 +87,7 @@ def orphan() -> None:
 
 
 def fill() -> None:
-    """Take more of the folder that we may write to than it is said to hold; the kernel answers at once."""
+    """Take more of the folder that we may write to than its tmpfs is to hold; the kernel answers at once."""
     with open("filled", "wb") as file:
         os.posix_fallocate(file.fileno(), 0, SETTINGS["scratch"] + (1 << 20))
     os.unlink("filled")
@@ -110,7 +110,7 @@ def main() -> None:
             lambda: connect(socket.AF_UNIX, "\0" + SETTINGS["abstract"]),
         ),
         "signalled": works(lambda: os.kill(SETTINGS["victim"], signal.SIGKILL)),
-        "filled": works(fill),
+        "filled": SETTINGS["scratch"] > 0 and works(fill),
         "spread": works(spread),
     }
     # Whether these arrived is for the other side to say.

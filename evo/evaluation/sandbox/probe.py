@@ -131,7 +131,6 @@ def _cpu(sandbox: Sandbox, outcome: dict[str, bool]) -> str:
 
 
 PROBE_SECONDS = 20.0
-TRIED_MB = 16  # of scratch space: less than what one file may hold there
 STRENGTH = ("none", "landlock", "bwrap", "image")
 ORDER = ("bwrap", "landlock")  # what `auto` tries, the strongest first
 HELD = {  # a try of the probe, and the fact it proves wrong; a box must hold all of them
@@ -212,7 +211,7 @@ def _opened(settings: SandboxSettings, hide: tuple[Path, ...], reach: Sequence[P
 
 
 def _try_rung(rung: str, drops: bool) -> Probe:
-    settings, binary = SandboxSettings(scratch_mb=TRIED_MB), Path(rung)
+    settings, binary = SandboxSettings(), Path(rung)
     box: Bubblewrap | Landlocked
     if rung == "bwrap":
         bwrap = find_bwrap()
@@ -266,7 +265,7 @@ def _break_out(sandbox: Sandbox) -> Outcome | str:
             "canary": str(folder / "secret" / "canary"),
             "victim": victim.pid,
             "supervisor": os.getpid(),
-            "scratch": sandbox.settings.scratch_mb << 20,
+            "scratch": sandbox.settings.scratch_mb << 20 if sandbox.name == "bwrap" else 0,
             "word": word,
         }
         report = _run_tries(sandbox, folder, settings)
