@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from evo.config import Config
+from tests.test_config import keys_of
+
 ROOT = Path(__file__).parent.parent
 PRIVATE = {  # what we do not write, and what to write instead
     r"turned away": "rejected",
@@ -111,3 +114,21 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
         r"`((?:evo|operators|population|tests|benchmarks|configs|seed|docs)/[\w./-]+\w)`", text
     )
     assert not [one for one in {*named} - EXAMPLES if not (ROOT / one).exists()]
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+def test_every_key_that_a_page_names_can_be_set(path: Path) -> None:
+    if path.name in DATED:
+        return
+    keys = {one.key for one in keys_of(Config)}
+    groups = {one.split(".")[0] for one in keys} - set(PACKAGES)
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)[`:]", path.read_text(encoding="utf-8"))
+    files = (".py", ".md", ".yaml", ".db")
+    wrong = [
+        one
+        for one in named
+        if one.split(".")[0] in groups
+        and not one.endswith(files)
+        and not any(key == one or key.startswith(f"{one}.") for key in keys)
+    ]
+    assert not wrong
