@@ -103,8 +103,11 @@ class Findings:
     failures: tuple[Failures, ...]
 
 
-def find(record: Record, source_of: Callable[[str], str]) -> Findings:
-    """The findings of what is recorded so far, from the first measurement on."""
+def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
+    """The findings of what is recorded so far, from the first measurement on.
+
+    Without `source_of` what differs in the leader's source is left out: to read two sources takes long.
+    """
     ranked = ranking(record)
     front = front_of(record, ranked)
     best = front[0].variant_id if front else None
@@ -118,8 +121,9 @@ def find(record: Record, source_of: Callable[[str], str]) -> Findings:
         pair = (record.rows, leader, record.seed_id, record.proxy, record.objective)
         search, final = compare(*pair, CHOSEN_BY), compare(*pair, PUBLISHED)
         test = compare(*pair[:-1], TEST, PUBLISHED)
-        sources = source_of(record.seed_id), source_of(leader)
-        knobs, lines = changed_knobs(*sources), changed_lines(*sources)
+        if source_of is not None:
+            sources = source_of(record.seed_id), source_of(leader)
+            knobs, lines = changed_knobs(*sources), changed_lines(*sources)
     level = _noise(record)
     return Findings(
         objective=record.objective.name,

@@ -237,16 +237,16 @@ def terms_of(folder: Path, record: Record) -> Terms:
     return Terms()
 
 
-def findings_of(store: Store, record: Record) -> Findings:
-    """The findings of what is recorded so far."""
+def findings_of(store: Store, record: Record, changes: bool = True) -> Findings:
+    """The findings of what is recorded so far; `changes`: also what differs in the leader's source."""
     from evo.analysis.findings import find
     from population.reading import source_of
 
-    return find(record, lambda variant_id: source_of(store, variant_id))
+    return find(record, (lambda variant_id: source_of(store, variant_id)) if changes else None)
 
 
-def overview_of(folder: Path, store: Store) -> Overview:
-    """Where the campaign stands."""
+def overview_of(folder: Path, store: Store, changes: bool = True) -> Overview:
+    """Where the campaign stands; `changes`: also what differs in the leader's source."""
     from evo.analysis.campaign_view import Record
     from evo.analysis.overview import overview
     from evo.analysis.ranking import prompts
@@ -254,7 +254,7 @@ def overview_of(folder: Path, store: Store) -> Overview:
 
     record = Record.of(store)
     limits = limits_of(folder, record)
-    findings, terms = findings_of(store, record), terms_of(folder, record)
+    findings, terms = findings_of(store, record, changes), terms_of(folder, record)
     asked = prompts(calls(store))
     running, proof = running_process(folder), certifies(folder, record)
     calibrates = store.setting("kind") == CALIBRATION

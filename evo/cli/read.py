@@ -70,7 +70,7 @@ def status(
 ) -> None:
     """Where a campaign stands: budget, best compared with the seed, front, operators, slots."""
     with opened(directory) as (folder, store):
-        one = overview_of(folder, store)
+        one = overview_of(folder, store, changes=as_json)
     if as_json:
         show_json(one)
         return

@@ -45,7 +45,7 @@ def campaign(tmp_path: Path) -> tuple[Built, str, str]:
 MODELS = {"evo.search", "population.statistics.noise", "evo.analysis.forecast"}
 SHOWS_ROWS = {"numpy", "yaml", "operators.source.knobs", "evo.analysis.campaign_view"} | MODELS
 RANKS = {"yaml", "operators.source.knobs"} | MODELS
-COUNTS = MODELS  # status reads the budgets in force from the folder's config
+COUNTS = MODELS | {"operators.source.knobs"}  # status reads the budgets from the folder's config
 ENTRY = {"": COUNTS, "--help": SHOWS_ROWS | {"pydantic"}, "status": COUNTS, "top": RANKS}
 ENTRY |= {"show best": RANKS, "tree": RANKS, "history best": RANKS}
 ENTRY |= {"diff seed best": SHOWS_ROWS, "log": SHOWS_ROWS, "idea": SHOWS_ROWS}
