@@ -113,7 +113,8 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
     named = re.findall(
         r"`((?:evo|operators|population|tests|benchmarks|configs|seed|docs)/[\w./-]+\w)`", text
     )
-    assert not [one for one in {*named} - EXAMPLES if not (ROOT / one).exists()]
+    if path.name not in DATED:  # it may rest on studies of its day
+        assert not [one for one in {*named} - EXAMPLES if not (ROOT / one).exists()]
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
