@@ -265,7 +265,7 @@ def test_the_best_graduates_beside_the_seed_after_a_one_step_check(tmp_path):
     assert len(set(built)) == 2 and set(ran) == set(built)
 
 
-def test_a_variant_that_does_not_scale_stays_below(tmp_path):
+def test_a_variant_that_does_not_build_stays_below_and_a_large_one_does_not(tmp_path):
     class FakeBloated(FakeEvaluator):
         def evaluate(self, request, source, slot, watch):
             found = super().evaluate(request, source, slot, watch)
@@ -273,10 +273,14 @@ def test_a_variant_that_does_not_scale_stays_below(tmp_path):
                 found.metrics["parameters"] = 1e6
             return found
 
-    open_store = make_store(tmp_path / "campaign.db")
-    make_campaign(open_store, evaluator=FakeBloated(), rungs=(PROXY, LARGER)).run()
-    with open_store() as store:
-        assert measurements(store, rung="larger") == []
+    def unbuildable(request, source):
+        return Status.CRASHED if request.rung.endswith("one-step") and source != SEED else None
+
+    for name, evaluator in (("large", FakeBloated()), ("broken", FakeEvaluator(fails=unbuildable))):
+        open_store = make_store(tmp_path / f"{name}.db")
+        make_campaign(open_store, evaluator=evaluator, rungs=(PROXY, LARGER)).run()
+        with open_store() as store:
+            assert bool(measurements(store, rung="larger")) == (name == "large")
 
 
 def test_manual_promotion_waits_for_a_person_and_then_goes_on(tmp_path):

@@ -266,7 +266,7 @@ def test_no_key_is_in_a_sandbox_or_in_any_file_of_a_campaign(tmp_path, monkeypat
         endpoint = {"name": "local", "model": "fake", "base_url": server.base_url}
         config = write_config(
             tmp_path,
-            budget={"variants": 2},
+            budget={"variants": 4},
             operators={"nudge": 1, "llm_mutate": 20},
             llm={"endpoints": [endpoint | {"key_env": "STANDIN_KEY"}]},
         )

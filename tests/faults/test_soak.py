@@ -73,7 +73,7 @@ def growth(samples: list[Sample], clock: str, window: int) -> float:
 
 def test_two_hundred_variants_keep_hold_of_no_memory_and_no_files(tmp_path, monkeypatch):
     # few threads, all of them at work early: each opens the store for itself and keeps pages of it
-    monkeypatch.setattr(proposal_lane, "MAX_PROPOSERS", 4)
+    monkeypatch.setattr(proposal_lane, "MAX_IN_FLIGHT", 4)
     open_store = make_store(tmp_path / "campaign.db")
     campaign = make_campaign(
         open_store, evaluator=FakeEvaluator(), budget=BudgetSettings(variants=200)
