@@ -262,11 +262,11 @@ def test_no_key_is_in_a_sandbox_or_in_any_file_of_a_campaign(tmp_path, monkeypat
     child = source.replace(loop, spy + loop)
     assert child != source
     reply = f"IDEA: the key is {KEY}\n```python\n{child}\n```"
-    with FakeOpenAI([reply, Answer(status=401)]) as server:
+    with FakeOpenAI([reply, reply, reply, Answer(status=401)]) as server:
         endpoint = {"name": "local", "model": "fake", "base_url": server.base_url}
         config = write_config(
             tmp_path,
-            budget={"variants": 4},
+            budget={"variants": 6},
             operators={"nudge": 1, "llm_mutate": 20},
             llm={"endpoints": [endpoint | {"key_env": "STANDIN_KEY"}]},
         )
