@@ -53,7 +53,8 @@ def ranking(record: Record) -> list[Ranked]:
     """
     rows = [row for row in record.rows if row.measurement.request.rung == record.proxy]
     births, objective, history = record.births(), record.objective, record.history()
-    means = estimates(rows, record.seed_id)
+    # no two runs of an import share a block: its blocks only number repeats
+    means = estimates(rows, record.seed_id if history is None else None)
     if history is not None:
         means = {one: _as_sure(metrics, history.sd) for one, metrics in means.items()}
     found = [
