@@ -35,7 +35,7 @@ class ProposalLane:
         self._number_of: dict[str, int] = {}  # a waiting child's proposal
         self._fruitless = 0
         self._not_before = 0.0  # a server that is down is not asked again at once
-        self._answer_seconds = RecentSeconds()
+        self._answer_seconds, self._computing_seconds = RecentSeconds(), RecentSeconds()
         self.evaluation_seconds = RecentSeconds()
         self.ready = ReadyQueue()
         self.closed = "" if settings.search else "everything asked for is measured"
@@ -167,6 +167,7 @@ class ProposalLane:
             computing=max(len(self._making) - len(awaited), 0),
             answers_awaited=awaited,
             answer_seconds=self._answer_seconds.values,
+            computing_seconds=self._computing_seconds.mean or 0.0,
             evaluation_seconds=self.evaluation_seconds.mean,
             is_scored=self._is_seed_scored(),
         ).wanted()
@@ -202,9 +203,10 @@ class ProposalLane:
             proposal = Proposal(number, "unknown", (), Outcome.FAILED, reason)
         proposal = self._shared.recorder.write(lambda store: self.commit(store, proposal))
         with self._shared.changed:
-            if may_ask and proposal.author != OURSELVES:
-                # without the wait for its turn: more threads would not shorten that
-                self._answer_seconds.add(proposal.cost.seconds or time.monotonic() - started)
+            asked = proposal.author != OURSELVES
+            seconds = self._answer_seconds if asked else self._computing_seconds
+            # without the wait for its turn: more threads would not shorten that
+            seconds.add(proposal.cost.seconds or time.monotonic() - started)
             del self._making[number]
             self._take_in(proposal)
             self._shared.changed.notify_all()

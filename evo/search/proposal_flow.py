@@ -2,7 +2,7 @@
 
 In flight, waiting children included, are at most
 
-    slots + queue + slots x (a model's seconds / an evaluation's seconds)
+    slots + queue + slots x (a proposal's seconds / an evaluation's seconds)
 
 which is Little's law (Little 1961) for the answers that arrive while the slots work, and what may wait.
 """
@@ -41,6 +41,7 @@ class ProposalFlow:
     computing: int = 0  # proposals in the making that wait for no model
     answers_awaited: Sequence[float] = ()
     answer_seconds: Sequence[float] = ()  # of recent answers
+    computing_seconds: float = 0.0  # that a proposal without a model takes
     evaluation_seconds: float | None = None
     is_scored: bool = True
 
@@ -55,7 +56,8 @@ class ProposalFlow:
         meanwhile = 0.0
         if self.evaluation_seconds:
             answer = expected_answer_seconds(self.answer_seconds, self.answers_awaited)
-            meanwhile = self.slots * answer / self.evaluation_seconds
+            slowest = max(answer, self.computing_seconds)
+            meanwhile = self.slots * slowest / self.evaluation_seconds
         return min(self.slots + self.queue + math.ceil(meanwhile), MAX_IN_FLIGHT)
 
     def wanted(self) -> Wanted:

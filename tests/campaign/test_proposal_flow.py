@@ -42,6 +42,11 @@ def test_an_answer_that_is_awaited_for_forty_seconds_takes_at_least_forty() -> N
     assert flow.max_in_flight == 2 + 2 + 2 * 40 / 20
 
 
+def test_operators_that_compute_for_long_are_begun_ahead_of_need() -> None:
+    flow = ProposalFlow(2, 1, computing_seconds=3.0, evaluation_seconds=1.0)
+    assert flow.max_in_flight == 2 + 1 + 2 * 3
+
+
 def test_with_children_at_hand_for_all_slots_nothing_is_made_only_to_fill_them() -> None:
     asked = [5.0] * 4
     flow = ProposalFlow(2, 2, ready=1, computing=1, answers_awaited=asked, evaluation_seconds=20)
@@ -116,6 +121,7 @@ class Simulation:
             len(self.computing),
             [self.now - since for since in self.asked.values()],
             self.answers.values,
+            0.2,
             self.runs.mean,
             bool(history.rows("proxy", variant_id=history.seed_id)),
         )
