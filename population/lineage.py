@@ -58,8 +58,13 @@ class Lineage:
     @classmethod
     def of(cls, store: Store) -> Self:
         """The family as the store knows it."""
+        return cls.of_proposals(proposals(store))
+
+    @classmethod
+    def of_proposals(cls, made: Iterable[ProposalRow]) -> Self:
+        """The family that these proposals founded."""
         family = cls()
-        for variant_id, proposal in births(proposals(store)).items():
+        for variant_id, proposal in births(made).items():
             family.add(variant_id, proposal.parents, proposal.operator)
         return family
 

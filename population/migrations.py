@@ -25,9 +25,10 @@ DESCRIPTIONS = {
     "events": "What happened, in plain words, in order.",
     "front": "The Pareto front of each rung as it stands, with each member's standing.",
     "v_measurements": "Measurements with their main scores; without voided and lost ones.",
-    "v_estimates": "Each variant at each rung: means over blocks and how far val_bpb spreads.",
-    "v_front": "The front, the proxy's first: mean of the first objective as every screen shows it (what "
-    "blocks do taken off) with its standard error, and what is believed, which orders it.",
+    "beliefs": "What is believed of each variant in each objective: its mean with what blocks do taken "
+    "off, shrunk to its parent's. It ranks; what is claimed is a paired difference on fresh blocks.",
+    "v_beliefs": "The same, the lowest first.",
+    "v_front": "The front, the proxy's first, by what is believed in the first objective.",
     "v_lineage": "Child, parent, role and operator, by each variant's first proposal.",
     "v_ideas": "Each idea judged by its children: how many, how they ended, effect on val_bpb and its SE.",
     "v_prompts": "How many tokens of prompts went to which part, by model.",
@@ -272,7 +273,38 @@ _MEANS = (
         ORDER BY (SELECT min(id) FROM measurements AS m WHERE m.rung = f.rung), f.place""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((*_TABLES, *_FINAL, *_VIEWS), _IDEAS, _MEANS)
+# one number of a variant: what is believed of it, written by the campaign whenever it moves
+_BELIEFS = (
+    """CREATE TABLE beliefs (
+        rung TEXT NOT NULL, variant_id TEXT NOT NULL REFERENCES variants (id),
+        metric TEXT NOT NULL, mean REAL NOT NULL,
+        sd REAL, -- of what is believed; null while no noise is known
+        n INTEGER NOT NULL, -- blocks that it rests on
+        PRIMARY KEY (rung, variant_id, metric)
+    ) WITHOUT ROWID""",
+    "DROP VIEW v_front",
+    "DROP VIEW v_estimates",
+    """CREATE VIEW v_front AS
+        SELECT f.variant_id AS variant, f.rung, f.place, f.standing, f.estimate AS believed,
+            f.estimate_sd AS believed_sd, count(DISTINCT m.block) AS blocks,
+            count(m.id) AS measurements, max(m.parameters) AS parameters,
+            max(m.added_nodes) AS added_nodes
+        FROM front AS f
+        LEFT JOIN v_measurements AS m
+            ON m.variant = f.variant_id AND m.rung = f.rung AND m.status = 'ok'
+        GROUP BY f.rung, f.variant_id
+        ORDER BY (SELECT min(id) FROM measurements AS m WHERE m.rung = f.rung), f.place""",
+    """CREATE VIEW v_beliefs AS
+        SELECT variant_id AS variant, rung, metric, mean AS believed, sd AS believed_sd, n AS blocks
+        FROM beliefs ORDER BY rung, metric, mean""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (*_TABLES, *_FINAL, *_VIEWS),
+    _IDEAS,
+    _MEANS,
+    _BELIEFS,
+)
 
 
 def schema_version(db: sqlite3.Connection) -> int:

@@ -53,6 +53,7 @@ class RunHistory:
         self._voided: Counter[RunKey] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
+        self._told: dict[str, Beliefs] = {}  # what moved_beliefs() has told, by rung
         # grown row by row: one for what is known now, one for what an exact campaign may see
         self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
 
@@ -156,12 +157,6 @@ class RunHistory:
             known = self._known(rung, as_of)
             return {variant_id: known.found(variant_id).all() for variant_id in known}
 
-    def means(self, rung: str, as_of: int | None = None) -> Beliefs:
-        """The same without shrinking anything: what the runs average to, for reporting."""
-        with self._lock:
-            known = self._known(rung, as_of)
-            return {variant_id: known.measured(variant_id).all() for variant_id in known}
-
     def believed(
         self,
         variant_id: str,
@@ -206,10 +201,21 @@ class RunHistory:
             front = known.front()
             blocks = {one: len(self.blocks(one, rung)) for one in front}
             standing = standings(front, blocks, certified)
-            return [
-                FrontMember(one, standing[one], known.found(one)[first], known.measured(one)[first])
-                for one in front
-            ]
+            return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
+
+    def moved_beliefs(self, rung: str) -> Beliefs:
+        """The objectives' beliefs that moved since the last time this was asked; empty: no score now."""
+        names = [one.name for one in self.objectives]
+        with self._lock:
+            known, told = self._known(rung, None), self._told.setdefault(rung, {})
+            now = {
+                one: {name: found[name] for name in names if name in found}
+                for one, found in ((one, known.found(one)) for one in known)
+            }
+            moved = {one: found for one, found in now.items() if repr(told.get(one)) != repr(found)}
+            moved |= {one: {} for one in told if one not in now}
+            self._told[rung] = now
+            return moved
 
     def candidates(
         self, rung: str, as_of: int | None = None, newest: int | None = None

@@ -25,6 +25,7 @@ from population.migrations import migrate
 from population.types import (
     OURSELVES,
     CurvePoint,
+    Estimate,
     FrontMember,
     LlmCall,
     Measurement,
@@ -315,9 +316,19 @@ class Store:
                 row = {"rung": rung, "variant_id": one.variant_id, "place": place}
                 row |= {"standing": str(one.standing), "estimate": one.estimate.mean}
                 row |= {"estimate_sd": _finite(one.estimate.sd)}
-                if (mean := one.measured) is not None:
-                    row |= {"mean": mean.mean, "mean_se": _finite(mean.sd), "blocks": mean.n}
                 self._insert("front", row)
+
+    def set_beliefs(self, rung: str, moved: Mapping[str, Mapping[str, Estimate]]) -> None:
+        """Replace what is believed of these variants at a rung, by metric; nothing: it has no score now."""
+        with self.transaction():
+            for variant_id, metrics in moved.items():
+                self._change(
+                    "DELETE FROM beliefs WHERE rung = ? AND variant_id = ?", [rung, variant_id]
+                )
+                for metric, one in metrics.items():
+                    row: dict[str, object] = {"mean": one.mean, "sd": _finite(one.sd), "n": one.n}
+                    row |= {"rung": rung, "variant_id": variant_id, "metric": metric}
+                    self._insert("beliefs", row)
 
     def _insert(self, table: str, row: Mapping[str, object]) -> int:
         for name, value in row.items():

@@ -431,14 +431,11 @@ class LlmCallRow:
 
 @dataclass(frozen=True, slots=True)
 class FrontMember:
-    """A variant on the front: its standing, what is believed of it in the first objective, and what its
-    runs average to there (None: not told).
-    """
+    """A variant on the front: its standing, and what is believed of it in the first objective."""
 
     variant_id: str
     standing: str
     estimate: Estimate
-    measured: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)

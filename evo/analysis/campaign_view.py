@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Self
 
 from evo.analysis.imported import IMPORT, Imported, imported
 from evo.old_keys import current
-from population.archive import DEFAULT_OBJECTIVES, Objective
+from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.ladder import KINDS, Ladder
 from population.lineage import births
 from population.reading import (
-    believed,
+    beliefs,
     decisions,
     events,
     facts_by_measurement,
@@ -25,10 +27,13 @@ from population.reading import (
     spent,
     voided,
 )
+from population.statistics import block_means
+from population.statistics.blocks import BlockMeans
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store, StoreError
 from population.types import (
     DERIVED,
+    Estimate,
     Event,
     Measurement,
     MeasurementRow,
@@ -38,6 +43,9 @@ from population.types import (
     Spent,
     Status,
 )
+
+if TYPE_CHECKING:
+    from population.beliefs import RungBeliefs
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
 WARNING = "warning"  # of the event that says so when variants run unprotected
@@ -60,7 +68,7 @@ class Record:
     attempts: list[MeasurementRow]
     proposals: list[ProposalRow]
     front: Mapping[str, str]  # at the proxy: member to standing
-    believed: Mapping[str, float]  # of the front's members, what orders it
+    believed: Mapping[str, Mapping[str, Estimate]]  # at the proxy: the campaign's own words
     spent: Spent
     seconds_spent: float
     events: list[Event]
@@ -95,7 +103,7 @@ class Record:
             attempts=attempts,
             proposals=proposals(store),
             front=front(store, rungs[0]) if rungs else {},
-            believed=believed(store, rungs[0]) if rungs else {},
+            believed=beliefs(store, rungs[0]) if rungs else {},
             spent=spent(store),
             seconds_spent=float(store.setting("seconds_spent", 0.0)),
             events=events(store, limit=EVENTS_READ),
@@ -138,6 +146,52 @@ class Record:
     def starts(self) -> list[float]:
         """When a process took the campaign up, seconds since the epoch."""
         return [event.created_at for event in self.events if event.kind == START]
+
+    def new_beliefs(self) -> RungBeliefs:
+        """What a campaign with this config believes before its first row."""
+        from population.beliefs import RungBeliefs
+        from population.lineage import Lineage
+
+        constraints = [Constraint.model_validate(one) for one in self.config.get("constraints", ())]
+        family = Lineage.of_proposals(self.proposals)
+        return RungBeliefs(self.seed_id, self.objectives, constraints, self.ladder.vetoed, family)
+
+    def beliefs(self) -> RungBeliefs:
+        """What is believed at the proxy by all rows: as the campaign does it, for stores without its word."""
+        found = self.new_beliefs()
+        for row in self.at_proxy():
+            found.add(row)
+        return found
+
+    def means(self) -> dict[str, dict[str, Estimate]]:
+        """What runs at the proxy average to, by variant and metric: less what blocks do, nothing shrunk."""
+        runs = block_means(self.at_proxy(), self.seed_id)
+        if self.imported is not None:  # no two of its runs share a block: they only number repeats
+            return {
+                one: {
+                    metric: Estimate(fmean(scores.values()), math.nan, len(scores))
+                    for metric, scores in metrics.items()
+                }
+                for one, metrics in runs.items()
+            }
+        by_metric: dict[str, BlockMeans] = {}
+        for one, metrics in runs.items():
+            for metric, scores in metrics.items():
+                means = by_metric.setdefault(metric, BlockMeans(self.seed_id))
+                for block, value in scores.items():
+                    means.add(one, block, value)
+        found = {
+            one: {metric: by_metric[metric].estimate(one) for metric in metrics}
+            for one, metrics in runs.items()
+        }
+        return {
+            one: {metric: mean for metric, mean in metrics.items() if mean is not None}
+            for one, metrics in found.items()
+        }
+
+    def at_proxy(self) -> list[MeasurementRow]:
+        """The rows of the first rung."""
+        return [row for row in self.rows if row.measurement.request.rung == self.proxy]
 
     def births(self) -> dict[str, ProposalRow]:
         """Each variant's first proposal, parents before children: lineage follows it."""

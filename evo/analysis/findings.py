@@ -153,8 +153,9 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
 
 
 def _lucky(record: Record, ranked: Sequence[Ranked]) -> Ranked | None:
-    """Whose mean beats the seed's without a place on the front: what is believed of it is less."""
-    first = ranked[0] if ranked else None
+    """Whose mean beats everyone's without a place on the front: what is believed of it is less."""
+    turned = record.objective.turned
+    first = min(ranked, key=lambda one: (turned(one.measured.mean), one.variant_id), default=None)
     if first is None or first.variant_id == record.seed_id or first.standing:
         return None
     return first

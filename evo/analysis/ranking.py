@@ -11,14 +11,12 @@ from statistics import fmean
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import block_values, paired_differences
-from population.archive import Objective, Standing
-from population.statistics import estimates
+from evo.analysis.effects_of_edits import better_than_parents
+from population.archive import Standing
 from population.types import (
-    CHOSEN_BY,
     FRESH,
     Estimate,
     LlmCallRow,
-    MeasurementRow,
     Outcome,
     ProposalRow,
     Purpose,
@@ -30,47 +28,65 @@ PERIODS = 8
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One variant with what its runs average to, by metric; `standing` is "" off the front.
+    """One variant with what is believed of it, by metric; `standing` is "" off the front.
 
-    vetoed: a person rejected it, whether the campaign has taken that yet or not. believed: what the search
-    orders the front by, its mean shrunk to its parent's; None off the front.
+    A belief in an objective is what the search ranks by: the mean of its blocks with what they do to everyone
+    taken off, shrunk to its parent's; in another metric it is that mean. measured: the mean of its runs in the
+    first objective, nothing shrunk. vetoed: a person rejected it, whether the campaign has taken that yet or
+    not.
     """
 
     variant_id: str
     estimates: Mapping[str, Estimate]
+    measured: Estimate
     standing: str
     operator: str
     idea: str
     vetoed: bool = False
-    believed: float | None = None
 
 
 def ranking(record: Record) -> list[Ranked]:
-    """Every variant with a score at the proxy, best mean of the first objective first.
+    """Every variant with a score at the proxy, the best in the first objective first, as is believed.
 
-    The estimates are from every run at the proxy, whatever it was made for, with what blocks do taken off:
-    a leader that loses on fresh blocks loses its place. Those of an import are as sure as its repeats allow.
+    Beliefs rest on every run at the proxy, whatever it was made for: a leader that loses on fresh blocks loses
+    its place. Those of an import are its means, as sure as its repeats allow.
     """
-    rows = [row for row in record.rows if row.measurement.request.rung == record.proxy]
     births, objective, history = record.births(), record.objective, record.history()
-    # no two runs of an import share a block: its blocks only number repeats
-    means = estimates(rows, record.seed_id if history is None else None)
+    measured = record.means()
+    believed: Mapping[str, Mapping[str, Estimate]] = record.believed
     if history is not None:
-        means = {one: _as_sure(metrics, history.sd) for one, metrics in means.items()}
+        measured = {one: _as_sure(metrics, history.sd) for one, metrics in measured.items()}
+        believed = {}
+    elif _is_stale(
+        believed, measured, objective.name
+    ):  # an older store, or one that a kill left behind
+        own = record.beliefs()
+        believed = {one: own.found(one).all() for one in own}
     found = [
         Ranked(
             variant_id,
-            metrics,
+            {**metrics, **believed.get(variant_id, {})},
+            metrics[objective.name],
             record.front.get(variant_id, ""),
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
             variant_id in record.ladder.vetoed,
-            record.believed.get(variant_id),
         )
-        for variant_id, metrics in means.items()
+        for variant_id, metrics in measured.items()
         if objective.name in metrics
     ]
     return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+
+
+def _is_stale(
+    believed: Mapping[str, Mapping[str, Estimate]],
+    measured: Mapping[str, Mapping[str, Estimate]],
+    name: str,
+) -> bool:
+    """Whether what the campaign wrote down of a metric is not about these runs."""
+    told = {one: metrics[name].n for one, metrics in believed.items() if name in metrics}
+    runs = {one: metrics[name].n for one, metrics in measured.items() if name in metrics}
+    return any(told.get(one) != n for one, n in runs.items())
 
 
 def _as_sure(metrics: Mapping[str, Estimate], run_sd: float | None) -> dict[str, Estimate]:
@@ -124,7 +140,7 @@ def earnings(record: Record) -> list[Earning]:
             slot_seconds[request.variant_id] = (
                 slot_seconds.get(request.variant_id, 0.0) + row.measurement.wall_seconds
             )
-    gains = gains_over_parents(record.rows, record.births(), record.proxy, record.objective)
+    better = better_than_parents(record.rows, births, record.proxy, record.objective)
     scored = {run.request.variant_id for run in record.runs() if run.status is Status.OK}
     certified, shares = certified_gains(record), shares_over_time(record.proposals)
     result = []
@@ -137,7 +153,7 @@ def earnings(record: Record) -> list[Earning]:
                 proposals=len(made),
                 children=sum(one.outcome is Outcome.VARIANT for one in made),
                 measured=sum(child in slot_seconds for child in children),
-                better=sum(gains.get(child, 0.0) > 0 for child in children),
+                better=sum(child in better for child in children),
                 on_front=sum(child in record.front for child in children),
                 slot_seconds=sum(slot_seconds.get(child, 0.0) for child in children),
                 tokens=sum(one.cost.tokens_in + one.cost.tokens_out for one in made),
@@ -151,25 +167,6 @@ def earnings(record: Record) -> list[Earning]:
             )
         )
     return sorted(result, key=lambda one: -one.proposals)
-
-
-def gains_over_parents(
-    rows: Sequence[MeasurementRow],
-    births: Mapping[str, ProposalRow],
-    rung: str,
-    objective: Objective,
-) -> dict[str, float]:
-    """By how much each child beat its first parent on their first common block (positive: better)."""
-    gains = {}
-    values = block_values(rows, rung, objective.name, CHOSEN_BY)
-    for child, made in births.items():
-        mine = values.get(child, {})
-        parent = values.get(made.parents[0].variant_id, {}) if made.parents else {}
-        block = min(mine.keys() & parent.keys(), default=None)
-        if block is not None:
-            difference = mine[block] - parent[block]
-            gains[child] = -objective.turned(difference)
-    return gains
 
 
 def certified_gains(record: Record) -> dict[str, float]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import Comparison, block_values, compare, comparison_of
+from evo.analysis.comparison import Comparison, compare
+from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.ranking import ranking
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
 from population.statistics.stopping import WOULD_STOP
@@ -46,16 +47,7 @@ class Story:
 
 def effects(record: Record) -> dict[str, Comparison]:
     """Each variant compared with its first parent, on all proxy blocks that both ran on."""
-    objective = record.objective
-    values = block_values(record.rows, record.proxy, objective.name)
-    found = {}
-    for child, made in record.births().items():
-        if made.parents:
-            pair = (child, made.parents[0].variant_id)
-            one = comparison_of(*pair, values, record.proxy, objective)
-            if one is not None:
-                found[child] = one
-    return found
+    return paired_comparisons(record.rows, record.births(), record.proxy, record.objective)
 
 
 def standings(record: Record) -> dict[str, str]:

@@ -269,8 +269,8 @@ class Frames:
         return _Standing(
             gap=self._gap(others[0]) if others else None,
             way=self._way(),
-            best=self._score(front[0], front) if front else None,
-            seed=self._score(history.seed_id, front),
+            best=self._score(front[0]) if front else None,
+            seed=self._score(history.seed_id),
             front_size=len(front),
             measured=len(screened - {history.seed_id}),
             waiting=frozenset(self._family.births.keys() - screened),
@@ -303,18 +303,17 @@ class Frames:
         found = outlook(replace(self._plan, rungs=rungs), len(runs), races, spent)
         return None if found is None else Way(len(runs), found.runs, found.seconds_left)
 
-    def _score(self, variant_id: str, front: list[str]) -> Score | None:
+    def _score(self, variant_id: str) -> Score | None:
         history, proxy = self._components.history, self._components.proxy
         metric = history.objectives[0].name
-        found = history.means(proxy).get(variant_id, {}).get(metric)
+        found = history.believed(variant_id, proxy).get(metric)
         if found is None:
             return None
-        belief = history.beliefs(proxy)[variant_id][metric].mean if variant_id in front else None
-        return Score(self._who(variant_id), metric, found.mean, found.sd, found.n, belief)
+        return Score(self._who(variant_id), metric, found.mean, found.sd, found.n)
 
     def _operators(self, front: list[str]) -> list[OperatorFrame]:
         """Children measured, and how many beat their parent: by the same rule as in `evo status`."""
-        from evo.analysis.ranking import gains_over_parents
+        from evo.analysis.effects_of_edits import better_than_parents
 
         births, history, proxy = (
             self._family.births,
@@ -322,7 +321,7 @@ class Frames:
             self._components.proxy,
         )
         rows = history.rows(proxy)
-        gains = gains_over_parents(rows, births, proxy, history.objectives[0])
+        better = better_than_parents(rows, births, proxy, history.objectives[0])
         children = {
             row.measurement.request.variant_id
             for row in rows
@@ -337,7 +336,7 @@ class Frames:
                 name=name,
                 children=len(made),
                 failed=self._family.failed.get(name, 0),
-                better=sum(gains.get(one, 0.0) > 0 for one in made),
+                better=sum(one in better for one in made),
                 on_front=sum(one in front for one in made),
             )
             for name, made in by_operator.items()

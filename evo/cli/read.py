@@ -241,23 +241,24 @@ def _run_cells(row: MeasurementRow) -> list[str]:
 def _standing(
     own: Ranked | None, rank: int | None, among: int, beside: Comparison | None, first: Objective
 ) -> list[tuple[str, str]]:
-    """What its runs at the proxy average to, what that is compared with the seed, and where it stands."""
+    """What is believed of it at the proxy, what it gains over the seed, and where it stands."""
     from evo.terminal import sentences
-    from evo.terminal.tables import MEAN_SE
+    from evo.terminal.tables import BELIEF
     from evo.terminal.text import count, plus_minus, value
+    from population.metrics import METRICS
 
     if own is None:
         return [("score", "none at the proxy")]
-    mean = own.estimates[first.name]
+    found = own.estimates[first.name]
     way = "lower" if first.lower_is_better else "higher"
-    told = f"{first.name} {plus_minus(first.name, mean.mean, mean.sd, mean.n)}"
-    rows = [("mean", f"{told} ({way} is better; {MEAN_SE})")]
-    if own.believed is not None:
-        rows.append(
-            ("believed", f"{value(first.name, own.believed, mean.sd)}, which orders the front")
-        )
-    rows.append(("standing", own.standing or "not on the front"))
-    rows.append(("rank", f"{rank} of {count(among, 'variant')} by the mean"))
+    unit = METRICS[first.name].unit if first.name in METRICS else ""
+    told = f"{first.name} {plus_minus(first.name, found.mean, found.sd, found.n)}"
+    rows = [
+        ("believed", f"{told} ({unit + ', ' if unit else ''}{way} is better; {BELIEF})"),
+        ("mean of its runs", value(first.name, own.measured.mean, own.measured.sd)),
+        ("standing", own.standing or "not on the front"),
+        ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),
+    ]
     if beside is not None:
         rows.append(("against seed", f"{sentences.beside(beside)}: {sentences.means(beside)}"))
     return rows

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from evo.analysis.imported import IMPORT, SELF_REPORTED
 from evo.files import write_file
@@ -17,9 +19,10 @@ from population.archive import Objective
 from population.fingerprint import fingerprint, fingerprint_without
 from population.parsing import parse
 from population.reading import measurements
-from population.statistics import estimates
+from population.statistics import block_means
 from population.store import Store
 from population.types import (
+    Estimate,
     FrontMember,
     Measurement,
     Outcome,
@@ -202,8 +205,12 @@ class _Writer:
         )
 
     def _set_front(self) -> None:
-        found = estimates(measurements(self._store))
-        scored = {one: metrics[METRIC] for one, metrics in found.items() if METRIC in metrics}
+        found = block_means(measurements(self._store))
+        scored = {
+            one: Estimate(fmean(metrics[METRIC].values()), math.nan, len(metrics[METRIC]))
+            for one, metrics in found.items()
+            if METRIC in metrics
+        }
         if scored:
             best = min(scored, key=lambda one: (scored[one].mean, one))
             self._store.set_front(RUNG, [FrontMember(best, SELF_REPORTED, scored[best])])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from evo.analysis.effects_of_edits import believed_effect
 from evo.proposals.ideas import Judge, Lines
 from operators.knowledge import MAX_PASSAGES, Passage
 from operators.llm.settings import PromptSettings
@@ -94,7 +95,8 @@ class ContextBuilder:
                 made = first_proposal(store, child)
                 rows = self._run_history.rows(self._at.rung, as_of, variant_id=child)
                 if made is not None and rows:
-                    found = self._judge.effect(child, parent.variant_id, as_of)
+                    pair = (child, parent.variant_id)
+                    found = believed_effect(self._run_history, self._at.rung, *pair, as_of)
                     status = rows[-1].measurement.status
                     tried.append(Tried(made.idea, made.operator, status.value, *found))
         ideas = self._judge.ideas(store, as_of)

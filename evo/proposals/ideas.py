@@ -6,12 +6,12 @@ import itertools
 import math
 from statistics import fmean, stdev
 
+from evo.analysis.effects_of_edits import UNKNOWN, EditEffect, believed_effect, paired_effect
 from operators.operator import Tried
 from population.lineage import Lineage
 from population.reading import first_proposal
 from population.reading.memory import idea_rows, ideas_by_variant
 from population.run_history import RunHistory
-from population.statistics import block_means
 from population.store import Store
 from population.types import JudgedIdea, Status
 
@@ -31,19 +31,6 @@ class Judge:
             tried.setdefault(idea_id, []).append(variant_id)
         return [self._judged(row, tried.get(row[0], []), as_of) for row in idea_rows(store)[-LAST:]]
 
-    def effect(
-        self, child: str, parent: str, as_of: int | None
-    ) -> tuple[float | None, float | None, int]:
-        """Child minus parent in the first objective, its standard error and n; None without both."""
-        name = self._run_history.objectives[0].name
-        mine, theirs = (
-            self._run_history.believed(one, self._rung, as_of).get(name) for one in (child, parent)
-        )
-        if mine is None or theirs is None:
-            return None, None, 0
-        se = math.hypot(mine.sd, theirs.sd)
-        return mine.mean - theirs.mean, se if math.isfinite(se) else None, min(mine.n, theirs.n)
-
     def _judged(
         self, row: tuple[int, str, str, float], children: list[str], as_of: int | None
     ) -> JudgedIdea:
@@ -51,10 +38,10 @@ class Judge:
         effects, errors = [], []
         for child in sorted(children):
             parents = self._lineage.parents_of(child) if child in self._lineage else ()
-            effect, se, _ = self.effect(child, parents[0], as_of) if parents else (None, None, 0)
-            if effect is not None:
-                effects.append(effect)
-                errors.append(se if se is not None else math.nan)
+            found = self._effect(child, parents[0], as_of) if parents else UNKNOWN
+            if found.difference is not None:
+                effects.append(found.difference)
+                errors.append(found.se if found.se is not None else math.nan)
         return JudgedIdea(
             *row,
             children=len(children),
@@ -65,6 +52,9 @@ class Judge:
             effect=fmean(effects) if effects else None,
             effect_se=_standard_error(effects, errors),
         )
+
+    def _effect(self, child: str, parent: str, as_of: int | None) -> EditEffect:
+        return believed_effect(self._run_history, self._rung, child, parent, as_of)
 
     def _end(self, variant_id: str, as_of: int | None) -> str:
         rows = self._run_history.rows(self._rung, as_of, variant_id=variant_id)
@@ -107,26 +97,5 @@ class Lines:
         rows = self._run_history.rows(self._rung, as_of, variant_id=after)
         scored = any(row.measurement.status is Status.OK for row in rows)
         ended = rows[-1].measurement.status.value if rows else "not measured"
-        effect = self._effect(before, after, as_of)
+        effect = paired_effect(self._run_history, self._rung, after, before, as_of)
         return Tried(idea, operator, Status.OK.value if scored else ended, *effect)
-
-    def _effect(
-        self, before: str, after: str, as_of: int | None
-    ) -> tuple[float | None, float | None, int]:
-        """After minus before in the first objective over the blocks that both ran on, its SE, and n.
-
-        The SE of n paired differences is sd x sqrt(2 / n), sd that of one run pooled over all variants: the
-        spread of two or three differences says little. Where blocks move everyone it is on the safe side.
-        """
-        new, old = (self._by_block(one, as_of) for one in (after, before))
-        both = sorted(new.keys() & old.keys())
-        if not both:
-            return None, None, 0
-        sd = self._run_history.noise_sd(self._rung, self._run_history.objectives[0].name, as_of)
-        se = None if sd is None else sd * math.sqrt(2 / len(both))
-        return fmean(new[block] - old[block] for block in both), se, len(both)
-
-    def _by_block(self, variant_id: str, as_of: int | None) -> dict[int, float]:
-        rows = self._run_history.rows(self._rung, as_of, variant_id=variant_id)
-        metrics = block_means(rows).get(variant_id, {})
-        return dict(metrics.get(self._run_history.objectives[0].name, {}))

@@ -9,17 +9,18 @@ from functools import cache
 
 import numpy as np
 
+from evo.analysis.effects_of_edits import EditEffect
 from operators.portfolio import MAX_PROPOSALS, RUN_DOLLARS, Arm, Portfolio, Reward
 from population.reading import proposals
 from population.run_history import RunHistory
 from population.statistics.effects import expected_gain, weak_prior
 from population.store import Store
-from population.types import NOT_PROPOSED, MeasurementRow, Outcome, ProposalRow
+from population.types import NOT_PROPOSED, Estimate, MeasurementRow, Outcome, ProposalRow
 
 MIN_COST = 0.5  # runs; a proposal that gave no child still took its turn
 LATEST = 200  # numbers: further behind the newest one no proposal comes back
 
-Believed = Callable[[str], tuple[float, float] | None]  # mean and variance of a variant, by id
+Believed = Callable[[str], Estimate | None]  # of the first objective, by id
 
 
 class RewardHistory:
@@ -76,25 +77,24 @@ class RewardHistory:
         mine = believed(one.variant_id)
         if mine is None:
             return (-math.inf if rows else math.nan), 0.0, cost
+        turned = self._run_history.objectives[0].turned
         parents = [believed(parent.variant_id) for parent in one.parents]
         known = [parent for parent in parents if parent is not None]
-        if not known:
+        best = min(known, key=lambda parent: turned(parent.mean), default=None)
+        effect = EditEffect.between(mine, best)
+        if effect.difference is None:
             return math.nan, 0.0, cost
-        best = min(known)
-        return best[0] - mine[0], best[1] + mine[1], cost
+        variance = math.nan if effect.se is None else effect.se**2
+        return -turned(effect.difference), variance, cost
 
     def _run_cost(self, row: MeasurementRow, unit: float) -> float:
         if row.measurement.request.purpose in NOT_PROPOSED:
             return 0.0
         return 1.0 if self._exact else row.measurement.wall_seconds / unit
 
-    def _believed(self, variant_id: str, as_of: int | None) -> tuple[float, float] | None:
-        """Mean (lower is better) and variance of the first objective; NaN where no noise is known."""
-        objective = self._run_history.objectives[0]
+    def _believed(self, variant_id: str, as_of: int | None) -> Estimate | None:
         found = self._run_history.believed(variant_id, self._rung, as_of)
-        if objective.name not in found:
-            return None
-        return objective.to_minimise(found), found[objective.name].sd ** 2
+        return found.get(self._run_history.objectives[0].name)
 
     def _gains(
         self, differences: list[float], variances: list[float], as_of: int | None

@@ -178,5 +178,9 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
 
 def _known(one: Ranked, metric: str) -> str:
     found = one.estimates[metric]
-    se = f"mean ± {value(metric, found.sd, found.sd)}, " if found.sd == found.sd else "mean, "
-    return f"{se}n={found.n}"
+    sd = (
+        f"believed ± {value(metric, found.sd, found.sd)}, "
+        if found.sd == found.sd
+        else "believed, "
+    )
+    return f"{sd}n={found.n}"

@@ -15,8 +15,7 @@ from evo.analysis.comparison import Noise
 from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, GOOD, NEUTRAL, PALETTE, blank, hover, span
 from evo.terminal.text import duration, plus_minus, value
-from population.archive import Constraint, Objective, Standing
-from population.beliefs import RungBeliefs
+from population.archive import Objective, Standing
 from population.statistics import block_means
 from population.types import DecisionRow, MeasurementRow, Purpose, Status
 
@@ -137,8 +136,7 @@ def _failures(figure: go.Figure, rows: Sequence[MeasurementRow]) -> None:
 def _believed(figure: go.Figure, record: Record, rows: Sequence[MeasurementRow]) -> None:
     """The estimate of the front's first at the time, seed included, looked at now and then."""
     metric = record.objective.name
-    constraints = [Constraint.model_validate(one) for one in record.config.get("constraints", ())]
-    beliefs = RungBeliefs(record.seed_id, record.objectives, constraints)
+    beliefs = record.new_beliefs()
     every = max(1, len(rows) // LOOKS)
     points: list[tuple[int, float, str]] = []
     for at, row in enumerate(rows, 1):
@@ -162,9 +160,7 @@ def _certified(
 ) -> None:
     """The champion's level from the decision on that proved it; the level as it is known now."""
     metric = record.objective.name
-    beliefs = RungBeliefs(record.seed_id, record.objectives, ())
-    for row in rows:
-        beliefs.add(row)
+    beliefs = record.beliefs()
     points = []
     for one in verdicts:
         champion = one.variant_id or ""

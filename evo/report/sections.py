@@ -53,7 +53,7 @@ def fronts_section(data: ReportData) -> Section | None:
         Figure(
             f"front-{place}",
             figure,
-            "Bars: one standard error of the mean each way. Click a point to open the variant.",
+            "Levels are what is believed; bars: one sd of it each way. Click a point to open the variant.",
             title,
         )
         for place, (title, figure) in enumerate(
@@ -67,8 +67,7 @@ def fronts_section(data: ReportData) -> Section | None:
         (
             "variant",
             "standing",
-            f"{names[0].replace('_', ' ')} (mean ± se)",
-            "believed",
+            f"{names[0].replace('_', ' ')} (believed)",
             *(name.replace("_", " ") for name in names[1:]),
             "operator",
             "idea",
@@ -82,12 +81,11 @@ def fronts_section(data: ReportData) -> Section | None:
 
 def _front_row(one: Ranked, names: Sequence[str]) -> list[str]:
     first, *others = names
-    mean = one.estimates[first]
+    found = one.estimates[first]
     cells = [
         short(one.variant_id),
         one.standing or "–",
-        plus_minus(first, mean.mean, mean.sd, mean.n),
-        "–" if one.believed is None else value(first, one.believed, mean.sd),
+        plus_minus(first, found.mean, found.sd, found.n),
     ]
     cells += [
         value(name, one.estimates[name].mean if name in one.estimates else None) for name in others

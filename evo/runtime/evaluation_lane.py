@@ -276,7 +276,14 @@ class EvaluationLane:
             return  # what was only built has no score; shares of a budget have no front
         with self._shared.changed:  # fronts are written in the order of the rows they rest on
             members = self._members(rung)
-            self._shared.recorder.submit(lambda store: store.set_front(rung, members))
+            moved = self._components.history.moved_beliefs(rung)
+
+            def write(store: Store) -> None:
+                with store.transaction():
+                    store.set_front(rung, members)
+                    store.set_beliefs(rung, moved)
+
+            self._shared.recorder.submit(write)
         if (
             self._components.weights and rung == self._components.proxy
         ):  # who ran further up is a graduate

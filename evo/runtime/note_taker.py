@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from evo.analysis.effects_of_edits import believed_effect
 from evo.proposals.context import CampaignInfo
 from evo.proposals.ideas import Judge
 from evo.runtime.components import Proposes
@@ -111,7 +112,7 @@ class NoteTaker:
             made = first_proposal(store, variant_id)
             if not parents or made is None:
                 continue
-            effect = self._judge.effect(variant_id, parents[0], as_of)
+            effect = believed_effect(self._history, self._at.rung, variant_id, parents[0], as_of)
             tried = Tried(made.idea, made.operator, last[variant_id].value, *effect)
             found.append(Finding(variant_id, tried))
             if len(found) == SHOWN:

@@ -21,7 +21,6 @@ from evo.terminal.text import (
     plain,
     plus_minus,
     sparkline,
-    value,
     words,
 )
 
@@ -125,14 +124,15 @@ def _training(progress: float | None) -> Text:
 def _standing(frame: Frame) -> RenderableType:
     grid = _grid(12, 8, None)
     if frame.seed is not None:
-        grid.add_row(Text("seed", FAINT), Text(""), _score(frame.seed))
+        line = _score(frame.seed).append("  as believed", FAINT)
+        grid.add_row(Text("seed", FAINT), Text(""), line)
     if frame.best is not None:
         line = _score(frame.best)
         if (gap := frame.gap) is not None:
             style = GOOD if gap.gain > 0 else FAINT
             line.append(f"   {better(frame.best.metric, gap.gain, gap.se)}", style)
             line.append(f" than the seed on {count(gap.n, 'block')}, not yet proven", FAINT)
-        grid.add_row(Text("best so far", FAINT), Text(plain(frame.best.who), "bold"), line)
+        grid.add_row(Text("believed best", FAINT), Text(plain(frame.best.who), "bold"), line)
     front = (
         f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"
     )
@@ -142,10 +142,7 @@ def _standing(frame: Frame) -> RenderableType:
 
 def _score(score: Score) -> Text:
     told = plus_minus(score.metric, score.mean, score.sd, score.n)
-    text = Text(f"{score.metric} {told}")
-    if score.believed is not None:
-        text.append(f", believed {value(score.metric, score.believed, score.sd)}", FAINT)
-    return text
+    return Text(f"{score.metric} {told}")
 
 
 def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:
@@ -203,14 +200,13 @@ class SlotFrame:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The mean of one variant's runs in the first objective with its standard error, and what is believed."""
+    """What is believed of one variant in the first objective, by its n blocks."""
 
     who: str
     metric: str
     mean: float
     sd: float | None
     n: int
-    believed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

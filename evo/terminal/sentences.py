@@ -57,8 +57,7 @@ def _lucky(findings: Findings) -> list[str]:
     one = findings.lucky
     if one is None:
         return []
-    mean = one.estimates[findings.objective]
-    runs = count(mean.n, "block")
+    runs = count(one.measured.n, "block")
     return [
         f"{short(one.variant_id)} has a better mean than the seed ({runs}); so few runs are mostly luck, and "
         "what is believed of a child is its mean shrunk to its parent's."

@@ -23,7 +23,6 @@ from evo.terminal.text import (
     plus_minus,
     share,
     short,
-    value,
     words,
 )
 
@@ -198,14 +197,12 @@ def _best(one: Overview) -> Text | str:
 
 
 def _believed(one: Ranked | None, metric: str, standing: str | None = None) -> Text | str:
-    """Its mean over n blocks, on which repeats count once, and what is believed; the seed has no standing."""
+    """What is believed of it by n blocks, on which repeats count once; the seed has no standing."""
     if one is None:
         return "–"
     standing = one.standing if standing is None else standing
-    mean = one.estimates[metric]
-    text = Text(f"{metric} {plus_minus(metric, mean.mean, mean.sd, mean.n)}")
-    if one.believed is not None:
-        text.append(f", believed {value(metric, one.believed, mean.sd)}", FAINT)
+    found = one.estimates[metric]
+    text = Text(f"{metric} {plus_minus(metric, found.mean, found.sd, found.n)} believed")
     return text.append(f"  {short(one.variant_id)}  {standing}".rstrip(), FAINT)
 
 

@@ -30,7 +30,9 @@ from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 FAINT = "bright_black"
 NOTHING = "–"
 WIDE = 100  # columns from which on a table shows all it has
-MEAN_SE = "± is the standard error of the mean (se)"
+BELIEF = (
+    "believed: the mean of its runs, shrunk to its parent's, by which the search ranks; ± is its sd"
+)
 
 
 def pairs(rows: Sequence[tuple[str, Text | str]]) -> Table:
@@ -67,10 +69,9 @@ def one_line(text: Text) -> Text:
 def ranking_table(
     rows: Sequence[Ranked], objectives: Sequence[Objective], seed_id: str
 ) -> RenderableType:
-    """Variants with the means of their runs and, on the front, what is believed, which orders it.
+    """Variants with what is believed of them, which orders them.
 
-    A narrow terminal gets no column that says the same everywhere, and not what is believed: the idea
-    needs the room.
+    A narrow terminal gets no column that says the same everywhere: the idea needs the room.
     """
     return _Ranking(tuple(rows), tuple(objectives), seed_id)
 
@@ -89,42 +90,34 @@ class _Ranking:
             cells = {name: values for name, values in cells.items() if len(set(values)) > 1}
         table = table_of(
             ("variant", "left"),
-            (f"{first.replace('_', ' ')}_(mean ± se)", "left"),
-            *(() if narrow else (("believed", "right"),)),
+            (f"{first.replace('_', ' ')}_(believed)", "left"),
             *((name, "right") for name in cells),
             ("standing", "left"),
             ("idea", "left"),
         )
         for place, one in enumerate(self.rows):
-            mean = one.estimates[first]
-            believed = NOTHING if one.believed is None else value(first, one.believed, mean.sd)
+            found = one.estimates[first]
             table.add_row(
                 Text(short(one.variant_id), "bold"),
-                Text(plus_minus(first, mean.mean, mean.sd, mean.n)),
-                *(() if narrow else (Text(believed),)),
+                Text(plus_minus(first, found.mean, found.sd, found.n)),
                 *(Text(values[place]) for values in cells.values()),
                 _standing(one, self.seed_id),
                 one_line(words("the seed" if one.variant_id == self.seed_id else one.idea)),
             )
         yield table
-        yield Text(caption(self.objectives[0], believed=not narrow), FAINT)
+        yield Text(caption(self.objectives[0]), FAINT)
 
 
 def _cell(one: Ranked, name: str) -> str:
     return value(name, one.estimates[name].mean if name in one.estimates else None)
 
 
-def caption(objective: Objective, believed: bool = True) -> str:
+def caption(objective: Objective) -> str:
     """What the numbers of a table of scores are."""
     way = "lower" if objective.lower_is_better else "higher"
-    text = (
-        f"{way} is better; {MEAN_SE}, over the n blocks of each (repeats of a block count once; blocks "
-        "differ: `evo show ID` compares with the seed on the same ones)"
-    )
-    if not believed:
-        return text
     return (
-        f"{text}; believed: that mean shrunk to the parent's, by which the search orders the front"
+        f"{way} is better; {BELIEF}, n its blocks (repeats of a block count once). "
+        "What a variant gains is its difference to the seed on the same blocks: `evo show ID`"
     )
 
 

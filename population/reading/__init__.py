@@ -2,7 +2,7 @@
 
 from population.reading.campaign import (
     all_decisions,
-    believed,
+    beliefs,
     decisions,
     events,
     front,
@@ -65,7 +65,7 @@ __all__ = [
     "Spent",
     "UnknownVariant",
     "all_decisions",
-    "believed",
+    "beliefs",
     "best",
     "calls",
     "children_of",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection
 
 from population.store import Store
-from population.types import DecisionRow, Event, RequestRow, Spent
+from population.types import DecisionRow, Estimate, Event, RequestRow, Spent
 
 
 def events(store: Store, after: int = 0, limit: int = 100) -> list[Event]:
@@ -43,10 +44,16 @@ def front(store: Store, rung: str) -> dict[str, str]:
     return dict(store.query(sql, [rung]))
 
 
-def believed(store: Store, rung: str) -> dict[str, float]:
-    """What is believed of each member of a rung's front in the first objective: what orders the front."""
-    sql = "SELECT variant_id, estimate FROM front WHERE rung = ? ORDER BY place"
-    return dict(store.query(sql, [rung]))
+def beliefs(store: Store, rung: str) -> dict[str, dict[str, Estimate]]:
+    """What is believed of each variant at a rung, by objective; empty in a store older than this."""
+    found: dict[str, dict[str, Estimate]] = {}
+    if not store.query("SELECT 1 FROM sqlite_master WHERE name = 'beliefs'"):
+        return found
+    sql = "SELECT variant_id, metric, mean, sd, n FROM beliefs WHERE rung = ?"
+    for variant_id, metric, mean, sd, n in store.query(sql, [rung]):
+        one = Estimate(mean, math.nan if sd is None else sd, n)
+        found.setdefault(variant_id, {})[metric] = one
+    return found
 
 
 def last_measurement_id(store: Store) -> int:

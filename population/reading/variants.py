@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from statistics import fmean
 
 from population.ladder import KINDS, Ladder
 from population.reading.campaign import decisions, pending
+from population.reading.measurements import measurements
 from population.store import Store
 from population.types import Purpose, Variant
 
@@ -89,13 +91,23 @@ def seed(store: Store) -> str | None:
 
 
 def best(store: Store) -> str | None:
-    """The front's best by the first objective at the first rung; without a front, the variant of
-    lowest mean val_bpb.
+    """The front's best by the first objective at the first rung; without a front, the variant of lowest
+    mean val_bpb with what blocks do taken off.
     """
     rung = _first_rung(store)
-    on_front = store.text("SELECT variant_id FROM front WHERE rung = ? AND place = 0", [rung])
-    order = "WHERE rung = ? AND val_bpb IS NOT NULL ORDER BY val_bpb, variant LIMIT 1"
-    return on_front or store.text(f"SELECT variant FROM v_estimates {order}", [rung])
+    best_first = "SELECT variant_id FROM front WHERE rung = ? ORDER BY place LIMIT 1"
+    return store.text(best_first, [rung]) or _best_of_runs(store, rung)
+
+
+def _best_of_runs(store: Store, rung: str | None) -> str | None:
+    from population.statistics import block_means
+    from population.statistics.blocks import block_effects
+
+    found = block_means(measurements(store, rung)) if rung is not None else {}
+    scores = {one: means["val_bpb"] for one, means in found.items() if "val_bpb" in means}
+    effects = block_effects(scores.values()).centred_on(scores.get(seed(store) or "", {}))
+    means = {one: fmean(effects.taken_off(by_block).values()) for one, by_block in scores.items()}
+    return min(means, key=lambda one: (means[one], one), default=None)
 
 
 def leader(store: Store) -> str | None:

@@ -1,14 +1,12 @@
-"""What measurements let us believe. Estimates are re-exported here; every other idea has its own file."""
+"""What measurements let us believe. Block means are re-exported here; every other idea has its own file."""
 
 from __future__ import annotations
 
 from population.statistics.estimates import (
     DISQUALIFYING,
-    BlockMeans,
     block_means,
-    estimates,
     noise_sd,
     pooled_sd,
 )
 
-__all__ = ["DISQUALIFYING", "BlockMeans", "block_means", "estimates", "noise_sd", "pooled_sd"]
+__all__ = ["DISQUALIFYING", "block_means", "noise_sd", "pooled_sd"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evo.analysis.campaign_view import Record
 from population.fingerprint import fingerprint
 from population.store import Store
 from population.types import (
@@ -92,6 +93,19 @@ class Built:
         members = [FrontMember(one, how, Estimate(2.0, 0.01, 1)) for one, how in standings.items()]
         self.store.set_front("proxy", members)
 
+    def believe(self) -> None:
+        """Write down what is believed now, as a campaign does after each row."""
+        if not self.store.query("SELECT 1 FROM sqlite_master WHERE name = 'beliefs'"):
+            return  # a store of an older schema
+        record = Record.of(self.store)
+        found = record.beliefs()
+        names = [one.name for one in record.objectives]
+        moved = {
+            one: {name: found.found(one)[name] for name in names if name in found.found(one)}
+            for one in found
+        }
+        self.store.set_beliefs("proxy", moved)
+
 
 def finished(folder: Path) -> tuple[Built, str, str]:
     """A campaign with a leader that is better by 0.1 on three fresh blocks, by way of a first child."""
@@ -110,6 +124,7 @@ def finished(folder: Path) -> tuple[Built, str, str]:
         built.run(one, 3.0, 0, Purpose.GRADUATE, "larger/one-step")
         built.run(one, bpb, 0, Purpose.GRADUATE, "larger")
     built.store.add_event("end", "budget spent, variants (3)")
+    built.believe()
     return built, leader, crashed
 
 

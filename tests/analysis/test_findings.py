@@ -148,7 +148,7 @@ def test_final_runs_count_in_the_ranking_like_any_other(tmp_path: Path) -> None:
     built, leader, _ = finished(tmp_path)
     first = ranking(Record.of(built.store))[0]
     assert first.variant_id == leader
-    found = first.estimates["val_bpb"]
+    found = first.measured
     assert found.n == 4
     # the seed's mean less what the pairs say: 0.12 of the search, 0.10, 0.09 and 0.11 of the final runs
     assert found.mean == pytest.approx(2.51 - 0.105, abs=1e-3)

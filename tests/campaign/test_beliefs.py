@@ -20,8 +20,9 @@ from population.archive import (
 from population.lineage import Birth
 from population.run_history import RunHistory
 from population.selection import population
-from population.statistics import estimates, noise_sd
+from population.statistics import noise_sd
 from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
+from tests.at_once import estimates
 from tests.counting import lines_run
 
 SEED = "seed"
@@ -116,7 +117,6 @@ def test_posteriors_depend_on_the_rows_alone_not_on_when_they_were_asked_for(run
             afresh.add(one)
         assert repr(history.beliefs("proxy", as_of)) == repr(afresh.beliefs("proxy"))
         assert history.front("proxy", as_of) == afresh.front("proxy")
-        assert repr(history.means("proxy", as_of)) == repr(estimates(rows[:as_of], SEED))
 
 
 def screened(variant_id: str, score: float, id: int, block: int = 0) -> MeasurementRow:
@@ -168,7 +168,7 @@ def test_the_top_hundredth_of_children_is_as_good_as_the_campaign_believes(direc
     believed, true, plain = [], [], []
     for world in range(8):
         history, truth, turn = a_family(np.random.default_rng(world), 400, direction=direction)
-        beliefs, means = history.beliefs("proxy"), history.means("proxy")
+        beliefs, means = history.beliefs("proxy"), estimates(history.rows("proxy"), SEED)
         seed = beliefs[SEED]["val_bpb"].mean
         gains = {one: turn * (seed - beliefs[one]["val_bpb"].mean) for one in truth}
         for one in sorted(gains, key=gains.__getitem__)[-4:]:
@@ -317,6 +317,20 @@ def test_a_loss_to_the_parent_is_not_believed_a_gain_however_well_its_operator_d
     world.child("lost", 0.0005)
     seed, lost = (world.history.believed(one, "proxy")["val_bpb"].mean for one in (SEED, "lost"))
     assert lost > seed
+
+
+def test_what_is_believed_is_told_when_it_moves_and_taken_back_with_the_last_score():
+    world = ABlockWorld()
+    world.child("won", -0.02)
+    world.child("other", 0.01)
+    told = world.history.moved_beliefs("proxy")
+    assert told == world.history.beliefs("proxy") and told.keys() == {SEED, "won", "other"}
+    assert world.history.moved_beliefs("proxy") == {}
+    world.child("late", 0.0)
+    assert world.history.moved_beliefs("proxy").keys() == {"late"}
+    request = RunRequest("won", "proxy", 1, 0, Purpose.REMEASURE)
+    world.history.add(MeasurementRow(99, Measurement(request, Status.CHEATED, "it cheated")))
+    assert world.history.moved_beliefs("proxy") == {"won": {}}
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,4 +1,4 @@
-"""One variant has one score, whatever shows it: the mean of its runs; what is believed stands beside it."""
+"""One variant has one number, whatever shows it: what is believed of it, by which the search ranks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 
 from evo.cli.follow import Frames
 from evo.evaluation.slots import Slot, Watch
+from evo.runtime.budget import BudgetSettings
 from evo.search.certification import CertificationSettings
 from evo.search.scheduler import PolicySettings
-from evo.terminal.text import plus_minus, value
+from evo.terminal.text import plus_minus
 from population.migrations import MIGRATIONS
 from population.reading import decisions
 from population.store import Store
@@ -29,7 +30,7 @@ POLICY = PolicySettings(
 )
 
 
-def test_every_surface_shows_the_same_mean_of_a_variant(evo: Evo, tmp_path: Path) -> None:
+def test_every_surface_shows_what_is_believed_of_a_variant(evo: Evo, tmp_path: Path) -> None:
     folder = tmp_path / "campaigns" / "one-1"
     folder.mkdir(parents=True)
     campaign = make_campaign(
@@ -37,53 +38,73 @@ def test_every_surface_shows_the_same_mean_of_a_variant(evo: Evo, tmp_path: Path
         evaluator=FakeNoise(gain=0.01, world=3),
         certification=CertificationSettings(attempts=0),
         policy=POLICY,
+        budget=BudgetSettings(variants=12),
     )
     campaign.run()
+    history = campaign.components.history
     frame = Frames(campaign, "one").frame()
     top = {one["variant_id"]: one for one in evo("top", "-n", "100", "--json").json()}
     tree = {one["variant_id"]: one["estimate"] for one in evo("tree", "--json").json()}
     with Store.open(folder / "campaign.db", read_only=True) as store:
-        members = {
-            one: (mean, se, n, believed)
-            for one, mean, se, n, believed in store.query(
-                "SELECT variant, mean, mean_se, blocks, believed FROM v_front"
-            )
-        }
-    assert len(top) > 4 and len(members) >= 1
+        front = store.query("SELECT variant, believed, believed_sd, blocks FROM v_front")
+        told = store.query(
+            "SELECT variant, believed, believed_sd, blocks FROM v_beliefs WHERE metric = 'val_bpb'"
+        )
+    assert len(top) > 10 and front
     assert evo("report").code == 0
     table = (tmp_path / "report.html").read_text()
     screen = evo("top", "-n", "100").out
-    assert "believed" in screen and "standard error of the mean" in screen
+    assert "believed)" in screen and "the mean of its runs, shrunk to its parent's" in screen
+    assert "val bpb (believed)" in table
     moved = 0
     for one, shown in top.items():
+        believed = history.believed(one, "proxy")["val_bpb"]
         estimate = shown["estimates"]["val_bpb"]
-        mean, se, n = estimate["mean"], estimate["sd"], estimate["n"]
-        assert tree[one] == estimate
-        known = evo("show", one[:10], "--json").json()
-        assert known["at_proxy"] == shown
-        text = plus_minus("val_bpb", mean, se, n)
-        assert text in screen and text in table
-        assert f"val_bpb {text}" in " ".join(evo("show", one[:10]).out.split()).replace(
-            " n=", "  n="
+        assert (estimate["mean"], estimate["sd"], estimate["n"]) == (
+            believed.mean,
+            believed.sd,
+            believed.n,
         )
-        if one in members:
-            assert members[one][:3] == (pytest.approx(mean), pytest.approx(se), n)
-            assert shown["believed"] == pytest.approx(members[one][3])
-            moved += abs(shown["believed"] - mean) > 1e-6
-        else:
-            assert shown["believed"] is None
+        assert tree[one] == estimate
+        assert evo("show", one[:10], "--json").json()["at_proxy"] == shown
+        text = plus_minus("val_bpb", believed.mean, believed.sd, believed.n)
+        assert text in screen and text in table
+        assert text in re.sub(r" +n=", "  n=", " ".join(evo("show", one[:10]).out.split()))
+        moved += abs(shown["measured"]["mean"] - believed.mean) > 1e-6
+    for numbers in (front, told):
+        for one, mean, sd, n in numbers:
+            believed = history.believed(one, "proxy")["val_bpb"]
+            assert (mean, sd, n) == (believed.mean, believed.sd, believed.n)
+    assert {one for one, *_ in told} == top.keys()
+    ranks = sorted(top, key=lambda one: (top[one]["estimates"]["val_bpb"]["mean"], one))
+    assert list(top) == ranks and front[0][0] == history.front("proxy")[0]
     status = evo("status", "--json").json()
     for name in ("seed", "best"):
-        score = getattr(frame, name)
-        estimate = status[name]["estimates"]["val_bpb"]
-        assert (score.mean, score.sd, score.n) == (
-            pytest.approx(estimate["mean"]),
-            pytest.approx(estimate["sd"]),
-            estimate["n"],
+        score, estimate = getattr(frame, name), status[name]["estimates"]["val_bpb"]
+        assert (score.mean, score.sd, score.n) == tuple(
+            estimate[key] for key in ("mean", "sd", "n")
         )
-        if score.believed is not None:
-            assert status[name]["believed"] == pytest.approx(score.believed)
     assert moved, "a campaign in which nothing is shrunk shows nothing"
+
+
+def test_without_the_campaigns_word_the_same_is_believed_from_its_rows(
+    evo: Evo, tmp_path: Path
+) -> None:
+    folder = tmp_path / "campaigns" / "one-1"
+    folder.mkdir(parents=True)
+    open_store = make_store(folder / "campaign.db")
+    make_campaign(
+        open_store,
+        evaluator=FakeNoise(gain=0.01, world=4),
+        policy=POLICY,
+        budget=BudgetSettings(variants=12),
+    ).run()
+    said = evo("top", "-n", "100", "--json").json()
+    with open_store() as store:
+        ids = [one for (one,) in store.query("SELECT DISTINCT variant_id FROM beliefs")]
+        store.set_beliefs("proxy", {one: {} for one in ids})
+        assert not store.query("SELECT * FROM v_beliefs")
+    assert evo("top", "-n", "100", "--json").json() == said
 
 
 @dataclass
@@ -140,13 +161,13 @@ def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(
     built.store.add_decision("vetoed", leader, {"author": "ada", "reason": "too slow"})
     said = " ".join(evo("show", leader[:8]).out.split())
     assert re.search(
-        r"mean val_bpb \d\.\d+ ± \d\.\d+ n=6 \(lower is better; ± is the standard", said
+        r"believed val_bpb \d\.\d+ ± \d\.\d+ n=6 \(bits per byte, lower is better; believed: the mean",
+        said,
     )
-    assert "rank 1 of 3 variants by the mean" in said
+    assert "rank 1 of 3 variants by what is believed" in said
     assert "against seed 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed" in said
     assert "standing candidate" in said and "decided vetoed by ada: too slow" in said
     assert "serve tokens per second 200 n=2, last run 300" in said
-    assert value("val_bpb", 2.0) in said  # what is believed, as the front has it
     known = evo("show", leader[:8], "--json").json()
     assert (known["rank"], known["of"]) == (1, 3)
     assert len(known["beside_seed"]["blocks"]) == 3 and known["at_proxy"]["standing"] == "candidate"
@@ -164,5 +185,5 @@ def test_a_store_of_the_schema_before_is_read_as_it_is(
         assert evo(*command.split()).code == 0, command
     assert evo("idea", "wider").code == 0  # a writer brings it up to date
     with Store.open(built.folder / "campaign.db", read_only=True) as store:
-        ((member, believed, mean),) = store.query("SELECT variant, believed, mean FROM v_front")
-    assert (member, believed, mean) == (leader, 2.0, None)
+        ((member, believed),) = store.query("SELECT variant, believed FROM v_front")
+    assert (member, believed) == (leader, 2.0)

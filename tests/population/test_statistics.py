@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from population_records import rows, scored
 
-from population.statistics import estimates, noise_sd, pooled_sd
+from population.statistics import noise_sd, pooled_sd
 from population.statistics.distributions import f_probability, f_quantile, t_quantile
 from population.types import Estimate, Status
+from tests.at_once import estimates
 
 
 def test_the_pooled_sd_is_the_textbook_one() -> None:
