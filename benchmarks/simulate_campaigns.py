@@ -27,7 +27,7 @@ from population.archive import Direction, Objective
 from population.lineage import Lineage
 from population.posteriors import NO_FAMILY
 from population.run_history import RunHistory
-from population.selection import SelectionSettings, choose_parents, population
+from population.selection import NEWEST, TOURNAMENT, choose_parents, population
 from population.statistics.certification import (
     Noise,
     Rule,
@@ -153,7 +153,7 @@ class Settings:
 
     policy: PolicySettings = AS_RUN
     certification: CertificationSettings = field(default_factory=CertificationSettings)
-    selection: SelectionSettings = field(default_factory=SelectionSettings)
+    tournament: int = TOURNAMENT
     shrunk: bool = True  # False: a variant is believed to be what its runs average to
 
 
@@ -161,7 +161,7 @@ class Campaign:
     """One simulated campaign of `settings` in a world."""
 
     def __init__(self, world: World, settings: Settings) -> None:
-        self.world, self._selection = world, settings.selection
+        self.world, self._tournament = world, settings.tournament
         self._lineage = Lineage()
         self._lineage.add(SEED, ())
         family = self._lineage if settings.shrunk else NO_FAMILY
@@ -203,8 +203,8 @@ class Campaign:
 
     def _propose(self) -> str:
         """A child of a parent that is chosen as the proposer of `evo run` chooses it."""
-        candidates = self.history.candidates(RUNG, newest=self._selection.population)
-        able, size = population(candidates, self._selection), self._selection.tournament
+        able = population(self.history.candidates(RUNG, newest=NEWEST))
+        size = self._tournament
         parent = choose_parents(able, 1, self.world.rng, size)[0].variant_id if able else SEED
         child = str(self.world.child(int(parent)))
         self._lineage.add(child, (Parent(parent, "parent"),), "drawn")
@@ -274,9 +274,7 @@ def with_policy(**changes: float) -> Settings:
     return Settings(policy=AS_RUN.model_copy(update=changes))
 
 
-KEENEST = Settings(
-    selection=SelectionSettings(tournament=1000)
-)  # the best becomes the parent, always
+KEENEST = Settings(tournament=1000)  # the best becomes the parent, always
 
 POLICIES: dict[str, Callable[[World], Result]] = {
     "greedy": greedy,
