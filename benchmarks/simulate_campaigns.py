@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from evo.search.certification import BEGUN, ENDED, Certification, CertificationSettings
+from evo.search.certification import BEGUN, ENDED, POST_PAIRS, Certification, CertificationSettings
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings, Scheduler
@@ -232,7 +232,7 @@ class Campaign:
 def search_runs(settings: Settings, budget: int) -> int:
     """When the search ends, so that the leaders' race and the last challenge fit into the budget, too."""
     rule = settings.certification
-    challenge = 2 * (rule.most_pairs + rule.post_pairs) if rule.attempts else 0
+    challenge = 2 * (rule.most_pairs + POST_PAIRS) if rule.attempts else 0
     return int((budget - challenge) * (1 - settings.policy.held_back))
 
 
