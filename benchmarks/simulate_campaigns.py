@@ -233,7 +233,7 @@ def search_runs(settings: Settings, budget: int) -> int:
     """When the search ends, so that the leaders' race and the last challenge fit into the budget, too."""
     rule = settings.certification
     challenge = 2 * (rule.most_pairs + POST_PAIRS) if rule.attempts else 0
-    return int((budget - challenge) * (1 - settings.policy.held_back))
+    return int((budget - challenge) * (1 - settings.policy.race_share))
 
 
 def claim(world: World, new: int, old: int, differences: Sequence[float]) -> Claim:
@@ -283,7 +283,7 @@ POLICIES: dict[str, Callable[[World], Result]] = {
     "ours, one attempt": partial(ours, settings=certifying(1)),
     "ours, many attempts": partial(ours, settings=certifying(6)),
     "ours, plain means": partial(ours, settings=Settings(shrunk=False)),
-    "ours, no leaders' race": partial(ours, settings=with_policy(leaders=0)),
+    "ours, no leaders' race": partial(ours, settings=with_policy(race_share=0)),
     "ours, nothing re-measured": partial(ours, settings=with_policy(remeasure_share=0)),
     "ours, best parents": partial(ours, settings=KEENEST),
 }

@@ -46,7 +46,7 @@ def test_a_simulated_campaign_is_the_schedulers_own_and_keeps_to_its_runs() -> N
 def test_the_same_number_is_the_same_campaign_and_a_switched_off_part_takes_no_runs() -> None:
     first, second = (STUDY["ours"](world(FEW_GAINS, budget=80)) for _ in range(2))
     assert first == second
-    alone = STUDY["with_policy"](leaders=0, remeasure_share=0)
+    alone = STUDY["with_policy"](race_share=0, remeasure_share=0)
     made = STUDY["ours"](world(FEW_GAINS, budget=80), alone).purposes
     assert made[Purpose.REMEASURE] == 0
     assert first.purposes[Purpose.REMEASURE] > 0
