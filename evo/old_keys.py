@@ -137,7 +137,7 @@ def current(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OldKey]]:
             whole_group = {new_name if key == name else key: group[key] for key in list(group)}
             group.clear()
             group.update(whole_group)  # in the same order
-    found += _relative_to_seed(whole)
+    found += [*_relative_to_seed(whole), *_without_leaders(whole)]
     for pattern, instead in REMOVED.items():
         for place, group, name in _holding(whole, pattern):
             found.append(OldKey(place, group.pop(name), instead=instead))
@@ -157,6 +157,17 @@ def _relative_to_seed(whole: dict[str, Any]) -> list[OldKey]:
                 group[end] = f"seed x {group[end]:.10f}".rstrip("0").removesuffix(".")
         became = "is no key any more: write `seed x 1.1` for such an end of the range"
         found.append(OldKey(place, group.pop(name), became))
+    return found
+
+
+def _without_leaders(whole: dict[str, Any]) -> list[OldKey]:
+    """A race of fewer than two leaders was none; that is said by its share of the runs now."""
+    found = []
+    for place, group, name in _holding(whole, "policy.leaders"):
+        if group[name] in (0, 1):
+            group["race_share"] = 0.0
+            became = "is no key any more: write `race_share: 0` for no race"
+            found.append(OldKey(place, group.pop(name), became))
     return found
 
 

@@ -136,6 +136,12 @@ def test_a_constraint_relative_to_the_seed_is_read_as_one_in_words(tmp_path: Pat
     assert "constraints.0.relative_to_seed is no key any more: write `seed x 1.1`" in told
 
 
+def test_a_race_without_leaders_is_read_as_one_without_a_share(tmp_path: Path) -> None:
+    read, (told,) = advised(tmp_path, "policy: {leaders: 0}\n")
+    assert read.policy.race_share == 0
+    assert told == "c.yaml: policy.leaders is no key any more: write `race_share: 0` for no race"
+
+
 def test_an_old_key_on_the_command_line_wins_over_the_file_and_is_told_with_it(
     tmp_path: Path,
 ) -> None:
