@@ -2,7 +2,7 @@
 
 `python -S -I launcher.py SPEC STATUS COMMAND...` beneath its keeper; imports nothing of ours. STATUS is a
 descriptor that is told when the box stands. SPEC is JSON: user (an unprivileged uid, or null), rules ([kind
-of ACCESS, path] for Landlock, or null: no box), seccomp (a program in hex, or ""), self_access, pid_mark,
+of ACCESS, path] for Landlock, or null: no box), seccomp (a program in hex, or ""), self_access (to its own entries in /proc, or ""), pid_mark,
 most_abi (for tests).
 """
 
@@ -93,7 +93,7 @@ def landlock(rules: list[list[str]], self_access: str, most_abi: int) -> None:
     checked(ruleset, "landlock_create_ruleset")
     # What a run writes it may load, not execute: a file that nobody may read would hide whoever it becomes.
     access = ACCESS | {"write": handled & ~(MAKE_DEVICES | EXECUTE)}
-    for kind, path in [*rules, [self_access, "/proc/self"]]:
+    for kind, path in [*rules, *([[self_access, "/proc/self"]] if self_access else [])]:
         try:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except FileNotFoundError:
