@@ -2,8 +2,8 @@
 
 `python -S -I launcher.py SPEC STATUS COMMAND...` beneath its keeper; imports nothing of ours. STATUS is a
 descriptor that is told when the box stands. SPEC is JSON: user (an unprivileged uid, or null), rules ([kind
-of ACCESS, path] for Landlock, or null: no box), seccomp (a program in hex, or ""), self_access (to /proc/self), pid_mark,
-most_abi (for tests).
+of ACCESS, path] for Landlock, or null: no box), seccomp (a program in hex, or ""), self_access (to
+/proc/self, or ""), pid_mark, most_abi (for tests).
 """
 
 from __future__ import annotations
