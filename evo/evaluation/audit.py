@@ -120,6 +120,7 @@ Tokens = NDArray[np.uint16]
 UNEVEN = 1.5  # times the usual: what starting or an answer may take
 WHOLE = 4  # one row in WHOLE is shown whole, a full request at least: it is about one position
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
+CROWDED_SHARE = 0.5  # by so much more CPU time work may take where others hold the cores
 MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 MAX_ROWS = 64  # of one request
 MAX_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
@@ -266,13 +267,13 @@ def must_not_train(server: Server, rung: Rung) -> None:
 
     From its start to its first answer it may use half more than what starting costs the seed, and for that
     as well as for what answers do not explain half a second and 5 % of the budget. Where others held its
-    cores as long as it worked, its start may take twice that: caches and sibling threads are shared.
+    cores as long as it worked, its start may take half as long again: caches and sibling threads are shared.
     """
     if rung.clock is Clock.TOKENS:
         return
     spare = SPARE_SECONDS + SPARE_SHARE * rung.budget
     crowded = min(server.ready_held_up_seconds / max(server.ready_seconds, 1e-9), 1.0)
-    start = (UNEVEN * rung.startup_seconds + spare) * (1 + crowded)
+    start = (UNEVEN * rung.startup_seconds + spare) * (1 + crowded * CROWDED_SHARE)
     if server.ready_seconds > start:
         raise ServerWork("before it was ready", server.ready_seconds, start)
     if rung.clock is Clock.SECONDS:  # a GPU: the first answers compile, as the seed's start did

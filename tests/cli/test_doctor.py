@@ -76,7 +76,7 @@ def test_doctor_looks_at_every_part_of_a_config(evo: Evo, quick: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "name", "told"),
     [
-        ("queu: 3\n", "config", "did you mean 'queue'"),
+        ("slotz: 3\n", "config", "did you mean 'slots'"),
         ("data: {path: nothing-there.txt}\n", "data", "no such file"),
         ("train: broken.py\n", "seed", "the seed cannot be used"),
         ("slots: 5000\n", "slots", "5000 asked"),
