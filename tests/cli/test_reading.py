@@ -123,7 +123,10 @@ def test_a_read_command_costs_little_more_than_its_libraries_in_a_bare_command(
     least = {words: min(times) for words, times in seconds.items()}
     rows, numbers = least.pop("rows"), least.pop("numbers")
     assert least.pop("diff seed best") < 1.6 * rows, (rows, seconds)
-    assert least.pop("status") < 1.8 * numbers, (numbers, seconds)  # all that the others tell, in sums
+    assert least.pop("status") < 1.8 * numbers, (
+        numbers,
+        seconds,
+    )  # all that the others tell, in sums
     assert max(least.values()) < 1.6 * numbers, (numbers, least)
 
 
