@@ -16,6 +16,7 @@ import pytest
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import WAITED
+from evo.evaluation.sandbox import sandbox as sandbox_parts
 from evo.evaluation.sandbox.sandbox import Sandbox
 from population.types import Measurement, Purpose, Status
 from tests.attacks.conftest import MARK, SECRET
@@ -123,8 +124,9 @@ train(Model())
 
 @pytest.mark.parametrize("way", ["pread", "fault", "send"])
 def test_a_server_that_fetches_files_while_it_knows_hidden_text_wins_no_other_run(
-    evaluate: Evaluate, box: Sandbox, dataset: Dataset, way: str
+    evaluate: Evaluate, box: Sandbox, dataset: Dataset, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sandbox_parts, "MAX_TEXT_MB", 0)  # a large text stays on the host's disk
     for piece in dataset.pieces(0):
         with piece.open("rb") as file:
             os.fsync(file.fileno())

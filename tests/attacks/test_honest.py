@@ -105,7 +105,13 @@ def check(
     assert 2.0 < right < 8.5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+QUICK = ("attention", "lstm", "compiled")
+
+
+@pytest.mark.parametrize(
+    "family",
+    [one if one in QUICK else pytest.param(one, marks=pytest.mark.soak) for one in FAMILIES],
+)
 def test_an_honest_model_passes_with_the_right_score(
     family: str,
     evaluate: Evaluate,

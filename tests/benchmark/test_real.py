@@ -45,6 +45,7 @@ def evo(*words: str) -> str:
     return said.stdout
 
 
+@pytest.mark.soak
 def test_contestants_run_for_real_and_a_second_call_runs_nothing(
     file: Path, tmp_path: Path
 ) -> None:

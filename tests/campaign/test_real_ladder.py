@@ -56,6 +56,7 @@ def told(folder: Path, *command: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.soak
 def test_a_ladder_killed_in_the_middle_is_climbed_to_its_end_and_repeats_nothing(
     tmp_path: Path,
 ) -> None:

@@ -1,6 +1,7 @@
 # attacks: the clock, by training at the first question on text packed into the weights
 # must end: rejected
 # because: beside its answers
+# slow
 # learner
 class Late(Bigram):
     packed = None
