@@ -88,7 +88,7 @@ def top(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The Pareto front, then the best of the others by the first objective: mean ± standard error, n."""
+    """The Pareto front, then the best of the others by the first objective: believed ± its sd, n."""
     from evo.analysis.campaign_view import Record
     from evo.analysis.ranking import front_of, ranking
 
@@ -255,7 +255,7 @@ def _standing(
     told = f"{first.name} {plus_minus(first.name, found.mean, found.sd, found.n)}"
     rows = [
         ("believed", f"{told} ({unit + ', ' if unit else ''}{way} is better; {BELIEF})"),
-        ("mean of its runs", value(first.name, own.measured.mean, own.measured.sd)),
+        ("mean less blocks", value(first.name, own.measured.mean, own.measured.sd)),
         ("standing", own.standing or "not on the front"),
         ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),
     ]

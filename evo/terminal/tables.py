@@ -31,7 +31,8 @@ FAINT = "bright_black"
 NOTHING = "–"
 WIDE = 100  # columns from which on a table shows all it has
 BELIEF = (
-    "believed: the mean of its runs, shrunk to its parent's, by which the search ranks; ± is its sd"
+    "believed: the mean of its runs less what blocks do, shrunk to its parent's; the search ranks by it; "
+    "± is its sd"
 )
 
 

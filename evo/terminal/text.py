@@ -242,4 +242,4 @@ GLOSSARY = {
     "child (`best` is the front's first, which may be the seed)",
     "selection bias": "by how much the figure of the runs that chose a variant flatters it",
 }
-NOTE = "A score is a mean over blocks, and ± is its standard error."
+NOTE = "A score is what is believed of a variant, ± its sd; a difference is of pairs, ± its standard error."

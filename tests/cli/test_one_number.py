@@ -54,7 +54,7 @@ def test_every_surface_shows_what_is_believed_of_a_variant(evo: Evo, tmp_path: P
     assert evo("report").code == 0
     table = (tmp_path / "report.html").read_text()
     screen = evo("top", "-n", "100").out
-    assert "believed)" in screen and "the mean of its runs, shrunk to its parent's" in screen
+    assert "believed)" in screen and "less what blocks do, shrunk to its parent's" in screen
     assert "val bpb (believed)" in table
     moved = 0
     for one, shown in top.items():
