@@ -56,7 +56,7 @@ LET_IN = (
 
 @dataclass
 class FakeAuthor:
-    """Of five children one is hostile beyond what is let in, and two just within; they score alike."""
+    """Most children are hostile: a third beyond what is let in, the others just within; all score alike."""
 
     name: str = "author"
     parent_rule: ParentRule = ParentRule.ONE
@@ -65,9 +65,9 @@ class FakeAuthor:
     def propose(self, request: Request) -> Draft:
         head = HEAD.format(rate=float(request.rng.uniform(0.01, 0.9)))
         place, turn = divmod(next(self.counter), 5)
-        if turn < 2:
+        if turn < 2 and place % 8 == 0:
             return Draft(head + TRAINS, "honest")
-        kinds = [*REJECTED.values()] if turn == 2 else LET_IN
+        kinds = [*REJECTED.values()] if turn in (1, 2) else LET_IN
         return Draft(head + kinds[(2 * place + turn) % len(kinds)] + TRAINS, "hostile")
 
 
