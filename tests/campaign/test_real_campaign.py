@@ -15,7 +15,7 @@ from evo.folder import Folder
 from operators.llm.client import Patience
 from population.reading import measurements, proposals
 from population.store import Store, StoreError
-from population.types import Status
+from population.types import Purpose, Status
 from tests.campaign.real import lone_edits, run_here, start_evo, write_config
 from tests.operators.fake_openai import FakeOpenAI
 
@@ -51,7 +51,9 @@ def test_slots_are_busy_while_a_model_answers_in_a_second_and_a_run_takes_two(
         calls = store.query("SELECT prompt || reply, tokens_in FROM llm_calls WHERE outcome = 'ok'")
     assert len(rows) >= 28
     assert Counter(row.status for row in rows)[Status.OK] == len(rows)
-    assert slot_busy_share(rows, 2) >= 0.95
+    # no model is asked before the seed has a score: where none works without, the first answer is waited for
+    after = [row for row in rows if row.request.purpose is not Purpose.CALIBRATE]
+    assert slot_busy_share(after, 2) >= 0.95
     assert len(calls) >= 28 and "secret" not in "".join(text for text, _ in calls)
 
 
