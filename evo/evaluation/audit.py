@@ -171,17 +171,16 @@ class Server:
     def unexplained_seconds(self) -> float:
         """What it used since it was ready beyond what its answers take: all the same time a row, or half more.
 
-        Of the questions on hidden rows the one that says most counts: a model that needs a while for each of
-        them, however few its rows, shows it many times, and one that trains has to be done at the first, or
-        its answers differ. Training between the questions shows here, too; a slow model does not. The few
-        harmless rows count whole: a server that dawdles at all others could train there.
+        Training at the first question, beside the questions, or anew at each shows here; a slow model does
+        not. The few harmless rows count whole: a server that dawdles at all others could train there.
         """
         most = max(rows for rows, _ in self.answered)
         usual = statistics.median(used / rows for rows, used in self.answered if 2 * rows >= most)
-        hidden = self.answered[self.harmless :]
-        beyond = max((used - UNEVEN * usual * rows for rows, used in hidden), default=0.0)
-        harmless = sum(used for _, used in self.answered[: self.harmless])
-        return self.beside_seconds + harmless + max(beyond, 0.0)
+        beyond = (
+            used - (UNEVEN * usual * rows if number >= self.harmless else 0.0)
+            for number, (rows, used) in enumerate(self.answered)
+        )
+        return self.beside_seconds + sum(max(one, 0.0) for one in beyond)
 
     def in_words(self) -> str:
         """What it used by the clock of its rung."""

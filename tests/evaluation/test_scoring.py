@@ -129,10 +129,6 @@ def test_a_slow_model_works_beside_nothing_and_one_that_trains_does(a_row: float
     assert unexplained(honest, beside=3.0) > 2.9, "between the questions"
     anew = unexplained([used + 1.0 for used in honest])
     assert anew > 0.7, "anew at every request, the one of a row alone too"
-    slow = unexplained([used + 0.3 for used in honest], harmless=1)
-    assert slow < 0.75 + honest[0], (
-        "a third of a second at every request counts twice: once harmless"
-    )
     early = unexplained(honest, harmless=1)
     assert early >= honest[0], "where nothing was hidden yet, a slow model's rows explain nothing"
 
