@@ -71,7 +71,9 @@ def idea_of(edit: AncestralEdit) -> str:
     """Which edit goes, and why."""
     gain = edit.before.value - edit.after.value
     said = (
-        f"gained {gain:+.4g} ({edit.evidence:.1f} sd)" if math.isfinite(gain) else "never measured"
+        f"{'gained' if gain >= 0 else 'lost'} {abs(gain):.4g} ({abs(edit.evidence):.1f} sd)"
+        if math.isfinite(gain)
+        else "was never measured"
     )
     words = edit.after.idea[:IDEA_CHARS].strip() or edit.after.variant_id[:8]
     return f"without the edit {words!r}, which {said}, and with all that came after it"

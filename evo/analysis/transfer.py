@@ -30,7 +30,7 @@ from population.statistics.transfer import (
     top_overlap,
     transfer_ratio,
 )
-from population.types import GRADUATING, SHARE, Status, share_rung
+from population.types import GRADUATING, PUBLISHED, SHARE, Purpose, Status, share_rung
 
 BOOTSTRAP_SEED = 11  # the same interval again for the same rows
 TOP = 3
@@ -71,10 +71,15 @@ class HeldAtTarget:
 
 @dataclass(frozen=True, slots=True)
 class EditTransfer:
-    """One step on the way to the target's best: what it changed, and child against parent at both ends."""
+    """One step on the way to the target's best: what it changed, and child against parent at both ends.
+
+    `parent_id`: the nearest on the way that ran at the target; `edits` lie between them, of which `operator`
+    and `idea` are the last one's.
+    """
 
     variant_id: str
     parent_id: str
+    edits: int
     operator: str
     idea: str
     kinds: tuple[str, ...]
@@ -227,23 +232,31 @@ def _edits(
     ran = block_values(record.rows, target, record.objective.name, GRADUATING)
     births = record.births()
     line = [str(made.variant_id) for made in record.chain(best)] if best is not None else []
+    place = {one: at for at, one in enumerate(line)}
     line = [one for one in line if one in ran]
     return [
         EditTransfer(
             child,
             parent,
+            place[child] - place[parent],
             births[child].operator,
             births[child].idea,
             kinds_of_edit(source_of(parent), source_of(child)),
-            _paired(record, child, parent, record.proxy),
+            _paired(record, child, parent, record.proxy, GRADUATING | PUBLISHED),
             _paired(record, child, parent, target),
         )
         for parent, child in pairwise(line)
     ]
 
 
-def _paired(record: Record, child: str, parent: str, rung: str) -> Comparison | None:
-    return compare(record.rows, child, parent, rung, record.objective, GRADUATING)
+def _paired(
+    record: Record,
+    child: str,
+    parent: str,
+    rung: str,
+    purposes: frozenset[Purpose] = GRADUATING,
+) -> Comparison | None:
+    return compare(record.rows, child, parent, rung, record.objective, purposes)
 
 
 # -- The headline: how long the target's best needs to reach what the seed ends with at the target.

@@ -159,15 +159,20 @@ def _held(one: HeldAtTarget) -> str:
 def edits(found: Sequence[EditTransfer], metric: str) -> list[str]:
     """Each step to the target's best, as it showed at the proxy and at the target."""
     return [
-        f"{short(one.variant_id)} {clip(one.idea or one.operator, 50)} ({', '.join(one.kinds) or 'form'}): "
+        f"{short(one.variant_id)} {_what(one)} ({', '.join(one.kinds) or 'form'}): "
         f"{_step(one.proxy, metric)} at the proxy, {_step(one.target, metric)} at the target."
         for one in found
     ]
 
 
+def _what(one: EditTransfer) -> str:
+    last = clip(one.idea or one.operator, 50)
+    return last if one.edits == 1 else f"{one.edits} edits together, the last: {last}"
+
+
 def _step(one: Comparison | None, metric: str) -> str:
     if one is None:
-        return "not run on common blocks"
+        return "not run on common fresh blocks"
     return f"{metric} {beside(one)}"
 
 

@@ -107,7 +107,7 @@ def certainty(findings: Findings) -> list[str]:
         lines.append(interval(findings.final))
         if findings.search is not None:
             lines.append(
-                f"On {count(findings.search.n, 'block')} that helped to choose it, it was "
+                f"On {count(findings.search.n, 'block')} that helped to choose it (races left out), it was "
                 f"{_gain(findings.search)}; believe the figure from the fresh blocks."
             )
     elif findings.search is not None:

@@ -99,7 +99,9 @@ def _told(one: Chapter) -> Iterator[tuple[str, str]]:
 def _beside_seed(story: Story) -> Iterator[tuple[str, str]]:
     for name, found in (("search", story.search), ("fresh blocks", story.fresh)):
         if found is not None:
-            note = ", on the blocks that chose it: flattering" if name == "search" else ""
+            note = (
+                ", on blocks that chose it, races left out: flattering" if name == "search" else ""
+            )
             yield f"against the seed, {name}", f"{found.metric} {beside(found)}{note}"
     if story.fresh is None and story.search is not None:
         yield "against the seed, fresh blocks", "not measured: what the search says is unproven"

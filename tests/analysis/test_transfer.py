@@ -27,15 +27,22 @@ def climbed(built: Built, blocks: int = 2) -> LadderReport:
 
 
 def graduate(
-    built: Built, name: str, proxy: float, target: float, role: str = "graduate", parent: str = ""
+    built: Built,
+    name: str,
+    proxy: float,
+    target: float,
+    role: str = "graduate",
+    parent: str = "",
+    fresh: bool = True,
 ) -> str:
-    """A variant with these gains over the seed on two fresh blocks at each end."""
+    """A variant with these gains over the seed on two fresh blocks at each end, or at the target alone."""
     one = built.child(f"{SEED}{name} = 1\n", parent or built.seed, "nudge", name)
     built.run(one, 2.5 - proxy)
     if role:
         choose(built, one, role=role)
     built.run(one, 3.0, 0, Purpose.GRADUATE, "larger/one-step")
-    built.runs(one, [2.5 - proxy, 2.52 - proxy], Purpose.GRADUATE, first=9)
+    if fresh:
+        built.runs(one, [2.5 - proxy, 2.52 - proxy], Purpose.GRADUATE, first=9)
     for block in range(2):
         built.run(one, 2.2 - target + 0.001 * block, block, Purpose.GRADUATE, "larger")
     return one
@@ -123,6 +130,26 @@ def test_each_edit_on_the_way_to_the_best_is_shown_at_both_ends(built: Built) ->
     assert second.proxy is not None and second.target is not None
     assert second.proxy.difference == pytest.approx(-0.04)
     assert second.target.difference == pytest.approx(0.03)
+
+
+def test_a_step_over_several_edits_is_not_credited_to_the_last(built: Built) -> None:
+    between = built.child(SEED + "between = 1\n", built.seed)
+    best = graduate(built, "best", 0.09, 0.05, parent=between)
+    found = climbed(built).transfer
+    assert found is not None
+    (edit,) = found.edits
+    assert (edit.parent_id, edit.variant_id, edit.edits) == (built.seed, best, 2)
+    assert "2 edits together, the last:" in transferring.edits(found.edits, "val_bpb")[0]
+
+
+def test_blocks_of_the_final_comparison_are_common_blocks_at_the_proxy(built: Built) -> None:
+    best = graduate(built, "best", 0.09, 0.05, fresh=False)
+    for one, score in ((best, 2.4), (built.seed, 2.5)):
+        built.run(one, score, 20, Purpose.FINAL)
+    found = climbed(built).transfer
+    assert found is not None
+    (edit,) = found.edits
+    assert edit.proxy is not None and edit.proxy.difference == pytest.approx(-0.1)
 
 
 def test_the_screen_says_how_far_everyone_is(built: Built) -> None:

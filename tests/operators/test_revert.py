@@ -29,7 +29,7 @@ def test_the_edit_with_the_weakest_evidence_goes_and_the_rest_stays() -> None:
     draft = reverted(history)
     assert draft.source == with_knobs(third, {"WARMUP": 0.1})
     assert draft.idea == (
-        "without the edit 'edit 1', which gained +0.01 (1.4 sd), and with all that came after it"
+        "without the edit 'edit 1', which gained 0.01 (1.4 sd), and with all that came after it"
     )
 
 
