@@ -203,6 +203,12 @@ class Record:
             return None
         return imported(self.imported, self.rows, self.facts, self.objective.name)
 
+    def waiting(self) -> list[str]:
+        """Children without a run at the proxy that no person rejected."""
+        ran = {run.request.variant_id for run in self.runs() if run.request.rung == self.proxy}
+        known = {self.seed_id, *ran, *self.ladder.vetoed}
+        return [one for one in self.births() if one not in known]
+
     def chain(self, variant_id: str) -> list[ProposalRow]:
         """The proposals from the seed to a variant along first parents, the seed's own first."""
         births = self.births()

@@ -73,7 +73,8 @@ class Plan:
     reference_every: int = 0  # runs of the search between two references; 0: none
     race_share: float = 0.0  # of the search's runs, for the leaders' race after it
     race_runs: int = 0  # what certification takes at most
-    measured_variants: int = 0  # already done, when a campaign goes on
+    measured_variants: int = 0  # already proposed, when a campaign goes on
+    waiting_children: int = 0  # of them those that are still to be measured
     asks_before_ladder: bool = False  # nothing goes up without approval
     warnings: Sequence[str] = ()  # what a person should know before it starts
 
@@ -137,8 +138,9 @@ def forecast(plan: Plan) -> Forecast:
 
 
 def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None, str]:
-    """Children still to come, seconds of search, and which limit ends it."""
-    left = None if plan.variants is None else max(0, plan.variants - plan.measured_variants)
+    """Children still to be measured, seconds of search, and which limit ends it."""
+    unproposed = None if plan.variants is None else max(0, plan.variants - plan.measured_variants)
+    left = None if unproposed is None else unproposed + plan.waiting_children
     by_variants = None if left is None or an_hour is None else 3600 * left / an_hour
     seconds = None if plan.seconds is None else plan.seconds * (1 - plan.race_share)
     if seconds is not None and (by_variants is None or seconds < by_variants):
@@ -150,7 +152,8 @@ def _search(plan: Plan, an_hour: float | None) -> tuple[int | None, float | None
 
 
 def _runs(plan: Plan, children: int) -> int:
-    return sum(runs for runs, _ in _work(plan, children))
+    known = plan.seed_runs if plan.measured_variants else 0  # the seed was measured first
+    return sum(runs for runs, _ in _work(plan, children)) - known
 
 
 def _work(plan: Plan, children: int) -> list[tuple[int, float]]:

@@ -377,6 +377,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         llm_tokens=config.budget.llm_tokens,
         llm_dollars=config.budget.llm_dollars,
         measured_variants=record.spent.variants - 1 if record is not None else 0,
+        waiting_children=len(record.waiting()) if record is not None else 0,
         asks_before_ladder=config.graduation.promotion == "manual",
         warnings=warnings(config, slots),
     )

@@ -150,7 +150,8 @@ def _seconds(one: Forecast) -> str:
 
 def _children(one: Forecast) -> str:
     if one.children == 0:
-        return f"none: only the seed is measured; {count(one.runs or 0, 'run')}"
+        why = "no more are to come" if one.measured else "only the seed is measured"
+        return f"none: {why}; {count(one.runs or 0, 'run')} at most"
     if one.children is None or one.runs is None:
         return "until the language model's budget is spent"
     ends = {"variants": "", "seconds": ", the time limit"}.get(one.ends_by, "")

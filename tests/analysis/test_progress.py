@@ -66,6 +66,17 @@ def test_overhead_is_slot_time_beside_training_of_runs_that_ended_well() -> None
     assert overhead_seconds_median([]) is None
 
 
+def test_what_is_left_of_a_campaign_counts_children_that_wait_and_no_seed_again() -> None:
+    rungs = [RungPlan("proxy", 1.0, 1.0)]
+    plan = Plan(
+        2, rungs, seed_runs=6, remeasure_share=0.0, final_blocks=1, variants=10, seconds=None
+    )
+    assert (forecast(plan).children, forecast(plan).runs) == (10, 6 + 10 + 2)
+    gone_on = replace(plan, measured_variants=10, waiting_children=1)
+    assert (forecast(gone_on).children, forecast(gone_on).runs) == (1, 1 + 2)
+    assert forecast(replace(gone_on, waiting_children=0)).children == 0
+
+
 def test_a_child_is_as_stale_as_measurements_came_between_its_proposal_and_its_run() -> None:
     def row(id: int, name: str, start: float, purpose: Purpose) -> MeasurementRow:
         return MeasurementRow(id, run(start, 10, request=RunRequest(name, "proxy", 0, 0, purpose)))
