@@ -101,6 +101,7 @@ class Findings:
     children: int  # measured at the proxy, whatever their outcome
     statuses: dict[str, int]
     failures: tuple[Failures, ...]
+    looks: int = 1  # final comparisons of the leader: the search may have gone on after one
 
 
 def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
@@ -149,7 +150,20 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
         children=len({run.request.variant_id for run in record.runs()} - {record.seed_id}),
         statuses=by_status(record.runs()),
         failures=tuple(failures(record.runs())),
+        looks=_looks(record, leader),
     )
+
+
+def _looks(record: Record, leader: str | None) -> int:
+    """How often the leader was compared at the end: its final runs, parted by what the search screened."""
+    looks, comparing = 0, False
+    for run in record.runs():
+        if run.request.purpose is Purpose.SCREEN:
+            comparing = False
+        elif run.request.purpose is Purpose.FINAL and run.request.variant_id == leader:
+            looks += not comparing
+            comparing = True
+    return looks
 
 
 def _lucky(record: Record, ranked: Sequence[Ranked]) -> Ranked | None:

@@ -105,6 +105,11 @@ def certainty(findings: Findings) -> list[str]:
     lines = []
     if findings.final is not None:
         lines.append(interval(findings.final))
+        if findings.looks > 1:
+            lines.append(
+                f"It was compared {findings.looks} times, for the search went on in between: the interval "
+                "does not allow for that, so believe it less."
+            )
         if findings.search is not None:
             lines.append(
                 f"On {count(findings.search.n, 'block')} that helped to choose it (races left out), it was "

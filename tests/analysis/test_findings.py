@@ -101,6 +101,20 @@ def test_noise_is_pooled_over_variants_and_says_its_degrees_of_freedom(tmp_path:
     assert level.sd == pytest.approx(((0.02 + 0.02) / 3) ** 0.5)
 
 
+def test_a_second_look_at_the_final_comparison_is_told(tmp_path: Path) -> None:
+    built, _, _ = finished(tmp_path)
+    once = findings(built)
+    assert once.looks == 1 and "compared 2 times" not in " ".join(certainty(once))
+    built.run(built.child(SEED + "more = 1\n", built.seed), 2.6)
+    assert once.leader_id is not None
+    for block in (40, 41):
+        for one, score in ((built.seed, 2.5), (once.leader_id, 2.4)):
+            built.run(one, score, block, Purpose.FINAL)
+    twice = findings(built)
+    assert twice.leader_id == once.leader_id and twice.looks == 2
+    assert "compared 2 times" in " ".join(certainty(twice))
+
+
 def test_the_final_comparison_uses_fresh_blocks_and_the_search_its_own(tmp_path: Path) -> None:
     built, leader, _ = finished(tmp_path)
     found = findings(built)
