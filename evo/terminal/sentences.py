@@ -105,9 +105,9 @@ def certainty(findings: Findings) -> list[str]:
     lines = []
     if findings.final is not None:
         lines.append(interval(findings.final))
-        if findings.looks > 1:
-            lines.append(
-                f"It was compared {findings.looks} times, for the search went on in between: the interval "
+        if findings.looks > 1:  # in one line with it: who shows only the interval shows this, too
+            lines[-1] += (
+                f" It was compared {findings.looks} times, for the search went on in between: the interval "
                 "does not allow for that, so believe it less."
             )
         if findings.search is not None:
