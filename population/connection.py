@@ -149,8 +149,13 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except UnicodeEncodeError as error:
         raise StoreError(f"text that is not valid Unicode: {error}") from error
-    except (sqlite3.Error, OverflowError) as error:
-        damaged = any(word in str(error) for word in ("malformed", "not a database"))
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
+        words = (
+            "malformed",
+            "not a database",
+            "can't decode",
+        )  # the last: of a damaged name or text
+        damaged = any(word in str(error) for word in words)
         hint = (
             f"; `evo salvage --dir {shlex.quote(str(path.parent))} -o NEW` copies what can be read"
             if damaged

@@ -15,6 +15,8 @@ from population.types import variant_id
 
 NOT_COPIED = ("about", "runs")  # what every store has, and what was in flight
 GAP = 2000  # ids tried one by one beyond the last that could be read
+LEAST_BYTES = 8  # of a row in its file
+DAMAGED = (sqlite3.Error, UnicodeDecodeError)  # the second: SQLite's sentence names what is damaged
 Row = tuple[Any, ...]
 
 
@@ -53,7 +55,7 @@ def _reader(path: Path) -> sqlite3.Connection:
         source.execute("PRAGMA cell_size_check = ON")
         source.execute("PRAGMA writable_schema = ON")  # else a file cut short is refused as a whole
         source.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         raise StoreError(f"{path}: {error}; nothing in it can be read") from error
     return source
 
@@ -83,7 +85,8 @@ def _copy_table(
     rows = orphans = 0
     reader = _Rows(source, table, names)
     for row in reader.every():
-        if table == "variants" and not _is_itself(row[0], row[columns.index("source")]):
+        values = dict(zip(columns, row, strict=True))
+        if table == "variants" and not _is_itself(values.get("id"), values.get("source")):
             reader.unreadable += 1  # damaged without SQLite noticing
             continue
         try:
@@ -91,7 +94,6 @@ def _copy_table(
             rows += 1
         except sqlite3.Error:
             orphans += 1
-            values = dict(zip(columns, row, strict=True))
             write(json.dumps({"table": table, **values}, default=str) + "\n")
     return Salvaged(table, rows, orphans, reader.unreadable)
 
@@ -107,6 +109,10 @@ class _Rows:
         self._source, self._table, self._names = source, table, names
         self._key = "measurement_id" if table == "scores" else "rowid"  # scores have no rowid
         self.unreadable = 0
+        (self._most,) = source.execute(
+            "SELECT page_count * page_size / ? FROM pragma_page_count, pragma_page_size",
+            [LEAST_BYTES],
+        ).fetchone()
 
     def every(self) -> Iterator[Row]:
         """Each row once, in order."""
@@ -124,19 +130,27 @@ class _Rows:
         yield from (row for id, row in reversed(backward) if id > max(high, low))
 
     def _until_damage(self, direction: str) -> tuple[list[tuple[int, Row]], bool]:
-        """(id, row) until the first error; whether there was none."""
+        """(id, row) until the first error; whether there was none.
+
+        SQLite reads some damage without an error: ids that are none, fall back, or are higher than a
+        file of this size has rows are damage, too.
+        """
         got: list[tuple[int, Row]] = []
+        last, sign = (0, 1) if direction == "ASC" else (self._most, -1)
         order = f"ORDER BY {self._key} {direction}"
         sql = f"SELECT {self._key}, {self._names} FROM {self._table} {order}"
         try:
             for id, *row in self._source.execute(sql):
+                if not isinstance(id, int) or not 0 <= id <= self._most or (id - last) * sign < 0:
+                    return got, False
+                last = id
                 got.append((id, tuple(row)))
-        except sqlite3.Error:
+        except DAMAGED:
             return got, False
         return got, True
 
     def _of_id(self, id: int, counts: bool) -> Sequence[Row]:
-        with suppress(sqlite3.Error):
+        with suppress(*DAMAGED):
             sql = f"SELECT {self._names} FROM {self._table} WHERE {self._key} = ?"
             return self._source.execute(sql, [id]).fetchall()
         self.unreadable += counts

@@ -86,6 +86,49 @@ def test_what_can_be_read_is_copied_as_it_was(
         assert json.loads(line)["table"] in found
 
 
+def cut_anywhere(raw: bytearray, rng: random.Random) -> bytearray:
+    return raw[: rng.randrange(100, len(raw))]
+
+
+def scribbled_anywhere(raw: bytearray, rng: random.Random) -> bytearray:
+    for _ in range(rng.randrange(1, 8)):
+        start, length = rng.randrange(100, len(raw)), rng.randrange(1, 2048)
+        raw[start : start + length] = rng.randbytes(min(length, len(raw) - start))
+    return raw
+
+
+def bits_flipped(raw: bytearray, rng: random.Random) -> bytearray:
+    for _ in range(rng.randrange(1, 200)):
+        raw[rng.randrange(100, len(raw))] ^= 1 << rng.randrange(8)
+    return raw
+
+
+def heads_of_pages_changed(raw: bytearray, rng: random.Random) -> bytearray:
+    for _ in range(rng.randrange(1, 20)):
+        raw[rng.randrange(1, len(raw) // 4096) * 4096 + rng.randrange(40)] = rng.randrange(256)
+    return raw
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_anywhere, scribbled_anywhere, bits_flipped, heads_of_pages_changed]
+)
+def test_no_damage_ends_it_but_in_words(
+    whole: Path, tmp_path: Path, damage: Callable[[bytearray, random.Random], bytearray]
+) -> None:
+    raw, copied = whole.read_bytes(), 0
+    for number in range(25):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        damaged = folder / "campaign.db"
+        damaged.write_bytes(damage(bytearray(raw), random.Random(number)))
+        try:
+            salvage(damaged, folder / "copy.db", folder / "orphans.jsonl")
+            copied += 1
+        except StoreError as error:
+            assert "nothing in it can be read" in str(error)
+    assert copied >= 5
+
+
 def test_a_store_that_is_whole_is_copied_whole(whole: Path, tmp_path: Path) -> None:
     found = salvage(whole, tmp_path / "copy.db", tmp_path / "orphans.jsonl")
     assert not any(one.orphans or one.unreadable for one in found)
