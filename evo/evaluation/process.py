@@ -183,7 +183,10 @@ class RoleProcess:
         if self.exit_code is None:
             return
         if not self._started:
-            raise Ended(Status.LOST, f"the sandbox did not start: {self.log.last_line()}")
+            ended = (
+                f"killed by signal {-self.exit_code}" if self.exit_code < 0 else "it said nothing"
+            )
+            raise Ended(Status.LOST, f"the sandbox did not start: {self.log.last_line() or ended}")
         self._must_not_be_killed(self.exit_code)
         if self.log.ended_out_of_memory(self.exit_code):
             raise Ended(Status.OUT_OF_MEMORY, self.log.last_line())
