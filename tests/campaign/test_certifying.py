@@ -56,8 +56,9 @@ def test_a_config_that_certifies_nothing_marks_nobody_however_many_final_blocks(
     evaluator = FakeNoise(gain=0.3)
     policy = replace_final(POLICY, 16)
     make_campaign(open_store, evaluator=evaluator, certification=proof, policy=policy).run()
-    with open_store() as store:
-        assert ("certified" in front(store, "proxy").values()) == bool(attempts)
+    with open_store() as store:  # a luckier child may hold the front alone when the search ends
+        assert ("certified" in verdicts(store)) == bool(attempts)
+        assert attempts or "certified" not in front(store, "proxy").values()
 
 
 @dataclass
