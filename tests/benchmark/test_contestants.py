@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evo.benchmark.contestants import CONTESTANTS
+from evo.benchmark.contestants import CONTESTANTS, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem, Wish
 from evo.benchmark.contestants.contract import play as made_by
 from evo.benchmark.contestants.ours import Ours
@@ -123,3 +124,41 @@ def test_a_game_ends_with_the_seconds_the_runs_or_the_wishes_and_a_fresh_block_i
     assert blocks(np.inf, 99) == [0, 1, 5, 6, 7, 8]
     assert blocks(np.inf, 2) == [0, 1]
     assert blocks(2.5, 99) == [0, 1, 5]  # the run under way when the seconds end counts
+
+
+OWN_CONTESTANT = """
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from evo.benchmark.contestants.contract import BestSeen, Wish
+
+WHO = {who!r}
+
+
+@dataclass
+class Mine(BestSeen):
+    notes: list[str] = field(default_factory=list)
+    start: tuple[int, ...] = ()
+
+    def ask(self):
+        return Wish(self.start)
+
+
+def contestant(problem, rng):
+    return Mine(notes=[WHO], start=problem.start)
+"""
+
+
+def test_a_file_with_a_dataclass_and_postponed_annotations_takes_part_and_names_do_not_meet(
+    hill: Landscape, tmp_path: Path
+) -> None:
+    problem = Problem(hill.table.dials, hill.objectives, hill.start, 5.0, 5, 0)
+    for who in ("one", "other"):
+        (tmp_path / who).mkdir()
+        (tmp_path / who / "mine.py").write_text(OWN_CONTESTANT.format(who=who))
+    makes = [contestant_of(str(tmp_path / who / "mine.py")) for who in ("one", "other")]
+    made = [make(problem, np.random.default_rng(0)) for make in makes]
+    assert [one.notes for one in made] == [["one"], ["other"]]  # type: ignore[attr-defined]
+    asked = [setting for setting, *_ in made_by(made[0], hill.run, np.inf, 3)]
+    assert asked == [hill.start] * 3

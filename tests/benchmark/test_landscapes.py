@@ -64,6 +64,17 @@ def test_raw_draws_are_recorded_seeds(cells: Table) -> None:
     assert shown == recorded
 
 
+def test_a_noise_given_as_a_plain_word_is_that_noise_and_an_unknown_one_is_refused(
+    cells: Table,
+) -> None:
+    setting = (4, 2, 1, 2, 1, 1)
+    for noise in TableNoise:
+        plain = Landscape(cells, noise=str(noise.value), seed=5)  # type: ignore[arg-type]
+        assert plain.run(setting, 3) == Landscape(cells, noise=noise, seed=5).run(setting, 3)
+    with pytest.raises(ValueError, match="gaussian"):
+        Landscape(cells, noise="gaussian")  # type: ignore[arg-type]
+
+
 def test_size_and_latency_have_no_noise_and_regret_is_zero_at_the_best(cells: Table) -> None:
     landscape = Landscape(cells, (ERROR, "size", "latency"))
     assert landscape.run(landscape.start, 0).values[1:] == landscape.truth(landscape.start)[1:]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -45,12 +47,19 @@ def contestant_of(name: str) -> Make:
         known = ", ".join(own)
         raise ContestantError(f"there is no contestant {name!r}; known: {known}, or a file.py")
     path = Path(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ContestantError(f"{name}: no file there")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look up the module that they were written in
     spec.loader.exec_module(module)
     made = getattr(module, "contestant", None)
     if not callable(made):
         raise ContestantError(f"{name}: needs a function contestant(problem, rng)")
     return made  # type: ignore[no-any-return]
+
+
+def _module_name(path: Path) -> str:
+    """A name that hides no installed module, and that another file of the same name does not share."""
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    return f"contestant_{path.stem}_{digest}"

@@ -78,6 +78,9 @@ class Landscape:
     seed: int = 0
     target: Table | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noise", TableNoise(self.noise))  # a plain word is as good
+
     @property
     def start(self) -> Setting:
         """Where every search begins: a middling setting, drawn from the middle fifth by true error."""
