@@ -18,6 +18,18 @@ GROWS_LIKE_SEED = (
 )
 
 
+class LadderState(StrEnum):
+    """How far a climber is at its rung."""
+
+    WAITS = "waits for approval"
+    TO_BUILD = "to be built"
+    TO_RUN = "to run"
+    RAN = "ran"
+    NOT_BUILT = "not built"  # it cannot be built there
+    FAILED = "failed"
+    VETOED = "vetoed"
+
+
 class Role(StrEnum):
     """Why a variant runs at a rung."""
 
@@ -88,6 +100,23 @@ class Ladder:
     def is_approved(self, variant_id: str, rung: str) -> bool:
         """Whether a person let it go up to this rung."""
         return bool({(variant_id, rung), (variant_id, "")} & self.approved)
+
+    def state(
+        self, climber: LadderEntry, mine: Measurement | None, seed: Measurement | None, manual: bool
+    ) -> tuple[LadderState, str]:
+        """How far a climber is before its runs at its rung, and who or what stopped it.
+
+        From what was built there of it and of the seed; `manual`: graduates wait for a person.
+        """
+        one, rung = climber.variant_id, climber.rung
+        if one in self.vetoed:
+            return LadderState.VETOED, f"by {self.vetoed[one]}" if self.vetoed[one] else ""
+        if trouble := misfit(mine, seed, rung):
+            return LadderState.NOT_BUILT, trouble
+        if mine is None or seed is None:
+            return LadderState.TO_BUILD, ""
+        waits = manual and climber.role is Role.GRADUATE and not self.is_approved(one, rung)
+        return (LadderState.WAITS if waits else LadderState.TO_RUN), ""
 
     def choice(self, rung: str) -> Choice | None:
         """The last choosing of graduates and controls for a rung."""

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
-from population.ladder import LadderEntry, Role, growth_remark, misfit
+from population.ladder import LadderEntry, LadderState, Role, growth_remark, misfit
 from population.types import DERIVED, GRADUATING, ONE_STEP, Measurement, Purpose, Status
-
-
-class LadderState(StrEnum):
-    """How far a climber is at its rung."""
-
-    WAITS = "waits for approval"
-    TO_BUILD = "to be built"
-    TO_RUN = "to run"
-    RAN = "ran"
-    NOT_BUILT = "not built"  # it cannot be built there
-    FAILED = "failed"
-    VETOED = "vetoed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,22 +89,16 @@ def _state(
     mine: Measurement | None,
     seed: Measurement | None,
 ) -> tuple[LadderState, str]:
-    one, rung, ladder = climber.variant_id, climber.rung, record.ladder
-    if one in ladder.vetoed:
-        return LadderState.VETOED, f"by {ladder.vetoed[one]}" if ladder.vetoed[one] else ""
-    if trouble := misfit(mine, seed, rung):
-        return LadderState.NOT_BUILT, trouble
-    runs = _runs(record, one, rung, GRADUATING)
+    state = record.ladder.state(climber, mine, seed, terms.manual)
+    if state[0] in (LadderState.VETOED, LadderState.NOT_BUILT):
+        return state
+    runs = _runs(record, climber.variant_id, climber.rung, GRADUATING)
     failed = next((run for run in runs if run.status is not Status.OK), None)
     if failed is not None:
         return LadderState.FAILED, f"{failed.status}: {failed.reason}"
     if len(runs) >= terms.blocks:
-        return LadderState.RAN, _seed_failure(record, rung)
-    if mine is None or seed is None:
-        return LadderState.TO_BUILD, ""
-    asked = terms.manual and climber.role is Role.GRADUATE
-    waits = asked and not ladder.is_approved(one, rung)
-    return (LadderState.WAITS if waits else LadderState.TO_RUN), ""
+        return LadderState.RAN, _seed_failure(record, climber.rung)
+    return state
 
 
 def _seed_failure(record: Record, rung: str) -> str:

@@ -11,9 +11,9 @@ from evo.analysis.edits import kinds_of_edit
 from evo.analysis.findings import KnobChange, changed_knobs, changed_lines
 from evo.analysis.forecast import RungPlan
 from evo.analysis.health import run_seconds
-from evo.analysis.ladder import LadderState, LadderStep, RungCost, Terms, cost_by_rung, steps
+from evo.analysis.ladder import LadderStep, RungCost, Terms, cost_by_rung, steps
 from evo.analysis.transfer import Reaching, SourceOf, Transfer, reaching, transfer
-from population.ladder import Role
+from population.ladder import LadderState, Role
 from population.types import CHOSEN_BY, GRADUATING, PUBLISHED
 
 

@@ -207,7 +207,8 @@ def _not_to_approve(record: Record, terms: Terms, variant_id: str, to: str | Non
 
 def _steps_to(record: Record, terms: Terms, variant_id: str, to: str | None) -> list[str]:
     """The rungs that an approval is for: all up to `to`, else where it waits, else the first one open."""
-    from evo.analysis.ladder import LadderState, steps
+    from evo.analysis.ladder import steps
+    from population.ladder import LadderState
 
     upper = list(record.rungs[1:])
     still = [rung for rung in upper if not record.ladder.is_approved(variant_id, rung)]

@@ -22,7 +22,17 @@ from evo.search.ladder_choices import (
     promoted_ancestors,
 )
 from evo.search.ladder_settings import SHARE_BLOCKS, GraduationSettings, Promotion, share_names
-from population.ladder import CHOSEN, REACHING, UNVETOED, Choice, Ladder, LadderEntry, Role, misfit
+from population.ladder import (
+    CHOSEN,
+    REACHING,
+    UNVETOED,
+    Choice,
+    Ladder,
+    LadderEntry,
+    LadderState,
+    Role,
+    misfit,
+)
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.types import (
@@ -37,7 +47,6 @@ from population.types import (
 )
 
 Taken = Callable[[RunKey], bool]
-WAITS, BUILDS, VETOED = "waits for approval", "is built there first", "was vetoed"
 
 
 class Graduation:
@@ -242,11 +251,11 @@ class Graduation:
         beside = [one for one in climbers if one.role is not Role.GRADUATE]
         if asked:
             yield from (self._build(one, rung) for one in self._with_seed(asked))
-        cleared = [one for one in asked if not self.objection(one)]
+        cleared = [one for one in asked if self._state(one) is LadderState.TO_RUN]
         if not cleared:
             return
         yield from (self._build(one.variant_id, rung) for one in beside)
-        cleared += [one for one in beside if not self.objection(one)]
+        cleared += [one for one in beside if self._state(one) is LadderState.TO_RUN]
         for block in range(self._settings.blocks):
             for one in self._with_seed(cleared):
                 yield RunRequest(one, rung, block, 0, Purpose.GRADUATE)
@@ -278,28 +287,21 @@ class Graduation:
     def waiting(self) -> list[LadderEntry]:
         """Those who only wait for a person, the lower rungs first."""
         climbers = (one for rung in self._upper for one in self.ladder.climbers(rung))
-        return [one for one in climbers if self.objection(one) == WAITS]
+        return [one for one in climbers if self._state(one) is LadderState.WAITS]
 
-    def objection(self, climber: LadderEntry) -> str:
-        """What keeps a climber from running at its rung; "" when nothing does."""
-        one, rung = climber.variant_id, climber.rung
-        if one in self.ladder.vetoed:
-            return VETOED
-        mine, seed = self._built(one, rung), self._built(self._history.seed_id, rung)
-        if trouble := misfit(mine, seed, rung):
-            return trouble
-        if mine is None or seed is None:
-            return BUILDS
-        manual = self._settings.promotion is Promotion.MANUAL and climber.role is Role.GRADUATE
-        return WAITS if manual and not self.ladder.is_approved(one, rung) else ""
+    def _state(self, climber: LadderEntry) -> LadderState:
+        manual = self._settings.promotion is Promotion.MANUAL
+        mine = self._built(climber.variant_id, climber.rung)
+        seed = self._built(self._history.seed_id, climber.rung)
+        return self.ladder.state(climber, mine, seed, manual)[0]
 
     def _is_open(self, climber: LadderEntry) -> bool:
         """Whether a climber or the seed beside it has still to be built or run, with no approval needed."""
-        objection, rung = self.objection(climber), climber.rung
+        state, rung = self._state(climber), climber.rung
         pair = (climber.variant_id, self._history.seed_id)
-        if objection == BUILDS:
+        if state is LadderState.TO_BUILD:
             return any(not self._is_settled(self._build(one, rung)) for one in pair)
-        return not objection and any(
+        return state is LadderState.TO_RUN and any(
             not self._is_settled(request) for one in pair for request in self._runs(one, rung)
         )
 

@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from evo.analysis.comparison import Comparison, PairVerdict
-from evo.analysis.ladder import LadderState, LadderStep, RungCost
+from evo.analysis.ladder import LadderStep, RungCost
 from evo.analysis.ladder_report import LadderReport, PromotionCost, PromotionEvidence
 from evo.analysis.transfer import EditTransfer, HeldAtTarget, Reaching, Transfer
 from evo.terminal import sentences
 from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, pairs
 from evo.terminal.text import better, clip, count, duration, plain, share, short, value, words
+from population.ladder import LadderState
 from population.statistics.intervals import Interval
 from population.statistics.transfer import MIN_VARIANTS, Promotions, TimeToReach
 

@@ -8,10 +8,11 @@ import pytest
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.edits import kinds_of_edit
-from evo.analysis.ladder import LadderState, Terms
+from evo.analysis.ladder import Terms
 from evo.analysis.ladder_report import LadderReport, ladder_report
 from evo.terminal import ladder as transferring
 from evo.terminal.ladder import ladder_screen
+from population.ladder import LadderState
 from population.reading import source_of
 from population.types import Purpose, Status
 from tests.terminal.test_screens import shown, unwrapped
