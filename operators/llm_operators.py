@@ -27,7 +27,8 @@ from population.types import MAX_TEXT_CHARS, Cost
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
 THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
 _IDEA = re.compile(
-    r"^[\s#*_>`-]*IDEA(?:\s+#?(\d{1,9}))?[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE
+    r"^[\s#*_>`-]*IDEAS?(?:\s+(#?\d{1,9}(?:(?:\s*[,+&]\s*|\s+and\s+)#?\d{1,9}){0,9}))?[\s*_`]*:[\s*_`]*(.+)$",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -103,10 +104,11 @@ class LlmOperator:
         raise ProposalFailed(f"no usable edit in {ASKS} answers: {reason}", cost, model)
 
     def _idea_id(self, request: Request, reply: str) -> int | None:
-        """The idea of the list that the child tries; None: the one it states."""
+        """The idea of the list that the child tries, of several the first; None: the one it states."""
         found = _IDEA.search(reply)
-        number = int(found[1]) if found and found[1] else None
-        return number if number in {one.id for one in request.context.ideas} else None
+        named = [int(one) for one in re.findall(r"\d+", found[1] or "")] if found else []
+        known = {one.id for one in request.context.ideas}
+        return next((one for one in named if one in known), None)
 
     def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
         return again_messages(messages, reply, reason)

@@ -118,7 +118,9 @@ class Tried:
     effect_se: float | None = (
         None  # its standard error; None where the standard deviation is not known
     )
-    n: int = 0  # blocks that the less measured of the two was measured on, or that both were
+    n: int = 0  # blocks that the less measured of the two was measured on
+    value: float | None = None  # the child's own, where `effect` is known
+    reason: str = ""  # why it failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class ProposalContext:
     """What an LLM operator may be shown besides the parents. Text from variants is data, not instruction."""
 
     brief: str = ""
+    contract: str = ""  # what the script can rely on
     objectives: tuple[str, ...] = ()
     noise_sd: float | None = None  # run-to-run sd of the first objective, when measured
     rung: str = ""  # the proxy rung in words
@@ -150,6 +153,7 @@ class ProposalContext:
         str, ...
     ] = ()  # operators that ask a model about the same parents at this moment
     notes: tuple[Note, ...] = ()
+    leader: ParentView | None = None  # the best variant, where it is none of the parents
     inspirations: tuple[ParentView, ...] = ()  # other good variants, without their sources
     passages: tuple[Passage, ...] = ()
     prompt: PromptSettings = PromptSettings()

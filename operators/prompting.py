@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from string import Template
@@ -27,12 +28,14 @@ from operators.source.compare import unified_diff
 from operators.source.constants import constants, distance, tunable
 from operators.source.knobs import Knob, KnobError, Value, same_value
 from operators.source.parse import SourceError
-from population.types import OURSELVES, Estimate, JudgedIdea, Status
+from population.metrics import METRICS
+from population.types import Estimate, JudgedIdea, Status
 
 MAX_SOURCE_CHARS = 80_000
 MAX_DIFF_CHARS = 20_000
 MAX_EDITS = 30  # of one parent's line, the newest
 MAX_LOG_CHARS = 2_000
+MAX_REASON_CHARS = 160
 MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
 
 
@@ -65,7 +68,7 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
         source=source,
         idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
         diff=diff,
-        failure=quoted("failure", one_line(context.failure, MAX_IDEA_CHARS)),
+        failure=quoted("failure", one_line(without_folders(context.failure), MAX_IDEA_CHARS)),
         setting=setting_in_words(context),
         tried=told.text,
         log=_log(context),
@@ -78,7 +81,11 @@ def messages_about(
 ) -> tuple[Message, ...]:
     """A prompt about one parent; `more`: what this prompt has beside what all have, such as its `runs`."""
     parent, context = request.parent("parent"), request.context
-    told = context_text(context, () if "runs" in more else nearby(request))
+    told = context_text(
+        context,
+        () if "runs" in more else nearby(request),
+        () if "runs" in more else leader_lines(context.leader, parent),
+    )
     source = _source(parent, "train.py")
     user = fill(
         prompt,
@@ -96,26 +103,29 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     """The prompt for joining two or three parents; the reply edits the first."""
     first, ancestor, context = request.parent("first"), request.parent("ancestor"), request.context
     others = [view for view in request.parents if view not in (first, ancestor)]
-    told, source, diff = (
-        context_text(context, nearby(request)),
-        _source(first, "first"),
-        _diff(ancestor, first),
-    )
     edits = _edits(first, context)
     partners = "\n\n".join(_partner(ancestor, one, context) for one in others)
+    shown = {one_line(edit.idea, MAX_IDEA_CHARS) for view in request.parents for edit in view.edits}
+    told = context_text(_without(context, shown), nearby(request))
+    source = _source(first, "first")
     user = fill(
         "crossover.md",
         numbers=_numbers(first),
         numbers_ancestor=metrics_in_words(ancestor),
         source=source,
-        diff=diff,
         edits=edits,
         others=partners,
         roles=" and in the ".join(one.role for one in others),
         setting=setting_in_words(context),
         tried=told.text,
     )
-    return _briefed(context, user, told, source + diff + edits + partners)
+    return _briefed(context, user, told, source + edits + partners)
+
+
+def _without(context: ProposalContext, shown: Collection[str]) -> ProposalContext:
+    """The context without what the parents' own edits tell already."""
+    tried = tuple(one for one in context.tried if one_line(one.idea, MAX_IDEA_CHARS) not in shown)
+    return replace(context, tried=tried)
 
 
 def _partner(ancestor: ParentView, view: ParentView, context: ProposalContext) -> str:
@@ -151,7 +161,8 @@ def _briefed(
 
 def _system(context: ProposalContext, prompt: str) -> Message:
     brief = context.brief.strip() or "Lower the first objective."
-    return Message("system", fill(prompt, brief=brief))
+    contract = f"{context.contract.strip()}\n\n" if context.contract.strip() else ""
+    return Message("system", fill(prompt, brief=brief, contract=contract))
 
 
 # -- parts -------------------------------------------------------------------------------------------
@@ -185,7 +196,7 @@ def _edits(view: ParentView, context: ProposalContext) -> str:
     if left_out:
         lines.insert(0, f"- ({left_out} older edits are left out)")
     told = quoted(f"edits-{view.role}", "\n".join(lines))
-    return f"Each minus what it edits, in {objective}, ± standard error, over n blocks of both:\n\n{told}"
+    return f"Each with {objective} before -> after it and the change ± standard error:\n\n{told}"
 
 
 def _numbers(view: ParentView) -> str:
@@ -198,14 +209,31 @@ def _numbers(view: ParentView) -> str:
 
 def metrics_in_words(view: ParentView) -> str:
     """Each metric of a parent with its uncertainty."""
-    parts = [f"{name} {_estimate(value)}" for name, value in view.estimates.items()]
+    parts = [
+        f"{name} {_estimate(name, value)}"
+        for name, value in view.estimates.items()
+        if name not in METRICS or not METRICS[name].self_reported  # moved by what the script says
+    ]
     return "; ".join(parts) or "not measured yet"
 
 
-def _estimate(value: Estimate) -> str:
-    if math.isnan(value.sd):
-        return f"{value.mean:.6g} (n = {value.n}, standard deviation unknown)"
-    return f"{value.mean:.6g} ± {value.sd:.2g} (n = {value.n})"
+def _estimate(name: str, value: Estimate) -> str:
+    """With error and n where the metric has noise that is known."""
+    if name in METRICS and METRICS[name].counted:
+        return f"{value.mean:.6g}"
+    if not math.isfinite(value.sd):
+        return f"{value.mean:.6g} ({_runs(value.n)})"
+    digits = _decimals(value.sd)
+    return f"{value.mean:.{digits}f} ± {value.sd:.{digits}f} (n = {value.n})"
+
+
+def _runs(n: int) -> str:
+    return "one run" if n == 1 else f"{n} runs"
+
+
+def _decimals(se: float) -> int:
+    """As many as show two digits of a standard error."""
+    return min(max(1 - math.floor(math.log10(se)), 0), 9) if 0 < se < math.inf else 4
 
 
 def setting_in_words(context: ProposalContext) -> str:
@@ -235,7 +263,8 @@ def noise_sentence(noise_sd: float | None) -> str:
 def _log(context: ProposalContext) -> str:
     if not context.log_tail.strip():
         return ""
-    lines = [one_line(line, 200) for line in context.log_tail[-MAX_LOG_CHARS:].splitlines()]
+    text = without_folders(context.log_tail[-MAX_LOG_CHARS:])
+    lines = [one_line(line, 200) for line in text.splitlines()]
     return f"# The last lines of its log\n\n{quoted('log', chr(10).join(lines))}\n\n"
 
 
@@ -244,6 +273,10 @@ def _log(context: ProposalContext) -> str:
 
 
 MAX_TRIED = 20
+_PATH = re.compile(
+    r"(?<![\w.:/])/(?:[^\s/:'\",()<>]+/)*?"
+    r"(?:(?:site|dist)-packages/(?P<library>[^\s:'\",()<>]+)|(?P<file>[^\s/:'\",()<>]+))(?=[\s:'\",()<>]|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +294,16 @@ class _Part:
     lines: Sequence[str]  # the most important first
 
 
-def context_text(context: ProposalContext, settings: Sequence[str] = ()) -> Context:
+def context_text(
+    context: ProposalContext, settings: Sequence[str] = (), leader: Sequence[str] = ()
+) -> Context:
     """The parts that have something to tell, the most important lines of each first.
 
-    `settings`: what is known of other constants in the parent's code, in lines.
+    `settings`: what is known of other constants in the parent's code; `leader`: what the best variant has
+    beside it; each in pieces that are told whole or not at all.
     """
     sections, spent, left = [], {}, 0.0
-    for part in _parts(context, settings):
+    for part in _parts(context, settings, leader):
         left += context.prompt.tokens * context.prompt.shares.get(part.name, 0.0)
         kept: list[str] = []
         for line in part.lines:
@@ -283,22 +319,25 @@ def context_text(context: ProposalContext, settings: Sequence[str] = ()) -> Cont
     return Context("".join(sections), spent)
 
 
-def _parts(context: ProposalContext, settings: Sequence[str]) -> list[_Part]:
+def _parts(context: ProposalContext, settings: Sequence[str], leader: Sequence[str]) -> list[_Part]:
     objective = context.objectives[0] if context.objectives else "the first objective"
-    change = f"child minus parent in {objective}"
+    change = f"the change from parent to child in {objective} ± standard error"
     tried = [tried_line(one) for one in reversed(context.tried[-MAX_TRIED:])]
     return [
         _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
-              [idea_line(one) for one in _by_interest(context.ideas)]),
+              [idea_line(one) for one in context.ideas]),
         _Part("under_way", "Being tried now, not measured yet: do not repeat", _under_way(context)),
-        _Part("tried", f"Already tried near here ({change} ± standard error)", tried),
-        _Part("settings", f"The parent's code with other constants, the nearest first (minus the parent "
-              f"in {objective}, lower is better, ± standard error): nearly the same again shows nothing new",
+        _Part("tried", f"Already tried near here ({objective}: the parent's -> the child's, the change ± "
+              "standard error)", tried),
+        _Part("settings", "The parent's code with other constants, the nearest first (minus the parent, "
+              "lower is better, ± standard error): nearly the same again shows nothing new",
               settings),
+        _Part("leader", "The best variant so far, and what its code changes in the parent", leader),
         _Part("notes", "Research notes",
               [f"- note {one.id}, {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
                for one in reversed(context.notes)]),
-        _Part("inspirations", "Other good variants", [_inspiration(one) for one in context.inspirations]),
+        _Part("inspirations", "Other good variants", [_inspiration(one) for one in context.inspirations
+               if not (leader and context.leader and one.variant_id == context.leader.variant_id)]),
         _Part("knowledge", "From the user's papers and notes",
               [f"- {one_line(one.source, 100)}: {one_line(one.text, MAX_PASSAGE_CHARS)}"
                for one in context.passages]),
@@ -314,12 +353,19 @@ def _under_way(context: ProposalContext) -> list[str]:
 
 
 def tried_line(one: Tried) -> str:
-    """One child in a line: how it ended, its effect with its standard error and n, and what to make of it."""
+    """One child in a line: what its parent had and what it has, or why it failed."""
     idea = one_line(one.idea, MAX_IDEA_CHARS)
     if one.effect is None:
-        without = "no comparison" if one.status == Status.OK else "no score"
-        return f"- {one.operator}, {one.status}, {without}: {idea}"
-    return f"- {one.operator}, {one.status}, {effect_in_words(one.effect, one.effect_se, one.n)}: {idea}"
+        reason = (
+            f" ({one_line(without_folders(one.reason), MAX_REASON_CHARS)})" if one.reason else ""
+        )
+        without = ", no comparison" if one.status == Status.OK else reason
+        return f"- {one.operator}, {one.status}{without}: {idea}"
+    told = effect_in_words(one.effect, one.effect_se, one.n)
+    if one.value is not None:
+        digits = _decimals(one.effect_se) if one.effect_se is not None else 4
+        told = f"{one.value - one.effect:.{digits}f} -> {one.value:.{digits}f}, {told}"
+    return f"- {one.operator}: {told}: {idea}"
 
 
 def idea_line(one: JudgedIdea) -> str:
@@ -337,22 +383,29 @@ def idea_line(one: JudgedIdea) -> str:
 def effect_in_words(effect: float, se: float | None, n: int) -> str:
     """An effect with its standard error and n, and whether it could be none."""
     if se is None:
-        return f"{effect:+.4g} (n = {n}, standard deviation unknown)"
-    told = f"{effect:+.4g} ± {se:.2g} (n = {n})"
+        return f"{effect:+.4g} ({_runs(n)})"
+    digits = _decimals(se)
+    told = f"{effect:+.{digits}f} ± {se:.{digits}f} (n = {n})"
     return f"{told}, inconclusive" if abs(effect) < 2 * se else told
 
 
-def _by_interest(ideas: Sequence[JudgedIdea]) -> list[JudgedIdea]:
-    """People's ideas that nobody tried, then the least sure, then the newest."""
-    people = {one.id for one in ideas if not one.children and one.author != OURSELVES}
-    return sorted(ideas, key=lambda one: (one.id not in people, one.n > 1, -one.id))
+def leader_lines(leader: ParentView | None, parent: ParentView) -> list[str]:
+    """The best variant with its numbers and idea, and its code as a change of the parent's."""
+    if leader is None or not leader.source:
+        return []
+    change = unified_diff(
+        parent.source.splitlines(), leader.source.splitlines(), "parent", "best", context=1, end=""
+    )
+    return [_inspiration(leader), "\n".join(change)]
 
 
 def _inspiration(one: ParentView) -> str:
-    numbers = "; ".join(
-        f"{name} {value.mean:.5g} (n = {value.n})" for name, value in one.estimates.items()
-    )
-    return f"- {one.variant_id[:8]}, {numbers}: {one_line(one.idea, MAX_IDEA_CHARS)}"
+    return f"- {one.variant_id[:8]}, {metrics_in_words(one)}: {one_line(one.idea, MAX_IDEA_CHARS)}"
+
+
+def without_folders(text: str) -> str:
+    """The text with files named without the folders of the machine they lie on."""
+    return _PATH.sub(lambda found: found["library"] or found["file"], text)
 
 
 # -- Foreign text as delimited data, and prompt files filled with it.

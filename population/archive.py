@@ -92,6 +92,11 @@ class Objective(BaseModel):
         return self.to_minimise(found) <= self.turned(_limit(self.limit, self.name, seed))
 
     @property
+    def in_words(self) -> str:
+        """Its name, and which way is better."""
+        return f"{self.name} ({'lower' if self.lower_is_better else 'higher'} is better)"
+
+    @property
     def lower_is_better(self) -> bool:
         """Nowhere else is a direction asked for."""
         return self.direction is Direction.MINIMISE

@@ -22,15 +22,16 @@ class Metric:
     self_reported: bool = False  # from a count that the variant itself reports
     timed: bool = False  # moves with the machine: the same source gives another value
     unseen: str = ""
+    counted: bool = False  # the same source gives the same value on every block
 
 
 UNSEEN_BPB = "unseen_bpb"
 
 _ROWS = (
     Metric("val_bpb", "bits per byte", 4, unseen=UNSEEN_BPB),
-    Metric("parameters", ""),
-    Metric("weights_mb", "MB"),
-    Metric("added_nodes", "nodes of the syntax tree"),
+    Metric("parameters", "", counted=True),
+    Metric("weights_mb", "MB", counted=True),
+    Metric("added_nodes", "nodes of the syntax tree", counted=True),
     Metric("peak_memory_mb", "MB", timed=True),
     Metric("serve_tokens_per_second", "tokens/s", lower_is_better=False, timed=True),
     # from here on not to be searched by

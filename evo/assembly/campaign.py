@@ -8,7 +8,13 @@ from dataclasses import replace
 from functools import partial
 
 from evo.assembly.bench import Bench, open_bench
-from evo.assembly.proposers import build_portfolio, open_desk, open_models, open_papers
+from evo.assembly.proposers import (
+    build_portfolio,
+    contract_in_words,
+    open_desk,
+    open_models,
+    open_papers,
+)
 from evo.config import Config
 from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.static_check import check_source
@@ -156,6 +162,7 @@ def build_campaign(
         proxy.name,
         in_words(proxy),
         find=open_papers(folder, config, tell),
+        contract=contract_in_words(bench),
         timed=not loop.exact,
     )
     client = open_models(config, budget, recorder, stopping, say, tell, forms)

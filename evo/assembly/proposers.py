@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 
 from evo.assembly.bench import Bench
 from evo.config import SHIPPED, Config, ConfigError
@@ -19,6 +20,7 @@ from operators.llm.response_formats import Forms
 from operators.llm.settings import LlmSettings, missing_keys
 from operators.llm_operators import Ask
 from operators.portfolio import Portfolio
+from operators.prompting import fill
 from operators.registry import (
     CONTROLS,
     LlmContext,
@@ -121,3 +123,25 @@ def _wanting(config: Config) -> str:
     """What is to be set before a model can be asked."""
     names = missing_keys(config.llm, os.environ) if config.llm else ("llm: endpoints",)
     return ", ".join(names)
+
+
+def contract_in_words(bench: Bench) -> str:
+    """What every train.py of a campaign can rely on, for models."""
+    data, rung = bench.dataset, bench.rungs[0]
+    on_cpu = all(slot.device == "cpu" for slot in bench.slots)
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "is not installed"
+    return fill(
+        "contract.md",
+        pieces=str(len(data.pieces(0))),
+        token_type=data.token_type,
+        tokens=f"{data.tokens(0):,}",
+        context=str(rung.context),
+        vocab=str(data.vocab),
+        top=str(data.vocab - 1),
+        device="One CPU core and one thread" if on_cpu else "One GPU",
+        memory=str(rung.memory_mb),
+        torch=torch,
+    )

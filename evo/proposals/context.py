@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
-from evo.analysis.effects_of_edits import believed_effect
-from evo.proposals.ideas import Judge, Lines
+from evo.proposals.ideas import Judge, Lines, tried_by
 from operators.knowledge import MAX_PASSAGES, Passage
 from operators.llm.settings import PromptSettings
 from operators.operator import ParentView, ProposalContext, RunState, Tried
@@ -19,11 +19,12 @@ from population.reading import first_proposal, measurement, source_of, unmeasure
 from population.reading.memory import notes
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import Estimate, JudgedIdea, Parent, Status
+from population.types import CurvePoint, Estimate, JudgedIdea, Parent, Status
 
 TRIED_SHOWN = 12
 INSPIRING = 4
 UNDER_WAY_SHOWN = 12
+TENTH = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class CampaignInfo:
     rung_words: str
     prompt: PromptSettings = PromptSettings()
     find: Callable[[str, int], tuple[Passage, ...]] | None = None  # in the user's papers
+    contract: str = ""  # what a script can rely on
     timed: bool = True  # whether prompts may hold measured seconds and memory, never the same twice
 
 
@@ -95,15 +97,14 @@ class ContextBuilder:
                 made = first_proposal(store, child)
                 rows = self._run_history.rows(self._at.rung, as_of, variant_id=child)
                 if made is not None and rows:
-                    pair = (child, parent.variant_id)
-                    found = believed_effect(self._run_history, self._at.rung, *pair, as_of)
-                    status = rows[-1].measurement.status
-                    tried.append(Tried(made.idea, made.operator, status.value, *found))
+                    made_of = (child, parent.variant_id, made.idea, made.operator)
+                    tried.append(tried_by(self._run_history, self._at.rung, *made_of, rows, as_of))
         ideas = self._judge.ideas(store, as_of)
         failure, log_tail = self._failure(store, parents, as_of)
         return ProposalContext(
             brief=self._at.brief,
-            objectives=tuple(one.name for one in self._run_history.objectives),
+            contract=self._at.contract,
+            objectives=tuple(one.in_words for one in self._run_history.objectives),
             noise_sd=self._run_history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
@@ -112,6 +113,7 @@ class ContextBuilder:
             under_way=self._under_way(store, as_of),
             awaited=tuple(awaited),
             notes=tuple(notes(store)),
+            leader=self._leader(store, parents, as_of),
             inspirations=self._inspirations(store, parents, as_of),
             passages=self._passages(views, ideas),
             prompt=self._at.prompt,
@@ -138,6 +140,15 @@ class ContextBuilder:
         last = measurement(store, rows[-1].id).measurement
         return f"{last.status.value}: {last.reason}", last.log_tail
 
+    def _leader(
+        self, store: Store, parents: tuple[Parent, ...], as_of: int | None
+    ) -> ParentView | None:
+        """The best of the front with its source, if it is no parent here."""
+        best = next(iter(self._run_history.front(self._at.rung, as_of)), None)
+        if best is None or best in {one.variant_id for one in parents}:
+            return None
+        return self._view(store, Parent(best, "leader"), as_of)
+
     def _inspirations(
         self, store: Store, parents: tuple[Parent, ...], as_of: int | None
     ) -> tuple[ParentView, ...]:
@@ -156,14 +167,15 @@ class ContextBuilder:
         run = measurement(store, ok[-1].id).measurement
         told = []
         curve = [one for one in run.curve if math.isfinite(one.loss)]
-        if curve:
-            chosen = [curve[(len(curve) - 1) * k // 4] for k in range(5)]
-            told.append(
-                "training loss in nats, as it reports it, at progress "
-                + ", ".join(f"{one.progress:.2f}: {one.loss:.3f}" for one in dict.fromkeys(chosen))
-            )
+        if run.self_reported_steps:
+            told.append(f"{run.self_reported_steps} steps")
         if self._at.timed and run.train_wall_seconds > 0:
+            if run.self_reported_steps:
+                milliseconds = 1000 * run.train_wall_seconds / run.self_reported_steps
+                told.append(f"{milliseconds:.3g} ms a step, start included")
             told.append(f"{run.self_reported_tokens / run.train_wall_seconds:.0f} tokens a second")
+        if curve:
+            told.append("training loss in nats, as it reports it: " + _losses(curve))
         if self._at.timed and "peak_memory_mb" in run.metrics:
             told.append(f"{run.metrics['peak_memory_mb']:.0f} MB at most")
         return "; ".join(told)
@@ -178,6 +190,16 @@ class ContextBuilder:
         knobs = [knob.name.replace("_", " ") for knob in sound_knobs(views[0].source)]
         words = " ".join([*(view.idea[:MAX_IDEA_CHARS] for view in views), *new, *knobs])
         return self._at.find(words, MAX_PASSAGES)
+
+
+def _losses(curve: Sequence[CurvePoint]) -> str:
+    """At each quarter of the way, each the mean of a tenth of the run: single steps scatter."""
+    told = []
+    for end in (0.25, 0.5, 0.75, 1.0):
+        near = [one.loss for one in curve if end - TENTH <= one.progress <= end]
+        if near:
+            told.append(f"{fmean(near):.3f} at {end:.0%}")
+    return ", ".join(told)
 
 
 def _is_timed(metric: str) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from evo.analysis.effects_of_edits import UNKNOWN, EditEffect, believed_effect, paired_effect
+from evo.analysis.effects_of_edits import UNKNOWN, EditEffect, believed_effect
 from operators.operator import Tried
 from population.lineage import Lineage
 from population.reading import first_proposal
 from population.reading.memory import idea_rows, ideas_by_variant
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import JudgedIdea, Status
+from population.types import OURSELVES, JudgedIdea, MeasurementRow, Status
 
-LAST = 60  # ideas looked at
+LAST = 60  # ideas looked at, beside those that the front was made of
 
 
 class Judge:
@@ -25,11 +26,28 @@ class Judge:
         self._run_history, self._lineage, self._rung = run_history, lineage, rung
 
     def ideas(self, store: Store, as_of: int | None) -> list[JudgedIdea]:
-        """The last ideas, oldest first."""
+        """Those of the front and the last: what people wait for, then the best effect, then the newest."""
         tried: dict[int, list[str]] = {}
-        for variant_id, idea_id in ideas_by_variant(store).items():
+        by_variant = ideas_by_variant(store)
+        for variant_id, idea_id in by_variant.items():
             tried.setdefault(idea_id, []).append(variant_id)
-        return [self._judged(row, tried.get(row[0], []), as_of) for row in idea_rows(store)[-LAST:]]
+        rows = idea_rows(store)
+        paid = {by_variant.get(one) for one in self._made_the_front(as_of)}
+        known = [row for at, row in enumerate(rows) if row[0] in paid or at >= len(rows) - LAST]
+        ideas = [self._judged(row, tried.get(row[0], []), as_of) for row in known]
+        return sorted(ideas, key=self._interest)
+
+    def _made_the_front(self, as_of: int | None) -> set[str]:
+        seed = self._run_history.seed_id
+        front = [one for one in self._run_history.front(self._rung, as_of) if one in self._lineage]
+        return {step for one in front for step in self._lineage.way(seed, one)}
+
+    def _interest(self, one: JudgedIdea) -> tuple[int, float]:
+        if not one.children and one.author != OURSELVES:
+            return 0, -one.id
+        if one.effect is None:
+            return 2, -one.id
+        return 1, self._run_history.objectives[0].turned(one.effect)
 
     def _judged(
         self, row: tuple[int, str, str, float], children: list[str], as_of: int | None
@@ -73,6 +91,27 @@ def _standard_error(effects: list[float], errors: list[float]) -> float | None:
     return max(found, default=None)
 
 
+def tried_by(
+    history: RunHistory,
+    rung: str,
+    child: str,
+    parent: str,
+    idea: str,
+    operator: str,
+    rows: Sequence[MeasurementRow],
+    as_of: int | None,
+) -> Tried:
+    """One edit as a prompt tells it, by what is believed after `rows`, the child's at this rung."""
+    status, reason = "not measured", ""
+    if rows:
+        ok = any(row.measurement.status is Status.OK for row in rows)
+        last = rows[-1].measurement
+        status, reason = (Status.OK.value, "") if ok else (last.status.value, last.reason)
+    value = history.believed(child, rung, as_of).get(history.objectives[0].name)
+    effect = believed_effect(history, rung, child, parent, as_of)
+    return Tried(idea, operator, status, *effect, value.mean if value else None, reason)
+
+
 # -- The edits on the way from an ancestor to a variant, each with the effect that it was measured to have.
 
 
@@ -95,7 +134,4 @@ class Lines:
         made = first_proposal(store, after)
         idea, operator = (made.idea, made.operator) if made is not None else ("", "")
         rows = self._run_history.rows(self._rung, as_of, variant_id=after)
-        scored = any(row.measurement.status is Status.OK for row in rows)
-        ended = rows[-1].measurement.status.value if rows else "not measured"
-        effect = paired_effect(self._run_history, self._rung, after, before, as_of)
-        return Tried(idea, operator, Status.OK.value if scored else ended, *effect)
+        return tried_by(self._run_history, self._rung, after, before, idea, operator, rows, as_of)

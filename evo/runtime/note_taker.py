@@ -95,7 +95,7 @@ class NoteTaker:
         objective = self._history.objectives[0].name
         return ProposalContext(
             brief=self._at.brief,
-            objectives=tuple(one.name for one in self._history.objectives),
+            objectives=tuple(one.in_words for one in self._history.objectives),
             noise_sd=self._history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             notes=tuple(notes(store)),

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 MAX_CONTEXT_TOKENS = 6000  # of a prompt, for all that is told beside brief, sources and task
 SHARES = {  # of these tokens
     "ideas": 0.2,
-    "under_way": 0.1,
+    "under_way": 0.05,
     "tried": 0.2,
     "settings": 0.1,
+    "leader": 0.15,
     "notes": 0.1,
     "inspirations": 0.1,
-    "knowledge": 0.2,
+    "knowledge": 0.1,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -70,9 +71,9 @@ def test_it_is_told_the_task_the_brief_and_the_limits() -> None:
 def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> None:
     text = history(replace(request(SMALL), context=CONTEXT))
     lines = [line for line in text.split("\n") if line.startswith("- ")]
-    assert [line.split(",")[0] for line in lines] == ["- agent", "- llm_mutate", "- nudge"]
-    assert "- nudge, ok, +0.01235 ± 0.0021 (n = 4)" in text
-    assert "-0.02 (n = 1, standard deviation unknown)" in text and "no score" in text
+    assert [re.split("[,:]", line)[0] for line in lines] == ["- agent", "- llm_mutate", "- nudge"]
+    assert "- nudge: +0.0123 ± 0.0021 (n = 4)" in text
+    assert "- llm_mutate: -0.02 (one run): once" in text and "- agent, diverged: " in text
     assert "\x1b" not in text and "<data tried " in text
     assert "Nothing was tried yet." in history(request(SMALL))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from operators.llm.answer import prompt_text
+from operators.llm.answer import estimate_tokens, prompt_text
 from operators.llm_operators import read_idea
 from operators.operator import ParentView, ProposalContext, ProposalFailed, Request, Tried
 from operators.prompting import (
@@ -24,6 +24,7 @@ from operators.prompting import (
     repair_messages,
     rewrite_messages,
     simplify_messages,
+    without_folders,
 )
 from operators.source.knobs import with_knobs
 from population.types import Estimate
@@ -33,12 +34,13 @@ GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
 CONTEXT = ProposalContext(
     brief="Lower val_bpb. Keep the $harness calls.",
-    objectives=("val_bpb (lower)", "parameters (lower)"),
+    contract="# What the script can rely on\n\n- `run.data()` is a list of arrays.",
+    objectives=("val_bpb (lower is better)", "parameters (lower is better)"),
     noise_sd=0.004,
     rung="proxy: depth 2, 8 CPU seconds",
     tried=(
-        Tried("MATRIX_LR 0.02 -> 0.04", "nudge", "ok", 0.0123456),
-        Tried("drop the norm", "llm_mutate", "diverged", None),
+        Tried("MATRIX_LR 0.02 -> 0.04", "nudge", "ok", 0.0123456, 0.0053, 1, 2.3580156),
+        Tried("drop the norm", "llm_mutate", "crashed", None, reason="KeyError: /tmp/x/y/train.py"),
     ),
     log_tail="step 1\nloss 2.5\n",
 )
@@ -55,6 +57,11 @@ EDITS = {
 }
 
 
+LEADER = ParentView(
+    "b" * 64, "leader", SECOND, {"val_bpb": Estimate(2.31, 0.0021, 3)}, "a larger first step"
+)
+
+
 def single(context: ProposalContext = CONTEXT, source: str = SMALL, idea: str = "wider") -> Request:
     estimates = {"val_bpb": Estimate(2.34567, 0.0021, 3), "parameters": Estimate(98304, NAN, 1)}
     view = ParentView("a" * 64, "parent", source, estimates, idea)
@@ -69,7 +76,45 @@ def check(name: str, text: str) -> None:
 
 
 def test_the_mutation_prompt_is_as_written_down() -> None:
-    check("mutate.txt", prompt_text(mutate_messages(single())))
+    check("mutate.txt", prompt_text(mutate_messages(single(replace(CONTEXT, leader=LEADER)))))
+
+
+def test_the_best_variant_is_shown_as_a_change_of_the_parent_and_once() -> None:
+    context = replace(CONTEXT, leader=LEADER, inspirations=(replace(LEADER, source=""),))
+    user = mutate_messages(single(context))[1].content
+    assert "-    return x + 1\n+    return x + 2" in user and user.count("bbbbbbbb") == 1
+    whole = replace(LEADER, source="\n".join(f"x{k} = {k}" for k in range(9000)))
+    user = mutate_messages(single(replace(context, leader=whole)))[1].content
+    assert "bbbbbbbb" in user and "+x0 = 0" not in user  # whole, or not at all
+
+
+def test_no_prompt_tells_a_folder_of_the_machine() -> None:
+    trace = (
+        'File "/home/anna/runs/c/train.py", line 3\n'
+        "/opt/v/lib/python3.11/site-packages/torch/nn/module.py:7: a loss of 2.5/3 tokens"
+    )
+    told = without_folders(trace)
+    assert told == 'File "train.py", line 3\ntorch/nn/module.py:7: a loss of 2.5/3 tokens'
+    asked = replace(request(SECOND, SMALL), context=replace(CONTEXT, failure=trace, log_tail=trace))
+    assert "anna" not in prompt_text(repair_messages(asked))
+    tried = (Tried("x", "llm_mutate", "crashed", None, reason=trace),)
+    assert "anna" not in prompt_text(mutate_messages(single(replace(CONTEXT, tried=tried))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        ("mutate", 1300),
+        ("rewrite", 1300),
+        ("simplify", 1300),
+        ("repair", 1500),
+        ("crossover", 1900),
+    ],
+)
+def test_a_prompt_about_a_small_script_stays_below_its_ceiling_of_tokens(
+    kind: str, most: int
+) -> None:
+    assert estimate_tokens((GOLDEN / f"{kind}.txt").read_text()) <= most
 
 
 @pytest.mark.parametrize("parents", [2, 3])
@@ -78,7 +123,8 @@ def test_the_crossover_prompt_is_as_written_down(parents: int) -> None:
     views = [replace(view, edits=EDITS.get(view.role, ())) for view in asked.parents]
     text = prompt_text(crossover_messages(replace(asked, parents=tuple(views))))
     check({2: "crossover.txt", 3: "crossover_of_three.txt"}[parents], text)
-    assert text.count("Its edits since then") == parents
+    assert text.count("Its edits since") == parents
+    assert "+++ first" not in text  # it stands there as a file
 
 
 def test_of_a_long_line_the_newest_edits_are_told_and_the_rest_counted() -> None:

@@ -17,7 +17,8 @@ from tests.operators.samples import SMALL, request
 
 FULL = ProposalContext(
     objectives=("val_bpb",),
-    tried=(Tried("wider", "llm_mutate", "ok", -0.01, 0.02, 1), Tried("norm", "nudge", "ok", -0.1, 0.01, 4)),
+    tried=(Tried("wider", "llm_mutate", "ok", -0.01, 0.02, 1, 2.3),
+           Tried("norm", "nudge", "ok", -0.1, 0.01, 4)),
     ideas=(
         JudgedIdea(1, "rotary", "gpt", 0.0, 3, 2, 1, 0, 2, -0.05, 0.01),
         JudgedIdea(2, "a person wants this", "anna", 0.0, 0, 0, 0, 0, 0, None, None),
@@ -31,21 +32,21 @@ FULL = ProposalContext(
 
 
 def test_every_part_is_told_with_effect_error_and_n() -> None:
-    told = context_text(FULL, ["- +0.2 ± 0.01 (n = 1): LR = 0.3"])
+    told = context_text(FULL, ["- +0.2 ± 0.01 (n = 1): LR = 0.3"], ["- cccccccc: rotary", "-a\n+b"])
     for line in (
         "idea 2, anna, not tried yet: a person wants this",
-        "idea 1, gpt, 3 children, 2 ran, 1 failed, -0.05 ± 0.01 (n = 2): rotary",
-        "llm_mutate, ok, -0.01 ± 0.02 (n = 1), inconclusive: wider",
-        "nudge, ok, -0.1 ± 0.01 (n = 4): norm",
+        "idea 1, gpt, 3 children, 2 ran, 1 failed, -0.050 ± 0.010 (n = 2): rotary",
+        "llm_mutate: 2.310 -> 2.300, -0.010 ± 0.020 (n = 1), inconclusive: wider",
+        "nudge: -0.100 ± 0.010 (n = 4): norm",
         "+0.2 ± 0.01 (n = 1): LR = 0.3",
         "llm_mutate: longer warm-up",
         "2 more asked about these parents now (llm_mutate, llm_rewrite)",
         "note 4, gpt: large rates diverge",
-        "bbbbbbbb, val_bpb 2.2 (n = 3): gelu",
+        "bbbbbbbb, val_bpb 2.200 ± 0.010 (n = 3): gelu",
         "muon.md: Orthogonalise the momentum.",
     ):
         assert line in told.text
-    assert told.text.index("idea 2") < told.text.index("idea 1")
+    assert "- cccccccc: rotary\n-a\n+b" in told.text
     assert set(told.tokens) == set(SHARES)
 
 
@@ -62,7 +63,7 @@ def test_what_went_to_which_part_goes_with_the_prompt() -> None:
     messages = mutate_messages(request(SMALL, context=FULL))
     parts = messages[-1].parts
     assert parts["sources"] > 100 and parts["brief"] > 100 and parts["knowledge"] > 5
-    assert set(parts) == {"brief", "task", "sources", *SHARES} - {"settings"}
+    assert set(parts) == {"brief", "task", "sources", *SHARES} - {"settings", "leader"}
 
 
 @pytest.mark.parametrize("form", Form)
