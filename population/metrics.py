@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from population.types import PAIRED, Measurement
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -49,7 +51,12 @@ def decimals_of(name: str) -> int | None:
     return METRICS[name].decimals if name in METRICS else None
 
 
-def unseen_of(name: str, measured: Iterable[str]) -> str:
-    """The metric to compare pairs in: on rows that nobody was asked before, where it was measured."""
+def claim_metric(name: str, runs: Iterable[Measurement]) -> str:
+    """The metric that a claim from these runs rests on: on rows that no earlier run was asked.
+
+    Only where all are runs that are compared in pairs and were asked such rows; else `name`, as in the search
+    and in stores that were begun without such rows.
+    """
     unseen = METRICS[name].unseen if name in METRICS else ""
-    return unseen if unseen in measured else name
+    paired = [run.request.purpose in PAIRED and unseen in run.metrics for run in runs]
+    return unseen if paired and all(paired) else name

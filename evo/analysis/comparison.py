@@ -9,10 +9,11 @@ from enum import StrEnum
 from statistics import fmean, stdev
 
 from population.archive import Objective
+from population.metrics import claim_metric
 from population.statistics import block_means, pooled_sd
 from population.statistics.distributions import CONFIDENCE, t_quantile
 from population.statistics.race import SelectionBias, selection_bias
-from population.types import PUBLISHED, Estimate, MeasurementRow, Purpose
+from population.types import PUBLISHED, Estimate, MeasurementRow, Purpose, Status
 
 POWER = 0.8
 MIN_PAIRS = 3  # fewer give no interval that is worth printing: t with one degree of freedom is 12.7
@@ -95,6 +96,20 @@ def block_values(
     }
 
 
+def claimed_values(
+    rows: Iterable[MeasurementRow], rung: str, metric: str, purposes: Collection[Purpose]
+) -> tuple[str, dict[str, ByBlock]]:
+    """block_values() in the metric that a claim from these runs rests on, and its name."""
+    runs = [
+        row
+        for row in rows
+        if row.measurement.request.rung == rung and row.measurement.request.purpose in purposes
+    ]
+    ended_well = (row.measurement for row in runs if row.measurement.status is Status.OK)
+    name = claim_metric(metric, ended_well)
+    return name, block_values(runs, rung, name)
+
+
 def paired_differences(mine: ByBlock, theirs: ByBlock) -> ByBlock:
     """The first minus the second on each block that both have, in order."""
     return {block: mine[block] - theirs[block] for block in sorted(mine.keys() & theirs.keys())}
@@ -108,9 +123,11 @@ def compare(
     objective: Objective,
     purposes: Collection[Purpose] | None = None,
 ) -> Comparison | None:
-    """The two side by side on their common blocks; None when there is none."""
-    values = block_values(rows, rung, objective.name, purposes)
-    return comparison_of(variant_id, reference_id, values, rung, objective)
+    """The two side by side on their common blocks, in the metric that a claim rests on; None without one."""
+    both = [row for row in rows if row.measurement.request.variant_id in (variant_id, reference_id)]
+    metric, values = claimed_values(both, rung, objective.name, purposes or frozenset(Purpose))
+    claimed = objective.model_copy(update={"name": metric})
+    return comparison_of(variant_id, reference_id, values, rung, claimed)
 
 
 def comparison_of(
@@ -204,7 +221,7 @@ def selection_bias_of(
     final: Comparison | None,
     level: Noise | None,
 ) -> SelectionBias | None:
-    """Gains over the seed, above 0 is better: in the search and in final runs, on the same hidden text.
+    """Gains over the seed, above 0 is better: in the search, and in final runs in the metric of the claim.
 
     A difference of means over n blocks has sd sqrt(2 / n) x that of one run. None without both, and below
     MIN_PAIRS final pairs.

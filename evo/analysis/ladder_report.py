@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import Comparison, compare
+from evo.analysis.comparison import Comparison, claimed_values, compare
 from evo.analysis.edits import kinds_of_edit
 from evo.analysis.findings import KnobChange, changed_knobs, changed_lines
 from evo.analysis.forecast import RungPlan
@@ -33,7 +33,9 @@ def ladder_report(record: Record, terms: Terms, source_of: SourceOf) -> LadderRe
     """The ladder of what is recorded so far."""
     return LadderReport(
         rungs=record.rungs,
-        metric=record.objective.name,
+        metric=claimed_values(record.rows, record.rungs[-1], record.objective.name, GRADUATING)[0]
+        if record.rungs
+        else record.objective.name,
         steps=tuple(steps(record, terms)),
         transfer=transfer(record, source_of),
         reaching=reaching(record),

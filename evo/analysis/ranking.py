@@ -10,7 +10,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import block_values, paired_differences
+from evo.analysis.comparison import claimed_values, paired_differences
 from evo.analysis.effects_of_edits import better_than_parents
 from population.archive import Standing
 from population.types import (
@@ -175,7 +175,7 @@ def certified_gains(record: Record) -> dict[str, float]:
     Positive is better; 0.0 where no fresh block holds both.
     """
     proven = [one for one, standing in record.front.items() if standing == Standing.CERTIFIED]
-    values = block_values(record.rows, record.proxy, record.objective.name, FRESH)
+    _, values = claimed_values(record.rows, record.proxy, record.objective.name, FRESH)
     gains = {}
     for one in proven:
         if one == record.seed_id:

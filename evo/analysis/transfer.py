@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import Comparison, block_values, compare
+from evo.analysis.comparison import Comparison, claimed_values, compare
 from evo.analysis.edits import kinds_of_edit
 from evo.analysis.ladder import beside_seed
 from population.ladder import Role
@@ -164,7 +164,7 @@ def _ratio(record: Record, variant_id: str, target: str) -> Interval | None:
 
 
 def _gains_by_block(record: Record, variant_id: str, rung: str) -> list[float]:
-    values = block_values(record.rows, rung, record.objective.name, GRADUATING)
+    _, values = claimed_values(record.rows, rung, record.objective.name, GRADUATING)
     mine, seed = values.get(variant_id, {}), values.get(record.seed_id, {})
     sign = record.objective.sign
     return [sign * (seed[block] - mine[block]) for block in sorted(mine.keys() & seed.keys())]
@@ -229,7 +229,7 @@ def _edits(
     record: Record, target: str, best: str | None, source_of: SourceOf
 ) -> list[EditTransfer]:
     """From the seed to the target's best, over the steps that ran at the target."""
-    ran = block_values(record.rows, target, record.objective.name, GRADUATING)
+    _, ran = claimed_values(record.rows, target, record.objective.name, GRADUATING)
     births = record.births()
     line = [str(made.variant_id) for made in record.chain(best)] if best is not None else []
     place = {one: at for at, one in enumerate(line)}
@@ -301,7 +301,13 @@ def reaching(record: Record) -> Reaching | None:
         return None
     shares = _shares(record, target)
     sign = record.objective.sign
-    scores = {share: _by_variant(record, share_rung(target, share)) for share in shares}
+    claimed = {
+        share: claimed_values(
+            record.rows, share_rung(target, share), record.objective.name, GRADUATING
+        )
+        for share in shares
+    }
+    scores = {share: values for share, (_, values) in claimed.items()}
     seed = {block: sign * score for block, score in scores[1.0].get(record.seed_id, {}).items()}
     runs: dict[int, Floats] = {}
     for share in shares:
@@ -314,7 +320,7 @@ def reaching(record: Record) -> Reaching | None:
     return Reaching(
         best,
         target,
-        record.objective.name,
+        claimed[1.0][0],
         tuple(
             Level(
                 share,
@@ -352,10 +358,6 @@ def _in_tokens(
         block: {ratios[share]: score for share, score in by.items()} for block, by in runs.items()
     }
     return time_to_reach(turned, seed)
-
-
-def _by_variant(record: Record, rung: str) -> dict[str, dict[int, float]]:
-    return block_values(record.rows, rung, record.objective.name, GRADUATING)
 
 
 def _tokens(record: Record, variant_id: str, rung: str) -> float | None:

@@ -284,7 +284,7 @@ class Frames:
         pair = (variant_id, history.seed_id)
         rows = [row for one in pair for row in history.rows(proxy, variant_id=one)]
         found = shown_beside_seed(rows, *pair, proxy, history.objectives[0])
-        return None if found is None else Gap(found.gain, found.n, found.se)
+        return None if found is None else Gap(found.gain, found.n, found.se, found.metric)
 
     def _way(self) -> Way | None:
         from evo.analysis.forecast import outlook

@@ -221,10 +221,12 @@ def _last_log(store: Store, runs: list[MeasurementRow]) -> str:
 
 def _run_cells(row: MeasurementRow) -> list[str]:
     from evo.terminal.text import duration, value
+    from population.metrics import claim_metric
     from population.types import ONE_STEP
 
     run, request = row.measurement, row.measurement.request
-    score = next((name for name in ("val_bpb", *run.metrics) if name in run.metrics), None)
+    claimed = claim_metric("val_bpb", [run])
+    score = next((name for name in (claimed, *run.metrics) if name in run.metrics), None)
     if request.rung.endswith(ONE_STEP):
         score = None  # one step of training: it shows that it can be built there, nothing else
     return [
@@ -260,7 +262,8 @@ def _standing(
         ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),
     ]
     if beside is not None:
-        rows.append(("against seed", f"{sentences.beside(beside)}: {sentences.means(beside)}"))
+        gain = f"{beside.metric} {sentences.beside(beside)}"
+        rows.append(("against seed", f"{gain}: {sentences.means(beside)}"))
     return rows
 
 

@@ -163,8 +163,9 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
     if fresh is not None:
         ends = f"n={fresh.n}: too few pairs for an interval"
         if fresh.gain_interval is not None:
-            ends = f"95 %: {better_range(metric, fresh.gain_interval, fresh.se)}, n={fresh.n}"
-        merits.append(("on fresh blocks", better(metric, fresh.gain, fresh.se), ends))
+            ends = f"95 %: {better_range(fresh.metric, fresh.gain_interval, fresh.se)}, n={fresh.n}"
+        told = better(fresh.metric, fresh.gain, fresh.se)
+        merits.append((f"on fresh blocks, {fresh.metric}", told, ends))
     certified = sum(one.detail.get("verdict") == "certified" for one in data.verdicts)
     tried = count(len(data.verdicts), "attempt")
     if data.overview.certifies or certified:

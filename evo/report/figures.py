@@ -11,13 +11,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import Noise
+from evo.analysis.comparison import Noise, claimed_values
 from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, GOOD, NEUTRAL, PALETTE, blank, hover, span
 from evo.terminal.text import duration, plus_minus, value
 from population.archive import Objective, Standing
 from population.statistics import block_means
-from population.types import DecisionRow, MeasurementRow, Purpose, Status
+from population.types import GRADUATING, DecisionRow, MeasurementRow, Purpose, Status
 
 LOOKS = 200  # points of the line of the believed best
 BAND = 2.0  # sds of one run
@@ -303,12 +303,16 @@ def ladders(record: Record, ranked: Mapping[str, Ranked]) -> list[tuple[str, go.
 
 def _scores(record: Record, rung: str) -> dict[str, float]:
     rows = [row for row in record.rows if row.measurement.request.rung == rung]
-    name = record.objective.name
+    name = _claimed_at(record, rung)
     return {
         one: fmean(metrics[name].values())
         for one, metrics in block_means(rows, record.seed_id).items()
         if name in metrics
     }
+
+
+def _claimed_at(record: Record, rung: str) -> str:
+    return claimed_values(record.rows, rung, record.objective.name, GRADUATING)[0]
 
 
 def _beside(
@@ -318,8 +322,8 @@ def _beside(
     scores: Mapping[str, float],
     ranked: Mapping[str, Ranked],
 ) -> go.Figure:
-    metric = record.objective.name
-    figure = blank(f"{metric} at {record.proxy}", f"{metric} at {rung}", height=380)
+    metric, claimed = record.objective.name, _claimed_at(record, rung)
+    figure = blank(f"{metric} at {record.proxy}", f"{claimed} at {rung}", height=380)
     for name, mine, hue, symbol in (
         ("seed", [one for one in both if one == record.seed_id], NEUTRAL, "x"),
         ("went up", [one for one in both if one != record.seed_id], GOLD, "circle"),
@@ -332,7 +336,10 @@ def _beside(
                 mode="markers",
                 name=name,
                 marker={"color": hue, "size": 11, "symbol": symbol},
-                text=[_label_ladder(ranked[one], metric, rung, scores[one]) for one in mine],
+                text=[
+                    _label_ladder(ranked[one], metric, f"{rung}: {claimed}", scores[one])
+                    for one in mine
+                ],
                 hoverinfo="text",
                 customdata=list(mine),
             )
@@ -350,12 +357,12 @@ def _sd(one: Ranked, metric: str) -> float:
     return sd if sd == sd else 0.0
 
 
-def _label_ladder(one: Ranked, metric: str, rung: str, score: float) -> str:
+def _label_ladder(one: Ranked, metric: str, there: str, score: float) -> str:
     found = one.estimates[metric]
     return hover(
         f"{one.variant_id[:8]}  {one.operator}",
         f"proxy: {metric} {plus_minus(metric, found.mean, found.sd, found.n)}",
-        f"{rung}: {metric} {value(metric, score)}",
+        f"{there} {value(metric, score)}",
         one.idea,
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from population.archive import Objective
-from population.metrics import unseen_of
+from population.metrics import claim_metric
 from population.run_history import RunHistory
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide, e_bh, log_e_path
@@ -258,7 +258,7 @@ class Certification:
     def _score(self, variant_id: str, block: int) -> float | None:
         for row in self._history.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
             if row.measurement.request.block == block and row.measurement.status is Status.OK:
-                return self._turn * unseen_value(self._metric, row.measurement)
+                return self._turn * claim_value(self._metric, row.measurement)
         return None
 
 
@@ -349,9 +349,9 @@ def beats_exactly(mine: Found, seed: Found, others: Collection[Objective]) -> bo
     return False
 
 
-def unseen_value(objective: Objective, run: Measurement) -> float:
-    """What a run of a pair scored: on rows that nobody was asked before, where there are any."""
-    return run.metrics[unseen_of(objective.name, run.metrics)]
+def claim_value(objective: Objective, run: Measurement) -> float:
+    """What a run scored in the metric that a claim from it rests on."""
+    return run.metrics[claim_metric(objective.name, [run])]
 
 
 def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
@@ -360,7 +360,7 @@ def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, 
     for row in history.rows(rung, purposes=FRESH, variant_id=variant_id):
         run = row.measurement
         if run.status is Status.OK and first.name in run.metrics:
-            value = unseen_value(first, run)
+            value = claim_value(first, run)
             turned = first.turned(value)
             scores.setdefault(run.request.block, turned)
     return scores

@@ -1,18 +1,21 @@
 """The race of the leaders: when the search is over, a held-back share of its runs settles who led.
 
 The search believes in variants that were lucky as well as good. Its leaders run side by side on blocks new
-to all of them, and the worse half leaves, round after round. Its state is one decision and the history's rows.
+to all of them, and the worse half leaves, round after round. Who wins rests on rows that nobody was asked
+before; what the search believed counts as far as it differs from what the same runs show on the rows that are
+always asked. Its state is one decision and the history's rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from evo.search.certification import LEADERS
+from population.metrics import claim_metric
 from population.run_history import RunHistory
 from population.statistics.race import Race, race
-from population.types import Decision, Estimate, Purpose, RunKey, RunRequest, Status
+from population.types import Decision, Estimate, Measurement, Purpose, RunKey, RunRequest, Status
 
 Taken = Callable[[RunKey], bool]
 
@@ -97,16 +100,30 @@ class FinalRace:
         believed = {
             one: Estimate(mean, math.nan, int(n)) for one, (mean, n) in detail["leaders"].items()
         }
-        scores = {one: self._scores(one, detail["first_block"]) for one in believed}
-        return race(tuple(believed), detail["runs"], scores, believed)
+        runs = {one: self._runs(one, detail["first_block"]) for one in believed}
+        asked = self._history.objectives[0].name
+        metric = claim_metric(
+            asked,
+            (run for of in runs.values() for run in of.values() if run.status is Status.OK),
+        )
+        return race(
+            tuple(believed),
+            detail["runs"],
+            {one: self._scores(of, metric) for one, of in runs.items()},
+            believed,
+            {one: self._scores(of, asked) for one, of in runs.items()},
+        )
 
-    def _scores(self, variant_id: str, first_block: int) -> dict[int, float]:
-        """By block from the race's first on; a run that failed is infinitely bad."""
-        objective, scores = self._history.objectives[0], {}
-        for row in self._history.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id):
-            run = row.measurement
-            if run.request.block >= first_block:
-                ok = run.status is Status.OK
-                value = objective.turned(run.metrics[objective.name]) if ok else math.inf
-                scores[run.request.block - first_block] = value
-        return scores
+    def _runs(self, variant_id: str, first_block: int) -> dict[int, Measurement]:
+        """By block, counted from the race's first on."""
+        rows = self._history.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id)
+        runs = [row.measurement for row in rows if row.measurement.request.block >= first_block]
+        return {run.request.block - first_block: run for run in runs}
+
+    def _scores(self, runs: Mapping[int, Measurement], metric: str) -> dict[int, float]:
+        """Turned so that lower is better; a run that failed is infinitely bad."""
+        turned = self._history.objectives[0].turned
+        return {
+            block: turned(run.metrics[metric]) if run.status is Status.OK else math.inf
+            for block, run in runs.items()
+        }

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import numpy as np
 
-from evo.search.certification import unseen_value
+from evo.search.certification import claim_value
 from population.archive import Standing
 from population.lineage import Lineage
 from population.run_history import RunHistory
@@ -86,7 +86,7 @@ def _scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]
     objective = history.objectives[0]
     sign = objective.sign
     return {
-        row.measurement.request.block: sign * unseen_value(objective, row.measurement)
+        row.measurement.request.block: sign * claim_value(objective, row.measurement)
         for row in history.rows(rung, purposes=GRADUATING, variant_id=variant_id)
         if row.measurement.status is Status.OK and objective.name in row.measurement.metrics
     }

@@ -131,7 +131,9 @@ def _standing(frame: Frame) -> RenderableType:
         if (gap := frame.gap) is not None:
             style = GOOD if gap.gain > 0 else FAINT
             line.append(f"   {better(frame.best.metric, gap.gain, gap.se)}", style)
-            line.append(f" than the seed on {count(gap.n, 'block')}, not yet proven", FAINT)
+            metric = f" in {gap.metric}" if gap.metric not in ("", frame.best.metric) else ""
+            than = f" than the seed{metric} on {count(gap.n, 'block')}, not yet proven"
+            line.append(than, FAINT)
         grid.add_row(Text("believed best", FAINT), Text(plain(frame.best.who), "bold"), line)
     front = (
         f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"
@@ -211,7 +213,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """By how much the best is better than the seed in the first objective, mean over `n` common blocks.
+    """By how much the best is better than the seed in a metric, mean over `n` common blocks.
 
     `se`: the standard error of that mean; None below two.
     """
@@ -219,6 +221,7 @@ class Gap:
     gain: float
     n: int
     se: float | None = None
+    metric: str = ""  # where it is another than that of the scores beside it
 
 
 @dataclass(frozen=True, slots=True)

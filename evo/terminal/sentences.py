@@ -113,14 +113,16 @@ def certainty(findings: Findings) -> list[str]:
         if findings.search is not None:
             lines.append(
                 f"On {count(findings.search.n, 'block')} that helped to choose it (races left out), it was "
-                f"{_gain(findings.search)}; believe the figure from the fresh blocks."
+                f"{_gain(findings.search)} in {findings.search.metric}; believe the figure from the fresh "
+                "blocks."
             )
     elif findings.search is not None:
         lines.append("Not known yet: the only runs that compare it with the seed also chose it.")
     if findings.test is not None:
         lines.append(_test(findings.test))
     if findings.selection is not None:
-        lines.append(_selection(findings.objective, findings.selection))
+        claimed = findings.final.metric if findings.final is not None else findings.objective
+        lines.append(_selection(findings.objective, claimed, findings.selection))
     if findings.noise is not None:
         level = findings.noise
         sd = value(findings.objective, level.sd, level.sd)
@@ -137,12 +139,15 @@ def _gain(one: Comparison) -> str:
     return better(one.metric, one.gain, one.se)
 
 
-def _selection(metric: str, one: SelectionBias) -> str:
-    """What the search claimed against what blocks that chose nobody show, of the same text."""
+def _selection(metric: str, claimed: str, one: SelectionBias) -> str:
+    """What the search claimed in its metric against what blocks that chose nobody show in that of the claim."""
     noise = _half(one.bias) / 2
     search, final = (
-        f"{better(metric, gain, noise)} (n={n})"
-        for gain, n in ((one.search.mean, one.search.n), (one.fresh.value, one.pairs))
+        f"{better(metric, gain, noise)} (n={n}{beside})"
+        for gain, n, beside in (
+            (one.search.mean, one.search.n, "" if metric == claimed else f", {metric}"),
+            (one.fresh.value, one.pairs, "" if metric == claimed else f", {claimed}"),
+        )
     )
     line = (
         f"Selection bias: the search saw it {search}, fresh blocks show {final}; the difference is "
@@ -241,7 +246,7 @@ def needs(findings: Findings, where: str = "") -> list[str]:
         f"{count(need.n, 'pair')} of runs show a difference of {visible} four times out of five "
         f"(sd of one difference {sd})."
     ]
-    observed = value(metric, abs(seen.difference), seen.se)
+    observed = value(seen.metric, abs(seen.difference), seen.se)
     if need.blocks is None:
         lines.append(
             f"A difference of {observed} drowns in this noise: no sensible number of pairs shows it."

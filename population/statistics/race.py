@@ -71,11 +71,13 @@ def race(
     runs: int,
     scores: Mapping[str, Mapping[int, float]],
     believed: Mapping[str, Estimate] | None = None,
+    asked: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Race:
     """The state of a race from the scores on its fresh blocks, counted from 0; lower is better.
 
     `leaders` come best first. A run that failed is scored infinite. `believed` means, weighted by their
-    n, count beside the fresh runs in choosing (never in what is published).
+    n, count beside the fresh runs in choosing (never in what is published). `asked`: the same runs in the
+    metric that `believed` is in, where that is another one than the scores'.
     """
     left = tuple(leaders)
     for one in plan(len(leaders), runs):
@@ -86,7 +88,10 @@ def race(
         )
         if to_run:
             return Race(left, to_run, None)
-        level = {id: _level(scores[id], blocks, (believed or {}).get(id)) for id in left}
+        level = {
+            id: _level(scores[id], (asked or scores)[id], blocks, (believed or {}).get(id))
+            for id in left
+        }
         left = tuple(sorted(left, key=lambda id: (level[id], left.index(id))))
         left = left[: math.ceil(one.entrants / 2)]
     return Race(left, (), left[0] if left else None)
@@ -112,8 +117,19 @@ def selection_bias(search: Estimate, fresh_gains: Sequence[float]) -> SelectionB
     return SelectionBias(search, fresh, Interval(bias, bias - half, bias + half), pairs)
 
 
-def _level(scores: Mapping[int, float], blocks: range, believed: Estimate | None) -> float:
+def _level(
+    scores: Mapping[int, float],
+    asked: Mapping[int, float],
+    blocks: range,
+    believed: Estimate | None,
+) -> float:
+    """The mean score, moved by what was believed beside what these runs show in the metric of that belief.
+
+    In one metric this is the mean weighted by n. In two a control variate: what a variant knows of the rows
+    that are always asked is in both terms of the difference, and is gone.
+    """
     fresh = fmean(scores[block] for block in blocks)
-    if believed is None or not math.isfinite(believed.mean):
+    if believed is None or not (math.isfinite(believed.mean) and math.isfinite(fresh)):
         return fresh
-    return (fresh * len(blocks) + believed.mean * believed.n) / (len(blocks) + believed.n)
+    luck = believed.mean - fmean(asked[block] for block in blocks)
+    return fresh + luck * believed.n / (len(blocks) + believed.n)

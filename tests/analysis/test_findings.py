@@ -19,8 +19,8 @@ from evo.analysis.ranking import earnings, ranking
 from evo.terminal.sentences import certainty
 from evo.terminal.sentences import found as said
 from population.archive import VAL_BPB
-from population.reading import source_of
-from population.types import Purpose, Status
+from population.reading import measurements, source_of
+from population.types import PAIRED, Purpose, Status
 
 from .built import SEED, Built, finished
 
@@ -200,6 +200,36 @@ def test_the_selection_bias_holds_the_same_text_against_the_same(tmp_path: Path)
     told = " ".join(certainty(found))
     assert "Selection bias: the search saw it 0.12" in told
     assert "the difference is 0.0" in told and "too much (95 %" in told
+
+
+def test_claims_are_in_the_rows_that_nobody_was_asked_before(tmp_path: Path) -> None:
+    """A leader that knows the rows that are always asked gains .1 there, and .02 at others."""
+    built, leader, _ = finished(tmp_path)
+    for rung, first, purpose in (
+        ("proxy", 9, Purpose.FINAL),
+        ("larger", 3, Purpose.GRADUATE),
+    ):
+        for block in (first, first + 1, first + 2):
+            for one, gain in ((built.seed, 0.0), (leader, 0.02)):
+                asked = 2.5 - 5 * gain
+                built.run(one, asked, block, purpose, rung, more={"unseen_bpb": 2.4 - gain})
+    began_without = findings(built)  # some final runs were asked none, as in an older store
+    assert began_without.final is not None and began_without.final.metric == "val_bpb"
+    for row in measurements(built.store, statuses=list(Status)):
+        request = row.measurement.request
+        if request.purpose in PAIRED and "unseen_bpb" not in row.measurement.metrics:
+            built.store.void(row.id, "asked nothing new")
+    found = findings(built)
+    assert found.final is not None and found.final.metric == "unseen_bpb"
+    assert found.final.gain == pytest.approx(0.02)
+    assert found.search is not None and found.search.metric == "val_bpb"
+    assert found.selection is not None and found.selection.fresh.value == pytest.approx(0.02)
+    assert found.selection.search.mean == pytest.approx(0.12)
+    (graduate,) = [one.comparison for one in found.graduates if one.comparison is not None]
+    assert graduate.metric == "unseen_bpb" and graduate.gain == pytest.approx(0.02)
+    (headline,), sure = said(found), " ".join(certainty(found))
+    assert "unseen_bpb is 2.3800 against the seed's 2.4000" in headline
+    assert "0.120 better (n=1, val_bpb), fresh blocks show 0.020 better (n=3, unseen_bpb)" in sure
 
 
 def test_two_pairs_give_no_interval_and_no_selection_bias(tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
 
 import pytest
 
 from evo.runtime.budget import BudgetSettings
 from evo.search.certification import FINAL, LEADERS
 from evo.search.scheduler import PolicySettings
-from population.reading import decisions, measurements
-from population.types import Purpose, RunRequest, Status
+from population.reading import decisions, measurements, source_of
+from population.types import Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 POLICY = PolicySettings(
@@ -89,6 +90,34 @@ def test_a_leader_that_fails_in_the_race_cannot_win_it(tmp_path):
         begun, final = decisions(store, (LEADERS, FINAL))
     if winner in begun.detail["leaders"]:
         assert final.variant_id != winner
+
+
+@dataclass
+class FakeKnower(FakeEvaluator):
+    """Children with a rate above .3 know the rows that are always asked: at others they are worse."""
+
+    def evaluate(self, request, source, slot, watch) -> Measurement:
+        found = super().evaluate(request, source, slot, watch)
+        rate = float(source.split()[2])
+        score = 2.0 + abs(rate - 0.3)
+        unseen = score + (0.4 if rate > 0.3 else 0.0)
+        metrics = {**found.metrics, "unseen_bpb": unseen, "val_bpb": score}
+        return replace(found, metrics=metrics)
+
+
+def test_who_only_knows_the_rows_that_are_always_asked_does_not_win_the_race(tmp_path):
+    def rate_of_the_winner(evaluator) -> tuple[float, list[float]]:
+        with run(tmp_path, type(evaluator).__name__, evaluator=evaluator)() as store:
+            (begun,), (final,) = decisions(store, (LEADERS,)), decisions(store, (FINAL,))
+            rates = {
+                one: float(source_of(store, one).split()[2])
+                for one in (final.variant_id, *begun.detail["leaders"])
+            }
+        return rates[final.variant_id], list(rates.values())
+
+    winner, leaders = rate_of_the_winner(FakeKnower())
+    assert min(leaders) < 0.3 < max(leaders)  # both kinds were in the race
+    assert winner < 0.3
 
 
 def test_a_race_that_was_interrupted_goes_on_with_the_same_leaders_and_repeats_no_run(tmp_path):

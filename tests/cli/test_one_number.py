@@ -165,7 +165,10 @@ def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(
         said,
     )
     assert "rank 1 of 3 variants by what is believed" in said
-    assert "against seed 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed" in said
+    assert (
+        "against seed val_bpb 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed"
+        in said
+    )
     assert "standing candidate" in said and "decided vetoed by ada: too slow" in said
     assert "serve tokens per second 200 n=2, last run 300" in said
     known = evo("show", leader[:8], "--json").json()

@@ -64,6 +64,17 @@ def test_what_the_search_believed_counts_by_its_n() -> None:
     assert race(["a", "b"], 2, scores, believed).winner == "a"
 
 
+def test_what_a_leader_knows_of_the_rows_that_are_always_asked_wins_no_race() -> None:
+    """One is 1 better at the rows that it was believed from, in the race as before it."""
+    scores = {"knows": {0: 2.3}, "honest": {0: 2.0}}
+    asked = {"knows": {0: 1.2}, "honest": {0: 2.0}}
+    believed = {"knows": Estimate(1.0, 0.1, 6), "honest": Estimate(2.0, 0.1, 6)}
+    assert race(["knows", "honest"], 2, scores, believed).winner == "knows"
+    assert race(["knows", "honest"], 2, scores, believed, asked).winner == "honest"
+    asked["knows"][0] = 1.5  # .5 worse than believed: this block was no luck for it
+    assert race(["knows", "honest"], 2, scores, believed, asked).winner == "knows"
+
+
 def test_a_plan_halves_the_field_each_round() -> None:
     assert [(one.entrants, one.upto_block) for one in plan(8, 32)] == [(8, 1), (4, 4), (2, 10)]
     assert plan(1, 10) == ()
