@@ -47,15 +47,13 @@ def family(store: Store, seed_id: str) -> tuple[RunHistory, Lineage]:
 
 def test_the_paired_effect_is_one_wherever_it_is_told(built: Built) -> None:
     record = Record.of(built.store)
-    history, lineage = family(built.store, built.seed)
+    history, _ = family(built.store, built.seed)
     better, worse, waits = (one.variant_id for one in record.births().values() if one.parents)
     assert better and worse and waits
     found = paired_effect(history, "proxy", better, built.seed)
     assert (found.difference, found.n) == (pytest.approx((-0.05 - 0.04) / 2), 2)
     assert effects(record)[better].difference == pytest.approx(found.difference)
     assert story(record, better, ()).chapters[-1].effect == effects(record)[better]
-    (edit,) = Lines(history, lineage, "proxy").edits(built.store, built.seed, better, None)
-    assert (edit.effect, edit.effect_se, edit.n) == found
     assert effects(record).keys() == {better, worse}
     assert paired_effect(history, "proxy", waits, better) == UNKNOWN
     births = record.births()
@@ -73,6 +71,10 @@ def test_the_believed_effect_is_the_difference_of_what_is_shown_of_both(built: B
             parent = made.parents[0].variant_id
             found = believed_effect(history, "proxy", child, parent)
             assert found.difference == pytest.approx(shown[child].mean - shown[parent].mean)
+            (edit,) = Lines(history, lineage, "proxy").edits(built.store, parent, child, None)
+            assert (edit.effect, edit.effect_se, edit.n) == found and edit.value == shown[
+                child
+            ].mean
             assert found.n == min(shown[child].n, shown[parent].n)
     idea = built.store.add_idea("a lower rate", "ada")
     first = next(one for one, made in record.births().items() if made.parents)
