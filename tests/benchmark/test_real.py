@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from evo.assembly.bench import open_bench
-from evo.benchmark.real.cells import RealResult, real_cells
-from evo.benchmark.real.landscape import FAILED, RealLandscape, grid
+from evo.benchmark.real.cells import YARDSTICK, RealResult, compute_and_keep_real, real_cells
+from evo.benchmark.real.landscape import FAILED, RealLandscape, grid, seconds_of, train
 from evo.benchmark.real.settings import read_real
 from evo.benchmark.real.summary import mean_of, real_standings
 from evo.config import ConfigError, read_config
 from operators.source.knobs import read_knobs, same_value
+from population.types import Clock, Measurement, Status
 from tests.campaign.real import STANDIN, write_config
 
 SHIPPED = Path(__file__).parents[2] / "configs"
@@ -88,6 +90,48 @@ def test_a_setting_is_trained_with_its_knobs_and_one_that_fails_counts_as_bad(
     assert landscape.failed == 1
 
 
+def test_a_run_that_the_machine_lost_is_made_again_and_the_cpu_clock_is_what_counts(
+    file: Path, tmp_path: Path
+) -> None:
+    config = read_config(tmp_path / "campaign.yaml")
+    bench = open_bench(config, tmp_path / "work", {})
+    evaluate, states = bench.evaluator.evaluate, [Status.LOST, Status.LOST]
+
+    def often_lost(*asked: Any) -> Measurement:
+        if states:
+            return Measurement(asked[0], states.pop(), "the machine was busy")
+        return evaluate(*asked)
+
+    bench.evaluator.evaluate = often_lost  # type: ignore[method-assign]
+    found = train(bench, bench.slots[0], STANDIN.read_text(), 0)
+    assert found.status is Status.OK and not states
+    assert seconds_of(found, Clock.CPU_SECONDS) == found.cpu_seconds < found.wall_seconds
+    assert seconds_of(found, Clock.TOKENS) == found.wall_seconds
+    states += [Status.LOST] * 3
+    with pytest.raises(ConfigError, match=r"3 runs in a row were lost.*the machine was busy"):
+        train(bench, bench.slots[0], STANDIN.read_text(), 1)
+
+
+def test_a_yardstick_is_judged_beside_the_contestants_on_the_same_blocks(
+    file: Path, tmp_path: Path
+) -> None:
+    worse = STANDIN.read_text().replace("MIX = 0.8", "MIX = 0.0")
+    assert worse != STANDIN.read_text()
+    (tmp_path / "worse.py").write_text(worse)
+    file.write_text(file.read_text() + "yardstick: worse.py\n")
+    cells = real_cells(read_real(file))
+    assert [one.contestant for one in cells] == ["random", "ours", YARDSTICK] * 2
+    assert len({one.key for one in cells}) == 6
+    (tmp_path / "cells").mkdir()
+    found = compute_and_keep_real(cells[2], tmp_path / "cells")
+    assert found.difference > 0.1 and (found.runs, found.n) == (0, 2)
+    (table,) = real_standings([found], ["random", "ours"])
+    assert table.contestant == YARDSTICK and table.minus is None
+    file.write_text(file.read_text().replace("worse.py", "none.py"))
+    with pytest.raises(ConfigError, match=r"yardstick: none\.py: no file there"):
+        read_real(file)
+
+
 def test_a_grid_holds_a_knobs_own_value_within_its_range() -> None:
     for knob in read_knobs((SHIPPED.parent / "seed" / "train.py").read_text()):
         values = grid(knob)
@@ -98,6 +142,10 @@ def test_a_grid_holds_a_knobs_own_value_within_its_range() -> None:
 def test_the_shipped_file_is_read_and_a_wrong_one_is_told_from_it(file: Path) -> None:
     shipped = read_real(SHIPPED / "bench-real.yaml")
     assert len(real_cells(shipped)) == 12
+    textbook = real_cells(read_real(SHIPPED / "bench-textbook.yaml"))
+    assert len(textbook) == 18 and {one.contestant for one in textbook} == {
+        "random", "tpe", "cmaes", "greedy", "ours", YARDSTICK
+    }  # fmt: skip
     file.write_text(file.read_text() + "second: 3\n")
     with pytest.raises(ConfigError, match="second"):
         read_real(file)

@@ -12,12 +12,14 @@ from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.process import Ended
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot
+from operators.source.knobs import read_knobs
 from population.types import Clock, Status
 
 from .conftest import RUNG, Evaluate
 
 pytestmark = pytest.mark.sandbox
 SEED = (Path(__file__).parents[2] / "seed" / "train.py").read_text()
+TEXTBOOK = (Path(__file__).parents[2] / "seed" / "textbook.py").read_text()
 
 ATTENTION = '''
 import harness
@@ -66,6 +68,15 @@ def test_the_seed_is_measured_in_full(evaluate: Evaluate, box: Sandbox) -> None:
     assert 1.0 < seen.metrics["val_bpb"] < 8.0
     assert seen.metrics["parameters"] > 10_000
     assert seen.metrics["tokens_per_parameter"] > 0
+
+
+def test_the_textbook_is_measured_in_full_and_has_knobs_to_turn(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    seen = evaluate(TEXTBOOK, box, budget=30_000.0, clock=Clock.TOKENS)
+    assert (seen.status, seen.reason) == (Status.OK, "")
+    assert 1.0 < seen.metrics["val_bpb"] < 8.0
+    assert len(read_knobs(TEXTBOOK)) >= 12
 
 
 @pytest.mark.soak  # the honest families have each part of it

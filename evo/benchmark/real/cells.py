@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -23,19 +23,26 @@ from evo.benchmark.contestants.contract import Problem, play
 from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes.table import ERROR, Setting
 from evo.benchmark.racing import raced
-from evo.benchmark.real.landscape import JUDGED_FROM, RealLandscape
+from evo.benchmark.real.landscape import JUDGED_FROM, METRIC, RealLandscape, train
 from evo.benchmark.real.settings import RealConfig
-from evo.config import ConfigError, read_config
+from evo.config import Config, ConfigError, read_config
 from evo.evaluation.slots import Slot, find_slots
 from evo.lock import Held, Unlockable, hold
+from population.types import Status
 
-VERSION = 1  # of what a cell holds and how it comes about
+T = TypeVar("T")
+
+VERSION = 2  # of what a cell holds and how it comes about
+YARDSTICK = "yardstick"  # in a contestant's place: a train.py that is judged and searches nothing
 SEED_BLOCKS = 1000  # apart: no seed of the benchmark trains on another one's blocks
 
 
 @dataclass(frozen=True, slots=True)
 class RealCell:
-    """What to compute; `digest` stands for the campaign's file, its train.py and the contestant's own file."""
+    """What to compute; `digest` stands for the campaign's file, its train.py and the contestant's own file.
+
+    `yardstick`: the train.py to judge instead of a contestant; "" for none.
+    """
 
     campaign: str
     changes: tuple[str, ...]
@@ -46,11 +53,16 @@ class RealCell:
     race_share: float
     leaders: int
     digest: str
+    yardstick: str = ""
 
     @property
     def key(self) -> str:
         """The content key that the result is kept under; where the files lie does not count."""
-        names = {"campaign": Path(self.campaign).name, "contestant": Path(self.contestant).name}
+        names = {
+            "campaign": Path(self.campaign).name,
+            "contestant": Path(self.contestant).name,
+            "yardstick": Path(self.yardstick).name,
+        }
         known = {**asdict(self), **names}
         text = json.dumps(["real", VERSION, known], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -81,20 +93,28 @@ def real_cells(config: RealConfig) -> list[RealCell]:
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         for name in config.contestants:
             own = b"" if name in CONTESTANTS else Path(name).read_bytes()
-            cells.append(
-                RealCell(
-                    str(config.campaign),
-                    config.changes,
-                    name,
-                    seed,
-                    config.seconds,
-                    config.judged_blocks,
-                    config.race_share,
-                    config.leaders,
-                    hashlib.sha256(known + own).hexdigest()[:16],
-                )
-            )
+            cells.append(_cell(config, name, seed, known + own))
+        if config.yardstick is not None:
+            text = known + config.yardstick.read_bytes()
+            cells.append(_cell(config, YARDSTICK, seed, text, str(config.yardstick)))
     return cells
+
+
+def _cell(
+    config: RealConfig, contestant: str, seed: int, known: bytes, yardstick: str = ""
+) -> RealCell:
+    return RealCell(
+        str(config.campaign),
+        config.changes,
+        contestant,
+        seed,
+        config.seconds,
+        config.judged_blocks,
+        config.race_share,
+        config.leaders,
+        hashlib.sha256(known).hexdigest()[:16],
+        yardstick,
+    )
 
 
 def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealResult:
@@ -127,15 +147,35 @@ def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealR
 
 
 def _judged(landscape: RealLandscape, pick: Setting, blocks: int) -> float:
-    """Recommended less seed, paired by block, in turn (A B B A ...); 0 for the seed itself."""
+    """Recommended less seed, paired by block; 0 for the seed itself."""
     if pick == landscape.start:
         return 0.0
+    return mean_gap(lambda one, at: landscape.run(one, at).values[0], pick, landscape.start, blocks)
+
+
+def mean_gap(score: Callable[[T, int], float], one: T, other: T, blocks: int) -> float:
+    """The mean of one less the other over blocks that chose nobody, run in turn (A B B A ...)."""
     differences = []
     for at in range(blocks):
-        pair = (pick, landscape.start) if at % 2 else (landscape.start, pick)
-        shown = {one: landscape.run(one, JUDGED_FROM + at).values[0] for one in pair}
-        differences.append(shown[pick] - shown[landscape.start])
+        pair = (one, other) if at % 2 else (other, one)
+        shown = {name: score(name, JUDGED_FROM + at) for name in pair}
+        differences.append(shown[one] - shown[other])
     return fmean(differences)
+
+
+def judge_yardstick(cell: RealCell, seed: Bench, own: Bench, slot: Slot) -> RealResult:
+    """A train.py that searches nothing, compared with the seed; each has its own start-up's seconds."""
+    benches = {one.evaluator.seed_source: one for one in (seed, own)}
+
+    def score(source: str, block: int) -> float:
+        found = train(benches[source], slot, source, cell.seed * SEED_BLOCKS + block)
+        if found.status is not Status.OK:
+            raise ConfigError(f"{cell.yardstick}: yardstick: {found.status}, {found.reason}")
+        return found.metrics[METRIC]
+
+    texts = own.evaluator.seed_source, seed.evaluator.seed_source
+    gap = mean_gap(score, *texts, cell.judged_blocks)
+    return RealResult(cell, gap, np.nan, cell.judged_blocks, 0, 0, 0.0, {})
 
 
 def kept_real(cell: RealCell, folder: Path) -> RealResult | None:
@@ -153,11 +193,28 @@ def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
         return known
     config = read_config(Path(cell.campaign), cell.changes)
     with _free_slot(folder, config.slots) as at:
-        bench = open_bench(config, folder / f"slot-{at}", {})
-        source = config.train.read_text(encoding="utf-8")
-        result = compute_real(cell, bench, bench.slots[at], source)
+        bench = _opened(config, folder, at)
+        if cell.yardstick:
+            other = config.model_copy(update={"train": Path(cell.yardstick)})
+            own = _opened(other, folder, at)
+            result = judge_yardstick(cell, bench, own, bench.slots[at])
+        else:
+            source = config.train.read_text(encoding="utf-8")
+            result = compute_real(cell, bench, bench.slots[at], source)
     keep(folder, cell.key, asdict(result))
     return result
+
+
+def _opened(config: Config, folder: Path, at: int) -> Bench:
+    """The bench of a cell; what starting costs is measured once, so that it is the same for everyone."""
+    known_by = config.train.read_bytes() + repr(config.rung_settings()).encode()
+    name = f"startup-{hashlib.sha256(known_by).hexdigest()[:16]}"
+    startup = dict(read_kept(folder, name) or {})
+    known = dict(startup)
+    bench = open_bench(config, folder / f"slot-{at}", startup)
+    if startup != known:
+        keep(folder, name, startup)
+    return bench
 
 
 @contextmanager

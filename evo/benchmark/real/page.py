@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from evo.benchmark.real.cells import RealResult
+from evo.benchmark.real.cells import YARDSTICK, RealResult
 from evo.benchmark.real.settings import RealConfig
 from evo.benchmark.real.summary import (
     COLUMNS,
@@ -82,7 +82,8 @@ def _differences(standings: Sequence[RealStanding]) -> Figure:
 
 
 def _recommended(results: Sequence[RealResult], names: Sequence[str]) -> ReportTable:
-    ordered = sorted(results, key=lambda one: (names.index(one.cell.contestant), one.cell.seed))
+    found = (one for one in results if one.cell.contestant != YARDSTICK)
+    ordered = sorted(found, key=lambda one: (names.index(one.cell.contestant), one.cell.seed))
     rows = [
         [
             one.cell.contestant,

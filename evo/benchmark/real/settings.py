@@ -20,6 +20,7 @@ class RealConfig(BaseModel):
     campaign: Path = Field(description="a campaign's file: its seed, first rung, sandbox and data")
     changes: tuple[str, ...] = Field(default=(), description="keys of it that differ")
     contestants: tuple[str, ...] = Field(default=("random", "greedy", "tpe", "ours"), min_length=1)
+    yardstick: Path | None = Field(default=None, description="a train.py judged beside them all")
     seeds: int = Field(default=3, ge=2)
     first_seed: int = Field(default=0, ge=0)
     seconds: float = Field(gt=0, description="of slot time, for each cell, race included")
@@ -53,6 +54,11 @@ def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
             raise ConfigError(
                 f"{path}: contestants: {name!r} asks a model, and on real training nobody does yet"
             )
-    found = config.model_copy(update={"campaign": (path.parent / config.campaign).resolve()})
+    here = {"campaign": (path.parent / config.campaign).resolve()}
+    if config.yardstick is not None:
+        here["yardstick"] = (path.parent / config.yardstick).resolve()
+        if not here["yardstick"].is_file():
+            raise ConfigError(f"{path}: yardstick: {config.yardstick}: no file there")
+    found = config.model_copy(update=here)
     read_config(found.campaign, found.changes)
     return found

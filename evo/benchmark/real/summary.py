@@ -11,6 +11,7 @@ from typing import Any
 
 from evo.benchmark.keeping import play_cells
 from evo.benchmark.real.cells import (
+    YARDSTICK,
     RealCell,
     RealResult,
     compute_and_keep_real,
@@ -55,7 +56,8 @@ def play_real(
 
 
 def real_standings(results: Sequence[RealResult], names: Sequence[str]) -> list[RealStanding]:
-    """All contestants in the order in which they were named: few seeds rank nobody."""
+    """All contestants in the order in which they were named, a yardstick last: few seeds rank nobody."""
+    names = [*names, YARDSTICK]
     by_name: dict[str, dict[int, RealResult]] = {}
     for one in sorted(results, key=lambda one: (names.index(one.cell.contestant), one.cell.seed)):
         by_name.setdefault(one.cell.contestant, {})[one.cell.seed] = one
