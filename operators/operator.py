@@ -143,6 +143,7 @@ class ProposalContext:
     brief: str = ""
     contract: str = ""  # what the script can rely on
     objectives: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()  # each in words
     noise_sd: float | None = None  # run-to-run sd of the first objective, when measured
     rung: str = ""  # the proxy rung in words
     tried: tuple[Tried, ...] = ()

@@ -237,10 +237,16 @@ def _decimals(se: float) -> int:
 
 
 def setting_in_words(context: ProposalContext) -> str:
-    """How it was measured: objectives, rung, noise floor."""
+    """How it was measured: objectives, constraints, rung, noise floor."""
     lines = []
     if context.objectives:
         lines.append("Objectives, the most important first: " + "; ".join(context.objectives) + ".")
+    if context.constraints:
+        lines.append(
+            "Constraints; what breaks one cannot win, however good it is: "
+            + "; ".join(context.constraints)
+            + "."
+        )
     if context.rung:
         lines.append(f"Rung: {context.rung}.")
     lines.append(noise_sentence(context.noise_sd))

@@ -53,6 +53,12 @@ def _limit(limit: float | str, name: str, seed: Found) -> float:
     return seed[name].mean * float(relative[1])
 
 
+def _bound_in_words(bound: float | str, name: str, seed: Found | None) -> str:
+    if not isinstance(bound, str) or seed is None or name not in seed:
+        return bound if isinstance(bound, str) else f"{bound:,.6g}"
+    return f"{_limit(bound, name, seed):,.6g} ({bound})"
+
+
 class Objective(BaseModel):
     """One thing to improve. Beyond `limit` a variant is neither parent nor front member."""
 
@@ -90,6 +96,13 @@ class Objective(BaseModel):
         if self.limit is None:
             return True
         return self.to_minimise(found) <= self.turned(_limit(self.limit, self.name, seed))
+
+    def limit_as_constraint(self) -> Constraint | None:
+        """`limit` as the range that it is; None without one."""
+        if self.limit is None:
+            return None
+        end = "at_most" if self.lower_is_better else "at_least"
+        return Constraint(name=self.name, **{end: self.limit})
 
     @property
     def in_words(self) -> str:
@@ -130,6 +143,21 @@ class Constraint(BaseModel):
         if isinstance(low, float) and isinstance(high, float) and low > high:
             raise ValueError(f"the constraint on {self.name} leaves no room")
         return self
+
+    def told(self, seed: Found | None = None) -> str:
+        """The range in words, with the numbers that multiples of the seed's value come to where it is known."""
+        ends = [("at least", self.at_least), ("at most", self.at_most)]
+        return f"{self.name} " + " and ".join(
+            f"{word} {_bound_in_words(bound, self.name, seed)}"
+            for word, bound in ends
+            if bound is not None
+        )
+
+    def beside_seed(self) -> Constraint | None:
+        """The same with its multiples of the seed's value alone, which hold at every rung; None without any."""
+        ends = {"at_least": self.at_least, "at_most": self.at_most}
+        relative = {key: bound for key, bound in ends.items() if isinstance(bound, str)}
+        return Constraint(name=self.name, **relative) if relative else None
 
     def excess(self, found: Found, seed: Found) -> float:
         """How far outside, as a share of the bound; 0 inside, infinite without the metric."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from population.types import DecisionRow, Measurement, RequestRow, Status
+from population.archive import Constraint
+from population.types import DecisionRow, Estimate, Measurement, RequestRow, Status
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
 REACHING = "time to reach"
@@ -16,6 +17,8 @@ KINDS = (CHOSEN, APPROVED, VETOED, UNVETOED, REACHING)
 GROWS_LIKE_SEED = (
     0.5  # of the seed's growth from the proxy, in logarithms: less is no growth with depth
 )
+
+SIZES = ("parameters", "weights_mb", "added_nodes")  # known of what was only built
 
 
 class LadderState(StrEnum):
@@ -75,6 +78,7 @@ class Ladder:
     vetoed: dict[str, str] = field(default_factory=dict)
     reaching: str | None = None
     ever: dict[tuple[str, str], LadderEntry] = field(default_factory=dict)
+    constraints: Sequence[Constraint] = ()
 
     @classmethod
     def of(cls, decisions: Sequence[DecisionRow]) -> Ladder:
@@ -111,12 +115,31 @@ class Ladder:
         one, rung = climber.variant_id, climber.rung
         if one in self.vetoed:
             return LadderState.VETOED, f"by {self.vetoed[one]}" if self.vetoed[one] else ""
-        if trouble := misfit(mine, seed, rung):
+        if trouble := self.misfit(mine, seed, rung):
             return LadderState.NOT_BUILT, trouble
         if mine is None or seed is None:
             return LadderState.TO_BUILD, ""
         waits = manual and climber.role is Role.GRADUATE and not self.is_approved(one, rung)
         return (LadderState.WAITS if waits else LadderState.TO_RUN), ""
+
+    def misfit(self, mine: Measurement | None, seed: Measurement | None, rung: str) -> str:
+        """Why a variant cannot run at a rung, from what was built there; "" when it can or is not known.
+
+        Constraints that are multiples of the seed's size hold at every rung, by the size of the seed there.
+        """
+        if mine is None or seed is None:
+            return ""
+        if seed.status is not Status.OK:
+            return f"the seed does not build at {rung}: {seed.status}, {seed.reason}"
+        if mine.status is not Status.OK:
+            return f"does not build at {rung}: {mine.status}, {mine.reason}"
+        found, seeds = _sizes(mine), _sizes(seed)
+        for constraint in filter(None, (one.beside_seed() for one in self.constraints)):
+            name = constraint.name
+            if name in found and name in seeds and constraint.excess(found, seeds) > 0:
+                size, told = found[name].mean, constraint.told(seeds)
+                return f"breaks a constraint at {rung}: {size:,.6g} {told}"
+        return ""
 
     def choice(self, rung: str) -> Choice | None:
         """The last choosing of graduates and controls for a rung."""
@@ -170,15 +193,11 @@ def user_decision(
     return (UNVETOED, variant_id, {"author": author}) if kind == "unveto" else None
 
 
-def misfit(mine: Measurement | None, seed: Measurement | None, rung: str) -> str:
-    """Why a variant cannot run at a rung, from what was built there; "" when it can or is not known."""
-    if mine is None or seed is None:
-        return ""
-    if seed.status is not Status.OK:
-        return f"the seed does not build at {rung}: {seed.status}, {seed.reason}"
-    if mine.status is not Status.OK:
-        return f"does not build at {rung}: {mine.status}, {mine.reason}"
-    return ""
+def _sizes(built: Measurement) -> dict[str, Estimate]:
+    """What a build says of a variant's size; its score after one step says nothing."""
+    return {
+        name: Estimate(built.metrics[name], math.nan, 1) for name in SIZES if name in built.metrics
+    }
 
 
 def growth_remark(mine: tuple[float, float], seed: tuple[float, float]) -> str:

@@ -92,6 +92,9 @@ class Record:
         ladder = Ladder.of(decisions(store, KINDS))
         asked = pending(store)
         ladder.hear(asked)
+        ladder.constraints = [
+            Constraint.model_validate(one) for one in config.get("constraints", ())
+        ]
         about = store.setting(IMPORT)
         return cls(
             config=config,
@@ -152,9 +155,9 @@ class Record:
         from population.beliefs import RungBeliefs
         from population.lineage import Lineage
 
-        constraints = [Constraint.model_validate(one) for one in self.config.get("constraints", ())]
         family = Lineage.of_proposals(self.proposals)
-        return RungBeliefs(self.seed_id, self.objectives, constraints, self.ladder.vetoed, family)
+        ladder = self.ladder
+        return RungBeliefs(self.seed_id, self.objectives, ladder.constraints, ladder.vetoed, family)
 
     def beliefs(self) -> RungBeliefs:
         """What is believed at the proxy by all rows: as the campaign does it, for stores without its word."""

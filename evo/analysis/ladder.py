@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
-from population.ladder import LadderEntry, LadderState, Role, growth_remark, misfit
+from population.ladder import LadderEntry, LadderState, Role, growth_remark
 from population.types import DERIVED, GRADUATING, ONE_STEP, Measurement, Purpose, Status
 
 
@@ -56,7 +56,7 @@ def steps(record: Record, terms: Terms) -> list[LadderStep]:
 
 def _is_unfit(record: Record, climber: LadderEntry) -> bool:
     mine, seed = (_built(record, who, climber.rung) for who in (climber.variant_id, record.seed_id))
-    return bool(misfit(mine, seed, climber.rung))
+    return bool(record.ladder.misfit(mine, seed, climber.rung))
 
 
 def beside_seed(record: Record, variant_id: str, rung: str) -> Comparison | None:

@@ -105,6 +105,7 @@ class ContextBuilder:
             brief=self._at.brief,
             contract=self._at.contract,
             objectives=tuple(one.in_words for one in self._run_history.objectives),
+            constraints=constraints_in_words(self._run_history, self._at.rung, as_of),
             noise_sd=self._run_history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
@@ -200,6 +201,13 @@ def _losses(curve: Sequence[CurvePoint]) -> str:
         if near:
             told.append(f"{fmean(near):.3f} at {end:.0%}")
     return ", ".join(told)
+
+
+def constraints_in_words(run_history: RunHistory, rung: str, as_of: int | None) -> tuple[str, ...]:
+    """What no variant may break, with the seed's numbers in it, and the worst that an objective may be."""
+    seed = run_history.believed(run_history.seed_id, rung, as_of)
+    limits = [one.limit_as_constraint() for one in run_history.objectives]
+    return tuple(one.told(seed) for one in (*run_history.constraints, *filter(None, limits)))
 
 
 def _is_timed(metric: str) -> bool:

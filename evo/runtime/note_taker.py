@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from evo.analysis.effects_of_edits import believed_effect
-from evo.proposals.context import CampaignInfo
+from evo.proposals.context import CampaignInfo, constraints_in_words
 from evo.proposals.ideas import Judge
 from evo.runtime.components import Proposes
 from evo.runtime.recorder import Recorder
@@ -96,6 +96,7 @@ class NoteTaker:
         return ProposalContext(
             brief=self._at.brief,
             objectives=tuple(one.in_words for one in self._history.objectives),
+            constraints=constraints_in_words(self._history, self._at.rung, as_of),
             noise_sd=self._history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
             notes=tuple(notes(store)),

@@ -31,7 +31,6 @@ from population.ladder import (
     LadderEntry,
     LadderState,
     Role,
-    misfit,
 )
 from population.lineage import Lineage
 from population.run_history import RunHistory
@@ -69,6 +68,7 @@ class Graduation:
         self._campaign_seed = campaign_seed
         self._certified = certified
         self.ladder = ladder or Ladder()
+        self.ladder.constraints = history.constraints
 
     # -- what to decide ------------------------------------------------------------------------------------
 
@@ -116,7 +116,9 @@ class Graduation:
     def _may_build(self, variant_id: str, rung: str) -> bool:
         """Whether it builds at a rung, or that is not known; a seed that does not says nothing of others."""
         mine, seed = self._built(variant_id, rung), self._built(self._history.seed_id, rung)
-        return seed is None or seed.status is not Status.OK or not misfit(mine, seed, rung)
+        return (
+            seed is None or seed.status is not Status.OK or not self.ladder.misfit(mine, seed, rung)
+        )
 
     def _choose_further(self, below: str, rung: str) -> list[Decision]:
         """The better part of those who finished the rung below, once nobody there has more to run."""

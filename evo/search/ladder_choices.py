@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from evo.search.certification import claim_value
-from population.archive import Standing
+from population.archive import Standing, violation
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.types import GRADUATING, Status
@@ -21,9 +21,14 @@ def best_of_front(
     history: RunHistory, rung: str, certified: Collection[str], lineage_of: Callable[[str], str]
 ) -> list[str]:
     """The front, one a lineage, without the seed: the better proven come first, so that a lucky single
-    run does not go up before what has held on fresh blocks.
+    run does not go up before what has held on fresh blocks. Nobody who breaks a constraint goes up.
     """
-    members = history.members(rung, certified)
+    seed = history.believed(history.seed_id, rung)
+    members = [
+        one
+        for one in history.members(rung, certified)
+        if not violation(history.believed(one.variant_id, rung), history.constraints, seed)
+    ]
     ranked = sorted(members, key=lambda one: PROVEN.index(Standing(one.standing)))
     chosen: dict[str, str] = {}
     for member in (one.variant_id for one in ranked):  # the order within a standing is kept

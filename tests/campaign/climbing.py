@@ -38,6 +38,7 @@ class Mountain:
         self.gains = {"seed": 0.0}
         self.sizes = {"seed": 1000.0}
         self.fails: Callable[[RunRequest], Status | None] = lambda request: None
+        self.larger: Callable[[RunRequest], float] = lambda request: 1.0  # than at the proxy
         self.decided: list[Decision] = []
         self.ran: list[RunRequest] = []
         for block in range(2):
@@ -54,7 +55,10 @@ class Mountain:
     def run(self, request: RunRequest) -> None:
         score = 2.0 - self.gains[request.variant_id] + 0.001 * request.block
         status = self.fails(request) or Status.OK
-        metrics = {"val_bpb": score, "parameters": self.sizes[request.variant_id]}
+        metrics = {
+            "val_bpb": score,
+            "parameters": self.sizes[request.variant_id] * self.larger(request),
+        }
         found = Measurement(
             request, status, "made to fail" if status is not Status.OK else "", metrics
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from evo.proposals.context import CampaignInfo, ContextBuilder
 from evo.proposals.history import histories
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
@@ -15,11 +16,11 @@ from operators.prompting import nearby
 from operators.revert import Revert
 from operators.source.knobs import with_knobs
 from operators.tune import Tune
-from population.archive import DEFAULT_OBJECTIVES
+from population.archive import DEFAULT_OBJECTIVES, Constraint
 from population.lineage import Lineage
 from population.reading import measurements, proposals
 from population.run_history import RunHistory
-from population.types import Outcome, Status
+from population.types import Outcome, Parent, Status
 from tests.campaign.fakes import make_campaign, make_store
 
 SOURCE = """LR = 0.5  # knob: log 0.01 1
@@ -122,3 +123,20 @@ def test_a_near_repeat_of_a_relatives_child_is_shown_as_measured_before_it_is_pr
     last = model.shown[-1]
     assert len(last) >= 3 and all("LR = 0.5" in one for one in last)
     assert all(re.match(r"- [+-][\d.e-]+ ± [\d.e-]+ \(n = \d+\)", one) for one in last)
+
+
+def test_a_prompt_holds_the_campaigns_constraints_with_the_seeds_numbers_in_them(tmp_path):
+    open_store = make_store(tmp_path / "c.db")
+    campaign = make_campaign(open_store, budget=BudgetSettings(variants=1))
+    campaign.run()
+    history = campaign.components.history
+    history.constraints = (Constraint(name="parameters", at_most="seed x 2"),)
+    builder = ContextBuilder(history, campaign.components.lineage, CampaignInfo(0, "", "proxy", ""))
+    parents = (Parent(history.seed_id, "parent"),)
+    with open_store() as store:
+        context = builder.context(store, parents, builder.views(store, parents, None), None)
+    limit = f"{1.02 * history.believed(history.seed_id, 'proxy')['val_bpb'].mean:,.6g}"
+    assert context.constraints == (
+        "parameters at most 4,000 (seed x 2)",
+        f"val_bpb at most {limit} (seed x 1.02)",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evo.search.ladder_settings import GraduationSettings, Promotion, work_by_rung
+from population.archive import Constraint
 from population.ladder import Role, growth_remark
 from population.types import Purpose, Status
 from tests.campaign.climbing import RUNGS, SETTINGS, Mountain, names
@@ -95,6 +96,42 @@ def test_one_of_ten_times_the_size_goes_up_like_any_other() -> None:
     graduation = mountain.graduation()
     mountain.climb(graduation)
     assert "giant" in mountain.on("target")
+
+
+def test_nobody_who_breaks_a_constraint_goes_up_even_where_everybody_does() -> None:
+    mountain = Mountain(variants=3, front=3)
+    mountain.history.constraints = (Constraint(name="parameters", at_most="seed x 0.985"),)
+    graduation = mountain.graduation()
+    mountain.climb(graduation)
+    assert names(graduation, "mid", Role.GRADUATE) == ["v02"]
+    mountain = Mountain(variants=3, front=3)
+    mountain.history.constraints = (Constraint(name="parameters", at_most=10.0),)
+    graduation = mountain.graduation()
+    mountain.climb(graduation)
+    assert not names(graduation, "mid", Role.GRADUATE) and not mountain.on("mid")
+
+
+def test_a_multiple_of_the_seeds_size_holds_at_every_rung_and_the_next_best_takes_the_place() -> (
+    None
+):
+    mountain = Mountain(variants=6, front=6)
+    mountain.history.constraints = (
+        Constraint(name="parameters", at_most="seed x 1.1"),
+        Constraint(name="parameters", at_most=1000.0),  # a number is meant for the proxy
+    )
+    grows = {("v01", "mid/one-step"): 9.0}
+    mountain.larger = lambda one: grows.get(
+        (one.variant_id, one.rung), 3.0 if "/" in one.rung else 1.0
+    )
+    graduation = mountain.graduation()
+    mountain.climb(graduation)
+    assert names(graduation, "mid", Role.GRADUATE) == ["v00", "v02", "v03", "v04"]
+    built = {one.variant_id for one in mountain.ran if one.rung == "mid/one-step"}
+    assert "v01" in built and "v01" not in mountain.on("mid")
+    found = graduation.ladder.misfit(
+        graduation._built("v01", "mid"), graduation._built("seed", "mid"), "mid"
+    )
+    assert found == "breaks a constraint at mid: 8,910 parameters at most 3,300 (seed x 1.1)"
 
 
 def test_whether_it_grows_with_depth_is_judged_by_its_own_growth() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from operators.hybrid import hybrid_messages
 from operators.llm.answer import estimate_tokens, prompt_text
 from operators.llm_operators import read_idea
 from operators.operator import ParentView, ProposalContext, ProposalFailed, Request, Tried
@@ -73,6 +74,13 @@ def check(name: str, text: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_what_no_variant_may_break_is_in_every_prompt_with_its_numbers() -> None:
+    told = ("parameters at most 262,144 (seed x 2)", "val_bpb at most 2.1 (seed x 1.02)")
+    asked = single(replace(CONTEXT, constraints=told))
+    for messages in (mutate_messages, rewrite_messages, simplify_messages, hybrid_messages):
+        assert "; ".join(told) in messages(asked)[1].content
 
 
 def test_the_mutation_prompt_is_as_written_down() -> None:

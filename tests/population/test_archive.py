@@ -144,6 +144,19 @@ def test_a_constraint_has_a_range_with_room_in_it() -> None:
             Constraint.model_validate({"name": "size", **wrong})
 
 
+def test_a_constraint_is_told_with_the_numbers_that_it_comes_to() -> None:
+    seed = {"parameters": Estimate(1000.0, math.nan, 1)}
+    both = Constraint(name="parameters", at_least="seed x 0.5", at_most=2500.0)
+    assert both.told(seed) == "parameters at least 500 (seed x 0.5) and at most 2,500"
+    assert both.told() == "parameters at least seed x 0.5 and at most 2,500"
+    assert both.beside_seed() == Constraint(name="parameters", at_least="seed x 0.5")
+    assert Constraint(name="parameters", at_most=2500.0).beside_seed() is None
+    speed = Objective(name="serve_tokens_per_second", limit="seed x 0.9")
+    assert speed.limit_as_constraint() == Constraint(
+        name="serve_tokens_per_second", at_least="seed x 0.9"
+    )
+
+
 def test_a_tiny_model_cannot_own_the_default_front() -> None:
     def one(bpb: float, parameters: float, added: float) -> dict[str, Estimate]:
         found = {"val_bpb": bpb, "parameters": parameters, "added_nodes": added}
