@@ -27,7 +27,14 @@ from population.archive import Direction, Objective
 from population.lineage import Lineage
 from population.posteriors import NO_FAMILY
 from population.run_history import RunHistory
-from population.selection import NEWEST, TOURNAMENT, choose_parents, population
+from population.selection import (
+    NEWEST,
+    PRIMARY_SHARE,
+    TOURNAMENT,
+    choose_parents,
+    population,
+    within_reach,
+)
 from population.statistics.certification import (
     Noise,
     Rule,
@@ -50,13 +57,18 @@ from population.types import (
 BUDGET = 300  # runs of one campaign, all purposes together
 RUNG = "simulated"
 LEVEL = Objective(name="level", direction=Direction.MAXIMISE)
+SIZE = Objective(name="size")
 SEED = "0"
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Regime:
-    """What mutations do and how noisy runs are. `shared`: the share of run variance its block explains."""
+    """What mutations do and how noisy runs are. `shared`: the share of run variance its block explains.
+
+    `growth`: the sd by which a child's size, a second objective to be kept small, differs from its parent's, in
+    logarithms, and `price`: by how many run sds a child is the better for each unit that it grows; 0: no sizes.
+    """
 
     name: str
     gaining: float  # share of children that gain
@@ -65,6 +77,8 @@ class Regime:
     harm_sd: float = 5.0
     shared: float = 0.0
     noise: Draw = lambda rng, n: rng.normal(size=n)
+    growth: float = 0.0
+    price: float = 0.0
 
 
 def normal(sd: float) -> Draw:
@@ -83,6 +97,12 @@ REGIMES = (
     Regime("heavy tails (t3 noise)", 0.05, 0.25, lambda r, n: r.exponential(1, n), noise=t3),
     Regime("no gains at all", 0.0, 0.5, normal(0.0)),
 )
+FRONTS = (  # worlds with a front: sizes drift, and in the second they pay
+    Regime("few gains of 1 sd, sizes drift", 0.05, 0.25, normal(1.0), growth=0.3),
+    Regime("the same, size pays 1 sd a unit", 0.05, 0.25, normal(1.0), growth=0.3, price=1.0),
+    Regime("few large gains, sizes drift", 0.05, 0.25, normal(10.0), harm_sd=20.0, growth=0.3),
+    Regime("many gains of 0.3 sd, sizes drift", 0.3, 0.3, normal(0.3), harm_sd=2.0, growth=0.3),
+)
 
 
 @dataclass
@@ -93,6 +113,7 @@ class World:
     rng: np.random.Generator
     budget: int = BUDGET
     levels: list[float] = field(default_factory=lambda: [0.0])
+    sizes: list[float] = field(default_factory=lambda: [0.0])  # logarithms, the seed's is 0
     spent: int = 0
     blocks: dict[int, float] = field(default_factory=dict)
 
@@ -114,7 +135,9 @@ class World:
             effect = 0.0
         else:
             effect = -abs(float(rng.normal(0, regime.harm_sd)))
-        self.levels.append(self.levels[parent] + effect)
+        grown = regime.growth * float(rng.normal()) if regime.growth else 0.0
+        self.levels.append(self.levels[parent] + effect + regime.price * grown)
+        self.sizes.append(self.sizes[parent] + grown)
         return len(self.levels) - 1
 
     @property
@@ -155,17 +178,20 @@ class Settings:
     certification: CertificationSettings = field(default_factory=CertificationSettings)
     tournament: int = TOURNAMENT
     shrunk: bool = True  # False: a variant is believed to be what its runs average to
+    primary_share: float = PRIMARY_SHARE
+    reach: bool = True  # False: parents may be as far behind as they like
 
 
 class Campaign:
     """One simulated campaign of `settings` in a world."""
 
     def __init__(self, world: World, settings: Settings) -> None:
-        self.world, self._tournament = world, settings.tournament
+        self.world, self._settings = world, settings
         self._lineage = Lineage()
         self._lineage.add(SEED, ())
         family = self._lineage if settings.shrunk else NO_FAMILY
-        self.history = RunHistory([LEVEL], SEED, family=family)
+        objectives = [LEVEL, SIZE] if world.regime.growth else [LEVEL]
+        self.history = RunHistory(objectives, SEED, family=family)
         self._search_runs = search_runs(settings, world.budget)
         scheduler = Scheduler(
             settings.policy,
@@ -198,14 +224,18 @@ class Campaign:
 
     def _record(self, request: RunRequest) -> None:
         value = self.world.run(int(request.variant_id), request.block)
-        measurement = Measurement(request, Status.OK, metrics={LEVEL.name: value})
+        metrics = {LEVEL.name: value, SIZE.name: self.world.sizes[int(request.variant_id)]}
+        measurement = Measurement(request, Status.OK, metrics=metrics)
         self.history.add(MeasurementRow(self.history.last_id() + 1, measurement))
 
     def _propose(self) -> str:
         """A child of a parent that is chosen as the proposer of `evo run` chooses it."""
         able = population(self.history.candidates(RUNG, newest=NEWEST))
-        size = self._tournament
-        parent = choose_parents(able, 1, self.world.rng, size)[0].variant_id if able else SEED
+        gain, settings = self.history.usual_gain(RUNG, "drawn"), self._settings
+        if gain is not None and settings.reach:
+            able = within_reach(able, gain)
+        chosen = (settings.tournament, settings.primary_share)
+        parent = choose_parents(able, 1, self.world.rng, *chosen)[0].variant_id if able else SEED
         child = str(self.world.child(int(parent)))
         self._lineage.add(child, (Parent(parent, "parent"),), "drawn")
         return child
@@ -287,6 +317,43 @@ POLICIES: dict[str, Callable[[World], Result]] = {
     "ours, nothing re-measured": partial(ours, settings=with_policy(remeasure_share=0)),
     "ours, best parents": partial(ours, settings=KEENEST),
 }
+
+
+SHARES = (0.0, 0.5, 0.7, 1.0)  # of the tournaments by the first objective
+EVERYONE = "every parent in reach"
+
+
+def front_table(count: int) -> None:
+    """The leader's true gain by `primary_share`, and less that of the default in the same worlds."""
+    arms = {f"{share:g}": Settings(primary_share=share) for share in SHARES}
+    arms[f"{PRIMARY_SHARE:g}, {EVERYONE}"] = Settings(reach=False)
+    print(
+        f"{count} campaigns of {BUDGET} runs each with a second objective; the leader's true gain in run sds, "
+        f"less that with {PRIMARY_SHARE:g} in the same world, and how many are on the front.\n"
+    )
+    print(
+        "| regime | share of the first objective | gain of the leader | less the default | front |"
+    )
+    print("|---|---|---|---|---|")
+    for regime in FRONTS:
+        found = {
+            name: [played(regime, one, seed) for seed in range(count)] for name, one in arms.items()
+        }
+        usual = [gain for gain, _ in found[f"{PRIMARY_SHARE:g}"]]
+        for name, results in found.items():
+            gains = [gain for gain, _ in results]
+            gap = with_interval(np.subtract(gains, usual).tolist()) if gains != usual else ""
+            front = np.mean([front for _, front in results])
+            print(
+                f"| {regime.name} | {name} | {with_interval(gains)} | {gap} | {front:.0f} |",
+                flush=True,
+            )
+
+
+def played(regime: Regime, settings: Settings, seed: int) -> tuple[float, int]:
+    """One campaign: the true gain of its leader, and the size of its front."""
+    campaign = Campaign(World(regime, np.random.default_rng([seed, 2026])), settings)
+    return campaign.play().leader, len(campaign.history.front(RUNG))
 
 
 def campaigns(regime: Regime, policy: str, count: int) -> list[Result]:
@@ -387,6 +454,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--campaigns", type=int, default=100, help="of a policy in a regime")
     parser.add_argument("--policy", choices=POLICIES, action="append", help="only these")
+    parser.add_argument("--fronts", action="store_true", help="only by `selection.primary_share`")
     parser.add_argument("--rules", action="store_true", help="the certification rule's tables, too")
     given = parser.parse_args()
     began = time.perf_counter()
@@ -395,6 +463,10 @@ def main() -> None:
         print()
         smallest_table(4000)
         print()
+    if given.fronts:
+        front_table(given.campaigns)
+        print(f"\n{time.perf_counter() - began:.0f} s")
+        return
     campaign_table(given.policy or list(POLICIES), given.campaigns)
     print(f"\n{time.perf_counter() - began:.0f} s")
 

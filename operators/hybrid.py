@@ -29,12 +29,15 @@ _LINE = re.compile(r"^[\s>*`-]{0,12}([^\W\d]\w{0,99})`?\s*=(?!=)\s*(.{1,200}?)[\
 
 
 class Hybrid(LlmOperator):
-    """Asks for values of its parent's constants; what is unknown, out of range or tried is asked again."""
+    """Asks for values of its parent's constants; what is unknown, out of range or tried is asked again.
+
+    Only about a structure that has scores with several settings: before, the optimiser knows nothing to show.
+    """
 
     as_text = True
 
     def __init__(self, llm: Ask) -> None:
-        super().__init__("hybrid", ParentRule.ONE, "parent", hybrid_messages, llm)
+        super().__init__("hybrid", ParentRule.TUNED, "parent", hybrid_messages, llm)
 
     def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
         return again_messages(messages, reply, reason, "hybrid_again.md")
@@ -80,13 +83,30 @@ def _value(text: str) -> Value:
 def hybrid_messages(request: Request) -> tuple[Message, ...]:
     """The prompt: the parent, its constants, and what the optimiser knows. ProposalFailed without any."""
     space = Space.of(request)
+    lines = constants_in_words(space)
     return messages_about(
         request,
         "hybrid.md",
         "hybrid_system.md",
-        constants=quoted("constants", "\n".join(constants_in_words(space))),
+        columns=columns_of(lines),
+        constants=quoted("constants", "\n".join(lines)),
         runs=_runs(space),
     )
+
+
+def columns_of(lines: Sequence[str]) -> str:
+    """What stands behind the constants in these lines, in words: nothing that is in none of them."""
+    told = "What can be turned, with the parent's value and its range."
+    parts = []
+    if any("; the best " in one for one in lines):
+        parts.append("where the best of them lie (mean, and one standard deviation around it)")
+    if any("; in the best " in one for one in lines):
+        parts.append("how often the best of them make each choice")
+    if not parts:
+        return told
+    parts.append("the share of all effects that it puts down to the constant")
+    what = ", ".join(parts[:-1]) + ", and " + parts[-1]
+    return f"{told} After it, what the optimiser makes of the runs of this structure: {what}."
 
 
 def constants_in_words(space: Space) -> list[str]:
@@ -120,9 +140,15 @@ def _belief(knob: Knob, best: Sequence[KnobSetting]) -> str:
 
 
 def _runs(space: Space) -> str:
-    """The best and the last runs of the structure."""
+    """The best and the last runs of the structure, and what is told of each."""
     if not any(one.own for one in space.settings):
         return "None yet."
+    scored = space.own(RunState.SCORED)
+    error = ", ± its standard error," if any(math.isfinite(one.sd) for one in scored) else ""
+    head = (
+        "Each with the believed value of the first objective (its sign flipped if higher is better, so that "
+        f"lower is better){error} and the constants in which it differs from the parent."
+    )
     scored = sorted(space.own(RunState.SCORED), key=lambda one: one.value)
     last = [one for one in space.settings if one.own and one not in scored[:SHOWN]][-SHOWN:]
     parts = [("best", scored[:SHOWN]), ("last", last)]
@@ -132,7 +158,7 @@ def _runs(space: Space) -> str:
         for name, runs in parts
         if runs
     ]
-    return "\n\n".join(told)
+    return "\n\n".join([head, *told])
 
 
 def run_line(one: KnobSetting, start: Mapping[str, Value]) -> str:

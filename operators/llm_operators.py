@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -70,6 +71,8 @@ class LlmOperator:
     ) -> None:
         self.name, self.parent_rule = name, parent_rule
         self._edited, self._brief, self._llm = edited, brief, llm
+        self._unanswered = set[tuple[str, ...]]()  # prompts, each while it waits for its answer
+        self._lock = threading.Lock()
 
     def is_unavailable(self) -> bool:
         """Whether its model does not answer, so that another operator should go."""
@@ -80,10 +83,25 @@ class LlmOperator:
         return self._llm.endpoints()
 
     def propose(self, request: Request) -> Draft:
-        """The edited parent. Raises ProposalFailed with the cost of all that was asked."""
+        """The edited parent. Raises ProposalFailed with the cost of all that was asked.
+
+        The same question is not asked again while its answer is still to come.
+        """
+        messages = self._brief(request)
+        asked = tuple(one.content for one in messages)
+        with self._lock:
+            if asked in self._unanswered:
+                raise ProposalFailed("the same was asked already, and is not answered yet")
+            self._unanswered.add(asked)
+        try:
+            return self._answered(request, messages)
+        finally:
+            with self._lock:
+                self._unanswered.remove(asked)
+
+    def _answered(self, request: Request, messages: tuple[Message, ...]) -> Draft:
         begun, cost, model, reason = time.monotonic(), Cost(), "", ""
         endpoint = request.endpoint
-        messages = self._brief(request)
         for _ in range(ASKS):
             try:
                 reply = self._llm.ask(messages, request.rng, request.number, endpoint, self.as_text)

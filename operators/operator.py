@@ -101,6 +101,7 @@ class ParentRule(StrEnum):
     """Which parents an operator asks for."""
 
     ONE = "one"  # a single parent
+    TUNED = "tuned"  # a single parent whose structure has a score with other constants, too
     LINE = "line"  # a single parent that is at least two edits away from the seed
     FAILED = "failed"  # a child that failed, as "parent", and what it was made from, as "ancestor"
     PAIR = "pair"  # two parents on separate lines of descent, and their lowest common ancestor
@@ -134,6 +135,9 @@ class ParentView:
     idea: str = ""
     idea_id: int | None = None
     edits: tuple[Tried, ...] = ()  # since the common ancestor, each against what it edits
+    niche: str = (
+        ""  # what keeps it on the front though others are ahead of it by the first objective
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,8 @@ def _edits(view: ParentView, context: ProposalContext) -> str:
 def _numbers(view: ParentView) -> str:
     """Each metric with its uncertainty, and the idea the parent came from."""
     text = metrics_in_words(view)
+    if view.niche:
+        text += f"\n\n{view.niche}"
     if view.idea:
         text += "\n\nThe idea it came from:\n" + quoted("idea", one_line(view.idea, MAX_IDEA_CHARS))
     return text

@@ -157,6 +157,11 @@ class RungBeliefs:
         """The sd of one run of a variant from block to block; None while it is not known."""
         return self._levels[metric].pooled_noise() if metric in self._levels else None
 
+    def usual_gain(self, operator: str) -> float | None:
+        """What an edit of an operator gains in the first objective where it gains; None while not known."""
+        belief = self._beliefs.get(self._objectives[0].name)
+        return belief.usual_gain(operator) if isinstance(belief, Posteriors) else None
+
     def front(self) -> list[str]:
         """The front, best first objective first; empty before the seed has a score."""
         if self._seed_id not in self._found:

@@ -7,6 +7,7 @@ each operator's own. The best of many single runs is mostly lucky: shrinking say
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -141,6 +142,12 @@ class Posteriors:
         """What children of an operator are expected to do, in the metric's unit; gains are above 0."""
         everyone = self._everyone or weak_prior(self._levels.noise)
         return self._by_operator.get(operator, everyone)
+
+    def usual_gain(self, operator: str) -> float | None:
+        """What a child of an operator gains where it gains at all, on average; None while no noise is known."""
+        if not self._levels.noise > 0:
+            return None
+        return math.sqrt(2 / math.pi) * self.prior_of(operator).gain_sd  # of a half of a normal
 
     def _centre(self, variant_id: str) -> tuple[str, ...]:
         """What a variant is centred on: one parent, or all and their ancestor; () for a root."""

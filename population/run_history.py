@@ -173,6 +173,11 @@ class RunHistory:
         with self._lock:
             return self._known(rung, as_of).noise_sd(metric)
 
+    def usual_gain(self, rung: str, operator: str, as_of: int | None = None) -> float | None:
+        """What an edit of an operator gains in the first objective where it gains; None while not known."""
+        with self._lock:
+            return self._known(rung, as_of).usual_gain(operator)
+
     def front(self, rung: str, as_of: int | None = None) -> list[str]:
         """The Pareto front at a rung, best first objective first; empty before the seed has a score."""
         with self._lock:

@@ -77,6 +77,17 @@ def population(candidates: Sequence[Candidate], newest: int = NEWEST) -> list[Ca
     return [one for at, one in enumerate(candidates) if one.on_front or at >= first_of_last]
 
 
+def within_reach(candidates: Sequence[Candidate], gain: float) -> list[Candidate]:
+    """Those that an edit of the usual `gain` may bring level with the best by the first value, and the front.
+
+    A parent farther behind, by more than the sd of what is believed of it, leads nowhere: its children
+    would have to gain more than edits do, only to be where others are.
+    """
+    least = min((one.violation for one in candidates), default=0.0)
+    best = min((one.values[0] for one in candidates if one.violation == least), default=0.0)
+    return [one for one in candidates if one.on_front or one.values[0] - one.sd - best <= gain]
+
+
 def choose_parents(
     candidates: Sequence[Candidate],
     how_many: int,

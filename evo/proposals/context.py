@@ -57,7 +57,9 @@ class ContextBuilder:
         self, store: Store, parents: tuple[Parent, ...], as_of: int | None
     ) -> tuple[ParentView, ...]:
         """The parents, each with its source and what is believed of it; of several, also their edits."""
-        views = (self._view(store, parent, as_of) for parent in parents)
+        views = [self._view(store, parent, as_of) for parent in parents]
+        if len(views) == 1:
+            views = [replace(views[0], niche=self._niche(views[0].variant_id, as_of))]
         base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
         if base is None or len(parents) < 3:
             return tuple(views)
@@ -75,6 +77,28 @@ class ContextBuilder:
             self._believed(parent.variant_id, as_of),
             made.idea if made is not None else "",
             made.idea_id if made is not None else None,
+        )
+
+    def _niche(self, variant_id: str, as_of: int | None) -> str:
+        """What a member of the front is better in than the best by the first objective; "" for others."""
+        front = self._run_history.front(self._at.rung, as_of)
+        if variant_id not in front[1:]:
+            return ""
+        first, *others = self._run_history.objectives
+        mine, best = (self._believed(one, as_of) for one in (variant_id, front[0]))
+        ahead = [
+            f"{one.name} {mine[one.name].mean:,.6g} against {best[one.name].mean:,.6g}"
+            for one in others
+            if one.name in mine
+            and one.name in best
+            and one.to_minimise(mine) < one.to_minimise(best)
+        ]
+        if not ahead:
+            return ""
+        behind = abs(mine[first.name].mean - best[first.name].mean)
+        return (
+            f"It is {behind:.3g} behind the best in {first.name}, and on the front for its niche: "
+            f"{'; '.join(ahead)} of the best. Improve it without losing that."
         )
 
     def _believed(self, variant_id: str, as_of: int | None) -> dict[str, Estimate]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 from operators.operator import Ancestor, KnobSetting, RunState
 from operators.source.constants import Structure, structure_of
@@ -98,6 +99,12 @@ class CampaignHistory:
                     )
                 )
         return settings
+
+    def is_tuned(self, variant_id: str) -> bool:
+        """Whether its structure has scores with two settings or more, as an optimiser needs to learn from."""
+        own, found = self._structures.members(self._store, variant_id)
+        scored = (one for one in found[own.fingerprint] if self._believed(one))
+        return len(list(islice(scored, 2))) == 2
 
     def line(self, variant_id: str) -> Sequence[Ancestor]:
         """The variant, its first parent, and so on up to the seed."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evo.proposals.context import CampaignInfo, ContextBuilder
-from evo.proposals.history import histories
+from evo.proposals.history import CampaignHistory, histories
 from evo.proposals.ideas import Judge
 from evo.proposals.rewards import RewardHistory
 from operators.operator import Draft, Operator, ParentRule, ProposalFailed, Request
@@ -20,7 +20,7 @@ from operators.registry import CLASSICAL, CONTROLS
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import first_proposal, unmeasured_proposals
-from population.reading.memory import JudgedIdea, repairs_of
+from population.reading.memory import JudgedIdea, recorded, repairs_of
 from population.run_history import RunHistory
 from population.selection import (
     NEWEST,
@@ -31,6 +31,7 @@ from population.selection import (
     choose_parents,
     choose_third,
     population,
+    within_reach,
 )
 from population.store import Store
 from population.types import (
@@ -48,6 +49,9 @@ from population.types import (
 )
 
 IDEA_CHARACTERS = 400
+BOLD = frozenset(
+    {"llm_rewrite"}
+)  # of any parent: what it changes may gain more than an edit usually does
 MAX_DRAWS = 8  # of parents, to find some that are not being asked about
 
 
@@ -58,6 +62,16 @@ class Asked:
     operator: str
     parents: tuple[Parent, ...]
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What a proposal may be made from, by the measurements up to `as_of`: parents, and failed children."""
+
+    candidates: list[Candidate]
+    failed: list[tuple[Parent, ...]]
+    history: CampaignHistory
+    as_of: int | None
 
 
 def is_classical(operator: Operator) -> bool:
@@ -102,6 +116,7 @@ class Proposer:
         self._history = histories(run_history, lineage, campaign_info.rung)
         self._turn = threading.Lock()
         self._asked: dict[int, Asked] = {}  # by proposal
+        self._repaired: dict[int, Asked] = {}  # answered, and perhaps not recorded yet
 
     def is_unavailable(self, may_ask: bool = True) -> bool:
         """Whether every operator waits for its model; without `may_ask`, whether none works alone."""
@@ -131,10 +146,11 @@ class Proposer:
         with self._open_store() as store:
             candidates = self._candidates(as_of)
             failed = self._failed(store, number, as_of)
-            rewards = self._rewards(store, as_of)
+            rewards, history = self._rewards(store, as_of), self._history(store, as_of)
+            pool = Pool(candidates, failed, history, as_of)
             choice = self._portfolio.choose(
                 rng,
-                lambda one: (may_ask or is_classical(one)) and self._can(one, candidates, failed),
+                lambda one: (may_ask or is_classical(one)) and self._can(one, pool),
                 rewards,
             )
             if choice is None:
@@ -142,11 +158,10 @@ class Proposer:
                     number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
                 )
             operator = choice.operator
-            parents = self._parents_not_asked_about(operator, candidates, failed, rng)
+            parents = self._parents_not_asked_about(operator, pool, rng)
             views = self._context_builder.views(store, parents, as_of)
             awaited = [one.operator for one in self._asked.values() if one.parents == parents]
             context = self._context_builder.context(store, parents, views, as_of, awaited)
-            history = self._history(store, as_of)
             request = Request(number, views, rng, context, choice.endpoint, history)
             try:
                 draft = self._drafted(operator, request, parents)
@@ -168,7 +183,9 @@ class Proposer:
             return operator.propose(request)
         finally:
             self._turn.acquire()
-            del self._asked[request.number]
+            asked = self._asked.pop(request.number)
+            if operator.name == REPAIR:
+                self._repaired[request.number] = asked
 
     def _works_alone(self, operator: Operator) -> bool:
         """Whether it can make children at any time, without a model and from one parent."""
@@ -186,20 +203,23 @@ class Proposer:
         """The parents for each repair that is worth a try; none are looked for when nobody repairs."""
         if all(one.parent_rule is not ParentRule.FAILED for one in self._portfolio.operators):
             return []
+        for known in recorded(store, self._repaired):
+            del self._repaired[known]
         asked = [one for one in self._asked.values() if one.operator == REPAIR]
+        asked += self._repaired.values()
         under_repair = {one.parents[0].variant_id for one in asked}
         return self._repairs.waiting(store, number, as_of, under_repair)
 
-    def _can(
-        self, operator: Operator, candidates: list[Candidate], failed: list[tuple[Parent, ...]]
-    ) -> bool:
+    def _can(self, operator: Operator, pool: Pool) -> bool:
         if operator.parent_rule is ParentRule.ONE:
             return True
+        if operator.parent_rule is ParentRule.TUNED:
+            return any(pool.history.is_tuned(one.variant_id) for one in pool.candidates)
         if operator.parent_rule is ParentRule.FAILED:
-            return bool(failed)
+            return bool(pool.failed)
         if operator.parent_rule is ParentRule.LINE:
-            return any(self._has_line(one) for one in candidates)
-        ids = [one.variant_id for one in candidates]
+            return any(self._has_line(one) for one in pool.candidates)
+        ids = [one.variant_id for one in pool.candidates]
         return any(self._unrelated(a, b) for i, a in enumerate(ids) for b in ids[i + 1 :])
 
     def _has_line(self, one: Candidate) -> bool:
@@ -211,35 +231,31 @@ class Proposer:
         )
 
     def _parents_not_asked_about(
-        self,
-        operator: Operator,
-        candidates: list[Candidate],
-        failed: list[tuple[Parent, ...]],
-        rng: np.random.Generator,
+        self, operator: Operator, pool: Pool, rng: np.random.Generator
     ) -> tuple[Parent, ...]:
         """Parents, where there is a choice others than those that this operator awaits an answer about."""
         awaited = {one.parents for one in self._asked.values() if one.operator == operator.name}
-        parents = self._parents(operator, candidates, failed, rng)
+        parents = self._parents(operator, pool, rng)
         for _ in range(MAX_DRAWS if awaited else 0):
             if parents not in awaited:
                 break
-            parents = self._parents(operator, candidates, failed, rng)
+            parents = self._parents(operator, pool, rng)
         return parents
 
     def _parents(
-        self,
-        operator: Operator,
-        candidates: list[Candidate],
-        failed: list[tuple[Parent, ...]],
-        rng: np.random.Generator,
+        self, operator: Operator, pool: Pool, rng: np.random.Generator
     ) -> tuple[Parent, ...]:
+        candidates = pool.candidates
         if operator.parent_rule is ParentRule.FAILED:
-            return failed[int(rng.integers(len(failed)))]
+            return pool.failed[int(rng.integers(len(pool.failed)))]
         if not candidates:
             return (Parent(self._run_history.seed_id, "parent"),)
         if operator.parent_rule is ParentRule.LINE:
             candidates = [one for one in candidates if self._has_line(one)]
+        if operator.parent_rule is ParentRule.TUNED:
+            candidates = [one for one in candidates if pool.history.is_tuned(one.variant_id)]
         if operator.parent_rule not in (ParentRule.PAIR, ParentRule.SEVERAL):
+            candidates = self._worth_an_edit(operator, candidates, pool.as_of)
             (one,) = choose_parents(candidates, 1, rng, primary_share=self._primary_share)
             return (Parent(one.variant_id, "parent"),)
         chosen = self._pair(candidates, rng)
@@ -249,6 +265,15 @@ class Proposer:
         assert ancestor is not None, "every variant descends from the seed"
         named = zip(chosen, ("first", "second", "third"), strict=False)
         return (*(Parent(one, role) for one, role in named), Parent(ancestor, "ancestor"))
+
+    def _worth_an_edit(
+        self, operator: Operator, candidates: list[Candidate], as_of: int | None
+    ) -> list[Candidate]:
+        """Without those farther behind than this operator's edits usually gain, but for those with a niche."""
+        gain = self._run_history.usual_gain(self._at.rung, operator.name, as_of)
+        return (
+            candidates if gain is None or operator.name in BOLD else within_reach(candidates, gain)
+        )
 
     def _pair(self, candidates: list[Candidate], rng: np.random.Generator) -> tuple[str, ...]:
         pair = choose_pair(
@@ -352,8 +377,9 @@ class Repairs:
     ) -> list[tuple[Parent, ...]]:
         """The failed child with what it was made from, for each repair that may be tried now.
 
-        `number` is the proposal's; later ones count for nothing. Of one cause one child is repaired at a time:
-        those `under_repair` now, and those whose repair is not measured yet, keep their likes waiting.
+        `number` is the proposal's; with `as_of` later ones count for nothing. Of one cause one child is
+        repaired at a time: those `under_repair` now, and those whose repair is not measured yet, keep their
+        likes waiting.
         """
         screens = self._run_history.rows(self._rung, as_of, {Purpose.SCREEN})
         failed = {
@@ -389,7 +415,8 @@ class Repairs:
             return None
         if made.idea_id in given_up or self._run_history.believed(variant_id, self._rung, as_of):
             return None
-        if len(repairs_of(store, variant_id, before=number)) >= TRIES:
+        before = None if as_of is None else number
+        if len(repairs_of(store, variant_id, before)) >= TRIES:
             return None
         worked, depth = made.parents[0].variant_id, 0
         while not self._run_history.believed(worked, self._rung, as_of):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from population.store import Store
 from population.types import JudgedIdea as JudgedIdea
@@ -41,10 +42,17 @@ def notes(store: Store) -> list[Note]:
     ]
 
 
-def repairs_of(store: Store, variant_id: str, before: int) -> list[int]:
-    """The numbers below `before` of the proposals that tried to repair this variant."""
+def repairs_of(store: Store, variant_id: str, before: int | None = None) -> list[int]:
+    """The numbers of the proposals that tried to repair this variant, those below `before` (None: all)."""
     sql = """SELECT p.number FROM proposals AS p
         JOIN parents ON parents.proposal_number = p.number
         WHERE parents.variant_id = ? AND parents.role = 'parent'
             AND p.operator = 'llm_repair' AND p.number < ? ORDER BY p.number"""
-    return [row[0] for row in store.query(sql, [variant_id, before])]
+    return [row[0] for row in store.query(sql, [variant_id, before or 2**62])]
+
+
+def recorded(store: Store, numbers: Collection[int]) -> set[int]:
+    """Those of these proposals that have their row."""
+    places = ",".join("?" * len(numbers))
+    rows = store.query(f"SELECT number FROM proposals WHERE number IN ({places})", list(numbers))
+    return {number for (number,) in rows}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 
+from evo.evaluation.slots import Slot, Unwatched
 from evo.proposals.context import CampaignInfo, ContextBuilder
 from evo.proposals.history import histories
 from evo.runtime.budget import BudgetSettings
@@ -17,11 +19,24 @@ from operators.revert import Revert
 from operators.source.knobs import with_knobs
 from operators.tune import Tune
 from population.archive import DEFAULT_OBJECTIVES, Constraint
+from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.reading import measurements, proposals
+from population.reading import measurements, proposals, source_of
 from population.run_history import RunHistory
-from population.types import Outcome, Parent, Status
-from tests.campaign.fakes import make_campaign, make_store
+from population.selection import Candidate, within_reach
+from population.types import (
+    Measurement,
+    MeasurementRow,
+    Outcome,
+    Parent,
+    Proposal,
+    Purpose,
+    RunRequest,
+    Status,
+    Variant,
+    variant_id,
+)
+from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 SOURCE = """LR = 0.5  # knob: log 0.01 1
 DEPTH = 2
@@ -140,3 +155,100 @@ def test_a_prompt_holds_the_campaigns_constraints_with_the_seeds_numbers_in_them
         "parameters at most 4,000 (seed x 2)",
         f"val_bpb at most {limit} (seed x 1.02)",
     )
+
+
+def test_a_model_sets_constants_only_where_others_were_measured_before(tmp_path):
+    asked = []
+
+    class FakeHybrid(FakeEdit):
+        name, parent_rule = "hybrid", ParentRule.TUNED
+
+        def propose(self, request: Request) -> Draft:
+            own = request.history.settings(request.parent("parent").variant_id)
+            asked.append([one.state for one in own if one.own])
+            return Draft(
+                with_knobs(request.parent("parent").source, {"LR": 0.5 + request.number / 100}),
+                "LR",
+                "model",
+            )
+
+    open_store = make_store(tmp_path / "c.db", SOURCE)
+    make_campaign(
+        open_store,
+        operators=[Nudge(), FakeHybrid()],
+        budget=BudgetSettings(variants=16),
+        portfolio=PortfolioSettings(mode=Mode.FIXED),
+    ).run()
+    assert asked and all(states.count(RunState.SCORED) >= 2 for states in asked)
+
+
+def test_a_member_of_the_front_is_told_its_niche_and_the_best_is_not(tmp_path):
+    open_store = make_store(tmp_path / "c.db")
+    evaluator, ids = FakeEvaluator(), []
+    with open_store() as store:
+        seed_id = Lineage.of(store).after(0)[0]
+        for number, source in ((2, "LR = 0.1\nDEPTH = 9\n"), (3, "LR = 0.25\nDEPTH = 1\n")):
+            child = Variant(variant_id(source), source, fingerprint(source))
+            ids.append(child.id)
+            store.add_proposal(
+                Proposal(number, "nudge", (Parent(seed_id, "parent"),), Outcome.VARIANT, "", child)
+            )
+        lineage = Lineage.of(store)
+        history = RunHistory(DEFAULT_OBJECTIVES, seed_id, family=lineage)
+        for one in (seed_id, *ids):
+            request = RunRequest(one, "proxy", 0, 0, Purpose.SCREEN)
+            slot = Slot("slot0", "cpu", (0,))
+            found = evaluator.evaluate(request, source_of(store, one), slot, Unwatched())
+            history.add(MeasurementRow(store.add_measurement(found), found))
+        front = history.front("proxy")
+        assert front == ids
+        builder = ContextBuilder(history, lineage, CampaignInfo(0, "", "proxy", ""))
+        best, other = (
+            builder.views(store, (Parent(one, "parent"),), None)[0].niche for one in front
+        )
+    assert best == ""
+    assert "behind the best in val_bpb" in other
+    assert "parameters 1,000 against 9,000 of the best" in other
+
+
+def test_a_parent_farther_behind_than_an_edit_usually_gains_is_drawn_only_for_its_niche():
+    far = Candidate("far", (3.0, 5.0))
+    candidates = [
+        Candidate("best", (1.0, 5.0), on_front=True),
+        Candidate("near", (1.4, 5.0)),
+        Candidate("unsure", (2.0, 5.0), sd=0.6),
+        far,
+        Candidate("small", (3.0, 1.0), on_front=True),
+        Candidate("forbidden", (0.1, 5.0), violation=1.0),
+    ]
+    kept = [one.variant_id for one in within_reach(candidates, 0.5)]
+    assert kept == ["best", "near", "unsure", "small", "forbidden"]
+    assert far in within_reach(candidates, 2.0) and within_reach([], 0.5) == []
+
+
+def test_how_far_behind_may_be_is_learnt_from_what_an_operators_own_edits_gained():
+    family = Lineage()
+    family.add("seed", ())
+    history, number = RunHistory([DEFAULT_OBJECTIVES[0]], "seed", family=family), 0
+    noise = random.Random(1)
+
+    def run(variant: str, block: int, level: float, purpose: Purpose) -> None:
+        nonlocal number
+        number += 1
+        request = RunRequest(variant, "proxy", block, 0, purpose)
+        score = level + noise.gauss(0, 0.01)
+        found = Measurement(request, Status.OK, metrics={"val_bpb": score})
+        history.add(MeasurementRow(number, found))
+
+    for block in range(4):
+        run("seed", block, 2.0, Purpose.CALIBRATE)
+    start = history.usual_gain("proxy", "bold")
+    for at in range(24):
+        bold = at % 2
+        name = f"v{at}"
+        family.add(name, (Parent("seed", "parent"),), "bold" if bold else "timid")
+        level = 2.0 - (0.3 if bold else 0.01) if at % 4 < 2 else 2.1
+        run(name, 0, level, Purpose.SCREEN)
+    timid, bold = (history.usual_gain("proxy", one) for one in ("timid", "bold"))
+    assert start is not None and start < 0.05 and timid < bold and bold > 0.1
+    assert RunHistory(DEFAULT_OBJECTIVES, "seed").usual_gain("proxy", "bold") is None

@@ -145,3 +145,30 @@ def test_a_child_is_repaired_also_when_its_parent_is_no_candidate_any_more(tmp_p
         waiting = Repairs(history, lineage, "proxy").waiting(store, 4, None)
         assert waiting == [(Parent(ids[2], "parent"), Parent(seed, "ancestor"))]
         assert not Repairs(history, lineage, "proxy").waiting(store, 4, None, {ids[2]})
+        for number in (8, 9):  # two that began later were recorded first
+            store.add_proposal(
+                Proposal(number, "llm_repair", waiting[0], Outcome.FAILED, "no cure")
+            )
+        assert not Repairs(history, lineage, "proxy").waiting(store, 4, None)
+        rows = history.last_id()
+        assert Repairs(history, lineage, "proxy").waiting(store, 4, rows) == waiting
+
+
+def test_a_repair_counts_from_its_answer_on_and_not_only_once_it_is_recorded(
+    tmp_path: Path,
+) -> None:
+    open_store, repair = make_store(tmp_path / "c.db"), FakeRepair()
+    campaign = make_campaign(
+        open_store,
+        evaluator=FakeEvaluator(fails=broken),
+        operators=[FakeAuthor("some model")],
+        budget=BudgetSettings(variants=2),
+    )
+    campaign.run()
+    components = make_campaign(open_store, operators=[repair]).components
+    first = components.proposer.propose(20, None)
+    second = components.proposer.propose(21, None)
+    assert first.operator == "llm_repair" and second.operator == "none"
+    with open_store() as store:
+        store.add_proposal(first)
+    assert components.proposer.propose(22, None).operator == "llm_repair"

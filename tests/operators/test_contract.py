@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -312,3 +314,19 @@ def test_the_recipes_of_the_documents_are_sound_settings() -> None:
     assert len(recipes) == 2
     for recipe in recipes:
         AgentSettings.model_validate(yaml.safe_load(recipe)["agent"])
+
+
+def test_the_same_question_is_not_asked_again_while_its_answer_is_to_come() -> None:
+    with FakeOpenAI([Answer(EDIT, delay=1.0), EDIT]) as server:
+        (operator,) = build_operators({"llm_mutate": 1}, llm_context(server, []))
+        asked = replace(request(SEED), number=7)
+        other = replace(asked, context=ProposalContext(brief="Another brief."))
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(operator.propose, asked)
+            deadline = time.monotonic() + 60
+            while not server.requests and time.monotonic() < deadline:
+                time.sleep(0.01)
+            with pytest.raises(ProposalFailed, match="asked already, and is not answered yet"):
+                operator.propose(asked)
+            assert operator.propose(other).source == first.result().source
+        assert len(server.requests) == 2  # and once it was answered it may be asked again

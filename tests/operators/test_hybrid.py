@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from operators.hybrid import constants_in_words, hybrid_messages, read_values
+from operators.hybrid import columns_of, constants_in_words, hybrid_messages, read_values
 from operators.llm.answer import prompt_text
 from operators.operator import Draft, ProposalFailed, Request
 from operators.optimiser import Space
@@ -118,6 +119,23 @@ def test_the_state_shows_where_the_best_runs_lie_and_which_constants_matter() ->
     assert "in the best relu2 2 times, gelu 1 times" in activation
     few = constants_in_words(Space.of(asked()))
     assert few[0] == "- MATRIX_LR = 0.02, in log 0.001 0.1"
+
+
+def test_the_prompt_promises_only_what_its_lines_have() -> None:
+    def told(history: FakeHistory) -> str:
+        return hybrid_messages(asked(history=history))[1].content
+
+    nothing, numbers, everything = (
+        told(FakeHistory([setting(SMALL, 1.0)], seed=SMALL)),
+        columns_of(["- A = 1, in int 1 2; the best 1 (1 to 1); 50% of the effects"]),
+        told(runs()),
+    )
+    for word in ("standard deviation", "share of all effects", "each choice"):
+        assert word not in nothing and word in everything, word
+    assert "each choice" not in numbers and "share of all effects" in numbers
+    assert "± its standard error" in everything
+    unsure = [replace(one, sd=math.nan) for one in runs().all_settings]
+    assert "± its standard error" not in told(FakeHistory(unsure, seed=SMALL))
 
 
 def test_the_optimiser_is_told_what_a_model_set() -> None:
