@@ -1,7 +1,7 @@
 """The cells of a benchmark on real training: played out on a slot of their own, and kept by content.
 
 Nobody knows the truth here, so each contestant is judged by fresh paired blocks of what it recommends and of
-the seed, after our final race for everyone, at an equal budget of slot seconds.
+the seed, after our final race for everyone, at an equal budget of seconds.
 """
 
 from __future__ import annotations

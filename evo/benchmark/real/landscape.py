@@ -43,7 +43,7 @@ class RealLandscape:
         self._worst = FAILED * first
 
     def run(self, setting: Setting, block: int, repeat: int = 0) -> Shown:
-        """One real training, in slot seconds."""
+        """One real training, and what it took (`seconds_of`)."""
         source = with_knobs(self._source, self.values(setting))
         found = train(self._bench, self._slot, source, self._first_block + block, repeat)
         ok = found.status is Status.OK

@@ -32,7 +32,7 @@ def real_page(config: RealConfig, results: Sequence[RealResult], config_text: st
         headline=real_headline(results),
         lines=(real_legend(config),),
         merits=(
-            ("Cells", f"{len(results):,}", f"{seconds / 60:.0f} slot minutes, without the judging"),
+            ("Cells", f"{len(results):,}", f"{seconds / 60:.0f} minutes, without the judging"),
             ("Runs", f"{sum(one.runs for one in results):,}", "trained and scored in the sandbox"),
         ),
         sections=[

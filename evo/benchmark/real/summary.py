@@ -112,7 +112,8 @@ def real_headline(results: Sequence[RealResult]) -> str:
 def real_legend(config: RealConfig) -> str:
     """What the columns mean."""
     return (
-        f"val_bpb of what each recommends after {config.seconds:g} slot seconds, final race included, less the "
+        f"val_bpb of what each recommends after {config.seconds:g} seconds (of the CPU in training where "
+        "that is the clock, else of the slot), final race included, less the "
         f"seed's on the same {config.judged_blocks} fresh blocks; below 0 is better. Brackets: 95 % intervals "
         "over seeds. Optimism: that less the gain it believed in. Contestants stand in the order of the file."
     )
