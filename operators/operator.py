@@ -29,7 +29,9 @@ class KnobSetting:
 
     `value` is with the sign that makes lower better and NaN without a score; `sd` is of that mean, NaN while no
     noise is known. `values`: every objective likewise, empty without a score. `own`: of the structure asked
-    for, else of a relative: a structure that is a parent or a child of it.
+    for, else of a relative: a structure that is a parent or a child of it. What was measured itself, no belief:
+    `measured`, the mean of each objective with the same sign, `squares` of the first's `n` blocks about it, the
+    `seconds` of a run, and the id of the first `row`. `edits`: what tells its structure from the seed's.
     """
 
     variant_id: str
@@ -41,6 +43,19 @@ class KnobSetting:
     n: int
     own: bool = True
     values: tuple[float, ...] = ()
+    measured: tuple[float, ...] = ()
+    squares: float = 0.0
+    seconds: float = 0.0
+    row: int = 0
+    edits: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a search may still spend, where its runs differ in what they take."""
+
+    seconds: float
+    runs: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +72,15 @@ class Ancestor:
 class History(Protocol):
     """Answers about variants by their id. Called from several threads."""
 
-    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
-        """All variants of its structure and of its relatives, oldest first, by any operator."""
+    def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
+        """All variants of its structure and of its relatives, oldest first, by any operator.
+
+        `as_of`: as they were when this row was the last.
+        """
+        ...
+
+    def left(self) -> Left | None:
+        """What may still be spent; None where all runs take the same."""
         ...
 
     def line(self, variant_id: str) -> Sequence[Ancestor]:
@@ -77,9 +99,13 @@ class History(Protocol):
 class NoHistory:
     """For operators that are tried outside a campaign."""
 
-    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
+    def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
         """Nothing was measured."""
         return ()
+
+    def left(self) -> Left | None:
+        """Nothing is known of it."""
+        return None
 
     def line(self, variant_id: str) -> Sequence[Ancestor]:
         """Nobody came before."""

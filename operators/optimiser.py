@@ -46,6 +46,7 @@ class Method(StrEnum):
 
     TPE = "tpe"
     CMAES = "cmaes"
+    GP = "gp"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ the best: what was good there is worth a try here, but what was bad there may be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.optimiser import Method, Parzen, Space, suggest_cmaes
 from operators.source.constants import with_settings
 from operators.source.knobs import KnobKind, Value, range_text, same_value
+from operators.study import Fits, Study
 
 MAX_KNOBS = 3  # TPE sets that many at once: most of twenty are fine where they are ...
 FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)
@@ -45,17 +47,14 @@ class Tune:
 
     def __init__(self, settings: TuneSettings | None = None) -> None:
         self._settings = settings or TuneSettings()
+        self._fits = Fits()
 
     def propose(self, request: Request) -> Draft:
         """The parent with other constants. ProposalFailed when it has none, or all near was tried."""
         source, space = request.parent("parent").source, Space.of(request)
         share = self._settings.primary_share
         weighs = share < 1 and request.rng.random() >= share
-        if weighs:
-            space = space.weighed(request.rng)
-        suggest = self._suggester(space, request.rng)
-        for _ in range(DRAWS):
-            values = suggest()
+        for values in islice(self._suggestions(request, space, weighs), DRAWS):
             moved = {
                 name: value
                 for name, value in values.items()
@@ -67,6 +66,15 @@ class Tune:
             if not request.history.known(child):
                 return Draft(child, idea_of(moved, space, self._settings.method, weighs))
         raise ProposalFailed("all that the optimiser suggests was tried before")
+
+    def _suggestions(
+        self, request: Request, space: Space, weighs: bool
+    ) -> Iterator[Mapping[str, Value]]:
+        """One suggestion after the other."""
+        if self._settings.method is Method.GP:
+            return study_of(request, space, self._fits).suggestions(weighs)
+        suggest = self._suggester(space.weighed(request.rng) if weighs else space, request.rng)
+        return iter(suggest, None)
 
     def _suggester(
         self, space: Space, rng: np.random.Generator
@@ -81,6 +89,14 @@ class Tune:
         if len(space.knobs) <= FEW_KNOBS:
             return Parzen(space.knobs, told, rng).suggest
         return lambda: Parzen(space.drawn(MAX_KNOBS, rng), told, rng).suggest()
+
+
+def study_of(request: Request, space: Space, fits: Fits) -> Study:
+    """What the surrogate makes of a request's parent and all around it."""
+    history, variant_id = request.history, request.parent("parent").variant_id
+    return Study(
+        space, request.rng, lambda row: history.settings(variant_id, row), history.left(), fits
+    )
 
 
 def idea_of(moved: Mapping[str, Value], space: Space, method: Method, weighed: bool = False) -> str:

@@ -153,6 +153,10 @@ class RungBeliefs:
         """What one variant's runs average to, nothing shrunk."""
         return MetricEstimates(self._levels, variant_id)
 
+    def scatter(self, variant_id: str, metric: str) -> float:
+        """The sum of squares of a variant's blocks about their mean."""
+        return self._levels[metric].scatter(variant_id) if metric in self._levels else 0.0
+
     def noise_sd(self, metric: str) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""
         return self._levels[metric].pooled_noise() if metric in self._levels else None

@@ -168,6 +168,20 @@ class RunHistory:
             known = self._known(rung, as_of)
             return known.found(variant_id).all() if variant_id in known else {}
 
+    def measured_means(
+        self, variant_id: str, rung: str, as_of: int | None = None
+    ) -> tuple[dict[str, Estimate], float]:
+        """Means of its runs by metric, nothing shrunk, and the first objective's sum of squares about its mean.
+
+        Empty without an `ok` run.
+        """
+        with self._lock:
+            known = self._known(rung, as_of)
+            if variant_id not in known:
+                return {}, 0.0
+            means = known.measured(variant_id).all()
+            return means, known.scatter(variant_id, self.objectives[0].name)
+
     def noise_sd(self, rung: str, metric: str, as_of: int | None = None) -> float | None:
         """The sd of one run of a variant from block to block; None while it is not known."""
         with self._lock:

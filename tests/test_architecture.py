@@ -43,7 +43,12 @@ EVERYWHERE = {"numpy", "pydantic", "scipy"}
 DOORS = {
     "sqlite_utils": ("population.store", "population.connection", "population.migrations"),
     "deap": ("population.selection", "population.archive", "evo.benchmark.contestants.genetic"),
-    "moocore": ("population.selection", "population.archive", "evo.benchmark.fronts"),
+    "moocore": (
+        "population.selection",
+        "population.archive",
+        "operators.acquisition",
+        "evo.benchmark.fronts",
+    ),
     "optuna": ("operators.optimiser", "evo.benchmark.contestants.samplers"),
     "cmaes": ("operators.optimiser",),
     "openai": ("operators.llm.wire",),

@@ -10,7 +10,7 @@ from statistics import fmean
 from evo.proposals.ideas import Judge, Lines, tried_by
 from operators.knowledge import MAX_PASSAGES, Passage
 from operators.llm.settings import PromptSettings
-from operators.operator import ParentView, ProposalContext, RunState, Tried
+from operators.operator import Left, ParentView, ProposalContext, RunState, Tried
 from operators.prompting import MAX_IDEA_CHARS
 from operators.source.knobs import sound_knobs
 from population.lineage import ANCESTOR, Lineage
@@ -38,6 +38,7 @@ class CampaignInfo:
     prompt: PromptSettings = PromptSettings()
     find: Callable[[str, int], tuple[Passage, ...]] | None = None  # in the user's papers
     contract: str = ""  # what a script can rely on
+    budget: Left | None = None  # of the search's runs, where they differ in what they take
     timed: bool = True  # whether prompts may hold measured seconds and memory, never the same twice
 
 

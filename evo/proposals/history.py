@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-from operators.operator import Ancestor, KnobSetting, RunState
+from operators.operator import Ancestor, KnobSetting, Left, RunState
 from operators.source.constants import Structure, structure_of
 from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
@@ -28,6 +28,7 @@ class Structures:
         self._lock = threading.Lock()
         self._known: dict[str, Structure] = {}
         self._members: dict[str, list[str]] = {}  # in the order of the lineage
+        self._edits: dict[str, frozenset[str]] = {}  # by structure: those since the seed's
 
     def members(self, store: Store, variant_id: str) -> tuple[Structure, dict[str, list[str]]]:
         """A variant's structure, and the variants of it and of each structure next to it.
@@ -47,6 +48,11 @@ class Structures:
                         found[name] = list(self._members[name])
             return own, found
 
+    def edits_of(self, structure: str) -> frozenset[str]:
+        """The edits that lead to a structure from the seed's; of several ways the first."""
+        with self._lock:
+            return self._edits[structure]
+
     def constants_of(self, variant_id: str) -> Structure:
         """What `members` read of a variant."""
         with self._lock:
@@ -59,7 +65,16 @@ class Structures:
             except (SyntaxError, SourceError):  # nothing can be set in it
                 structure = Structure(variant_id, {})
             self._known[variant_id] = structure
+            if structure.fingerprint not in self._edits:
+                self._edits[structure.fingerprint] = self._made_of(variant_id, structure)
             self._members.setdefault(structure.fingerprint, []).append(variant_id)
+
+    def _made_of(self, variant_id: str, structure: Structure) -> frozenset[str]:
+        """The edits of all its parents; of a single one's child also its own, by its structure's name."""
+        parents = self._lineage.parents_of(variant_id)
+        edits = [self._edits[self._known[one].fingerprint] for one in parents if one in self._known]
+        own = {structure.fingerprint} if len(parents) == 1 else set()
+        return frozenset[str]().union(*edits, own)
 
 
 class CampaignHistory:
@@ -73,18 +88,29 @@ class CampaignHistory:
         structures: Structures,
         rung: str,
         as_of: int | None,
+        budget: Left | None = None,
     ) -> None:
         self._store, self._run_history, self._lineage = store, run_history, lineage
         self._structures, self._rung, self._as_of = structures, rung, as_of
+        self._budget = budget
 
-    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
+    def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
         """All variants of its structure and of its relatives, oldest first."""
         own, found = self._structures.members(self._store, variant_id)
+        if as_of is not None:
+            then = (self._store, self._run_history, self._lineage, self._structures, self._rung)
+            return CampaignHistory(*then, as_of, self._budget).settings(variant_id)
         settings = []
         for name, members in found.items():
+            edits = self._structures.edits_of(name)
             for member in members:
                 believed = self._believed(member)
                 value, sd, n = self._first(believed)
+                measured, squares = self._run_history.measured_means(
+                    member, self._rung, self._as_of
+                )
+                rows = self._run_history.rows(self._rung, self._as_of, variant_id=member)
+                ok = [row for row in rows if row.measurement.status is Status.OK]
                 settings.append(
                     KnobSetting(
                         variant_id=member,
@@ -96,6 +122,11 @@ class CampaignHistory:
                         n=n,
                         own=name == own.fingerprint,
                         values=self._all(believed),
+                        measured=self._all(measured),
+                        squares=squares,
+                        seconds=ok[0].measurement.wall_seconds if ok else 0.0,
+                        row=ok[0].id if ok else 0,
+                        edits=edits,
                     )
                 )
         return settings
@@ -105,6 +136,14 @@ class CampaignHistory:
         own, found = self._structures.members(self._store, variant_id)
         scored = (one for one in found[own.fingerprint] if self._believed(one))
         return len(list(islice(scored, 2))) == 2
+
+    def left(self) -> Left | None:
+        """What is left of the budget after all runs; None where there is none."""
+        if self._budget is None:
+            return None
+        rows = self._run_history.rows(self._rung, self._as_of)
+        seconds = sum(row.measurement.wall_seconds for row in rows)
+        return Left(self._budget.seconds - seconds, self._budget.runs - len(rows))
 
     def line(self, variant_id: str) -> Sequence[Ancestor]:
         """The variant, its first parent, and so on up to the seed."""
@@ -157,12 +196,12 @@ class CampaignHistory:
 
 
 def histories(
-    run_history: RunHistory, lineage: Lineage, rung: str
+    run_history: RunHistory, lineage: Lineage, rung: str, budget: Left | None = None
 ) -> Callable[[Store, int | None], CampaignHistory]:
     """Makes the history that one proposal may see; what was read of sources is kept between them."""
     structures = Structures(lineage)
 
     def history(store: Store, as_of: int | None) -> CampaignHistory:
-        return CampaignHistory(store, run_history, lineage, structures, rung, as_of)
+        return CampaignHistory(store, run_history, lineage, structures, rung, as_of, budget)
 
     return history

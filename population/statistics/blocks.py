@@ -204,6 +204,12 @@ class BlockMeans:
         ordered = sorted(self._several, key=self._several.__getitem__)
         return [self._scores[one] for one in ordered]
 
+    def scatter(self, variant_id: str) -> float:
+        """The sum of squares of one variant's blocks about their mean; 0 without a second."""
+        self.settle()
+        values = list(self._effects.taken_off(self._scores.get(variant_id, {})).values())
+        return float(np.var(values) * len(values)) if len(values) > 1 else 0.0
+
     def estimate(self, variant_id: str) -> Estimate | None:
         """The mean of one variant's blocks; None without a run."""
         self.settle()

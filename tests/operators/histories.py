@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.operator import Ancestor, KnobSetting, RunState
+from operators.operator import Ancestor, KnobSetting, Left, RunState
 from operators.source.constants import constants
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint, knob_free_fingerprint
@@ -51,8 +51,11 @@ class FakeHistory:
     seed: str = SEED
     made: set[str] = field(default_factory=set)  # fingerprints
 
-    def settings(self, variant_id: str) -> Sequence[KnobSetting]:
-        return self.all_settings
+    def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
+        return [one for one in self.all_settings if as_of is None or one.row <= as_of]
+
+    def left(self) -> Left | None:
+        return None
 
     def line(self, variant_id: str) -> Sequence[Ancestor]:
         return next(iter(self.lines.values()), ())
