@@ -22,6 +22,7 @@ from evo.evaluation.tree import remove_folder
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
+from evo.proposals.repeats import Repeats
 from evo.runtime.budget import Budget, BudgetSpent
 from evo.runtime.campaign import Campaign
 from evo.runtime.components import Components, LoopSettings, Proposes
@@ -39,6 +40,7 @@ from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
 from evo.search.voiding import RunConditions, Voiding
 from operators.llm.response_formats import Forms
+from operators.optimiser import Method
 from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
@@ -133,6 +135,19 @@ def build_campaign(
     certification = Certification(config.certification, history, proxy.name, decided)
     limit = config.budget.seconds if loop.search else None
     most = seed_runs(config.policy, limit, len(bench.slots), run_seconds(proxy))
+    campaign_info = CampaignInfo(
+        config.random_seed,
+        config.brief.read_text("utf-8"),
+        proxy.name,
+        in_words(proxy),
+        find=open_papers(folder, config, tell),
+        contract=contract_in_words(bench),
+        timed=not loop.exact,
+    )
+    weighs_repeats = config.tune.method is Method.GP and bool(config.operators.get("tune"))
+    repeats = (
+        Repeats(history, lineage, folder.open_store, campaign_info) if weighs_repeats else None
+    )
     scheduler = Scheduler(
         config.policy,
         history,
@@ -153,18 +168,10 @@ def build_campaign(
         exact=loop.exact,
         search=loop.search,
         finish=loop.finish,
+        repeats=repeats,
     )
     few = config.budget.variants or 100
     noise = FirstNoise(scheduler, history, proxy.name, config.certification, few)
-    campaign_info = CampaignInfo(
-        config.random_seed,
-        config.brief.read_text("utf-8"),
-        proxy.name,
-        in_words(proxy),
-        find=open_papers(folder, config, tell),
-        contract=contract_in_words(bench),
-        timed=not loop.exact,
-    )
     client = open_models(config, budget, recorder, stopping, say, tell, forms)
     proposer: Proposes = Proposer(
         build_portfolio(config, client, desk),

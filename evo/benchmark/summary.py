@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
 from evo.benchmark.cells import Result
@@ -132,7 +133,8 @@ def legend(summary: Summary) -> list[str]:
     )
     return [
         f"{seeds} seeds a contestant and landscape; the seconds of {config.runs} average trainings each, "
-        f"re-measurements and races included; {config.noise} noise; brackets are 95 % intervals.",
+        f"re-measurements and races included; {config.noise} noise; brackets are 95 % intervals. "
+        f"Optuna {version('optuna')}, whose defaults change from version to version.",
         several if summary.several else single,
     ]
 

@@ -86,6 +86,7 @@ class Step:
 
 WAIT = Step()  # nothing to start before something under way is recorded
 
+Repeats = Callable[[], Sequence[str] | None]
 Duty = Callable[["Scheduler", SearchState], Step | None]
 
 
@@ -95,7 +96,8 @@ class Scheduler:
     Its state is what it decided and the history's rows: `decided` and the history of an earlier process
     make it go on from there. `calibrations` stand in the place of the settings' own, of which only the
     first `seed_runs` are made. `exact`: one run at a time, so that timing decides nothing; `search`,
-    `finish`: whether there is a search, and whether final comparison and ladder follow it.
+    `finish`: whether there is a search, and whether final comparison and ladder follow it. `repeats`: who is
+    better run again than anything new, the best first; None: it cannot say, and a fixed share is repeated.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Scheduler:
         exact: bool = False,
         search: bool = True,
         finish: bool = True,
+        repeats: Repeats | None = None,
     ) -> None:
         self._settings, self._history, self._rung = settings, history, rung
         self.certification, self.graduation = certification, graduation
@@ -120,6 +123,7 @@ class Scheduler:
         own = self._default_calibrations()[:seed_runs]
         self._calibrations = tuple(own if calibrations is None else calibrations)
         self._exact, self._search, self._finish = exact, search, finish
+        self._repeats = repeats
 
     # -- the way through the duties ------------------------------------------------------------------------
 
@@ -260,23 +264,34 @@ class Scheduler:
         return Step(decisions=(ended,)) if ended is not None else None
 
     def remeasure(self, state: SearchState) -> Step | None:
-        """A front member thin in blocks, while re-measuring is behind its share of the runs."""
+        """Who is better run again than a new child, by what is believed of both.
+
+        Where nothing says so: a front member thin in blocks, while re-measuring is behind its share.
+        """
         if state.search_is_over:
             return None
+        chosen = self._repeats() if self._repeats else None
+        if chosen is not None:
+            able = (one for one in chosen if not self._history.is_vetoed(one))
+            return self._start(state, [self._next_block(one) for one in able])
         screens = self._history.count(self._rung, Purpose.SCREEN)
         remeasures = self._history.count(self._rung, Purpose.REMEASURE)
         if remeasures + 1 > self._settings.remeasure_share * (screens + remeasures + 1):
             return None
         thin = []  # ties go to the better score
         for place, variant_id in enumerate(self._history.front(self._rung)):
-            blocks = set(self._history.blocks(variant_id, self._rung))
-            block = next(b for b in range(len(blocks) + 1) if b not in blocks)
-            request = RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
-            if len(blocks) < MAX_BLOCKS:
-                thin.append((len(blocks), place, request))
+            blocks = len(self._history.blocks(variant_id, self._rung))
+            if blocks < MAX_BLOCKS:
+                thin.append((blocks, place, self._next_block(variant_id)))
         return self._start(
             state, [request for *_, request in sorted(thin, key=lambda one: one[:2])]
         )
+
+    def _next_block(self, variant_id: str) -> RunRequest:
+        """The first block that a variant has no row on."""
+        blocks = set(self._history.blocks(variant_id, self._rung))
+        block = next(b for b in range(len(blocks) + 1) if b not in blocks)
+        return RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
 
     def screen(self, state: SearchState) -> Step | None:
         """A new child on block 0, the one that waited longest: the last duty of a search."""

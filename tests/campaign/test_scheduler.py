@@ -69,7 +69,11 @@ class World:
         """As another process would go on: from the decisions and the rows alone."""
         policy = self.settings.get("policy", POLICY)
         certification = self.settings.get("certification", CertificationSettings(attempts=0))
-        rest = {key: self.settings[key] for key in ("exact", "finish") if key in self.settings}
+        rest = {
+            key: self.settings[key]
+            for key in ("exact", "finish", "repeats")
+            if key in self.settings
+        }
         graduation = Graduation(GRADUATION, self.history, self.lineage, RUNGS)
         decided = tuple(self.decided)
         for one in decided:
@@ -428,3 +432,27 @@ def loop_over(
 def record(world: World, search: SynchronousSearch, request: RunRequest) -> None:
     world.add_row(request)
     search.tell(request)
+
+
+def test_who_is_worth_it_is_run_again_before_a_new_child_and_the_fixed_share_rests() -> None:
+    wanted: list[str] | None = None
+    world = World({"a": 0.2, "b": 0.1}, repeats=lambda: wanted)
+    for name in ("a", "b"):
+        world.child(name)
+    screened: list[RunRequest] = []
+    while len(screened) < 2:
+        (request,) = world.next()
+        world.record(request)
+        screened += [request] if request.purpose is Purpose.SCREEN else []
+    world.child("c")
+    wanted = ["b", "a"]  # the fixed share would take the front member, a
+    (first,) = world.next()
+    assert (first.variant_id, first.purpose, first.block) == ("b", Purpose.REMEASURE, 1)
+    (second,) = world.next(under_way=[first])
+    assert (second.variant_id, second.purpose) == ("a", Purpose.REMEASURE)
+    wanted = []
+    (third,) = world.next()
+    assert (third.variant_id, third.purpose) == ("c", Purpose.SCREEN)
+    world.history.veto(["b"])
+    wanted = ["b"]
+    assert world.next()[0].purpose is not Purpose.REMEASURE

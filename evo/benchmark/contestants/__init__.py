@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from evo.benchmark.contestants import genetic, models, samplers, simple
+from evo.benchmark.contestants import genetic, models, samplers, simple, surrogate
 from evo.benchmark.contestants.contract import Make
 from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.search.certification import CertificationSettings
@@ -23,6 +23,7 @@ CONTESTANTS: Mapping[str, Make] = {
     "cmaes": samplers.cmaes,
     "nsga2": samplers.nsga2,
     "nsga2 by deap": genetic.GeneticNsga2,
+    "surrogate": surrogate.SurrogateAlone,
     "ours": Ours,
     "ours, certifying": partial(Ours, settings=OursSettings(certification=CertificationSettings())),
 }

@@ -19,6 +19,8 @@ from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import MAX_LEADERS, PolicySettings, Scheduler
 from evo.search.synchronous import SynchronousSearch
+from operators.operator import Left
+from operators.optimiser import Method
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
 from population.types import SEED_ALONE, RunRequest
@@ -60,8 +62,10 @@ class Ours:
         seed = int(rng.integers(2**31))
         weights = {**settings.operators, **(WITH_MODEL if asks else {})}
         model = problem.model if asks else None
+        share = 1 - settings.policy.race_share
+        budget = Left(problem.seconds * share, problem.runs * share)
         self._sources = Sources(
-            problem, seed, weights, settings.selection, model, tune=settings.tune
+            problem, seed, weights, settings.selection, model, tune=settings.tune, budget=budget
         )
         self.history = history = self._sources.history
         scheduler = Scheduler(
@@ -70,6 +74,7 @@ class Ours:
             RUNG,
             Certification(settings.certification, history, RUNG),
             Graduation(GraduationSettings(), history, self._sources.lineage, [RUNG]),
+            repeats=self._sources.repeats if settings.tune.method is Method.GP else None,
         )
         self.search = SynchronousSearch(
             scheduler, self._sources.propose, self._is_spent, self._allows, self._begin_racing

@@ -13,7 +13,9 @@ from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from evo.benchmark.racing import RUNG
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
+from evo.proposals.repeats import Repeats
 from operators.llm.settings import PromptSettings
+from operators.operator import Left
 from operators.portfolio import Portfolio
 from operators.registry import OperatorSettings, build_operators
 from operators.source.knobs import read_knobs
@@ -55,6 +57,7 @@ class Sources:
         model: Model | None = None,
         candidates: Callable[[], list[Candidate]] | None = None,
         tune: TuneSettings | None = None,
+        budget: Left | None = None,
     ) -> None:
         self._problem = problem
         source = source_of(problem.dials, problem.start)
@@ -69,7 +72,8 @@ class Sources:
         brief, prompt = "", PromptSettings()
         if model:
             brief, prompt = f"{BRIEF} This is search {model.search}.", model.prompt
-        campaign_info = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt)
+        campaign_info = CampaignInfo(seed, brief, RUNG, "a recorded table", prompt, budget=budget)
+        self.repeats = Repeats(self.history, self.lineage, lambda: self._store, campaign_info)
         self._proposer = Proposer(
             Portfolio(operators, weights, endpoints=model.endpoints if model else ()),
             self.history,
