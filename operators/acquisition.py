@@ -138,7 +138,7 @@ def nondominated(values: Floats) -> np.ndarray:
     return places
 
 
-class Pool:
+class SettingPool:
     """Settings of one structure to choose among: random ones, mutants and crossings of the best, neighbours.
 
     `home`: the structure's edits; `known`: points that are not to be suggested. With `many` knobs nothing is

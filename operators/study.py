@@ -13,9 +13,9 @@ from operators.acquisition import (
     CLIPPED,
     POOL,
     KnowledgeGradient,
-    Pool,
     RankedPoints,
     Scores,
+    SettingPool,
     VolumeGain,
     shares_of,
 )
@@ -97,7 +97,9 @@ class Study:
         self._parent = KnobSetting(
             "", "", space.start, RunState.WAITING, math.nan, math.nan, 0, edits=self._home
         )
-        self._pool = Pool(self.domain, here, self._points(own), rng, len(space.knobs) > FEW_KNOBS)
+        self._pool = SettingPool(
+            self.domain, here, self._points(own), rng, len(space.knobs) > FEW_KNOBS
+        )
 
     # -- what it would run ---------------------------------------------------------------------------------
 

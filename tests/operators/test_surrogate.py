@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.acquisition import BEYOND, KnowledgeGradient, Pool, VolumeGain, shares_of
+from operators.acquisition import BEYOND, KnowledgeGradient, SettingPool, VolumeGain, shares_of
 from operators.surrogate import (
     JITTER,
     MAIN_LENGTH,
@@ -193,7 +193,7 @@ def test_a_volume_grows_by_what_is_nondominated_and_by_nothing_else() -> None:
 def test_a_pool_suggests_settings_of_its_structure_that_are_new(seed: int, many: bool) -> None:
     rng = np.random.default_rng(seed)
     known, home = some(rng, 12), np.array([1.0, 0.0])
-    pool = Pool(DOMAIN, home, known, rng, many)
+    pool = SettingPool(DOMAIN, home, known, rng, many)
     looked_at = []
 
     def score(points: np.ndarray) -> np.ndarray:
@@ -213,10 +213,10 @@ def test_a_pool_suggests_settings_of_its_structure_that_are_new(seed: int, many:
 def test_with_many_knobs_the_first_settings_are_small_changes_of_the_parent() -> None:
     domain, rng = Domain((Axis(0),) * 20), np.random.default_rng(0)
     start = np.full(20, 0.5)
-    pool = Pool(domain, np.empty(0), start[None], rng, many=True)
+    pool = SettingPool(domain, np.empty(0), start[None], rng, many=True)
     apart = abs(pool.first(start, 40) - start)
     assert apart.max() < 0.6 and 1 <= (apart > 0).sum(axis=1).mean() <= 4
-    wild = Pool(domain, np.empty(0), start[None], rng, many=False).first(start, 40)
+    wild = SettingPool(domain, np.empty(0), start[None], rng, many=False).first(start, 40)
     assert ((wild != start).sum(axis=1) == 20).all()
 
 
