@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from population.archive import Constraint
 from population.types import DecisionRow, Estimate, Measurement, RequestRow, Status
+
+if TYPE_CHECKING:
+    from population.archive import Constraint
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
 REACHING = "time to reach"

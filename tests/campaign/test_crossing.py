@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 
@@ -95,7 +94,9 @@ def test_without_a_wish_for_one_there_is_no_third(tmp_path: Path) -> None:
     assert {len(one.parents) for one in asked} == {3}
 
 
-def test_an_edit_is_told_with_the_paired_difference_that_it_made(tmp_path: Path) -> None:
+def test_an_edit_is_told_with_what_is_believed_of_the_difference_that_it_made(
+    tmp_path: Path,
+) -> None:
     open_store, asked = run(tmp_path, 1.0)
     with open_store() as store:
         rows, lineage = measurements(store, statuses=list(Status)), Lineage.of(store)
@@ -109,19 +110,7 @@ def test_an_edit_is_told_with_the_paired_difference_that_it_made(tmp_path: Path)
         assert Lines(history, lineage, "proxy").edits(store, child, child, None) == ()
     assert (early.status, early.effect, early.n) == ("not measured", None, 0)
     assert edit.status == "ok" and edit.idea.startswith("edit ")
-    scores = {
-        one: {
-            block: fmean(
-                row.measurement.metrics["val_bpb"]
-                for row in history.rows("proxy", variant_id=one)
-                if row.measurement.request.block == block
-            )
-            for block in history.blocks(one, "proxy")
-        }
-        for one in (seed_id, child)
-    }
-    both = scores[seed_id].keys() & scores[child].keys()
-    assert edit.n == len(both)
-    assert edit.effect == pytest.approx(fmean(scores[child][b] - scores[seed_id][b] for b in both))
-    sd = history.noise_sd("proxy", "val_bpb")
-    assert sd is not None and edit.effect_se == pytest.approx(sd * math.sqrt(2 / edit.n))
+    mine, theirs = (history.believed(one, "proxy")["val_bpb"] for one in (child, seed_id))
+    assert edit.value == mine.mean and edit.effect == pytest.approx(mine.mean - theirs.mean)
+    assert edit.n == min(mine.n, theirs.n)
+    assert edit.effect_se == pytest.approx(math.hypot(mine.sd, theirs.sd))

@@ -30,13 +30,14 @@ def raced(store) -> list[RunRequest]:
     return [request for request in rows if request.purpose is Purpose.RACE]
 
 
-def run(tmp_path, name="campaign", evaluator=None, **changes):
+def run(tmp_path, name="campaign", evaluator=None, campaign_seed=0, **changes):
     open_store = make_store(tmp_path / f"{name}.db")
     make_campaign(
         open_store,
         evaluator=evaluator or FakeEvaluator(),
         policy=POLICY.model_copy(update=changes),
         budget=BUDGET,
+        campaign_seed=campaign_seed,
     ).run()
     return open_store
 
@@ -106,18 +107,18 @@ class FakeKnower(FakeEvaluator):
 
 
 def test_who_only_knows_the_rows_that_are_always_asked_does_not_win_the_race(tmp_path):
-    def rate_of_the_winner(evaluator) -> tuple[float, list[float]]:
-        with run(tmp_path, type(evaluator).__name__, evaluator=evaluator)() as store:
+    both = 0
+    for world in range(8):  # in which both kinds come into the race is left to chance
+        with run(tmp_path, str(world), FakeKnower(), world)() as store:
             (begun,), (final,) = decisions(store, (LEADERS,)), decisions(store, (FINAL,))
-            rates = {
-                one: float(source_of(store, one).split()[2])
-                for one in (final.variant_id, *begun.detail["leaders"])
-            }
-        return rates[final.variant_id], list(rates.values())
-
-    winner, leaders = rate_of_the_winner(FakeKnower())
-    assert min(leaders) < 0.3 < max(leaders)  # both kinds were in the race
-    assert winner < 0.3
+            racing = {final.variant_id, *begun.detail["leaders"]}
+            rates = {one: float(source_of(store, one).split()[2]) for one in racing}
+        if min(rates.values()) < 0.3 < max(rates.values()):
+            both += 1
+            assert rates[final.variant_id] < 0.3
+        if both == 2:
+            return
+    assert both
 
 
 def test_a_race_that_was_interrupted_goes_on_with_the_same_leaders_and_repeats_no_run(tmp_path):
