@@ -309,10 +309,15 @@ def remove_folder(top: Path) -> None:
 def _files_of(path: str, device: str) -> int:
     """Files and names of the file system on that device, if it is what lies there."""
     with contextlib.suppress(OSError):
-        there = os.stat(path).st_dev
-        if device == f"{os.major(there)}:{os.minor(there)}":  # else its box is still being made
-            found = os.statvfs(path)
-            return found.f_files - found.f_ffree
+        # held open: what lies at a path changes while its box is made, even between two looks
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            there = os.stat(fd).st_dev
+            if device == f"{os.major(there)}:{os.minor(there)}":
+                found = os.statvfs(fd)
+                return found.f_files - found.f_ffree
+        finally:
+            os.close(fd)
     return 0
 
 
