@@ -123,18 +123,24 @@ def test_another_writer_that_holds_the_database_longer_than_is_waited_costs_time
 ):
     monkeypatch.setattr(population.connection, "BUSY_SECONDS", 0.5)
     open_store = make_store(tmp_path / "campaign.db")
-    waits, complained = list[str](), threading.Event()
+    waits, complained, held = list[str](), threading.Event(), threading.Event()
 
     def hold() -> None:
         other = sqlite3.connect(tmp_path / "campaign.db", timeout=120)
         other.execute("BEGIN IMMEDIATE")
+        held.set()
         complained.wait(120)
         time.sleep(1.5)  # the lane that makes children meets it, too
         other.rollback()
         other.close()
 
     thread = threading.Thread(target=hold)
-    evaluator = FakeEvaluator(seconds=0.05, at={6: thread.start})
+
+    def take_it() -> None:  # before the campaign goes on
+        thread.start()
+        held.wait(120)
+
+    evaluator = FakeEvaluator(seconds=0.05, at={6: take_it})
     campaign = make_campaign(open_store, evaluator=evaluator, budget=BudgetSettings(variants=20))
     campaign.components.recorder._complain = lambda text: (waits.append(text), complained.set())
     ending = campaign.run()
