@@ -14,7 +14,8 @@ from operators.source.compare import unified_diff
 from population.types import MAX_TEXT_CHARS, Cost
 
 _IDEA = re.compile(
-    r"^[\s#*_>`-]*IDEA[\s*_`]*(\d*)[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t#*_>`-]{0,20}IDEA[ \t*_`]{0,9}(\d{0,9})[ \t*_`]{0,9}:[ \t*_`]{0,9}(.+)$",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 

@@ -17,8 +17,8 @@ from operators.llm_operators import Ask, LlmOperator
 from operators.operator import KnobSetting, ParentRule, Request, RunState
 from operators.optimiser import Space, from_place
 from operators.prompting import again_messages, differences, messages_about, quoted
+from operators.source.blocks import EditError
 from operators.source.constants import place, with_settings
-from operators.source.edits import EditError
 from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text, same_value
 
 BEST_SHARE = 0.25  # of the scored runs: where the optimiser looks for more

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from operators.llm.answer import Message, Reply, one_line
+from operators.llm.json_answer import plain_answer
+from operators.llm.thoughts import without_thoughts
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.prompting import (
     again_messages,
@@ -21,14 +23,16 @@ from operators.prompting import (
     rewrite_messages,
     simplify_messages,
 )
-from operators.source.edits import EditError, apply_reply
+from operators.source.blocks import EditError
+from operators.source.edits import MAX_REPLY_CHARS, apply_reply
 from population.fingerprint import count_nodes
 from population.types import MAX_TEXT_CHARS, Cost
 
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
-THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # some servers leave it in the answer
 _IDEA = re.compile(
-    r"^[\s#*_>`-]*IDEAS?(?:\s+(#?\d{1,9}(?:(?:\s*[,+&]\s*|\s+and\s+)#?\d{1,9}){0,9}))?[\s*_`]*:[\s*_`]*(.+)$",
+    r"^[ \t#*_>`-]{0,20}IDEAS?"
+    r"(?:[ \t]{1,9}(#?\d{1,9}(?:(?:[ \t]?[,+&][ \t]?|[ \t]and[ \t])#?\d{1,9}){0,9}))?"
+    r"[ \t*_`]{0,9}:[ \t*_`]{0,9}(.+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -110,8 +114,9 @@ class LlmOperator:
                 raise ProposalFailed(failed.reason, cost, failed.model) from None
             cost = replace(add(cost, reply.cost), seconds=time.monotonic() - begun)
             model, endpoint = reply.model, reply.endpoint
-            text = THOUGHT.sub("", reply.text)
+            text = reply.text
             try:
+                text = self._answer(text)
                 source = self._edit(request, text)
             except EditError as error:
                 reason = str(error)
@@ -130,6 +135,15 @@ class LlmOperator:
 
     def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
         return again_messages(messages, reply, reason)
+
+    def _answer(self, reply: str) -> str:
+        """What a reply says, without its thoughts and out of its JSON. EditError when that is nothing."""
+        if len(reply) > MAX_REPLY_CHARS:
+            raise EditError(f"the reply has {len(reply)} characters, more than {MAX_REPLY_CHARS}")
+        text = without_thoughts(reply)
+        if not text.strip():
+            raise EditError("the reply holds thoughts only: no answer comes after them")
+        return text if self.as_text else plain_answer(text)
 
     def _edit(self, request: Request, reply: str) -> str:
         source = apply_reply(request.parent(self._edited).source, reply)

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from operators.llm.answer import Message, estimate_tokens, one_line
-from operators.llm_operators import THOUGHT, Ask
+from operators.llm.thoughts import without_thoughts
+from operators.llm_operators import Ask
 from operators.operator import ProposalContext, ProposalFailed, Tried
 from operators.prompting import MAX_NOTE_CHARS, fill, quoted, setting_in_words, tried_line
 from population.types import MAX_TEXT_CHARS
 
 SHORT_ID = 8  # characters of a variant's id that a model is shown
 SHARE_OF_NOTES = 0.25  # of the tokens: for the notes that stand
-_NOTE = re.compile(r"^[\s#*_>`-]*NOTE[\s*_`]*:[\s*_`]*(.+)$", re.IGNORECASE | re.MULTILINE)
-_EVIDENCE = re.compile(r"^[\s#*_>`-]*EVIDENCE[\s*_`]*:(.+)$", re.IGNORECASE | re.MULTILINE)
+_NOTE = re.compile(
+    r"^[ \t#*_>`-]{0,20}NOTE[ \t*_`]{0,9}:[ \t*_`]{0,9}(.+)$", re.IGNORECASE | re.MULTILINE
+)
+_EVIDENCE = re.compile(
+    r"^[ \t#*_>`-]{0,20}EVIDENCE[ \t*_`]{0,9}:(.+)$", re.IGNORECASE | re.MULTILINE
+)
 _NOTHING = re.compile(r"\A[\s*_`]*NOTHING[\s*_`.]*\Z", re.IGNORECASE)
 
 
@@ -57,7 +62,7 @@ class NoteWriter:
         first. Raises ProposalFailed when no answer came, or one that is no note or names no evidence.
         """
         reply = self._llm.ask(note_messages(context, findings), rng, as_text=True)
-        text = THOUGHT.sub("", reply.text)
+        text = without_thoughts(reply.text)
         if _NOTHING.match(text):
             return None
         note = _NOTE.search(text)

@@ -19,9 +19,10 @@ from evo.search.early_stopping import schedule_of
 from operators.agent import changes
 from operators.merge import Merge
 from operators.operator import ParentView, ProposalFailed, Request
+from operators.source.blocks import EditError
 from operators.source.compare import MAX_STEPS, Matcher, Steps, unified_diff
 from operators.source.constants import structure_of, tunable
-from operators.source.edits import EditError, apply_reply
+from operators.source.edits import apply_reply
 from operators.source.knobs import KnobError, read_knobs, sound_knobs
 from operators.source.merge import merge_sources
 from operators.source.parse import SourceError

@@ -14,9 +14,10 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from operators.llm.answer import Message, estimate_tokens, one_line
+from operators.llm.answer import Message, estimate_tokens
+from operators.llm.json_answer import plain_answer
 from operators.llm.settings import Endpoint
-from population.types import MAX_TEXT_CHARS
+from operators.llm.thoughts import without_thoughts
 
 
 class Form(StrEnum):
@@ -80,28 +81,9 @@ def undressed(text: str, form: Form) -> str:
     """An answer as free text; one that is not the JSON asked for stays as it is."""
     if form is Form.TEXT:
         return text
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(said, dict) or not isinstance(said.get("edits", []), list):
-        return text
-    number = said.get("idea_number")
-    named = f" {number}" if type(number) is int and number > 0 else ""
-    lines = [f"IDEA{named}: {one_line(str(said.get('idea', '')), MAX_TEXT_CHARS)}"]
-    for edit in said.get("edits", []):
-        if isinstance(edit, dict):
-            old, new = str(edit.get("search", "")), str(edit.get("replace", ""))
-            lines += [
-                "<<<<<<< SEARCH",
-                old.rstrip("\n"),
-                "=======",
-                *([new.rstrip("\n")] if new else []),
-            ]
-            lines.append(">>>>>>> REPLACE")
-    if len(lines) == 1 and isinstance(said.get("file"), str):
-        lines += ["````````python", said["file"].rstrip("\n"), "````````"]
-    return "\n".join(lines)
+    said = without_thoughts(text)
+    plain = plain_answer(said)
+    return text if plain == said else plain
 
 
 def is_probed(text: str) -> bool:

@@ -1,99 +1,161 @@
-"""Turn a model's reply into a source: SEARCH/REPLACE blocks, or a whole file in a fenced block."""
+"""Turn a model's reply into a source: edits of the parent, or a whole file."""
 
 from __future__ import annotations
 
+import ast
+import builtins
+import html
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
+from operators.source.blocks import Block, EditError, Replacement, read_blocks
 from operators.source.compare import Steps
+from operators.source.dress import plain_characters, readings, rivals
 from operators.source.parse import SourceError, line_end_of, parse, unify_lines
 
 MAX_REPLY_CHARS = 400_000
 _MAX_FENCES = 60  # fence lines looked at in one reply
 _MAX_PARSES = 40  # candidates for the whole file tried, longest first
 _MAX_PARSED_CHARS = 1_000_000  # of all of them
+_MAX_DRESSED = (
+    2  # of them, the longest, that are also read without numbers, quotation marks and the like
+)
+_MAX_UNCLOSED = 3  # of the fences, the last, that may end with the reply
+_MAX_STARTS = 4  # lines at which a file without a fence may begin, and at which it may end
 _CHARS_A_STEP = 10_000  # compared by a regular expression in the time of a step
-_SEARCH = re.compile(r"\s{0,3}<{5,9} ?SEARCH\b.*$")
-_DIVIDER = re.compile(r"\s{0,3}={5,9}\s*$")
-_REPLACE = re.compile(r"\s{0,3}>{5,9} ?REPLACE\b.*$")
-_FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})\s*([\w+.-]*)\s*$")
+_FENCE = re.compile(r"(?P<prefix>[ \t]*(?:>[ \t]?)*[ \t]*)(?P<mark>`{3,}|~{3,})(?P<info>[^`\n]*)$")
+_FILE_START = re.compile(r'(?:"""|\'\'\'|import |from [\w.]+ import |#!|# |[A-Z_]{2,40} = )')
+_DRESSED = re.compile(r"\A\s{0,99}[LN]?\d|&(?:lt|gt|amp|quot|#\d{2,5});|[^\x00-\x7f]")
+_WHOLE = ("harness", ".finish(")  # what every whole train.py names
+_LEFT_OUT = re.compile(
+    r"^\s{0,80}(?:#|//|\.\.\.|<!--)[ \t]{0,4}(?:\.\.\.|…)?.{0,60}\b(?:existing|rest of|remaining|"
+    r"unchanged|same as|as before|previous|other code|your code|omitted|elided)\b.{0,80}$"
+    r"|^\s{0,80}#[ \t]{0,4}(?:\.\.\.|…)[ \t]*$",
+    re.IGNORECASE,
+)
+_DOTS = re.compile(
+    r"(?:\.\.\.|…)|\b(?:rest of the|remaining) (?:code|file|class|function|method|model|script)\b",
+    re.IGNORECASE,
+)
 
 
-class EditError(ValueError):
-    """The reply gives no new source; the message is one sentence for the model and for people."""
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """Lines to find and the lines to put there."""
-
-    search: tuple[str, ...]
-    replace: tuple[str, ...]
+class _Ambiguous(EditError):
+    """There are two places, or two meanings: no other reading is tried."""
 
 
 def apply_reply(parent_source: str, reply: str) -> str:
-    """The child's source. Raises EditError: no block, text not found or found n times, no change,
-    or a result that does not parse. Line ends stay the parent's."""
+    """The child's source. Raises EditError: no edit, text not found or found n times, no change, two
+    meanings, or a result that does not parse. Line ends stay the parent's."""
     if len(reply) > MAX_REPLY_CHARS:
         raise EditError(f"the reply has {len(reply)} characters, more than {MAX_REPLY_CHARS}")
-    parent, reply = unify_lines(parent_source), unify_lines(reply)
-    replacements = read_replacements(reply)
-    if replacements:
-        child, steps = parent, Steps()
-        for number, replacement in enumerate(replacements, 1):
-            label = f"edit {number} of {len(replacements)}"
-            child = _apply(child, replacement, label, steps)
-    else:
-        child = _whole_file(parent, reply)
+    parent, reply = unify_lines(parent_source), unify_lines(reply.replace("\ufeff", ""))
+    blocks = read_blocks(reply)
+    if not blocks and "&lt;&lt;&lt;" in reply:  # the whole reply went through a page
+        reply = html.unescape(reply)
+        blocks = read_blocks(reply)
+    child = _edited(parent, blocks) if blocks else _whole_file(parent, reply)
     if child == parent:
         raise EditError("the reply changes nothing")
-    try:
-        parse(child)
-    except SourceError as error:
-        raise EditError(f"the result does not parse: {error}") from None
     return child.replace("\n", "\r\n") if line_end_of(parent_source) == "\r\n" else child
 
 
-def read_replacements(reply: str) -> list[Replacement]:
-    """The SEARCH/REPLACE blocks of a reply with LF line ends. Raises EditError for a torn one."""
-    found: list[Replacement] = []
-    search: list[str] = []
-    replace: list[str] = []
-    part: list[str] | None = None
-    for line in reply.split("\n"):
-        if _SEARCH.match(line) and part is None:
-            search, replace = [], []
-            part = search
-        elif part is search and part is not None and _DIVIDER.match(line):
-            part = replace
-        elif part is replace and part is not None and _REPLACE.match(line):
-            found.append(Replacement(tuple(search), tuple(replace)))
-            part = None
-        elif part is not None:
-            part.append(line)
-    if part is not None:
-        missing = "`=======`" if part is search else "`>>>>>>> REPLACE`"
-        raise EditError(f"SEARCH/REPLACE block {len(found) + 1} is not finished: no {missing} line")
-    return found
+def _checked(child: str, what: str = "the result") -> str:
+    try:
+        parse(child)
+    except SourceError as error:
+        raise EditError(f"{what} does not parse: {error}") from None
+    return child
 
 
-# -- one replacement ---------------------------
+# -- edits ---------------------------
+
+
+def _edited(parent: str, blocks: Sequence[Block]) -> str:
+    """The parent with all edits made as they are written, or as the first reading that can be made says."""
+    steps, reason = Steps(), None
+    known = set(map(str.strip, parent.split("\n")))
+    for one in (one for block in blocks for one in block):
+        _refuse_left_out(one.search, known, "its SEARCH text")
+        _refuse_left_out(one.replace, known, "its new text")
+    plain = [block[0] for block in blocks]
+    tries = [(plain, blocks)]
+    if any(
+        block[-1].in_diff for block in blocks
+    ):  # lines that stay may have lost their first blank
+        tries.append(([block[-1] for block in blocks], [block[::-1] for block in blocks]))
+    tries += [(read, [(one,) for one in read]) for read in readings(plain)[1:]]
+    for read, choices in tries:
+        try:
+            child = _checked(_made(parent, choices, steps))
+        except _Ambiguous:
+            raise
+        except EditError as error:
+            reason = reason or error
+            continue
+        for other in rivals(read):
+            _refuse_rival(parent, child, other, steps)
+        return child
+    assert reason is not None
+    raise reason
+
+
+def _refuse_rival(parent: str, child: str, edits: list[Replacement], steps: Steps) -> None:
+    """_Ambiguous where the other reading is code too, and other code."""
+    try:
+        other = _checked(_made(parent, [(one,) for one in edits], steps))
+    except EditError:
+        return
+    if ast.dump(parse(other)) != ast.dump(parse(child)):
+        raise _Ambiguous(
+            "its escapes (`\\n`, `&lt;`) can mean two things: write the characters themselves"
+        )
+
+
+def _refuse_left_out(lines: Sequence[str], known: set[str], what: str) -> None:
+    for line in lines:
+        if _LEFT_OUT.match(line) and _DOTS.search(line) and line.strip() not in known:
+            raise _Ambiguous(f"{what} leaves lines out ({line.strip()[:60]!r}): write every line")
+
+
+def _made(parent: str, blocks: Sequence[Block], steps: Steps) -> str:
+    """The parent with every edit made in turn. A block that may say several things says what can be found."""
+    child = parent
+    for number, block in enumerate(blocks, 1):
+        label = f"edit {number} of {len(blocks)}"
+        made, reason = list[str](), None
+        for one in block:
+            try:
+                made.append(_apply(child, one, label, steps))
+            except _Ambiguous:
+                raise
+            except EditError as error:
+                reason = reason or error
+            if made and one.in_diff:
+                break
+        if len(set(made)) > 1:
+            raise _Ambiguous(f"{label}: more than one of its `=======` lines can be the divider")
+        if not made:
+            assert reason is not None
+            raise reason
+        child = made[0]
+    return child
 
 
 def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> str:
-    """One replacement made: on exact lines, else alike but for spaces, else within a line."""
+    """One edit made: on exact lines, else alike but for spaces and typography, else within a line."""
     if not "".join(replacement.search).strip():
-        raise EditError(f"{label}: its SEARCH text is empty")
+        return _inserted(source, replacement.replace, label)
     lines = source.split("\n")
-    for same, trim in ((_exact, False), (_exact, True), (_alike, True)):
+    for same, trim in ((_exact, False), (_exact, True), (_alike, True), (_alike_in_type, True)):
         search = _trimmed(replacement.search) if trim else replacement.search
         places = _places(lines, search, same, steps)
         if len(places) > 1:
-            raise EditError(f"{label}: its SEARCH text is found {len(places)} times: add lines")
+            raise _Ambiguous(f"{label}: its SEARCH text is found {len(places)} times: add lines")
         if places:
             new = _trimmed(replacement.replace) if trim else replacement.replace
             at, found = places[0], lines[places[0] : places[0] + len(search)]
+            if same is _alike_in_type:
+                new = _retyped(new, found)
             return "\n".join(
                 [*lines[:at], *_reindent(new, search, found), *lines[at + len(search) :]]
             )
@@ -107,7 +169,7 @@ def _apply_within_line(source: str, replacement: Replacement, label: str, steps:
     edges = re.compile(r"(?<![\w.])" + re.escape(text) + r"(?![\w.])")
     places = [match.span() for match in edges.finditer(source)]
     if len(places) > 1:
-        raise EditError(f"{label}: its SEARCH text is found {len(places)} times: add lines")
+        raise _Ambiguous(f"{label}: its SEARCH text is found {len(places)} times: add lines")
     if not places:
         shown = text.split("\n")[0].strip()[:80]
         raise EditError(f"{label}: its SEARCH text is not in the file (it begins with {shown!r})")
@@ -128,7 +190,7 @@ def _places(
 
 def _count(steps: Steps, wanted: int) -> None:
     if not steps.take(wanted):
-        raise EditError(
+        raise _Ambiguous(
             "the edits take too long to find: give fewer, with SEARCH texts of few lines"
         )
 
@@ -139,6 +201,21 @@ def _exact(a: str, b: str) -> bool:
 
 def _alike(a: str, b: str) -> bool:
     return a.split() == b.split()
+
+
+def _alike_in_type(a: str, b: str) -> bool:
+    return plain_characters(a).split() == plain_characters(b).split()
+
+
+def _retyped(new: tuple[str, ...], found: list[str]) -> tuple[str, ...]:
+    """The new lines; those that the file has already in other typography stay as they are in the file."""
+    there = {" ".join(plain_characters(line).split()): line for line in found}
+
+    def retyped(line: str) -> str:
+        known = there.get(" ".join(plain_characters(line).split()))
+        return line if known is None else _indent(line) + known.lstrip()
+
+    return tuple(retyped(line) for line in new)
 
 
 def _trimmed(lines: tuple[str, ...]) -> tuple[str, ...]:
@@ -160,40 +237,201 @@ def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
 
 
+# -- an insertion ---------------------------
+
+
+def _inserted(source: str, new: tuple[str, ...], label: str) -> str:
+    """An edit that looks for nothing: beside a line that it repeats, or as definitions that fit anywhere.
+
+    Definitions fit anywhere when their names are new and they use none of the file's own: they go after
+    the imports. Anything else has no place of its own, and none is guessed.
+    """
+    new, lines = _trimmed(new), source.split("\n")
+    if not new:
+        raise EditError(f"{label}: its SEARCH text is empty")
+    for repeated, around in ((new[0], new[1:]), (new[-1], new[:-1])):
+        if around and repeated.strip() and lines.count(repeated) == 1:
+            at = lines.index(repeated)
+            return "\n".join([*lines[:at], *new, *lines[at + 1 :]])
+    try:
+        added, tree = parse("\n".join(new) + "\n"), parse(source)
+    except SourceError:
+        added, tree = ast.Module([], []), ast.Module([], [])
+    if not added.body or not _fits_anywhere(added, tree):
+        raise _Ambiguous(
+            f"{label}: its SEARCH text is empty: copy the line beside which the new ones belong"
+        )
+    last = 0
+    for number, statement in enumerate(tree.body):
+        is_head = isinstance(statement, ast.Import | ast.ImportFrom) or (
+            number == 0 and isinstance(statement, ast.Expr)
+        )
+        if not is_head:
+            break
+        last = statement.end_lineno or 0
+    return "\n".join([*lines[:last], *new, *lines[last:]])
+
+
+def _fits_anywhere(added: ast.Module, tree: ast.Module) -> bool:
+    """Whether statements bind new names only, and run with nothing of the file but its first imports."""
+    kinds = (
+        ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
+    )
+    if not all(isinstance(one, kinds) for one in added.body):
+        return False
+    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    taken |= {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+    }
+    imported = set(dir(builtins))
+    for one in tree.body:
+        if isinstance(one, ast.Import | ast.ImportFrom):
+            imported |= {(name.asname or name.name).split(".")[0] for name in one.names}
+        elif not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):
+            break
+    for statement in added.body:
+        if not set(_names_at_once(statement)) <= imported:
+            return False
+        bound = set(_bound_by(statement))
+        if bound & (taken - set(dir(builtins))) and not isinstance(
+            statement, ast.Import | ast.ImportFrom
+        ):
+            return False
+        imported |= bound
+    return True
+
+
+def _names_at_once(statement: ast.stmt) -> Iterator[str]:
+    """The names that a definition needs while it is made, not when it is called."""
+    parts: list[ast.AST] = [statement]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            defaults = [one for one in part.args.kw_defaults if one is not None]
+            parts += [*part.decorator_list, *part.args.defaults, *defaults]
+            continue
+        if isinstance(part, ast.Lambda):
+            continue
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
+            yield part.id
+        parts += ast.iter_child_nodes(part)
+
+
+def _bound_by(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        yield statement.name
+    elif isinstance(statement, ast.Import | ast.ImportFrom):
+        yield from ((one.asname or one.name).split(".")[0] for one in statement.names)
+    else:
+        yield from (
+            node.id
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        )
+
+
 # -- a whole file ---------------------------
 
 
 def _whole_file(parent: str, reply: str) -> str:
-    """The longest fenced text that parses: fences inside the file's own strings do no harm."""
-    candidates = _fenced(reply.split("\n"))
-    if not candidates:
-        raise EditError("no SEARCH/REPLACE block and no whole file in a fenced block was found")
-    reason = ""
-    left = _MAX_PARSED_CHARS
-    for text in candidates[:_MAX_PARSES]:
-        left -= len(text)
-        if left < 0:
-            break
-        try:
-            parse(text)
-        except SourceError as error:
-            reason = reason or f"the fenced block does not parse: {error}"
-            continue
-        if "harness" in parent and "harness" not in text:
-            raise EditError("the fenced block is not a whole train.py: it never names `harness`")
-        return text
-    raise EditError(reason or "the fenced blocks are too long to try")
-
-
-def _fenced(lines: list[str]) -> list[str]:
-    """Every text between an opening fence and a later closing one, longest first."""
+    """The file of a reply: fenced, else in a last fence that nothing closes, else without a fence."""
+    lines = reply.split("\n")
     fences = [(at, match) for at, line in enumerate(lines) if (match := _FENCE.match(line))]
     fences = fences[:_MAX_FENCES]
-    spans = [
-        (start, end)
-        for index, (start, opening) in enumerate(fences)
-        for end, closing in fences[index + 1 :]
-        if closing[1].startswith(opening[1]) and not closing[2] and end > start + 1
-    ]
+    sources: tuple[Callable[[], list[tuple[Span, str]]], ...] = (
+        lambda: _fenced(lines, fences, False),
+        lambda: _fenced(lines, fences[-_MAX_UNCLOSED:], True),
+        lambda: _bare(lines),
+    )
+    reason, left = "", [_MAX_PARSED_CHARS]
+    for candidates in sources:
+        found, why = _complete(parent, candidates(), left)
+        reason = reason or why
+        different = list(dict.fromkeys(one for one in found if one != parent)) or found
+        if len(different) > 1:
+            raise EditError(f"the reply holds {len(different)} whole files: give one")
+        if different:
+            known = set(map(str.strip, parent.split("\n")))
+            _refuse_left_out(different[0].split("\n"), known, "the file")
+            return different[0]
+    if reason:
+        raise EditError(reason)
+    if re.search(r'"(?:edits|search|replace|file)"\s{0,20}:', reply):
+        raise EditError(
+            "the JSON is not whole, or not of the form asked for: one object, in which `edits` is a list of "
+            "objects with `search` and `replace`"
+        )
+    raise EditError("no SEARCH/REPLACE block and no whole file in a fenced block was found")
+
+
+Span = tuple[int, int, str]
+
+
+def _complete(
+    parent: str, candidates: Sequence[tuple[Span, str]], left: list[int]
+) -> tuple[list[str], str]:
+    """The texts that are whole files, none inside another, and why the longest of the others is none."""
+    found, spans, reason = list[str](), list[Span](), ""
+    for number, (span, text) in enumerate(candidates):
+        if any(one[0] <= span[0] and span[1] <= one[1] for one in spans):
+            continue
+        plain = [Replacement((), tuple(text.split("\n")), span[2])]
+        dressed = number < _MAX_DRESSED and (span[2] or _DRESSED.search(text))
+        for one in readings(plain) if dressed else [plain]:
+            child = "\n".join(one[0].replace).rstrip("\n") + "\n"
+            left[0] -= len(child)
+            if left[0] < 0:
+                return found, reason or "the fenced blocks are too long to try"
+            try:
+                parse(child)
+            except SourceError as error:
+                reason = reason or f"the fenced block does not parse: {error}"
+                continue
+            missing = [name for name in _WHOLE if name in parent and name not in child]
+            if missing:
+                named = missing[0].strip(".(")
+                reason = f"the fenced block is not a whole train.py: it never names `{named}`"
+                break
+            found.append(child)
+            spans.append(span)
+            break
+    return found, reason
+
+
+def _fenced(
+    lines: list[str], fences: Sequence[tuple[int, re.Match[str]]], unclosed: bool
+) -> list[tuple[Span, str]]:
+    """The texts between an opening fence and a later closing one (or the end), longest first."""
+    spans: list[Span] = []
+    for index, (start, opening) in enumerate(fences):
+        ends = [
+            end
+            for end, closing in fences[index + 1 :]
+            if closing["mark"].startswith(opening["mark"]) and not closing["info"].strip()
+        ]
+        for end in [len(lines)] if unclosed else ends:
+            if end > start + 1:
+                spans.append((start, end, opening["prefix"]))
     spans.sort(key=lambda span: span[0] - span[1])
-    return ["\n".join(lines[start + 1 : end]) + "\n" for start, end in spans]
+    return [(span, _between(lines, span)) for span in spans[:_MAX_PARSES]]
+
+
+def _between(lines: list[str], span: Span) -> str:
+    body = lines[span[0] + 1 : span[1]]
+    if ">" in span[2]:
+        body = [re.sub(r"^[ \t]*(?:>[ \t]?)+", "", line) for line in body]
+    return "\n".join(body) + "\n"
+
+
+def _bare(lines: list[str]) -> list[tuple[Span, str]]:
+    """What may be a file without a fence: from a line that can begin one to the end, or to a blank line."""
+    starts = [at for at, line in enumerate(lines) if _FILE_START.match(line)][:_MAX_STARTS]
+    blanks = [at for at, line in enumerate(lines) if not line.strip()]
+    ends = [len(lines), *reversed(blanks[-_MAX_STARTS:])]
+    spans = sorted(
+        ((start, end, "") for start in starts for end in ends if end > start + 2),
+        key=lambda span: span[0] - span[1],
+    )
+    return [(span, "\n".join(lines[span[0] : span[1]]) + "\n") for span in spans[:_MAX_PARSES]]

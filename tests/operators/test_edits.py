@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.source.edits import EditError, apply_reply
+from operators.source.blocks import EditError
+from operators.source.edits import apply_reply
 from tests.counting import lines_run
 from tests.operators.samples import SMALL
 
@@ -83,7 +84,7 @@ def test_fences_inside_the_file_do_no_harm() -> None:
         ("<<<<<<< SEARCH\nx = 1\n=======\nx", "not finished: no `>>>>>>> REPLACE`"),
         ("```python\nx = 1\n```", "never names `harness`"),
         ("```python\nx = (\n```", "fenced block does not parse: line 1"),
-        ("```python\nimport harness\n", "no SEARCH/REPLACE block and no whole file"),
+        ("```python\nimport harness\n", "not a whole train.py: it never names `finish`"),
         (f"```python\n{SMALL}```", "changes nothing"),
     ],
 )
