@@ -343,7 +343,7 @@ def _whole_file(parent: str, reply: str) -> str:
     sources: tuple[Callable[[], list[tuple[Span, str]]], ...] = (
         lambda: _fenced(lines, fences, False),
         lambda: _fenced(lines, fences[-_MAX_UNCLOSED:], True),
-        lambda: _bare(lines),
+        lambda: _bare(lines, _closed(fences)),
     )
     reason, left = "", [_MAX_PARSED_CHARS]
     for candidates in sources:
@@ -425,13 +425,35 @@ def _between(lines: list[str], span: Span) -> str:
     return "\n".join(body) + "\n"
 
 
-def _bare(lines: list[str]) -> list[tuple[Span, str]]:
-    """What may be a file without a fence: from a line that can begin one to the end, or to a blank line."""
+def _closed(fences: Sequence[tuple[int, re.Match[str]]]) -> list[tuple[int, int]]:
+    """The blocks with both fences, in order: the lines of the opening and of the closing one."""
+    found, opened = list[tuple[int, int]](), list[tuple[int, str]]()
+    for at, fence in fences:
+        if not opened:
+            opened.append((at, fence["mark"]))
+        elif fence["mark"].startswith(opened[0][1]) and not fence["info"].strip():
+            found.append((opened.pop()[0], at))
+    return found
+
+
+def _bare(lines: list[str], closed: Sequence[tuple[int, int]]) -> list[tuple[Span, str]]:
+    """What may be a file without a fence: from a line that can begin one to the end, or to a blank line.
+
+    Never a part of a block with both fences: that one is whole as it stands, or broken."""
+
+    def free(start: int, end: int) -> bool:
+        return all(end <= first or last < start for first, last in closed)
+
     starts = [at for at, line in enumerate(lines) if _FILE_START.match(line)][:_MAX_STARTS]
     blanks = [at for at, line in enumerate(lines) if not line.strip()]
     ends = [len(lines), *reversed(blanks[-_MAX_STARTS:])]
     spans = sorted(
-        ((start, end, "") for start in starts for end in ends if end > start + 2),
+        (
+            (start, end, "")
+            for start in starts
+            for end in ends
+            if end > start + 2 and free(start, end)
+        ),
         key=lambda span: span[0] - span[1],
     )
     return [(span, "\n".join(lines[span[0] : span[1]]) + "\n") for span in spans[:_MAX_PARSES]]

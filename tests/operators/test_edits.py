@@ -86,6 +86,8 @@ def test_fences_inside_the_file_do_no_harm() -> None:
         ("```python\nx = (\n```", "fenced block does not parse: line 1"),
         ("```python\nimport harness\n", "not a whole train.py: it never names `finish`"),
         (f"```python\n{SMALL}```", "changes nothing"),
+        (f"```python\n{SMALL}\ndef more(:\n\n```", "fenced block does not parse"),
+        (f"Here:\n\n```python\n{SMALL}\nX = 1\n\ndef more(\n```\nDone.", "does not parse"),
     ],
 )
 def test_a_reply_that_is_no_edit_says_why(reply: str, words: str) -> None:
