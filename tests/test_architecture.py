@@ -35,6 +35,7 @@ FLOORS = {
     "folder": 4,
     "assembly": 5,
     "importing": 5,
+    "campaigns": 5,
     "benchmark": 6,
     "cli": 7,
     "__main__": 8,
@@ -55,7 +56,7 @@ DOORS = {
     "httpx": ("operators.llm.wire",),  # the openai client's own transport: its time-outs
     "pypdf": ("operators.knowledge",),
     "tenacity": ("operators.llm",),
-    "yaml": ("evo.yaml_reading", "evo.config", "evo.folder", "evo.cli"),
+    "yaml": ("evo.yaml_reading", "evo.config", "evo.folder", "evo.campaigns", "evo.cli"),
     "psutil": ("evo.evaluation", "evo.runtime", "evo.cli"),
     "pynvml": ("evo.evaluation",),
     "typer": ("evo.cli",),

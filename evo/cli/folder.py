@@ -4,73 +4,32 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evo.campaigns import (
+    CALIBRATIONS,
+    CAMPAIGNS,
+    DATABASE,
+    IMPORT,
+    is_calibration,
+    kind_of,
+    newest,
+    touched,
+)
+
 if TYPE_CHECKING:
-    from evo.analysis.calibration import CalibrationReport
     from evo.analysis.campaign_view import Record
-    from evo.analysis.findings import Findings
-    from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
-    from evo.config import Config
-    from population.statistics.noise import Calibration
     from population.store import Store
 
-CAMPAIGNS, CALIBRATIONS = "campaigns", "calibrations"
-CALIBRATION = "calibration"  # the kind of a store that only measured the seed
-IMPORT = "import"  # the kind of a store whose numbers were taken over from elsewhere
-DATABASE, CONFIG, LOCK = "campaign.db", "config.yaml", "lock"
 SHIPPED = Path(__file__).resolve().parents[2]  # the folder that holds seed/ and configs/
-CHILDREN = 100  # of a campaign whose budget counts none: what greed would keep of them
-LIMITS = ("variants", "seconds", "llm_tokens", "llm_dollars")
 
 
 class NoCampaign(Exception):
     """There is no campaign where one was looked for; the message says how to start one."""
-
-
-def newest(base: Path) -> Path | None:
-    """The campaign in `base` itself or the newest one under its `campaigns`; None without any.
-
-    A calibration is no campaign, wherever it lies, and an import only where there is no campaign.
-    """
-    if (base / DATABASE).is_file():
-        return base
-    found = sorted((base / CAMPAIGNS).glob(f"*/{DATABASE}"), key=_touched, reverse=True)
-    kinds: dict[str, Path] = {}
-    for path in found:
-        kind = kind_of(path.parent)
-        if kind not in (CALIBRATION, IMPORT):
-            return path.parent
-        kinds.setdefault(kind, path.parent)
-    return kinds.get(IMPORT)
-
-
-def _touched(database: Path) -> tuple[float, str]:
-    """When a store was last written to: what is new stands beside it until a process closes it."""
-    beside = database.with_name(f"{database.name}-wal")
-    when = [one.stat().st_mtime for one in (database, beside) if one.exists()]
-    return max(when, default=0.0), database.parent.name
-
-
-def is_calibration(folder: Path) -> bool:
-    """Whether this folder's store says so; False for one that cannot be read: others tell why."""
-    return kind_of(folder) == CALIBRATION
-
-
-def kind_of(folder: Path) -> str:
-    """What a store says it is: campaign, calibration or import; "" for one that cannot be read."""
-    from population.store import Store, StoreError
-
-    try:
-        with Store.open(folder / DATABASE, read_only=True) as store:
-            return str(store.setting("kind") or "")
-    except StoreError:
-        return ""
 
 
 def searched_folder(given: Path | None) -> Path:
@@ -115,7 +74,7 @@ def _meant(given: Path) -> Path:
         return inside[0]
     where = shlex.quote(str(given))
     if inside:
-        last = max(inside, key=lambda one: _touched(one / DATABASE))
+        last = max(inside, key=lambda one: touched(one / DATABASE))
         raise NoCampaign(
             f"{given} holds {len(inside)} campaigns (`evo list {where}`); name one of them, such as "
             f"`--dir {shlex.quote(str(last))}`"
@@ -155,159 +114,6 @@ def opened(given: Path | None) -> Iterator[tuple[Path, Store]]:
     folder = campaign_folder(given)
     with Store.open(folder / DATABASE, read_only=True) as store:
         yield folder, store
-
-
-def running_process(folder: Path) -> int | None:
-    """The process that runs the campaign; None when nobody holds its lock."""
-    from evo.lock import holder_of
-
-    holder = holder_of(folder / LOCK)
-    return None if holder is None else holder.pid
-
-
-def ask(folder: Path, kind: str, detail: Mapping[str, object], author: str | None = None) -> None:
-    """Ask something of the campaign: of the process that runs it, or of the next one that does."""
-    from population.store import Store
-
-    with Store.open(folder / DATABASE) as store:
-        store.add_request(kind, detail, author=author or login_name())
-
-
-def login_name() -> str:
-    """Who sits here; "user" for a uid without a name, as in some containers."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "user"
-
-
-def config_values(folder: Path, record: Record) -> Mapping[str, object]:
-    """The config in force: the folder's where it can be read, else as first run. Without defaults."""
-    try:
-        raw = _parsed((folder / CONFIG).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        raw = None
-    return record.config if raw is None else raw
-
-
-@cache  # a command asks for several parts of it
-def _parsed(text: str) -> Mapping[str, object] | None:
-    """The keys of a config by their present names; None for a text that `evo resume` would not take."""
-    import yaml
-
-    from evo.old_keys import BothNames, current
-    from evo.yaml_reading import read_yaml
-
-    try:
-        raw = read_yaml(text, quick=True)
-        return current(raw)[0] if isinstance(raw, dict) else None
-    except (ValueError, yaml.YAMLError, BothNames):
-        return None
-
-
-def limits_of(folder: Path, record: Record) -> dict[str, float | None]:
-    """The budgets in force."""
-    budget = config_values(folder, record).get("budget")
-    found = budget if isinstance(budget, dict) else record.config.get("budget", {})
-    return {
-        name: value if isinstance(value := found.get(name), int | float) else None
-        for name in LIMITS
-    }
-
-
-def certifies(folder: Path, record: Record) -> bool:
-    """Whether the config in force asks for proof: by default it does."""
-    found = config_values(folder, record).get("certification")
-    return not isinstance(found, dict) or found.get("attempts") != 0
-
-
-def terms_of(folder: Path, record: Record) -> Terms:
-    """What of the ladder's settings in force the figures need, read without building the settings."""
-    from evo.analysis.ladder import Terms
-
-    for values in (config_values(folder, record), record.config):
-        said = values.get("graduation") or {}
-        if not isinstance(said, Mapping):
-            continue
-        manual, blocks = said.get("promotion", "manual"), said.get("blocks", Terms().blocks)
-        if manual in ("manual", "auto") and isinstance(blocks, int) and blocks > 0:
-            return Terms(manual == "manual", blocks)
-    return Terms()
-
-
-def findings_of(store: Store, record: Record, changes: bool = True) -> Findings:
-    """The findings of what is recorded so far; `changes`: also what differs in the leader's source."""
-    from evo.analysis.findings import find
-    from population.reading import source_of
-
-    return find(record, (lambda variant_id: source_of(store, variant_id)) if changes else None)
-
-
-def overview_of(folder: Path, store: Store, changes: bool = True) -> Overview:
-    """Where the campaign stands; `changes`: also what differs in the leader's source."""
-    from evo.analysis.campaign_view import Record
-    from evo.analysis.overview import overview
-    from evo.analysis.ranking import prompts
-    from population.reading.traces import calls
-
-    record = Record.of(store)
-    limits = limits_of(folder, record)
-    findings, terms = findings_of(store, record, changes), terms_of(folder, record)
-    asked = prompts(calls(store))
-    running, proof = running_process(folder), certifies(folder, record)
-    calibrates = store.setting("kind") == CALIBRATION
-    answer = calibration_of(record) if calibrates else None
-    given = (record, findings, str(folder), running, limits, terms, asked, proof)
-    return overview(*given, calibrates, answer)
-
-
-def calibration_of(record: Record) -> Calibration | CalibrationReport | None:
-    """What the seed's runs say, of their noise or of a grid of rungs; None for too few of them."""
-    from evo.analysis.calibration import ladder_of, noise_of
-    from evo.search.certification import CertificationSettings, rule_of
-
-    settings = CertificationSettings.model_validate(record.config.get("certification") or {})
-    proof = settings.or_default()
-    children = (record.config.get("budget") or {}).get("variants") or CHILDREN
-    noise = noise_of(record, children, lambda run_sd: rule_of(proof, run_sd))
-    return noise or (
-        ladder_of(record) if len({r.request.rung for r in record.runs()}) > 1 else None
-    )
-
-
-def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration] | None:
-    """The newest calibration under `base` of this seed, data, clock and first rung; None without one."""
-    from evo.analysis.calibration import CalibrationReport
-    from evo.analysis.campaign_view import Record
-    from population.store import Store, StoreError
-    from population.types import variant_id
-
-    wanted = config.model_dump(mode="json")
-    proxy = next(iter(wanted["rungs"]))
-    root = variant_id(config.train.read_text(encoding="utf-8"))
-    found = (base / CALIBRATIONS).glob(f"*/{DATABASE}")
-    for path in sorted(found, key=lambda one: one.stat().st_mtime, reverse=True):
-        try:
-            with Store.open(path, read_only=True) as store:
-                record = Record.of(store)
-                kind = store.setting("kind")
-        except StoreError:
-            continue
-        same = all(record.config.get(key) == wanted[key] for key in ("clock", "data"))
-        rung = (record.config.get("rungs") or {}).get(proxy)
-        if (
-            kind != CALIBRATION
-            or record.seed_id != root
-            or not same
-            or rung != wanted["rungs"][proxy]
-        ):
-            continue
-        answer = calibration_of(record)
-        if answer is not None and not isinstance(answer, CalibrationReport):
-            return path.parent, answer
-    return None
 
 
 def at(folder: Path) -> str:

@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evo.campaigns import DATABASE, ask, running_process, terms_of
 from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import (
-    DATABASE,
-    ask,
-    at,
-    opened,
-    running_process,
-    searched_folder,
-    terms_of,
-)
+from evo.cli.folder import at, opened, searched_folder
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record

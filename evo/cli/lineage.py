@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evo.campaigns import CONFIG, overview_of
 from evo.cli.app import (
     FAILED,
     ID_HELP,
@@ -22,7 +23,7 @@ from evo.cli.app import (
     show_json,
     write_out,
 )
-from evo.cli.folder import CONFIG, named, opened, overview_of, remark_on
+from evo.cli.folder import named, opened, remark_on
 from evo.cli.read import VariantArgument
 from evo.cli.setup import RUN_SCRIPT, ByHand
 from evo.files import objection, write_file

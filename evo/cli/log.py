@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evo.campaigns import running_process
 from evo.cli.app import DirOption, JsonOption, app, as_json, show_json
-from evo.cli.folder import at, opened, running_process
+from evo.cli.folder import at, opened
 
 if TYPE_CHECKING:
     from population.store import Store

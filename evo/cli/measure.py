@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evo.campaigns import CALIBRATION, CALIBRATIONS, calibration_of
 from evo.cli.app import JsonOption, app, show, show_json
-from evo.cli.folder import CALIBRATION, CALIBRATIONS, calibration_of
 from evo.cli.run import ConfigArgument, SetOption, new_campaign
 
 if TYPE_CHECKING:

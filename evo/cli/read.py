@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evo.campaigns import certifies, newest, overview_of
 from evo.cli.app import ID_HELP, DirOption, JsonOption, app, show, show_json
-from evo.cli.folder import (
-    at,
-    certifies,
-    named,
-    newest,
-    next_command,
-    opened,
-    overview_of,
-    remark_on,
-)
+from evo.cli.folder import at, named, next_command, opened, remark_on
 
 if TYPE_CHECKING:
     from evo.analysis.comparison import Comparison

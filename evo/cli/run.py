@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evo.campaigns import CAMPAIGNS, DATABASE, ask, matching_calibration, running_process
 from evo.cli.app import (
     INTERRUPTED,
     DirOption,
@@ -24,18 +25,7 @@ from evo.cli.app import (
     show,
     show_json,
 )
-from evo.cli.folder import (
-    CAMPAIGNS,
-    DATABASE,
-    ask,
-    at,
-    campaign_folder,
-    fresh_folder,
-    matching_calibration,
-    running_process,
-    searched_folder,
-    take_folder,
-)
+from evo.cli.folder import at, campaign_folder, fresh_folder, searched_folder, take_folder
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
@@ -243,7 +233,7 @@ def _follow(
 
 def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> None:
     from evo.analysis.campaign_view import Record
-    from evo.cli.folder import findings_of, overview_of
+    from evo.campaigns import findings_of, overview_of
     from evo.cli.ladder import ladder_report_of
     from evo.terminal.screens import closing_screen
 

@@ -14,18 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evo.campaigns import CONFIG, DATABASE, overview_of
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json
-from evo.cli.folder import (
-    CONFIG,
-    DATABASE,
-    SHIPPED,
-    NoCampaign,
-    at,
-    campaign_folder,
-    fresh_folder,
-    opened,
-    overview_of,
-)
+from evo.cli.folder import SHIPPED, NoCampaign, at, campaign_folder, fresh_folder, opened
 from evo.files import campaign_around, write_file
 from evo.old_keys import current
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from evo.campaigns import DATABASE, ask, login_name, running_process
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import DATABASE, ask, at, login_name, opened, running_process, searched_folder
+from evo.cli.folder import at, opened, searched_folder
 
 if TYPE_CHECKING:
     from population.store import Store
@@ -310,7 +311,7 @@ def when_taken_up(folder: Path) -> str:
 def unheard(folder: Path) -> str:
     """Why no model is asked in a campaign, so that words reach nobody; "" where one may be."""
     from evo.analysis.campaign_view import Record
-    from evo.cli.folder import DATABASE, config_values
+    from evo.campaigns import DATABASE, config_values
     from operators.registry import names_with_llm
     from population.store import Store
 

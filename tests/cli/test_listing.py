@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evo.cli.folder import campaign_folder, newest
+from evo.campaigns import newest
+from evo.cli.folder import campaign_folder
 from evo.lock import hold
 from tests.analysis.built import Built, finished
 from tests.cli.driving import Evo

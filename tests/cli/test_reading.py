@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from evo.campaigns import newest
 from evo.cli.app import PANELS, arrange
-from evo.cli.folder import fresh_folder, newest
+from evo.cli.folder import fresh_folder
 from population import connection as opening
 from population.connection import connect
 from population.reading import pending

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.cli.folder import running_process
+from evo.campaigns import running_process
 from population.reading import counts_by_status, measurements
 from population.store import Store
 from population.types import Purpose, Status
