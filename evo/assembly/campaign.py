@@ -39,9 +39,9 @@ from evo.search.first_noise import FirstNoise
 from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
 from evo.search.voiding import RunConditions, Voiding
+from operators.llm.research_notes import NoteWriter
 from operators.llm.response_formats import Forms
 from operators.optimiser import Method
-from operators.research_notes import NoteWriter
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import (

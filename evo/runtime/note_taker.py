@@ -13,8 +13,8 @@ from evo.proposals.ideas import Judge
 from evo.runtime.components import Proposes
 from evo.runtime.recorder import Recorder
 from operators.llm.answer import one_line
+from operators.llm.research_notes import Finding, NoteDraft, NoteWriter
 from operators.operator import Draft, ProposalContext, ProposalFailed, Tried
-from operators.research_notes import Finding, NoteDraft, NoteWriter
 from population.lineage import Lineage
 from population.reading import first_proposal
 from population.reading.memory import notes

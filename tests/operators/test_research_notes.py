@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from operators.llm.answer import prompt_text
+from operators.llm.research_notes import Finding, NoteDraft, NoteWriter, note_messages
 from operators.llm.settings import PromptSettings
 from operators.operator import ProposalContext, ProposalFailed, Tried
 from operators.registry import LlmContext, open_client
-from operators.research_notes import Finding, NoteDraft, NoteWriter, note_messages
 from population.types import MAX_TEXT_CHARS, LlmCall, Note
 from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import FakeOpenAI
