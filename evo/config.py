@@ -56,7 +56,6 @@ class RungSettings(_Settings):
     budget: float = Field(gt=0, description="seconds, CPU seconds or tokens, as `clock` says")
     context: int = Field(default=128, ge=8)
     rows: int = Field(default=256, ge=1, description="hidden chunks that are scored")
-    clock: Clock | None = Field(default=None, description="default: the campaign's")
     startup_seconds: float | Literal["auto"] = "auto"
     memory_mb: int = Field(default=4096, ge=64)
 
@@ -112,9 +111,7 @@ class Config(_Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
-        if self.exact and (
-            self.slots != 1 or any(r.clock is not Clock.TOKENS for r in self.rung_settings())
-        ):
+        if self.exact and (self.slots != 1 or self.clock is not Clock.TOKENS):
             raise ValueError("exact: true needs clock: tokens and slots: 1")
         if not self.budget.model_dump(exclude_none=True):
             raise ValueError(
@@ -146,15 +143,6 @@ class Config(_Settings):
         if min(weights) < 0 or not sum(weights):
             raise ValueError("operators: weights must not be negative, and one must be above 0")
         return self
-
-    def rung_settings(self) -> list[RungSettings]:
-        """The rungs in order, each with its clock filled in where the campaign states one."""
-        if self.clock == "auto":
-            return list(self.rungs.values())
-        return [
-            rung if rung.clock else rung.model_copy(update={"clock": self.clock})
-            for rung in self.rungs.values()
-        ]
 
 
 def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: float) -> Rung:

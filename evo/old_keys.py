@@ -27,6 +27,7 @@ RENAMED = {  # in the same group
     "objectives.*.worst": "limit",
     "tune.first_share": "primary_share",
 }
+CLOCKS = ("seconds", "cpu_seconds", "tokens")
 # What holds instead: a value, or where it stands as `module:CONSTANT`.
 REMOVED: dict[str, Any] = {
     "tune.told": "operators.tune:MAX_OBSERVATIONS",
@@ -58,6 +59,7 @@ REMOVED: dict[str, Any] = {
     "voiding.slow": "evo.search.voiding:MIN_SPEED",
     "graduation.halving": "evo.search.ladder_settings:REDUCTION_FACTOR",
     "graduation.share_blocks": "evo.search.ladder_settings:SHARE_BLOCKS",
+    "rungs.*.clock": ByDefault("the campaign's `clock`"),
     "rungs.*.grace_seconds": ByDefault("0.1 CPU seconds, 0.5 of the wall"),
     "rungs.*.wall_seconds": ByDefault("what follows from the budget"),
     "sandbox.scratch_mb": "evo.evaluation.sandbox.sandbox:MAX_SCRATCH_MB",
@@ -137,7 +139,7 @@ def current(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OldKey]]:
             whole_group = {new_name if key == name else key: group[key] for key in list(group)}
             group.clear()
             group.update(whole_group)  # in the same order
-    found += [*_relative_to_seed(whole), *_without_leaders(whole)]
+    found += [*_relative_to_seed(whole), *_without_leaders(whole), *_clock_of_rungs(whole)]
     for pattern, instead in REMOVED.items():
         for place, group, name in _holding(whole, pattern):
             found.append(OldKey(place, group.pop(name), instead=instead))
@@ -168,6 +170,24 @@ def _without_leaders(whole: dict[str, Any]) -> list[OldKey]:
             group["race_share"] = 0.0
             became = "is no key any more: write `race_share: 0` for no race"
             found.append(OldKey(place, group.pop(name), became))
+    return found
+
+
+def _clock_of_rungs(whole: dict[str, Any]) -> list[OldKey]:
+    """The clock that every rung ran by becomes the campaign's; rungs of several clocks are told of as gone."""
+    rungs = whole.get("rungs")
+    if not isinstance(rungs, dict) or not all(isinstance(one, dict) for one in rungs.values()):
+        return []
+    given = [one.get("clock") or whole.get("clock", "auto") for one in rungs.values()]
+    if not given or given[0] not in CLOCKS or any(one != given[0] for one in given):
+        return []
+    found = []
+    for place, group, name in _holding(whole, "rungs.*.clock"):
+        if (value := group.pop(name)) is not None:
+            became = f"is no key any more: write `clock: {value}` for the whole campaign"
+            found.append(OldKey(place, value, became))
+    if found:
+        whole["clock"] = given[0]
     return found
 
 

@@ -142,6 +142,32 @@ def test_a_race_without_leaders_is_read_as_one_without_a_share(tmp_path: Path) -
     assert told == "c.yaml: policy.leaders is no key any more: write `race_share: 0` for no race"
 
 
+def test_a_clock_that_all_rungs_had_is_read_as_the_campaigns(tmp_path: Path) -> None:
+    plain = {
+        "rungs": {
+            "proxy": {"depth": 2, "budget": 5000, "clock": "tokens"},
+            "larger": {"depth": 3, "budget": 9000, "clock": "tokens"},
+        }
+    }
+    read, found = current(plain)
+    assert read["clock"] == "tokens"
+    assert all("clock" not in one for one in read["rungs"].values())
+    assert [one.advice() for one in found] == [
+        "rungs.proxy.clock is no key any more: write `clock: tokens` for the whole campaign",
+        "rungs.larger.clock is no key any more: write `clock: tokens` for the whole campaign",
+    ]
+
+
+def test_clocks_that_differ_from_rung_to_rung_are_told_of_and_the_campaigns_holds() -> None:
+    rungs = {
+        "proxy": {"depth": 2, "budget": 5, "clock": "cpu_seconds"},
+        "larger": {"depth": 3, "budget": 9},
+    }
+    read, (told,) = current({"clock": "seconds", "rungs": rungs})
+    assert read["clock"] == "seconds" and "clock" not in read["rungs"]["proxy"]
+    assert 'not "cpu_seconds" but the campaign\'s `clock` holds' in told.advice()
+
+
 def test_an_old_key_on_the_command_line_wins_over_the_file_and_is_told_with_it(
     tmp_path: Path,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
 from evo.evaluation.data import Dataset, prepare
@@ -51,12 +52,9 @@ def open_bench(
         every = every_rung(known, config.graduation)
         return Evaluator(dataset, every, sandbox, work / RUNS, seed_source, harness)
 
-    drafts = [
-        _draft_rung(name, one, slots[0])
-        for name, one in zip(config.rungs, config.rung_settings(), strict=True)
-    ]
+    drafts = [_draft_rung(name, one, config.clock, slots[0]) for name, one in config.rungs.items()]
     measuring, rungs = evaluator(drafts), []
-    for draft, settings in zip(drafts, config.rung_settings(), strict=True):
+    for draft, settings in zip(drafts, config.rungs.values(), strict=True):
         if draft.clock is Clock.TOKENS:
             startup[draft.name] = 0.0
         elif settings.startup_seconds != "auto":
@@ -77,6 +75,9 @@ def _startup_of(evaluator: Evaluator, rung: str, slot: Slot, seed_file: Path) ->
         ) from end
 
 
-def _draft_rung(name: str, settings: RungSettings, slot: Slot) -> Rung:
-    clock = settings.clock or (Clock.SECONDS if slot.device != "cpu" else Clock.CPU_SECONDS)
+def _draft_rung(
+    name: str, settings: RungSettings, given: Clock | Literal["auto"], slot: Slot
+) -> Rung:
+    of_the_device = Clock.SECONDS if slot.device != "cpu" else Clock.CPU_SECONDS
+    clock = of_the_device if given == "auto" else given
     return rung_of(name, settings, clock, startup_seconds=30.0)

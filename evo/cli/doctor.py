@@ -227,10 +227,9 @@ def _of_folder(config: Config) -> list[Check]:
         _tried("seed", f"{config.train}: keeps the contract", lambda: check_seed(config)),
         _tried("data", "can be read, and is enough for every rung", lambda: check_data(config)),
     ]
-    for name, rung in zip(config.rungs, config.rung_settings(), strict=True):
-        clock = (
-            rung.clock.value.replace("_", " ") if rung.clock else "seconds of the device's clock"
-        )
+    clock = config.clock.replace("_", " ")
+    clock = "seconds of the device's clock" if clock == "auto" else clock
+    for name, rung in config.rungs.items():
         told = f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {clock} of training"
         checks.append(Check(f"rung {name}", True, told))
     told = ", ".join(name for name, weight in config.operators.items() if weight > 0)

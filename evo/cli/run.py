@@ -346,8 +346,8 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         slots = find_slots(config.slots)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    named = zip(config.rungs, config.rung_settings(), strict=True)
-    rungs = [_rung_plan(name, settings, record) for name, settings in named]
+    timed = config.clock != "tokens"
+    rungs = [_rung_plan(name, one, timed, record) for name, one in config.rungs.items()]
     return Plan(
         slots=len(slots),
         rungs=rungs,
@@ -380,7 +380,7 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     from population.types import Clock
 
     found = [UNPROTECTED] if config.sandbox.mode == "none" else []
-    timed = any(rung.clock is Clock.SECONDS for rung in config.rung_settings())
+    timed = config.clock is Clock.SECONDS
     if timed and slots[0].device == "cpu":
         found.append(
             f"clock: seconds, and no GPU can be used here: this would train on {len(slots)} CPU slots of one "
@@ -424,11 +424,10 @@ def _race_runs(settings: CertificationSettings) -> int:
     return 2 * settings.attempts * (settings.most_pairs + POST_PAIRS)
 
 
-def _rung_plan(name: str, settings: RungSettings, record: Record | None) -> RungPlan:
+def _rung_plan(name: str, settings: RungSettings, timed: bool, record: Record | None) -> RungPlan:
     from evo.analysis.forecast import RungPlan
     from evo.analysis.health import run_seconds
 
-    timed = settings.clock is None or settings.clock.value != "tokens"
     return RungPlan(
         name=name,
         train_seconds=settings.budget if timed else None,

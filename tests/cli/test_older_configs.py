@@ -96,6 +96,26 @@ def test_a_key_that_is_none_any_more_is_left_out(folder: Folder) -> None:
         config_of(folder)
 
 
+@pytest.mark.filterwarnings("ignore::evo.old_keys.OldKeyWarning")
+def test_a_campaign_whose_rungs_held_its_clock_keeps_it(folder: Folder) -> None:
+    expected = config_of(folder)
+    own = str(expected.clock)
+
+    def of_then(config: dict[str, Any]) -> None:
+        config["clock"] = "auto"
+        for rung in config["rungs"].values():
+            rung["clock"] = own
+
+    older(folder, of_then)
+    in_file(folder, of_then)
+    assert own in ("seconds", "cpu_seconds", "tokens")
+    assert config_of(folder) == expected
+    assert change_config(folder, ["budget.variants=9"]).clock == expected.clock
+    assert "clock" not in yaml.safe_load(folder.config.read_text())["rungs"]["proxy"]
+    with pytest.raises(CampaignError, match="clock changed since this campaign began"):
+        config_of(folder, ["clock=seconds"])
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

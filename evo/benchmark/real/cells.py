@@ -207,7 +207,7 @@ def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
 
 def _opened(config: Config, folder: Path, at: int) -> Bench:
     """The bench of a cell; what starting costs is measured once, so that it is the same for everyone."""
-    known_by = config.train.read_bytes() + repr(config.rung_settings()).encode()
+    known_by = config.train.read_bytes() + repr((config.clock, config.rungs)).encode()
     name = f"startup-{hashlib.sha256(known_by).hexdigest()[:16]}"
     startup = dict(read_kept(folder, name) or {})
     known = dict(startup)
