@@ -50,10 +50,13 @@ def merge_sources(
     ancestor: str,
     rng: np.random.Generator,
     steps: Steps | None = None,
+    join_insertions: bool = False,
 ) -> Merged:
     """Both sides' changes since the ancestor in one source.
 
     What stays in conflict takes a side at random. The result may equal a side, and may not parse.
+    `join_insertions`: lines that both sides put into one place are all kept, the first side's above; most of
+    what two edits of one class do is such, and no conflict of meaning.
     SourceError when one does not parse, or too few steps are left for sources of this size.
     """
     texts = [unify_lines(text) for text in (first, second, ancestor)]
@@ -64,7 +67,7 @@ def merge_sources(
     values, taken = _knob_values(texts[0], texts[1], texts[2], rng)
     ours, theirs, old = (split_blocks(_mask(text, values)) for text in texts)
     _take(steps, _BLOCK * (len(ours) + len(theirs) + len(old)))
-    source, blocks = _merge_blocks(ours, theirs, old, rng, steps)
+    source, blocks = _merge_blocks(ours, theirs, old, rng, steps, join_insertions)
     if line_end_of(first) == "\r\n":
         source = source.replace("\n", "\r\n")
     return Merged(source, (*taken, *blocks))
@@ -126,13 +129,14 @@ def _merge_blocks(
     ancestor: list[Block],
     rng: np.random.Generator,
     steps: Steps,
+    join: bool,
 ) -> tuple[str, list[Taken]]:
     first, second = align(first, ancestor, steps), align(second, ancestor, steps)
     ours, theirs, old = ({b.key: b for b in side} for side in (first, second, ancestor))
     merged: dict[str, Block] = {}
     taken: list[Taken] = []
     for key in dict.fromkeys([*ours, *theirs]):
-        block, one = _merge_block(ours.get(key), theirs.get(key), old.get(key), rng, steps)
+        block, one = _merge_block(ours.get(key), theirs.get(key), old.get(key), rng, steps, join)
         if block is not None:
             merged[key] = block
         if one is not None:
@@ -146,10 +150,11 @@ def _merge_block(
     old: Block | None,
     rng: np.random.Generator,
     steps: Steps,
+    join: bool,
 ) -> tuple[Block | None, Taken | None]:
     """The merged block (None: left out), and what was taken (None: nothing changed)."""
     if ours is not None and theirs is not None:
-        return _merge_texts(ours, theirs, old, rng, steps)
+        return _merge_texts(ours, theirs, old, rng, steps, join)
     kept = ours if ours is not None else theirs
     if kept is None:
         return None, None
@@ -165,18 +170,28 @@ def _merge_block(
 
 
 def _merge_texts(
-    ours: Block, theirs: Block, old: Block | None, rng: np.random.Generator, steps: Steps
+    ours: Block,
+    theirs: Block,
+    old: Block | None,
+    rng: np.random.Generator,
+    steps: Steps,
+    join: bool,
 ) -> tuple[Block, Taken | None]:
     name, lead, body = _short(ours.key), old.lead if old else None, old.body if old else None
-    lead, _, _ = _merge_text(ours.lead, theirs.lead, lead, rng, steps)
-    body, side, conflict = _merge_text(ours.body, theirs.body, body, rng, steps)
+    lead, _, _ = _merge_text(ours.lead, theirs.lead, lead, rng, steps, join)
+    body, side, conflict = _merge_text(ours.body, theirs.body, body, rng, steps, join)
     if side is None:
         return replace(ours, lead=lead), None
     return replace(ours, lead=lead, body=body), Taken("block", name, side, conflict)
 
 
 def _merge_text(
-    ours: str, theirs: str, old: str | None, rng: np.random.Generator, steps: Steps
+    ours: str,
+    theirs: str,
+    old: str | None,
+    rng: np.random.Generator,
+    steps: Steps,
+    join: bool,
 ) -> tuple[str, str | None, bool]:
     """Merged text, the side it came from (None: sides agree), and whether a side was drawn."""
     origin = _origin((ours, theirs), old)
@@ -188,6 +203,8 @@ def _merge_text(
     if old is None:
         return (ours, theirs)[side], SIDES[side], True
     hunks = merge_lines(split_lines(old), split_lines(ours), split_lines(theirs), steps)
+    if join:
+        hunks = [one.joined() if one.inserted else one for one in hunks]
     conflict = any(hunk.conflict for hunk in hunks)
     text = "".join("".join((hunk.first, hunk.second)[side]) for hunk in hunks)
     if not _parses(text):
@@ -250,6 +267,11 @@ class Hunk:
 
     first: tuple[str, ...]
     second: tuple[str, ...]
+    inserted: bool = False  # both sides put lines here, and nothing of the ancestor stood here
+
+    def joined(self) -> Hunk:
+        """Both sides' lines, once where they are the same."""
+        return self if not self.conflict else _settled((*self.first, *self.second))
 
     @property
     def conflict(self) -> bool:
@@ -281,7 +303,7 @@ def merge_lines(
         hunks.append(_settled(tuple(ancestor[at:low])))
         made = tuple(_region(ancestor, low, high, side) for side in (ours, theirs))
         if ours and theirs:
-            hunks.append(Hunk(*made))
+            hunks.append(Hunk(made[0], made[1], low == high))
         else:
             hunks.append(_settled(made[0] if ours else made[1]))
         at = high

@@ -236,3 +236,22 @@ def test_a_side_that_changed_nothing_leaves_the_other_as_it_is(
         done = merge_sources(*pair, ancestor, np.random.default_rng(seed))
         assert done.conflicts == 0
         assert done.source == side
+
+
+LISTED = "class Model:\n    def __init__(self):\n        self.a = 1\n        self.z = 1\n"
+
+
+def test_lines_put_into_one_place_by_both_sides_are_kept_where_that_is_asked_for() -> None:
+    first, second = (
+        LISTED.replace("        self.z", f"        self.{x} = 1\n        self.z") for x in "bc"
+    )
+    rng = np.random.default_rng(0)
+    joined = merge_sources(first, second, LISTED, rng, join_insertions=True)
+    assert joined.source.index("self.b") < joined.source.index("self.c") and not joined.conflicts
+    assert merge_sources(first, second, LISTED, rng).conflicts == 1
+
+
+def test_a_line_changed_by_both_sides_conflicts_though_insertions_are_joined() -> None:
+    first, second = (LISTED.replace("self.z = 1", f"self.z = {x}") for x in (2, 3))
+    rng = np.random.default_rng(0)
+    assert merge_sources(first, second, LISTED, rng, join_insertions=True).conflicts == 1
