@@ -12,7 +12,8 @@ DESCRIPTIONS = {
     "variants": "Every source of train.py. id is the sha256 of the source.",
     "proposals": "Every attempt to make a child, also those that failed, and what it cost.",
     "parents": "The parents of each proposal with their roles, in order.",
-    "ideas": "Ideas in words, by whom; several children can try one (`idea_id` of their proposals).",
+    "ideas": "Ideas in words, by whom; several children can try one (`idea_id` of their proposals). "
+    "`origin`: the line of the idea bank that one was taken from.",
     "notes": "Research notes, by whom, with the variants they rest on; `deleted` ones no longer count.",
     "measurements": "What each run showed. Rows are never changed; `lost` rows are attempts.",
     "scores": "The numbers of a measurement that ended `ok`, one row a metric.",
@@ -299,11 +300,15 @@ _BELIEFS = (
         FROM beliefs ORDER BY rung, metric, mean""",
 )
 
+# JSON: the line of an idea bank that an idea was taken from, and `bank`, its name; null: it was had here
+_BANKS = ("ALTER TABLE ideas ADD COLUMN origin TEXT",)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_FINAL, *_VIEWS),
     _IDEAS,
     _MEANS,
     _BELIEFS,
+    _BANKS,
 )
 
 

@@ -191,6 +191,14 @@ class Store:
 
     def _idea_of(self, proposal: Proposal) -> int | None:
         """The row of its idea: the one it names, else that of the same words, else a new one."""
+        if proposal.origin and proposal.outcome is Outcome.VARIANT:
+            same = (
+                "SELECT id FROM ideas WHERE json_extract(origin, '$.id') = json_extract(?, '$.id')"
+            )
+            known = self.query(same, [proposal.origin])
+            bank = f"bank {json.loads(proposal.origin).get('bank', '')}".strip()
+            given = (proposal.idea, bank, proposal.origin)
+            return known[0][0] if known else self.add_idea(*given)
         if proposal.idea_id is not None or not proposal.idea or proposal.author == OURSELVES:
             return proposal.idea_id
         if proposal.outcome is Outcome.DUPLICATE:
@@ -257,9 +265,10 @@ class Store:
         """Record what happened in plain words; its id."""
         return self._insert("events", {"kind": kind, "text": text, "created": time.time()})
 
-    def add_idea(self, text: str, author: str) -> int:
-        """Record an idea in words; its id."""
-        return self._insert("ideas", {"text": text, "author": author, "created": time.time()})
+    def add_idea(self, text: str, author: str, origin: str | None = None) -> int:
+        """Record an idea in words, with the line of the bank that it is from; its id."""
+        row = {"text": text, "author": author, "created": time.time(), "origin": origin}
+        return self._insert("ideas", row)
 
     def add_note(self, text: str, author: str, evidence: Sequence[str] = (), seen: int = 0) -> int:
         """Record a research note and the variants it rests on; its id."""

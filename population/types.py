@@ -211,6 +211,7 @@ class Proposal:
     cost: Cost = Cost()
     seen: int = 0
     idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
+    origin: str = ""  # JSON: the line of an idea bank that it tries, and the bank's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +350,7 @@ class ProposalRow:
     seen: int
     created_at: float  # seconds since the epoch
     idea_id: int | None = None  # the row of `ideas` it tries
+    bank: str = ""  # the idea bank that this idea is from; "" for none
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,25 @@ from __future__ import annotations
 import ast
 import io
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from email.utils import formatdate
+from typing import Any
 
+from evo.analysis.campaign_view import Record
+from evo.analysis.effects_of_edits import paired_comparisons
+from operators.registry import CONTROLS
 from operators.source.compare import Matcher, unified_diff
 from operators.source.knobs import sound_knobs
 from operators.source.parse import lines_of
+from population.archive import Objective
+from population.metrics import METRICS
 from population.parsing import parse
+from population.reading import source_of
+from population.reading.idea_bank import BankError, BankIdea, IdeaEffect, idea_of_line, joined
+from population.store import Store
+from population.types import ProposalRow
 
 KNOB, OTHER = "knob", "other"
 MAX_HINT = 400  # characters of the names around a line
@@ -142,3 +154,85 @@ def _lines(text: str) -> list[str]:
 
 def _ended(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+# -- A campaign's measured edits as lines of an idea bank.
+
+
+RECOMBINED = {"merge", "revert", *CONTROLS}  # their children hold no edit of their own
+PERSON = "a person"  # whoever put a variant in: a bank goes to others, without names
+ID_DIGITS = 12
+
+
+def bank_of(store: Store, licence: str = "") -> list[BankIdea]:
+    """Every measured edit of a campaign, each once, with its effects at every rung, and the ideas that were
+    transplanted, with what they did elsewhere and here. StoreError for a store without a seed.
+    """
+    record = Record.of(store)
+    births, found = record.births(), list[BankIdea]()
+    effects = _effects(record, births)
+    for child, made in births.items():
+        measured = effects.get(child, [])
+        if not made.parents or made.operator in RECOMBINED:
+            continue
+        if not any(one.metric == record.objective.name for one in measured):
+            continue
+        known = _transplanted(store, made)
+        if known is not None:
+            ours = tuple(replace(one, transplant=True) for one in measured)
+            found.append(replace(known, effects=(*known.effects, *ours)))
+            continue
+        before, after = source_of(store, made.parents[0].variant_id), source_of(store, child)
+        by = PERSON if made.operator == "inject" else made.author
+        found.append(BankIdea(made.idea, before, after, by, made.model, licence, tuple(measured)))
+    return joined(found)
+
+
+def _transplanted(store: Store, made: ProposalRow) -> BankIdea | None:
+    """The bank's idea that a child tries, as the bank had it."""
+    rows = store.query("SELECT origin FROM ideas WHERE id = ?", [made.idea_id])
+    if not rows or rows[0][0] is None:
+        return None
+    try:
+        return idea_of_line(rows[0][0])
+    except BankError:  # a store from elsewhere may hold anything
+        return None
+
+
+def _effects(record: Record, births: Mapping[str, ProposalRow]) -> dict[str, list[IdeaEffect]]:
+    """By child, what its edit did in each metric that the machine does not move, at each rung."""
+    found: dict[str, list[IdeaEffect]] = {}
+    last = {row.measurement.request.variant_id: row.measurement for row in record.rows}
+    steady = [one.name for one in METRICS.values() if one.searchable and not one.timed]
+    for rung in record.rungs:
+        for metric in dict.fromkeys([record.objective.name, *steady]):
+            beside = paired_comparisons(record.rows, births, rung, Objective(name=metric))
+            for child, one in beside.items():
+                run = last[child]
+                found.setdefault(child, []).append(
+                    IdeaEffect(
+                        metric=metric,
+                        rung=rung,
+                        mean=one.difference,
+                        n=one.n,
+                        sd=one.sd,
+                        scale=_scale(record.config, rung),
+                        campaign=str(record.config.get("name", "")),
+                        seed=record.seed_id[:ID_DIGITS],
+                        child=child[:ID_DIGITS],
+                        device=run.device,
+                        date=time.strftime("%Y-%m-%d", time.gmtime(run.started_at)),
+                    )
+                )
+    return found
+
+
+def _scale(config: Mapping[str, Any], rung: str) -> str:
+    """A rung in words, as the config has it."""
+    rungs = config.get("rungs")
+    one = rungs.get(rung) if isinstance(rungs, Mapping) else None
+    if not isinstance(one, Mapping):
+        return ""
+    clock = str(config.get("clock", "auto")).replace("_", " ").replace("auto", "seconds")
+    budget = f"{one.get('budget')}".removesuffix(".0")
+    return f"depth {one.get('depth')}, context {one.get('context', 128)}, {budget} {clock}"

@@ -33,6 +33,7 @@ class Chapter:
     runs: Mapping[str, int]  # its measurements by status
     standing: str
     decisions: tuple[DecisionRow, ...]
+    bank: str = ""  # the idea bank that its idea is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def story(record: Record, variant_id: str, decided: Sequence[DecisionRow]) -> St
                 runs=statuses.get(one, {}),
                 standing=marks.get(one, ""),
                 decisions=about.get(one, ()),
+                bank=made.bank,
             )
         )
     pair = (record.rows, variant_id, record.seed_id, record.proxy, record.objective)

@@ -1,4 +1,6 @@
-"""The commands about descent, and what is taken home of it: diff, tree, history, export, report."""
+"""The commands about descent, and what is taken home of it: diff, tree, history, export, report, and for
+idea banks `ideas export` and `ideas list`.
+"""
 
 from __future__ import annotations
 
@@ -347,6 +349,93 @@ def _write(files: Mapping[Path, bytes], force: bool, restored: Path | None) -> N
             raise typer.Exit(FAILED)
     for path, content in files.items():
         write_file(path, content)
+
+
+# -- `evo ideas`: edits as lines of an idea bank, for other campaigns.
+
+
+ideas = typer.Typer(
+    name="ideas",
+    help="Idea banks: measured edits that another campaign can try (operator `transplant`).",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(ideas, rich_help_panel="Look")
+
+
+@ideas.command(name="export", epilog="Example: evo ideas export campaigns/mine-1 -o bank.jsonl")
+def ideas_export(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="The campaign's folder or its name; by default the newest under ./campaigns.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where to write it; - for stdout.")
+    ] = Path("bank.jsonl"),
+    licence: Annotated[
+        str, typer.Option("--licence", help="Under what others may use these sources.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every measured edit as a line of an idea bank: idea, source before and after, effects.
+
+    An idea that came from a bank keeps its line, with what it did here beside what it did elsewhere. What
+    merges and reverts made is left out: it holds no edit of its own. No line names a person, host or path.
+    """
+    from evo.analysis.edits import bank_of
+    from population.reading.idea_bank import line_of
+
+    to_stdout = is_stdout(output)
+    if to_stdout and as_json:
+        complain("-o - writes the bank to stdout; give --json a file to write it to")
+        raise typer.Exit(FAILED)
+    if not to_stdout and (problem := objection(output, force)):
+        complain(problem)
+        raise typer.Exit(FAILED)
+    with opened(directory) as (folder, store):
+        found = bank_of(store, licence)
+    if not found:
+        complain(f"{folder} holds no measured edit yet, so there is nothing to write")
+        raise typer.Exit(FAILED)
+    text = "".join(f"{line_of(one)}\n" for one in found)
+    if to_stdout:
+        write_out(text)
+        return
+    write_file(output, text, replace=force)
+    if as_json:
+        show_json({"path": output, "ideas": [one.id for one in found], "campaign": folder})
+        return
+    print(f"{output}: {len(found):,} {'idea' if len(found) == 1 else 'ideas'} from {folder}")
+    print(f"to try them elsewhere: operators: {{transplant: 2}}, transplant: {{banks: [{output}]}}")
+
+
+@ideas.command(name="list", epilog="Example: evo ideas list bank.jsonl")
+def ideas_list(
+    bank: Annotated[Path, typer.Argument(metavar="BANK", help="A file of an idea bank.")],
+    metric: Annotated[str, typer.Option("--metric", help="The effect to show.")] = "val_bpb",
+    as_json: JsonOption = False,
+) -> None:
+    """The ideas of a bank with what they did at each rung: child minus parent, mean and number of blocks."""
+    from evo.terminal.tables import bank_list
+    from population.reading.idea_bank import BankError, read_bank
+
+    try:
+        found, wrong = read_bank(bank)
+    except BankError as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    for one in wrong:
+        complain(f"{one}; it is left out")
+    if as_json:
+        known = ("id", "idea", "author", "model", "licence", "effects")
+        show_json([{name: getattr(one, name) for name in known} for one in found])
+        return
+    show(bank_list(found, metric))
 
 
 # -- `evo report`: the whole campaign in one HTML file.

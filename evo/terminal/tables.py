@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -25,6 +26,8 @@ from evo.terminal.text import (
     words,
 )
 from population.archive import Objective
+from population.metrics import METRICS
+from population.reading.idea_bank import BankIdea, IdeaEffect
 from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 
 FAINT = "bright_black"
@@ -247,6 +250,56 @@ def _effect(one: JudgedIdea) -> str:
     if one.effect_se is None:
         return f"{gain} (n={one.n})"
     return f"{gain} ± {value('val_bpb', one.effect_se, one.effect_se)} (n={one.n})"
+
+
+def bank_list(ideas: Sequence[BankIdea], metric: str) -> RenderableType:
+    """Each idea of a bank with its author and what it did in one metric, and below it the idea."""
+    told = [
+        _told(
+            one.id[:4], by_whom(one.author, one.model) or "nobody named", bank_effect(one, metric),
+            clip(one.idea, IDEA_CHARACTERS),
+        )
+        for one in ideas
+    ]  # fmt: skip
+    return Group(*told)
+
+
+def bank_effect(one: BankIdea, metric: str) -> str:
+    """What a bank says that an idea did, by rung: the mean of its measurements there, and their blocks."""
+    rungs = dict.fromkeys(effect.rung for effect in one.effect(metric))
+    told = []
+    for rung in rungs:
+        n, mean = joined_effect(one.effect(metric, rung))
+        told.append(f"{better(metric, _as_gain(metric, mean))} at {rung} (n={n})")
+    return f"{metric} {', '.join(told)}" if told else f"{metric} not measured"
+
+
+def joined_effect(effects: Sequence[IdeaEffect]) -> tuple[int, float]:
+    """How many blocks several measurements of an idea have together, and their mean."""
+    n = sum(one.n for one in effects)
+    return n, sum(one.mean * one.n for one in effects) / n
+
+
+def _as_gain(metric: str, difference: float) -> float:
+    lower = metric not in METRICS or METRICS[metric].lower_is_better
+    return -difference if lower else difference
+
+
+def origin_in_words(origin: Mapping[str, Any], metric: str) -> str:
+    """Where a transplanted idea is from: bank, id, author, licence, and what it did there."""
+    try:
+        effects = tuple(IdeaEffect(**one) for one in origin.get("effects", ()))
+    except TypeError:  # of another version
+        effects = ()
+    by = by_whom(*(str(origin.get(name, "")) for name in ("author", "model")))
+    one = BankIdea(str(origin.get("idea", "")), "", "", effects=effects)
+    parts = [
+        f"from bank {origin.get('bank', '')}, idea {origin.get('id', '')}",
+        f"by {by}" if by else "",
+        f"there {bank_effect(one, metric)}",
+        f"licence {origin.get('licence')}" if origin.get("licence") else "",
+    ]
+    return plain("; ".join(filter(None, parts)))
 
 
 def _waits(asked: RequestRow) -> RenderableType:

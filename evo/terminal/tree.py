@@ -84,6 +84,7 @@ def story_screen(story: Story) -> Iterator[RenderableType]:
 
 def _told(one: Chapter) -> Iterator[tuple[str, str]]:
     by = " ".join(plain(word) for word in (one.author, one.model) if word)
+    by = f"from the idea bank {plain(one.bank)}" if one.bank else by
     yield "made by", f"{plain(one.operator)}, {by}, proposal {one.number}"
     yield "idea", plain(one.idea) or "none stated"
     if one.other_parents:
@@ -122,8 +123,9 @@ def evidence_lines(story: Story, base: str) -> list[str]:
     lines += ["", "The way from the seed:"]
     for place, one in enumerate(story.chapters[1:], start=1):
         effect = "" if one.effect is None else f" ({beside(one.effect)} compared with its parent)"
+        bank = f" from the idea bank {plain(one.bank)}" if one.bank else ""
         lines.append(
-            f"{place}. {plain(one.operator)}: {plain(one.idea) or 'no idea stated'}{effect}"
+            f"{place}. {plain(one.operator)}{bank}: {plain(one.idea) or 'no idea stated'}{effect}"
         )
     lines += [f"decided: {plain(decision_in_words(one))}" for one in story.chapters[-1].decisions]
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from typing import Any
 
 from population.store import Store
 from population.types import JudgedIdea as JudgedIdea
@@ -24,6 +25,19 @@ def idea_rows(store: Store) -> list[tuple[int, str, str, float]]:
     """Id, text, author and time of every idea, oldest first."""
     rows = store.query("SELECT id, text, author, created FROM ideas ORDER BY id")
     return [(id, text, author, created) for id, text, author, created in rows]
+
+
+def transplanted_ideas(store: Store) -> dict[int, str]:
+    """The bank's id of every idea that is from a bank, by its id here."""
+    sql = "SELECT id, json_extract(origin, '$.id') FROM ideas WHERE origin IS NOT NULL ORDER BY id"
+    return dict(store.query(sql))
+
+
+def origin_of(store: Store, idea_id: int | None) -> dict[str, Any] | None:
+    """What a bank said of an idea, its sources left out, and `bank`, its name; None for one of our own."""
+    sql = "SELECT json_remove(origin, '$.before', '$.after') FROM ideas WHERE id = ?"
+    rows = store.query(sql, [idea_id])
+    return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
 
 
 def ideas_by_variant(store: Store) -> dict[str, int]:
