@@ -28,6 +28,7 @@ from evo.yaml_reading import RepeatedKey, read_yaml
 from operators.llm.settings import LlmSettings
 from operators.portfolio import PortfolioSettings
 from operators.registry import check_names
+from operators.transplant import TransplantSettings
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.metrics import METRICS, SEARCHABLE
@@ -81,6 +82,7 @@ class Config(_Settings):
         default={"nudge": 1.0, "tune": 2.0, "merge": 1.0, "revert": 0.5}, min_length=1
     )
     tune: TuneSettings = TuneSettings()
+    transplant: TransplantSettings = TransplantSettings()
     agent: AgentSettings | None = None
     portfolio: PortfolioSettings = PortfolioSettings()
     llm: LlmSettings | None = None
@@ -130,6 +132,11 @@ class Config(_Settings):
         check_names(self.operators)
         if self.operators.get("agent") and self.agent is None:
             raise ValueError("operators: agent needs to know which: agent: {command: [...]}")
+        if self.operators.get("transplant") and not self.transplant.banks:
+            raise ValueError(
+                "operators: transplant needs ideas: transplant: {banks: [...]}, files that `evo ideas export` "
+                "wrote or folders of campaigns"
+            )
         unpriced = (
             [one.name for one in self.llm.endpoints if one.dollars(1, 1) is None]
             if self.llm
@@ -199,7 +206,7 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         values["data"] = {
             key: _from(path.parent, key, value) for key, value in values["data"].items()
         }
-    values = with_replay(values, path)
+    values = with_banks(with_replay(values, path), path)
     by_key = keys_of(changes)
     try:
         config = Config.model_validate(values)
@@ -234,6 +241,16 @@ def with_replay(values: dict[str, Any], path: Path) -> dict[str, Any]:
     replay = path.parent.resolve() / llm["replay"]
     store = replay / "campaign.db" if replay.is_dir() else replay
     return {**values, "llm": {**llm, "replay": str(store)}}
+
+
+def with_banks(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The values with `transplant.banks` taken from the file's folder."""
+    given = values.get("transplant")
+    if not isinstance(given, dict) or not isinstance(banks := given.get("banks"), list | tuple):
+        return values
+    folder = path.parent.resolve()
+    found = [str(folder / one) if isinstance(one, str) else one for one in banks]
+    return {**values, "transplant": {**given, "banks": found}}
 
 
 def _text_of(path: Path, name: str) -> str:

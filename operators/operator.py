@@ -69,6 +69,21 @@ class Ancestor:
     sd: float
 
 
+@dataclass(frozen=True, slots=True)
+class Transplanted:
+    """One child that tries an idea of a bank: how far it is, and by how much it changed the first objective.
+
+    `effect`: child minus parent as believed, with the sign that makes lower better, NaN without a score; `se`
+    likewise, NaN while no noise is known. `inherited`: whether the parent asked for is it or descends from it.
+    """
+
+    idea: str  # the bank's id
+    state: RunState
+    effect: float
+    se: float
+    inherited: bool
+
+
 class History(Protocol):
     """Answers about variants by their id. Called from several threads."""
 
@@ -95,6 +110,14 @@ class History(Protocol):
         """Whether code that differs from it in form at most was made before."""
         ...
 
+    def transplants(self, variant_id: str) -> Sequence[Transplanted]:
+        """Every child so far that tries an idea of a bank, oldest first; the variant is who may inherit."""
+        ...
+
+    def forbidden(self, found: Mapping[str, Estimate]) -> str:
+        """The first constraint that a variant of these values would break, in words; "" for none."""
+        ...
+
 
 class NoHistory:
     """For operators that are tried outside a campaign."""
@@ -118,6 +141,14 @@ class NoHistory:
     def known(self, source: str) -> bool:
         """Nothing was made before."""
         return False
+
+    def transplants(self, variant_id: str) -> Sequence[Transplanted]:
+        """Nothing was tried."""
+        return ()
+
+    def forbidden(self, found: Mapping[str, Estimate]) -> str:
+        """Nothing is."""
+        return ""
 
 
 # -- What an operator is: one method that turns parents into one proposed child.
@@ -224,6 +255,7 @@ class Draft:
     model: str = ""
     cost: Cost = Cost()
     idea_id: int | None = None  # a known idea that it tries
+    origin: str = ""  # JSON: the line of an idea bank that it tries, and the bank's name
 
 
 class ProposalFailed(Exception):

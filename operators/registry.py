@@ -19,7 +19,9 @@ from operators.nudge import Nudge
 from operators.operator import Operator
 from operators.replicate import Replicate
 from operators.revert import Revert
+from operators.transplant import Transplant
 from operators.tune import Tune, TuneSettings
+from population.reading.idea_bank import BankIdea
 
 if TYPE_CHECKING:  # it imports the openai client, which most commands do without
     from operators.llm.client import Patience
@@ -31,6 +33,7 @@ class OperatorSettings:
 
     tune: TuneSettings = field(default_factory=TuneSettings)
     desk: Desk | None = None  # where an agent works; None: there is no agent
+    ideas: tuple[BankIdea, ...] = ()  # of all banks
 
 
 CLASSICAL: dict[str, Callable[[OperatorSettings], Operator]] = {
@@ -38,6 +41,7 @@ CLASSICAL: dict[str, Callable[[OperatorSettings], Operator]] = {
     "merge": lambda _: Merge(),
     "tune": lambda settings: Tune(settings.tune),
     "revert": lambda _: Revert(),
+    "transplant": lambda settings: Transplant(settings.ideas),
 }
 CONTROLS: dict[str, Callable[[OperatorSettings], Operator]] = {  # their children cannot gain
     "replicate": lambda _: Replicate(),

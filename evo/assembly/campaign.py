@@ -11,6 +11,7 @@ from evo.assembly.bench import Bench, open_bench
 from evo.assembly.proposers import (
     build_portfolio,
     contract_in_words,
+    open_banks,
     open_desk,
     open_models,
     open_papers,
@@ -129,6 +130,7 @@ def build_campaign(
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
     desk = open_desk(config, folder, bench, budget, stopping.is_set)
+    ideas = open_banks(config, folder.config, lambda text: tell(text, "bank"))
     proxy = bench.rungs[0]
     names = [rung.name for rung in bench.rungs]
     calibrations = None if only is None else only(history.seed_id, names)
@@ -174,7 +176,7 @@ def build_campaign(
     noise = FirstNoise(scheduler, history, proxy.name, config.certification, few)
     client = open_models(config, budget, recorder, stopping, say, tell, forms)
     proposer: Proposes = Proposer(
-        build_portfolio(config, client, desk),
+        build_portfolio(config, client, desk, ideas),
         history,
         lineage,
         config.selection,

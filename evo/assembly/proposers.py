@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from evo.analysis.edits import bank_of
 from evo.assembly.bench import Bench
 from evo.config import SHIPPED, Config, ConfigError
 from evo.evaluation.sandbox.agent_box import open_box
-from evo.folder import AGENTS, Folder
+from evo.folder import AGENTS, DATABASE, Folder
 from evo.proposals.agents import AgentDesk
 from evo.runtime.budget import Budget
 from evo.runtime.recorder import Recorder, StoredCalls
@@ -29,11 +32,13 @@ from operators.registry import (
     names_with_llm,
     open_client,
 )
-from population.store import StoreError
+from population.reading.idea_bank import BankError, BankIdea, joined, read_bank
+from population.store import Store, StoreError
 
 
 def must_propose(config: Config) -> None:
     """ConfigError when no operator of a config can work here, or when none of its budgets can be spent."""
+    open_banks(config, Path("config"))
     asking = names_with_llm(config.operators)
     answers = bool(asking) and config.llm is not None and _can_answer(config.llm)
     weights = {name for name, weight in config.operators.items() if weight > 0}
@@ -52,9 +57,14 @@ def _in_want_of_a_model(config: Config) -> ConfigError:
     return ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
 
 
-def build_portfolio(config: Config, client: Ask | None, desk: Desk | None = None) -> Portfolio:
-    """The operators of a config; without a model, those that need none."""
-    settings = OperatorSettings(config.tune, desk)
+def build_portfolio(
+    config: Config,
+    client: Ask | None,
+    desk: Desk | None = None,
+    ideas: Sequence[BankIdea] = (),
+) -> Portfolio:
+    """The operators of a config; without a model, those that need none. `ideas`: of its banks."""
+    settings = OperatorSettings(config.tune, desk, tuple(ideas))
     operators = build_operators(config.operators, None, settings, client)
     if not operators:
         raise _in_want_of_a_model(config)
@@ -101,6 +111,32 @@ def open_desk(
     return AgentDesk(
         config.agent, harness, work, box, stopping, budget, seed=bench.evaluator.seed_source
     )
+
+
+def open_banks(
+    config: Config, file: Path, tell: Callable[[str], None] = lambda text: None
+) -> list[BankIdea]:
+    """The ideas of all banks of a config, each once; none where `transplant` is not used.
+
+    ConfigError for a bank that cannot be used; `tell` hears of every line that is left out. `file`: the config.
+    """
+    if not config.operators.get("transplant"):
+        return []
+    found = list[BankIdea]()
+    for bank in map(Path, config.transplant.banks):
+        try:
+            if bank.is_dir():
+                with Store.open(bank / DATABASE, read_only=True) as store:
+                    ideas = bank_of(store)
+                found += [replace(one, bank=bank.name) for one in ideas]
+                continue
+            ideas, wrong = read_bank(bank)
+        except (BankError, StoreError) as error:
+            raise ConfigError(f"{file}: transplant.banks: {error}") from error
+        found += ideas
+        for one in wrong:
+            tell(f"{one}; it is left out")
+    return joined(found)
 
 
 def open_papers(

@@ -133,6 +133,7 @@ def show_variant(
         measurements,
         source_of,
     )
+    from population.reading.memory import origin_of
     from population.types import Status
 
     with opened(directory) as (_, store):
@@ -147,6 +148,7 @@ def show_variant(
         )
         log = _last_log(store, runs)
         decided = [one for one in all_decisions(store) if one.variant_id == variant_id]
+        origin = origin_of(store, made.idea_id) if made is not None else None
     ranked = ranking(record)
     own = next((one for one in ranked if one.variant_id == variant_id), None)
     rank = ranked.index(own) + 1 if own is not None else None
@@ -161,11 +163,11 @@ def show_variant(
         }
         said = dict(_on_the_ladder(record.ladder, variant_id))
         known |= {"at_proxy": own, "rank": rank, "of": len(ranked), "beside_seed": beside}
-        known |= {"decisions": decided}
+        known |= {"decisions": decided, "origin": origin}
         show_json({**known, "ladder": said, "measurements": runs, "log_tail": log, "source": text})
         return
     from evo.terminal.status import variant_screen
-    from evo.terminal.tables import by_whom, call_line
+    from evo.terminal.tables import by_whom, call_line, origin_in_words
     from evo.terminal.text import printable, short
 
     rows = [
@@ -181,6 +183,8 @@ def show_variant(
         rows[1:1] = [("made by", f"{made.operator}, {by_whom(made.author, made.model)}")]
         rows[2:2] = [("parents", parents or "none"), ("idea", made.idea or "none")]
         rows[4:4] = [("call", call_line(one)) for one in asked]
+        if origin is not None:
+            rows[4:4] = [("transplanted", origin_in_words(origin, record.objective.name))]
     remark_on(record)
     show(variant_screen(rows, [_run_cells(run) for run in runs]))
     if log:

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
-from operators.operator import Ancestor, KnobSetting, Left, RunState
+from evo.analysis.effects_of_edits import EditEffect
+from operators.operator import Ancestor, KnobSetting, Left, RunState, Transplanted
 from operators.source.constants import Structure, structure_of
 from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import first_proposal, source_of, variant_by_fingerprint
+from population.reading.memory import ideas_by_variant, transplanted_ideas
 from population.run_history import RunHistory
 from population.store import Store
 from population.types import Estimate, Status
@@ -169,6 +171,43 @@ class CampaignHistory:
             return variant_by_fingerprint(self._store, fingerprint(source)) is not None
         except SyntaxError:
             return False
+
+    def transplants(self, variant_id: str) -> Sequence[Transplanted]:
+        """Every child so far that tries an idea of a bank, oldest first."""
+        banks = transplanted_ideas(self._store)
+        children = {one: banks[idea] for one, idea in self._tried().items() if idea in banks}
+        return [
+            self._transplanted(child, idea, variant_id)
+            for child, idea in children.items()
+            if child in self._lineage
+        ]
+
+    def _tried(self) -> Mapping[str, int]:
+        return dict(reversed(ideas_by_variant(self._store).items()))
+
+    def _transplanted(self, child: str, idea: str, variant_id: str) -> Transplanted:
+        name = self._run_history.objectives[0].name
+        parents = self._lineage.parents_of(child)
+        before = self._believed(parents[0]).get(name) if parents else None
+        found = EditEffect.between(self._believed(child).get(name), before)
+        turned = self._run_history.objectives[0].turned
+        return Transplanted(
+            idea,
+            self._state(child, self._first(self._believed(child))[0]),
+            math.nan if found.difference is None else turned(found.difference),
+            math.nan if found.se is None else found.se,
+            inherited=child == variant_id or self._lineage.descends(variant_id, child),
+        )
+
+    def forbidden(self, found: Mapping[str, Estimate]) -> str:
+        """The first constraint that a variant of these values would break, in words."""
+        seed = self._believed(self._run_history.seed_id)
+        for one in self._run_history.constraints:
+            if one.name in found and one.name in seed and one.excess(found, seed) > 0:
+                ends = (("at least", one.at_least), ("at most", one.at_most))
+                limits = [f"{words} {limit}" for words, limit in ends if limit is not None]
+                return f"{one.name} {' and '.join(limits)}"
+        return ""
 
     def _believed(self, variant_id: str) -> Mapping[str, Estimate]:
         return self._run_history.believed(variant_id, self._rung, self._as_of)

@@ -334,6 +334,7 @@ class Proposer:
             _timed(draft.cost, started),
             self._run_history.last_id() if seen is None else seen,
             draft.idea_id,
+            draft.origin,
         )
 
 
@@ -411,7 +412,9 @@ class Repairs:
         given_up: Collection[int],
     ) -> tuple[Parent, ...] | None:
         made = first_proposal(store, variant_id)
-        if made is None or made.author == OURSELVES or not made.parents:
+        if made is None or not made.parents:
+            return None
+        if made.author == OURSELVES and made.idea_id is None:  # nobody's idea: constants, a merge
             return None
         if made.idea_id in given_up or self._run_history.believed(variant_id, self._rung, as_of):
             return None

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.operator import Ancestor, KnobSetting, Left, RunState
+from operators.operator import Ancestor, KnobSetting, Left, RunState, Transplanted
 from operators.source.constants import constants
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint, knob_free_fingerprint
+from population.types import Estimate
 from tests.operators.samples import SEED
 
 SD = 0.005
@@ -50,6 +51,7 @@ class FakeHistory:
     lines: Mapping[str, Sequence[Ancestor]] = field(default_factory=dict)
     seed: str = SEED
     made: set[str] = field(default_factory=set)  # fingerprints
+    tried: Sequence[Transplanted] = ()
 
     def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
         return [one for one in self.all_settings if as_of is None or one.row <= as_of]
@@ -65,6 +67,13 @@ class FakeHistory:
 
     def known(self, source: str) -> bool:
         return fingerprint(source) in self.made
+
+    def transplants(self, variant_id: str) -> Sequence[Transplanted]:
+        return self.tried
+
+    def forbidden(self, found: Mapping[str, Estimate]) -> str:
+        over = found.get("parameters")
+        return "parameters at most 100" if over is not None and over.mean > 100 else ""
 
 
 def plain_history(source: str) -> FakeHistory:

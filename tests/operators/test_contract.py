@@ -32,6 +32,7 @@ from operators.registry import (
 )
 from operators.source.knobs import with_knobs
 from population.fingerprint import fingerprint
+from population.reading.idea_bank import BankIdea
 from population.types import JudgedIdea, LlmCall
 from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
@@ -43,6 +44,7 @@ EXAMPLE = "swap"  # of the documents
 ROOT = Path(__file__).parents[2]
 FIRST = with_knobs(SEED, {"MATRIX_LR": 0.03, "HEAD_DIM": 64})
 SECOND = with_knobs(SEED, {"EMBED_LR": 0.05, "ACTIVATION": "gelu"})
+WARMER = BankIdea("a warmer start", SEED, with_knobs(SEED, {"WARMUP": 0.05}))
 EDIT = """IDEA: a warmer start
 <<<<<<< SEARCH
 WARMUP = 0.02  # knob: float 0.0 0.2
@@ -94,7 +96,7 @@ def operator(
 ) -> Operator:
     if request.param == EXAMPLE:
         monkeypatch.setitem(CLASSICAL, EXAMPLE, documented()[1])
-    settings = OperatorSettings(desk=scripted(tmp_path))
+    settings = OperatorSettings(desk=scripted(tmp_path), ideas=(WARMER,))
     (built,) = build_operators({request.param: 1.0}, llm_context(server, []), settings)
     return built
 
