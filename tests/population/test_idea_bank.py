@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -150,3 +151,29 @@ def test_joining_keeps_of_each_measurement_the_fullest_and_joins_no_two(
     for one in both.effects:
         assert one.n == max(other.n for other in (*first, *second) if other.key == one.key)
     assert joined([both, *ones]) == [both]
+
+
+SHIPPED = Path(__file__).parents[2] / "seed" / "ideas"
+
+
+def test_the_shipped_bank_is_the_one_that_its_readme_describes() -> None:
+    ideas, wrong = read_bank(SHIPPED / "bank.jsonl")
+    told = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    assert not wrong and 8 <= len(ideas) <= 15
+    assert hashlib.sha256((SHIPPED / "bank.jsonl").read_bytes()).hexdigest() in told
+    assert all(f"| {one.id[:4]} |" in told for one in ideas)
+
+
+def test_every_shipped_idea_was_measured_on_three_blocks_at_both_rungs_and_says_whose_it_is() -> (
+    None
+):
+    ideas, _ = read_bank(SHIPPED / "bank.jsonl")
+    seed = (SHIPPED.parent / "train.py").read_text(encoding="utf-8")
+    begins = {seed} | {one.after for one in ideas}
+    for one in ideas:
+        assert (one.author, one.licence) == ("language model", "MIT")
+        assert one.before in begins, one.idea
+        for rung in ("proxy", "larger"):
+            (found,) = one.effect("val_bpb", rung)
+            assert found.n >= 3 and found.date
+            assert one.effect("weights_mb", rung), one.idea
