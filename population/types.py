@@ -351,6 +351,7 @@ class ProposalRow:
     created_at: float  # seconds since the epoch
     idea_id: int | None = None  # the row of `ideas` it tries
     bank: str = ""  # the idea bank that this idea is from; "" for none
+    recorded_from: str = ""  # its author, as that bank says
 
 
 @dataclass(frozen=True, slots=True)

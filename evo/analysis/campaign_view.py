@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from population.beliefs import RungBeliefs
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
+VERDICT, CERTIFIED = (
+    "verdict",
+    "certified",
+)  # the decision that ends a certification, and its outcome
 WARNING = "warning"  # of the event that says so when variants run unprotected
 EVENTS_READ = 1000
 UNPROTECTED = (
@@ -75,6 +79,7 @@ class Record:
     in_flight: list[OpenRun]
     voided: Sequence[str]  # why runs do not count, one reason a run
     would_stop: Mapping[str, float]  # variant to slot seconds, had early stopping acted
+    certified: Mapping[str, Mapping[str, Any]]  # who was proven better, and by what evidence
     ladder: Ladder  # with what people asked that no campaign has taken yet
     asked: Sequence[RequestRow]  # what people asked and no campaign has taken yet
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
@@ -115,6 +120,11 @@ class Record:
             would_stop={
                 str(one.variant_id): float(one.detail["saves_seconds"])
                 for one in decisions(store, (WOULD_STOP,))
+            },
+            certified={
+                str(one.variant_id): one.detail
+                for one in decisions(store, (VERDICT,))
+                if one.detail.get("verdict") == CERTIFIED
             },
             ladder=ladder,
             asked=asked,

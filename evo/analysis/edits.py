@@ -216,7 +216,7 @@ def _effects(record: Record, births: Mapping[str, ProposalRow]) -> dict[str, lis
                         mean=one.difference,
                         n=one.n,
                         sd=one.sd,
-                        scale=_scale(record.config, rung),
+                        scale=scale_in_words(record.config, rung),
                         campaign=str(record.config.get("name", "")),
                         seed=record.seed_id[:ID_DIGITS],
                         child=child[:ID_DIGITS],
@@ -227,11 +227,11 @@ def _effects(record: Record, births: Mapping[str, ProposalRow]) -> dict[str, lis
     return found
 
 
-def _scale(config: Mapping[str, Any], rung: str) -> str:
+def scale_in_words(config: Mapping[str, Any], rung: str) -> str:
     """A rung in words, as the config has it."""
     rungs = config.get("rungs")
     one = rungs.get(rung) if isinstance(rungs, Mapping) else None
-    if not isinstance(one, Mapping):
+    if not isinstance(one, Mapping) or "depth" not in one:
         return ""
     clock = str(config.get("clock", "auto")).replace("_", " ").replace("auto", "seconds")
     budget = f"{one.get('budget')}".removesuffix(".0")

@@ -16,12 +16,16 @@ from evo.analysis.comparison import (
     selection_bias_of,
     visible_difference,
 )
+from evo.analysis.edits import scale_in_words
+from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.health import Failures, by_status, failures
 from evo.analysis.ranking import Ranked, front_of, ranking
 from population.archive import Objective
 from population.statistics.race import SelectionBias
 from population.types import CHOSEN_BY, ONE_STEP, PUBLISHED, MeasurementRow, Purpose, Status
 
+SIZES = ("weights_mb", "parameters")  # the first that was measured
+MAX_LOG_E = 700.0  # of what a float holds
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
 
 
@@ -36,12 +40,33 @@ class KnobChange:
 
 @dataclass(frozen=True, slots=True)
 class LineageStep:
-    """One step of the way from the seed to the leader."""
+    """One step of the way from the seed to the leader. effect: compared with its parent, on common blocks."""
 
     variant_id: str
     operator: str
     idea: str
     other_parents: tuple[str, ...] = ()
+    effect: Comparison | None = None
+    bank: str = ""  # the idea bank that its idea is from
+    recorded_from: str = ""  # its author, as that bank says
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What certified the leader: pairs on fresh blocks, and the evidence against chance that they gave."""
+
+    pairs: int
+    e_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the leader and the seed are at the proxy. limits: what the config allows, in words."""
+
+    metric: str
+    leader: float
+    seed: float
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +126,10 @@ class Findings:
     children: int  # measured at the proxy, whatever their outcome
     statuses: dict[str, int]
     failures: tuple[Failures, ...]
+    proof: Proof | None = None
+    size: Size | None = None  # where they differ
+    scale: str = ""  # of the proxy, in words
+    not_run: tuple[str, ...] = ()  # rungs above the proxy where the leader has no score
     looks: int = 1  # final comparisons of the leader: the search may have gone on after one
 
 
@@ -150,6 +179,10 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
         children=len({run.request.variant_id for run in record.runs()} - {record.seed_id}),
         statuses=by_status(record.runs()),
         failures=tuple(failures(record.runs())),
+        proof=_proof(record, leader),
+        size=_size(record, leader),
+        scale=scale_in_words(record.config, record.proxy),
+        not_run=_not_run(record, leader),
         looks=_looks(record, leader),
     )
 
@@ -207,16 +240,50 @@ def _final_failed(record: Record, leader: str | None) -> tuple[str, ...]:
 def _chain(record: Record, leader: str | None) -> tuple[LineageStep, ...]:
     if leader is None:
         return ()
+    way = [made for made in record.chain(leader) if made.variant_id != record.seed_id]
+    births = {str(made.variant_id): made for made in way}
+    effects = paired_comparisons(record.rows, births, record.proxy, record.objective)
     return tuple(
         LineageStep(
-            str(made.variant_id),
+            one,
             made.operator,
             made.idea,
-            tuple(one.variant_id for one in made.parents[1:] if one.role != "ancestor"),
+            tuple(other.variant_id for other in made.parents[1:] if other.role != "ancestor"),
+            effects.get(one),
+            made.bank,
+            made.recorded_from,
         )
-        for made in record.chain(leader)
-        if made.variant_id != record.seed_id
+        for one, made in births.items()
     )
+
+
+def _proof(record: Record, leader: str | None) -> Proof | None:
+    detail = record.certified.get(leader or "")
+    if detail is None or not isinstance(log_e := detail.get("log_e"), int | float):
+        return None
+    return Proof(int(detail.get("pairs", 0)), math.exp(min(log_e, MAX_LOG_E)))
+
+
+def _size(record: Record, leader: str | None) -> Size | None:
+    last: dict[str, dict[str, float]] = {leader or "": {}, record.seed_id: {}}
+    for run in record.runs():
+        if run.request.rung == record.proxy and run.request.variant_id in last:
+            last[run.request.variant_id].update(run.metrics)
+    mine, seed = last[leader or ""], last[record.seed_id]
+    name = next((one for one in SIZES if one in mine and one in seed), "")
+    if not name or mine[name] == seed[name]:
+        return None
+    limits = [one.told() for one in record.ladder.constraints if one.name == name]
+    return Size(name, mine[name], seed[name], "; ".join(limits))
+
+
+def _not_run(record: Record, leader: str | None) -> tuple[str, ...]:
+    ran = {
+        run.request.rung
+        for run in record.runs()
+        if run.request.variant_id == leader and run.status is Status.OK
+    }
+    return tuple(rung for rung in record.rungs[1:] if rung not in ran) if leader else ()
 
 
 def _noise(record: Record) -> Noise | None:

@@ -19,11 +19,12 @@ from evo.analysis.ladder_report import LadderReport
 from evo.terminal import sentences
 from evo.terminal.ladder import ladder_lines
 from evo.terminal.tables import FAINT, pairs, ranking_table
-from evo.terminal.text import count, duration, megabytes, placed, plain, short, value, words
+from evo.terminal.text import clip, count, duration, megabytes, placed, plain, short, value, words
 from population.archive import Objective
 from population.statistics.noise import Calibration, Spread
 
 FRONT_SHOWN = 12
+MAX_IDEA = 160  # characters of an idea on the way
 STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 
 
@@ -47,8 +48,23 @@ def closing_screen(
         words(placed(reason, where), FAINT),
     ]
     parts += [words(warning, "red")] if warning else []
-    parts += _section("What was found", [_coloured(findings), *_way(findings)])
-    parts += _section("How sure that is", _lines(sentences.certainty(findings)))
+    parts += _section("What was found", _found(findings))
+    sure = [sentences.proven(findings.proof)] if findings.proof is not None else []
+    parts += _section("How sure that is", _lines([*sure, *sentences.certainty(findings)]))
+    if findings.chain:
+        parts += _section("What changed", _way(findings))
+    if findings.graduates:
+        told = [
+            sentences.held(one)
+            if one.variant_id == findings.leader_id
+            else sentences.graduation(one)
+            for one in findings.graduates
+        ]
+        parts += _section("Whether it held at larger rungs", _greyed(told, findings))
+    if against := sentences.against(findings):
+        parts += _section("What is worth knowing against it", _lines(against))
+    if findings.failures:
+        parts += _section("What failed", _lines(sentences.failed(findings.failures)))
     if findings.front:
         shown, more = findings.front[:FRONT_SHOWN], len(findings.front) - FRONT_SHOWN
         body: list[RenderableType] = [ranking_table(shown, objectives, findings.seed_id)]
@@ -56,14 +72,9 @@ def closing_screen(
             hint = f"… {more:,} more: `evo top -n {len(findings.front)}{where}` shows all"
             body.append(words(hint, FAINT))
         parts += _section(f"Pareto front at {plain(findings.rung)}", body)
-    if findings.graduates:
-        told = [sentences.graduation(one) for one in findings.graduates]
-        parts += _section("Up the ladder", _lines(told))
     for title, lines in ladder_lines(ladder) if ladder is not None else ():
         parts += _section(title, _lines(lines))
     parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
-    if findings.failures:
-        parts += _section("What failed", _lines(sentences.failed(findings.failures)))
     parts += _section("Next", [Text(command, "cyan") for command in commands])
     return Group(*parts)
 
@@ -76,36 +87,45 @@ def _lines(lines: Sequence[str]) -> list[RenderableType]:
     return [words(line) for line in lines]
 
 
-def _coloured(findings: Findings) -> RenderableType:
-    lines = sentences.found(findings)
+def _found(findings: Findings) -> list[RenderableType]:
+    """The gain in plain words, and below it in the metric; ids are for looking up, so they are grey."""
     shown: Comparison | None = findings.final
     style = STYLES.get(shown.verdict, "") if shown is not None else ""
-    return Group(*(words(line, style if place == 0 else "") for place, line in enumerate(lines)))
+    lines = sentences.found(findings)
+    if headline := sentences.headline(findings):
+        return [words(headline, f"bold {style}".strip()), *_greyed(lines, findings)]
+    return [words(line, style if place == 0 else "") for place, line in enumerate(lines)]
+
+
+def _greyed(lines: Sequence[str], findings: Findings) -> list[RenderableType]:
+    ids = [short(one) for one in (findings.leader_id, findings.seed_id) if one]
+    shown = [words(line) for line in lines]
+    for one in shown:
+        one.highlight_words(ids, FAINT)
+    return list(shown)
 
 
 def _way(findings: Findings) -> list[RenderableType]:
-    """The steps from the seed to the leader, and what differs in the end."""
-    if not findings.chain:
-        return []
+    """The edits from the seed to the leader with what each did, and what differs in the end."""
     grid = Table.grid(padding=(0, 2))
-    for wide in (False, False, False, True):
-        grid.add_column(no_wrap=not wide, overflow="fold")
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for place, step in enumerate(findings.chain, 1):
-        idea = plain(step.idea)
+        made = plain(step.operator)
         if step.other_parents:
-            idea += f" (with {', '.join(map(short, step.other_parents))})"
-        grid.add_row(
-            Text(f"{place}", FAINT),
-            Text(short(step.variant_id), "bold"),
-            Text(plain(step.operator), FAINT),
-            Text(idea),
-        )
+            made += f" with {', '.join(map(short, step.other_parents))}"
+        if step.effect is not None:
+            made += f": {sentences.beside(step.effect)} compared with its parent"
+        grid.add_row(Text(f"{place}", FAINT), clip(step.idea, MAX_IDEA) or "no idea stated")
+        grid.add_row("", Text(f"{made}  {short(step.variant_id)}", FAINT))
     differs = sentences.knobs(findings.knobs, findings.lines_changed)
-    return [
-        Text("The way from the seed:", FAINT),
+    parts: list[RenderableType] = [
         grid,
         Text.assemble(("Differs from the seed in: ", FAINT), differs),
     ]
+    if recorded := sentences.recorded(findings.chain):
+        parts.append(words(recorded))
+    return parts
 
 
 # -- The forecast in words, before anything runs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evo.analysis.comparison import Comparison, PairVerdict
-from evo.analysis.findings import Findings, Graduate, KnobChange
+from evo.analysis.findings import Findings, Graduate, KnobChange, LineageStep, Proof, Size
 from evo.analysis.health import Failures, HostDrift, Shadowed
 from evo.terminal.text import (
     better,
@@ -18,10 +18,12 @@ from evo.terminal.text import (
     short,
     value,
 )
+from population.metrics import METRICS
 from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
 
 MAX_KNOBS = 8
+MAX_ODDS = 1_000_000  # beyond it the number says nothing more
 OVER_UNDER = ("too much", "too little")
 
 MIN_FREEDOM = 3  # degrees of it below which a sd is not worth telling
@@ -50,6 +52,41 @@ def found(findings: Findings) -> list[str]:
         failed = "; ".join(findings.final_failed)
         return [f"{flatters}the comparison on fresh blocks gave no pair of scores: {failed}."]
     return [f"{flatters}a comparison on fresh blocks is still to come."]
+
+
+def headline(findings: Findings) -> str:
+    """The one thing to know in plain words, "26 % fewer bits per byte than the seed ..."; "" without one.
+
+    Only what blocks show that chose nobody, and no more than they show.
+    """
+    one = findings.final
+    if one is None:
+        return ""
+    if findings.proof is not None and one.gain > 0:
+        return f"{share_gained(one)} than the seed, certified on fresh blocks"
+    if one.verdict in (PairVerdict.BETTER, PairVerdict.WORSE):
+        return f"{share_gained(one)} than the seed on {count(one.n, 'fresh block')}, not certified"
+    told = means(one)
+    return f"{told[0].upper()}{told[1:]}"
+
+
+def share_gained(one: Comparison) -> str:
+    """A difference as a share of what it is held against: "26 % fewer bits per byte"."""
+    if not one.reference_mean:
+        return better(one.metric, one.gain, one.se)
+    percent = 100 * abs(one.gain / one.reference_mean)
+    digits = (
+        f"{percent:.0f}"
+        if percent >= 10
+        else f"{percent:.1f}"
+        if percent >= 1
+        else f"{percent:.2g}"
+    )
+    smaller = (one.gain > 0) == one.lower_is_better
+    unit = METRICS[one.metric].unit if one.metric in METRICS else ""
+    if unit == "bits per byte":
+        return f"{digits} % {'fewer' if smaller else 'more'} {unit}"
+    return f"{digits} % {'lower' if smaller else 'higher'} {one.metric.replace('_', ' ')}"
 
 
 def _lucky(findings: Findings) -> list[str]:
@@ -133,6 +170,71 @@ def certainty(findings: Findings) -> list[str]:
     elif findings.statuses:
         lines.append("Noise: unknown, no variant was measured on two blocks.")
     return lines
+
+
+def proven(one: Proof) -> str:
+    """What a certificate says."""
+    odds = f"{one.e_value:,.0f}" if one.e_value < MAX_ODDS else f"{MAX_ODDS:,}"
+    return (
+        f"Certified by {count(one.pairs, 'pair')} of runs on fresh blocks: chance alone gives such evidence in "
+        f"at most one of {odds} campaigns (e-value)."
+    )
+
+
+def recorded(chain: Sequence[LineageStep]) -> str:
+    """Which steps try ideas of a bank, whose they are, and where they were measured; "" for none."""
+    steps = [f"{place}" for place, one in enumerate(chain, 1) if one.bank]
+    if not steps:
+        return ""
+    who = dict.fromkeys(one.recorded_from for one in chain if one.bank and one.recorded_from)
+    source = f" from {', '.join(f'a {plain(one)}' for one in who)}" if who else " elsewhere"
+    which = "The idea of step" if len(steps) == 1 else "The ideas of steps"
+    named = steps[0] if len(steps) == 1 else f"{', '.join(steps[:-1])} and {steps[-1]}"
+    verb = "was" if len(steps) == 1 else "were"
+    return (
+        f"{which} {named} {verb} recorded{source} in an earlier campaign; what it gains was measured "
+        "here and now."
+    )
+
+
+def held(one: Graduate) -> str:
+    """Whether the leader's gain held at a larger rung, and by how much."""
+    there = one.comparison
+    if there is None:
+        return graduation(one)
+    if there.verdict is PairVerdict.BETTER:
+        told = "The gain held"
+    elif there.verdict is PairVerdict.TOO_FEW and there.gain > 0:
+        told = "The gain seems to hold"
+    elif there.gain > 0:
+        told = "Whether the gain held is not established"
+    else:
+        told = "The gain did not hold"
+    return f"{told}: {share_gained(there)}. {graduation(one)}"
+
+
+def against(findings: Findings) -> list[str]:
+    """What is worth knowing against the leader: its size, where it did not run, and how small the scale is."""
+    if findings.leader_id is None:
+        return []
+    lines = []
+    if findings.size is not None:
+        lines.append(_size(findings.size))
+    if findings.not_run:
+        lines.append(f"It has not run at {', '.join(map(plain, findings.not_run))}.")
+    scale = f" ({plain(findings.scale)})" if findings.scale else ""
+    lines.append(
+        f"The search measured at {plain(findings.rung)}{scale}: what wins there need not win where you train."
+    )
+    return lines
+
+
+def _size(one: Size) -> str:
+    unit = "MB of weights" if one.metric == "weights_mb" else one.metric
+    mine, seed = (value(one.metric, number) for number in (one.leader, one.seed))
+    ratio = f", {one.leader / one.seed:.3g} times the seed's {seed}" if one.seed else ""
+    limits = f" ({plain(one.limits)})" if one.limits else ""
+    return f"Size: {mine} {unit}{ratio}{limits}."
 
 
 def _gain(one: Comparison) -> str:

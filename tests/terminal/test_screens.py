@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from dataclasses import replace
@@ -30,10 +31,11 @@ from evo.terminal.screens import closing_screen, forecast_screen
 from evo.terminal.text import bar, duration, placed, plain, printable, sparkline, value, write_line
 from evo.terminal.tree import family_tree
 from population.archive import DEFAULT_OBJECTIVES
+from population.fingerprint import fingerprint
 from population.lineage import Branch, tree
 from population.reading import source_of
-from population.types import Purpose, Status
-from tests.analysis.built import SEED, Built, finished
+from population.types import Outcome, Parent, Proposal, Purpose, Status, Variant, variant_id
+from tests.analysis.built import CONFIG, SEED, Built, finished
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold red]loud[/] [link=http://x]y[/link] \u202eevil\r\n\x9b2Jend"
 
@@ -108,6 +110,99 @@ def test_the_closing_screen_says_what_how_sure_and_what_next(tmp_path: Path) -> 
     )
     assert f"1 crashed, the last ({crashed[:8]}): NameError: boom" in text
     assert text.endswith("Next evo tree")
+
+
+def test_the_closing_screen_begins_with_the_gain_in_words_and_ends_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    built, leader, _ = finished(tmp_path)
+    verdict = {
+        "number": 1,
+        "champion": built.seed,
+        "pairs": 3,
+        "log_e": 3.5,
+        "verdict": "certified",
+    }
+    built.store.add_decision("verdict", leader, verdict)
+    text = closing(built)
+    parts = (
+        "What was found 4.0 % fewer bits per byte than the seed, certified on fresh blocks",
+        "How sure that is Certified by 3 pairs of runs on fresh blocks: chance alone ",
+        "in at most one of 33 campaigns (e-value).",
+        "What changed 1 LR 0.1 -> 0.2",
+        "nudge: 0.070 better (n=1) compared with its parent",
+        "Whether it held at larger rungs The gain seems to hold: 4.5 % fewer bits per byte. At larger:",
+        "What is worth knowing against it",
+        "Next evo tree",
+    )
+    places = [text.index(part.replace("0.070", "0.0700")) for part in parts]
+    assert places == sorted(places)
+
+
+def test_a_gain_that_no_race_proved_is_not_called_certified(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path)
+    lost = {"number": 1, "champion": built.seed, "pairs": 4, "log_e": 0.1, "verdict": "futile"}
+    built.store.add_decision("verdict", leader, lost)
+    text = closing(built)
+    assert "4.0 % fewer bits per byte than the seed on 3 fresh blocks, not certified" in text
+    assert "Certified by" not in text
+
+
+def test_the_closing_screen_says_what_speaks_against_the_leader(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    config = {
+        **CONFIG,
+        "rungs": {"proxy": {"depth": 2, "budget": 8.0}, "larger": {}},
+        "clock": "cpu_seconds",
+        "constraints": [{"name": "weights_mb", "at_most": 32}],
+    }
+    built.store.set_setting("config", config)
+    built.run(built.seed, 2.5, 0, Purpose.CALIBRATE, more={"weights_mb": 0.5})
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    built.run(child, 2.3, more={"weights_mb": 16.0})
+    built.front({child: "candidate"})
+    text = closing(built)
+    assert "Size: 16 MB of weights, 32 times the seed's 0.5 (weights_mb at most 32)." in text
+    assert "It has not run at larger." in text
+    assert "at proxy (depth 2, context 128, 8 cpu seconds): what wins there need not win" in text
+
+
+def test_ideas_of_a_bank_are_told_as_recorded_elsewhere_and_measured_here(tmp_path: Path) -> None:
+    built = Built(tmp_path)
+    built.runs(built.seed, [2.5, 2.5], Purpose.CALIBRATE)
+    made = SEED.replace("0.1", "0.2")
+    origin = json.dumps({"id": "a" * 16, "author": "language model", "bank": "shared"})
+    built.store.add_proposal(
+        Proposal(
+            2,
+            "transplant",
+            (Parent(built.seed, "parent"),),
+            Outcome.VARIANT,
+            variant=Variant(variant_id(made), made, fingerprint(made)),
+            idea="a warmer start",
+            origin=origin,
+        )
+    )
+    built.runs(variant_id(made), [2.4, 2.4], Purpose.SCREEN)
+    built.front({variant_id(made): "candidate"})
+    assert (
+        "The idea of step 1 was recorded from a language model in an earlier campaign; what it gains was "
+        "measured here and now." in closing(built)
+    )
+    built.number = 2
+    plain_child = built.child(made.replace("0.2", "0.3"), variant_id(made), "nudge", "LR up")
+    built.runs(plain_child, [2.2, 2.2], Purpose.SCREEN)
+    built.front({plain_child: "candidate"})
+    assert "The idea of step 1 was recorded" in closing(built)
+
+
+def test_ids_are_grey_on_the_closing_screen(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path)
+    screen = closing_screen("built", "done", findings(built), DEFAULT_OBJECTIVES[:2], [])
+    before, _, _ = shown(screen, colour=True).partition("Pareto front")
+    assert leader[:8] in before
+    styles = [part.rpartition("\x1b[")[2] for part in before.split(leader[:8])[:-1]]
+    assert all(style.startswith("90m") for style in styles), styles
 
 
 def test_nothing_is_claimed_from_the_runs_that_chose_the_leader(tmp_path: Path) -> None:
