@@ -6,11 +6,11 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from operators.agent import Agent, Desk
 from operators.hybrid import Hybrid
 from operators.llm.accounting import CallLog, TokenBudget
+from operators.llm.breaker import Patience
 from operators.llm.response_formats import Forms
 from operators.llm.settings import LlmSettings
 from operators.llm_operators import Ask, LlmCrossover, LlmMutate, LlmRepair, LlmRewrite, LlmSimplify
@@ -22,9 +22,6 @@ from operators.revert import Revert
 from operators.transplant import Transplant
 from operators.tune import Tune, TuneSettings
 from population.reading.idea_bank import BankIdea
-
-if TYPE_CHECKING:  # it imports the openai client, which most commands do without
-    from operators.llm.client import Patience
 
 
 @dataclass(frozen=True, slots=True)

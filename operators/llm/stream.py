@@ -8,15 +8,8 @@ import time
 from collections.abc import Iterable
 from enum import IntEnum
 
-from operators.llm.answer import (
-    REFUSING,
-    CallFailed,
-    Unusable,
-    Usage,
-    estimate_tokens,
-    one_line,
-    read_completion,
-)
+from operators.llm.answer import CallFailed, Unusable, Usage, estimate_tokens, one_line
+from operators.llm.completion import REFUSING, read_completion
 from operators.llm.settings import Endpoint
 
 _OTHER_FIELDS = ("response_format", "temperature", "max_tokens", "max_completion_tokens")

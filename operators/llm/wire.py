@@ -11,25 +11,14 @@ from dataclasses import dataclass
 import openai
 from openai.types.chat import ChatCompletion
 
-from operators.llm.answer import (
-    MAX_BODY_BYTES,
-    CallFailed,
-    Message,
-    Usage,
-    error_message,
-    one_line,
-    prompt_text,
-    read_answer,
-    retry_after,
-)
+from operators.llm.answer import CallFailed, Message, Usage, one_line, prompt_text
+from operators.llm.breaker import STREAM_IDLE_SECONDS
+from operators.llm.completion import MAX_BODY_BYTES, error_message, read_answer, retry_after
 from operators.llm.settings import Endpoint
 from operators.llm.stream import StreamedReply, StreamMode, StreamModes
 
 STOPPING = "the campaign is stopping"
 POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
-STREAM_IDLE_SECONDS = (
-    60.0  # between two pieces of an answer that has begun; longer, and it is given up
-)
 _CONNECT_SECONDS = 20.0
 _MAX_STREAM_BYTES = 64_000_000  # each token comes with some hundred bytes around it
 

@@ -12,7 +12,7 @@ import pytest
 
 from evo.analysis.health import slot_busy_share
 from evo.folder import Folder
-from operators.llm.client import Patience
+from operators.llm.breaker import Patience
 from population.reading import measurements, proposals
 from population.store import Store, StoreError
 from population.types import Purpose, Status

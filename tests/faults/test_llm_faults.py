@@ -16,7 +16,7 @@ from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
 from evo.runtime.monitor import Monitor
 from evo.runtime.neighbours import end_leftovers
 from evo.runtime.recorder import Recorder, StoredCalls
-from operators.llm.client import Patience
+from operators.llm.breaker import Patience
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.registry import LlmContext, build_operators
 from population.reading import events, measurements, proposals, spent

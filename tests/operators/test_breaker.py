@@ -11,7 +11,8 @@ import pytest
 
 from operators.llm.accounting import NoCallLog, UnlimitedBudget
 from operators.llm.answer import Message
-from operators.llm.client import Breaker, LlmClient, Patience
+from operators.llm.breaker import Breaker, Patience
+from operators.llm.client import LlmClient
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio

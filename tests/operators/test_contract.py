@@ -16,7 +16,7 @@ import yaml
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.proposals.agents import AgentDesk
 from operators.agent import Desk
-from operators.llm.client import Patience
+from operators.llm.breaker import Patience
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import Operator, ParentRule, ProposalContext, ProposalFailed, Request
 from operators.registry import (

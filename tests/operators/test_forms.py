@@ -10,7 +10,8 @@ import pytest
 
 from evo.folder import Folder
 from operators.llm.answer import Message
-from operators.llm.client import LlmClient, Patience
+from operators.llm.breaker import Patience
+from operators.llm.client import LlmClient
 from operators.llm.response_formats import PROBE, Form, Forms, undressed
 from operators.llm.settings import Endpoint, LlmSettings
 from operators.operator import ProposalFailed

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from operators.llm.accounting import NoCallLog
 from operators.llm.answer import Message, Reply, estimate_tokens, one_line, scrub
-from operators.llm.client import LlmClient, Patience
+from operators.llm.breaker import Patience
+from operators.llm.client import LlmClient
 from operators.llm.settings import Endpoint, LlmSettings, missing_keys
 from operators.operator import ProposalFailed
 from population.types import LlmCall

@@ -23,7 +23,8 @@ import pytest
 
 from evo.runtime.budget import Budget, BudgetSettings
 from operators.llm.answer import Message, Reply
-from operators.llm.client import LlmClient, Patience
+from operators.llm.breaker import Patience
+from operators.llm.client import LlmClient
 from operators.llm.response_formats import Form, Forms
 from operators.llm.settings import LlmSettings
 from operators.llm.stream import StreamMode

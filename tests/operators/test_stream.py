@@ -14,7 +14,8 @@ import pytest
 
 from operators.llm import stream, wire
 from operators.llm.answer import Message, Reply
-from operators.llm.client import LlmClient, Patience
+from operators.llm.breaker import Patience
+from operators.llm.client import LlmClient
 from operators.llm.settings import LlmSettings
 from operators.operator import ProposalFailed
 from population.types import LlmCall
