@@ -34,6 +34,7 @@ REMOVED: dict[str, Any] = {
     "portfolio.half_life": "operators.portfolio:HALF_LIFE",
     "portfolio.explore": "operators.portfolio:EXPLORED_SHARE",
     "portfolio.run_dollars": "operators.portfolio:RUN_DOLLARS",
+    "llm.endpoints.*.max_tokens_field": ByDefault("the name that the server takes"),
     "llm.endpoints.*.stream": True,
     "llm.endpoints.*.silence_seconds": "operators.llm.breaker:STREAM_IDLE_SECONDS",
     "llm.endpoints.*.weight": 1,

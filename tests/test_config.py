@@ -22,6 +22,7 @@ from population.types import Clock
 
 ROOT = Path(__file__).parents[1]
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
+TYPES[typing.Any] = "anything"
 SMALL = f"""
 train: {ROOT}/seed/train.py
 brief: {ROOT}/configs/brief.md

@@ -40,6 +40,8 @@ class Usage:
 
     tokens_in: int = 0
     tokens_out: int = 0
+    dollars: float | None = None  # that the server says it cost
+    estimated: bool = False  # not, or not wholly, what the server told: rather too many
 
 
 class CallFailed(Exception):
@@ -62,13 +64,16 @@ class CallFailed(Exception):
         self.usage = usage or Usage()
         self.status = status  # of HTTP, where the server answered with an error
         self.ours = ours  # not the endpoint's doing
-        self.stream_mode: int | None = None  # of asking at once again, where only that was refused
+        self.manner: object = None  # a Manner to ask in at once again, where a field was refused
+        self.no_json = False  # the server answered, and no completion: a page, as a rule
         # The server may have billed it all the same: book at least what was held.
         self.unknown = unknown
 
 
 class Unusable(CallFailed):
     """The model answered, and nothing that can be used: cut off, refused, or empty."""
+
+    only_thoughts = False  # it was cut off before it said anything
 
 
 def estimate_tokens(text: str) -> int:

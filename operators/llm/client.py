@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tenacity
@@ -24,6 +24,7 @@ from operators.llm.answer import (
 )
 from operators.llm.breaker import PATIENCE, Breaker, Patience
 from operators.llm.completion import REFUSING
+from operators.llm.fields import AS_KNOWN, Manner, Refusals, Refused, refuses_form
 from operators.llm.response_formats import (
     PROBE,
     Form,
@@ -39,7 +40,6 @@ from operators.operator import ProposalFailed
 from population.types import LlmCall
 
 _PROBE_TOKENS = 2048  # a model that thinks first does so over a probe too
-_PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class LlmClient:
         self._stopping, self._say = stopping, say
         self._forms = forms or Forms()
         self._environ = os.environ if environ is None else environ
-        self._wire = Wire(lambda: self._stopping(), patience.stream_idle_seconds)
+        refusals = Refusals(self._forms.refused, self._forms.keep_refused)
+        self._wire = Wire(lambda: self._stopping(), patience.stream_idle_seconds, refusals)
         self._breakers = {
             one.name: Breaker(patience, one.timeout_seconds) for one in settings.endpoints
         }
@@ -114,38 +115,51 @@ class LlmClient:
             form = self._forms.of(
                 chosen, lambda one: self._probe(chosen, one, proposal_number, spent)
             )
-        call = _call_of(chosen, dressed(messages, form), proposal_number, response_format(form))
-        try:
-            text = self._retrying(rng)(self._attempt, call, spent, rng)
-        except CallFailed as failed:
-            reason = f"{chosen.name}: {failed.reason}"
-            reason = self._clean(reason + (f" ({len(spent)} attempts)" if len(spent) > 1 else ""))
-            cost = cost_of(spent, time.monotonic() - begun)
-            raise ProposalFailed(reason, cost, chosen.model) from None
+        while True:
+            call = _call_of(chosen, dressed(messages, form), proposal_number, response_format(form))
+            try:
+                text = self._retrying(rng)(self._attempt, call, spent, rng)
+                break
+            except CallFailed as failed:
+                if form is not Form.TEXT and refuses_form(failed):
+                    form = self._forms.lower(chosen, form)
+                    continue
+                reason = f"{chosen.name}: {failed.reason}"
+                reason += f" ({len(spent)} attempts)" if len(spent) > 1 else ""
+                cost = cost_of(spent, time.monotonic() - begun)
+                raise ProposalFailed(self._clean(reason), cost, chosen.model) from None
         cost = cost_of(spent, time.monotonic() - begun)
         return Reply(undressed(text, form), chosen.name, chosen.model, cost)
+
+    def check(self) -> None:
+        """Raises ValueError where an endpoint cannot be asked from here, whatever its server does."""
+        for one in self._settings.endpoints:
+            key = one.key(self._environ)
+            try:
+                if key is not None:
+                    self._wire.check(one, key, one.address(self._environ))
+            except CallFailed as failed:
+                raise ValueError(f"{one.name}: {self._clean(failed.reason)}") from None
 
     def _probe(
         self, endpoint: Endpoint, form: Form, number: int, spent: list[LlmCall]
     ) -> bool | None:
         """Whether an endpoint answers in a form; an error of the server means that it cannot.
 
-        Its breaker hears nothing of it: a field that is not supported is not a server that is down.
+        Its breaker hears nothing of it: a field that is not supported is not a server that is down. It has
+        as long as any answer: one that does not come in time says nothing of forms.
         """
         key, breaker = endpoint.key(self._environ), self._breakers[endpoint.name]
         if key is None or breaker.is_unavailable() or self._stopping():
             return None
         asked = (Message("user", PROBE, {"probe": estimate_tokens(PROBE)}),)
-        bounds = {
-            "max_tokens": min(endpoint.max_tokens, _PROBE_TOKENS),
-            "timeout_seconds": min(endpoint.timeout_seconds, _PROBE_SECONDS),
-        }
-        bounded = endpoint.model_copy(update=bounds)
+        most = min(endpoint.max_tokens, _PROBE_TOKENS)
+        bounded = endpoint.model_copy(update={"max_tokens": most})
         call = _call_of(bounded, asked, number, response_format(form, probe=True))
         try:
             text = self._paid(call, key, spent)
-        except Unusable:  # it answers, and not in this form
-            return form is Form.TEXT
+        except Unusable as unusable:  # it answers, and not in this form
+            return None if unusable.only_thoughts else form is Form.TEXT
         except CallFailed as failed:
             return False if failed.status in REFUSING and form is not Form.TEXT else None
         return form is Form.TEXT or is_probed(text)
@@ -197,7 +211,8 @@ class LlmClient:
         if self._stopping():
             raise CallFailed(STOPPING)
         if key is None:
-            raise CallFailed(f"the environment variable {call.endpoint.key_env} holds no key")
+            (name, *_) = call.endpoint.wanting(self._environ)
+            raise CallFailed(f"the environment variable {name} holds no key")
         breaker = self._breakers[call.endpoint.name]
         ticket = breaker.enter()
         if ticket is None:
@@ -229,33 +244,30 @@ class LlmClient:
         )
 
     def _paid(self, call: _Call, key: str, spent: list[LlmCall]) -> str:
-        """One request, and at once another where the server refused only the stream mode."""
-        stream_mode: int | None = None
+        """One request, and at once another where the server refused only the manner of it."""
+        manner = AS_KNOWN
         while True:
             try:
-                return self._sent(call, key, spent, stream_mode)
+                return self._sent(call, key, spent, manner)
             except CallFailed as refusal:
-                stream_mode = refusal.stream_mode
-                if stream_mode is None:
+                if not isinstance(refusal.manner, Manner):
                     raise
+                manner = refusal.manner
 
-    def _sent(self, call: _Call, key: str, spent: list[LlmCall], stream_mode: int | None) -> str:
+    def _sent(self, call: _Call, key: str, spent: list[LlmCall], manner: Manner) -> str:
         """One request, granted by the budget, settled and recorded whatever comes."""
         if not self._budget.reserve(call.hold):
             raise CallFailed("the budget for language models is used up", ours=True)
         begun, outcome, text = time.monotonic(), "interrupted", ""
-        usage = Usage(call.hold.tokens - call.endpoint.max_tokens, call.endpoint.max_tokens)
+        held = Usage(call.hold.tokens - call.endpoint.max_tokens, call.endpoint.max_tokens)
+        usage = replace(held, estimated=True)
         done = self._call(call, usage, 0.0, ASKED, "")
         number: int | None = None
         try:
             number = self._call_log.asked(done)
-            address = call.endpoint.address(self._environ)
-            text, usage = self._wire.ask(
-                Question(
-                    call.endpoint, key, address, call.messages, call.response_format, stream_mode
-                )
-            )
-            outcome = "ok"
+            answered = self._wire.ask(self._question(call, key, manner))
+            outcome, text, usage = "ok", answered.text, answered.usage
+            self._tell_refused(call.endpoint, answered.newly_refused)
             return self._clean(text)
         except CallFailed as failed:
             usage = _larger(usage, failed.usage) if failed.unknown else failed.usage
@@ -270,6 +282,22 @@ class LlmClient:
                 self._budget.settle(call.hold, done.tokens_in + done.tokens_out, done.dollars)
                 self._call_log.answered(number, done)
 
+    def _question(self, call: _Call, key: str, manner: Manner) -> Question:
+        endpoint = call.endpoint
+        try:
+            address = endpoint.address(self._environ)
+        except ValueError as error:
+            raise CallFailed(f"OPENAI_BASE_URL: {error}") from None
+        headers = endpoint.headers(self._environ)
+        return Question(
+            endpoint, key, address, call.messages, call.response_format, manner, headers
+        )
+
+    def _tell_refused(self, endpoint: Endpoint, refused: Refused) -> None:
+        """Say which fields that somebody set are not sent any more."""
+        if fields := sorted(refused & endpoint.extra_body.keys()):
+            self._say(f"the model {endpoint.name} takes no {', '.join(fields)}: not sent any more")
+
     def _call(self, call: _Call, usage: Usage, seconds: float, outcome: str, reply: str) -> LlmCall:
         used = usage.tokens_in or usage.tokens_out
         return LlmCall(
@@ -279,7 +307,7 @@ class LlmClient:
             reply=self._clean(reply),
             tokens_in=usage.tokens_in,
             tokens_out=usage.tokens_out,
-            dollars=call.endpoint.dollars(usage.tokens_in, usage.tokens_out) if used else 0.0,
+            dollars=_dollars(call.endpoint, usage) if used else usage.dollars or 0.0,
             seconds=seconds,
             outcome=self._clean(outcome),
             proposal_number=call.proposal_number,
@@ -287,12 +315,26 @@ class LlmClient:
         )
 
     def _clean(self, text: str) -> str:
-        keys = (one.key(self._environ) for one in self._settings.endpoints)
-        return scrub(text, [key for key in keys if key])
+        every = self._settings.endpoints
+        return scrub(text, [key for one in every for key in one.secrets(self._environ)])
+
+
+def _dollars(endpoint: Endpoint, usage: Usage) -> float | None:
+    """What a call cost: by the prices, or what the server says where that is more."""
+    known = [
+        one
+        for one in (endpoint.dollars(usage.tokens_in, usage.tokens_out), usage.dollars)
+        if one is not None
+    ]
+    return max(known, default=None)
 
 
 def _larger(one: Usage, other: Usage) -> Usage:
-    return Usage(max(one.tokens_in, other.tokens_in), max(one.tokens_out, other.tokens_out))
+    dollars = max(
+        (given for given in (one.dollars, other.dollars) if given is not None), default=None
+    )
+    tokens_in = max(one.tokens_in, other.tokens_in)
+    return Usage(tokens_in, max(one.tokens_out, other.tokens_out), dollars, estimated=True)
 
 
 def _call_of(

@@ -94,6 +94,13 @@ def is_probed(text: str) -> bool:
         return False
 
 
+_REFUSES = " refuses"  # behind the key of an endpoint: the fields that it does not take
+
+
+def _key(endpoint: Endpoint) -> str:
+    return f"{endpoint.name} {endpoint.model} {endpoint.base_url or ''}"
+
+
 class Forms:
     """What each endpoint can do, as far as it is known. Thread-safe; `keep` hears of all that is known."""
 
@@ -104,6 +111,7 @@ class Forms:
     ) -> None:
         self._known, self._keep = dict(known or {}), keep
         self._probing: set[str] = set()
+        self._lowered: dict[str, Form] = {}  # where a form that the config names was refused
         self._asked: dict[str, int] = {}  # questions to those of whom nothing is known yet
         self._lock = threading.Lock()
 
@@ -113,9 +121,10 @@ class Forms:
         A server that refuses everything is down, not unable: nothing is remembered of it, and it is probed
         again at its 2nd, 4th, 8th, ... question. While one thread probes, the others ask for free text.
         """
+        key = _key(endpoint)
         if endpoint.reply != "auto":
-            return Form(endpoint.reply)
-        key = f"{endpoint.name} {endpoint.model} {endpoint.base_url or ''}"
+            with self._lock:
+                return self._lowered.get(key, Form(endpoint.reply))
         with self._lock:
             if key in self._known:
                 return Form(self._known[key])
@@ -136,6 +145,29 @@ class Forms:
         finally:
             with self._lock:
                 self._probing.discard(key)
+
+    def lower(self, endpoint: Endpoint, form: Form) -> Form:
+        """The form below one that was refused, which is asked for from now on."""
+        forms = list(Form)
+        below = forms[min(forms.index(form) + 1, len(forms) - 1)]
+        with self._lock:
+            if endpoint.reply == "auto":
+                self._known[_key(endpoint)] = below.value
+                self._keep(dict(self._known))
+            else:
+                self._lowered[_key(endpoint)] = below
+        return below
+
+    def refused(self, endpoint: Endpoint) -> frozenset[str]:
+        """The fields that it was found to refuse."""
+        with self._lock:
+            return frozenset(self._known.get(f"{_key(endpoint)}{_REFUSES}", "").split(",")) - {""}
+
+    def keep_refused(self, endpoint: Endpoint, fields: frozenset[str]) -> None:
+        """Keep the fields that it refuses."""
+        with self._lock:
+            self._known[f"{_key(endpoint)}{_REFUSES}"] = ",".join(sorted(fields))
+            self._keep(dict(self._known))
 
     def _is_due(self, key: str) -> bool:
         """Whether to probe now: at the first question, then at the 2nd, 4th, 8th, ..."""

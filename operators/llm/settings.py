@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from operators.llm.address import tidied
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +41,19 @@ class PromptSettings:
 
 
 PLACEHOLDER_KEY = "no-key"
+# fields of a request that may stand beside `extra_body`
+SAMPLING = ("temperature", "top_p", "reasoning_effort")
+_OURS = {  # fields of a request, and where they come from
+    "model": "give `model`",
+    "messages": "they are the prompt",
+    "stream": "whether a server streams is found out",
+    "stream_options": "whether a server streams is found out",
+    "response_format": "give `reply`",
+    "n": "one answer is asked for",
+    "tools": "no tool is run",
+}
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 class _Frozen(BaseModel):
@@ -52,23 +69,92 @@ class Endpoint(_Frozen):
     key_env: str = (
         "OPENAI_API_KEY"  # the environment variable with the key; "": the server asks none
     )
-    temperature: float | None = Field(default=None, ge=0, le=2)  # None: the server's own
     max_tokens: int = Field(default=8192, ge=16)  # of one answer
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    extra_body: dict[str, Any] = {}  # further fields of each request, such as those of SAMPLING
+    extra_headers: dict[str, str] = {}  # $NAME in one stands for an environment variable
     price_in: float | None = Field(default=None, ge=0)  # dollars per million tokens; None: unknown
     price_out: float | None = Field(default=None, ge=0)
     reply: Literal["auto", "schema", "object", "text"] = "auto"
     timeout_seconds: float = Field(default=300, gt=0)  # for one whole answer
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sampling_in_the_body(cls, given: Any) -> Any:
+        """The well-known fields of a request may stand beside `extra_body`, as they do in one."""
+        if not isinstance(given, Mapping):
+            return given
+        beside = {name: given[name] for name in SAMPLING if given.get(name) is not None}
+        rest = {name: one for name, one in given.items() if name not in SAMPLING}
+        body = rest.get("extra_body") or {}
+        if not beside or not isinstance(body, Mapping):
+            return rest
+        if both := sorted(beside.keys() & body.keys()):
+            raise ValueError(f"{both[0]} is given twice, beside extra_body and in it")
+        return {**rest, "extra_body": {**body, **beside}}
+
+    @field_validator("extra_body")
+    @classmethod
+    def _fits_a_request(cls, body: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(body.keys() & _OURS):
+            raise ValueError(f"extra_body.{taken[0]} is ours to send: {_OURS[taken[0]]}")
+        for name, most in (("temperature", 2), ("top_p", 1)):
+            value = body.get(name, 0)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 <= value <= most
+            ):
+                raise ValueError(f"{name} should be a number from 0 to {most} (given: {value!r})")
+        try:
+            json.dumps(body, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"extra_body cannot be sent as JSON: {error}") from None
+        return body
+
+    @field_validator("extra_headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
+                raise ValueError(f"extra_headers.{name}: not the name and value of a header")
+        return headers
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        return tidied(url) if url and url.strip() else None
+
     def address(self, environ: Mapping[str, str]) -> str | None:
-        """The server's base URL; None means the client library's own default."""
-        return self.base_url or environ.get("OPENAI_BASE_URL") or None
+        """The server's base URL; None means the client library's own default. ValueError: it is none."""
+        named = self.base_url or environ.get("OPENAI_BASE_URL", "").strip()
+        return tidied(named) if named else None
 
     def key(self, environ: Mapping[str, str]) -> str | None:
-        """The key to send; None when the variable that should hold it is empty."""
-        if not self.key_env:
-            return PLACEHOLDER_KEY
-        return environ.get(self.key_env, "").strip() or None
+        """The key to send; None when a variable that should hold one is empty."""
+        if self.wanting(environ):
+            return None
+        return environ[self.key_env].strip() if self.key_env else PLACEHOLDER_KEY
+
+    def wanting(self, environ: Mapping[str, str]) -> list[str]:
+        """The environment variables that should hold a key or a part of a header, and hold nothing."""
+        named = [self.key_env] if self.key_env else []
+        return [one for one in (*named, *self._variables()) if not environ.get(one, "").strip()]
+
+    def headers(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The further headers, their variables filled in."""
+        return {
+            name: _VARIABLE.sub(lambda found: environ.get(found[1] or found[2], "").strip(), value)
+            for name, value in self.extra_headers.items()
+        }
+
+    def secrets(self, environ: Mapping[str, str]) -> list[str]:
+        """What must not reach a record: the key, and what headers take from the environment."""
+        named = [self.key_env] if self.key_env else []
+        held = (environ.get(one, "").strip() for one in (*named, *self._variables()))
+        return [one for one in held if one]
+
+    def _variables(self) -> list[str]:
+        return [a or b for one in self.extra_headers.values() for a, b in _VARIABLE.findall(one)]
 
     def dollars(self, tokens_in: int, tokens_out: int) -> float | None:
         """The price of a call; None while one of the two prices is unknown."""
@@ -101,5 +187,5 @@ def drawn(endpoints: Sequence[Endpoint], rng: np.random.Generator) -> Endpoint:
 
 def missing_keys(settings: LlmSettings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The environment variables that should hold a key and do not."""
-    wanted = [one.key_env for one in settings.endpoints if one.key(environ) is None]
+    wanted = (name for one in settings.endpoints for name in one.wanting(environ))
     return tuple(dict.fromkeys(wanted))

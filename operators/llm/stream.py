@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 
-from operators.llm.answer import CallFailed, Unusable, Usage, estimate_tokens, one_line
-from operators.llm.completion import REFUSING, read_completion
+from operators.llm.answer import (
+    BYTES_PER_TOKEN,
+    CallFailed,
+    Unusable,
+    Usage,
+    estimate_tokens,
+    one_line,
+)
+from operators.llm.completion import (
+    REFUSING,
+    Said,
+    failure_in,
+    first_choice,
+    message_of,
+    read_said,
+    read_usage,
+    usage_in,
+)
 from operators.llm.settings import Endpoint
 
-_OTHER_FIELDS = ("response_format", "temperature", "max_tokens", "max_completion_tokens")
+_OTHER_FIELDS = (
+    *("response_format", "json_schema", "json_object", "grammar"),
+    *("temperature", "max_tokens", "max_completion_tokens"),
+)
 _MAX_TOKEN_BYTES = 8  # on average over an answer: code has 3 to 4
+_END = re.compile(rb"(?:^|[\r\n])data:[ \t]*\[DONE\]")
+_TAIL = 64  # bytes
+_REPEATED = 20  # bytes that no next piece begins with by chance
 _SHOWN = 2000  # characters of an answer that is given up
 
 
@@ -92,14 +115,15 @@ class StreamedReply:
 
     def __init__(self, endpoint: Endpoint, prompt: str) -> None:
         self.unwanted = False  # nobody waits for it any more
+        self.heard_first: float | None = None  # time.monotonic() of the first piece
         self._most_bytes = _MAX_TOKEN_BYTES * endpoint.max_tokens
         self._max_tokens, self._prompt = endpoint.max_tokens, prompt
         self._heard_at: float | None = None
-        self._texts: list[str] = []
-        self._refusals: list[str] = []
-        self._pieces = self._bytes = self._text_bytes = 0  # with a model's thoughts; text alone
+        self._said = Said()
         self._finish: str | None = None
         self._usage: object = None
+        self._tail = b""  # the last bytes, as they came
+        self._choice: Mapping[str, object] = {}  # the last one
 
     def silent_seconds(self) -> float:
         """Seconds since the last piece; 0 before the first, which may take a model long."""
@@ -107,15 +131,24 @@ class StreamedReply:
 
     def text(self) -> str:
         """What there is of the text, shortened: what is kept of an answer that is given up."""
-        return "".join(self._texts)[:_SHOWN]
+        return self._said.text()[:_SHOWN]
 
     def counted(self) -> Usage:
         """Tokens at a guess, rather too many than too few: at least one a piece."""
-        size = math.ceil(self._bytes / 3)
-        return Usage(estimate_tokens(self._prompt), max(self._pieces, size))
+        size = math.ceil(self._said.bytes / BYTES_PER_TOKEN)
+        return Usage(estimate_tokens(self._prompt), max(self._said.pieces, size), estimated=True)
+
+    def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of a stream as they come, the last of them kept: they tell whether it ended."""
+        for chunk in chunks:
+            self._tail = (self._tail + chunk)[-_TAIL:]
+            yield chunk
 
     def listen(self, events: Iterable[object]) -> tuple[str, Usage]:
-        """Hear an answer out. Raises CallFailed where it breaks off, never ends, or is no answer."""
+        """Hear an answer out. Raises CallFailed where it breaks off, never ends, or is no answer.
+
+        It ends with a finish_reason, or with the mark that ends a stream.
+        """
         try:
             for event in events:
                 self._hear(event)
@@ -123,13 +156,15 @@ class StreamedReply:
             raise
         except Exception as error:  # noqa: BLE001 - the stream's border: whatever breaks it, breaks it
             if self._finish is None:
-                raise self._broken(type(error).__name__) from None
+                raise self.broken(type(error).__name__) from None
         if self._finish is None:
-            raise self._broken("no finish_reason")
-        message = {"content": "".join(self._texts), "refusal": "".join(self._refusals)}
-        choice = {"message": message, "finish_reason": self._finish}
-        whole = {"choices": [choice], "usage": self._usage}
-        return read_completion(whole, self.counted(), self.text(), self._max_tokens)
+            if not (self._said.bytes and _END.search(self._tail)):
+                raise self.broken("no finish_reason")
+            self._finish = ""
+        usage = read_usage(self._usage, self.counted(), self._said)
+        return read_said(
+            self._said, self._finish, usage, self.text(), self._max_tokens, self._choice
+        )
 
     def _hear(self, event: object) -> None:
         """Take in one chunk of a chat completion; what is odd in it is passed over."""
@@ -137,38 +172,32 @@ class StreamedReply:
             event = event["data"]
         if not isinstance(event, dict):
             return
-        self._usage = event.get("usage") or self._usage
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
+        self._usage = usage_in(event) or self._usage
+        if event.get("error"):
+            raise failure_in(event, self.text(), self.counted(), passing=True)
+        choice = first_choice(event)
+        if choice is None:
             return
+        self._choice = choice
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish:
             self._finish = finish
-        delta = choice.get("delta")
-        said = {
-            name: text
-            for name, text in (delta.items() if isinstance(delta, dict) else ())
-            if isinstance(text, str) and text and name != "role"
-        }
-        if said:
-            self._take(said)
-
-    def _take(self, said: dict[str, str]) -> None:
-        """Keep one piece: text, refusal, or thoughts, which count and are not kept."""
-        self._pieces += 1
-        self._bytes += sum(len(text.encode(errors="replace")) for text in said.values())
-        self._texts.append(content := said.get("content", ""))
-        self._refusals.append(said.get("refusal", ""))
-        self._text_bytes += len(content.encode(errors="replace"))
-        self._heard_at = time.monotonic()
-        if self._text_bytes > self._most_bytes:
+        message, is_whole = message_of(choice)
+        if self._said.add(message, whole_so_far=is_whole and self._may_repeat()):
+            self._heard_at = time.monotonic()
+            self.heard_first = self.heard_first or self._heard_at
+        if self._said.text_bytes > self._most_bytes:
             reason = (
                 f"the answer went on far beyond max_tokens = {self._max_tokens} and was cut off"
             )
             raise Unusable(reason, unknown=True, usage=self.counted(), reply=self.text())
 
-    def _broken(self, how: str) -> CallFailed:
-        where = "in the middle" if self._pieces else "before it began"
+    def _may_repeat(self) -> bool:
+        """Whether enough was said for a message that begins the same to be all of it, and no next piece."""
+        return self._said.text_bytes >= _REPEATED or self._finish is not None
+
+    def broken(self, how: str) -> CallFailed:
+        """An answer that broke off, and how."""
+        where = "in the middle" if self._said.pieces else "before it began"
         reason = f"the answer broke off {where} ({one_line(how, 80)}); its tokens are unknown"
         return CallFailed(reason, again=True, unknown=True, usage=self.counted(), reply=self.text())

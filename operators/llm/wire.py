@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
+import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import openai
 from openai.types.chat import ChatCompletion
 
+from operators.llm.address import with_version, without_query
 from operators.llm.answer import CallFailed, Message, Usage, one_line, prompt_text
 from operators.llm.breaker import STREAM_IDLE_SECONDS
-from operators.llm.completion import MAX_BODY_BYTES, error_message, read_answer, retry_after
+from operators.llm.causes import CONNECT_SECONDS, broken, not_connected
+from operators.llm.completion import (
+    MAX_BODY_BYTES,
+    error_message,
+    failure_in,
+    may_pass,
+    read_answer,
+    retry_after,
+    wait_asked,
+)
+from operators.llm.fields import (
+    AS_KNOWN,
+    VERSION,
+    Manner,
+    Refusals,
+    Refused,
+    fields_of,
+    messages_of,
+    named_in,
+)
 from operators.llm.settings import Endpoint
 from operators.llm.stream import StreamedReply, StreamMode, StreamModes
 
 STOPPING = "the campaign is stopping"
 POLL_SECONDS = 0.1  # how soon a wait notices that the campaign is stopping
-_CONNECT_SECONDS = 20.0
+_EVENT = re.compile(rb":|(?:data|event|id|retry)[ \t]*(?::|\r|\n)")
+_TELLING = 6  # bytes that tell an event from JSON: `event:`
+_MARK = b"\xef\xbb\xbf"  # of byte order
 _MAX_STREAM_BYTES = 64_000_000  # each token comes with some hundred bytes around it
 
 
@@ -32,29 +56,44 @@ class Question:
     address: str | None
     messages: tuple[Message, ...]
     response_format: dict[str, object] | None = None
-    stream_mode: int | None = None  # None: the best that the endpoint is known to take
+    manner: Manner = AS_KNOWN
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer as it came: its text, its tokens, and how it was got."""
+
+    text: str
+    usage: Usage
+    stream_mode: StreamMode
+    first_seconds: float | None = None  # until its first piece; None where it came whole
+    newly_refused: Refused = frozenset()  # what the request had to do without, for the first time
 
 
 class Wire:
     """Sends requests; safe to share between threads."""
 
     def __init__(
-        self, stopping: Callable[[], bool], idle_seconds: float = STREAM_IDLE_SECONDS
+        self,
+        stopping: Callable[[], bool],
+        idle_seconds: float = STREAM_IDLE_SECONDS,
+        refusals: Refusals | None = None,
     ) -> None:
         self._stopping, self._idle_seconds = stopping, idle_seconds
         self._clients: dict[tuple[str, str, str | None], openai.OpenAI] = {}
-        self._stream_modes = StreamModes()
+        self._stream_modes, self._refusals = StreamModes(), refusals or Refusals()
         self._lock = threading.Lock()
 
-    def ask(self, question: Question) -> tuple[str, Usage]:
-        """The answer and its tokens. Raises CallFailed, at the endpoint's deadline at the latest.
+    def ask(self, question: Question) -> Answered:
+        """The answer. Raises CallFailed, at the endpoint's deadline at the latest.
 
         The request has its own thread, which is left behind when it does not end in time: it hangs up at
         the next piece of a streamed answer.
         """
         endpoint = question.endpoint
         streamed = StreamedReply(endpoint, prompt_text(question.messages))
-        done: queue.SimpleQueue[tuple[str, Usage] | CallFailed] = queue.SimpleQueue()
+        done: queue.SimpleQueue[Answered | CallFailed] = queue.SimpleQueue()
 
         def run() -> None:
             try:
@@ -62,7 +101,7 @@ class Wire:
             except CallFailed as failed:
                 done.put(failed)
             except Exception as error:  # noqa: BLE001 - the thread's border: any fault is a failed call
-                done.put(CallFailed(f"the connection broke ({type(error).__name__})", again=True))
+                done.put(broken(error, question.address))
 
         threading.Thread(target=run, name=f"llm-{endpoint.name}", daemon=True).start()
         try:
@@ -73,12 +112,19 @@ class Wire:
             raise result
         return result
 
+    def check(self, endpoint: Endpoint, key: str, address: str | None) -> None:
+        """Raises CallFailed where no request can be made from here: proxies, certificates, the address."""
+        try:
+            self._client(Question(endpoint, key, address, ()), address)
+        except Exception as error:  # noqa: BLE001 - the client library's border: all of it is about settings
+            raise broken(error, address) from None
+
     def _wait(
         self,
-        done: queue.SimpleQueue[tuple[str, Usage] | CallFailed],
+        done: queue.SimpleQueue[Answered | CallFailed],
         streamed: StreamedReply,
         endpoint: Endpoint,
-    ) -> tuple[str, Usage] | CallFailed:
+    ) -> Answered | CallFailed:
         """The outcome of a request, or why nobody waits for it any longer."""
         deadline = time.monotonic() + endpoint.timeout_seconds
         while True:
@@ -98,41 +144,64 @@ class Wire:
             reason, again=True, unknown=True, usage=streamed.counted(), reply=streamed.text()
         )
 
-    def _request(self, question: Question, streamed: StreamedReply) -> tuple[str, Usage]:
-        """One request. Raises CallFailed, with the stream_mode to ask in when only this one was refused."""
-        stream_mode = self._stream_modes.of(question.endpoint)
-        if question.stream_mode is not None:
-            stream_mode = StreamMode(question.stream_mode)
+    def _request(self, question: Question, streamed: StreamedReply) -> Answered:
+        """One request. Raises CallFailed, with the manner to ask in when only that was refused."""
+        endpoint, manner = question.endpoint, question.manner
+        mode = manner.stream_mode
+        mode = self._stream_modes.of(endpoint) if mode is None else mode
+        refused = self._refusals.of(endpoint) | manner.refused
         try:
-            return self._send(question, stream_mode, streamed)
+            return self._send(question, mode, refused, streamed)
         except CallFailed as refusal:
-            refusal.stream_mode = self._stream_modes.below(question.endpoint, stream_mode, refusal)
+            sent = fields_of(endpoint, question.response_format, refused)
+            address = "" if VERSION in refused else question.address or ""
+            named = named_in(refusal, sent, address, question.messages) - refused
+            if named:
+                refusal.manner = Manner(mode, refused | named)
+            else:
+                lower = self._stream_modes.below(endpoint, mode, refusal)
+                refusal.manner = None if lower is None else Manner(lower, refused)
             raise
 
     def _send(
-        self, question: Question, stream_mode: StreamMode, streamed: StreamedReply
-    ) -> tuple[str, Usage]:
+        self, question: Question, mode: StreamMode, refused: Refused, streamed: StreamedReply
+    ) -> Answered:
         """One HTTP request. Raises CallFailed, or whatever a broken connection raises."""
         endpoint = question.endpoint
-        deadline = time.monotonic() + endpoint.timeout_seconds
-        completions = self._client(question).chat.completions.with_streaming_response
-        messages = [{"role": one.role, "content": one.content} for one in question.messages]
+        begun = time.monotonic()
+        deadline = begun + endpoint.timeout_seconds
+        address = question.address
+        if address and VERSION in refused:
+            address = with_version(address)
+        completions = self._client(question, address).chat.completions.with_streaming_response
         seconds = endpoint.timeout_seconds
+        fields = fields_of(endpoint, question.response_format, refused)
         try:
             with completions.create(
                 model=endpoint.model,
-                messages=messages,  # type: ignore[arg-type]  # plain dicts of that shape
-                extra_body=_fields(question) | stream_mode.fields(),
-                timeout=openai.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS)),
+                messages=messages_of(question.messages, refused),  # type: ignore[arg-type]  # of that shape
+                extra_body=fields | mode.fields(),
+                extra_headers=dict(question.headers),
+                timeout=openai.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS)),
             ) as response:
-                self._stream_modes.works(endpoint, stream_mode)
-                return self._read(response, question, streamed, deadline)
-        except openai.APITimeoutError:
+                self._stream_modes.works(endpoint, mode)
+                try:
+                    text, usage = self._read(response, question, streamed, deadline, address)
+                except CallFailed:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever breaks an answer, breaks it
+                    raise streamed.broken(type(error).__name__) from None
+        except openai.APITimeoutError as error:
+            if (failed := not_connected(error)) is not None:
+                raise failed from None
             raise _timed_out(endpoint, streamed) from None
         except openai.APIStatusError as error:
             raise _refused(error) from None
-        except openai.APIConnectionError:
-            raise CallFailed("the server cannot be reached", again=True) from None
+        except openai.APIConnectionError as error:
+            raise broken(error, address) from None
+        new = self._refusals.learn(endpoint, refused)
+        first = streamed.heard_first
+        return Answered(text, usage, mode, None if first is None else first - begun, new)
 
     def _read(
         self,
@@ -140,29 +209,33 @@ class Wire:
         question: Question,
         streamed: StreamedReply,
         deadline: float,
+        address: str | None,
     ) -> tuple[str, Usage]:
         """The answer of an open response, which comes in pieces or whole, whatever was asked for."""
         endpoint = question.endpoint
         kind = response.headers.get("content-type", "")
-        if not kind.startswith("text/event-stream"):
-            body = b"".join(_bounded(response, endpoint, streamed, deadline, MAX_BODY_BYTES))
+        chunks = _bounded(response, endpoint, streamed, deadline)
+        head = _begun(chunks)
+        whole = itertools.chain([head], chunks)
+        if not is_stream(head, kind):
+            body = b"".join(_at_most(whole, MAX_BODY_BYTES))
             return read_answer(body, kind, prompt_text(question.messages), endpoint.max_tokens)
-        source = _Source(
-            response, _bounded(response, endpoint, streamed, deadline, _MAX_STREAM_BYTES)
-        )
         events = openai.Stream[object](
             cast_to=object,
-            response=source,  # type: ignore[arg-type]  # all that the stream asks of one
-            client=self._client(question),
+            response=_Source(  # type: ignore[arg-type]  # all that the stream asks of one
+                response, streamed.watched(_at_most(whole, _MAX_STREAM_BYTES))
+            ),
+            client=self._client(question, address),
         )
         return streamed.listen(_without_errors(events, streamed))
 
-    def _client(self, question: Question) -> openai.OpenAI:
-        name = question.endpoint.name, question.key, question.address
+    def _client(self, question: Question, address: str | None) -> openai.OpenAI:
+        name = question.endpoint.name, question.key, address
         with self._lock:
             if name not in self._clients:
+                base, query = without_query(address) if address else (None, {})
                 self._clients[name] = openai.OpenAI(
-                    api_key=question.key, base_url=question.address, max_retries=0
+                    api_key=question.key, base_url=base, default_query=query, max_retries=0
                 )
             return self._clients[name]
 
@@ -180,15 +253,22 @@ class _Source:
         return self._chunks
 
 
-def _fields(question: Question) -> dict[str, object]:
-    """What a request says beside its messages."""
-    endpoint = question.endpoint
-    fields: dict[str, object] = {endpoint.max_tokens_field: endpoint.max_tokens}
-    if question.response_format is not None:
-        fields["response_format"] = question.response_format
-    if endpoint.temperature is not None:
-        fields["temperature"] = endpoint.temperature
-    return fields
+def is_stream(head: bytes, kind: str) -> bool:
+    """Whether a body that begins so is a stream of events, whatever its content type says."""
+    begun = head.removeprefix(_MARK).lstrip()
+    if begun[:1] in (b"{", b"[", b"<"):
+        return False
+    return bool(_EVENT.match(begun)) or kind.startswith("text/event-stream")
+
+
+def _begun(chunks: Iterator[bytes]) -> bytes:
+    """The first bytes of a body, as many as tell what it is."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head.removeprefix(_MARK).lstrip()) >= _TELLING:
+            break
+    return head
 
 
 def _bounded(
@@ -196,18 +276,22 @@ def _bounded(
     endpoint: Endpoint,
     streamed: StreamedReply,
     deadline: float,
-    most_bytes: int,
 ) -> Iterator[bytes]:
-    """The bytes of a body, bounded in size and time, while somebody waits for them."""
-    size, head = 0, b""
+    """The bytes of a body, bounded in time, while somebody waits for them."""
     for chunk in response.iter_bytes():
+        if streamed.unwanted or time.monotonic() > deadline:
+            raise _timed_out(endpoint, streamed)
+        yield chunk
+
+
+def _at_most(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+    size, head = 0, b""
+    for chunk in chunks:
         size += len(chunk)
         head += chunk[: 2000 - len(head)]
         if size > most_bytes:
             reason = f"the answer is larger than {most_bytes // 1_000_000} MB"
             raise CallFailed(reason, unknown=True, reply=head.decode(errors="replace"))
-        if streamed.unwanted or time.monotonic() > deadline:
-            raise _timed_out(endpoint, streamed)
         yield chunk
 
 
@@ -218,10 +302,9 @@ def _without_errors(events: Iterable[object], streamed: StreamedReply) -> Iterat
     except openai.APIConnectionError:
         raise
     except openai.APIError as error:
-        said = error_message(error.body) or one_line(error.message, 200)
-        raise CallFailed(
-            f"the server says: {said}", again=True, unknown=True, reply=streamed.text()
-        ) from None
+        body = error.body if isinstance(error.body, dict) else {"error": error.message}
+        body = body or {"error": error.message}
+        raise failure_in(body, streamed.text(), streamed.counted(), passing=True) from None
 
 
 def _timed_out(endpoint: Endpoint, streamed: StreamedReply) -> CallFailed:
@@ -234,11 +317,9 @@ def _timed_out(endpoint: Endpoint, streamed: StreamedReply) -> CallFailed:
 def _refused(error: openai.APIStatusError) -> CallFailed:
     """An HTTP error status as a failed call: 408, 429 and 5xx may pass, others do not."""
     status, said = error.status_code, error_message(error.body)
-    passing = status in (408, 429) or status >= 500
-    if getattr(error, "code", None) == "insufficient_quota":
-        passing = False
+    passing = may_pass(status, error.body)
     reason = f"HTTP {status}" + (f": {said}" if said else "")
-    wait = retry_after(error.response.headers)
+    wait = retry_after(error.response.headers) or (wait_asked(said) if passing else None)
     if passing and wait:
         reason += f" (asks to wait {wait:.0f} s)"
     reply = said or (one_line(str(error.body), 500) if isinstance(error.body, dict) else "")

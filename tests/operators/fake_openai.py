@@ -39,6 +39,7 @@ class Answer:
     hang_up: bool = False  # close the connection without an answer
     drip_seconds: float = 0.0  # send the body one byte at a time, this far apart
     events: Callable[[], Iterator[bytes]] | None = None  # a stream as it goes over the wire
+    stream_type: str = ""  # the content type of a stream, where it is not the usual one
 
     @property
     def is_fixed(self) -> bool:
@@ -99,6 +100,7 @@ class RequestRow:
     body: dict[str, Any]
     headers: dict[str, str]  # names in lower case
     at: float  # monotonic seconds
+    path: str = ""  # with the query
 
     @property
     def prompt(self) -> str:
@@ -183,9 +185,8 @@ class FakeOpenAI:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                asked = RequestRow(
-                    body, {k.lower(): v for k, v in self.headers.items()}, time.monotonic()
-                )
+                headers = {k.lower(): v for k, v in self.headers.items()}
+                asked = RequestRow(body, headers, time.monotonic(), self.path)
                 answer = fake.answer(asked)
                 time.sleep(answer.delay)
                 if answer.hang_up:
@@ -204,7 +205,8 @@ class FakeOpenAI:
 
             def stream(self, answer: Answer, body: dict[str, Any]) -> None:
                 self.send_response(answer.status)
-                self.send_header("content-type", "text/event-stream; charset=utf-8")
+                kind = "text/event-stream; charset=utf-8"
+                self.send_header("content-type", answer.stream_type or kind)
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
                 counted = (body.get("stream_options") or {}).get("include_usage") is True

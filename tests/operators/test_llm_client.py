@@ -87,9 +87,9 @@ def test_an_answer_comes_with_its_tokens_price_and_record() -> None:
 
 def test_an_unknown_price_stays_unknown() -> None:
     with FakeOpenAI(["hello"]) as server:
-        bench = Bench(server, price_in=2.0, max_tokens_field="max_completion_tokens")
+        bench = Bench(server, price_in=2.0)
         assert bench.ask().cost.dollars is None
-    assert server.requests[0].body["max_completion_tokens"] == 1000
+    assert server.requests[0].body["max_tokens"] == 1000
     assert "temperature" not in server.requests[0].body
 
 
@@ -167,7 +167,9 @@ def test_retries_are_bounded() -> None:
 
 def test_a_server_that_is_not_there_is_said_so() -> None:
     bench = Bench("http://127.0.0.1:9/v1")
-    assert bench.fails().reason == "local: the server cannot be reached (3 attempts)"
+    assert bench.fails().reason == (
+        "local: the server cannot be reached: nothing listens at 127.0.0.1:9 (3 attempts)"
+    )
     assert bench.budget.spent_tokens == 0
 
 
