@@ -44,8 +44,14 @@ class Refusing:
         return "hello"
 
 
-OPENAI = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-HOT = "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) is supported."
+OPENAI = (
+    "Unsupported parameter: 'max_tokens' is not supported with this model. "
+    "Use 'max_completion_tokens' instead."
+)
+HOT = (
+    "Unsupported value: 'temperature' does not support 0.5 with this model. "
+    "Only the default (1) is supported."
+)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,10 @@ def test_a_field_refused_in_words_is_left_out_from_then_on_and_is_no_failure(
 
 
 def test_the_body_of_a_validator_names_the_field_as_well() -> None:
-    said = b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra inputs are not permitted"}]}'
+    said = (
+        b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"], '
+        b'"msg": "Extra inputs are not permitted"}]}'
+    )
 
     def script(asked: RequestRow) -> str | Answer:
         return Answer(status=422, body=said) if "top_k" in asked.body else "hello"
