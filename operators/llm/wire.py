@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import openai
 from openai.types.chat import ChatCompletion
 
-from operators.llm.address import with_version, without_query
 from operators.llm.answer import CallFailed, Message, Usage, one_line, prompt_text
 from operators.llm.breaker import STREAM_IDLE_SECONDS
 from operators.llm.causes import CONNECT_SECONDS, broken, not_connected
@@ -36,7 +35,7 @@ from operators.llm.fields import (
     messages_of,
     named_in,
 )
-from operators.llm.settings import Endpoint
+from operators.llm.settings import Endpoint, with_version, without_query
 from operators.llm.stream import StreamedReply, StreamMode, StreamModes
 
 STOPPING = "the campaign is stopping"

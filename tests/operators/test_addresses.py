@@ -18,10 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from operators.llm.address import tidied, with_version, without_query
 from operators.llm.client import LlmClient
 from operators.llm.response_formats import Forms
-from operators.llm.settings import Endpoint, LlmSettings, missing_keys
+from operators.llm.settings import (
+    Endpoint,
+    LlmSettings,
+    missing_keys,
+    tidied,
+    with_version,
+    without_query,
+)
 from operators.operator import ProposalFailed
 from population.types import LlmCall
 from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
