@@ -98,6 +98,16 @@ def test_the_shipped_configs_are_sound(name: str) -> None:
     assert read_config(ROOT / "configs" / f"{name}.yaml").name == name
 
 
+def test_the_quickstart_tries_the_shipped_ideas_prices_size_and_asks_for_proof() -> None:
+    read = read_config(ROOT / "configs" / "quickstart.yaml")
+    assert read.operators["transplant"] > 0
+    assert [Path(one).resolve() for one in read.transplant.banks] == [
+        ROOT / "seed" / "ideas" / "bank.jsonl"
+    ]
+    assert "weights_mb" in {one.name for one in read.constraints}
+    assert read.certification.attempts == 1
+
+
 def mistake(tmp_path: Path, *changes: str, more: str = "") -> str:
     path = tmp_path / "c.yaml"
     path.write_text(SMALL + more)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RUN_SCRIPT = "run.sh"
 BY_HAND = ("harness.py", "corpus/sotu.json", "corpus/sotu.txt.xz", "corpus/README.md")
+IDEAS = ("ideas/bank.jsonl", "ideas/README.md")
 OWN_DATA = """\
 # What to train on. Without it: the embedded text, the State of the Union addresses.
 # data:
@@ -54,6 +55,7 @@ def init(
             (SHIPPED / "configs" / "quickstart.yaml").read_text("utf-8"), folder
         ).encode(),
         **{f"seed/{name}": content for name, content in by_hand().items()},
+        **{f"seed/{name}": (SHIPPED / "seed" / name).read_bytes() for name in IDEAS},
     }
     there = [name for name in files if os.path.lexists(folder / name)]
     if there:
@@ -155,6 +157,7 @@ def _starting_config(shipped: str, folder: Path) -> str:
         "name": f"name: {name or 'campaign'}",
         "train": "train: seed/train.py",
         "brief": "brief: brief.md",
+        "transplant": f"transplant: {{banks: [seed/{IDEAS[0]}]}}",
     }
     lines = []
     for line in shipped.splitlines():

@@ -145,17 +145,21 @@ def forecast_screen(name: str, where: str, one: Forecast, now: float) -> Rendera
             "–" if one.children_an_hour is None else f"{one.children_an_hour:.0f}",
         ),
         ("children", _children(one)),
-        *(
-            [("certification", f"up to {one.race_runs} runs more, as races need them")]
-            if one.race_runs
-            else []
-        ),
+        *([("certification", _races(one))] if one.race_runs else []),
         ("disk", f"about {megabytes(one.disk_mb)}" if one.disk_mb is not None else "–"),
         ("language model", _model(one)),
         ("expected end", end_in_words(one, now)),
         *(("", Text(plain(warning), "red")) for warning in one.warnings),
     ]
     return Group(Text.assemble((plain(name), "bold"), ("  forecast", FAINT)), pairs(rows))
+
+
+def _races(one: Forecast) -> str:
+    """The runs that proof may take on top; `seconds` leaves them out, for nobody may be worth a race."""
+    told = f"up to {one.race_runs} runs more, as races need them"
+    if one.seconds_a_run is None:
+        return told
+    return f"{told}: up to {duration(one.race_runs * one.seconds_a_run / one.slots)} more"
 
 
 def _seconds(one: Forecast) -> str:

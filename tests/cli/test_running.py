@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from evo.campaigns import running_process
+from evo.config import read_config
 from population.reading import counts_by_status, measurements
+from population.reading.idea_bank import read_bank
 from population.store import Store
 from population.types import Purpose, Status
 
@@ -290,6 +292,9 @@ def test_init_writes_a_folder_that_runs_and_overwrites_nothing(evo: Evo, tmp_pat
     said = evo("init", "mine")
     assert said.code == 0
     assert "children an hour" in evo("run", "mine/campaign.yaml", "--dry-run").out
+    bank = read_config(tmp_path / "mine" / "campaign.yaml").transplant.banks
+    assert bank == (str(tmp_path / "mine" / "seed" / "ideas" / "bank.jsonl"),)
+    assert read_bank(Path(bank[0]))[0]
     (tmp_path / "mine" / "brief.md").write_text("my own words")
     again = evo("init", "mine")
     assert again.code == 2

@@ -342,6 +342,14 @@ def test_the_forecast_names_every_figure_of_a_start() -> None:
     assert "0 tokens, 0 dollars" in text and "expected end in about" in text
 
 
+def test_the_forecast_says_how_long_a_race_for_proof_may_take_on_top() -> None:
+    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, variants=20, seconds=None)
+    raced = replace(plan, race_runs=24)
+    text = unwrapped(shown(forecast_screen("night", "campaigns/night-1", forecast(raced), 0.0)))
+    assert "certification up to 24 runs more, as races need them: up to 3 min more" in text
+    assert forecast(raced).seconds == forecast(plan).seconds
+
+
 def test_the_forecast_says_which_operators_rest_and_why() -> None:
     rests = "llm_mutate unavailable: OPENAI_API_KEY is not set"
     plan = Plan(
