@@ -20,7 +20,7 @@ from evo.analysis.campaign_view import START, Record
 from evo.analysis.comparison import block_values, paired_differences
 from evo.analysis.ranking import earnings
 from evo.assembly.campaign import build_campaign
-from evo.cli.folder import findings_of
+from evo.campaigns import findings_of
 from evo.cli.follow import Follower
 from evo.config import read_config
 from evo.evaluation.slots import find_slots

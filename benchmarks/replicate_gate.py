@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from evo.assembly.campaign import build_campaign
-from evo.cli.folder import CALIBRATION
+from evo.campaigns import CALIBRATION
 from evo.cli.follow import Follower
 from evo.config import read_config
 from evo.folder import Folder, config_of, create_campaign, locked

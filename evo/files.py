@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STORE = "campaign.db"
+LIVE = "live.json"  # what the slots do now
 DRAFT = ".evo-draft-"  # how the names of files begin that are not finished yet
 OF_A_CAMPAIGN = {  # what a campaign's folder holds of its own, by name
     "agents",
     "brief.md",
     "config.yaml",
     "data",
+    LIVE,
     "lock",
     "runs",
     "train.py",

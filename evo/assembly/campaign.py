@@ -28,7 +28,7 @@ from evo.runtime.budget import Budget, BudgetSpent
 from evo.runtime.campaign import Campaign
 from evo.runtime.components import Components, LoopSettings, Proposes
 from evo.runtime.decisions import decided_before
-from evo.runtime.monitor import Monitor
+from evo.runtime.monitor import LiveFile, Monitor
 from evo.runtime.neighbours import Neighbours, end_leftovers, end_strays
 from evo.runtime.note_taker import NoteTaker, NotingProposer
 from evo.runtime.notifier import Notifier
@@ -190,6 +190,7 @@ def build_campaign(
         note_taker = NoteTaker(writer, every, history, lineage, campaign_info, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
+    live = LiveFile(folder.path, board)
     components = Components(
         open_store=folder.open_store,
         proposer=proposer,
@@ -207,7 +208,8 @@ def build_campaign(
         weights=weights,
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
         notices=[neighbours] if only else [noise, neighbours],
-        closing=[notifier.close, neighbours.close, lambda: exams.prune(is_over)],
+        live=live.write,
+        closing=[live.remove, notifier.close, neighbours.close, lambda: exams.prune(is_over)],
     )
     return Campaign(components, loop)
 

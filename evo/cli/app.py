@@ -195,6 +195,7 @@ PANELS = {
         "history",
         "ladder",
         "report",
+        "serve",
         "export",
     ),
     "Steer": ("idea", "note", "inject", "approve", "veto"),

@@ -13,7 +13,6 @@ from evo.cli.folder import at, opened, searched_folder
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
-    from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
     from population.store import Store
 
@@ -48,6 +47,7 @@ def approve(
         _show_waiting(directory, as_json)
         return
     from evo.analysis.campaign_view import Record
+    from evo.analysis.ladder import objection_to_approving, rungs_to_approve
     from population.reading import resolve
     from population.store import Store
 
@@ -57,8 +57,8 @@ def approve(
         record = Record.of(store)
         terms = terms_of(folder, record)
         lifts = variant_id in record.ladder.vetoed
-        objection = None if lifts else _not_to_approve(record, terms, variant_id, to)
-        rungs = [] if lifts or objection else _steps_to(record, terms, variant_id, to)
+        objection = None if lifts else objection_to_approving(record, terms, variant_id, to)
+        rungs = [] if lifts or objection else rungs_to_approve(record, terms, variant_id, to)
     if objection:
         complain(objection)
         raise typer.Exit(FAILED)
@@ -171,45 +171,3 @@ def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvi
         plans.append(RungPlan(name, rung.get("budget") if timed else None))
     terms = terms_of(folder, record)
     return waiting(record, terms, lambda one: source_of(store, one), plans)
-
-
-def _not_to_approve(record: Record, terms: Terms, variant_id: str, to: str | None) -> str | None:
-    """Why approving this variant could have no effect; None when it can."""
-    from population.types import Status
-
-    if not terms.manual:
-        return "nothing waits for approval here: graduation.promotion is auto"
-    if variant_id == record.seed_id:
-        return "the seed needs no approval: it runs beside every variant that goes up"
-    if len(record.rungs) < 2:
-        return f"there is no rung above {record.proxy} to go up to"
-    if to is not None and to not in record.rungs[1:]:
-        return f"--to {to}: the rungs above {record.proxy} are {', '.join(record.rungs[1:])}"
-    ok = any(
-        run.request.variant_id == variant_id
-        and run.request.rung == record.proxy
-        and run.status is Status.OK
-        for run in record.runs()
-    )
-    if not ok:
-        return f"{variant_id[:8]} has no score at {record.proxy}, so it cannot go up"
-    if not _steps_to(record, terms, variant_id, to):
-        return f"{variant_id[:8]} is approved for {to or 'every rung'} already"
-    return None
-
-
-def _steps_to(record: Record, terms: Terms, variant_id: str, to: str | None) -> list[str]:
-    """The rungs that an approval is for: all up to `to`, else where it waits, else the first one open."""
-    from evo.analysis.ladder import steps
-    from population.ladder import LadderState
-
-    upper = list(record.rungs[1:])
-    still = [rung for rung in upper if not record.ladder.is_approved(variant_id, rung)]
-    if to is not None:
-        return [rung for rung in still if upper.index(rung) <= upper.index(to)]
-    waits = [
-        one.rung
-        for one in steps(record, terms)
-        if one.variant_id == variant_id and one.state is LadderState.WAITS
-    ]
-    return (waits or still)[:1]

@@ -1,8 +1,8 @@
-"""`evo list`: the campaigns under a folder, at a glance."""
+"""The campaigns under a folder: `evo list` at a glance, `evo serve` live in a browser."""
 
 from __future__ import annotations
 
-import math
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +41,7 @@ def _table(rows: list[Listed]) -> Table:
     from rich.text import Text
 
     from evo.terminal.tables import FAINT, NOTHING, table_of
-    from evo.terminal.text import duration, value, words
+    from evo.terminal.text import duration, mean_and_error, words
 
     table = table_of(
         ("campaign", "left"),
@@ -52,12 +52,101 @@ def _table(rows: list[Listed]) -> Table:
     )
     table.add_column(Text("state", FAINT), overflow="fold")
     for one in rows:
-        best = NOTHING
-        if one.best is not None:
-            se = one.best_se if one.best_se is not None and math.isfinite(one.best_se) else None
-            best = value(one.metric, one.best, se)
-            best += "" if se is None else f" ± {value(one.metric, se, se)}"
+        best = NOTHING if one.best is None else mean_and_error(one.metric, one.best, one.best_se)
         age = NOTHING if one.began is None else duration(time.time() - one.began)
         cells = (str(one.folder), one.kind, best, str(one.children), age, one.state)
         table.add_row(*(words(cell) for cell in cells))
     return table
+
+
+# -- `evo serve`: the same, live in a browser.
+
+PORT = 8765
+PORTS_TRIED = 20
+
+
+@app.command(epilog="Example: evo serve, or on a machine far away: evo serve --host 0.0.0.0")
+def serve(
+    base: Annotated[
+        Path,
+        typer.Argument(metavar="[DIR]", help="A campaign's folder, or one with campaigns below."),
+    ] = Path(),
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen on; beyond this machine a token guards reading too."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help=f"By default {PORT}, or the next free one; 0: any."),
+    ] = None,
+    steer: Annotated[
+        bool,
+        typer.Option(
+            "--steer",
+            help="Let the page ask too: idea, note, veto, approval, stop; needs the token.",
+        ),
+    ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="The file that holds the token; by default one is made and printed."),
+    ] = None,
+) -> None:
+    """Campaigns in a browser while they run: what the slots do now, who leads, the tree, the ladder.
+
+    It only reads; running, finished, imported and write-protected campaigns alike. Ctrl-C ends it, no campaign.
+    """
+    import secrets
+
+    import uvicorn
+
+    from evo.serve.app import LOOPBACK, build_app
+
+    if not base.is_dir():
+        complain(f"{base}: there is no such folder")
+        raise typer.Exit(FAILED)
+    token = secrets.token_urlsafe(18) if token_file is None else _token(token_file)
+    listening = _listen(host, port)
+    shown = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    far = host not in LOOPBACK
+    print(f"{shown}{f'?token={token}' if far and token_file is None else ''}   (Ctrl-C ends it)")
+    if far:
+        print("anyone who knows the token can read along; the way there is not encrypted")
+    if steer and not (far and token_file is None):
+        print(f"token for steering: {token}" if token_file is None else f"token: in {token_file}")
+    config = uvicorn.Config(
+        build_app(base, host, steer, token, lambda: server.should_exit),
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        complain(f"--token-file {file}: cannot be read: {error}")
+        raise typer.Exit(FAILED) from None
+    if len(token) < 8:
+        complain(f"--token-file {file}: holds fewer than 8 characters; put a longer secret there")
+        raise typer.Exit(FAILED)
+    return token
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens: at the port, or where none was named at the first free one from `PORT` on."""
+    wanted = [port] if port is not None else [*range(PORT, PORT + PORTS_TRIED), 0]
+    problem = ""
+    for one in wanted:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            return socket.create_server((host, one), family=family, backlog=64)
+        except (OSError, OverflowError) as error:
+            problem = str(error)
+    at = f"{host}:{port}" if port is not None else host
+    complain(f"cannot listen on {at}: {problem}; another --host or --port may do")
+    raise typer.Exit(FAILED)

@@ -13,7 +13,7 @@ from evo.report.ideas import ideas_section
 from evo.report.noise import noise_section
 from evo.report.page import Page, ReportData, Section, colours
 from evo.report.sections import keeps_section, origin_section
-from evo.report.variant_details import pack
+from evo.report.variant_details import Pack, pack
 from evo.terminal import sentences
 from evo.terminal.imported import headline
 from evo.terminal.status import told_lines
@@ -31,8 +31,9 @@ def page_of(
     overview: Overview,
     source_of: Callable[[str], str],
     config: str,
+    live: bool = False,
 ) -> Page:
-    """The whole report of one campaign."""
+    """The whole report of one campaign; `live`: without the dossiers, which a server gives one by one."""
     ranked = ranking(record)
     data = ReportData(
         store,
@@ -46,14 +47,19 @@ def page_of(
         colours(made.operator for made in record.births().values()),
     )
     parts = _measured_here(data) if overview.imported is None else _read(data)
+    headed = _headline(data)
     return Page(
         title=f"{overview.name}: evolution of train.py",
         subtitle=_subtitle(data),
-        headline=_headline(data),
-        lines=[*filter(None, [overview.unprotected]), *told_lines(overview)],
+        headline=headed,
+        lines=[
+            line
+            for line in (overview.unprotected, *told_lines(overview))
+            if line not in ("", headed)
+        ],
         merits=_merits(data),
         sections=[one for one in parts if one is not None],
-        pack=pack(store, record, ranked, source_of),
+        pack=Pack(tuple(record.births()), ()) if live else pack(store, record, ranked, source_of),
     )
 
 

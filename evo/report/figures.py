@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import Noise, claimed_values
+from evo.analysis.comparison import Comparison, Noise, claimed_values
 from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, GOOD, NEUTRAL, PALETTE, blank, hover, span
 from evo.terminal.text import duration, plus_minus, value
@@ -427,4 +428,90 @@ def operator_shares(record: Record, colour: Mapping[str, str]) -> go.Figure | No
                 )
             )
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
+    return figure
+
+
+# -- Several campaigns at equal slot time.
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a campaign had found when: (slot hours, gain over its seed in percent of the seed's mean).
+
+    `fresh`: the same of its leader on fresh blocks, with the ends of its 95 % interval; None before.
+    """
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    fresh: tuple[float, float | None, float | None] | None
+
+
+def course_of(name: str, record: Record, final: Comparison | None) -> Course:
+    """The course of one campaign at its proxy: the best mean of a child so far, against the seed's mean."""
+    means: dict[str, tuple[float, int]] = {}  # with the number of runs
+    best, root = "", record.seed_id
+    hours, points = 0.0, list[tuple[float, float]]()
+    sign = 1.0 if record.objective.lower_is_better else -1.0
+    for row in record.rows:
+        run = row.measurement
+        hours += run.wall_seconds / 3600
+        if run.request.rung != record.proxy or run.status is not Status.OK:
+            continue
+        score = run.metrics.get(record.objective.name)
+        if score is None:
+            continue
+        one = run.request.variant_id
+        before, n = means.get(one, (score, 0))
+        means[one] = (before + (score - before) / (n + 1), n + 1)
+        if one == best:  # it may have become worse than another
+            best = min(means.keys() - {root}, key=lambda child: sign * means[child][0])
+        elif one != root and (not best or sign * (means[one][0] - means[best][0]) < 0):
+            best = one
+        if best and root in means and means[root][0]:
+            gain = sign * (means[root][0] - means[best][0])
+            points.append((hours, 100 * gain / abs(means[root][0])))
+    fresh = None
+    if final is not None and final.reference_mean:
+        scale = 100 / abs(final.reference_mean)
+        ends = final.gain_interval
+        low, high = (None, None) if ends is None else (scale * ends[0], scale * ends[1])
+        fresh = (scale * final.gain, low, high)
+    return Course(name, tuple(points), fresh)
+
+
+def courses(found: Sequence[Course]) -> go.Figure:
+    """Gain in percent of each campaign's own seed against the hours its slots had worked."""
+    figure = blank("hours of slot time", "better than its seed, %")
+    for place, one in enumerate(found):
+        hue = PALETTE[place % len(PALETTE)]
+        figure.add_trace(
+            go.Scatter(
+                x=[hours for hours, _ in one.points],
+                y=[gain for _, gain in one.points],
+                mode="lines",
+                line={"color": hue, "shape": "hv", "width": 2},
+                name=hover(one.name),
+            )
+        )
+        if one.fresh is not None and one.points:
+            gain, low, high = one.fresh
+            bars = None
+            if low is not None and high is not None:
+                bars = {"array": [high - gain], "arrayminus": [gain - low], "color": hue}
+            figure.add_trace(
+                go.Scatter(
+                    x=[one.points[-1][0]],
+                    y=[gain],
+                    error_y=bars,
+                    mode="markers",
+                    marker={
+                        "color": hue,
+                        "size": 11,
+                        "symbol": "circle-open",
+                        "line": {"width": 2},
+                    },
+                    name=hover(f"{one.name}, fresh blocks"),
+                    showlegend=False,
+                )
+            )
     return figure

@@ -26,6 +26,7 @@ from population.types import DecisionRow
 
 OURS = '<meta name="generator" content="evotrain">'  # a page that may be replaced by a newer one
 STYLE, SCRIPT, TEMPLATE = "report.css", "report.js", "report.html"
+CONTENT, LIST, ROWS = "content.html", "campaigns.html", "campaign_rows.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +75,75 @@ class Page:
 
 def render(page: Page) -> str:
     """The HTML. Every text is escaped; scripts run only if their hash stands in the policy."""
-    plotly, script = get_plotlyjs(), _file(SCRIPT)
-    drawn = {
+    plotly, script = get_plotlyjs(), template_file(SCRIPT)
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            page=page,
+            policy=_policy(plotly, script),
+            style=Markup(template_file(STYLE)),
+            plotly=Markup(plotly),
+            script=Markup(script),
+            figures=_data(_drawn(page)),
+            variants=_data(list(page.pack.ids)),
+            chunks=page.pack.chunks,
+        )
+    )
+
+
+def render_live(page: Page, steer: bool) -> str:
+    """The same page for a server: scripts come from beside it, what is new comes in parts."""
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            page=page,
+            live=True,
+            steer=steer,
+            figures=_data(_drawn(page)),
+            variants=_data(list(page.pack.ids)),
+            chunks=(),
+        )
+    )
+
+
+def render_parts(page: Page) -> dict[str, Any]:
+    """What of a live page changes: its head and sections as HTML, its figures, its variants."""
+    return {
+        "subtitle": page.subtitle,
+        "content": _environment().get_template(CONTENT).render(page=page, live=True),
+        "figures": _drawn(page),
+        "variants": list(page.pack.ids),
+    }
+
+
+def render_list(
+    campaigns: Sequence[Any], about: str, figure: go.Figure | None, rows_only: bool
+) -> str:
+    """The first page of a server: every campaign under a folder, those that are compared in one figure.
+
+    `campaigns`: (key, evo.campaigns.Listed, cells of text, whether it is compared).
+    """
+    drawn = {} if figure is None else {"compared": json.loads(figure.to_json())}
+    name = ROWS if rows_only else LIST
+    return (
+        _environment()
+        .get_template(name)
+        .render(campaigns=campaigns, about=about, figures=_data(drawn), figure=figure)
+    )
+
+
+def _environment() -> Environment:
+    return Environment(loader=PackageLoader("evo.report"), autoescape=True)
+
+
+def _drawn(page: Page) -> dict[str, Any]:
+    return {
         one.name: json.loads(one.figure.to_json())
         for section in page.sections
         for one in section.figures
     }
-    environment = Environment(loader=PackageLoader("evo.report"), autoescape=True)
-    return environment.get_template(TEMPLATE).render(
-        page=page,
-        policy=_policy(plotly, script),
-        style=Markup(_file(STYLE)),
-        plotly=Markup(plotly),
-        script=Markup(script),
-        figures=_data(drawn),
-        variants=_data(list(page.pack.ids)),
-        chunks=page.pack.chunks,
-    )
 
 
 def _policy(*scripts: str) -> str:
@@ -112,7 +165,13 @@ def _data(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace("&", "\\u0026"))
 
 
-def _file(name: str) -> str:
+def plotly_script() -> str:
+    """Plotly's own bundle, as its package brings it."""
+    return str(get_plotlyjs())
+
+
+def template_file(name: str) -> str:
+    """One of the files beside the templates, as it is."""
     return resources.files("evo.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 

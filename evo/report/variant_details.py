@@ -51,18 +51,47 @@ def pack(
     asked = _newest(exchanges(store, CALL_CHARACTERS))
     believed = {one.variant_id: one for one in ranked}
     dossiers = [
-        {
-            **_birth(made, record.seed_id),
-            **_beliefs(believed.get(variant_id), record),
-            "diff": _diff(made, source_of),
-            "runs": [_run(row, record.objective.name) for row in runs.get(variant_id, ())],
-            **_traces([row.id for row in runs.get(variant_id, ())], left),
-            "calls": asked.get(made.number, []),
-        }
-        for variant_id, made in births.items()
+        _dossier(record, made, believed.get(one), runs.get(one, ()), source_of, left, asked)
+        for one, made in births.items()
     ]
     pieces = [dossiers[at : at + CHUNK] for at in range(0, len(dossiers), CHUNK)]
     return Pack(tuple(births), tuple(map(_packed, pieces)))
+
+
+def dossier(
+    store: Store,
+    record: Record,
+    ranked: Mapping[str, Ranked],
+    source_of: Callable[[str], str],
+    variant_id: str,
+) -> dict[str, Any] | None:
+    """One variant's, read when it is asked for; None for a variant that the record does not hold."""
+    made = record.births().get(variant_id)
+    if made is None:
+        return None
+    runs = [row for row in record.attempts if row.measurement.request.variant_id == variant_id]
+    left = traces(store, CURVE_POINTS, LOG_CHARACTERS, variant_id)
+    asked = _newest(exchanges(store, CALL_CHARACTERS, made.number))
+    return _dossier(record, made, ranked.get(variant_id), runs, source_of, left, asked)
+
+
+def _dossier(
+    record: Record,
+    made: ProposalRow,
+    believed: Ranked | None,
+    runs: Sequence[MeasurementRow],
+    source_of: Callable[[str], str],
+    left: Mapping[int, Trace],
+    asked: Mapping[int, list[dict[str, str]]],
+) -> dict[str, Any]:
+    return {
+        **_birth(made, record.seed_id),
+        **_beliefs(believed, record),
+        "diff": diff_from_parent(made, source_of),
+        "runs": [_run(row, record.objective.name) for row in runs],
+        **_traces([row.id for row in runs], left),
+        "calls": asked.get(made.number, []),
+    }
 
 
 def _packed(piece: list[dict[str, Any]]) -> str:
@@ -94,7 +123,7 @@ def _beliefs(one: Ranked | None, record: Record) -> dict[str, Any]:
     return {"standing": one.standing, "metrics": texts}
 
 
-def _diff(made: ProposalRow, source_of: Callable[[str], str]) -> str:
+def diff_from_parent(made: ProposalRow, source_of: Callable[[str], str]) -> str:
     """From its first parent; the seed's own source whole."""
     assert made.variant_id is not None, "births() are variants"
     new = source_of(made.variant_id)

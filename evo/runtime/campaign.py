@@ -76,6 +76,8 @@ class Campaign:
                 self.shared.changed.notify_all()
                 self._name_phase()
                 self.shared.changed.wait(POLL_SECONDS)
+            if self.components.live is not None:
+                self.components.live()
             if time.monotonic() >= next_poll:
                 next_poll = time.monotonic() + POLL_SECONDS
                 self._answer_requests()

@@ -79,6 +79,7 @@ class Components:
     weights: KeptWeights | None = None
     guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
     notices: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is
+    live: Callable[[], None] | None = None  # shows other processes what runs
     closing: Sequence[Callable[[], None]] = ()  # called as the campaign ends, records still open
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from evo.files import LIVE, write_file
 from population.types import CurvePoint, RunRequest
 
 EVENTS_KEPT = 100
-POINTS_KEPT = 64
+POINTS_KEPT = 64  # of a curve, spread over the whole run
+LIVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +36,13 @@ class SlotView:
     name: str
     request: RunRequest | None = None
     since: float = 0.0
-    points: deque[CurvePoint] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))
+    points: deque[CurvePoint] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT + 2))
 
     def copy(self) -> SlotView:
         """A view that no running slot changes any more."""
-        return SlotView(self.name, self.request, self.since, deque(self.points, maxlen=POINTS_KEPT))
+        return SlotView(
+            self.name, self.request, self.since, deque(self.points, maxlen=POINTS_KEPT + 2)
+        )
 
 
 class Monitor:
@@ -55,7 +63,11 @@ class Monitor:
     def slot_progress(self, name: str, point: CurvePoint) -> None:
         """A slot's run told its loss."""
         with self._lock:
-            self._slots[name].points.append(point)
+            points = self._slots[name].points
+            # a script that tells every step would push its own beginning out
+            if len(points) > 1 and point.progress - points[-2].progress < 1 / POINTS_KEPT:
+                points.pop()
+            points.append(point)
 
     def slot_leaves(self, name: str) -> None:
         """A slot is free."""
@@ -91,3 +103,49 @@ class Monitor:
         """The newest events, oldest first."""
         with self._lock:
             return list(self._events)[-last:]
+
+
+class LiveFile:
+    """What the slots do, in a file that other processes read: `evo serve` shows it. Gone when none runs."""
+
+    def __init__(self, folder: Path, board: Monitor) -> None:
+        self._path, self._board = folder / LIVE, board
+        self._next, self._written = 0.0, ""
+
+    def write(self) -> None:
+        """Write what is new, once a second at most. A full disk costs the picture alone."""
+        if (now := time.monotonic()) < self._next:
+            return
+        self._next = now + LIVE_SECONDS
+        slots = [_plain(view, now) for view in self._board.slots()]
+        text = json.dumps({"phase": self._board.phase, "slots": slots}, separators=(",", ":"))
+        if text != self._written:
+            with contextlib.suppress(OSError):
+                write_file(self._path, text)
+                self._written = text
+
+    def remove(self) -> None:
+        """Nothing runs any more."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def _plain(view: SlotView, now: float) -> dict[str, object]:
+    """A slot as plain values; `since` in seconds since the epoch, losses in nats, as the variant told them."""
+    asked = view.request
+    if asked is None:
+        return {"name": view.name}
+    curve = [
+        [round(one.progress, 4), round(one.loss, 4)]
+        for one in view.points
+        if math.isfinite(one.progress) and math.isfinite(one.loss)
+    ]
+    return {
+        "name": view.name,
+        "variant": asked.variant_id,
+        "rung": asked.rung,
+        "block": asked.block,
+        "purpose": asked.purpose.value,
+        "since": round(time.time() - (now - view.since)),
+        "curve": curve,
+    }

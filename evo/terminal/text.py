@@ -136,6 +136,13 @@ def better_range(
     return f"{better(metric, low, noise, ways)} to {better(metric, high, noise, ways)}"
 
 
+def mean_and_error(metric: str, mean: float, se: float | None) -> str:
+    """A mean ± its standard error, where one is known."""
+    if se is None or not math.isfinite(se):
+        return value(metric, mean)
+    return f"{value(metric, mean, se)} ± {value(metric, se, se)}"
+
+
 def plus_minus(metric: str, mean: float, se: float | None, n: int) -> str:
     """mean ± standard error of the mean, and n; without one only what is known."""
     if se is None or not math.isfinite(se):

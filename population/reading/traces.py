@@ -29,21 +29,37 @@ class Exchange:
     reply: str
 
 
-def traces(store: Store, most_points: int, most_characters: int) -> dict[int, Trace]:
-    """By measurement: the curve thinned to `most_points` at most, the end of the log."""
-    sql = "SELECT id, curve, substr(log_tail, -?) FROM measurements ORDER BY id"
+def traces(
+    store: Store, most_points: int, most_characters: int, of: str | None = None
+) -> dict[int, Trace]:
+    """By measurement, of one variant or of all: the curve thinned to `most_points`, the end of the log."""
+    wanted, values = ("", []) if of is None else ("WHERE variant_id = ?", [of])
+    sql = f"SELECT id, curve, substr(log_tail, -?) FROM measurements {wanted} ORDER BY id"
     return {
         id: Trace(_thinned(json.loads(curve), most_points), log or "")
-        for id, curve, log in store.query(sql, [most_characters])
+        for id, curve, log in store.query(sql, [most_characters, *values])
     }
 
 
-def exchanges(store: Store, most_characters: int) -> dict[int, list[Exchange]]:
-    """By proposal: its requests to models in order, those for no proposal left out."""
-    sql = """SELECT proposal_number, model, outcome, substr(prompt, 1, ?), substr(reply, 1, ?)
-        FROM llm_calls WHERE proposal_number > 0 ORDER BY id"""
+def first_curve(
+    store: Store, variant_id: str, rung: str, most_points: int
+) -> tuple[tuple[float, float], ...]:
+    """The curve of a variant's first run at a rung that left one: (progress, loss in nats); () for none."""
+    sql = """SELECT curve FROM measurements WHERE variant_id = ? AND rung = ? AND curve != '[]'
+        AND status = 'ok' ORDER BY id LIMIT 1"""
+    rows = store.query(sql, [variant_id, rung])
+    return _thinned(json.loads(rows[0][0]), most_points) if rows else ()
+
+
+def exchanges(
+    store: Store, most_characters: int, of: int | None = None
+) -> dict[int, list[Exchange]]:
+    """By proposal, of one or of all: its requests to models in order, those for no proposal left out."""
+    wanted, values = ("> 0", []) if of is None else ("= ?", [of])
+    sql = f"""SELECT proposal_number, model, outcome, substr(prompt, 1, ?), substr(reply, 1, ?)
+        FROM llm_calls WHERE proposal_number {wanted} ORDER BY id"""
     found: dict[int, list[Exchange]] = {}
-    for number, *rest in store.query(sql, [most_characters, most_characters]):
+    for number, *rest in store.query(sql, [most_characters, most_characters, *values]):
         found.setdefault(number, []).append(Exchange(*rest))
     return found
 

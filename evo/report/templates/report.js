@@ -1,10 +1,11 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const figures = JSON.parse(byId("figures").textContent);
-  const variants = JSON.parse(byId("variants").textContent);
+  const live = "live" in document.body.dataset;
+  let figures = JSON.parse(byId("figures").textContent);
+  let variants = JSON.parse(byId("variants").textContent);
   const PER_CHUNK = 100;
-  const place = new Map(variants.map((id, at) => [id, at]));
+  let place = new Map(variants.map((id, at) => [id, at]));
   const opened = new Map();
 
   // -- figures: drawn when they come into sight, in the colours of the page ------------------------
@@ -13,6 +14,7 @@
   function themed(layout) {
     const ink = colour("--ink"), line = colour("--line");
     const copy = structuredClone(layout);
+    copy.uirevision = "kept";  // what was zoomed stays so when new points come
     copy.font = { ...copy.font, color: ink };
     copy.hoverlabel = { bgcolor: colour("--card"), bordercolor: line, font: { color: ink }, align: "left" };
     for (const key of Object.keys(copy)) {
@@ -25,6 +27,7 @@
 
   function draw(element) {
     const figure = figures[element.dataset.figure];
+    if (element.dataset.drawn || !figure) return;
     element.dataset.drawn = "yes";
     Plotly.newPlot(element, figure.data, themed(figure.layout), options).then(() => {
       element.on("plotly_click", (event) => {
@@ -39,16 +42,44 @@
       if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
     }
   }, { rootMargin: "300px" });
-  const plots = [...document.querySelectorAll(".plot")];
-  plots.forEach((element) => seen.observe(element));
-  addEventListener("beforeprint", () => plots.filter((one) => !one.dataset.drawn).forEach(draw));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const element of plots.filter((one) => one.dataset.drawn)) {
-      Plotly.react(element, figures[element.dataset.figure].data, themed(figures[element.dataset.figure].layout), options);
+  const plots = () => [...document.querySelectorAll(".plot[data-figure]")];
+  function redraw() {
+    for (const element of plots().filter((one) => one.dataset.drawn)) {
+      const figure = figures[element.dataset.figure];
+      if (figure) Plotly.react(element, figure.data, themed(figure.layout), options);
     }
-  });
+  }
+  plots().forEach((element) => seen.observe(element));
+  addEventListener("beforeprint", () => plots().forEach(draw));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-  // -- one variant: unpacked when it is asked for; all its texts are text, never markup -------------
+  // -- a live page: new parts take the place of the old ones; zoom, open parts and place are kept ---
+  function refresh(parts) {
+    figures = parts.figures;
+    variants = parts.variants;
+    place = new Map(variants.map((id, at) => [id, at]));
+    const drawn = new Map(plots().map((one) => [one.dataset.figure, one]));
+    const open = new Set([...document.querySelectorAll("#parts details[open] > summary")].map((one) => one.textContent));
+    const wanted = byId("wanted")?.value ?? "";
+    const made = new DOMParser().parseFromString(parts.content, "text/html").body;
+    for (const fresh of made.querySelectorAll(".plot[data-figure]")) {
+      const old = drawn.get(fresh.dataset.figure);
+      if (!old) continue;
+      old.setAttribute("aria-label", fresh.getAttribute("aria-label"));
+      old.style.height = fresh.style.height;
+      fresh.replaceWith(old);
+    }
+    for (const one of made.querySelectorAll("details > summary")) one.parentElement.open = open.has(one.textContent);
+    const at = scrollY;
+    byId("parts").replaceChildren(...made.childNodes);
+    byId("subtitle").textContent = parts.subtitle;
+    if (byId("wanted")) byId("wanted").value = wanted;
+    scrollTo({ top: at, behavior: "instant" });
+    plots().filter((one) => !one.dataset.drawn).forEach((one) => seen.observe(one));
+    redraw();
+  }
+
+  // -- one variant: unpacked or fetched when it is asked for; all its texts are text, never markup -------------
   function chunk(number) {
     if (!opened.has(number)) {
       const packed = Uint8Array.from(atob(byId(`chunk-${number}`).textContent.trim()), (c) => c.charCodeAt(0));
@@ -56,6 +87,13 @@
       opened.set(number, new Response(plain).json());
     }
     return opened.get(number);
+  }
+
+  async function dossier(id) {
+    if (!live) return (await chunk(Math.floor(place.get(id) / PER_CHUNK)))[place.get(id) % PER_CHUNK];
+    const answer = await fetch(`variant/${id}`);
+    if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+    return answer.json();
   }
 
   function element(name, text, ...children) {
@@ -122,8 +160,7 @@
   }
 
   async function show(id) {
-    const at = place.get(id);
-    const found = (await chunk(Math.floor(at / PER_CHUNK)))[at % PER_CHUNK];
+    const found = await dossier(id);
     const body = [pairs([
       ["idea", found.idea], ["operator", found.operator], ["by", found.author], ["proposal", String(found.number)],
       ["parents", found.parents.map(([one, role]) => link(one, role))], ["standing", found.standing],
@@ -146,11 +183,13 @@
     const button = event.target.closest("button[data-variant]");
     if (button) show(button.dataset.variant);
   });
-  byId("find")?.addEventListener("submit", (event) => {
+  document.addEventListener("submit", (event) => {
+    if (event.target.id !== "find") return;
     event.preventDefault();
     const wanted = byId("wanted").value.trim().toLowerCase();
     const found = wanted ? variants.filter((id) => id.startsWith(wanted)) : [];
     byId("unknown").textContent = found.length === 1 ? "" : found.length ? `${found.length} variants begin so` : "no such variant";
     if (found.length === 1) show(found[0]);
   });
+  window.page = { element, coloured, show, refresh };
 })();

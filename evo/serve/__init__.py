@@ -1,0 +1,1 @@
+"""The live page: campaigns under a folder, watched in a browser while they run."""

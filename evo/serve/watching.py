@@ -1,0 +1,205 @@
+"""One campaign as a browser watches it: read again only where something changed, and never for much CPU."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from evo.analysis.campaign_view import Record
+from evo.analysis.ladder import objection_to_approving, rungs_to_approve
+from evo.analysis.ranking import Ranked, ranking
+from evo.campaigns import Listed, ask, findings_of, overview_of, terms_of
+from evo.files import LIVE
+from evo.folder import CONFIG, DATABASE
+from evo.report.contents import page_of
+from evo.report.figures import Course, course_of, courses
+from evo.report.page import Page
+from evo.report.variant_details import diff_from_parent, dossier
+from evo.terminal.text import short
+from population.reading import first_proposal, resolve, seed, source_of
+from population.reading.traces import first_curve
+from population.store import Store
+from population.types import ProposalRow
+
+LEAST_SECONDS = 2.0  # between two readings of the whole campaign
+CPU_SHARE = 0.005  # of one core, for reading it again
+POINTS = 64  # of a curve
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The campaign as it was read; `number` counts readings, `cpu` is what this one cost in CPU seconds."""
+
+    number: int
+    page: Page
+    record: Record
+    ranked: Mapping[str, Ranked]
+    state: tuple[int, ...]
+    cpu: float
+
+
+class Watched:
+    """One campaign's folder. Methods read files and compute: call them in a thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._reading: Snapshot | None = None
+        self._next = 0.0  # monotonic: when it may be read again
+        self._made: dict[
+            tuple[str, str], dict[str, Any]
+        ] = {}  # by variant and rung: what a slot shows of it
+
+    def reading(self) -> Snapshot:
+        """The newest reading: made again where rows were added, seldom enough to stay below `CPU_SHARE`."""
+        with self._lock:
+            last = self._reading
+            if last is not None and (time.monotonic() < self._next or last.state == self._state()):
+                return last
+            began = time.thread_time()
+            state = self._state()
+            with Store.open(self.folder / DATABASE, read_only=True) as store:
+                record = Record.of(store)
+                page = page_of(
+                    store,
+                    record,
+                    overview_of(self.folder, store),
+                    lambda one: source_of(store, one),
+                    self._config(),
+                    live=True,
+                )
+                ranked = {one.variant_id: one for one in ranking(record)}
+            cpu = time.thread_time() - began
+            self._next = time.monotonic() + max(LEAST_SECONDS, cpu / CPU_SHARE)
+            number = 1 if last is None else last.number + 1
+            self._reading = Snapshot(number, page, record, ranked, state, cpu)
+            return self._reading
+
+    def dossier(self, variant_id: str) -> dict[str, Any] | None:
+        """What a click on a variant opens; None for an id that the campaign does not hold."""
+        found = self.reading()
+        if variant_id not in found.record.births():
+            found = self._fresh(variant_id)
+        with Store.open(self.folder / DATABASE, read_only=True) as store:
+            return dossier(
+                store, found.record, found.ranked, lambda one: source_of(store, one), variant_id
+            )
+
+    def now(self) -> dict[str, Any]:
+        """What the slots do, as the campaign wrote it a moment ago; no slots where nothing runs."""
+        try:
+            written = json.loads((self.folder / LIVE).read_text(encoding="utf-8"))
+            return {
+                "phase": str(written["phase"]),
+                "slots": [self._slot(one) for one in written["slots"]],
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            return {"phase": "", "slots": []}
+
+    def steer(self, asked: Mapping[str, str], author: str) -> str:
+        """Ask something of the campaign; what was asked, in words. ValueError says why it cannot be."""
+        kind, text = asked.get("kind", ""), " ".join(asked.get("text", "").split())
+        if kind == "stop":
+            ask(self.folder, "stop", {"now": False}, author)
+            return "asked to stop: the runs under way finish first"
+        if kind in ("idea", "note"):
+            if not text:
+                raise ValueError(f"the {kind} has no text")
+            detail = {"text": text} if kind == "idea" else {"text": text, "evidence": []}
+            ask(self.folder, kind, detail, author)
+            return f"{kind} put in"
+        if kind not in ("veto", "approve"):
+            raise ValueError("kind is one of idea, note, veto, approve, stop")
+        with Store.open(self.folder / DATABASE, read_only=True) as store:
+            variant_id = resolve(store, asked.get("variant", ""))
+            root, record = seed(store), Record.of(store)
+        if kind == "veto":
+            if variant_id == root:
+                raise ValueError("the seed cannot be vetoed: everything is measured against it")
+            ask(self.folder, "veto", {"variant_id": variant_id, "reason": text}, author)
+            return f"vetoed {short(variant_id)}"
+        terms = terms_of(self.folder, record)
+        if objection := objection_to_approving(record, terms, variant_id, None):
+            raise ValueError(objection)
+        rungs = rungs_to_approve(record, terms, variant_id, None)
+        for rung in rungs:
+            ask(self.folder, "approve", {"variant_id": variant_id, "rung": rung}, author)
+        return f"approved {short(variant_id)} for {', '.join(rungs)}"
+
+    def _fresh(self, variant_id: str) -> Snapshot:
+        """A reading made now: a child that runs may be younger than the page."""
+        with self._lock:
+            self._next = 0.0
+        return self.reading()
+
+    def _slot(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        if "variant" not in said:
+            return {"name": str(said["name"])}
+        known = self._known(str(said["variant"]), str(said["rung"]))
+        return {**said, **known}
+
+    def _known(self, variant_id: str, rung: str) -> dict[str, Any]:
+        """Idea, diff and the curves beside it: they do not change while it runs, so they are read once."""
+        key = (variant_id, rung)
+        if key not in self._made:
+            with Store.open(self.folder / DATABASE, read_only=True) as store:
+                root = seed(store)
+                made = first_proposal(store, variant_id)
+                found: dict[str, Any] = {"who": "seed" if variant_id == root else short(variant_id)}
+                if root is not None and root != variant_id:
+                    found["seed_curve"] = first_curve(store, root, rung, POINTS)
+                if made is not None and made.parents:
+                    found |= _beside(store, made, rung)
+            if len(self._made) > 200:
+                self._made.clear()
+            self._made[key] = found
+        return self._made[key]
+
+    def _state(self) -> tuple[int, ...]:
+        """What changes when anything is written: size and time of the database and of what is beside it."""
+        found: list[int] = []
+        for name in (DATABASE, f"{DATABASE}-wal"):
+            try:
+                about = (self.folder / name).stat()
+            except OSError:
+                continue
+            found += [about.st_mtime_ns, about.st_size]
+        return tuple(found)
+
+    def _config(self) -> str:
+        try:
+            return (self.folder / CONFIG).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            return f"(config.yaml cannot be read: {error})"
+
+
+def _beside(store: Store, made: ProposalRow, rung: str) -> dict[str, Any]:
+    """Of a child: what it is, and its parent's curve."""
+    parent = made.parents[0].variant_id
+    return {
+        "idea": made.idea,
+        "operator": made.operator,
+        "diff": diff_from_parent(made, lambda one: source_of(store, one)),
+        "parent_curve": first_curve(store, parent, rung, POINTS),
+    }
+
+
+# -- Several campaigns beside each other: what each had found at equal slot time.
+
+
+def compared(chosen: Sequence[tuple[str, Listed]]) -> go.Figure:
+    """The figure of the campaigns that were ticked, each by its key."""
+    return courses([_course(key, one) for key, one in chosen])
+
+
+def _course(key: str, one: Listed) -> Course:
+    with Store.open(one.folder / DATABASE, read_only=True) as store:
+        record = Record.of(store)
+        return course_of(key, record, findings_of(store, record, changes=False).final)
