@@ -46,6 +46,7 @@ CHANGEABLE = {
     "notify",
     "slots",
     "tune",
+    "transplant",
     "agent",
     "portfolio",
     "name",

@@ -102,7 +102,7 @@ def test_the_quickstart_tries_the_shipped_ideas_prices_size_and_asks_for_proof()
     read = read_config(ROOT / "configs" / "quickstart.yaml")
     assert read.operators["transplant"] > 0
     assert [Path(one).resolve() for one in read.transplant.banks] == [
-        ROOT / "seed" / "ideas" / "bank.jsonl"
+        ROOT / "seed" / "ideas" / "model-written.jsonl"
     ]
     assert "weights_mb" in {one.name for one in read.constraints}
     assert read.certification.attempts == 1

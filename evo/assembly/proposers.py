@@ -132,7 +132,10 @@ def open_banks(
                 continue
             ideas, wrong = read_bank(bank)
         except (BankError, StoreError) as error:
-            raise ConfigError(f"{file}: transplant.banks: {error}") from error
+            raise ConfigError(
+                f"{file}: transplant.banks: {error}; name one that is there, "
+                "or leave transplant out of operators"
+            ) from error
         found += ideas
         for one in wrong:
             tell(f"{one}; it is left out")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RUN_SCRIPT = "run.sh"
 BY_HAND = ("harness.py", "corpus/sotu.json", "corpus/sotu.txt.xz", "corpus/README.md")
-IDEAS = ("ideas/bank.jsonl", "ideas/README.md")
+IDEAS = ("ideas/model-written.jsonl", "ideas/README.md")
 OWN_DATA = """\
 # What to train on. Without it: the embedded text, the State of the Union addresses.
 # data:

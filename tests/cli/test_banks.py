@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from evo.assembly.proposers import open_banks
+from evo.config import ConfigError, read_config
+from evo.folder import change_config, config_of, create_campaign
 from population.fingerprint import fingerprint
 from population.reading.idea_bank import BankIdea, IdeaEffect, line_of, read_bank
 from population.types import Outcome, Parent, Proposal, Purpose, Variant, variant_id
@@ -125,3 +128,18 @@ def test_a_bank_that_cannot_be_used_is_told_before_anything_runs(
     said = evo("run", "c.yaml")
     assert (said.code, said.err.count("\n")) == (2, 1) and told in said.err
     assert not (tmp_path / "campaigns").exists()
+
+
+def test_a_bank_that_moved_is_named_anew_when_a_campaign_goes_on(
+    quick: Path, tmp_path: Path
+) -> None:
+    there, moved = tmp_path / "bank.jsonl", tmp_path / "elsewhere.jsonl"
+    there.write_text(f"{line_of(WIDER)}\n")
+    given = ["operators={transplant: 1, nudge: 1}", f"transplant.banks=[{there}]"]
+    folder = create_campaign(read_config(quick, given), tmp_path / "c")
+    there.rename(moved)
+    with pytest.raises(ConfigError, match=r"No such file or directory; name one that is there"):
+        open_banks(config_of(folder), folder.config)
+    changed = change_config(folder, [f"transplant.banks=[{moved}]"])
+    (idea,) = open_banks(changed, folder.config)
+    assert (idea.id, idea.bank) == (WIDER.id, "elsewhere")

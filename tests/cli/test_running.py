@@ -293,7 +293,7 @@ def test_init_writes_a_folder_that_runs_and_overwrites_nothing(evo: Evo, tmp_pat
     assert said.code == 0
     assert "children an hour" in evo("run", "mine/campaign.yaml", "--dry-run").out
     bank = read_config(tmp_path / "mine" / "campaign.yaml").transplant.banks
-    assert bank == (str(tmp_path / "mine" / "seed" / "ideas" / "bank.jsonl"),)
+    assert bank == (str(tmp_path / "mine" / "seed" / "ideas" / "model-written.jsonl"),)
     assert read_bank(Path(bank[0]))[0]
     (tmp_path / "mine" / "brief.md").write_text("my own words")
     again = evo("init", "mine")

@@ -157,17 +157,17 @@ SHIPPED = Path(__file__).parents[2] / "seed" / "ideas"
 
 
 def test_the_shipped_bank_is_the_one_that_its_readme_describes() -> None:
-    ideas, wrong = read_bank(SHIPPED / "bank.jsonl")
+    ideas, wrong = read_bank(SHIPPED / "model-written.jsonl")
     told = (SHIPPED / "README.md").read_text(encoding="utf-8")
     assert not wrong and 8 <= len(ideas) <= 15
-    assert hashlib.sha256((SHIPPED / "bank.jsonl").read_bytes()).hexdigest() in told
+    assert hashlib.sha256((SHIPPED / "model-written.jsonl").read_bytes()).hexdigest() in told
     assert all(f"| {one.id[:4]} |" in told for one in ideas)
 
 
 def test_every_shipped_idea_was_measured_on_three_blocks_at_both_rungs_and_says_whose_it_is() -> (
     None
 ):
-    ideas, _ = read_bank(SHIPPED / "bank.jsonl")
+    ideas, _ = read_bank(SHIPPED / "model-written.jsonl")
     seed = (SHIPPED.parent / "train.py").read_text(encoding="utf-8")
     begins = {seed} | {one.after for one in ideas}
     for one in ideas:
