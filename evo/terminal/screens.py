@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -72,11 +73,17 @@ def closing_screen(
             hint = f"… {more:,} more: `evo top -n {len(findings.front)}{where}` shows all"
             body.append(words(hint, FAINT))
         parts += _section(f"Pareto front at {plain(findings.rung)}", body)
-    for title, lines in ladder_lines(ladder) if ladder is not None else ():
+    for title, lines in ladder_lines(_telling(ladder)) if ladder is not None else ():
         parts += _section(title, _lines(lines))
     parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
     parts += _section("Next", [Text(command, "cyan") for command in commands])
     return Group(*parts)
+
+
+def _telling(ladder: LadderReport) -> LadderReport:
+    """The same, without a transfer of which nothing can be said: whether the gain held is told above."""
+    empty = ladder.transfer is not None and ladder.transfer.promotions is None
+    return replace(ladder, transfer=None) if empty else ladder
 
 
 def _section(title: str, body: Sequence[RenderableType]) -> list[RenderableType]:

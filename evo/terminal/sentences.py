@@ -190,9 +190,9 @@ def recorded(chain: Sequence[LineageStep]) -> str:
     source = f" from {', '.join(f'a {plain(one)}' for one in who)}" if who else " elsewhere"
     which = "The idea of step" if len(steps) == 1 else "The ideas of steps"
     named = steps[0] if len(steps) == 1 else f"{', '.join(steps[:-1])} and {steps[-1]}"
-    verb = "was" if len(steps) == 1 else "were"
+    verb, gain = ("was", "it gains") if len(steps) == 1 else ("were", "they gain")
     return (
-        f"{which} {named} {verb} recorded{source} in an earlier campaign; what it gains was measured "
+        f"{which} {named} {verb} recorded{source} in an earlier campaign; what {gain} was measured "
         "here and now."
     )
 
@@ -231,7 +231,9 @@ def against(findings: Findings) -> list[str]:
 
 def _size(one: Size) -> str:
     unit = "MB of weights" if one.metric == "weights_mb" else one.metric
-    mine, seed = (value(one.metric, number) for number in (one.leader, one.seed))
+    mine, seed = (
+        f"{number:.3g}" if number < 1000 else f"{number:,.0f}" for number in (one.leader, one.seed)
+    )
     ratio = f", {one.leader / one.seed:.3g} times the seed's {seed}" if one.seed else ""
     limits = f" ({plain(one.limits)})" if one.limits else ""
     return f"Size: {mine} {unit}{ratio}{limits}."
