@@ -205,7 +205,10 @@ def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration]
                 kind = store.setting("kind")
         except StoreError:
             continue
-        same = all(record.config.get(key) == wanted[key] for key in ("clock", "data"))
+        same = all(
+            (record.config.get(key) or None) == (wanted[key] or None)
+            for key in ("clock", "data", "task", "metrics")
+        )
         rung = (record.config.get("rungs") or {}).get(proxy)
         if (
             kind != CALIBRATION

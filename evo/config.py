@@ -24,6 +24,14 @@ from evo.search.certification import CertificationSettings
 from evo.search.early_stopping import StoppingSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
+from evo.tasks.settings import (
+    NOT_OF_A_COMMAND,
+    NOT_OF_ITS_RUNG,
+    MetricSettings,
+    TaskSettings,
+    objection_to,
+    refuse_metrics,
+)
 from evo.yaml_reading import RepeatedKey, read_yaml
 from operators.llm.settings import LlmSettings
 from operators.portfolio import PortfolioSettings
@@ -66,6 +74,8 @@ class Config(_Settings):
 
     name: str = Field(default="campaign", pattern=r"^[A-Za-z0-9_.-]+$")
     random_seed: int = Field(default=0, ge=0, description="of every random choice of the campaign")
+    task: TaskSettings | None = Field(default=None, description="none: a sealed train.py")
+    metrics: dict[str, MetricSettings] = Field(default={}, description="figures of a task, by name")
     train: Path = SHIPPED / "seed" / "train.py"
     brief: Path = SHIPPED / "configs" / "brief.md"
     data: DataSettings = DataSettings()
@@ -120,15 +130,11 @@ class Config(_Settings):
                 "budget: give at least one of variants, seconds, llm_tokens, llm_dollars"
             )
         searched = [("objectives", one.name) for one in self.objectives]
-        for key, name in (*searched, *(("constraints", one.name) for one in self.constraints)):
-            if name in METRICS and METRICS[name].self_reported:
-                raise ValueError(
-                    f"{key}: {name} is what a variant says of itself, so nothing can be searched by it; "
-                    f"leave it out, or take one that we measure: {', '.join(SEARCHABLE)}"
-                )
-            if name not in SEARCHABLE:
-                hint = nearest(name, SEARCHABLE)
-                raise ValueError(f"{key}: there is no metric {name!r} to search by; {hint}")
+        searched += [("constraints", one.name) for one in self.constraints]
+        if self.command is not None:
+            self._fits_a_command(searched)
+        else:
+            self._fits_a_sealed_training(searched)
         check_names(self.operators)
         if self.operators.get("agent") and self.agent is None:
             raise ValueError("operators: agent needs to know which: agent: {command: [...]}")
@@ -151,6 +157,49 @@ class Config(_Settings):
             raise ValueError("operators: weights must not be negative, and one must be above 0")
         return self
 
+    def _fits_a_sealed_training(self, searched: Sequence[tuple[str, str]]) -> None:
+        if self.metrics:
+            raise ValueError("metrics: a sealed train.py has its own; they belong to a `task`")
+        for key, name in searched:
+            if name in METRICS and METRICS[name].self_reported:
+                raise ValueError(
+                    f"{key}: {name} is what a variant says of itself, so nothing can be searched by it; "
+                    f"leave it out, or take one that we measure: {', '.join(SEARCHABLE)}"
+                )
+            if name not in SEARCHABLE:
+                hint = nearest(name, SEARCHABLE)
+                raise ValueError(f"{key}: there is no metric {name!r} to search by; {hint}")
+
+    def _fits_a_command(self, searched: Sequence[tuple[str, str]]) -> None:
+        if "objectives" not in self.model_fields_set:
+            raise ValueError("objectives: name what to improve, one of `metrics` first")
+        if not self.metrics:
+            raise ValueError(
+                'metrics: say where the score is found: {accuracy: {line: "accuracy: {}"}}'
+            )
+        refuse_metrics(self.metrics, searched)
+        given: list[tuple[str, BaseModel, Sequence[str]]] = [("", self, NOT_OF_A_COMMAND)]
+        given += [(f"rungs.{name}.", one, NOT_OF_ITS_RUNG) for name, one in self.rungs.items()]
+        for where, group, keys in given:
+            for key in keys:
+                if getattr(group, key) != type(group).model_fields[key].default:
+                    raise ValueError(
+                        f"{where}{key}: means nothing for a task of kind command; leave it out"
+                    )
+        if len(self.rungs) > 1:
+            raise ValueError(
+                "rungs: a command has one rung so far: name one, the time limit as its budget"
+            )
+
+    @property
+    def command(self) -> TaskSettings | None:
+        """The task where it is a command, whose figures are self-reported; None where the score is sealed."""
+        return self.task if self.task is not None and self.task.kind == "command" else None
+
+    def objection_to(self, source: str, seed: str) -> str | None:
+        """Why a source cannot be run in this campaign, which began with `seed`; None when it may."""
+        return objection_to(source, seed, self.task)
+
 
 def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: float) -> Rung:
     """A rung with every default filled in."""
@@ -168,6 +217,22 @@ def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: fl
         grace_seconds=GRACE_SECONDS.get(clock, 0.0),
         memory_mb=settings.memory_mb,
         wall_seconds=total * factor + ANSWER_SECONDS,
+    )
+
+
+def limited_rung(name: str, settings: RungSettings) -> Rung:
+    """The rung of a command: it has no budget to train in, but a limit of wall seconds."""
+    return Rung(
+        name=name,
+        depth=settings.depth,
+        budget=settings.budget,
+        clock=Clock.SECONDS,
+        context=0,
+        rows=0,
+        startup_seconds=0.0,
+        grace_seconds=0.0,
+        memory_mb=settings.memory_mb,
+        wall_seconds=settings.budget,
     )
 
 
@@ -198,7 +263,7 @@ def read_plain(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
 
 def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> Config:
     """A Config from plain values; relative paths are taken from the file's folder."""
-    values = dict(raw)
+    values = _with_task(dict(raw), path.parent.resolve())
     for key in ("train", "brief", "knowledge"):
         if isinstance(values.get(key), str):
             values[key] = (path.parent / values[key]).resolve()
@@ -216,6 +281,26 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         named = getattr(config, key)
         _text_of(named, f"{blame(key, str(path), by_key)}: {key}: {named}")
     return config
+
+
+def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The values with the folder of a task, and the file that evolves as the campaign's seed."""
+    task = values.get("task")
+    if not isinstance(task, dict) or not isinstance(task.get("folder", ""), str):
+        return values
+    where = (folder / Path(task.get("folder", "")).expanduser()).resolve()
+    files = task.get("files", ["train.py"])
+    if "train" not in values and isinstance(files, list) and files and isinstance(files[0], str):
+        values["train"] = str(where / files[0])
+    brief = "brief-autoresearch.md" if task.get("kind") == "autoresearch" else "brief-task.md"
+    values.setdefault("brief", str(SHIPPED / "configs" / brief))
+    rungs = values.get("rungs")
+    if isinstance(rungs, dict):
+        values["rungs"] = {
+            name: {"depth": 1, **one} if isinstance(one, dict) else one
+            for name, one in rungs.items()
+        }
+    return {**values, "task": {**task, "folder": str(where)}}
 
 
 def keys_of(changes: Sequence[str]) -> dict[str, str]:

@@ -125,3 +125,27 @@ def _move_to_free_place(draft: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(17, "File exists", str(target)) from None
         os.replace(draft, target)
+
+
+def take_back(path: Path, most_bytes: int) -> str:
+    """The text of one regular file, never through a link. ValueError says what it is instead."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ValueError("is gone") from None
+    except OSError as error:
+        kind = "is a link" if path.is_symlink() else f"cannot be opened: {error.strerror}"
+        raise ValueError(kind) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("is no regular file")
+        with os.fdopen(os.dup(fd), "rb") as file:
+            raw = file.read(most_bytes + 1)
+    finally:
+        os.close(fd)
+    if len(raw) > most_bytes:
+        raise ValueError(f"is larger than {most_bytes:,} bytes")
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 
 from evo.config import Config, ConfigError, checked, read_plain, unknown_places
 from evo.evaluation.data import look_ahead
-from evo.evaluation.static_check import check_source
 from evo.files import DRAFT as UNFINISHED
 from evo.files import campaign_around, is_its_own, write_file
 from evo.lock import Held, Unlockable, hold, is_lock
 from evo.old_keys import current
+from evo.tasks.folder_copy import look_at
 from population.fingerprint import fingerprint
 from population.reading import seed
 from population.store import Store
@@ -205,13 +205,16 @@ def look_over(config: Config) -> None:
 def check_seed(config: Config) -> None:
     """ConfigError when its static check refuses the seed."""
     source = config.train.read_text(encoding="utf-8")
-    objection = check_source(source, source)
+    objection = config.objection_to(source, source)
     if objection:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
 
 
 def check_data(config: Config) -> None:
-    """DataError when the text cannot be read, or is too little for a rung."""
+    """DataError when the text cannot be read, or is too little for a rung; TaskError for a task's folder."""
+    if config.command is not None:
+        look_at(config.command.folder, config.command.files)
+        return
     look_ahead(config.data, [(rung.context, rung.rows) for rung in config.rungs.values()])
 
 

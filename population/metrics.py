@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from population.types import PAIRED, Measurement
 
@@ -36,7 +37,9 @@ _ROWS = (
     Metric("added_nodes", "nodes of the syntax tree", counted=True),
     Metric("peak_memory_mb", "MB", timed=True),
     Metric("serve_tokens_per_second", "tokens/s", lower_is_better=False, timed=True),
-    # from here on not to be searched by
+    # from here on not to be searched by; the first two by a task of a command alone
+    Metric("wall_seconds", "s", timed=True, searchable=False),
+    Metric("cpu_seconds", "s", timed=True, searchable=False),
     Metric(UNSEEN_BPB, "bits per byte", 4, searchable=False),
     Metric("test_bpb", "bits per byte", 4, searchable=False),  # final and graduating runs alone
     Metric("epochs", "", searchable=False, self_reported=True),
@@ -44,6 +47,30 @@ _ROWS = (
 )
 METRICS = {one.name: one for one in _ROWS}
 SEARCHABLE = tuple(one.name for one in _ROWS if one.searchable)
+
+
+class Trust(StrEnum):
+    """Who says a figure."""
+
+    MEASURED = "measured"  # by us, where nothing of a variant could say it
+    SELF_REPORTED = "self-reported"  # by a process in which the variant's own code runs
+
+
+def trust_of(name: str) -> Trust:
+    """Who says a metric: ours are in the table, and what a campaign file names beside them a script tells."""
+    known = METRICS.get(name)
+    return Trust.SELF_REPORTED if known is None or known.self_reported else Trust.MEASURED
+
+
+def label(name: str) -> str:
+    """A metric as it is shown beside a figure: with a star where the figure is self-reported."""
+    return name if trust_of(name) is Trust.MEASURED else f"{name}*"
+
+
+SELF_REPORTED = (
+    "* self-reported: the script's own word. Fresh blocks and intervals keep chance out of it, not a script "
+    "that prints what it likes: look at the edit"
+)
 
 
 def decimals_of(name: str) -> int | None:

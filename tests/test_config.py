@@ -48,7 +48,7 @@ def keys_of(settings: type[BaseModel], above: str = "") -> Iterator[Key]:
         default = "" if group else shown_default(one.default)
         yield Key(above + name, "group" if group else shown_type(one.annotation), default)
         if group:
-            inside = f"{above}{name}.NAME." if name == "rungs" else f"{above}{name}."
+            inside = f"{above}{name}.NAME." if name in ("rungs", "metrics") else f"{above}{name}."
             yield from keys_of(group, inside)
 
 
@@ -60,7 +60,7 @@ def shown_default(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, Path):
-        return f"`{value.relative_to(ROOT)}`"
+        return f"`{value.relative_to(ROOT) if value.is_absolute() else value}`"
     if isinstance(value, Enum):
         return f"`{value.value}`"
     if isinstance(value, dict):

@@ -235,4 +235,6 @@ def scale_in_words(config: Mapping[str, Any], rung: str) -> str:
         return ""
     clock = str(config.get("clock", "auto")).replace("_", " ").replace("auto", "seconds")
     budget = f"{one.get('budget')}".removesuffix(".0")
+    if (config.get("task") or {}).get("kind") == "command":
+        return f"at most {budget} seconds a run"
     return f"depth {one.get('depth')}, context {one.get('context', 128)}, {budget} {clock}"

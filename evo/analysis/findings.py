@@ -21,6 +21,8 @@ from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.health import Failures, by_status, failures
 from evo.analysis.ranking import Ranked, front_of, ranking
 from population.archive import Objective
+from population.metrics import Trust, trust_of
+from population.statistics import NoiseKind, noise_kind
 from population.statistics.race import SelectionBias
 from population.types import CHOSEN_BY, ONE_STEP, PUBLISHED, MeasurementRow, Purpose, Status
 
@@ -130,6 +132,8 @@ class Findings:
     size: Size | None = None  # where they differ
     scale: str = ""  # of the proxy, in words
     not_run: tuple[str, ...] = ()  # rungs above the proxy where the leader has no score
+    noise_kind: NoiseKind | None = None  # of the seed's runs in the first objective
+    trust: Trust = Trust.MEASURED  # who says the first objective
     looks: int = 1  # final comparisons of the leader: the search may have gone on after one
 
 
@@ -183,8 +187,16 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
         size=_size(record, leader),
         scale=scale_in_words(record.config, record.proxy),
         not_run=_not_run(record, leader),
+        noise_kind=noise_kind(_of_seed(record), record.objective.name),
+        trust=trust_of(record.objective.name),
         looks=_looks(record, leader),
     )
+
+
+def _of_seed(record: Record) -> list[MeasurementRow]:
+    return [
+        row for row in record.at_proxy() if row.measurement.request.variant_id == record.seed_id
+    ]
 
 
 def _looks(record: Record, leader: str | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
 
@@ -13,6 +13,7 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import claimed_values, paired_differences
 from evo.analysis.effects_of_edits import better_than_parents
 from population.archive import Standing
+from population.metrics import Trust, trust_of
 from population.types import (
     FRESH,
     Estimate,
@@ -43,6 +44,7 @@ class Ranked:
     operator: str
     idea: str
     vetoed: bool = False
+    trust: Mapping[str, Trust] = field(default_factory=dict)  # who says each metric
 
 
 def ranking(record: Record) -> list[Ranked]:
@@ -71,6 +73,7 @@ def ranking(record: Record) -> list[Ranked]:
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
             variant_id in record.ladder.vetoed,
+            {name: trust_of(name) for name in metrics},
         )
         for variant_id, metrics in measured.items()
         if objective.name in metrics

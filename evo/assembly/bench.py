@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evo.config import SHIPPED, Config, ConfigError, RungSettings, rung_of
+from evo.config import SHIPPED, Config, ConfigError, RungSettings, limited_rung, rung_of
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
@@ -16,17 +16,36 @@ from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.slots import Slot, find_slots
 from evo.folder import RUNS
 from evo.search.ladder_settings import every_rung
+from evo.tasks.autoresearch import STAND_IN
+from evo.tasks.command import CommandEvaluator
+from evo.tasks.folder_copy import take_snapshot
+from evo.tasks.settings import TaskSettings
 from population.types import Clock, Rung
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What measures: the evaluator with its slots and rungs."""
+    """What measures: the evaluator with its slots and rungs.
 
-    evaluator: Evaluator
+    `dataset` of a sealed train.py, `task` of a command: one of them is there.
+    """
+
+    evaluator: Evaluator | CommandEvaluator
     slots: Sequence[Slot]
     rungs: list[Rung]
-    dataset: Dataset
+    dataset: Dataset | None = None
+
+    @property
+    def data_id(self) -> str:
+        """Stands for all that scores depend on beside the source: the text, or the user's folder."""
+        if isinstance(self.evaluator, CommandEvaluator):
+            return self.evaluator.snapshot.id
+        return self.evaluator.dataset.id
+
+    @property
+    def hidden(self) -> tuple[Path, ...]:
+        """What nobody who proposes may read."""
+        return () if self.dataset is None else self.dataset.sources
 
 
 def open_bench(
@@ -42,6 +61,8 @@ def open_bench(
     """
     work = work.resolve()  # a sandbox has another working directory
     slots = find_slots(config.slots)
+    if config.command is not None:
+        return _open_command(config, config.command, work, slots)
     dataset = prepare(config.data, work / "data")
     sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
     require_cuda(sandbox, slots)
@@ -50,7 +71,16 @@ def open_bench(
 
     def evaluator(known: list[Rung]) -> Evaluator:
         every = every_rung(known, config.graduation)
-        return Evaluator(dataset, every, sandbox, work / RUNS, seed_source, harness)
+        return Evaluator(
+            dataset,
+            every,
+            sandbox,
+            work / RUNS,
+            seed_source,
+            harness,
+            beside=() if config.task is None else (STAND_IN,),
+            check=config.objection_to,
+        )
 
     drafts = [_draft_rung(name, one, config.clock, slots[0]) for name, one in config.rungs.items()]
     measuring, rungs = evaluator(drafts), []
@@ -64,6 +94,19 @@ def open_bench(
             startup[draft.name] = _startup_of(measuring, draft.name, slots[0], config.train)
         rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
     return Bench(evaluator(rungs), slots, rungs, dataset)
+
+
+def _open_command(config: Config, task: TaskSettings, work: Path, slots: Sequence[Slot]) -> Bench:
+    snapshot = take_snapshot(task.folder, task.files, work / "data")
+    (snapshot.path / task.file).write_bytes(
+        config.train.read_bytes()
+    )  # the seed that it began with
+    sandbox = open_sandbox(config.sandbox, reach=(work,), with_image=False)
+    require_cuda(sandbox, slots)
+    rungs = [limited_rung(name, one) for name, one in config.rungs.items()]
+    every = {one.name: one for one in rungs}
+    evaluator = CommandEvaluator(task, config.metrics, every, sandbox, work / RUNS, snapshot)
+    return Bench(evaluator, slots, rungs)
 
 
 def _startup_of(evaluator: Evaluator, rung: str, slot: Slot, seed_file: Path) -> float:

@@ -17,8 +17,8 @@ from evo.assembly.proposers import (
     open_papers,
 )
 from evo.config import Config
+from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.local_slots import LocalSlots
-from evo.evaluation.static_check import check_source
 from evo.evaluation.tree import remove_folder
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from evo.proposals.context import CampaignInfo
@@ -40,6 +40,7 @@ from evo.search.first_noise import FirstNoise
 from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
 from evo.search.voiding import RunConditions, Voiding
+from evo.tasks.settings import TaskSettings
 from operators.llm.research_notes import NoteWriter
 from operators.llm.response_formats import Forms
 from operators.optimiser import Method
@@ -80,13 +81,14 @@ def build_campaign(
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)
-        bench.evaluator.asks_unseen = bool(store.setting("asks_unseen", False))
-        if store.setting("data", bench.dataset.id) != bench.dataset.id:
+        asks_unseen = bool(store.setting("asks_unseen", False))
+        if store.setting("data", bench.data_id) != bench.data_id:
+            what = "data: the text has" if config.command is None else _changed(config.command)
             raise CampaignError(
-                f"{folder.config}: data: the text has changed since this campaign began, so its "
+                f"{folder.config}: {what} changed since this campaign began, so its "
                 "measurements would not be comparable; put it back, or start a new campaign"
             )
-        store.set_setting("data", bench.dataset.id)
+        store.set_setting("data", bench.data_id)
         lineage = Lineage.of(store)
         history = _known(store, config, lineage)
         used = spent(store)
@@ -117,16 +119,19 @@ def build_campaign(
         event = board.tell(kind, text)
         recorder.submit(lambda store: store.add_event(event.kind, event.text))
 
-    exams = bench.evaluator.exams
-
     def is_over(request: RunRequest) -> bool:
         again, key = request.repeat // AGAIN, request.key
         return history.is_settled(key) or history.voided(request) > again
 
-    exams.prune(is_over)
-    bench.evaluator.is_recorded = is_over
     weights = KeptWeights(folder.path / WEIGHTS) if config.keep.weights else None
-    bench.evaluator.keep_weights = weights.take if weights else None
+    closing: list[Callable[[], None]] = []
+    if isinstance(bench.evaluator, Evaluator):
+        exams = bench.evaluator.exams
+        exams.prune(is_over)
+        closing.append(lambda: exams.prune(is_over))
+        bench.evaluator.asks_unseen = asks_unseen
+        bench.evaluator.is_recorded = is_over
+        bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
     desk = open_desk(config, folder, bench, budget, stopping.is_set)
@@ -141,9 +146,9 @@ def build_campaign(
         config.random_seed,
         config.brief.read_text("utf-8"),
         proxy.name,
-        in_words(proxy),
+        in_words(proxy) if config.command is None else f"at most {proxy.budget:g} seconds a run",
         find=open_papers(folder, config, tell),
-        contract=contract_in_words(bench),
+        contract=contract_in_words(config, bench),
         timed=not loop.exact,
     )
     weighs_repeats = config.tune.method is Method.GP and bool(config.operators.get("tune"))
@@ -181,7 +186,7 @@ def build_campaign(
         lineage,
         config.selection,
         folder.open_store,
-        partial(check_source, seed=bench.evaluator.seed_source),
+        partial(config.objection_to, seed=bench.evaluator.seed_source),
         campaign_info,
         loop.exact,
     )
@@ -209,9 +214,13 @@ def build_campaign(
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
         notices=[neighbours] if only else [noise, neighbours],
         live=live.write,
-        closing=[live.remove, notifier.close, neighbours.close, lambda: exams.prune(is_over)],
+        closing=[live.remove, notifier.close, neighbours.close, *closing],
     )
     return Campaign(components, loop)
+
+
+def _changed(task: TaskSettings) -> str:
+    return f"task.folder: a file of {task.folder} beside {task.file} has"
 
 
 def _notifier(folder: Folder, config: Config, complain: Callable[[str], None]) -> Notifier:

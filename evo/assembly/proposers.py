@@ -17,6 +17,8 @@ from evo.folder import AGENTS, DATABASE, Folder
 from evo.proposals.agents import AgentDesk
 from evo.runtime.budget import Budget
 from evo.runtime.recorder import Recorder, StoredCalls
+from evo.tasks.marks import END, START
+from evo.tasks.settings import TaskSettings
 from operators.agent import Desk
 from operators.knowledge import Knowledge, Passage
 from operators.llm.response_formats import Forms
@@ -34,6 +36,8 @@ from operators.registry import (
 )
 from population.reading.idea_bank import BankError, BankIdea, joined, read_bank
 from population.store import Store, StoreError
+
+MARKED = f"\n- Only what stands between {START} and {END} may change; an edit outside is rejected."
 
 
 def must_propose(config: Config) -> None:
@@ -106,7 +110,7 @@ def open_desk(
     if config.agent is None or not config.operators.get("agent"):
         return None
     harness = SHIPPED / "seed" / "harness.py"
-    box = open_box(config.agent, hide=bench.dataset.sources)
+    box = open_box(config.agent, hide=bench.hidden)
     work = (folder.path / AGENTS).resolve()
     return AgentDesk(
         config.agent, harness, work, box, stopping, budget, seed=bench.evaluator.seed_source
@@ -164,8 +168,11 @@ def _wanting(config: Config) -> str:
     return ", ".join(names)
 
 
-def contract_in_words(bench: Bench) -> str:
+def contract_in_words(config: Config, bench: Bench) -> str:
     """What every train.py of a campaign can rely on, for models."""
+    if config.command is not None:
+        return command_in_words(config, config.command, bench)
+    assert bench.dataset is not None
     data, rung = bench.dataset, bench.rungs[0]
     on_cpu = all(slot.device == "cpu" for slot in bench.slots)
     try:
@@ -173,7 +180,7 @@ def contract_in_words(bench: Bench) -> str:
     except PackageNotFoundError:
         torch = "is not installed"
     return fill(
-        "contract.md",
+        "contract.md" if config.task is None else "autoresearch.md",
         pieces=str(len(data.pieces(0))),
         token_type=data.token_type,
         tokens=f"{data.tokens(0):,}",
@@ -183,4 +190,17 @@ def contract_in_words(bench: Bench) -> str:
         device="One CPU core and one thread" if on_cpu else "One GPU",
         memory=str(rung.memory_mb),
         torch=torch,
+    )
+
+
+def command_in_words(config: Config, task: TaskSettings, bench: Bench) -> str:
+    """What every variant of a command's file can rely on, for models."""
+    return fill(
+        "command.md",
+        file=task.file,
+        command=task.command,
+        metrics="\n".join(f"- {name}: {one.in_words}" for name, one in config.metrics.items()),
+        seconds=f"{bench.rungs[0].wall_seconds:g}",
+        memory=str(bench.rungs[0].memory_mb),
+        marks=MARKED if START in bench.evaluator.seed_source else "",
     )

@@ -66,6 +66,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "evo.evaluation.documents": "DataError",
     "evo.evaluation.sandbox.sandbox": "SandboxUnavailable",
     "evo.importing.results": "ImportFailure",
+    "evo.tasks.settings": "TaskError",
     "operators.registry": "UnknownOperator",
     "population.reading": "UnknownVariant",
     "population.store": "StoreError",

@@ -223,14 +223,19 @@ def _of_folder(config: Config) -> list[Check]:
     from evo.assembly.proposers import must_propose
     from evo.folder import check_data, check_seed
 
+    seed, data = "keeps the contract", "can be read, and is enough for every rung"
+    if config.command is not None:
+        seed, data = "can be run", f"{config.command.folder}: what runs see, a copy each"
     checks = [
-        _tried("seed", f"{config.train}: keeps the contract", lambda: check_seed(config)),
-        _tried("data", "can be read, and is enough for every rung", lambda: check_data(config)),
+        _tried("seed", f"{config.train}: {seed}", lambda: check_seed(config)),
+        _tried("data", data, lambda: check_data(config)),
     ]
     clock = config.clock.replace("_", " ")
     clock = "seconds of the device's clock" if clock == "auto" else clock
     for name, rung in config.rungs.items():
         told = f"depth {rung.depth}, context {rung.context}, {rung.budget:g} {clock} of training"
+        if config.command is not None:
+            told = f"at most {rung.budget:g} seconds a run"
         checks.append(Check(f"rung {name}", True, told))
     told = ", ".join(name for name, weight in config.operators.items() if weight > 0)
     return [*checks, _tried("operators", told, lambda: must_propose(config))]
@@ -250,10 +255,11 @@ def _tried(name: str, fine: str, look: Callable[[], None]) -> Check:
     """A look that raises what is wrong, in one line."""
     from evo.config import ConfigError
     from evo.evaluation.documents import DataError
+    from evo.tasks.settings import TaskError
 
     try:
         look()
-    except (ConfigError, DataError, OSError) as error:
+    except (ConfigError, DataError, TaskError, OSError) as error:
         return Check(name, False, str(error))
     return Check(name, True, fine)
 

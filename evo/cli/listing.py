@@ -42,6 +42,7 @@ def _table(rows: list[Listed]) -> Table:
 
     from evo.terminal.tables import FAINT, NOTHING, table_of
     from evo.terminal.text import duration, mean_and_error, words
+    from population.metrics import Trust, trust_of
 
     table = table_of(
         ("campaign", "left"),
@@ -53,6 +54,7 @@ def _table(rows: list[Listed]) -> Table:
     table.add_column(Text("state", FAINT), overflow="fold")
     for one in rows:
         best = NOTHING if one.best is None else mean_and_error(one.metric, one.best, one.best_se)
+        best += "*" * (one.best is not None and trust_of(one.metric) is Trust.SELF_REPORTED)
         age = NOTHING if one.began is None else duration(time.time() - one.began)
         cells = (str(one.folder), one.kind, best, str(one.children), age, one.state)
         table.add_row(*(words(cell) for cell in cells))

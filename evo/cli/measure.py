@@ -38,12 +38,15 @@ def evaluate(
 ) -> None:
     """Measure one file outside any campaign, exactly as a campaign would; exit code 0 whatever the status."""
     from evo.cli.app import as_json as plain_values
+    from population.metrics import SELF_REPORTED, Trust, label, trust_of
 
     measured = _evaluate(file, config_file, rung, block)
     if as_json:
         chosen = ("status", "reason", "metrics", "request", "wall_seconds", "cpu_seconds")
         more = ("train_wall_seconds", "slot", "device", "facts", "curve", "log_tail")
-        show_json({name: plain_values(getattr(measured, name)) for name in (*chosen, *more)})
+        trust = {name: trust_of(name) for name in measured.metrics}
+        told = {name: plain_values(getattr(measured, name)) for name in (*chosen, *more)}
+        show_json({**told, "trust": trust})
         return
     from evo.terminal.tables import pairs
     from evo.terminal.text import duration, value, words
@@ -51,11 +54,13 @@ def evaluate(
     rows = [("status", words(measured.status.value.replace("_", " ")))]
     if measured.reason:
         rows.append(("reason", words(measured.reason)))
-    rows += [(name, words(value(name, number))) for name, number in measured.metrics.items()]
+    rows += [(label(name), words(value(name, number))) for name, number in measured.metrics.items()]
     rows.append(
         ("time", words(f"{duration(measured.wall_seconds)}, training {_training(measured)}"))
     )
     show(pairs(rows))
+    if any(trust_of(name) is Trust.SELF_REPORTED for name in measured.metrics):
+        show(words(SELF_REPORTED))
 
 
 def _training(measured: Measurement) -> str:
@@ -68,7 +73,6 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     from evo.assembly.bench import open_bench
     from evo.config import ConfigError, read_config
     from evo.evaluation.slots import Unwatched
-    from evo.evaluation.static_check import check_source
     from population.types import Measurement, Purpose, RunRequest, Status, variant_id
 
     config = read_config(config_file)
@@ -80,7 +84,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     except UnicodeDecodeError:
         request = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, "the file is not UTF-8 text")
-    if objection := check_source(source, config.train.read_text(encoding="utf-8")):
+    if objection := config.objection_to(source, config.train.read_text(encoding="utf-8")):
         request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, objection)
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})

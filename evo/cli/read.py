@@ -217,7 +217,7 @@ def _last_log(store: Store, runs: list[MeasurementRow]) -> str:
 
 def _run_cells(row: MeasurementRow) -> list[str]:
     from evo.terminal.text import duration, value
-    from population.metrics import claim_metric
+    from population.metrics import claim_metric, label
     from population.types import ONE_STEP
 
     run, request = row.measurement, row.measurement.request
@@ -230,7 +230,7 @@ def _run_cells(row: MeasurementRow) -> list[str]:
         str(request.block),
         request.purpose.value,
         run.status.value.replace("_", " "),
-        "" if score is None else f"{score} {value(score, run.metrics[score])}",
+        "" if score is None else f"{label(score)} {value(score, run.metrics[score])}",
         duration(run.wall_seconds) if run.wall_seconds else "–",
         run.reason,
     ]
@@ -243,14 +243,14 @@ def _standing(
     from evo.terminal import sentences
     from evo.terminal.tables import BELIEF
     from evo.terminal.text import count, plus_minus, value
-    from population.metrics import METRICS
+    from population.metrics import METRICS, SELF_REPORTED, Trust, label, trust_of
 
     if own is None:
         return [("score", "none at the proxy")]
     found = own.estimates[first.name]
     way = "lower" if first.lower_is_better else "higher"
     unit = METRICS[first.name].unit if first.name in METRICS else ""
-    told = f"{first.name} {plus_minus(first.name, found.mean, found.sd, found.n)}"
+    told = f"{label(first.name)} {plus_minus(first.name, found.mean, found.sd, found.n)}"
     rows = [
         ("believed", f"{told} ({unit + ', ' if unit else ''}{way} is better; {BELIEF})"),
         ("mean less blocks", value(first.name, own.measured.mean, own.measured.sd)),
@@ -258,8 +258,10 @@ def _standing(
         ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),
     ]
     if beside is not None:
-        gain = f"{beside.metric} {sentences.beside(beside)}"
+        gain = f"{label(beside.metric)} {sentences.beside(beside)}"
         rows.append(("against seed", f"{gain}: {sentences.means(beside)}"))
+    if trust_of(first.name) is Trust.SELF_REPORTED:
+        rows.append(("trust", SELF_REPORTED))
     return rows
 
 

@@ -45,9 +45,31 @@ def init(
         Path,
         typer.Argument(metavar="DIR", help="The folder to write; nothing in it is overwritten."),
     ],
+    command: Annotated[
+        str, typer.Option("--command", help="A line that trains your own script, run in --from.")
+    ] = "",
+    metric: Annotated[
+        str, typer.Option("--metric", help='The line with its score: "val loss {}".')
+    ] = "",
+    goal: Annotated[str, typer.Option("--goal", help="min or max: which way is better.")] = "min",
+    source: Annotated[
+        Path, typer.Option("--from", help="Your folder, with the script; by default this one.")
+    ] = Path(),
+    file: Annotated[str, typer.Option("--file", help="The file of it that evolves.")] = "train.py",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a folder to start from: a seed, a config and a brief, all meant to be edited."""
+    """Write a folder to start from: a seed, a config and a brief, all meant to be edited.
+
+    With --command and --metric a config for your own script as it is (docs/bring-your-own.md).
+    """
+    if command or metric:
+        _write_start(folder, _of_command(folder, source, file, command, metric, goal), as_json)
+        start = shlex.quote(str(folder / "campaign.yaml"))
+        if not as_json:
+            print(f"{folder / 'brief.md'}        what every language model is told")
+            print(f"{folder / 'campaign.yaml'}   task, metrics, objectives, budget")
+            print(f"\nnext  evo evaluate {shlex.quote(str(source / file))} --config {start}")
+        return
     files = {
         "seed/train.py": (SHIPPED / "seed" / "train.py").read_bytes(),
         "brief.md": (SHIPPED / "configs" / "brief.md").read_bytes(),
@@ -57,6 +79,42 @@ def init(
         **{f"seed/{name}": content for name, content in by_hand().items()},
         **{f"seed/{name}": (SHIPPED / "seed" / name).read_bytes() for name in IDEAS},
     }
+    _write_start(folder, files, as_json)
+    if as_json:
+        return
+    print(f"{folder / 'seed/train.py'}   the file that evolves: replace it or edit it")
+    by_hand_, start = (shlex.quote(str(folder / n)) for n in ("seed/train.py", "campaign.yaml"))
+    print(f"{folder / 'seed/harness.py'} to try it by hand: python {by_hand_}")
+    print(f"{folder / 'brief.md'}        what every language model is told")
+    print(f"{folder / 'campaign.yaml'}   data, rungs, operators, budget")
+    print(f"\nnext  evo run {start} --dry-run")
+
+
+def _of_command(
+    folder: Path, source: Path, file: str, command: str, metric: str, goal: str
+) -> dict[str, bytes]:
+    """The files to start from with a command of the user's."""
+    from evo.tasks.starting import GOALS, starting_config
+
+    wrong = None
+    if not command or not metric:
+        wrong = "--command and --metric belong together: how it is run, and where its score is"
+    elif goal not in GOALS:
+        wrong = f"--goal {goal}: give {' or '.join(GOALS)}"
+    elif not (source / file).is_file():
+        wrong = (
+            f"there is no file {source / file}: --from names your folder, --file the script in it"
+        )
+    if wrong:
+        complain(wrong)
+        raise typer.Exit(FAILED)
+    text = starting_config(folder, source, file, command, metric, goal)
+    brief = (SHIPPED / "configs" / "brief-task.md").read_bytes()
+    return {"campaign.yaml": text.encode(), "brief.md": brief}
+
+
+def _write_start(folder: Path, files: Mapping[str, bytes], as_json: bool) -> None:
+    """Write a folder to start from; nothing where anything of it is there."""
     there = [name for name in files if os.path.lexists(folder / name)]
     if there:
         complain(f"{folder} holds {', '.join(there)} already; nothing was written")
@@ -71,13 +129,6 @@ def init(
         write_file(folder / name, content, replace=False)
     if as_json:
         show_json({"path": folder, "files": list(files)})
-        return
-    print(f"{folder / 'seed/train.py'}   the file that evolves: replace it or edit it")
-    by_hand_, start = (shlex.quote(str(folder / n)) for n in ("seed/train.py", "campaign.yaml"))
-    print(f"{folder / 'seed/harness.py'} to try it by hand: python {by_hand_}")
-    print(f"{folder / 'brief.md'}        what every language model is told")
-    print(f"{folder / 'campaign.yaml'}   data, rungs, operators, budget")
-    print(f"\nnext  evo run {start} --dry-run")
 
 
 def by_hand() -> dict[str, bytes]:
@@ -96,8 +147,11 @@ class ByHand:
 
 
 def as_measured(store: Store, path: Path) -> ByHand | None:
-    """The proxy's scale for a train.py at `path`; None for a store that never trained, as an import."""
+    """The proxy's scale for a train.py at `path`; None for a store that never trained, as an import,
+    and for a command, which is run where it lies."""
     config, _ = current(store.setting("config", {}))
+    if config.get("task"):
+        return None
     rungs: dict[str, Any] = config.get("rungs", {})
     rung = next(iter(rungs), "")
     scale: dict[str, Any] = rungs.get(rung, {})

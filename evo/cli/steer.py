@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -222,7 +223,8 @@ def inject(
 
     folder = searched_folder(directory)
     with Store.open(folder / DATABASE, read_only=True) as store:
-        child = _checked(file, source_of(store, resolve(store, "seed")))
+        task = (store.setting("config") or {}).get("task")
+        child = _checked(file, source_of(store, resolve(store, "seed")), task)
         known = repeated(store, child)
         if known:
             made = first_proposal(store, known)
@@ -274,9 +276,10 @@ def _refuse(text: str) -> NoReturn:
     raise typer.Exit(FAILED)
 
 
-def _checked(file: Path, seed: str) -> Variant:
+def _checked(file: Path, seed: str, task: Mapping[str, Any] | None) -> Variant:
     """The file as a variant that nothing speaks against; else it is told, and the command ends."""
-    from evo.evaluation.static_check import check_source, most_bytes
+    from evo.evaluation.static_check import most_bytes
+    from evo.tasks.settings import TaskSettings, objection_to
     from population.fingerprint import fingerprint
     from population.types import Variant, variant_id
 
@@ -286,8 +289,10 @@ def _checked(file: Path, seed: str) -> Variant:
         source = raw.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         _refuse(f"{file}: not UTF-8 text (byte {error.start})")
-    if objection := check_source(source, seed):
-        _refuse(f"{file}: {objection}; docs/contract.md says what a train.py needs")
+    settings = TaskSettings.model_validate(task) if task else None
+    if objection := objection_to(source, seed, settings):
+        page = "" if settings else "; docs/contract.md says what a train.py needs"
+        _refuse(f"{file}: {objection}{page}")
     return Variant(variant_id(source), source, fingerprint(source))
 
 

@@ -143,7 +143,8 @@ CONTROL = re.compile(r"[^\n\t\x20-\x7e\u00a0-\U0010ffff]|[\u200b-\u200f\u2028-\u
 class Log:
     """Keeps the last of what it hears, and how much it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = TAIL_BYTES) -> None:
+        self._most_bytes = most_bytes
         self.written = 0  # bytes in all
         self.kept = True  # False: what is told from now on is forgotten
         self._tail = bytearray()
@@ -153,11 +154,13 @@ class Log:
         self.written += len(got)
         if self.kept:
             self._tail += got
-            del self._tail[:-TAIL_BYTES]
+            del self._tail[: -self._most_bytes]
 
     def text(self, most: int = TAIL_BYTES) -> str:
         """The end of it without control characters, at most N characters."""
-        return CONTROL.sub("", self._tail.decode(errors="replace"))[-most:]
+        # Lines that were written over each other, as progress bars do it, stay lines of their own.
+        tail = self._tail[-4 * most :].decode(errors="replace").replace("\r\n", "\n")
+        return CONTROL.sub("", tail.replace("\r", "\n"))[-most:]
 
     def last_line(self, most: int = 300) -> str:
         """The last line, at most N characters."""

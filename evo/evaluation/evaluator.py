@@ -89,7 +89,8 @@ class Evaluator:
     """Turns a request and a source into a measurement. One instance serves all slots' threads.
 
     Raises DataError at once when a rung asks more hidden rows than the data holds. `fresh_roles`: on a
-    CPU, too, score with two new processes instead of letting the training process go on as one.
+    CPU, too, score with two new processes instead of letting the training process go on as one. `beside`:
+    files that stand next to train.py; `check` says what speaks against a source and the seed's.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class Evaluator:
         seed_source: str,
         harness: Path = HARNESS,
         fresh_roles: bool = False,
+        beside: tuple[Path, ...] = (),
+        check: Callable[[str, str], str | None] = check_source,
     ) -> None:
         self.dataset = dataset
         self.rungs = dict(rungs)
@@ -109,6 +112,7 @@ class Evaluator:
         self.seed_source = seed_source
         self.harness = harness
         self.fresh_roles = fresh_roles
+        self.beside, self.check = beside, check
         self.keep_weights: Callable[[RunRequest, Path], None] | None = (
             None  # gets a scored run's file
         )
@@ -214,7 +218,7 @@ class Evaluator:
     def _measure(
         self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
     ) -> None:
-        if problem := check_source(source, self.seed_source):
+        if problem := self.check(source, self.seed_source):
             raise Ended(Status.REJECTED, problem)
         last: Ended | None = None
         for scoring in range(1, MAX_SCORINGS + 1):
@@ -365,6 +369,7 @@ class Evaluator:
             harness=self.harness,
             workspace=workspace,
             fresh_roles=self.fresh_roles or slot.device != "cpu",
+            beside=self.beside,
             gauge=memory.sample if memory else None,
         )
         try:

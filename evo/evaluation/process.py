@@ -22,6 +22,7 @@ from evo.evaluation.channels import (
     RECORD,
     SAVE,
     STEP,
+    TAIL_BYTES,
     Log,
     ProgressRecord,
     Wires,
@@ -73,6 +74,7 @@ class Limits:
     )
     held_up_seconds: float = 0.0  # of the wall, earlier roles, by others
     output_bytes: int = 16 << 20
+    log_bytes: int = TAIL_BYTES  # of the output that are kept: its end
     scratch_bytes: int = 1 << 62
     records: int = 20_000
 
@@ -111,7 +113,7 @@ class RoleProcess:
         self.replies = bytearray()
         self.exit_code: int | None = None
         self._mark = uuid.uuid4().hex
-        self.log = Log()
+        self.log = Log(limits.log_bytes)
         self._records = 0
         self._partial = b""
         self._launch = launch

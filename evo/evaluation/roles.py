@@ -38,6 +38,7 @@ class RunContext:
     harness: Path
     workspace: Path
     fresh_roles: bool
+    beside: tuple[Path, ...] = ()  # further files that stand next to train.py
     gauge: Callable[[], None] | None = None  # called at every look, on a GPU
 
     @property
@@ -72,6 +73,8 @@ class Run:
         code.mkdir()
         (code / "train.py").write_text(source, encoding="utf-8")
         shutil.copyfile(setting.harness, code / "harness.py")
+        for path in setting.beside:
+            shutil.copyfile(path, code / path.name)
 
     @property
     def weights(self) -> Path:

@@ -39,10 +39,11 @@ class _Sizes:
 MOST = _Sizes(MAX_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
 
 
-def check_source(source: str, seed: str = "") -> str | None:
+def check_source(source: str, seed: str = "", stand_in: str = "") -> str | None:
     """Why a source cannot be a train.py, in one line; None when nothing speaks against it.
 
-    `seed`: the source that the campaign began with; every limit grows by what it holds.
+    `seed`: the source that the campaign began with; every limit grows by what it holds. `stand_in`: a
+    module that speaks to the harness for it, so that it need not keep the contract itself.
     """
     size, most = len(source.encode(errors="replace")), MOST.bytes + _sizes(seed).bytes
     if size > most:
@@ -51,16 +52,29 @@ def check_source(source: str, seed: str = "") -> str | None:
         tree = parse(source)
         held = _sizes(source)
     except SyntaxError as error:
-        where = f" (line {error.lineno})" if error.lineno else ""
-        return f"does not parse: {error.msg}{where}"
+        return _unparsed(error)
     nodes = list(ast.walk(tree))
     return (
         _encoding(source)
         or _literal(nodes, _longest_literal(seed))
         or _too_much(held, _sizes(seed))
-        or _contract(nodes)
-        or _imports(tree)
+        or (_contract(nodes) if not stand_in else None)
+        or _imports(tree, stand_in)
     )
+
+
+def check_syntax(source: str) -> str | None:
+    """Why a source is no Python at all, in one line; None when it parses."""
+    try:
+        parse(source)
+    except SyntaxError as error:
+        return _unparsed(error)
+    return _encoding(source)
+
+
+def _unparsed(error: SyntaxError) -> str:
+    where = f" (line {error.lineno})" if error.lineno else ""
+    return f"does not parse: {error.msg}{where}"
 
 
 def most_bytes(seed: str) -> int:
@@ -164,7 +178,7 @@ def _name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _imports(tree: ast.Module) -> str | None:
+def _imports(tree: ast.Module, stand_in: str) -> str | None:
     for node in _unguarded(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             return f"a relative import has nothing to be relative to (line {node.lineno})"
@@ -174,7 +188,7 @@ def _imports(tree: ast.Module) -> str | None:
             else [node.module or ""]
         )
         for name in names:
-            if not _exists(name.split(".")[0]):
+            if name != stand_in and not _exists(name.split(".")[0]):
                 return f"imports {name}, which is not installed here (line {node.lineno})"
     return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
 from evo.evaluation.sandbox.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.sandbox.sandbox import Bubblewrap
 from evo.evaluation.static_check import most_bytes
+from evo.files import take_back
 from operators.agent import Worked
 from operators.llm.accounting import Hold, TokenBudget, UnlimitedBudget
 from operators.operator import ProposalFailed
@@ -183,30 +183,6 @@ class AgentDesk:
             yield scratch
         finally:
             _remove(scratch)
-
-
-def take_back(path: Path, most_bytes: int) -> str:
-    """The text of one regular file, never through a link. ValueError says what it is instead."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise ValueError("is gone") from None
-    except OSError as error:
-        kind = "is a link" if path.is_symlink() else f"cannot be opened: {error.strerror}"
-        raise ValueError(kind) from None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError("is no regular file")
-        with os.fdopen(os.dup(fd), "rb") as file:
-            raw = file.read(most_bytes + 1)
-    finally:
-        os.close(fd)
-    if len(raw) > most_bytes:
-        raise ValueError(f"is larger than {most_bytes:,} bytes")
-    try:
-        return raw.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
 
 
 def _last_line(said: str) -> str:

@@ -18,6 +18,7 @@ from evo.terminal import sentences
 from evo.terminal.imported import headline
 from evo.terminal.status import told_lines
 from evo.terminal.text import better, better_range, clip, count, duration, share, short, value
+from population.metrics import label
 from population.reading import decisions
 from population.store import Store
 
@@ -54,7 +55,11 @@ def page_of(
         headline=headed,
         lines=[
             line
-            for line in (overview.unprotected, *told_lines(overview))
+            for line in (
+                overview.unprotected,
+                *sentences.trust(data.findings),
+                *told_lines(overview),
+            )
             if line not in ("", headed)
         ],
         merits=_merits(data),
@@ -107,7 +112,7 @@ def _headline(data: ReportData) -> str:
         return f"{short(leader)} leads; whether it is better than the seed is not known yet"
     means = sentences.means(fresh)
     verb = "" if means.startswith("looks") else "is "
-    gain = f"{fresh.metric} {better(fresh.metric, fresh.gain, fresh.se)}"
+    gain = f"{label(fresh.metric)} {better(fresh.metric, fresh.gain, fresh.se)}"
     said = f"{short(leader)} {verb}{means}: {gain} on {count(fresh.n, 'fresh block')}"
     return f"{said}{_what(data)}"
 
@@ -154,7 +159,7 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
     if seed is not None:
         merits.append(
             (
-                f"seed, {metric}",
+                f"seed, {label(metric)}",
                 value(metric, seed.estimates[metric].mean, seed.estimates[metric].sd),
                 _known(seed, metric),
             )
@@ -171,7 +176,7 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
         if fresh.gain_interval is not None:
             ends = f"95 %: {better_range(fresh.metric, fresh.gain_interval, fresh.se)}, n={fresh.n}"
         told = better(fresh.metric, fresh.gain, fresh.se)
-        merits.append((f"on fresh blocks, {fresh.metric}", told, ends))
+        merits.append((f"on fresh blocks, {label(fresh.metric)}", told, ends))
     certified = sum(one.detail.get("verdict") == "certified" for one in data.verdicts)
     tried = count(len(data.verdicts), "attempt")
     if data.overview.certifies or certified:

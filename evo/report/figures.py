@@ -17,6 +17,7 @@ from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, GOOD, NEUTRAL, PALETTE, blank, hover, span
 from evo.terminal.text import duration, plus_minus, value
 from population.archive import Objective, Standing
+from population.metrics import label
 from population.statistics import block_means
 from population.types import GRADUATING, DecisionRow, MeasurementRow, Purpose, Status
 
@@ -87,7 +88,7 @@ def _dots(
     for _, row in mine:
         request = row.measurement.request
         score = value(metric, row.measurement.metrics[metric])
-        head = f"{request.variant_id[:8]}  {metric} {score}"
+        head = f"{request.variant_id[:8]}  {label(metric)} {score}"
         texts.append(
             hover(
                 head, f"{request.purpose}, block {request.block}", births[request.variant_id].idea
@@ -190,7 +191,7 @@ def _line(
         name=name,
         line={"color": GOOD if hue == NEUTRAL else hue, **line},
         text=[
-            hover(f"{name}: {one[:8]}", f"{metric} {value(metric, score)}")
+            hover(f"{name}: {one[:8]}", f"{label(metric)} {value(metric, score)}")
             for _, score, one in points
         ],
         hoverinfo="text",
@@ -324,7 +325,7 @@ def _beside(
     ranked: Mapping[str, Ranked],
 ) -> go.Figure:
     metric, claimed = record.objective.name, _claimed_at(record, rung)
-    figure = blank(f"{metric} at {record.proxy}", f"{claimed} at {rung}", height=380)
+    figure = blank(f"{label(metric)} at {record.proxy}", f"{claimed} at {rung}", height=380)
     for name, mine, hue, symbol in (
         ("seed", [one for one in both if one == record.seed_id], NEUTRAL, "x"),
         ("went up", [one for one in both if one != record.seed_id], GOLD, "circle"),

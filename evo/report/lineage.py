@@ -13,6 +13,7 @@ from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, NEUTRAL, blank, hover
 from evo.terminal.text import plus_minus
 from population.lineage import Lineage
+from population.metrics import label
 
 MAX_LANES = 24  # the largest lineages have a lane each, all others share the last
 LANE_PIXELS = 34
@@ -114,7 +115,7 @@ def _dots(
         score = plus_minus(metric, found.mean, found.sd, found.n) if found else "no score"
         standing = ranked[one].standing if one in ranked else ""
         idea = "the seed" if one == record.seed_id else births[one].idea
-        texts.append(hover(f"{one[:8]}  {operator}  {standing}", f"{metric} {score}", idea))
+        texts.append(hover(f"{one[:8]}  {operator}  {standing}", f"{label(metric)} {score}", idea))
     return go.Scatter(
         x=[places[one][0] for one in mine],
         y=[places[one][1] for one in mine],

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from evo.report.page import NEUTRAL, PALETTE, Figure, ReportData, ReportTable, Section, blank, hover
 from evo.terminal import sentences
 from evo.terminal.text import value
+from population.metrics import label
 from population.types import DERIVED, SEED_ALONE, Purpose
 
 MIN_RUNS = 3
@@ -21,7 +22,7 @@ def noise_section(data: ReportData) -> Section | None:
     if not rows:
         return None
     table = ReportTable(
-        ("runs of the seed", "rung", "n", f"mean {metric}", "lowest to highest"), rows
+        ("runs of the seed", "rung", "n", f"mean {label(metric)}", "lowest to highest"), rows
     )
     lines = sentences.needs(data.findings)
     if early := sentences.early(one.early_stopping):

@@ -19,6 +19,7 @@ from evo.terminal.ladder import ladder_lines
 from evo.terminal.tables import caption, parts_in_words
 from evo.terminal.text import GLOSSARY, NOTE, clip, count, duration, plus_minus, share, short, value
 from population.lineage import Lineage
+from population.metrics import label
 from population.reading.traces import facts
 
 MAX_ROWS = 25
@@ -67,8 +68,8 @@ def fronts_section(data: ReportData) -> Section | None:
         (
             "variant",
             "standing",
-            f"{names[0].replace('_', ' ')} (believed)",
-            *(name.replace("_", " ") for name in names[1:]),
+            f"{label(names[0]).replace('_', ' ')} (believed)",
+            *(label(name).replace("_", " ") for name in names[1:]),
             "operator",
             "idea",
         ),

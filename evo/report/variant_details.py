@@ -17,7 +17,7 @@ from evo.analysis.ranking import Ranked
 from evo.terminal.tables import by_whom
 from evo.terminal.text import duration, plus_minus, value
 from operators.source.compare import Steps, unified_diff
-from population.metrics import claim_metric
+from population.metrics import claim_metric, label
 from population.reading.traces import Trace, exchanges, traces
 from population.store import Store
 from population.types import ONE_STEP, MeasurementRow, ProposalRow
@@ -148,7 +148,11 @@ def _run(row: MeasurementRow, metric: str) -> list[str]:
     run, request = row.measurement, row.measurement.request
     built = request.rung.endswith(ONE_STEP)
     name = claim_metric(metric, [run])
-    score = "" if built or name not in run.metrics else f"{name} {value(name, run.metrics[name])}"
+    score = (
+        ""
+        if built or name not in run.metrics
+        else f"{label(name)} {value(name, run.metrics[name])}"
+    )
     return [
         request.rung,
         str(request.block),

@@ -17,6 +17,7 @@ from evo.search.early_stopping import Following
 from evo.search.scheduler import SearchState
 from evo.search.voiding import RunConditions, judged
 from population.ladder import Role
+from population.metrics import label
 from population.reading import source_of
 from population.run_history import RunHistory
 from population.store import Store
@@ -316,4 +317,4 @@ def describe(measurement: Measurement, history: RunHistory) -> str:
         return f"built {who} at {request.rung.removesuffix(ONE_STEP)}: {parameters:,.0f} parameters"
     objective = history.objectives[0].name
     score = measurement.metrics.get(objective, float("nan"))
-    return f"{where}: {objective} {score:.4f} ({measurement.wall_seconds:.0f} s)"
+    return f"{where}: {label(objective)} {score:.4f} ({measurement.wall_seconds:.0f} s)"

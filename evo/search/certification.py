@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from population.archive import Objective
 from population.metrics import claim_metric
 from population.run_history import RunHistory
+from population.statistics import NoiseKind, noise_kind
 from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide, e_bh, log_e_path
 from population.types import (
@@ -209,6 +210,8 @@ class Certification:
         return Challenge(self._begun + 1, leader, self.champion, max(used) + 1, rule)
 
     def _run_sd(self) -> float | None:
+        if is_deterministic(self._history, self._rung):
+            return None
         sd = self._history.noise_sd(self._rung, self._metric.name)
         return sd if sd is not None and math.isfinite(sd) and sd > 0 else None
 
@@ -314,6 +317,8 @@ def proven_members(
     """
     first = history.objectives[0]
     run_sd = history.noise_sd(rung, first.name)
+    if is_deterministic(history, rung):
+        return frozenset()
     front = [one for one in history.front(rung) if one != history.seed_id]
     if not run_sd or not front:
         return frozenset()
@@ -327,6 +332,12 @@ def proven_members(
         exact = beats_exactly(history.believed(one, rung), seed, history.objectives[1:])
         log_e[one] = log_e_of(gains, -allowed if exact else first.epsilon, FLOOR_SHARE * run_sd)
     return e_bh(log_e, alpha)
+
+
+def is_deterministic(history: RunHistory, rung: str) -> bool:
+    """Whether two runs of the seed always give the same number: then more runs prove nothing of any gain."""
+    seed = history.rows(rung, variant_id=history.seed_id)
+    return noise_kind(seed, history.objectives[0].name) is NoiseKind.DETERMINISTIC
 
 
 def log_e_of(gains: Sequence[float], boundary: float, sd_floor: float) -> float:

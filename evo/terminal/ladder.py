@@ -18,6 +18,7 @@ from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, pairs
 from evo.terminal.text import better, clip, count, duration, plain, share, short, value, words
 from population.ladder import LadderState
+from population.metrics import label
 from population.statistics.intervals import Interval
 from population.statistics.transfer import MIN_VARIANTS, Promotions, TimeToReach
 
@@ -174,7 +175,7 @@ def _what(one: EditTransfer) -> str:
 def _step(one: Comparison | None, metric: str) -> str:
     if one is None:
         return "not run on common fresh blocks"
-    return f"{metric} {beside(one)}"
+    return f"{label(metric)} {beside(one)}"
 
 
 def reached(one: Reaching) -> list[str]:
@@ -184,7 +185,7 @@ def reached(one: Reaching) -> list[str]:
         return [
             f"How long {who} needs to reach the seed's end at {rung}: {one.missing or 'too few runs'}."
         ]
-    end = f"the seed's final {one.metric} at {rung}"
+    end = f"the seed's final {label(one.metric)} at {rung}"
     lines = [
         f"{who} reaches {end} {_share(one.budget, 'budget')}, each with a full schedule "
         f"(n={one.budget.blocks} paired blocks)."

@@ -23,6 +23,7 @@ from evo.terminal.text import (
     sparkline,
     words,
 )
+from population.metrics import label
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
 BAR_WIDTH, CURVE_WIDTH, EVENTS = 22, 20, 6
@@ -144,7 +145,7 @@ def _standing(frame: Frame) -> RenderableType:
 
 def _score(score: Score) -> Text:
     told = plus_minus(score.metric, score.mean, score.sd, score.n)
-    return Text(f"{score.metric} {told}")
+    return Text(f"{label(score.metric)} {told}")
 
 
 def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:

@@ -49,7 +49,7 @@ def closing_screen(
         words(placed(reason, where), FAINT),
     ]
     parts += [words(warning, "red")] if warning else []
-    parts += _section("What was found", _found(findings))
+    parts += _section("What was found", [*_lines(sentences.trust(findings)), *_found(findings)])
     sure = [sentences.proven(findings.proof)] if findings.proof is not None else []
     parts += _section("How sure that is", _lines([*sure, *sentences.certainty(findings)]))
     if findings.chain:

@@ -18,7 +18,8 @@ from evo.terminal.text import (
     short,
     value,
 )
-from population.metrics import METRICS
+from population.metrics import METRICS, SELF_REPORTED, Trust, label
+from population.statistics import NoiseKind
 from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
 
@@ -63,7 +64,8 @@ def headline(findings: Findings) -> str:
     if one is None:
         return ""
     if findings.proof is not None and one.gain > 0:
-        return f"{share_gained(one)} than the seed, certified on fresh blocks"
+        word = "" if findings.trust is Trust.MEASURED else " of self-reported scores"
+        return f"{share_gained(one)} than the seed, certified on fresh blocks{word}"
     if one.verdict in (PairVerdict.BETTER, PairVerdict.WORSE):
         return f"{share_gained(one)} than the seed on {count(one.n, 'fresh block')}, not certified"
     told = means(one)
@@ -86,7 +88,26 @@ def share_gained(one: Comparison) -> str:
     unit = METRICS[one.metric].unit if one.metric in METRICS else ""
     if unit == "bits per byte":
         return f"{digits} % {'fewer' if smaller else 'more'} {unit}"
-    return f"{digits} % {'lower' if smaller else 'higher'} {one.metric.replace('_', ' ')}"
+    return f"{digits} % {'lower' if smaller else 'higher'} {label(one.metric).replace('_', ' ')}"
+
+
+def trust(findings: Findings) -> list[str]:
+    """Who says the figures, where it is not us; and what repeating a run can show."""
+    if findings.trust is Trust.MEASURED:
+        return []
+    lines = [f"{label(findings.objective)} is {SELF_REPORTED.removeprefix('* ')}."]
+    return lines + ([noise_kind(findings.noise_kind)] if findings.noise_kind else [])
+
+
+def noise_kind(kind: NoiseKind) -> str:
+    """What makes two runs of the same code differ, and what follows from it."""
+    return {
+        NoiseKind.SEEDED: "The task is seeded: the same seed gives the same number, another one another.",
+        NoiseKind.NOISY: "The task is noisy: two runs with the same seed differ as much as two with others.",
+        NoiseKind.BOTH: "The task is seeded and noisy: seeds differ by more than repeats of one seed do.",
+        NoiseKind.DETERMINISTIC: "The task is deterministic: two runs gave the same number, and more runs "
+        "prove nothing; a gain is certain on this validation set and unknown beyond it. Nothing is certified.",
+    }[kind]
 
 
 def _lucky(findings: Findings) -> list[str]:
@@ -132,7 +153,7 @@ def _difference(name: str, one: Comparison) -> str:
         value(one.metric, mean, one.se) for mean in (one.variant_mean, one.reference_mean)
     )
     return (
-        f"{name}'s {one.metric} is {mine} against the seed's {seed}, {_gain(one)} "
+        f"{name}'s {label(one.metric)} is {mine} against the seed's {seed}, {_gain(one)} "
         f"(n={one.n}; {direction(one)})"
     )
 
@@ -150,8 +171,8 @@ def certainty(findings: Findings) -> list[str]:
         if findings.search is not None:
             lines.append(
                 f"On {count(findings.search.n, 'block')} that helped to choose it (races left out), it was "
-                f"{_gain(findings.search)} in {findings.search.metric}; believe the figure from the fresh "
-                "blocks."
+                f"{_gain(findings.search)} in {label(findings.search.metric)}; believe the figure from the "
+                "fresh blocks."
             )
     elif findings.search is not None:
         lines.append("Not known yet: the only runs that compare it with the seed also chose it.")
@@ -293,7 +314,7 @@ def gain_below(one: Comparison | None, fresh: bool) -> str:
     if one is None:
         return "not compared with the seed"
     which = "on blocks that played no part in choosing it" if fresh else "on blocks that chose it"
-    told = f"{one.metric} {_gain(one)} than the seed's at {one.rung} ({direction(one)})"
+    told = f"{label(one.metric)} {_gain(one)} than the seed's at {one.rung} ({direction(one)})"
     return f"{told}, {which}: {means(one)}. {interval(one)}"
 
 

@@ -25,6 +25,7 @@ from evo.terminal.text import (
     short,
     words,
 )
+from population.metrics import Trust, label
 
 METER = 20
 MAX_TOLD, MAX_OPERATORS = 2, 8  # sentences and operators on the short screen
@@ -62,7 +63,8 @@ def told_lines(one: Overview) -> list[str]:
     if one.calibrates:
         from evo.terminal.screens import calibration_lines
 
-        return calibration_lines(one.calibration, one.findings.objective, one.certifies)
+        said = sentences.trust(one.findings)
+        return said + calibration_lines(one.calibration, one.findings.objective, one.certifies)
     return sentences.found(one.findings) + sentences.certainty(one.findings)
 
 
@@ -101,6 +103,7 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
             else []
         ),
         ("runs", _counts(one.measurements)),
+        *([("trust", _trust(one))] if one.findings.trust is not Trust.MEASURED else []),
         *(
             _search(one, all_of_it)
             if not one.calibrates
@@ -112,6 +115,12 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
         *(_details(one) if all_of_it else []),
         ("folder", plain(one.folder)),
     ]
+
+
+def _trust(one: Overview) -> str:
+    kind = one.findings.noise_kind
+    told = f"{label(one.findings.objective)} {one.findings.trust}: the script's own word"
+    return f"{told}; {kind}" if kind else told
 
 
 def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
@@ -202,7 +211,7 @@ def _believed(one: Ranked | None, metric: str, standing: str | None = None) -> T
         return "–"
     standing = one.standing if standing is None else standing
     found = one.estimates[metric]
-    text = Text(f"{metric} {plus_minus(metric, found.mean, found.sd, found.n)} believed")
+    text = Text(f"{label(metric)} {plus_minus(metric, found.mean, found.sd, found.n)} believed")
     return text.append(f"  {short(one.variant_id)}  {standing}".rstrip(), FAINT)
 
 

@@ -25,8 +25,8 @@ from evo.terminal.text import (
     value,
     words,
 )
-from population.archive import Objective
-from population.metrics import METRICS
+from population.archive import Objective, Standing
+from population.metrics import METRICS, SELF_REPORTED, Trust, label, trust_of
 from population.reading.idea_bank import BankIdea, IdeaEffect
 from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 
@@ -94,8 +94,8 @@ class _Ranking:
             cells = {name: values for name, values in cells.items() if len(set(values)) > 1}
         table = table_of(
             ("variant", "left"),
-            (f"{first.replace('_', ' ')}_(believed)", "left"),
-            *((name, "right") for name in cells),
+            (f"{label(first).replace('_', ' ')}_(believed)", "left"),
+            *((label(name), "right") for name in cells),
             ("standing", "left"),
             ("idea", "left"),
         )
@@ -105,11 +105,13 @@ class _Ranking:
                 Text(short(one.variant_id), "bold"),
                 Text(plus_minus(first, found.mean, found.sd, found.n)),
                 *(Text(values[place]) for values in cells.values()),
-                _standing(one, self.seed_id),
+                _standing(one, self.seed_id, trust_of(first)),
                 one_line(words("the seed" if one.variant_id == self.seed_id else one.idea)),
             )
         yield table
         yield Text(caption(self.objectives[0]), FAINT)
+        if any(trust_of(one.name) is Trust.SELF_REPORTED for one in self.objectives):
+            yield Text(SELF_REPORTED, FAINT)
 
 
 def _cell(one: Ranked, name: str) -> str:
@@ -125,11 +127,13 @@ def caption(objective: Objective) -> str:
     )
 
 
-def _standing(one: Ranked, seed_id: str) -> Text:
+def _standing(one: Ranked, seed_id: str, trust: Trust) -> Text:
     if one.variant_id == seed_id and one.standing:
         return Text(NOTHING, FAINT)  # it is what everyone is held against
     if one.vetoed:
         return Text("vetoed", "red")
+    if trust is Trust.SELF_REPORTED and one.standing == Standing.CERTIFIED:
+        return Text("certified on\nself-reported\nscores", "green")
     return Text(one.standing, "green") if one.standing else Text("off front", FAINT)
 
 

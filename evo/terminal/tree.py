@@ -14,6 +14,7 @@ from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, one_line, pairs
 from evo.terminal.text import clip, count, plain, short
 from population.lineage import Branch
+from population.metrics import label
 
 IDEA_CHARACTERS = 70
 STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
@@ -90,7 +91,7 @@ def _told(one: Chapter) -> Iterator[tuple[str, str]]:
     if one.other_parents:
         yield "and from", ", ".join(map(short, one.other_parents))
     if one.effect is not None:
-        yield "effect", f"{one.effect.metric} {beside(one.effect)} compared with its parent"
+        yield "effect", f"{label(one.effect.metric)} {beside(one.effect)} compared with its parent"
     runs = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in one.runs.items())
     yield "runs", runs or "none"
     for decided in one.decisions:
@@ -103,7 +104,7 @@ def _beside_seed(story: Story) -> Iterator[tuple[str, str]]:
             note = (
                 ", on blocks that chose it, races left out: flattering" if name == "search" else ""
             )
-            yield f"against the seed, {name}", f"{found.metric} {beside(found)}{note}"
+            yield f"against the seed, {name}", f"{label(found.metric)} {beside(found)}{note}"
     if story.fresh is None and story.search is not None:
         yield "against the seed, fresh blocks", "not measured: what the search says is unproven"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from population.statistics.estimates import (
     DISQUALIFYING,
+    NoiseKind,
     block_means,
+    noise_kind,
     noise_sd,
     pooled_sd,
 )
 
-__all__ = ["DISQUALIFYING", "block_means", "noise_sd", "pooled_sd"]
+__all__ = ["DISQUALIFYING", "NoiseKind", "block_means", "noise_kind", "noise_sd", "pooled_sd"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from statistics import fmean
 
 from population.types import MeasurementRow, Status
@@ -34,6 +35,37 @@ def noise_sd(rows: Iterable[MeasurementRow], metric: str) -> float | None:
     means = block_means(rows)
     sd = pooled_sd(list(found[metric].values()) for found in means.values() if metric in found)
     return None if math.isnan(sd) else sd
+
+
+class NoiseKind(StrEnum):
+    """What makes two runs of the same code differ."""
+
+    SEEDED = "seeded"  # the block alone
+    NOISY = "noisy"  # chance that no block fixes
+    BOTH = "both"
+    DETERMINISTIC = "deterministic"  # nothing: more runs prove nothing
+
+
+BEYOND_REPEATS = (
+    2.0  # times the sd of repeats: from there on blocks differ by more than their repeats do
+)
+
+
+def noise_kind(rows: Iterable[MeasurementRow], metric: str) -> NoiseKind | None:
+    """What the runs of one variant at one rung say; None without two blocks, or without a repeat on any."""
+    by_block: dict[int, list[float]] = {}
+    for row in rows:
+        run = row.measurement
+        if run.status is Status.OK and metric in run.metrics:
+            by_block.setdefault(run.request.block, []).append(run.metrics[metric])
+    blocks = list(by_block.values())
+    if len(blocks) < 2 or all(len(runs) < 2 for runs in blocks):
+        return None
+    across, within = pooled_sd([[fmean(runs) for runs in blocks]]), pooled_sd(blocks)
+    if all(len(set(runs)) == 1 for runs in blocks):
+        same = len({runs[0] for runs in blocks}) == 1
+        return NoiseKind.DETERMINISTIC if same else NoiseKind.SEEDED
+    return NoiseKind.BOTH if across > BEYOND_REPEATS * within else NoiseKind.NOISY
 
 
 def block_means(rows: Iterable[MeasurementRow], reference: str | None = None) -> MeansByBlock:

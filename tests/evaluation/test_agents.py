@@ -16,7 +16,8 @@ import pytest
 
 from evo.evaluation.sandbox.agent_box import AgentSettings, AgentUnusable, open_box
 from evo.evaluation.sandbox.sandbox import SandboxUnavailable
-from evo.proposals.agents import AgentDesk, take_back
+from evo.files import take_back
+from evo.proposals.agents import AgentDesk
 from operators.operator import ProposalFailed
 from tests.operators.fake_budgets import FakeTokenBudget
 

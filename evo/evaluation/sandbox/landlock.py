@@ -20,6 +20,7 @@ from evo.evaluation.sandbox.sandbox import (
     Launch,
     SandboxSettings,
     View,
+    all_in,
     gpu_devices,
     limits_prefix,
     role_environment,
@@ -78,11 +79,15 @@ class Landlocked:
             yield from _around(Path(root), self.hide)
         yield from (("read", path) for path in READABLE)
         yield from (("use", path) for path in DEVICES)
-        yield "read", str(view.code)
-        if view.data:
-            yield "read", str(view.data[0].parent)
         yield "write", str(view.scratch)
-        yield "use" if view.writes_weights else "read", str(view.weights)
+        if view.job:
+            for path, _ in view.job.read_only:
+                yield from _around(Path(path), self.hide)
+        else:
+            yield "read", str(view.code)
+            if view.data:
+                yield "read", str(view.data[0].parent)
+            yield "use" if view.writes_weights else "read", str(view.weights)
         if view.gpu is not None:
             yield from (("read", path) for path in ("/proc", "/sys"))
             yield from (("use", path) for path in (ZEROS, *gpu_devices(view.gpu)))
@@ -108,19 +113,21 @@ def _launch(sandbox: Landlocked | Unboxed, view: View, spec: Mapping[str, object
     most = 8 * sandbox.settings.processes
     if user is None:
         most = _threads_of_user() + SPARE_THREADS
+    home, job = str(view.scratch), view.job
     argv = (
         *(sys.executable, "-S", "-I", launcher.__file__, json.dumps(whole), STATUS_FD),
         *limits_prefix(view, most),
-        *(sys.executable, "-s", str(view.code / "train.py")),
+        *(job.argv(home) if job else (sys.executable, "-s", str(view.code / "train.py"))),
     )
+    weights = (view.weights,) if view.writes_weights and not job else ()
     return Launch(
         argv=argv,
-        env=role_environment(str(view.scratch), view),
+        env=job.env(view, home, home) if job else role_environment(home, view),
         cwd=view.scratch,
         data=tuple(map(str, view.data)),
         weights=str(view.weights),
         owner=user,
-        owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
+        owned=(*(all_in(view.scratch) if job else (view.scratch,)), *weights),
         on_disk=view.scratch,
         guarded=isinstance(sandbox, Landlocked),
     )

@@ -172,16 +172,20 @@ def probe(mode: str = "auto", drops: bool = False) -> Probe:
 
 
 def open_sandbox(
-    settings: SandboxSettings, hide: tuple[Path, ...] = (), reach: Sequence[Path] = ()
+    settings: SandboxSettings,
+    hide: tuple[Path, ...] = (),
+    reach: Sequence[Path] = (),
+    with_image: bool = True,
 ) -> Sandbox:
     """The box that `settings` ask for, with its facts. Raises SandboxUnavailable with the fixes, also where
     it would be weaker than `least`.
 
     `hide`: files and folders that must not be read inside even where a folder that is shown holds them.
     `reach`: folders that hold everything a role is to see. Where any user can come there, and we are
-    root, roles run under an unprivileged user.
+    root, roles run under an unprivileged user. `with_image`: bubblewrap's shows a copy of Python in memory;
+    without, the host's programs, whatever is installed.
     """
-    sandbox = _opened(settings, hide, reach)
+    sandbox = _opened(settings, hide, reach, with_image)
     rung = "image" if isinstance(sandbox, Bubblewrap) and sandbox.image else sandbox.name
     if STRENGTH.index(rung) < STRENGTH.index(settings.least):
         why = "; ".join(
@@ -193,7 +197,9 @@ def open_sandbox(
     return sandbox
 
 
-def _opened(settings: SandboxSettings, hide: tuple[Path, ...], reach: Sequence[Path]) -> Sandbox:
+def _opened(
+    settings: SandboxSettings, hide: tuple[Path, ...], reach: Sequence[Path], with_image: bool
+) -> Sandbox:
     drops = os.getuid() == 0 and bool(reach) and all(map(_open_to_all, (*reach, *_python())))
     if settings.mode == "none":
         none = Unboxed(settings, drops=drops)
@@ -204,6 +210,10 @@ def _opened(settings: SandboxSettings, hide: tuple[Path, ...], reach: Sequence[P
     if found.denied:
         raise SandboxUnavailable(found.denied)
     if found.rung == "bwrap":
+        if not with_image:
+            return Bubblewrap(
+                found.binary, settings, {**found.facts, "files": SHARED}, hide, found.drops
+            )
         image = open_image()
         facts = {**found.facts, "files": files_fact(image.why_not)}
         return Bubblewrap(found.binary, settings, facts, hide, found.drops, image or None)

@@ -24,6 +24,8 @@ from evo.evaluation.sandbox.seccomp import program, supported
 
 STATUS_FD, FILTER_FD = "<status>", "<filter>"
 BOX = "/box"  # the workspace, as the variant sees it
+JOB_PLACE = "<job>"  # in a job's words: where it finds its folder
+JOB = "/job"  # the folder of a command, as it sees it
 WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
 SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 DEV_SHM_MB = 256
@@ -68,6 +70,28 @@ class SandboxSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """A command that runs in the place of train.py; the scratch folder is then one that it finds filled.
+
+    Where `command` and `environment` say JOB_PLACE, the path of that folder goes as the box shows it.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    read_only: tuple[tuple[str, str], ...] = ()  # what else it may read: a path, and its place
+
+    def env(self, view: View, home: str, place: str) -> dict[str, str]:
+        """Its whole environment: a role's, our Python first on the path, then what it was given."""
+        path = f"{Path(sys.executable).parent}:{SAFE_PATH}"
+        given = {name: text.replace(JOB_PLACE, place) for name, text in self.environment.items()}
+        return role_environment(home, view) | {"PATH": path} | given
+
+    def argv(self, place: str) -> tuple[str, ...]:
+        """The command for a folder that the box shows at `place`."""
+        return tuple(word.replace(JOB_PLACE, place) for word in self.command)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What one role may see: host paths. `data` are files of one folder; `gpu` is an index or None."""
 
@@ -80,6 +104,7 @@ class View:
     threads: int
     gpu: int | None = None
     gpu_uuid: str = ""
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +196,12 @@ def user_of(view: View) -> int:
     return FIRST_USER + zlib.crc32(str(view.scratch).encode()) % USERS
 
 
+def all_in(folder: Path) -> tuple[Path, ...]:
+    """A folder and everything below it that is no link."""
+    inside = (path for path in folder.rglob("*") if not path.is_symlink())
+    return (folder, *inside)
+
+
 def gpu_devices(gpu: int) -> tuple[str, ...]:
     """The device nodes that one GPU needs (by documentation and issue reports; not measured by us)."""
     names = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps", f"nvidia{gpu}", "dxg")
@@ -207,6 +238,8 @@ class Bubblewrap:
 
     def launch(self, view: View) -> Launch:
         """The bubblewrap command line for this view."""
+        if view.job:
+            return self._launch_job(view, view.job)
         user = user_of(view) if self.drops else None
         code = {
             f"/code/{path.name}": path.read_bytes()
@@ -219,12 +252,7 @@ class Bubblewrap:
         if supported():
             texts[FILTER_FD] = program(gpu=view.gpu is not None)
         argv = [
-            str(self.binary),
-            *("--json-status-fd", STATUS_FD),
-            *(("--seccomp", FILTER_FD) if supported() else ()),
-            *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
-            *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
-            *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
+            *self._walls(),
             *(self._image_view(in_tmp=False) if self.image else self.system_view()),
             *(*proc_view(view.gpu is not None), "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
@@ -259,6 +287,57 @@ class Bubblewrap:
             owner=user,
             owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
             tmpfs_mb=DEV_SHM_MB + TMP_MB + MAX_TEXT_MB + self.settings.scratch_mb,
+            all_in_namespace=True,
+        )
+
+    def _walls(self) -> list[str]:
+        """The command up to what is shown: namespaces of its own, no rights, no network, the filter."""
+        return [
+            str(self.binary),
+            *("--json-status-fd", STATUS_FD),
+            *(("--seccomp", FILTER_FD) if supported() else ()),
+            *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+            *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--disable-userns"),
+            *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
+        ]
+
+    def _launch_job(self, view: View, job: Job) -> Launch:
+        """A command in its own folder: all of Python and of the system's programs, and nothing of ours.
+
+        The image is for roles whose silence must be kept; a command may use whatever is installed here.
+        """
+        user = user_of(view) if self.drops else None
+        texts = {f"<{name}>": text for name, text in standing_still().items()}
+        if supported():
+            texts[FILTER_FD] = program(gpu=view.gpu is not None)
+        argv = [
+            *self._walls(),
+            *self.system_view(),
+            *(*proc_view(view.gpu is not None), "--dev", "/dev"),
+            *_tmpfs("/dev/shm", DEV_SHM_MB),
+            *_gpu_nodes(view.gpu),
+            *("--remount-ro", "/dev"),
+            *_tmpfs("/tmp", self.settings.scratch_mb),
+            *self.python_view(),
+            *_tmpfs(BOX, TMP_MB),
+            *(word for path, place in job.read_only for word in ("--ro-bind", path, place)),
+            *self.masks([(Path(path), Path(place)) for path, place in job.read_only]),
+            *("--bind", str(view.scratch), JOB, "--chdir", JOB, "--remount-ro", "/", "--"),
+            *limits_prefix(view, 8 * self.settings.processes),
+            *job.argv(JOB),
+        ]
+        return Launch(
+            argv=tuple(argv),
+            env=job.env(view, BOX, JOB),
+            cwd=view.scratch,
+            data=(),
+            weights="",
+            texts=texts,
+            user=user,
+            owner=user,
+            owned=all_in(view.scratch),
+            on_disk=view.scratch,
+            tmpfs_mb=DEV_SHM_MB + TMP_MB + self.settings.scratch_mb,
             all_in_namespace=True,
         )
 

@@ -1,0 +1,237 @@
+"""Measures one variant by a command of the user's: run in a box, on a copy of the user's folder.
+
+What the command prints or writes is a figure that the variant itself could have made up: it is kept as
+self-reported. Time, memory and the size of the edit are read by us.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evo.evaluation.evaluator import LOG_CHARACTERS, WAITED
+from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
+from evo.evaluation.roles import seed_of
+from evo.evaluation.sandbox.sandbox import JOB_PLACE, SAFE_PATH, Job, Sandbox, View
+from evo.evaluation.slots import Slot, Watch
+from evo.evaluation.tree import remove_folder
+from evo.tasks.figures import read_figures
+from evo.tasks.folder_copy import FolderCopy
+from evo.tasks.settings import MetricSettings, TaskError, TaskSettings, objection_to
+from population.fingerprint import count_nodes
+from population.types import Measurement, Rung, RunRequest, Status
+
+OUT = "evo-out"  # what {out} stands for, in the folder of a run
+VENV = ".venv"
+OUTPUT_BYTES = 16 << 20
+DISK = "watched: size of the run's folder every 200 ms; rlimit fsize"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a run showed so far."""
+
+    metrics: Mapping[str, float]
+    cpu_seconds: float = 0.0
+    seconds: float = 0.0
+    waited_seconds: float = 0.0
+    log_tail: str = ""
+
+
+class CommandEvaluator:
+    """Turns a request and a source into a measurement. One instance serves all slots' threads."""
+
+    def __init__(
+        self,
+        task: TaskSettings,
+        metrics: Mapping[str, MetricSettings],
+        rungs: Mapping[str, Rung],
+        sandbox: Sandbox,
+        workspaces: Path,
+        snapshot: FolderCopy,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """TaskError where the settings name what is not there."""
+        self.task, self.metrics, self.rungs = task, dict(metrics), dict(rungs)
+        self.sandbox, self.workspaces, self.snapshot = sandbox, workspaces, snapshot
+        self.seed_source = (snapshot.path / task.file).read_text(encoding="utf-8")
+        self._host = socket.gethostname()
+        self._seed_nodes = nodes_in(self.seed_source, task.file)
+        self._read_only = tuple(shown(one, task.folder) for one in task.read_only)
+        if sandbox.name != "bwrap" and any(path != place for path, place in self._read_only):
+            raise TaskError(
+                f"task.read_only: PATH:PLACE needs bubblewrap, and the box here is {sandbox.name}: give PATH "
+                "alone"
+            )
+        given = environment(task, os.environ if environ is None else environ)
+        self._python, roots = interpreter(task)
+        self._environment = {"PATH": f"{self._python.parent}:{SAFE_PATH}", **given}
+        self._read_only += tuple((str(root), str(root)) for root in roots)
+
+    def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
+        """Run the command on one variant. Whatever it does is data; our own fault is `lost`."""
+        began, started_at = time.monotonic(), time.time()
+        seen, status, reason = _Seen({}), Status.OK, ""
+        self.workspaces.mkdir(parents=True, exist_ok=True)
+        workspace = Path(tempfile.mkdtemp(prefix="run-", dir=self.workspaces)).resolve()
+        try:
+            if objection := objection_to(source, self.seed_source, self.task):
+                raise Ended(Status.REJECTED, objection)
+            self._measure(request, source, slot, watch, workspace, seen)
+        except Ended as end:
+            status, reason = end.status, end.reason
+        except OSError as error:  # a full disk, no more processes: not the variant's doing
+            status, reason = Status.LOST, f"{type(error).__name__}: {error}"
+        finally:
+            remove_folder(workspace)
+        return Measurement(
+            request=request,
+            status=status,
+            reason=reason,
+            metrics=seen.metrics if status is Status.OK else {},
+            slot=slot.name,
+            host=self._host,
+            device=slot.device,
+            started_at=started_at,
+            wall_seconds=time.monotonic() - began,
+            cpu_seconds=seen.cpu_seconds,
+            train_wall_seconds=seen.seconds,
+            facts={**self.sandbox.facts, "disk": DISK, WAITED: f"{seen.waited_seconds:.3f}"},
+            log_tail=seen.log_tail,
+        )
+
+    def _measure(
+        self,
+        request: RunRequest,
+        source: str,
+        slot: Slot,
+        watch: Watch,
+        workspace: Path,
+        seen: _Seen,
+    ) -> None:
+        if self.sandbox.drops:
+            workspace.chmod(0o711)
+        folder = workspace / "job"
+        self.snapshot.copy(folder)
+        (folder / self.task.file).write_text(source, encoding="utf-8")
+        (folder / OUT).mkdir(exist_ok=True)
+        if (self.task.folder / VENV).is_dir() and not os.path.lexists(folder / VENV):
+            (folder / VENV).symlink_to(self.task.folder / VENV)
+        rung = self.rungs[request.rung]
+        role = self._start(rung, request.block, folder, slot, watch)
+        try:
+            watch.started(role.pid, role.started_at)
+            while role.exit_code is None:
+                role.tick(POLL_SECONDS)
+            seconds = time.monotonic() - role.began
+            if role.exit_code:
+                role.must_live()
+        finally:
+            seen.seconds = time.monotonic() - role.began
+            seen.cpu_seconds, peak = role.cpu_seconds(), role.peak_bytes()
+            seen.waited_seconds = role.waited_seconds()
+            role.close()
+            seen.log_tail = role.log.text(LOG_CHARACTERS)
+        # Nothing of the run is left that could change its files now.
+        seen.metrics = {
+            **read_figures(self.metrics, role.log.text(OUTPUT_BYTES), folder, OUT),
+            "wall_seconds": seconds,
+            "cpu_seconds": seen.cpu_seconds,
+            "peak_memory_mb": peak / 2**20,
+            "added_nodes": float(max(nodes_in(source, self.task.file) - self._seed_nodes, 0)),
+        }
+
+    def _start(self, rung: Rung, block: int, folder: Path, slot: Slot, watch: Watch) -> RoleProcess:
+        words = {
+            "seed": str(seed_of(block)),
+            "out": f"{JOB_PLACE}/{OUT}",
+            "python": str(self._python),
+            "depth": str(rung.depth),
+        }
+        line = self.task.command.format(**{name: shlex.quote(text) for name, text in words.items()})
+        view = View(
+            code=folder,
+            data=(),
+            scratch=folder,
+            weights=folder,
+            writes_weights=False,
+            memory_mb=rung.memory_mb,
+            threads=len(slot.cpus),
+            gpu=slot.gpu,
+            gpu_uuid=slot.gpu_uuid,
+            job=Job(("/bin/sh", "-c", line), self._environment, self._read_only),
+        )
+        settings = self.sandbox.settings
+        limits = Limits(
+            wall_seconds=rung.wall_seconds,
+            memory_bytes=rung.memory_mb << 20,
+            processes=settings.processes,
+            output_bytes=OUTPUT_BYTES,
+            log_bytes=OUTPUT_BYTES,
+            scratch_bytes=(settings.scratch_mb << 20) + self.snapshot.bytes,
+        )
+        spec = {"device": slot.device}
+        return RoleProcess(self.sandbox.launch(view), spec, limits, watch, slot.cpus)
+
+
+def nodes_in(source: str, name: str) -> int:
+    """How large a source is: nodes of its syntax tree, lines where it is no Python."""
+    if name.endswith(".py"):
+        try:
+            return count_nodes(source)
+        except SyntaxError:
+            pass  # the seed of a file that a template makes, say
+    return len(source.splitlines())
+
+
+def environment(task: TaskSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a run is given beside the box's own. TaskError for one of ours that is not set."""
+    found = {}
+    for one in task.environment:
+        name, given, text = one.partition("=")
+        if not given and name not in environ:
+            raise TaskError(f"task.environment: {name} is not set here; {name}=value sets it")
+        found[name] = text if given else environ[name]
+    return found
+
+
+def interpreter(task: TaskSettings) -> tuple[Path, tuple[Path, ...]]:
+    """The Python of a task, and the folders that it needs to be seen. TaskError where there is none.
+
+    A virtual environment is a folder of links: the interpreter that they lead to has to be seen, too.
+    """
+    own = task.folder / VENV / "bin" / "python"
+    if task.python == "auto":
+        python = own if own.exists() else Path(sys.executable)
+    else:
+        python = task.folder / Path(task.python).expanduser()
+    if not os.access(python, os.X_OK) or python.is_dir():
+        raise TaskError(f"task.python: {python} is no program that can be run")
+    python = Path(
+        os.path.abspath(python)
+    )  # not through its links: by its place it knows its packages
+    if python == Path(sys.executable):
+        return python, ()
+    roots = dict.fromkeys((python.parent.parent, Path(os.path.realpath(python)).parent.parent))
+    seen = ("/usr", sys.base_prefix, sys.prefix)
+    return python, tuple(
+        root for root in roots if not any(root.is_relative_to(one) for one in seen)
+    )
+
+
+def shown(entry: str, folder: Path) -> tuple[str, str]:
+    """PATH or PATH:PLACE of `task.read_only`: where it lies, and where a run finds it. TaskError."""
+    path, _, place = entry.partition(":")
+    real = os.path.realpath(folder / os.path.expanduser(path))
+    if not os.path.exists(real):
+        raise TaskError(f"task.read_only: {path} does not exist")
+    if place and not os.path.isabs(place):
+        raise TaskError(f"task.read_only: {entry}: give the place in the box as an absolute path")
+    return real, place or real

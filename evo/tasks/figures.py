@@ -1,0 +1,132 @@
+"""The figures of a run, from what it printed and the files that it wrote: read, never believed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from evo.evaluation.process import Ended
+from evo.files import take_back
+from evo.tasks.settings import MetricSettings
+from population.types import Status
+
+MAX_JSON_BYTES = 4 << 20
+MAX_NUMBER = 1e300
+MAX_LINE = 4096  # characters of a line that are looked at
+# A currency before it and a percent sign behind it say nothing; commas part thousands.
+_NUMBER = r"\$?\s*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?))\s*%?"
+_PICK: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda found: found[-1],
+    "first": lambda found: found[0],
+    "min": min,
+    "max": max,
+    "mean": statistics.fmean,
+}
+
+
+def read_figures(
+    metrics: Mapping[str, MetricSettings], text: str, folder: Path, out: str
+) -> dict[str, float]:
+    """Each metric's number. Ended: rejected where one is missing, diverged where one is not finite.
+
+    `text` is the run's output, `folder` where it ran, `out` the part of it that `{out}` stands for.
+    """
+    lines = [line[:MAX_LINE] for line in re.split(r"[\r\n]+", text) if line.strip()]
+    found = {}
+    for name, one in metrics.items():
+        number = _in_lines(one, lines) if one.line else _in_file(one, folder, out)
+        if not math.isfinite(number):
+            raise Ended(Status.DIVERGED, f"{name} is {number}")
+        found[name] = number
+    return found
+
+
+def _in_lines(one: MetricSettings, lines: Sequence[str]) -> float:
+    assert one.line is not None
+    pattern = pattern_of(one.line)
+    found = [_value(match) for line in lines for match in pattern.finditer(line)]
+    if found:
+        return _picked(one, found)
+    said = f"; the last: {lines[-1][:200]}" if lines else ""
+    raise Ended(Status.REJECTED, f'no line "{one.line}" in {len(lines)} lines of output{said}')
+
+
+def _picked(one: MetricSettings, found: Sequence[float]) -> float:
+    """One of several; one that is not finite among them is not passed over."""
+    broken = [number for number in found if not math.isfinite(number)]
+    return broken[0] if broken and one.pick not in ("last", "first") else _PICK[one.pick](found)
+
+
+@lru_cache(maxsize=64)
+def pattern_of(line: str) -> re.Pattern[str]:
+    """What a template such as "val loss {}" or `re: loss=(\\S+)` finds in a line."""
+    if line.startswith("re:"):
+        return re.compile(line[3:].strip())
+    pieces = [r"\s+".join(map(re.escape, re.split(r"\s+", one))) for one in line.split("{}")]
+    first = r"(?<!\w)" if re.match(r"\w", line) else ""  # "loss {}" is not found in "val_loss 2"
+    return re.compile(first + _NUMBER.join(pieces), re.IGNORECASE)
+
+
+def _value(match: re.Match[str]) -> float:
+    """One number, or two as their quotient: 9901/10000."""
+    numbers = [_number(text) for text in match.groups() if text is not None]
+    if not numbers:
+        return math.nan
+    if len(numbers) == 1:
+        return numbers[0]
+    return numbers[0] / numbers[1] if numbers[1] else math.nan
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", "").strip("$% "))
+    except ValueError:
+        raise Ended(Status.REJECTED, f"{text[:60]!r} is no number") from None
+
+
+# -- Files. A run may put a link or a pipe where a file is expected: neither is followed.
+
+
+def _in_file(one: MetricSettings, folder: Path, out: str) -> float:
+    assert one.file is not None and one.key is not None
+    path = folder / one.file.replace("{out}", out)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise Ended(Status.REJECTED, f"{one.file} leads out of its folder")
+    try:
+        told = json.loads(take_back(path, MAX_JSON_BYTES))
+    except ValueError as error:
+        said = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise Ended(Status.REJECTED, f"{one.file} {said}") from None
+    except RecursionError:
+        raise Ended(Status.REJECTED, f"{one.file} is no JSON that can be read") from None
+    found = list(_at(told, one.key))
+    numbers = [
+        float(value) if abs(value) < MAX_NUMBER else math.inf
+        for value in found
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    if not numbers:
+        raise Ended(Status.REJECTED, f"{one.file} has no number {one.key}")
+    return _picked(one, numbers)
+
+
+def _at(told: Any, key: str) -> Iterator[Any]:
+    """What stands at a dotted key, or at the same key with its dots in the name; a list's values in order."""
+    if isinstance(told, dict):
+        if key in told:
+            value = told[key]
+            yield from value if isinstance(value, list) else [value]
+            return
+        head, dot, rest = key.partition(".")
+        if dot and head in told:
+            yield from _at(told[head], rest)
+    elif isinstance(told, list):  # of epochs, say
+        for one in told:
+            yield from _at(one, key)

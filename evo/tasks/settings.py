@@ -1,0 +1,170 @@
+"""The `task` of a campaign file: which command is run on which files, and where its figures are found."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from evo.evaluation.static_check import check_source, check_syntax
+from evo.tasks.autoresearch import PREPARE, takes_what_is_there
+from evo.tasks.marks import marks_objection
+from population.metrics import METRICS, SEARCHABLE
+
+MAX_FILE_BYTES = 200_000  # of one file that evolves
+PLACEHOLDERS = ("seed", "out", "python", "depth")
+# What we read ourselves of a run of any command; everything else is the script's word.
+MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes")
+# Keys that mean something to the sealed training alone.
+NOT_OF_A_COMMAND = ("data", "allow_repeats", "clock", "exact")
+NOT_OF_ITS_RUNG = ("context", "rows", "startup_seconds")
+
+
+class TaskError(Exception):
+    """The task cannot be used as it stands; the message names the folder, the key and the fix."""
+
+
+class MetricSettings(BaseModel):
+    """Where one figure of a run is found: in a line that it prints, or in a JSON file that it writes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: str | None = Field(
+        default=None, description="a line with {} for the number, or re: and a pattern"
+    )
+    file: str | None = Field(default=None, description="a JSON file that a run writes")
+    key: str | None = Field(default=None, description="in that file, dots between levels")
+    pick: Literal["last", "first", "min", "max", "mean"] = "last"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.line is None) == (self.file is None):
+            raise ValueError('give either line: "accuracy: {}", or file and key')
+        if (self.file is None) != (self.key is None):
+            raise ValueError("file and key belong together: file: results.json, key: eval.accuracy")
+        if self.line is not None and not self.line.startswith("re:") and "{}" not in self.line:
+            raise ValueError(f"line: {self.line!r} has no {{}} where the number stands")
+        if self.line is not None and self.line.startswith("re:"):
+            try:
+                groups = re.compile(self.line[3:].strip()).groups
+            except re.error as error:
+                raise ValueError(f"line: {self.line!r} is no pattern: {error}") from error
+            if groups not in (1, 2):
+                raise ValueError(f"line: {self.line!r} needs one group around the number")
+        return self
+
+    @property
+    def in_words(self) -> str:
+        """Where it is looked for."""
+        return f'the line "{self.line}"' if self.file is None else f"{self.key} in {self.file}"
+
+
+class TaskSettings(BaseModel):
+    """What evolves where it is no train.py under our contract.
+
+    A command that trains and tells its score; or the train.py of an autoresearch repository, sealed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["command", "autoresearch"]
+    folder: Path = Field(default=Path(), description="what a run sees; by default the config's")
+    files: tuple[str, ...] = Field(default=("train.py",), min_length=1, max_length=1)
+    command: str = Field(default="", description="one line of shell, in that folder")
+    python: str = Field(
+        default="auto", description="what `python` is; auto: the folder's .venv, else ours"
+    )
+    environment: tuple[str, ...] = Field(
+        default=(), description="NAME=value sets a variable, NAME hands ours on"
+    )
+    read_only: tuple[str, ...] = Field(
+        default=(), description="more that a run may read: PATH, or PATH:PLACE in the box"
+    )
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        for one in files:
+            path = PurePosixPath(one)
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise ValueError(f"{one}: name the files inside task.folder")
+        return files
+
+    @field_validator("command")
+    @classmethod
+    def _known_placeholders(cls, command: str) -> str:
+        try:
+            named = [
+                name for _, name, _, _ in string.Formatter().parse(command) if name is not None
+            ]
+        except ValueError as error:
+            raise ValueError(f"{error}; a brace that is meant as one is written twice") from error
+        if unknown := [name for name in named if name not in PLACEHOLDERS]:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise ValueError(
+                f"there is nothing to put for {{{unknown[0]}}}; known: {known}. A brace that is meant as one "
+                "is written twice"
+            )
+        return command
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        if self.kind == "command" and not self.command.strip():
+            raise ValueError('command: how is it run? "python train.py --seed {seed}"')
+        if self.kind == "autoresearch":
+            given = self.model_fields_set & {"command", "python", "environment", "read_only"}
+            used = [key for key in sorted(given) if getattr(self, key) not in ("", "auto", ())]
+            if used or self.files != ("train.py",):
+                raise ValueError(
+                    f"{(used or ['files'])[0]}: an autoresearch train.py is run by us, under our seal; "
+                    "kind: command runs a command of yours"
+                )
+        return self
+
+    @property
+    def file(self) -> str:
+        """The file that evolves, by its path inside the folder."""
+        return self.files[0]
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether a block changes anything that the command is told."""
+        return "{seed}" in self.command
+
+
+def objection_to(source: str, seed: str, task: TaskSettings | None) -> str | None:
+    """Why a source cannot be run, in one line; None when nothing speaks against it.
+
+    `seed`: the source that the campaign began with. Without a task it has to keep the contract of train.py.
+    """
+    if task is None:
+        return check_source(source, seed)
+    if task.kind == "autoresearch":
+        return check_source(source, seed, PREPARE) or takes_what_is_there(source)
+    if len(source.encode(errors="replace")) > MAX_FILE_BYTES:
+        return f"{task.file} is larger than {MAX_FILE_BYTES:,} bytes"
+    said = check_syntax(source) if task.file.endswith(".py") else None
+    return said or marks_objection(source, seed)
+
+
+def refuse_metrics(metrics: Iterable[str], searched: Iterable[tuple[str, str]]) -> None:
+    """ValueError for metrics of a command that cannot be told apart from ours, or that nothing gives.
+
+    `searched`: key and metric of what the campaign searches by.
+    """
+    named = list(metrics)
+    for name in named:
+        if name in METRICS:
+            raise ValueError(
+                f"metrics: {name} is the name of a figure that we measure, and a script's word is not that: "
+                f"call yours reported_{name}, and name that in objectives"
+            )
+    for key, name in searched:
+        if name not in (*named, *MEASURED):
+            known = ", ".join((*named, *MEASURED))
+            ours = " (of a sealed train.py alone)" if name in SEARCHABLE else ""
+            raise ValueError(f"{key}: a command gives no metric {name!r}{ours}; known: {known}")

@@ -1,0 +1,195 @@
+"""A command of the user's as what is evolved: run in the box, its word told as its word."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import venv
+from pathlib import Path
+
+import pytest
+
+from evo.assembly.bench import open_bench
+from evo.config import ConfigError, read_config
+from evo.evaluation.slots import Unwatched
+from population.types import Measurement, Purpose, RunRequest, Status, variant_id
+from tests.cli.conftest import evo  # noqa: F401 (a fixture)
+from tests.cli.driving import Evo
+
+HERE = Path(__file__).parent
+PAGE = (HERE.parents[1] / "docs" / "bring-your-own.md").read_text(encoding="utf-8")
+ON_THE_PAGE = re.findall(r"<!-- runs on: (\S+) -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
+TINY = """
+name: tiny
+task:
+  kind: command
+  folder: tiny
+  command: python train.py {seed}
+metrics: {score: {line: "score {}"}}
+objectives: [{name: score, direction: maximise}]
+rungs: {proxy: {budget: 20}}
+budget: {variants: 2}
+"""
+
+
+def measured(config: Path, source: str | None = None, *changes: str) -> Measurement:
+    """One run at the proxy, of the config's seed where no source is given."""
+    read = read_config(config, changes)
+    source = read.train.read_text() if source is None else source
+    bench = open_bench(read, config.parent / "work", {})
+    request = RunRequest(variant_id(source), bench.rungs[0].name, 0, 0, Purpose.SCREEN)
+    return bench.evaluator.evaluate(request, source, bench.slots[0], Unwatched())
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "train.py").write_text("print('score 3')\n")
+    (tmp_path / "tiny" / "beside.py").write_text("VALUE = 1\n")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def test_every_yaml_of_the_page_is_tried() -> None:
+    assert len(ON_THE_PAGE) == PAGE.count("```yaml")
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(("stand_in", "text"), ON_THE_PAGE)
+def test_a_yaml_of_the_page_measures_its_stand_in(tmp_path: Path, stand_in: str, text: str) -> None:
+    shutil.copytree(HERE / stand_in, tmp_path / stand_in)
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / "campaign.yaml"
+    path.write_text(text)
+    run = measured(path)
+    assert (run.status, run.reason) == (Status.OK, "")
+    if stand_in == "speck":
+        assert 1 < run.metrics["val_bpb"] < 8.5  # it printed 0.000001
+        return
+    named = {*read_config(path).metrics}
+    ours = {"wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes"}
+    assert set(run.metrics) == named | ours
+    assert run.metrics["accuracy"] > 0.5
+    assert run.metrics["cpu_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "said"),
+    [
+        ("raise SystemExit('no data')", Status.CRASHED, "no data"),
+        ("print('none')", Status.REJECTED, 'no line "score {}" in 1 lines of output; the last: none'),
+        ("print('score nan')", Status.DIVERGED, "score is nan"),
+        ("import time; time.sleep(99)", Status.TIMED_OUT, "still running after"),
+        ("print('score 1'", Status.REJECTED, "does not parse"),
+    ],
+)  # fmt: skip
+def test_a_run_that_gives_no_score_says_why(
+    tiny: Path, source: str, status: Status, said: str
+) -> None:
+    seconds = 3 if status is Status.TIMED_OUT else 60
+    run = measured(tiny, source, "sandbox=none", f"rungs.proxy.budget={seconds}")
+    busy = run.status is Status.LOST and "the machine was busy" in run.reason  # no verdict then
+    assert (run.status, run.metrics) == (status, {}) or (busy and status is Status.TIMED_OUT)
+    assert said in run.reason
+
+
+SPY = """
+import os, socket, sys
+found = [os.path.exists(sys.argv[1]) for _ in "."]
+try:
+    socket.create_connection(("127.0.0.1", 9), 0.2)
+except OSError as error:
+    found.append("refused" in str(error))
+seen = os.path.exists("left-behind")
+open("left-behind", "w").write("x"); open("beside.py", "w").write("VALUE = 2"); os.remove("train.py")
+print("score", 10 * seen + any(found[:1]))
+"""
+
+
+@pytest.mark.sandbox
+def test_a_run_sees_a_fresh_copy_of_the_folder_and_nothing_else(tiny: Path) -> None:
+    tiny.write_text(TINY.replace("{seed}", str(tiny.parent / "tiny")))
+    before = {path.name: path.read_text() for path in (tiny.parent / "tiny").iterdir()}
+    for _ in range(2):
+        run = measured(tiny, SPY)
+        assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 0.0)
+    assert {path.name: path.read_text() for path in (tiny.parent / "tiny").iterdir()} == before
+
+
+@pytest.mark.sandbox
+def test_the_environment_beside_the_script_is_its_python(tiny: Path) -> None:
+    """Also where its links lead out of it, and where the command names it by its place."""
+    venv.create(tiny.parent / "tiny" / ".venv", symlinks=True, with_pip=False)
+    for command in ("python train.py", "{python} train.py", ".venv/bin/python train.py"):
+        tiny.write_text(TINY.replace("python train.py {seed}", f"'{command}'"))
+        run = measured(tiny, "import sys; print('score', int(sys.prefix.endswith('.venv')))")
+        assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 1.0)
+
+
+@pytest.mark.sandbox
+def test_a_campaign_on_a_command_runs_and_says_whose_word_its_figures_are(
+    tmp_path: Path,
+    evo: Evo,  # noqa: F811
+) -> None:
+    shutil.copytree(HERE / "plane", tmp_path / "plane")
+    command = "python train.py --seed {seed}"
+    words = (
+        "--from",
+        "plane",
+        "--command",
+        command,
+        "--metric",
+        "Accuracy: {}/{}",
+        "--goal",
+        "max",
+    )
+    assert evo("init", "mine", *words).code == 0
+    few = (
+        "policy.seed_blocks=2",
+        "policy.seed_repeats=1",
+        "policy.final_blocks=1",
+        "policy.reference_every=0",
+    )
+    fewer = ("budget.variants=2", "certification.attempts=0", "policy.remeasure_share=0")
+    changes = [word for one in (*few, *fewer) for word in ("--set", one)]
+    ran = evo("run", "mine/campaign.yaml", "--plain", *changes)
+    assert ran.code == 0, ran.err
+    assert "accuracy* is self-reported" in ran.out
+    status = evo("status")
+    assert "trust       accuracy* self-reported: the script's own word; seeded" in status.out
+    assert evo("status", "--json").json()["findings"]["trust"] == "self-reported"
+    top = evo("top")
+    assert "accuracy*" in top.out and "* self-reported" in top.out
+    trust = evo("top", "--json").json()[0]["trust"]
+    assert (trust["accuracy"], trust["wall_seconds"]) == ("self-reported", "measured")
+    assert "accuracy* " in evo("show", "seed").out
+    assert evo("report", "-o", "report.html").code == 0
+    assert "accuracy* is self-reported" in Path("report.html").read_text()
+    points = tmp_path / "plane" / "points.py"
+    points.write_text(points.read_text() + "# changed\n")
+    again = evo("resume", "--set", "budget.variants=3")
+    assert again.code == 2
+    assert (
+        "a file of" in again.err and "beside train.py has changed since this campaign" in again.err
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("metrics={val_bpb: {line: 'val_bpb: {}'}}", "val_bpb is the name of a figure that we measure"),
+        ("objectives=[{name: parameters}]", "a command gives no metric 'parameters' (of a sealed train.py"),
+        ("task.command=python train.py {sed}", "there is nothing to put for {sed}; known: {seed}, {out}"),
+        ("data.vocab=256", "data: means nothing for a task of kind command"),
+        ("rungs.proxy.context=64", "rungs.proxy.context: means nothing for a task of kind command"),
+        ("metrics={score: {line: score}}", "has no {} where the number stands"),
+        ("metrics={score: {file: a.json}}", "file and key belong together"),
+        ("metrics={score: {line: 're: (('}}", "is no pattern"),
+        ("task.files=[../other.py]", "name the files inside task.folder"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_task_is_told_in_words(tiny: Path, change: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(tiny, [change])
+    assert said in str(caught.value)
