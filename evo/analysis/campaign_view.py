@@ -142,6 +142,18 @@ class Record:
         """The first rung's name; "" before anything is known."""
         return self.rungs[0] if self.rungs else ""
 
+    def scale_in_words(self, rung: str) -> str:
+        """A rung in words, as the config has it; "" where it says nothing of its depth."""
+        rungs = self.config.get("rungs")
+        one = rungs.get(rung) if isinstance(rungs, Mapping) else None
+        if not isinstance(one, Mapping) or "depth" not in one:
+            return ""
+        clock = str(self.config.get("clock", "auto")).replace("_", " ").replace("auto", "seconds")
+        budget = f"{one.get('budget')}".removesuffix(".0")
+        if (self.config.get("task") or {}).get("kind") == "command":
+            return f"at most {budget} seconds a run"
+        return f"depth {one.get('depth')}, context {one.get('context', 128)}, {budget} {clock}"
+
     def unprotected(self) -> str:
         """A warning where this campaign's config runs variants without a sandbox, else ""."""
         sandbox = self.config.get("sandbox")

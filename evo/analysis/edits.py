@@ -17,7 +17,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from email.utils import formatdate
-from typing import Any
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.effects_of_edits import paired_comparisons
@@ -216,7 +215,7 @@ def _effects(record: Record, births: Mapping[str, ProposalRow]) -> dict[str, lis
                         mean=one.difference,
                         n=one.n,
                         sd=one.sd,
-                        scale=scale_in_words(record.config, rung),
+                        scale=record.scale_in_words(rung),
                         campaign=str(record.config.get("name", "")),
                         seed=record.seed_id[:ID_DIGITS],
                         child=child[:ID_DIGITS],
@@ -225,16 +224,3 @@ def _effects(record: Record, births: Mapping[str, ProposalRow]) -> dict[str, lis
                     )
                 )
     return found
-
-
-def scale_in_words(config: Mapping[str, Any], rung: str) -> str:
-    """A rung in words, as the config has it."""
-    rungs = config.get("rungs")
-    one = rungs.get(rung) if isinstance(rungs, Mapping) else None
-    if not isinstance(one, Mapping) or "depth" not in one:
-        return ""
-    clock = str(config.get("clock", "auto")).replace("_", " ").replace("auto", "seconds")
-    budget = f"{one.get('budget')}".removesuffix(".0")
-    if (config.get("task") or {}).get("kind") == "command":
-        return f"at most {budget} seconds a run"
-    return f"depth {one.get('depth')}, context {one.get('context', 128)}, {budget} {clock}"

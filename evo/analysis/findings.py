@@ -16,7 +16,6 @@ from evo.analysis.comparison import (
     selection_bias_of,
     visible_difference,
 )
-from evo.analysis.edits import scale_in_words
 from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.health import Failures, by_status, failures
 from evo.analysis.ranking import Ranked, front_of, ranking
@@ -185,7 +184,7 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
         failures=tuple(failures(record.runs())),
         proof=_proof(record, leader),
         size=_size(record, leader),
-        scale=scale_in_words(record.config, record.proxy),
+        scale=record.scale_in_words(record.proxy),
         not_run=_not_run(record, leader),
         noise_kind=noise_kind(_of_seed(record), record.objective.name),
         trust=trust_of(record.objective.name),
