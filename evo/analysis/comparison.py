@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from population.archive import Objective
 from population.metrics import claim_metric
@@ -14,6 +15,9 @@ from population.statistics import block_means, pooled_sd
 from population.statistics.distributions import CONFIDENCE, t_quantile
 from population.statistics.race import SelectionBias, selection_bias
 from population.types import PUBLISHED, Estimate, MeasurementRow, Purpose, Status
+
+if TYPE_CHECKING:
+    from evo.analysis.campaign_view import Record
 
 POWER = 0.8
 MIN_PAIRS = 3  # fewer give no interval that is worth printing: t with one degree of freedom is 12.7
@@ -234,3 +238,57 @@ def selection_bias_of(
     gains = [sign * difference for difference in paired_differences(*pair).values()]
     sd = math.nan if level is None else level.sd * math.sqrt(2 / search.n)
     return selection_bias(Estimate(search.gain, sd, search.n), gains)
+
+
+# -- Several campaigns at equal slot time.
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a campaign had found when: (slot hours, gain over its seed in percent of the seed's mean).
+
+    `fresh`: the same of its leader on fresh blocks, with the ends of its 95 % interval; None before.
+    """
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    fresh: tuple[float, float | None, float | None] | None
+    hours: float  # of slot time, all rungs
+
+    def gain_at(self, hours: float) -> float | None:
+        """What it had found when its slots had worked so long; None before any child had a score."""
+        known = [gain for when, gain in self.points if when <= hours]
+        return known[-1] if known else None
+
+
+def course_of(name: str, record: Record, final: Comparison | None) -> Course:
+    """The course of one campaign at its proxy: the best mean of a child so far, against the seed's mean."""
+    means: dict[str, tuple[float, int]] = {}  # with the number of runs
+    best, root = "", record.seed_id
+    hours, points = 0.0, list[tuple[float, float]]()
+    sign = 1.0 if record.objective.lower_is_better else -1.0
+    for row in record.rows:
+        run = row.measurement
+        hours += run.wall_seconds / 3600
+        if run.request.rung != record.proxy or run.status is not Status.OK:
+            continue
+        score = run.metrics.get(record.objective.name)
+        if score is None:
+            continue
+        one = run.request.variant_id
+        before, n = means.get(one, (score, 0))
+        means[one] = (before + (score - before) / (n + 1), n + 1)
+        if one == best:  # it may have become worse than another
+            best = min(means.keys() - {root}, key=lambda child: sign * means[child][0])
+        elif one != root and (not best or sign * (means[one][0] - means[best][0]) < 0):
+            best = one
+        if best and root in means and means[root][0]:
+            gain = sign * (means[root][0] - means[best][0])
+            points.append((hours, 100 * gain / abs(means[root][0])))
+    fresh = None
+    if final is not None and final.reference_mean:
+        scale = 100 / abs(final.reference_mean)
+        ends = final.gain_interval
+        low, high = (None, None) if ends is None else (scale * ends[0], scale * ends[1])
+        fresh = (scale * final.gain, low, high)
+    return Course(name, tuple(points), fresh, hours)

@@ -1,16 +1,20 @@
-"""The campaigns under a folder: `evo list` at a glance, `evo serve` live in a browser."""
+"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost, `evo serve` live in a browser."""
 
 from __future__ import annotations
 
+import math
 import socket
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.campaigns import Listed, listed
+from evo.campaigns import DATABASE, Listed, findings_of, listed
 from evo.cli.app import FAILED, JsonOption, app, complain, show, show_json
+from evo.cli.folder import campaign_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,6 +63,138 @@ def _table(rows: list[Listed]) -> Table:
         cells = (str(one.folder), one.kind, best, str(one.children), age, one.state)
         table.add_row(*(words(cell) for cell in cells))
     return table
+
+
+# -- `evo compare`: several campaigns at equal slot time.
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One campaign beside others. Gains in percent of its own seed's mean, above 0 where it is better.
+
+    equal: of the best mean of a child when its slots had worked `hours_equal`, the least of all campaigns'
+    hours; last: at its end; screening chose both, so they flatter. fresh: its leader's on fresh blocks, with
+    the ends of the 95 % interval; None before. `children_better`: of each operator, how many beat their parent.
+    """
+
+    campaign: Path
+    metric: str
+    equal: float | None
+    hours_equal: float
+    last: float | None
+    fresh: tuple[float, float | None, float | None] | None
+    hours: float
+    children: int
+    dollars: float
+    children_better: dict[str, tuple[int, int]]
+
+
+@app.command(epilog="Example: evo compare campaigns/with-model campaigns/without-model")
+def compare(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A campaign's folder, or its name.")
+    ],
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[OTHER]", help="Another one to set beside it.")
+    ] = None,
+    more: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="DIR", help="One more. Repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Campaigns side by side: what each had found at equal slot time, what holds on fresh blocks, what it cost.
+
+    Each is held against its own seed. `evo serve` draws the same as curves.
+    """
+    from evo.terminal.tables import FAINT
+
+    found = _compared(
+        [campaign_folder(one) for one in (folder, *filter(None, [other]), *(more or ()))]
+    )
+    if as_json:
+        show_json(found)
+        return
+    from rich.text import Text
+
+    hours = found[0].hours_equal
+    lines = [
+        Text(
+            f"Better than its own seed, in percent; at equal slot time: {duration_in(hours)}. The first two "
+            "flatter, as screening chose the child; fresh blocks chose nobody.",
+            FAINT,
+        ),
+        Text(),
+    ]
+    show(*lines, _comparison(found))
+
+
+def _compared(folders: Sequence[Path]) -> list[Compared]:
+    from evo.analysis.campaign_view import Record
+    from evo.analysis.comparison import course_of
+    from evo.analysis.ranking import earnings
+    from population.store import Store
+
+    courses = []
+    for folder in folders:
+        with Store.open(folder / DATABASE, read_only=True) as store:
+            record = Record.of(store)
+            final = findings_of(store, record, changes=False).final
+            courses.append((folder, record, course_of(str(folder), record, final)))
+    hours = min(course.hours for _, _, course in courses)
+    return [
+        Compared(
+            folder,
+            record.objective.name,
+            course.gain_at(hours),
+            hours,
+            course.gain_at(math.inf),
+            course.fresh,
+            course.hours,
+            len(record.births()) - 1,
+            record.spent.dollars,
+            {one.operator: (one.better, one.children) for one in earnings(record) if one.children},
+        )
+        for folder, record, course in courses
+    ]
+
+
+def _comparison(found: Sequence[Compared]) -> Table:
+    from evo.terminal.tables import NOTHING, table_of
+    from evo.terminal.text import words
+
+    table = table_of(
+        ("equal_time", "right"),
+        ("end", "right"),
+        ("fresh blocks", "right"),
+        ("slot_time", "right"),
+        ("children", "right"),
+        ("dollars", "right"),
+        ("campaign", "left"),
+    )
+    for one in found:
+        fresh = NOTHING
+        if one.fresh is not None:
+            gain, low, high = one.fresh
+            ends = "" if low is None or high is None else f" [{low:+.1f}, {high:+.1f}]"
+            fresh = f"{gain:+.1f}{ends}"
+        cells = (
+            NOTHING if one.equal is None else f"{one.equal:+.1f}",
+            NOTHING if one.last is None else f"{one.last:+.1f}",
+            fresh,
+            duration_in(one.hours),
+            str(one.children),
+            f"{one.dollars:.2f}",
+            str(one.campaign),
+        )
+        table.add_row(*(words(cell) for cell in cells))
+    return table
+
+
+def duration_in(hours: float) -> str:
+    """Hours in words."""
+    from evo.terminal.text import duration
+
+    return duration(3600 * hours)
 
 
 # -- `evo serve`: the same, live in a browser.

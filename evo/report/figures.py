@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evo.analysis.campaign_view import Record
-from evo.analysis.comparison import Comparison, Noise, claimed_values
+from evo.analysis.comparison import Course, Noise, claimed_values
 from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, GOOD, NEUTRAL, PALETTE, blank, hover, span
 from evo.terminal.text import duration, plus_minus, value
@@ -433,51 +432,6 @@ def operator_shares(record: Record, colour: Mapping[str, str]) -> go.Figure | No
 
 
 # -- Several campaigns at equal slot time.
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What a campaign had found when: (slot hours, gain over its seed in percent of the seed's mean).
-
-    `fresh`: the same of its leader on fresh blocks, with the ends of its 95 % interval; None before.
-    """
-
-    name: str
-    points: tuple[tuple[float, float], ...]
-    fresh: tuple[float, float | None, float | None] | None
-
-
-def course_of(name: str, record: Record, final: Comparison | None) -> Course:
-    """The course of one campaign at its proxy: the best mean of a child so far, against the seed's mean."""
-    means: dict[str, tuple[float, int]] = {}  # with the number of runs
-    best, root = "", record.seed_id
-    hours, points = 0.0, list[tuple[float, float]]()
-    sign = 1.0 if record.objective.lower_is_better else -1.0
-    for row in record.rows:
-        run = row.measurement
-        hours += run.wall_seconds / 3600
-        if run.request.rung != record.proxy or run.status is not Status.OK:
-            continue
-        score = run.metrics.get(record.objective.name)
-        if score is None:
-            continue
-        one = run.request.variant_id
-        before, n = means.get(one, (score, 0))
-        means[one] = (before + (score - before) / (n + 1), n + 1)
-        if one == best:  # it may have become worse than another
-            best = min(means.keys() - {root}, key=lambda child: sign * means[child][0])
-        elif one != root and (not best or sign * (means[one][0] - means[best][0]) < 0):
-            best = one
-        if best and root in means and means[root][0]:
-            gain = sign * (means[root][0] - means[best][0])
-            points.append((hours, 100 * gain / abs(means[root][0])))
-    fresh = None
-    if final is not None and final.reference_mean:
-        scale = 100 / abs(final.reference_mean)
-        ends = final.gain_interval
-        low, high = (None, None) if ends is None else (scale * ends[0], scale * ends[1])
-        fresh = (scale * final.gain, low, high)
-    return Course(name, tuple(points), fresh)
 
 
 def courses(found: Sequence[Course]) -> go.Figure:

@@ -13,13 +13,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 from evo.analysis.campaign_view import Record
+from evo.analysis.comparison import Course, course_of
 from evo.analysis.ladder import objection_to_approving, rungs_to_approve
 from evo.analysis.ranking import Ranked, ranking
 from evo.campaigns import Listed, ask, findings_of, overview_of, terms_of
 from evo.files import LIVE
 from evo.folder import CONFIG, DATABASE
 from evo.report.contents import page_of
-from evo.report.figures import Course, course_of, courses
+from evo.report.figures import courses
 from evo.report.page import Page
 from evo.report.variant_details import diff_from_parent, dossier
 from evo.terminal.text import short

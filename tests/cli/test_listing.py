@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import pytest
 
+from evo.analysis.campaign_view import Record
+from evo.analysis.comparison import course_of
 from evo.campaigns import newest
 from evo.cli.folder import campaign_folder
 from evo.lock import hold
-from tests.analysis.built import Built, finished
+from tests.analysis.built import SEED, Built, finished
 from tests.cli.driving import Evo
 
 
@@ -83,3 +86,43 @@ def test_a_name_finds_its_folder_and_a_folder_its_only_campaign(
     (tmp_path / "full" / "file").touch()
     assert "evo run" not in evo("status", "--dir", "full").err
     assert "`evo run CONFIG --dir 'not there'` starts one" in evo("top", "--dir", "not there").err
+
+
+def test_campaigns_are_compared_at_equal_slot_time_each_with_its_own_seed(
+    evo: Evo, tmp_path: Path
+) -> None:
+    short, long = Built(tmp_path / "short"), Built(tmp_path / "long")
+    for built, scores in ((short, (1.9,)), (long, (1.98, 1.9, 1.8, 1.7))):
+        built.run(built.seed, 2.0)
+        for number, score in enumerate(scores):
+            child = built.child(SEED.replace("0.1", f"0.{2 + number}"), built.seed)
+            built.run(child, score)
+        built.store.close()
+    said = evo("compare", tmp_path / "short", tmp_path / "long", "--json")
+    assert said.code == 0
+    first, second = json.loads(said.out)
+    assert (first["equal"], first["last"]) == (pytest.approx(5.0), pytest.approx(5.0))
+    assert (second["equal"], second["last"]) == (pytest.approx(1.0), pytest.approx(15.0))
+    assert first["hours_equal"] == second["hours_equal"] == first["hours"] < second["hours"]
+    assert second["children"] == 4 and second["children_better"]["nudge"] == [4, 4]
+    told = evo("compare", tmp_path / "short", tmp_path / "long")
+    assert "equal slot time" in told.out and "+15.0" in told.out
+    assert max(map(len, told.out.splitlines())) <= 80 + len(str(tmp_path))
+
+
+def test_the_child_that_is_compared_is_the_best_by_its_mean_so_far(tmp_path: Path) -> None:
+    built = Built(tmp_path / "c")
+    built.run(built.seed, 2.0)
+    lucky, sound = (built.child(SEED.replace("0.1", one), built.seed) for one in ("0.2", "0.3"))
+    built.run(lucky, 1.0)
+    built.run(sound, 1.8)
+    built.run(lucky, 3.0, block=1)
+    built.run(sound, 1.8, block=1)
+    record = Record.of(built.store)
+    built.store.close()
+    assert [gain for _, gain in course_of("c", record, None).points] == [
+        pytest.approx(50.0),
+        pytest.approx(50.0),
+        pytest.approx(10.0),
+        pytest.approx(10.0),
+    ]
