@@ -228,7 +228,10 @@ def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One store. `best`: mean and standard error at the proxy, as in `evo top`; None before any."""
+    """One store. `best`: mean and its sd at the proxy, as in `evo top`; None before any.
+
+    children: with a run at the proxy, as in `evo status`.
+    """
 
     folder: Path
     kind: str
@@ -261,15 +264,13 @@ def _listed(folder: Path) -> Listed:
 
 def _read(folder: Path, store: Store, running: int | None) -> Listed:
     from evo.analysis.campaign_view import Record
+    from evo.analysis.overview import measured_children
     from evo.analysis.ranking import front_of, ranking
 
     record = Record.of(store)
     metric = record.objective.name
     best = next((one.estimates[metric] for one in front_of(record, ranking(record))), None)
-    ((began, children),) = store.query(
-        "SELECT min(created), count(DISTINCT CASE WHEN outcome = 'variant' THEN variant_id END) "
-        "FROM proposals"
-    )
+    ((began,),) = store.query("SELECT min(created) FROM proposals")
     kind = store.setting("kind") or "campaign"
     return Listed(
         folder,
@@ -278,7 +279,7 @@ def _read(folder: Path, store: Store, running: int | None) -> Listed:
         metric,
         None if best is None else best.mean,
         None if best is None else best.sd,
-        max(0, children - 1),  # the seed is nobody's child
+        measured_children(record),
         began,
         running,
     )

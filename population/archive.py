@@ -181,6 +181,18 @@ def admissible(found: Found, objectives: Sequence[Objective], seed: Found) -> bo
     return all(objective.admits(found, seed) for objective in objectives)
 
 
+def broken_limits(
+    found: Found, objectives: Sequence[Objective], constraints: Sequence[Constraint], seed: Found
+) -> list[Constraint]:
+    """The ranges a variant is outside of, limits of objectives among them."""
+    limits = [*constraints, *filter(None, (one.limit_as_constraint() for one in objectives))]
+    return [
+        one
+        for one in limits
+        if (one.name in seed or one.beside_seed() is None) and one.excess(found, seed) > 0
+    ]
+
+
 def violation(found: Found, constraints: Sequence[Constraint], seed: Found) -> float:
     """How far a variant breaks the constraints: the sum of their excesses, 0 when feasible."""
     return sum(constraint.excess(found, seed) for constraint in constraints)

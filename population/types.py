@@ -157,6 +157,18 @@ def share_rung(rung: str, share: float) -> str:
     return rung if share == 1.0 else f"{rung}{SHARE}{share:g}"
 
 
+def rung_in_words(name: str) -> str:
+    """A rung's name as people read it: "larger", "larger, one step", "larger, 25 % of its budget"."""
+    rung, _, made = name.partition(DERIVED)
+    if name.endswith(ONE_STEP):
+        return f"{rung}, one step"
+    return (
+        f"{rung}, {100 * float(made[1:]):.0f} % of its budget"
+        if made.startswith(SHARE[1:])
+        else name
+    )
+
+
 def variant_id(source: str) -> str:
     """The identity of a variant: the sha256 of its source, 64 hex digits."""
     return hashlib.sha256(source.encode()).hexdigest()

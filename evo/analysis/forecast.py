@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from evo.analysis.health import run_seconds
+from population.types import Measurement, Purpose
 
 OVERHEAD_SECONDS = (
     5.0  # two serving processes, scoring and the audit beside training, on a CPU core
@@ -180,6 +183,14 @@ class Outlook:
 
     runs: int
     seconds_left: float
+
+
+def outlook_of(plan: Plan, runs: Sequence[Measurement]) -> Outlook | None:
+    """The outlook after these runs, of any rung; None when no budget says so."""
+    rungs = [replace(one, measured_seconds=run_seconds(runs, one.name)) for one in plan.rungs]
+    races = sum(run.request.purpose is Purpose.RACE for run in runs)
+    spent = sum(run.wall_seconds for run in runs)
+    return outlook(replace(plan, rungs=rungs), len(runs), races, spent)
 
 
 def outlook(plan: Plan, done: int, races: int, slot_seconds: float) -> Outlook | None:

@@ -77,6 +77,7 @@ class Overview:
     asked: Mapping[str, int]  # by kind: what people asked and nobody has taken yet
     unprotected: str  # a warning where variants run without a sandbox, else ""
     imported: Imported | None  # whose numbers these are; None: measured here
+    seconds_left: float | None = None  # to the expected end of what runs
 
 
 def overview(
@@ -95,7 +96,7 @@ def overview(
     attempts = [row.measurement for row in record.attempts]
     spent, (state, phase) = record.spent, _state(record, running)
     used = {
-        "variants": _measured_children(record),
+        "variants": measured_children(record),
         "seconds": record.seconds_spent,
         "llm_tokens": spent.tokens_in + spent.tokens_out,
         "llm_dollars": spent.dollars,
@@ -136,7 +137,7 @@ def overview(
     )
 
 
-def _measured_children(record: Record) -> int:
+def measured_children(record: Record) -> int:
     """Children with a run at the proxy that was not lost: those that wait are proposals so far."""
     seen = {run.request.variant_id for run in record.runs() if run.request.rung == record.proxy}
     return len(seen - {record.seed_id})
@@ -152,7 +153,8 @@ def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:
 def _state(record: Record, running: int | None) -> tuple[CampaignState, str]:
     """How far it is, and that in words."""
     if running is not None:
-        busy = phase_of([run.request.purpose for run in record.in_flight]) or "between runs"
+        idle = "between runs" if record.attempts else "starting"
+        busy = phase_of([run.request.purpose for run in record.in_flight]) or idle
         return CampaignState.RUNNING, busy
     ends = [event.text for event in record.events if event.kind == "end"]
     starts = record.starts()

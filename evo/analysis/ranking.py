@@ -12,7 +12,7 @@ from statistics import fmean
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import claimed_values, paired_differences
 from evo.analysis.effects_of_edits import better_than_parents
-from population.archive import Standing
+from population.archive import Standing, broken_limits
 from population.metrics import Trust, trust_of
 from population.types import (
     FRESH,
@@ -34,7 +34,7 @@ class Ranked:
     A belief in an objective is what the search ranks by: the mean of its blocks with what they do to everyone
     taken off, shrunk to its parent's; in another metric it is that mean. measured: the mean of its runs in the
     first objective, nothing shrunk. vetoed: a person rejected it, whether the campaign has taken that yet or
-    not.
+    not. beyond: which limits of the config it is outside of, in words; "" inside all.
     """
 
     variant_id: str
@@ -45,6 +45,7 @@ class Ranked:
     idea: str
     vetoed: bool = False
     trust: Mapping[str, Trust] = field(default_factory=dict)  # who says each metric
+    beyond: str = ""
 
 
 def ranking(record: Record) -> list[Ranked]:
@@ -64,21 +65,29 @@ def ranking(record: Record) -> list[Ranked]:
     ):  # an older store, or one that a kill left behind
         own = record.beliefs()
         believed = {one: own.found(one).all() for one in own}
+    estimates = {one: {**metrics, **believed.get(one, {})} for one, metrics in measured.items()}
+    seed = estimates.get(record.seed_id)
     found = [
         Ranked(
             variant_id,
-            {**metrics, **believed.get(variant_id, {})},
+            estimates[variant_id],
             metrics[objective.name],
             record.front.get(variant_id, ""),
             births[variant_id].operator if variant_id in births else "",
             births[variant_id].idea if variant_id in births else "",
             variant_id in record.ladder.vetoed,
             {name: trust_of(name) for name in metrics},
+            "" if seed is None else _beyond(record, estimates[variant_id], seed),
         )
         for variant_id, metrics in measured.items()
         if objective.name in metrics
     ]
     return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+
+
+def _beyond(record: Record, found: Mapping[str, Estimate], seed: Mapping[str, Estimate]) -> str:
+    broken = broken_limits(found, record.objectives, record.ladder.constraints, seed)
+    return "; ".join(one.told(seed) for one in broken)
 
 
 def _is_stale(

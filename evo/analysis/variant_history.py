@@ -52,7 +52,10 @@ def effects(record: Record) -> dict[str, Comparison]:
 
 
 def standings(record: Record) -> dict[str, str]:
-    """What is to be marked, by variant: its standing on the front, and whether it went up the ladder."""
+    """What is to be marked, by variant: its standing on the front, and whether it went up the ladder.
+
+    Not the seed: it is what everyone is held against.
+    """
     graduates = {
         run.request.variant_id
         for run in record.runs()
@@ -61,7 +64,7 @@ def standings(record: Record) -> dict[str, str]:
         and DERIVED not in run.request.rung
         and run.request.rung != record.proxy
     } - {record.seed_id}
-    marks = {one: [standing] for one, standing in record.front.items()}
+    marks = {one: [standing] for one, standing in record.front.items() if one != record.seed_id}
     for one in graduates:
         marks.setdefault(one, []).append(GRADUATED)
     return {one: ", ".join(found) for one, found in marks.items()}

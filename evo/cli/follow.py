@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from evo.terminal.live import EventFrame, Frame, Gap, Limit, OperatorFrame, Scor
 from evo.terminal.text import duration, placed, short, write_line
 from population.reading import proposals
 from population.store import Store, StoreError
-from population.types import Outcome, Purpose
+from population.types import Outcome, Purpose, rung_in_words
 
 if TYPE_CHECKING:
     from evo.analysis.forecast import Plan
@@ -245,7 +245,7 @@ class Frames:
         return SlotFrame(
             name=view.name,
             who=self._who(request.variant_id),
-            rung=request.rung,
+            rung=rung_in_words(request.rung),
             block=request.block,
             purpose=request.purpose.value,
             seconds=time.monotonic() - view.since,
@@ -287,20 +287,13 @@ class Frames:
         return None if found is None else Gap(found.gain, found.n, found.se, found.metric)
 
     def _way(self) -> Way | None:
-        from evo.analysis.forecast import outlook
-        from evo.analysis.health import run_seconds
+        from evo.analysis.forecast import outlook_of
 
         if self._plan is None:
             return None
         history = self._components.history
         runs = [row.measurement for rung in history.rungs() for row in history.rows(rung)]
-        rungs = [
-            replace(rung, measured_seconds=run_seconds(runs, rung.name))
-            for rung in self._plan.rungs
-        ]
-        races = sum(run.request.purpose is Purpose.RACE for run in runs)
-        spent = sum(run.wall_seconds for run in runs)
-        found = outlook(replace(self._plan, rungs=rungs), len(runs), races, spent)
+        found = outlook_of(self._plan, runs)
         return None if found is None else Way(len(runs), found.runs, found.seconds_left)
 
     def _score(self, variant_id: str) -> Score | None:

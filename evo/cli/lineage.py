@@ -264,8 +264,11 @@ def export(
         raise typer.Exit(FAILED)
     with opened(directory) as (folder, store):
         variant_id, seed_id = named(store, variant), resolve(store, "seed")
-        hand = None if patch else as_measured(store, output or Path("train.py"))
         text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
+        path = output or Path("train.py")
+        beside = with_harness or (path.parent / "harness.py").exists()
+        away = HARNESS_IMPORT.search(text) is not None and not beside
+        hand = None if patch else as_measured(store, path, away)
     output = output or Path(f"{variant_id[:8]}.patch" if patch else "train.py")
     if is_stdout(output):
         write_out(text)
@@ -292,13 +295,12 @@ def export(
         patch_file = shlex.quote(str(output))
         print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
     else:
-        _tell_by_hand(output, hand, with_harness)
+        _tell_by_hand(output, hand, with_harness, away)
 
 
-def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool) -> None:
-    needs = HARNESS_IMPORT.search(output.read_text(encoding="utf-8")) is not None
-    if needs and not (output.parent / "harness.py").exists():
-        print("to run it by hand it needs harness.py beside it: add --with-harness")
+def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool, away: bool) -> None:
+    if away:
+        print("it imports harness.py, which is not beside it; --with-harness writes that, too")
     if hand is not None:
         print(f"as measured at {hand.rung}, by hand:\n  {hand.line}")
         print("\n".join(f"  ({difference})" for difference in hand.differences))

@@ -19,6 +19,9 @@ from evo.cli.folder import campaign_folder
 if TYPE_CHECKING:
     from rich.table import Table
 
+SIDES = {"children": "right", "age": "right"}
+MAX_PATH, MIN_STATE = 30, 13  # letters of a folder and of a state, at the least where there is room
+
 
 @app.command(name="list", epilog="Example: evo list ~/experiments --json")
 def list_campaigns(
@@ -42,26 +45,34 @@ def list_campaigns(
 
 
 def _table(rows: list[Listed]) -> Table:
+    """A path is folded rather than cut, since it is typed; a long state gives way to it."""
+    from rich.console import Console
     from rich.text import Text
 
-    from evo.terminal.tables import FAINT, NOTHING, table_of
+    from evo.terminal.tables import FAINT, NOTHING, one_line, table_of
     from evo.terminal.text import duration, mean_and_error, words
     from population.metrics import Trust, trust_of
 
-    table = table_of(
-        ("campaign", "left"),
-        ("kind", "left"),
-        ("best", "left"),
-        ("children", "right"),
-        ("age", "right"),
-    )
-    table.add_column(Text("state", FAINT), overflow="fold")
+    kinds = {one.kind for one in rows} != {"campaign"}  # the state needs the room
+    named = [*(["kind"] if kinds else []), "best", "children", "age"]
+    told = []
     for one in rows:
         best = NOTHING if one.best is None else mean_and_error(one.metric, one.best, one.best_se)
         best += "*" * (one.best is not None and trust_of(one.metric) is Trust.SELF_REPORTED)
         age = NOTHING if one.began is None else duration(time.time() - one.began)
-        cells = (str(one.folder), one.kind, best, str(one.children), age, one.state)
-        table.add_row(*(words(cell) for cell in cells))
+        told.append([*([one.kind] if kinds else []), best, str(one.children), age])
+    widths = [max(map(len, column)) for column in zip(named, *told, strict=True)]
+    room = Console().width - sum(widths) - 2 * (len(widths) + 1)
+    path = max(len(str(one.folder)) for one in rows)
+    state = max(len(one.state) for one in rows)
+    path = min(path, max(room - state, min(room - MIN_STATE, MAX_PATH)))
+    table = table_of(("campaign", "left"), *((name, SIDES.get(name, "left")) for name in named))
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    table.columns[0].width = max(path, MIN_STATE)
+    table.add_column(Text("state", FAINT))
+    for one, cells in zip(rows, told, strict=True):
+        head = words(str(one.folder))
+        table.add_row(head, *map(words, cells), one_line(words(one.state)))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,9 +13,9 @@ from evo.cli.app import ID_HELP, DirOption, JsonOption, app, show, show_json
 from evo.cli.folder import at, named, next_command, opened, remark_on
 
 if TYPE_CHECKING:
+    from evo.analysis.campaign_view import Record
     from evo.analysis.comparison import Comparison
     from evo.analysis.ranking import Ranked
-    from population.archive import Objective
     from population.ladder import Ladder
     from population.store import Store
     from population.types import MeasurementRow
@@ -63,12 +64,33 @@ def status(
     """Where a campaign stands: budget, best compared with the seed, front, operators, slots."""
     with opened(directory) as (folder, store):
         one = overview_of(folder, store, changes=as_json)
+        if one.running is not None and not one.calibrates:
+            one = replace(one, seconds_left=_seconds_left(folder, store))
     if as_json:
         show_json(one)
         return
     from evo.terminal.status import status_screen
 
     show(status_screen(one, next_command(one), at(folder), all_of_it))
+
+
+def _seconds_left(folder: Path, store: Store) -> float | None:
+    """To the expected end of a campaign that runs; None where its config does not say, or cannot be read.
+
+    Only here is a config read whole: it takes longer than all else that a status does.
+    """
+    from evo.analysis.forecast import outlook_of
+    from evo.cli.run import plan_of
+    from evo.config import ConfigError
+    from evo.folder import Folder, config_of
+    from population.reading import measurements
+
+    try:
+        plan = plan_of(config_of(Folder(folder)))
+    except (ConfigError, OSError):
+        return None
+    found = outlook_of(plan, [row.measurement for row in measurements(store)])
+    return None if found is None else found.seconds_left
 
 
 @app.command(epilog="Example: evo top -n 20")
@@ -173,7 +195,7 @@ def show_variant(
     rows = [
         ("variant", variant_id),
         ("children", str(len(children))),
-        *_standing(own, rank, len(ranked), beside, record.objective),
+        *_standing(own, rank, len(ranked), beside, record),
         *_metrics(own, runs, record.proxy),
     ]
     rows += _on_the_ladder(record.ladder, variant_id)
@@ -218,7 +240,7 @@ def _last_log(store: Store, runs: list[MeasurementRow]) -> str:
 def _run_cells(row: MeasurementRow) -> list[str]:
     from evo.terminal.text import duration, value
     from population.metrics import claim_metric, label
-    from population.types import ONE_STEP
+    from population.types import ONE_STEP, rung_in_words
 
     run, request = row.measurement, row.measurement.request
     claimed = claim_metric("val_bpb", [run])
@@ -226,7 +248,7 @@ def _run_cells(row: MeasurementRow) -> list[str]:
     if request.rung.endswith(ONE_STEP):
         score = None  # one step of training: it shows that it can be built there, nothing else
     return [
-        request.rung,
+        rung_in_words(request.rung),
         str(request.block),
         request.purpose.value,
         run.status.value.replace("_", " "),
@@ -237,16 +259,17 @@ def _run_cells(row: MeasurementRow) -> list[str]:
 
 
 def _standing(
-    own: Ranked | None, rank: int | None, among: int, beside: Comparison | None, first: Objective
+    own: Ranked | None, rank: int | None, among: int, beside: Comparison | None, record: Record
 ) -> list[tuple[str, str]]:
     """What is believed of it at the proxy, what it gains over the seed, and where it stands."""
     from evo.terminal import sentences
-    from evo.terminal.tables import BELIEF
+    from evo.terminal.tables import BELIEF, standing_in_words
     from evo.terminal.text import count, plus_minus, value
     from population.metrics import METRICS, SELF_REPORTED, Trust, label, trust_of
 
     if own is None:
         return [("score", "none at the proxy")]
+    first = record.objective
     found = own.estimates[first.name]
     way = "lower" if first.lower_is_better else "higher"
     unit = METRICS[first.name].unit if first.name in METRICS else ""
@@ -254,7 +277,8 @@ def _standing(
     rows = [
         ("believed", f"{told} ({unit + ', ' if unit else ''}{way} is better; {BELIEF})"),
         ("mean less blocks", value(first.name, own.measured.mean, own.measured.sd)),
-        ("standing", own.standing or "not on the front"),
+        ("standing", standing_in_words(own, record.seed_id)),
+        *([("beyond limit", f"the config asks for {own.beyond}")] if own.beyond else []),
         ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),
     ]
     if beside is not None:

@@ -146,9 +146,12 @@ class ByHand:
     differences: Sequence[str]
 
 
-def as_measured(store: Store, path: Path) -> ByHand | None:
+def as_measured(store: Store, path: Path, away: bool = False) -> ByHand | None:
     """The proxy's scale for a train.py at `path`; None for a store that never trained, as an import,
-    and for a command, which is run where it lies."""
+    and for a command, which is run where it lies.
+
+    away: harness.py is not beside it, so that Python has to be told where it is.
+    """
     config, _ = current(store.setting("config", {}))
     if config.get("task"):
         return None
@@ -157,13 +160,14 @@ def as_measured(store: Store, path: Path) -> ByHand | None:
     scale: dict[str, Any] = rungs.get(rung, {})
     if not {"depth", "budget", "context"} <= set(scale):
         return None
-    settings = {
+    settings = {"PYTHONPATH": str(SHIPPED / "seed")} if away else {}
+    settings |= {
         "CLOCK": scale.get("clock") or _clock(store, config.get("clock", "auto")),
         "BUDGET_SECONDS": f"{scale['budget']:.10g}",
         "DEPTH": str(scale["depth"]),
         "CONTEXT": str(scale["context"]),
     }
-    given = " ".join(f"{name}={text}" for name, text in settings.items())
+    given = " ".join(f"{name}={shlex.quote(text)}" for name, text in settings.items())
     place = "" if str(path.parent) == "." else f"cd {shlex.quote(str(path.parent))} && "
     data = config.get("data") or {}
     own = next((key for key in ("path", "shards") if data.get(key)), None)

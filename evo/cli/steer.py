@@ -60,7 +60,9 @@ def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: 
     if len(ideas) > most:
         print(f"\nthe newest {most} of {len(ideas):,}; -n shows more")
     if why:
-        print(f"\n{why}: nobody will try what is not tried yet")
+        from evo.terminal.text import words
+
+        show(words(""), words(f"{why}: nobody will try what is not tried yet"))
 
 
 def _waiting(store: Store, kinds: tuple[str, ...], author: str | None = None) -> list[RequestRow]:
@@ -80,7 +82,9 @@ def _told(
         return
     print(f"noted: {when_taken_up(folder)}")
     if why:
-        print(f"but {why}: {vain} until one does (docs/operators.md)")
+        from evo.terminal.text import words
+
+        show(words(f"but {why}: {vain} until one does (docs/operators.md)"))
 
 
 @app.command(

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from evo.analysis.campaign_view import Record
 from evo.analysis.ranking import Ranked
 from evo.report.page import GOLD, NEUTRAL, blank, hover
+from evo.terminal.tables import standing_in_words
 from evo.terminal.text import plus_minus
 from population.lineage import Lineage
 from population.metrics import label
@@ -113,7 +114,7 @@ def _dots(
     for one in mine:
         found = ranked[one].estimates[metric] if one in ranked else None
         score = plus_minus(metric, found.mean, found.sd, found.n) if found else "no score"
-        standing = ranked[one].standing if one in ranked else ""
+        standing = standing_in_words(ranked[one], record.seed_id) if one in ranked else ""
         idea = "the seed" if one == record.seed_id else births[one].idea
         texts.append(hover(f"{one[:8]}  {operator}  {standing}", f"{label(metric)} {score}", idea))
     return go.Scatter(

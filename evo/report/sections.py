@@ -16,7 +16,7 @@ from evo.report.page import Figure, ReportData, ReportTable, Section
 from evo.terminal import sentences
 from evo.terminal.imported import REMARK, keep_cells
 from evo.terminal.ladder import ladder_lines
-from evo.terminal.tables import caption, parts_in_words
+from evo.terminal.tables import caption, parts_in_words, standing_in_words
 from evo.terminal.text import GLOSSARY, NOTE, clip, count, duration, plus_minus, share, short, value
 from population.lineage import Lineage
 from population.metrics import label
@@ -73,19 +73,19 @@ def fronts_section(data: ReportData) -> Section | None:
             "operator",
             "idea",
         ),
-        [_front_row(one, names) for one in rows],
+        [_front_row(one, names, data.record.seed_id) for one in rows],
         [one.variant_id for one in rows],
     )
     lines = [f"In the table {caption(data.record.objective)}."]
     return Section("front", "Pareto front", lines, figures=figures, tables=(table,))
 
 
-def _front_row(one: Ranked, names: Sequence[str]) -> list[str]:
+def _front_row(one: Ranked, names: Sequence[str], seed_id: str) -> list[str]:
     first, *others = names
     found = one.estimates[first]
     cells = [
         short(one.variant_id),
-        one.standing or "–",
+        standing_in_words(one, seed_id),
         plus_minus(first, found.mean, found.sd, found.n),
     ]
     cells += [

@@ -14,13 +14,13 @@ from typing import Any
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.ranking import Ranked
-from evo.terminal.tables import by_whom
+from evo.terminal.tables import by_whom, standing_in_words
 from evo.terminal.text import duration, plus_minus, value
 from operators.source.compare import Steps, unified_diff
 from population.metrics import claim_metric, label
 from population.reading.traces import Trace, exchanges, traces
 from population.store import Store
-from population.types import ONE_STEP, MeasurementRow, ProposalRow
+from population.types import ONE_STEP, MeasurementRow, ProposalRow, rung_in_words
 
 CHUNK = 100  # dossiers in one compressed piece
 CURVE_POINTS = 40
@@ -120,7 +120,7 @@ def _beliefs(one: Ranked | None, record: Record) -> dict[str, Any]:
     texts += [
         [name, value(name, estimate.mean)] for name, estimate in found.items() if name != first
     ]
-    return {"standing": one.standing, "metrics": texts}
+    return {"standing": standing_in_words(one, record.seed_id), "metrics": texts}
 
 
 def diff_from_parent(made: ProposalRow, source_of: Callable[[str], str]) -> str:
@@ -154,7 +154,7 @@ def _run(row: MeasurementRow, metric: str) -> list[str]:
         else f"{label(name)} {value(name, run.metrics[name])}"
     )
     return [
-        request.rung,
+        rung_in_words(request.rung),
         str(request.block),
         request.purpose.value,
         run.status.value.replace("_", " "),

@@ -32,6 +32,7 @@ from population.types import (
     RunKey,
     RunRequest,
     Status,
+    rung_in_words,
 )
 
 POLL_SECONDS = 0.5
@@ -309,7 +310,7 @@ def describe(measurement: Measurement, history: RunHistory) -> str:
     """One line on a measurement: who, where, what it scored or why not."""
     request = measurement.request
     who = "seed" if request.variant_id == history.seed_id else request.variant_id[:8]
-    where = f"{request.purpose} {who} on {request.rung} block {request.block}"
+    where = f"{request.purpose} {who} on {rung_in_words(request.rung)} block {request.block}"
     if measurement.status is not Status.OK:
         return f"{where}: {measurement.status}, {measurement.reason}"
     if request.rung.endswith(ONE_STEP):

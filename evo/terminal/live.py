@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +26,11 @@ from evo.terminal.text import (
 from population.metrics import label
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
-BAR_WIDTH, CURVE_WIDTH, EVENTS = 22, 20, 6
+LABEL, BAR_WIDTH, CURVE_WIDTH, EVENTS = 13, 22, 20, 6
+CURVE, MIN_CURVE = (
+    5,
+    4,
+)  # its place among a slot's cells, and below how many letters it says nothing
 LOUD = {
     "error": BAD,
     "warning": BAD,
@@ -44,7 +48,7 @@ def draw(frame: Frame) -> RenderableType:
         Text(),
         _limits(frame.limits),
         Text(),
-        _slots(frame.slots),
+        _Slots(frame.slots),
         Text(),
         _standing(frame),
     ]
@@ -82,7 +86,7 @@ def _way(way: Way) -> str:
 
 
 def _limits(limits: Sequence[Limit]) -> RenderableType:
-    grid = _grid(12, BAR_WIDTH, None)
+    grid = _grid(LABEL, BAR_WIDTH, None)
     for limit in limits:
         part = limit.used / limit.limit if limit.limit else 1.0
         grid.add_row(Text(limit.name, FAINT), _meter(part), Text(limit.text))
@@ -93,26 +97,45 @@ def _meter(part: float, width: int = BAR_WIDTH, style: str = ACCENT) -> Text:
     return Text(bar(part, width), style=f"{style} on grey15")
 
 
-def _slots(slots: Sequence[SlotFrame]) -> RenderableType:
-    grid = _grid(12, 8, 20, BAR_WIDTH // 2, 5, CURVE_WIDTH, 11)
-    for slot in slots:
-        grid.add_row(*_slot(slot))
-    return grid
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """A line a slot; on a narrow terminal the curve gives way first, never an id or a number."""
+
+    slots: Sequence[SlotFrame]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        told = [_slot(slot) for slot in self.slots]
+        needed = [max((one[place].cell_len for one in told), default=0) for place in range(7)]
+        widths = [max(pair) for pair in zip(needed, (LABEL, 8, 20, 11, 5, 0, 11), strict=True)]
+        if sum(widths) + CURVE_WIDTH + 12 > options.max_width:
+            widths = needed
+        widths[CURVE] = min(CURVE_WIDTH, max(0, options.max_width - sum(widths) - 12))
+        if widths[CURVE] < MIN_CURVE:
+            del widths[CURVE]
+        grid = _grid(*widths)
+        for slot, cells in zip(self.slots, told, strict=True):
+            if len(widths) > CURVE + 1:
+                cells[CURVE] = Text(sparkline(slot.losses, widths[CURVE]), ACCENT)
+            else:
+                del cells[CURVE]
+            grid.add_row(*cells)
+        yield grid
 
 
-def _slot(slot: SlotFrame) -> tuple[RenderableType, ...]:
+def _slot(slot: SlotFrame) -> list[Text]:
+    """Its cells; the curve, which takes what room there is, is left empty."""
     if not slot.who:
-        return Text(plain(slot.name), FAINT), Text("free", FAINT)
+        return [Text(plain(slot.name), FAINT), Text("free", FAINT), *(Text() for _ in range(5))]
     finite = [loss for loss in slot.losses if math.isfinite(loss)]
-    return (
+    return [
         Text(plain(slot.name), FAINT),
         Text(plain(slot.who), "bold"),
-        Text(f"{slot.purpose} {slot.rung}·{slot.block}"),
+        Text(f"{slot.purpose} {plain(slot.rung)}·{slot.block}"),
         _training(slot.progress),
         Text(clock(slot.seconds), FAINT, justify="right"),
-        Text(sparkline(slot.losses, CURVE_WIDTH), ACCENT),
+        Text(),
         Text(f"{finite[-1]:.3f} nats" if finite else "", justify="right"),
-    )
+    ]
 
 
 def _training(progress: float | None) -> Text:
@@ -123,19 +146,23 @@ def _training(progress: float | None) -> Text:
 
 
 def _standing(frame: Frame) -> RenderableType:
-    grid = _grid(12, 8, None)
+    grid = _grid(LABEL, 8)
+    grid.add_column(overflow="fold")
     if frame.seed is not None:
         line = _score(frame.seed).append("  as believed", FAINT)
         grid.add_row(Text("seed", FAINT), Text(""), line)
     if frame.best is not None:
-        line = _score(frame.best)
+        grid.add_row(
+            Text("believed best", FAINT),
+            Text(plain(frame.best.who), "bold"),
+            _score(frame.best),
+        )
         if (gap := frame.gap) is not None:
             style = GOOD if gap.gain > 0 else FAINT
-            line.append(f"   {better(frame.best.metric, gap.gain, gap.se)}", style)
+            line = Text(better(frame.best.metric, gap.gain, gap.se), style)
             metric = f" in {gap.metric}" if gap.metric not in ("", frame.best.metric) else ""
             than = f" than the seed{metric} on {count(gap.n, 'block')}, not yet proven"
-            line.append(than, FAINT)
-        grid.add_row(Text("believed best", FAINT), Text(plain(frame.best.who), "bold"), line)
+            grid.add_row(Text(), Text(), line.append(than, FAINT))
     front = (
         f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"
     )
@@ -149,7 +176,7 @@ def _score(score: Score) -> Text:
 
 
 def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:
-    grid = _grid(12, 12, 10, 16, 10)
+    grid = _grid(LABEL, 12, 10, 16, 10)
     for one in operators:
         grid.add_row(
             Text(plain(one.name), FAINT),

@@ -204,11 +204,16 @@ def end_in_words(one: Forecast, now: float) -> str:
     """When it ends, and what still comes after an approval; `now` in seconds since the epoch."""
     if one.seconds is None:
         return "–"
-    told = f"in about {duration(one.seconds)}{_at(now, one.seconds)}"
+    told = when_in_words(one.seconds, now)
     if one.ladder_seconds is None:
         return told
     climbing = duration(one.ladder_seconds)
     return f"{told}; then it waits for your `evo approve`, and what goes up takes up to {climbing} more"
+
+
+def when_in_words(seconds: float, now: float) -> str:
+    """In how long, and at which time; `now` in seconds since the epoch."""
+    return f"in about {duration(seconds)}{_at(now, seconds)}"
 
 
 def _at(now: float, seconds: float) -> str:

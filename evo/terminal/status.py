@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -13,7 +14,7 @@ from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Earning, Ranked
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
-from evo.terminal.tables import FAINT, earnings_table, pairs, prompts_line
+from evo.terminal.tables import FAINT, earnings_table, pairs, prompts_line, standing_in_words
 from evo.terminal.text import (
     bar,
     count,
@@ -107,11 +108,16 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
         *(
             _search(one, all_of_it)
             if not one.calibrates
-            else [("seed", _believed(one.seed, metric, ""))]
+            else [("seed", _believed(one.seed, metric))]
         ),
         *(("drift", _drift(metric, host)) for host in outside),
-        ("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}"),
+        *(
+            [("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}")]
+            if one.slots
+            else []
+        ),
         ("spent", spent),
+        *([("expected end", _end(one.seconds_left))] if one.seconds_left is not None else []),
         *(_details(one) if all_of_it else []),
         ("folder", plain(one.folder)),
     ]
@@ -123,14 +129,21 @@ def _trust(one: Overview) -> str:
     return f"{told}; {kind}" if kind else told
 
 
+def _end(seconds: float) -> str:
+    from evo.terminal.screens import when_in_words  # a status that is over needs no forecast
+
+    return when_in_words(seconds, time.time())
+
+
 def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
     """What the search found so far."""
     metric = one.findings.objective
+    tried = [operator for operator in one.operators if operator.measured]
     return [
         ("proposals", _counts(one.proposals)),
-        *([("operators", _operators(one.operators))] if one.operators and not all_of_it else []),
+        *([("operators", _operators(tried))] if tried and not all_of_it else []),
         *([("asked", _asked(one))] if one.asked else []),
-        ("seed", _believed(one.seed, metric, "")),
+        ("seed", _believed(one.seed, metric)),
         ("best", _best(one)),
         ("front", count(one.front_size, "variant")),
         *_ladder(one),
@@ -176,7 +189,7 @@ def _imported_rows(one: Overview) -> list[tuple[str, Text | str]]:
     metric = one.findings.objective
     return [
         ("reported", _counts(one.measurements)),
-        ("seed", _believed(one.seed, metric, "")),
+        ("seed", _believed(one.seed, metric)),
         ("best", _best(one)),
         ("folder", plain(one.folder)),
     ]
@@ -201,15 +214,15 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _best(one: Overview) -> Text | str:
     """The front's best; the seed's own line has its figures."""
     if one.best is None or one.seed is None or one.best.variant_id != one.seed.variant_id:
-        return _believed(one.best, one.findings.objective)
+        return _believed(one.best, one.findings.objective, one.seed)
     return Text("the seed: no child is believed better")
 
 
-def _believed(one: Ranked | None, metric: str, standing: str | None = None) -> Text | str:
-    """What is believed of it by n blocks, on which repeats count once; the seed has no standing."""
+def _believed(one: Ranked | None, metric: str, seed: Ranked | None = None) -> Text | str:
+    """What is believed of it by n blocks, on which repeats count once; with its standing beside a `seed`."""
     if one is None:
         return "–"
-    standing = one.standing if standing is None else standing
+    standing = "" if seed is None else standing_in_words(one, seed.variant_id)
     found = one.estimates[metric]
     text = Text(f"{label(metric)} {plus_minus(metric, found.mean, found.sd, found.n)} believed")
     return text.append(f"  {short(one.variant_id)}  {standing}".rstrip(), FAINT)

@@ -33,6 +33,7 @@ from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 FAINT = "bright_black"
 NOTHING = "–"
 WIDE = 100  # columns from which on a table shows all it has
+BEYOND = "beyond limit: outside a range that the config asks for, which `evo show ID` names"
 BELIEF = (
     "believed: the mean of its runs less what blocks do, shrunk to its parent's; the search ranks by it; "
     "± is its sd"
@@ -109,7 +110,8 @@ class _Ranking:
                 one_line(words("the seed" if one.variant_id == self.seed_id else one.idea)),
             )
         yield table
-        yield Text(caption(self.objectives[0]), FAINT)
+        told = [caption(self.objectives[0]), *([BEYOND] if any(map(_beyond, self.rows)) else [])]
+        yield Text("; ".join(told), FAINT)
         if any(trust_of(one.name) is Trust.SELF_REPORTED for one in self.objectives):
             yield Text(SELF_REPORTED, FAINT)
 
@@ -127,14 +129,28 @@ def caption(objective: Objective) -> str:
     )
 
 
-def _standing(one: Ranked, seed_id: str, trust: Trust) -> Text:
-    if one.variant_id == seed_id and one.standing:
-        return Text(NOTHING, FAINT)  # it is what everyone is held against
+def standing_in_words(one: Ranked, seed_id: str) -> str:
+    """The same on every screen; the seed on the front has none: it is what everyone is held against."""
     if one.vetoed:
-        return Text("vetoed", "red")
-    if trust is Trust.SELF_REPORTED and one.standing == Standing.CERTIFIED:
+        return "vetoed"
+    if one.variant_id == seed_id and one.standing:
+        return NOTHING
+    if one.beyond:
+        return f"{one.standing}, beyond limit" if one.standing else "beyond limit"
+    return one.standing or "off front"
+
+
+def _standing(one: Ranked, seed_id: str, trust: Trust) -> Text:
+    told = standing_in_words(one, seed_id)
+    if one.vetoed or one.beyond:
+        return Text(told, "red")
+    if trust is Trust.SELF_REPORTED and told == Standing.CERTIFIED:
         return Text("certified on\nself-reported\nscores", "green")
-    return Text(one.standing, "green") if one.standing else Text("off front", FAINT)
+    return Text(told, "green" if one.standing and told != NOTHING else FAINT)
+
+
+def _beyond(one: Ranked) -> bool:
+    return bool(one.beyond)
 
 
 def earnings_table(rows: Sequence[Earning]) -> Table:
@@ -144,7 +160,10 @@ def earnings_table(rows: Sequence[Earning]) -> Table:
         (("proposals", "right"), [f"{one.proposals:,}" for one in rows]),
         (("share_in time", "left"), [Text(shares_line(one.shares)) for one in rows]),
         (("valid", "right"), [share(one.valid / max(one.proposals, 1)) for one in rows]),
-        (("beat_parent", "right"), [f"{one.better} of {one.measured}" for one in rows]),
+        (
+            ("beat_parent", "right"),
+            [f"{one.better} of {one.measured}" if one.measured else NOTHING for one in rows],
+        ),
         (("on_front", "right"), [f"{one.on_front}" for one in rows]),
         (("certified_gain", "right"), [_gain(one) for one in rows]),
         (("slot_time", "right"), [duration(one.slot_seconds) for one in rows]),
