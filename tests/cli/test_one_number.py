@@ -169,7 +169,7 @@ def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(
         "against seed val_bpb 0.1000 better (0.0752 to 0.1248 better, n=3): better than the seed"
         in said
     )
-    assert "standing candidate" in said and "decided vetoed by ada: too slow" in said
+    assert "standing vetoed" in said and "decided vetoed by ada: too slow" in said
     assert "serve tokens per second 200 n=2, last run 300" in said
     known = evo("show", leader[:8], "--json").json()
     assert (known["rank"], known["of"]) == (1, 3)
