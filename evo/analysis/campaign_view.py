@@ -160,18 +160,6 @@ class Record:
         mode = sandbox.get("mode") if isinstance(sandbox, Mapping) else sandbox
         return UNPROTECTED if mode == "none" else ""
 
-    def scale_in_words(self, rung: str) -> str:
-        """A rung as the config has it: depth, context, budget; "" where it does not say."""
-        rungs = self.config.get("rungs")
-        one = rungs.get(rung) if isinstance(rungs, Mapping) else None
-        if not isinstance(one, Mapping) or "depth" not in one:
-            return ""
-        clock = str(self.config.get("clock", "auto")).replace("_", " ").replace("auto", "seconds")
-        budget = f"{one.get('budget')}".removesuffix(".0")
-        if (self.config.get("task") or {}).get("kind") == "command":
-            return f"at most {budget} seconds a run"
-        return f"depth {one.get('depth')}, context {one.get('context', 128)}, {budget} {clock}"
-
     def runs(self) -> list[Measurement]:
         """The measurements alone, lost ones left out."""
         return [row.measurement for row in self.rows]
