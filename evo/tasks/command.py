@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import socket
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from population.types import Measurement, Rung, RunRequest, Status
 
 OUT = "evo-out"  # what {out} stands for, in the folder of a run
 VENV = ".venv"
+MIXING = "evo-mixing"  # the folder of a run that Python imports MIXER from
+MIXER = Path(__file__).parents[2] / "seed" / "mixing" / "sitecustomize.py"
 OUTPUT_BYTES = 16 << 20
 DISK = "watched: size of the run's folder every 200 ms; rlimit fsize"
 
@@ -122,6 +125,9 @@ class CommandEvaluator:
         self.snapshot.copy(folder)
         (folder / self.task.file).write_text(source, encoding="utf-8")
         (folder / OUT).mkdir(exist_ok=True)
+        if self.task.mixes:
+            (folder / MIXING).mkdir()
+            shutil.copyfile(MIXER, folder / MIXING / MIXER.name)
         if (self.task.folder / VENV).is_dir() and not os.path.lexists(folder / VENV):
             (folder / VENV).symlink_to(self.task.folder / VENV)
         rung = self.rungs[request.rung]
@@ -166,7 +172,7 @@ class CommandEvaluator:
             threads=len(slot.cpus),
             gpu=slot.gpu,
             gpu_uuid=slot.gpu_uuid,
-            job=Job(("/bin/sh", "-c", line), self._environment, self._read_only),
+            job=Job(("/bin/sh", "-c", line), self._told(block), self._read_only),
         )
         settings = self.sandbox.settings
         limits = Limits(
@@ -179,6 +185,16 @@ class CommandEvaluator:
         )
         spec = {"device": slot.device}
         return RoleProcess(self.sandbox.launch(view), spec, limits, watch, slot.cpus)
+
+    def _told(self, block: int) -> dict[str, str]:
+        """The variables of a run on a block."""
+        seed = str(seed_of(block))
+        given = {name: text.replace("{seed}", seed) for name, text in self._environment.items()}
+        if not self.task.mixes:
+            return given
+        path = ":".join(filter(None, (f"{JOB_PLACE}/{MIXING}", given.get("PYTHONPATH", ""))))
+        files = ":".join(Path(one).name for one in self.task.files)
+        return {**given, "PYTHONPATH": path, "EVO_BLOCK": str(block), "EVO_FILES": files}
 
 
 def nodes_in(source: str, name: str) -> int:

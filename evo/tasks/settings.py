@@ -75,6 +75,10 @@ class TaskSettings(BaseModel):
     folder: Path = Field(default=Path(), description="what a run sees; by default the config's")
     files: tuple[str, ...] = Field(default=("train.py",), min_length=1, max_length=1)
     command: str = Field(default="", description="one line of shell, in that folder")
+    seed: Literal["auto", "mix", "none"] = Field(
+        default="auto",
+        description="what a block changes; auto: {seed} where it is named, else mix: literal seeds",
+    )
     python: str = Field(
         default="auto", description="what `python` is; auto: the folder's .venv, else ours"
     )
@@ -116,7 +120,13 @@ class TaskSettings(BaseModel):
         if self.kind == "command" and not self.command.strip():
             raise ValueError('command: how is it run? "python train.py --seed {seed}"')
         if self.kind == "autoresearch":
-            given = self.model_fields_set & {"command", "python", "environment", "read_only"}
+            given = self.model_fields_set & {
+                "command",
+                "python",
+                "environment",
+                "read_only",
+                "seed",
+            }
             used = [key for key in sorted(given) if getattr(self, key) not in ("", "auto", ())]
             if used or self.files != ("train.py",):
                 raise ValueError(
@@ -131,9 +141,10 @@ class TaskSettings(BaseModel):
         return self.files[0]
 
     @property
-    def is_seeded(self) -> bool:
-        """Whether a block changes anything that the command is told."""
-        return "{seed}" in self.command
+    def mixes(self) -> bool:
+        """Whether the literal seeds of the files that evolve are mixed with the block."""
+        named = any("{seed}" in one for one in (self.command, *self.environment))
+        return self.seed == "mix" or (self.seed == "auto" and not named)
 
 
 def objection_to(source: str, seed: str, task: TaskSettings | None) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evo.assembly.bench import open_bench
@@ -32,12 +34,12 @@ budget: {variants: 2}
 """
 
 
-def measured(config: Path, source: str | None = None, *changes: str) -> Measurement:
+def measured(config: Path, source: str | None = None, *changes: str, block: int = 0) -> Measurement:
     """One run at the proxy, of the config's seed where no source is given."""
     read = read_config(config, changes)
     source = read.train.read_text() if source is None else source
     bench = open_bench(read, config.parent / "work", {})
-    request = RunRequest(variant_id(source), bench.rungs[0].name, 0, 0, Purpose.SCREEN)
+    request = RunRequest(variant_id(source), bench.rungs[0].name, block, 0, Purpose.SCREEN)
     return bench.evaluator.evaluate(request, source, bench.slots[0], Unwatched())
 
 
@@ -115,6 +117,44 @@ def test_a_run_sees_a_fresh_copy_of_the_folder_and_nothing_else(tiny: Path) -> N
         run = measured(tiny, SPY)
         assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 0.0)
     assert {path.name: path.read_text() for path in (tiny.parent / "tiny").iterdir()} == before
+
+
+LITERAL_SEEDS = """
+import random, beside, torch, numpy as np
+kept = beside.VALUE
+random.seed(7)
+torch.manual_seed(7)
+numbers = [random.random(), np.random.default_rng(7).random(), np.random.RandomState(7).rand()]
+np.random.seed(7)
+print("score", sum(numbers) + np.random.rand() + torch.SEED[0] / 1e9, "kept", kept)
+"""
+FIXED_SPLIT = """
+import random, numpy as np
+random.seed(3)
+VALUE = random.random() + np.random.RandomState(3).rand()
+"""
+FAKE_TORCH = "SEED = [0]\ndef manual_seed(seed):\n    SEED[0] = seed\n"
+
+
+def test_literal_seeds_of_the_evolving_file_give_another_stream_on_each_block(tiny: Path) -> None:
+    """And a split that a fixed file seeds stays; block 0 is the script's own number."""
+    tiny.write_text(
+        TINY.replace(
+            '{score: {line: "score {}"}}', '{score: {line: "score {}"}, kept: {line: "kept {}"}}'
+        )
+    )
+    (tiny.parent / "tiny" / "beside.py").write_text(FIXED_SPLIT)
+    (tiny.parent / "tiny" / "torch.py").write_text(FAKE_TORCH)
+    command = ("sandbox=none", "task.command=python train.py", "rungs.proxy.budget=60")
+    runs = [measured(tiny, LITERAL_SEEDS, *command, block=block) for block in (0, 1, 1, 2)]
+    assert [run.reason for run in runs] == [""] * 4
+    own, first, again, second = (run.metrics["score"] for run in runs)
+    numbers = random.Random(7).random() + np.random.default_rng(7).random()
+    assert own == pytest.approx(numbers + 2 * np.random.RandomState(7).rand() + 7e-9)
+    assert first == again and len({own, first, second}) == 3
+    assert len({run.metrics["kept"] for run in runs}) == 1
+    off = measured(tiny, LITERAL_SEEDS, *command, "task.seed=none", block=1)
+    assert off.metrics["score"] == own
 
 
 @pytest.mark.sandbox
