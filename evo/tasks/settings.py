@@ -20,7 +20,7 @@ PLACEHOLDERS = ("seed", "out", "python", "depth")
 # What we read ourselves of a run of any command; everything else is the script's word.
 MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes")
 # Keys that mean something to the sealed training alone.
-NOT_OF_A_COMMAND = ("data", "allow_repeats", "clock", "exact")
+NOT_OF_A_COMMAND = ("data", "allow_repeats", "clock", "exact", "stopping")
 NOT_OF_ITS_RUNG = ("context", "rows", "startup_seconds")
 
 

@@ -222,6 +222,7 @@ def test_a_campaign_on_a_command_runs_and_says_whose_word_its_figures_are(
         ("objectives=[{name: parameters}]", "a command gives no metric 'parameters' (of a sealed train.py"),
         ("task.command=python train.py {sed}", "there is nothing to put for {sed}; known: {seed}, {out}"),
         ("data.vocab=256", "data: means nothing for a task of kind command"),
+        ("stopping.mode=off", "stopping: means nothing for a task of kind command"),
         ("rungs.proxy.context=64", "rungs.proxy.context: means nothing for a task of kind command"),
         ("metrics={score: {line: score}}", "has no {} where the number stands"),
         ("metrics={score: {file: a.json}}", "file and key belong together"),
