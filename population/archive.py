@@ -26,6 +26,18 @@ class Direction(StrEnum):
     MINIMISE = "minimise"
     MAXIMISE = "maximise"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Direction | None:
+        """The same in other words."""
+        said = value.strip().lower() if isinstance(value, str) else ""
+        return next((way for way, words in _SAME.items() if said in words), None)
+
+
+_SAME = {
+    Direction.MINIMISE: {"minimise", "minimize", "min", "lower"},
+    Direction.MAXIMISE: {"maximise", "maximize", "max", "higher"},
+}
+
 
 class Standing(StrEnum):
     """How well a front member's place is established."""

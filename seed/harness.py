@@ -36,6 +36,7 @@ REPLY = struct.Struct(
 )  # b"ANS\0", request number, rows, length, vocab; float32 in shared memory
 WEIGHTS = "weights.safetensors"
 RECENT_STEPS = 8  # the longest of them says what another step may take
+REFUSED = 3  # the exit code of what the harness itself ends
 CURVE_STEP = 1 / 64  # a loss is read off the device this often, so that the loop itself never waits
 
 
@@ -120,7 +121,7 @@ class Run:
         return self._pieces
 
     def batch(self, rows):
-        """Random chunks of the training text: (x, y), int64 [rows, context] each, on the device."""
+        """Random chunks of the training text: (x, y), int64 [rows, context], contiguous, on the device."""
         import torch
 
         pieces = self.data()
@@ -133,7 +134,7 @@ class Run:
         tokens = torch.from_numpy(out)
         if self.device != "cpu":
             tokens = tokens.pin_memory().to(self.device, non_blocking=True)
-        return tokens[:, :-1], tokens[:, 1:]
+        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 
     # -- what the run says ---------------------------------------------------------------------------------
 
@@ -150,7 +151,7 @@ class Run:
             self._send(b"STEP", done, value)
             self._next_record = (math.floor(done / CURVE_STEP) + 1) * CURVE_STEP
             if not math.isfinite(value):
-                sys.exit(f"the loss is {value} at step {self.steps}")
+                _refuse(f"the loss is {value} at step {self.steps}")
 
     def _send(self, kind, done, loss):
         fd = self.spec["progress_fd"]
@@ -194,7 +195,7 @@ class Run:
             tokens = np.frombuffer(_read(ask, rows * length * 2), dtype="<u2").astype(np.int64)
             logits = np.ascontiguousarray(answer(tokens.reshape(rows, length)), dtype="<f4")
             if logits.shape != (rows, length, self.vocab):
-                sys.exit(
+                _refuse(
                     f"the model answered shape {logits.shape}, not {(rows, length, self.vocab)}"
                 )
             _write_at(shared, logits)
@@ -245,9 +246,18 @@ def _answerer(model, device):
     @torch.inference_mode()
     def answer(tokens):
         logits = model(torch.from_numpy(tokens).to(device))
+        if not isinstance(logits, torch.Tensor):
+            what = type(logits).__name__
+            _refuse(f"model(tokens) returned a {what}; return the logits alone, [B, t, vocab]")
         return logits.float().cpu().numpy()
 
     return answer
+
+
+def _refuse(why):
+    """Say why it ends here, as no exception would: with an exit code of its own."""
+    print(why, file=sys.stderr, flush=True)
+    sys.exit(REFUSED)
 
 
 def _read(fd, size):

@@ -13,7 +13,7 @@ import typer
 
 from evo.campaigns import CALIBRATION, CALIBRATIONS, calibration_of
 from evo.cli.app import JsonOption, app, show, show_json
-from evo.cli.run import ConfigArgument, SetOption, new_campaign
+from evo.cli.run import ConfigArgument, SetOption, cannot_be_read, new_campaign
 
 if TYPE_CHECKING:
     from evo.config import Config
@@ -38,18 +38,22 @@ def evaluate(
 ) -> None:
     """Measure one file outside any campaign, exactly as a campaign would; exit code 0 whatever the status."""
     from evo.cli.app import as_json as plain_values
+    from operators.source.knobs import unreadable_knobs
     from population.metrics import SELF_REPORTED, Trust, label, trust_of
 
     measured = _evaluate(file, config_file, rung, block)
+    wrong = unreadable_knobs(file.read_text(encoding="utf-8-sig", errors="replace"))
+    warned = [cannot_be_read(file.name, wrong)] if wrong else []
     if as_json:
         chosen = ("status", "reason", "metrics", "request", "wall_seconds", "cpu_seconds")
         more = ("train_wall_seconds", "slot", "device", "facts", "curve", "log_tail")
         trust = {name: trust_of(name) for name in measured.metrics}
         told = {name: plain_values(getattr(measured, name)) for name in (*chosen, *more)}
-        show_json({**told, "trust": trust})
+        show_json({**told, "trust": trust, "warnings": warned})
         return
     from evo.terminal.tables import pairs
-    from evo.terminal.text import duration, value, words
+    from evo.terminal.text import duration, printable, value, words
+    from population.types import Status
 
     rows = [("status", words(measured.status.value.replace("_", " ")))]
     if measured.reason:
@@ -58,9 +62,12 @@ def evaluate(
     rows.append(
         ("time", words(f"{duration(measured.wall_seconds)}, training {_training(measured)}"))
     )
+    rows += [("warning", words(one)) for one in warned]
     show(pairs(rows))
     if any(trust_of(name) is Trust.SELF_REPORTED for name in measured.metrics):
         show(words(SELF_REPORTED))
+    if measured.status is not Status.OK and measured.log_tail.strip():
+        print("\nlast lines of its log:\n" + printable(measured.log_tail))
 
 
 def _training(measured: Measurement) -> str:

@@ -377,6 +377,7 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     """What a person should know before it starts, each in a sentence."""
     from evo.analysis.campaign_view import UNPROTECTED
     from operators.registry import names_with_llm
+    from operators.source.knobs import unreadable_knobs
     from population.types import Clock
 
     found = [UNPROTECTED] if config.sandbox.mode == "none" else []
@@ -398,7 +399,15 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     ]
     if limits and config.llm is None and config.agent is None:
         found.append(f"{', '.join(limits)}: limits nothing, there is no llm in the config")
+    if wrong := unreadable_knobs(config.train.read_text(encoding="utf-8-sig")):
+        found.append(cannot_be_read(config.train.name, wrong))
     return found
+
+
+def cannot_be_read(name: str, wrong: Sequence[str]) -> str:
+    """The knob comments of a file that are no knobs, in a sentence."""
+    many = "1 knob comment" if len(wrong) == 1 else f"{len(wrong)} knob comments"
+    return f"{name}: {many} cannot be read: {'; '.join(wrong)}"
 
 
 def must_fit(disk_mb: float | None, where: Path) -> None:

@@ -130,6 +130,10 @@ TAIL_BYTES = 64 << 10
 UNCAUGHT, ABORTED = 1, {-6, 134}  # how an interpreter ends by an exception, and by abort()
 TRACEBACK = "Traceback (most recent call last):"
 # of the exception that ended it: one that says nothing else, and those that also say other things
+# a frame of the variant's own files, wherever its box has put their folder
+OWN_FRAME = re.compile(
+    r'^ +File "(?:/[^"\n]*)?/code/(?!harness\.py")([^"\n]+\.py)", line (\d+)', re.M
+)
 OUT_OF_MEMORY = re.compile(r"([\w.]*\.)?_?(Array|OutOf)?MemoryError(: .*)?\Z")
 NO_MEMORY_LEFT = re.compile(
     r"[\w.]*(RuntimeError|AcceleratorError|InductorError|BackendCompilerFailed|OSError): .*"
@@ -166,6 +170,13 @@ class Log:
         """The last line, at most N characters."""
         lines = self.text().strip().splitlines()
         return lines[-1].strip()[:most] if lines else ""
+
+    def last_words(self, exit_code: int | None) -> str:
+        """The last line and, of an exception that ended it, the last line of its own that led there."""
+        said = self.last_line()
+        _, found, last = self.text().rpartition(TRACEBACK)
+        frames = OWN_FRAME.findall(last) if found and exit_code == UNCAUGHT else []
+        return f"{said} ({frames[-1][0]} line {frames[-1][1]})" if said and frames else said
 
     def ended_out_of_memory(self, exit_code: int) -> bool:
         """Whether this is the end of a process without memory: by its exit and the exception it ended with.

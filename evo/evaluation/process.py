@@ -191,10 +191,10 @@ class RoleProcess:
             raise Ended(Status.LOST, f"the sandbox did not start: {self.log.last_line() or ended}")
         self._must_not_be_killed(self.exit_code)
         if self.log.ended_out_of_memory(self.exit_code):
-            raise Ended(Status.OUT_OF_MEMORY, self.log.last_line())
+            raise Ended(Status.OUT_OF_MEMORY, self.log.last_words(self.exit_code))
         if self.exit_code == 0:
             raise Ended(Status.REJECTED, "the script ended without run.finish(model)")
-        said = self.log.last_line() or f"ended with exit code {self.exit_code}"
+        said = self.log.last_words(self.exit_code) or f"ended with exit code {self.exit_code}"
         raise Ended(Status.CRASHED, said)
 
     def _must_not_be_killed(self, exit_code: int) -> None:
@@ -424,7 +424,8 @@ class RoleProcess:
             self.tick(POLL_SECONDS / 10)
         if self.exit_code is not None:
             self._must_not_be_killed(self.exit_code)
-        said = f": {self.log.last_line()}" if self.log.kept else ""  # else it may hold hidden text
+        # without a kept log it may hold hidden text
+        said = f": {self.log.last_words(self.exit_code)}" if self.log.kept else ""
         raise Ended(Status.REJECTED, f"it stopped answering{said}")
 
     def shared(self, size: int) -> bytearray:

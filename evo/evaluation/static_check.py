@@ -20,6 +20,7 @@ MAX_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
 CALLS = ("start", "progress", "finish")
 _COOKIE = re.compile(r"coding[:=][ \t]*([-\w.]+)")
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+_MAY_NOT_RUN = (ast.Try, ast.TryStar, ast.If, ast.FunctionDef, ast.AsyncFunctionDef, ast.expr)
 _TEXT = {tokenize.STRING, tokenize.NUMBER, getattr(tokenize, "FSTRING_MIDDLE", -1)}
 
 
@@ -194,11 +195,11 @@ def _imports(tree: ast.Module, stand_in: str) -> str | None:
 
 
 def _unguarded(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The imports that run come what may: neither tried nor under a condition."""
+    """The imports that run come what may: neither tried, nor under a condition, nor in a function."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
-        elif not isinstance(node, ast.Try | ast.If | ast.expr):
+        elif not isinstance(node, _MAY_NOT_RUN):
             yield from _unguarded(node)
 
 

@@ -1,8 +1,8 @@
 """Knobs: the constants of a source that say in a comment how they may be changed.
 
 MATRIX_LR = 0.02  # knob: log 1e-3 1e-1
-DEPTH_SCALE = 3  # knob: int 1 8; what follows a semicolon is for people
-ACTIVATION = "relu2"  # knob: choice relu2 gelu silu
+DEPTH_SCALE = 3  # knob: int 1 8 what follows a range is for people
+ACTIVATION = "relu2"  # knob: choice relu2 gelu silu; here it follows a semicolon
 """
 
 from __future__ import annotations
@@ -11,16 +11,22 @@ import ast
 import functools
 import math
 import re
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from operators.source.parse import Offsets, SourceError, parse
+from population.parsing import tokens
 
 Value = bool | int | float | str
 MAX_KNOBS = 256  # of one source; those after them are not read
 LARGEST = 1e15  # numbers beyond it are no knobs: whole numbers stay exact, ranges finite
 _COMMENT = re.compile(r"\s*#\s*knob:(.*)$", re.IGNORECASE)
+_PLACE = (
+    "a knob comment belongs on a top-level `NAME = literal` line, "
+    "NAME in UPPER case and the literal one number, string or truth value"
+)
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
@@ -81,6 +87,14 @@ def sound_knobs(source: str) -> tuple[Knob, ...]:
         return ()
 
 
+def unreadable_knobs(source: str) -> tuple[str, ...]:
+    """Why each knob comment that is none cannot be read, with its line; nothing of what does not parse."""
+    try:
+        return tuple(map(str, _scan(source)[1]))
+    except KnobError:
+        return ()
+
+
 def with_knobs(source: str, values: Mapping[str, Value]) -> str:
     """The source with these knob values; nothing but the literals changes. Raises KnobError."""
     knobs = {knob.name: knob for knob in sound_knobs(source)}
@@ -118,11 +132,13 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
         raise KnobError(f"the source does not parse: {error}") from None
     offsets, knobs, errors = Offsets(source), dict[str, Knob](), list[KnobError]()
     top = {id(statement) for statement in tree.body}
+    unread = _remarks(source)
     for statement in _statements(tree):
         lineno, column = statement.end_lineno or 0, statement.end_col_offset or 0
         comment = _COMMENT.match(offsets.rest_of_line(lineno, column))
         if not comment:
             continue
+        unread.discard(lineno)
         try:
             if len(knobs) == MAX_KNOBS:
                 raise KnobError(f"line {lineno}: more than {MAX_KNOBS} knobs")
@@ -132,7 +148,17 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
             knobs[knob.name] = knob
         except KnobError as error:
             errors.append(error)
+    errors += [KnobError(f"line {line}: {_PLACE}") for line in sorted(unread)]
     return tuple(knobs.values()), tuple(errors)
+
+
+def _remarks(source: str) -> set[int]:
+    """The lines that hold a knob comment, wherever it stands."""
+    try:
+        found = [one for one in tokens(source) if one.type == tokenize.COMMENT]
+    except SyntaxError:  # the parser reads a little more than the tokenizer
+        return set()
+    return {one.start[0] for one in found if _COMMENT.match(one.string)}
 
 
 def _statements(tree: ast.Module) -> list[ast.stmt]:
@@ -154,10 +180,7 @@ def _knob(statement: ast.stmt, top: bool, comment: str, source: str, offsets: Of
     line = statement.lineno
     name, literal = literal_of(statement)
     if not top or not _NAME.match(name) or literal is None:
-        raise KnobError(
-            f"line {line}: a knob comment belongs on a top-level `NAME = literal` line, "
-            "NAME in UPPER case and the literal one number, string or truth value"
-        )
+        raise KnobError(f"line {line}: {_PLACE}")
     start = offsets.at(literal.lineno, literal.col_offset)
     end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
     value = ast.literal_eval(literal)
@@ -200,8 +223,12 @@ def literal_of(statement: ast.stmt) -> tuple[str, ast.expr | None]:
 def _range(
     line: int, name: str, kind: KnobKind, value: Value, words: list[str]
 ) -> tuple[float, float, bool]:
-    numbers = [number for word in words if (number := _number(word)) is not None]
-    low, high = numbers if len(numbers) == len(words) == 2 else (0, 0)
+    numbers = []  # up to the first word, which begins what is said for people
+    for word in words:
+        if (number := _number(word.rstrip(","))) is None:
+            break
+        numbers.append(number)
+    low, high = numbers if len(numbers) == 2 else (0, 0)
     if not low < high:
         raise KnobError(f"line {line}: {name}: `{kind}` needs two numbers, the smaller one first")
     if isinstance(value, bool | str) or not math.isfinite(value):

@@ -270,12 +270,17 @@ def test_evaluate_measures_one_file_and_succeeds_whatever_the_status(
     assert good.code == 0, good.err
     assert '"status": "ok"' in good.out and "val_bpb" in good.out
     source = STAND_IN.read_text().replace(
-        "run.finish(model)", "raise SystemError('oh')\nrun.finish(model)"
+        "run.finish(model)", "raise SystemError('oh')\nrun.finish(model)  # knob: log 1 2"
     )
     (tmp_path / "bad.py").write_text(source)
     bad = evo("evaluate", tmp_path / "bad.py", "--config", quick)
     assert bad.code == 0
-    assert "crashed" in bad.out and "oh" in bad.out
+    line = source[: source.index("raise SystemError")].count("\n") + 1
+    assert "crashed" in bad.out and f"SystemError: oh (train.py line {line})" in (
+        " ".join(bad.out.split())
+    )
+    assert "Traceback (most recent call last):" in bad.out
+    assert f"1 knob comment cannot be read: line {line + 1}:" in " ".join(bad.out.split())
     (tmp_path / "blob.py").write_bytes(b"\xff\xfe\x00")
     assert "rejected" in evo("evaluate", tmp_path / "blob.py", "--config", quick).out
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,27 @@ def ended(script: str) -> bool:
     log = Log()
     log.hear(done.stdout)
     return log.ended_out_of_memory(done.returncode)
+
+
+def test_an_exception_is_told_with_the_last_line_of_the_variants_own(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "harness.py").write_text("def refuse():\n    raise ValueError('no')\n")
+    (code / "model.py").write_text("import harness\n\ndef f():\n    harness.refuse()\n")
+    sources = {
+        "import model\n\nmodel.f()": "ValueError: no (model.py line 4)",
+        "import json\njson.loads('x')": r"JSONDecodeError: .* \(train.py line 2\)",
+        "def f():\n  return 1 / 0\nf()": r"ZeroDivisionError: .* \(train.py line 2\)",
+        CAUGHT + "import sys\nsys.exit(3)": "MemoryError: out of memory",
+    }
+    for source, said in sources.items():
+        (code / "train.py").write_text(source)
+        command = [sys.executable, "-s", str(code / "train.py")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        log = Log()
+        log.hear(done.stdout)
+        last = log.last_words(done.returncode)
+        assert last == said or re.fullmatch(rf"[\w.]*{said}", last), last
 
 
 @pytest.mark.parametrize(
@@ -86,4 +109,4 @@ def test_a_crash_after_a_caught_want_of_memory_is_a_crash_with_its_own_reason(
 ) -> None:
     seen = evaluate(variant(end=CAUGHT + "raise ValueError('shapes differ')"), sandbox)
     assert seen.status is Status.CRASHED
-    assert seen.reason == "ValueError: shapes differ"
+    assert re.fullmatch(r"ValueError: shapes differ \(train.py line \d+\)", seen.reason)

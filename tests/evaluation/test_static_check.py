@@ -25,7 +25,7 @@ def test_the_seed_and_the_stand_in_pass(quick: str) -> None:
         (HONEST.replace("run.progress()", "0"), "run.progress() is missing"),
         (HONEST.replace("run.finish(model)", ""), "run.finish(model) is missing"),
         (HONEST + "import flash_attention_9\n", "flash_attention_9, which is not installed"),
-        (HONEST + "def f():\n    from nowhere.at import all\n", "nowhere.at"),
+        (HONEST + "class A:\n    from nowhere.at import all\n", "nowhere.at"),
         (HONEST + "from . import other\n", "relative import"),
         (HONEST + "def broken(:\n", "does not parse"),
         (HONEST + "\0", "does not parse"),
@@ -57,9 +57,11 @@ def test_what_cannot_run_is_named(source: str, said: str) -> None:
     [
         "try:\n    import flash_attention_9\nexcept ImportError:\n    flash = None\n",
         "if run.device == 'cuda':\n    import flash_attention_9\n",
+        "def load():\n    from transformers_9 import GPT2\n    from . import other\n",
+        "class A:\n    async def f(self):\n        import transformers_9\n",
     ],
 )
-def test_an_import_that_is_tried_or_conditional_is_allowed(guarded: str) -> None:
+def test_an_import_that_is_tried_conditional_or_left_for_later_is_allowed(guarded: str) -> None:
     assert check_source(HONEST + guarded) is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 
 from operators.nudge import MAX_KNOBS, Nudge, moved
 from operators.operator import ProposalFailed
-from operators.source.knobs import KnobError, KnobKind, read_knobs, sound_knobs, with_knobs
+from operators.source.knobs import (
+    KnobError,
+    KnobKind,
+    read_knobs,
+    sound_knobs,
+    unreadable_knobs,
+    with_knobs,
+)
 from tests.operators.samples import SEED, SMALL, request
 
 
@@ -64,6 +72,11 @@ def test_odd_layouts_are_kept(source: str) -> None:
         ("LR = 0.1  # knob:", "log a b"),
         ("LR = 0.1  # knob: log 1e-3", "two numbers"),
         ("LR = 0.1  # knob: log 1 1e-3", "smaller one first"),
+        ("LR = 0.1  # knob: log 1e-3 1 10", "two numbers"),
+        ("LR = 0.1  # knob: log 1e-3 to 1", "two numbers"),
+        ("# knob: log 1e-3 1\nLR = 0.1", "top-level"),
+        ("f = dict(\n    lr=0.1,  # knob: log 1e-3 1\n)", "top-level"),
+        ("if GOOD:  # knob: log 1e-3 1\n    pass", "top-level"),
         ("LR = 0.1  # knob: float 0 inf", "two numbers"),
         ("LR = 0.1  # knob: log 0 1", "above 0"),
         ("LR = 0.1  # knob: int 0 1", "whole numbers"),
@@ -78,9 +91,18 @@ def test_a_malformed_remark_is_named_with_its_line_and_the_others_still_work(
     line: str, words: str
 ) -> None:
     source = f"GOOD = 1  # knob: int 0 3\n{line}\n"
-    with pytest.raises(KnobError, match=rf"line [23]: .*{words}"):
+    with pytest.raises(KnobError, match=rf"line [2-4]: .*{words}"):
         read_knobs(source)
     assert "GOOD" in [knob.name for knob in sound_knobs(source)]
+    (told,) = unreadable_knobs(source)
+    assert re.match(rf"line [2-4]: .*{words}", told)
+
+
+@pytest.mark.parametrize("remark", ["   n_embd a layer", " (per layer)", "; a, b", ", then 5"])
+def test_what_follows_a_range_is_for_people(remark: str) -> None:
+    (knob,) = read_knobs(f"WIDTH = 64  # knob: int 32, 96{remark}\n")
+    assert (knob.low, knob.high) == (32, 96)
+    assert not unreadable_knobs(f"WIDTH = 64  # knob: int 32 96{remark}\n# Knobs: two\n")
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,17 @@ def dominates(a: dict[str, Estimate], b: dict[str, Estimate]) -> bool:
     return ours != theirs and all(x <= y for x, y in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("lower", "higher"),
+    [("minimise", "maximise"), ("minimize", "maximize"), ("min", "max"), ("Lower", " higher ")],
+)
+def test_a_direction_is_read_in_every_usual_word(lower: str, higher: str) -> None:
+    ways = [Objective(name="x", direction=one).lower_is_better for one in (lower, higher)]  # type: ignore[arg-type]
+    assert ways == [True, False]
+    with pytest.raises(ValueError, match="minimise"):
+        Objective(name="x", direction="down")  # type: ignore[arg-type]
+
+
 @given(POPULATIONS)
 def test_no_member_is_dominated_by_anything(points: list[tuple[float, ...]]) -> None:
     everyone = named(points)

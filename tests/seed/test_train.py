@@ -109,6 +109,16 @@ def test_a_model_with_compiled_parts_is_saved_under_the_names_of_its_plain_twin(
     assert not answers
 
 
+def test_a_batch_can_be_viewed_flat(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(SEED))
+    import harness
+
+    x, y = harness.Run(spec_of(tmp_path)).batch(4)
+    assert x.shape == y.shape == (4, 32) and x.dtype == torch.int64
+    assert (x[:, 1:].reshape(-1) == y[:, :-1].reshape(-1)).all()
+    assert x.view(-1).shape == y.view(-1).shape == (128,)
+
+
 def test_run_by_hand_it_trains_and_prints_a_finite_score():
     done = subprocess.run(
         [sys.executable, str(SEED / "train.py")],
