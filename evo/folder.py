@@ -204,7 +204,7 @@ def look_over(config: Config) -> None:
 
 def check_seed(config: Config) -> None:
     """ConfigError when its static check refuses the seed."""
-    source = config.train.read_text(encoding="utf-8")
+    source = config.train.read_text(encoding="utf-8-sig")
     objection = config.objection_to(source, source)
     if objection:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
@@ -228,7 +228,7 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
         write_file(path / "train.py", config.train.read_bytes())
         write_file(path / "brief.md", config.brief.read_bytes())
         _write_config(folder, config)
-        source = (path / "train.py").read_text(encoding="utf-8")
+        source = (path / "train.py").read_text(encoding="utf-8-sig")
         root = Variant(variant_id(source), source, fingerprint(source))
         store.add_proposal(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         store.set_setting("config", config.model_dump(mode="json"))
@@ -296,7 +296,7 @@ def _comparable(folder: Folder, changes: Sequence[str]) -> Config:
             f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
             "would not be comparable; undo the change, or start a new campaign with it"
         )
-    if root is not None and variant_id(config.train.read_text(encoding="utf-8")) != root:
+    if root is not None and variant_id(config.train.read_text(encoding="utf-8-sig")) != root:
         where = shlex.quote(str(config.train)), shlex.quote(str(folder.path))
         put_back = "evo export seed -o {} --force --dir {}".format(*where)
         raise CampaignError(

@@ -66,7 +66,7 @@ def open_bench(
     dataset = prepare(config.data, work / "data")
     sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
     require_cuda(sandbox, slots)
-    seed_source = config.train.read_text(encoding="utf-8")
+    seed_source = config.train.read_text(encoding="utf-8-sig")
     harness = SHIPPED / "seed" / "harness.py"
 
     def evaluator(known: list[Rung]) -> Evaluator:

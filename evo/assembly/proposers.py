@@ -28,16 +28,22 @@ from operators.portfolio import Portfolio
 from operators.prompting import fill
 from operators.registry import (
     CONTROLS,
+    WITH_LLM,
     LlmContext,
     OperatorSettings,
     build_operators,
     names_with_llm,
     open_client,
 )
+from operators.source.constants import tunable
+from operators.source.knobs import KnobError, sound_knobs
 from population.reading.idea_bank import BankError, BankIdea, joined, read_bank
 from population.store import Store, StoreError
 
 MARKED = f"\n- Only what stands between {START} and {END} may change; an edit outside is rejected."
+# They turn constants, join or undo what others changed, or need a model: without a knob they make nothing.
+NEED_KNOBS = {"nudge", "tune", "merge", "revert", *CONTROLS, *WITH_LLM}
+MAX_NAMED = 6  # constants in one sentence
 
 
 def must_propose(config: Config) -> None:
@@ -48,12 +54,34 @@ def must_propose(config: Config) -> None:
     weights = {name for name, weight in config.operators.items() if weight > 0}
     if not answers and weights <= set(asking):
         raise _in_want_of_a_model(config)
+    if not answers and weights <= NEED_KNOBS:
+        _must_have_knobs(config)
     ends = config.budget.variants is not None or config.budget.seconds is not None
     if not ends and not answers and not config.operators.get("agent"):
         raise ConfigError(
             "budget: no model is asked here, so its budget is never spent and the campaign would not end: "
             "give budget.variants or budget.seconds"
         )
+
+
+def _must_have_knobs(config: Config) -> None:
+    """ConfigError when the seed has nothing that operators without a model could turn."""
+    source = config.train.read_text(encoding="utf-8-sig")
+    try:
+        if sound_knobs(source):
+            return
+        names = [knob.name for knob in tunable(source, (), {})]
+    except KnobError:
+        return  # what does not parse is refused as such
+    could = "no constant in capitals either"
+    if names:
+        one = "1 constant" if len(names) == 1 else f"{len(names)} constants"
+        more = ", ..." if len(names) > MAX_NAMED else ""
+        could = f"{one} could be knobs ({', '.join(names[:MAX_NAMED])}{more})"
+    raise ConfigError(
+        f"{config.train}: nothing could propose a child: no knob and no model. {could}: write "
+        f"`{names[0] if names else 'LR'} = ...  # knob: log a b`, or name a model"
+    )
 
 
 def _in_want_of_a_model(config: Config) -> ConfigError:

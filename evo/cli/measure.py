@@ -87,11 +87,11 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     if name not in config.rungs:
         raise ConfigError(f"{config_file}: no rung {name!r}; rungs: {', '.join(config.rungs)}")
     try:
-        source = file.read_text(encoding="utf-8")
+        source = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         request = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, "the file is not UTF-8 text")
-    if objection := config.objection_to(source, config.train.read_text(encoding="utf-8")):
+    if objection := config.objection_to(source, config.train.read_text(encoding="utf-8-sig")):
         request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, objection)
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,6 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.campaign.real import STANDIN
 
 from .driving import Evo, Said
 
@@ -195,3 +198,30 @@ def test_a_campaign_without_a_sandbox_warns_everywhere(
     for command in ("log", "status"):
         assert "with all your rights" in told(evo(command)), command
     assert evo("status", "--json").json()["unprotected"].startswith("sandbox: none")
+
+
+def test_a_seed_that_nothing_could_change_is_refused_before_it_is_run(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    bare = re.sub(r"# knob:.*", "", STANDIN.read_text())
+    (tmp_path / "bare.py").write_text(bare + "ROUNDS = 40\n")
+    for extra in ((), ("--json",)):
+        said = evo("run", quick, "--dry-run", "--set", "train=bare.py", *extra)
+        assert said.code == 2
+        assert "nothing could propose a child: no knob and no model" in said.err
+        assert "ROUNDS" in said.err and "bare.py" in said.err
+    (tmp_path / "knob.py").write_text(bare + "ROUNDS = 40  # knob: int 1 50\n")
+    assert evo("run", quick, "--dry-run", "--set", "train=knob.py").code == 0
+    agent = ("operators={agent: 1}", "agent={command: [cat]}", "train=bare.py")
+    assert evo("run", quick, "--dry-run", *(w for one in agent for w in ("--set", one))).code == 0
+
+
+def test_knob_comments_that_cannot_be_read_are_told(evo: Evo, quick: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(STANDIN.read_text() + "rate = 1  # knob: log 1 2\n")
+    said = evo("run", quick, "--dry-run", "--set", "train=odd.py")
+    assert "odd.py: 1 knob comment cannot be read: line" in told(said)
+
+
+def test_a_seed_with_a_byte_order_mark_is_a_seed(evo: Evo, quick: Path, tmp_path: Path) -> None:
+    (tmp_path / "marked.py").write_text(STANDIN.read_text(), encoding="utf-8-sig")
+    assert evo("run", quick, "--dry-run", "--set", "train=marked.py").code == 0

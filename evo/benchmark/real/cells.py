@@ -199,7 +199,7 @@ def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
             own = _opened(other, folder, at)
             result = judge_yardstick(cell, bench, own, bench.slots[at])
         else:
-            source = config.train.read_text(encoding="utf-8")
+            source = config.train.read_text(encoding="utf-8-sig")
             result = compute_real(cell, bench, bench.slots[at], source)
     keep(folder, cell.key, asdict(result))
     return result
