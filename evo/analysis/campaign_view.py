@@ -226,7 +226,7 @@ class Record:
         """What can be said of an import's self-reported numbers; None where they were measured here."""
         if self.imported is None:
             return None
-        return imported(self.imported, self.rows, self.facts, self.objective.name)
+        return imported(self.imported, self.rows, self.facts, self.objective)
 
     def waiting(self) -> list[str]:
         """Children without a run at the proxy that no person rejected."""

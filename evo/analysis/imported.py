@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
+from population.archive import Objective
 from population.statistics import pooled_sd
 from population.statistics.distributions import t_quantile
 from population.types import MeasurementRow, Status
 
 IMPORT = "import"  # the kind of a store that measured nothing, and the setting that says of what
 SELF_REPORTED = "self-reported"
+MANY = 1_000_000  # degrees of freedom of a noise that is given
 CHANCE = 0.05  # that luck alone lets any attempt of the history pass for a proven keep
 _AGAIN = re.compile(r"\b(re-?run|repeat(ed)?|again|retry|seed[ =:]*\d*|run[ #]*\d+)\b|[^\w.+-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """A keep beside the kept run before it. `gain` in val_bpb, positive: better."""
+    """A keep beside the kept run before it. `gain` in its metric, positive: better."""
 
     variant_id: str
     line: int
@@ -38,7 +40,7 @@ class Keep:
 class Imported:
     """What can be said of self-reported numbers.
 
-    sd: of one run in val_bpb, pooled over `groups` of repeats (None: no repeats, or all of them equal);
+    sd: of one run in `metric`, pooled over `groups` of repeats, or as given (None: neither, or all equal);
     smallest: the gain that of `attempts` single comparisons none reaches by luck, with 95 % confidence.
     """
 
@@ -51,6 +53,8 @@ class Imported:
     attempts: int
     smallest: float | None
     keeps: tuple[Keep, ...]
+    metric: str = "val_bpb"
+    inferred: tuple[str, ...] = ()  # how the table was read, a sentence each
 
     @property
     def name(self) -> str:
@@ -62,9 +66,10 @@ def imported(
     about: Mapping[str, Any],
     rows: Sequence[MeasurementRow],
     facts: Mapping[int, Mapping[str, str]],
-    metric: str,
+    objective: Objective,
 ) -> Imported:
     """The figures of an import from its rows in order; `about` is what the store keeps under IMPORT."""
+    metric = objective.name
     scored = [
         MeasurementRow(row.id, replace(row.measurement, facts=facts.get(row.id, {})))
         for row in rows
@@ -77,6 +82,9 @@ def imported(
     repeated = [group for group in values.values() if len(group) > 1]
     sd, freedom = pooled_sd(repeated), sum(len(group) - 1 for group in repeated)
     known = sd if sd > 0 else None  # NaN without repeats
+    given = about.get("noise")
+    if isinstance(given, int | float) and given > 0:
+        known, freedom = float(given), MANY
     attempts = max(0, len(scored) - 1)
     smallest = None
     if known and attempts:
@@ -90,7 +98,9 @@ def imported(
         sd=known,
         attempts=attempts,
         smallest=smallest,
-        keeps=tuple(_keeps(scored, names, metric, smallest)),
+        keeps=tuple(_keeps(scored, names, objective, smallest)),
+        metric=metric,
+        inferred=tuple(map(str, about.get("inferred", ()))),
     )
 
 
@@ -120,7 +130,10 @@ def _repeats(scored: Sequence[MeasurementRow]) -> list[str]:
 
 
 def _keeps(
-    scored: Sequence[MeasurementRow], names: Sequence[str], metric: str, smallest: float | None
+    scored: Sequence[MeasurementRow],
+    names: Sequence[str],
+    objective: Objective,
+    smallest: float | None,
 ) -> list[Keep]:
     found: list[Keep] = []
     last: tuple[float, str] | None = None
@@ -128,9 +141,9 @@ def _keeps(
         run = row.measurement
         if run.facts.get("reported") != "keep":
             continue
-        value = run.metrics[metric]
+        value = run.metrics[objective.name]
         if last is not None:
-            gain, same = last[0] - value, last[1] == name
+            gain, same = objective.turned(last[0] - value), last[1] == name
             found.append(
                 Keep(
                     variant_id=run.request.variant_id,

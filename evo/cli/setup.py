@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -239,7 +239,7 @@ def import_autoresearch(
     repository: Annotated[
         Path,
         typer.Argument(
-            metavar="REPO", help="A clone with train.py in its history and a results.tsv."
+            metavar="REPO", help="A clone with train.py in its history and a table of attempts."
         ),
     ],
     branch: Annotated[
@@ -250,30 +250,64 @@ def import_autoresearch(
         Path | None,
         typer.Option("--dir", help="The new folder; by default campaigns/<name of REPO>-<n>."),
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Its column; by default what looks like a goal.")
+    ] = None,
+    goal: Annotated[
+        str | None, typer.Option("--goal", help="min or max; by default as the keeps go.")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option("--noise", min=0, help="The sd of one run, where it is known.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="The commit or name that all began with.")
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option("--train", help="The file that evolved; by default train.py.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take over a history in the style of autoresearch, to see it with tree, history, top and report.
 
-    Its numbers stay what they are, self-reported. Nothing of the repository is executed. What its repeats
-    tell of its noise says which of its keeps stand out, and that the rest are unproven.
+    Its numbers stay what they are, self-reported. Nothing of the repository is executed. How its table was
+    read is told. What its repeats tell of its noise says which keeps stand out, and that the rest are unproven.
     """
     from evo.folder import refuse_folder
     from evo.importing.campaign import attempts_of, import_history
-    from evo.importing.repository import RESULTS, Repository
-    from evo.importing.results import read_results
+    from evo.importing.repository import RESULTS, TRAIN, Repository
+    from evo.importing.results import Asked, ImportFailure, read_results, read_subjects
+    from population.archive import Direction
 
     found = Repository(repository, branch)
     where = directory or fresh_folder(Path.cwd(), found.path.name)
     refuse_folder(where)
-    results = read_results(found.results(), RESULTS)
+    try:
+        way = None if goal is None else Direction(goal)
+    except ValueError as error:
+        raise ImportFailure(f"--goal {goal}: write min or max") from error
+    asked, table = Asked(metric, way, baseline), found.results()
+    if table is not None:
+        results, beside = read_results(*table, asked), PurePosixPath(table[1]).with_name(TRAIN)
+    else:
+        read, beside = read_subjects(found.subjects(), asked), PurePosixPath(TRAIN)
+        if read is None:
+            raise ImportFailure(
+                f"{found.path}: no {RESULTS} there, neither in the folder nor in git, and its commits' "
+                "subjects do not end with a number"
+            )
+        results = read
+    file = train or str(beside)
     for problem in results.problems:
         complain(problem)
     with _progress(len(results.rows), as_json) as step:
-        brought = import_history(where, found, results, attempts_of(found, results.rows, step))
+        attempts = attempts_of(found, results.rows, step, file)
+        if train is None and file != TRAIN and not any(one.code for one in attempts):
+            attempts = attempts_of(found, results.rows, step)
+        brought = import_history(where, found, results, attempts, noise)
     with opened(where) as (folder, store):
         one = overview_of(folder, store).imported
     if as_json:
-        show_json({"import": brought, "findings": one})
+        show_json({"import": brought, "inferred": results.inferred, "findings": one})
         return
     from evo.terminal.imported import imported_lines
     from evo.terminal.text import count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,9 @@ from population.types import (
 )
 
 RUNG = "reported"
-METRIC = "val_bpb"
-MB_PER_GB = 1024.0
 AUTHOR = "autoresearch"
 MISSING = "# The clone does not hold this train.py: it was attempted as commit {commit}.\n"
+_COMMIT = re.compile(r"[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,24 @@ class Brought:
 
 
 def attempts_of(
-    repository: Repository, rows: Sequence[Row], step: Callable[[int], None]
+    repository: Repository, rows: Sequence[Row], step: Callable[[int], None], train: str = TRAIN
 ) -> list[ImportedRow]:
-    """Every row with its source; `step` hears how many are read."""
+    """Every row with its source, the file `train`; `step` hears how many are read."""
     found: list[ImportedRow] = []
     at = 0.0
-    for row, commit in zip(rows, repository.commits([row.commit for row in rows]), strict=True):
+    for row, commit in zip(rows, repository.commits(_names(rows), train), strict=True):
         at = commit.committed_at if commit else at
         found.append(_attempt(row, commit, at))
         step(len(found))
     return found
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """What git is asked for: a first row that names no commit is what the first commit was made from."""
+    names = [row.commit if _COMMIT.fullmatch(row.commit) else "" for row in rows]
+    if names and not names[0]:
+        names[0] = f"{first}~1" if (first := next(filter(None, names), "")) else ""
+    return names
 
 
 def _attempt(row: Row, commit: Commit | None, at: float) -> ImportedRow:
@@ -90,12 +98,19 @@ def _attempt(row: Row, commit: Commit | None, at: float) -> ImportedRow:
 
 
 def import_history(
-    path: Path, repository: Repository, results: Results, attempts: Sequence[ImportedRow]
+    path: Path,
+    repository: Repository,
+    results: Results,
+    attempts: Sequence[ImportedRow],
+    noise: float | None = None,
 ) -> Brought:
-    """Write the campaign's folder. CampaignError when it holds anything, ImportFailure without a row."""
+    """Write the campaign's folder. CampaignError when it holds anything, ImportFailure without a row.
+
+    `noise`: the sd of one run, where it is known.
+    """
     refuse_folder(path)
     if not attempts:
-        told = "\n".join(["results.tsv: no row can be imported", *results.problems[:5]])
+        told = "\n".join(["no row can be imported", *results.problems[:5]])
         raise ImportFailure(told)
     was_there = path.exists()
     path.mkdir(parents=True, exist_ok=True)
@@ -104,9 +119,9 @@ def import_history(
         for stale in path.glob(f"{draft.name}*"):
             stale.unlink()
         with Store.create(draft) as store, store.transaction():
-            brought = _Writer(store, attempts).write()
-            _say_what_it_is(store, repository, results)
-        seed = attempts[_first_kept(attempts)].variant
+            brought = _Writer(store, attempts, results).write()
+            _say_what_it_is(store, repository, results, noise)
+        seed = attempts[results.baseline].variant
         write_file(path / TRAIN, seed.source)
         os.replace(draft, Folder(path).database)
     except BaseException:
@@ -115,8 +130,11 @@ def import_history(
     return Brought(path, len(attempts), *brought, results.problems)
 
 
-def _say_what_it_is(store: Store, repository: Repository, results: Results) -> None:
-    objective = Objective(name=METRIC).model_dump(mode="json")
+def _say_what_it_is(
+    store: Store, repository: Repository, results: Results, noise: float | None
+) -> None:
+    one = Objective(name=results.metric, direction=results.direction)
+    objective = one.model_dump(mode="json")
     config = {"name": repository.path.name, "rungs": {RUNG: {}}, "objectives": [objective]}
     store.set_setting("config", config)
     store.set_setting("kind", IMPORT)
@@ -126,32 +144,25 @@ def _say_what_it_is(store: Store, repository: Repository, results: Results) -> N
             "repository": str(repository.path),
             "head": repository.head,
             "problems": list(results.problems),
+            "inferred": list(results.inferred),
+            "noise": noise,
         },
     )
     store.add_event("end", "imported: self-reported, nothing of it was measured here")
 
 
-def _first_kept(attempts: Sequence[ImportedRow]) -> int:
-    """Which attempt everything hangs from: the first keep, else the first that ended well, else the first."""
-    for wanted in ({Reported.KEEP}, {Reported.DISCARD}):
-        for number, one in enumerate(attempts):
-            if one.row.status in wanted:
-                return number
-    return 0
-
-
 class _Writer:
     """Proposals and measurements in the order of the rows; the seed's proposal comes first."""
 
-    def __init__(self, store: Store, attempts: Sequence[ImportedRow]) -> None:
-        self._store, self._attempts = store, attempts
+    def __init__(self, store: Store, attempts: Sequence[ImportedRow], results: Results) -> None:
+        self._store, self._attempts, self._results = store, attempts, results
         self._twins: dict[str, str] = {}  # fingerprint to the first variant that has it
         self._runs: dict[str, int] = {}
         self._number = 0
 
     def write(self) -> tuple[int, int]:
         """How many variants there are, and how many of them without a source."""
-        root = _first_kept(self._attempts)
+        root = self._results.baseline
         base = self._propose(self._attempts[root], None)
         for number, one in enumerate(self._attempts):
             own = base if number == root else self._propose(one, base)
@@ -184,13 +195,14 @@ class _Writer:
         row, block = one.row, self._runs.get(own, 0)
         self._runs[own] = block + 1  # no repeat shares anything with another: each is a block
         crashed = row.status is Reported.CRASH
-        memory = {"peak_memory_mb": row.memory_gb * MB_PER_GB} if row.memory_gb else {}
+        memory = {"peak_memory_mb": row.memory_mb} if row.memory_mb else {}
+        shown = {**row.more, self._results.metric: row.value, **memory}
         self._store.add_measurement(
             Measurement(
                 RunRequest(own, RUNG, block, 0, Purpose.SCREEN),
                 Status.CRASHED if crashed else Status.OK,
                 reason=f"{SELF_REPORTED}: {row.status}, line {row.line}",
-                metrics={} if crashed else {METRIC: row.val_bpb, **memory},
+                metrics={} if crashed else shown,
                 started_at=one.committed_at,
                 facts={
                     "origin": SELF_REPORTED,
@@ -205,14 +217,15 @@ class _Writer:
         )
 
     def _set_front(self) -> None:
-        found = block_means(measurements(self._store))
+        found, metric = block_means(measurements(self._store)), self._results.metric
+        way = Objective(name=metric, direction=self._results.direction)
         scored = {
-            one: Estimate(fmean(metrics[METRIC].values()), math.nan, len(metrics[METRIC]))
+            one: Estimate(fmean(metrics[metric].values()), math.nan, len(metrics[metric]))
             for one, metrics in found.items()
-            if METRIC in metrics
+            if metric in metrics
         }
         if scored:
-            best = min(scored, key=lambda one: (scored[one].mean, one))
+            best = min(scored, key=lambda one: (way.turned(scored[one].mean), one))
             self._store.set_front(RUNG, [FrontMember(best, SELF_REPORTED, scored[best])])
 
 

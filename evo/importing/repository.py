@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from evo.importing.results import ImportFailure
 
 RESULTS, TRAIN = "results.tsv", "train.py"
 SECONDS = 60.0  # for one question to git
+_TABLE = re.compile(r"(^|/)(results?|experiments?|attempts|runs|scores|history)[\w-]*\.(tsv|csv)\Z")
 _SAFE = ("--no-pager", "--no-replace-objects", "-c", "core.hooksPath=/dev/null")
 
 
@@ -39,26 +41,59 @@ class Repository:
         words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
         self.head = self._ask(told, *words).split()[-1]
 
-    def results(self) -> str:
-        """The text of results.tsv: the folder's, or with a branch named that branch's where it has one."""
-        file = self.path / RESULTS
-        committed = self._committed(f"{self.head}:{RESULTS}") if self._named else None
-        if committed is None and file.is_file() and not file.is_symlink():
-            committed = file.read_bytes()
-        if committed is None:
-            committed = self._committed(f"{self.head}:{RESULTS}")
-        if committed is None:
-            raise ImportFailure(
-                f"{self.path}: no {RESULTS} there, neither in the folder nor in git"
-            )
-        return committed.decode("utf-8", errors="replace")
+    def results(self) -> tuple[str, str] | None:
+        """The text of the table of attempts and where it stands, from the root; None where there is none.
 
-    def commits(self, names: Sequence[str]) -> Iterator[Commit | None]:
-        """Each commit as the clone holds it, None where it does not; one process for all of them."""
+        results.tsv first, of the folder, or with a branch named that branch's where it has one; then a table
+        under another name or in another folder; then one that is in git no more.
+        """
+        named = self._committed(f"{self.head}:{RESULTS}")
+        inside = [RESULTS, *sorted(self._tables(), key=lambda one: (one.count("/"), _rank(one)))]
+        for place in inside:
+            file = self.path / place
+            if place == RESULTS and self._named and named is not None:
+                return _decoded(named), place
+            if file.is_file() and not file.is_symlink():
+                return _decoded(file.read_bytes()), place
+            committed = self._committed(f"{self.head}:{place}")
+            if committed is not None:
+                return _decoded(committed), place
+        return self._deleted()
+
+    def _tables(self) -> list[str]:
+        """Files of this commit whose names are those of a table of attempts."""
+        done = self._run("ls-tree", "-r", "-z", "--name-only", self.head)
+        return [one for one in _decoded(done.stdout).split("\0") if _TABLE.search(one)]
+
+    def _deleted(self) -> tuple[str, str] | None:
+        """The table that a commit before this one took away."""
+        done = self._run("rev-list", "-1", self.head, "--", f":(glob)**/{RESULTS}")
+        last = _decoded(done.stdout).strip()
+        if done.returncode or not last:
+            return None
+        gone = self._run("diff-tree", "-r", "-z", "--no-commit-id", "--name-only", last)
+        for place in _decoded(gone.stdout).split("\0"):
+            text = self._committed(f"{last}~1:{place}") if _TABLE.search(place) else None
+            if text is not None:
+                return _decoded(text), place
+        return None
+
+    def subjects(self) -> list[tuple[str, str]]:
+        """The short hash and subject of each commit on the first parents' line, oldest first."""
+        words = ("rev-list", "--first-parent", "--reverse", "--no-commit-header", "--format=%h %s")
+        done = self._run(*words, self.head)
+        lines = _decoded(done.stdout).splitlines() if done.returncode == 0 else []
+        return [(hash, subject) for hash, _, subject in (line.partition(" ") for line in lines)]
+
+    def commits(self, names: Sequence[str], train: str = TRAIN) -> Iterator[Commit | None]:
+        """Each commit as the clone holds it with its file `train`, None where it does not.
+
+        One process for all of them.
+        """
         objects = _Objects(self._command("cat-file", "--batch"), _environment(self.path))
         try:
             for name in names:
-                yield _commit(objects, name)
+                yield _commit(objects, name, train) if name else None
         finally:
             objects.close()
 
@@ -148,12 +183,12 @@ class _Objects:
         )
 
 
-def _commit(objects: _Objects, name: str) -> Commit | None:
+def _commit(objects: _Objects, name: str, train_file: str) -> Commit | None:
     found = objects.read(f"{name}^{{commit}}")
     if found is None:
         return None
     full, text = found
-    train = objects.read(f"{full}:{TRAIN}")
+    train = objects.read(f"{full}:{train_file}")
     return Commit(full, _committed_at(text), None if train is None else _text(train[1]))
 
 
@@ -163,6 +198,14 @@ def _committed_at(commit: bytes) -> float:
             time = line.rsplit(b" ", 2)[-2]
             return float(time) if time.isdigit() else 0.0
     return 0.0
+
+
+def _rank(place: str) -> tuple[bool, str]:
+    return place.rpartition("/")[2] != RESULTS, place
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8", errors="replace")
 
 
 def _text(content: bytes) -> str | None:

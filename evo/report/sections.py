@@ -290,14 +290,14 @@ def again_section(data: ReportData) -> Section:
 # -- The keeps of an imported history: which of them stand out from its noise.
 
 
-COLUMNS = ("line", "commit", "val_bpb before", "after", "gain", "verdict", "description")
+COLUMNS = ("line", "commit", "before", "after", "gain", "verdict", "description")
 
 
 def keeps_section(one: Imported | None) -> Section | None:
     """Every keep beside the kept run before it, and lines that were not read; None without an import."""
     if one is None:
         return None
-    rows = [keep_cells(keep) for keep in one.keeps]
+    rows = [keep_cells(keep, one.metric) for keep in one.keeps]
     table = ReportTable(COLUMNS, rows, [keep.variant_id for keep in one.keeps])
     lines = [f"Every number here is {REMARK}.", *one.problems]
     return Section("keeps", "Keeps, as reported", lines, tables=(table,) if rows else ())

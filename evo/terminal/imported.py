@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from evo.analysis.imported import Imported, Keep
+from evo.analysis.imported import MANY, Imported, Keep
 from evo.terminal.text import better, clip, count, plain, short, value
 
-METRIC = "val_bpb"
 MOST = 8
 LONGEST = 60
 REMARK = "self-reported by the imported history; nothing of it was measured here"
@@ -14,7 +13,9 @@ REMARK = "self-reported by the imported history; nothing of it was measured here
 def imported_lines(one: Imported) -> list[str]:
     """The whole finding, a sentence a line."""
     told = f"{count(one.measurements, 'measurement')} from the git history of {plain(one.name)}"
-    lines = [f"Self-reported: {told}. Nothing of it was measured here.", _noise(one), *_keeps(one)]
+    lines = [f"Self-reported: {told}. Nothing of it was measured here."]
+    lines += [f"Read as: {plain(line)}." for line in one.inferred]
+    lines += [_noise(one), *_keeps(one)]
     if one.problems:
         lines.append(f"{count(len(one.problems), 'line')} of its results could not be read.")
     return lines
@@ -28,9 +29,9 @@ def headline(one: Imported) -> str:
     return f"Self-reported: {proven} of {count(len(one.keeps), 'keep')} exceed the noise; the rest are unproven"
 
 
-def keep_cells(one: Keep) -> tuple[str, ...]:
+def keep_cells(one: Keep, metric: str) -> tuple[str, ...]:
     """A row of the table of keeps: line, commit, before, after, gain, verdict, description."""
-    shown = (value(METRIC, one.before), value(METRIC, one.value), better(METRIC, one.gain))
+    shown = (value(metric, one.before), value(metric, one.value), better(metric, one.gain))
     return (str(one.line), one.commit[:8], *shown, verdict(one), clip(one.description, LONGEST))
 
 
@@ -42,6 +43,12 @@ def verdict(one: Keep) -> str:
 
 
 def _noise(one: Imported) -> str:
+    if one.freedom == MANY and one.smallest is not None:
+        return (
+            f"Noise: one run varies by {value(one.metric, one.sd)} (sd, as given); in "
+            f"{count(one.attempts, 'attempt')} a gain of more than {value(one.metric, one.smallest)} "
+            "comes by luck in at most one history of twenty."
+        )
     if not one.groups:
         return (
             "Noise: cannot be inferred, the history repeats nothing; no keep can be told from luck."
@@ -53,9 +60,9 @@ def _noise(one: Imported) -> str:
             "no keep can be told from luck."
         )
     return (
-        f"Noise: one run varies by {value(METRIC, one.sd)} (sd, {count(one.freedom, 'degree')} of freedom, "
+        f"Noise: one run varies by {value(one.metric, one.sd)} (sd, {count(one.freedom, 'degree')} of freedom, "
         f"from {groups}); in {count(one.attempts, 'attempt')} a gain of more than "
-        f"{value(METRIC, one.smallest)} comes by luck in at most one history of twenty."
+        f"{value(one.metric, one.smallest)} comes by luck in at most one history of twenty."
     )
 
 
@@ -74,7 +81,7 @@ def _keeps(one: Imported) -> list[str]:
     ]
     for keep in proven[:MOST]:
         what = f"{short(keep.variant_id)}, line {keep.line}: {clip(keep.description, LONGEST)}"
-        lines.append(f"Exceeds it: {what} ({better(METRIC, keep.gain)})")
+        lines.append(f"Exceeds it: {what} ({better(one.metric, keep.gain)})")
     if len(proven) > MOST:
         lines.append(f"and {len(proven) - MOST} more (evo report lists every keep)")
     return lines

@@ -217,14 +217,142 @@ def test_rows_that_do_not_parse_are_told_with_their_line_and_the_rest_is_importe
         assert f"results.tsv line {line}: " in said.err
 
 
-def test_unknown_and_missing_columns_are_named(evo: Evo, history: History) -> None:
+def test_columns_that_are_not_known_become_metrics(evo: Evo, history: History) -> None:
     results = history.path / "results.tsv"
-    results.write_text(results.read_text().replace("memory_gb", "vram"))
-    said = evo("import-autoresearch", "lab")
-    assert (said.code, "unknown columns: 'vram'" in said.err) == (2, True)
+    results.write_text(results.read_text().replace("memory_gb", "mfu"))
+    said = evo("import-autoresearch", "lab", "--json")
+    assert said.code == 0, said.err
+    runs = evo("show", "seed", "--json").json()["measurements"]
+    assert runs[0]["measurement"]["metrics"] == {"mfu": 44.0, "val_bpb": 1.0}
     results.write_text("commit\tval_bpb\n")
-    assert "lacks memory_gb, status, description" in evo("import-autoresearch", "lab").err
-    assert not Path("campaigns").exists()
+    assert "no row can be imported" in evo("import-autoresearch", "lab").err
+
+
+def commits(made: History, count: int, file: str = "train.py") -> list[str]:
+    """So many commits beyond a first one, oldest first."""
+    for number in range(count + 1):
+        (made.path / file).write_text(source(number))
+        made.git("add", file)
+        made.git("commit", "-q", "-m", f"try {number}")
+    return made.git("rev-list", "--reverse", "--abbrev-commit", "HEAD").split()[1:]
+
+
+TABLES = {
+    "another metric, higher is better": (
+        "commit\tval_auc\tval_rmse\ttest_auc\tstatus\tdescription\n"
+        "{0}\t0.70\t3\t0.6\tkeep\ta\n{1}\t0.60\t2\t0.5\tdiscard\tb\n{2}\t0.80\t1\t0.7\tkeep\tc\n",
+        ("val_auc", "maximise", ["keep", "discard", "keep"]),
+    ),
+    "a baseline that is no commit": (
+        "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
+        "baseline\t0.9979\t44\tkeep\tbaseline\n{1}\t0.98\t44\tkeep\tb\n{2}\t0.9697\t44\tkeep\tc\n",
+        ("val_bpb", "minimise", ["keep", "keep", "keep"]),
+    ),
+    "other words, no number for what failed": (
+        "config_id,tok/s,memory_gb,outcome,notes\n"
+        'c1,"1,200",3,BASELINE,"one, two"\nc2,-,3,FAIL,b\nc3,1300,4,PASS,c\nc4,1250,4,REVERT,d\n',
+        ("tok/s", "maximise", ["keep", "crash", "keep", "discard"]),
+    ),
+    "no header": (
+        "{0}\t2.0\t1.0\tkeep\ta\n{1}\t0\t0\tcrash\tb\n{2}\t1.0\t1.0\tkeep\tc\n",
+        ("val_bpb", "minimise", ["keep", "crash", "keep"]),
+    ),
+    "no status: what is best so far was kept": (
+        "exp\tseconds\trmse\tidea\n1\t9\t$152,340\ta\n2\t9\t$160,000\tb\n3\t9\t$150,000\tc\n",
+        ("rmse", "minimise", ["keep", "discard", "keep"]),
+    ),
+    "outcomes inside the description": (
+        "commit\trmse\tdescription\n{0}\t5\tKEEP first\n{1}\t6\t[DISCARD] b\n{2}\t-999.000\tinvalid\n",
+        ("rmse", "minimise", ["keep", "discard", "crash"]),
+    ),
+    "a Markdown table": (
+        "| run | accuracy | status |\n|---|---|---|\n| a | 0.5 | kept |\n| b | 0.6 | kept |\n",
+        ("accuracy", "maximise", ["keep", "keep"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_is_read_by_inference_and_told_how(evo: Evo, tmp_path: Path, kind: str) -> None:
+    made, (text, (metric, way, outcomes)) = History(tmp_path / "lab"), TABLES[kind]
+    (made.path / "results.tsv").write_text(text.format(*commits(made, 3)))
+    said = evo("import-autoresearch", "lab", "--json")
+    assert (said.code, said.err) == (0, "")
+    better = "lower" if way == "minimise" else "higher"
+    assert f"{metric} by " in said.json()["inferred"][0]
+    assert f"{better} is better" in said.json()["inferred"][0]
+    (folder,) = tmp_path.glob("campaigns/*")
+    with Store.open(folder / "campaign.db", read_only=True) as store:
+        objective = store.setting("config", {})["objectives"][0]
+        facts = facts_by_measurement(store)
+    assert (objective["name"], objective["direction"]) == (metric, way)
+    assert [facts[number]["reported"] for number in sorted(facts)] == outcomes
+    for words in ("status", "tree", "top", "show best", "report"):
+        shown = evo(*words.split())
+        assert shown.code == 0, shown.err
+    assert "Read as: results.tsv: " in evo("status").out
+
+
+def test_the_baseline_is_the_seed_with_the_source_the_first_commit_was_made_from(
+    evo: Evo, tmp_path: Path
+) -> None:
+    made = History(tmp_path / "lab")
+    text = TABLES["a baseline that is no commit"][0].format(*commits(made, 3))
+    (made.path / "results.tsv").write_text(text)
+    found = evo("import-autoresearch", "lab", "--json").json()["findings"]
+    assert [round(keep["gain"], 4) for keep in found["keeps"]] == [0.0179, 0.0103]  # .0282 in all
+    seed = evo("show", "seed", "--source", "--json").json()
+    assert seed["source"] == source(1) and seed["measurements"][0]["measurement"]["metrics"]
+
+
+def test_what_a_person_says_overrules_what_was_inferred(evo: Evo, tmp_path: Path) -> None:
+    made = History(tmp_path / "lab")
+    names = commits(made, 3, "model.py")
+    table = "commit\tauc\tcost\tstatus\n{0}\t1\t9\tkeep\n{1}\t2\t8\tkeep\n{2}\t3\t7.9\tkeep\n"
+    (made.path / "results.tsv").write_text(table.format(*names))
+    words = ("--metric", "cost", "--goal", "min", "--noise", "0.1", "--baseline", names[1])
+    said = evo("import-autoresearch", "lab", *words, "--train", "model.py", "--json")
+    assert said.code == 0, said.err
+    found = said.json()["findings"]
+    assert (found["metric"], found["sd"]) == ("cost", 0.1)
+    assert [keep["proven"] for keep in found["keeps"]] == [True, False]
+    assert evo("show", "seed", "--source", "--json").json()["source"] == source(2)
+    assert "as given" in evo("status").out
+    for wrong, told in (
+        (("--metric", "loss"), "there is no column 'loss'; columns: commit, auc"),
+        (("--goal", "up"), "write min or max"),
+        (("--baseline", "fffffff"), "no row has this commit or name"),
+    ):
+        said = evo("import-autoresearch", "lab", *wrong)
+        assert (said.code, told in said.err) == (2, True), said.err
+
+
+def test_a_table_is_found_in_a_folder_in_the_past_and_in_commit_subjects(
+    evo: Evo, tmp_path: Path
+) -> None:
+    made = History(tmp_path / "lab")
+    (made.path / "speed").mkdir()
+    (made.path / "speed" / "train.py").write_text("LR = 1\n")
+    table = made.path / "speed" / "experiments.csv"
+    table.write_text("run,score,status\na,1.5,kept\nb,2.5,kept\n")
+    made.git("add", "speed")
+    made.git("commit", "-q", "-m", "loss: 0.5")
+    assert "speed/experiments.csv: score" in evo("import-autoresearch", "lab").out
+    table.rename(made.path / "results.tsv")
+    made.git("add", "results.tsv")
+    made.git("rm", "-q", "--cached", "speed/experiments.csv")
+    made.git("commit", "-q", "-m", "moved, loss = 0.4")
+    made.git("rm", "-q", "-f", "results.tsv")
+    made.git("commit", "-q", "-m", "nothing of it")
+    assert "results.tsv: score" in evo("import-autoresearch", "lab").out
+    other = History(tmp_path / "other")
+    for number in (0.5, 0.7, 0.6):
+        (other.path / "train.py").write_text(f"LR = {number}\n")
+        other.git("add", "train.py")
+        other.git("commit", "-q", "-m", f"exp: wider, val_accuracy {number}")
+    said = evo("import-autoresearch", "other")
+    assert "commit subjects: val_accuracy by commit, higher is better (by its name)" in said.out
+    assert "1 after the first" in said.out
 
 
 def test_what_is_no_repository_or_has_no_results_is_said(
