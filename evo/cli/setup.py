@@ -1,4 +1,4 @@
-"""The commands that write a folder to start from: init, import-autoresearch, salvage."""
+"""The commands to begin with: init, adopt, import-autoresearch, salvage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from population.store import Store
 
 
+ADOPT_WIDTH = 54  # characters of code in a line
+MAX_METRICS = 3
+MAX_SETTINGS = 8
 RUN_SCRIPT = "run.sh"
 BY_HAND = ("harness.py", "corpus/sotu.json", "corpus/sotu.txt.xz", "corpus/README.md")
 IDEAS = ("ideas/model-written.jsonl", "ideas/README.md")
@@ -228,6 +232,57 @@ def _starting_config(shipped: str, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+# -- The command that reads a script of one's own: adopt.
+
+
+@app.command(epilog="Example: evo adopt ../nanoGPT/train.py")
+def adopt(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A training script.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Say which calls of the contract a training script lacks, and where each would stand. Nothing is run.
+
+    What a train.py has to do is in docs/contract.md; `evo evaluate` then measures it.
+    """
+    from evo.importing.results import ImportFailure
+    from evo.importing.script import read_script
+    from evo.terminal.text import clip, count
+
+    try:
+        found = read_script(file.read_text(encoding="utf-8-sig"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ImportFailure(f"{file}: cannot be read as Python: {error}") from error
+    if as_json:
+        show_json({"file": file, "missing": [one.name for one in found.missing], "found": found})
+        return
+    kind = "trains by backward passes" if found.trains else "no training loop with a backward pass"
+    kind += ", predicts tokens" if found.predicts_tokens else ", predicts no tokens as far as seen"
+    print(f"{file.name}: {count(found.lines, 'line')}, {kind}")
+    for one in found.parts:
+        where = f"line {one.line}" if one.line else "missing"
+        print(f"  {one.name:<11}{where:<10} {clip(one.found, ADOPT_WIDTH)}".rstrip())
+        print(f"{'':13}{'-> ' + one.write if one.write else 'as the contract has it'}")
+    for line, template in found.metrics[:MAX_METRICS]:
+        print(f"  {'prints':<11}{f'line {line}':<10} {clip(template, ADOPT_WIDTH)}")
+    print(f"  {'seed':<11}{found.seed}")
+    named = ", ".join(f"{one.name} {one.value:g}" for one in found.settings[:MAX_SETTINGS])
+    more = ", ..." if len(found.settings) > MAX_SETTINGS else ""
+    numbers = f"{len(found.settings)} could be knobs: {named}{more}" if named else "none found"
+    print(fill(numbers, 79, initial_indent="  numbers    ", subsequent_indent=" " * 13))
+    lacks = len(found.missing)
+    print(
+        f"\n{count(lacks, 'thing')} to write; docs/contract.md says how"
+        if lacks
+        else "\nNone of the calls is missing."
+    )
+    if not found.predicts_tokens:
+        print(
+            "Only a model that predicts the next token is measured here; this seems to be another."
+        )
+
+
 # -- The command that takes over someone else's history: import-autoresearch.
 
 
@@ -275,7 +330,7 @@ def import_autoresearch(
     from evo.folder import refuse_folder
     from evo.importing.campaign import attempts_of, import_history
     from evo.importing.repository import RESULTS, TRAIN, Repository
-    from evo.importing.results import Asked, ImportFailure, read_results, read_subjects
+    from evo.importing.results import ImportFailure, Overrides, read_results, read_subjects
     from population.archive import Direction
 
     found = Repository(repository, branch)
@@ -285,7 +340,7 @@ def import_autoresearch(
         way = None if goal is None else Direction(goal)
     except ValueError as error:
         raise ImportFailure(f"--goal {goal}: write min or max") from error
-    asked, table = Asked(metric, way, baseline), found.results()
+    asked, table = Overrides(metric, way, baseline), found.results()
     if table is not None:
         results, beside = read_results(*table, asked), PurePosixPath(table[1]).with_name(TRAIN)
     else:

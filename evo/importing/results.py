@@ -13,15 +13,33 @@ from enum import StrEnum
 from population.archive import Direction
 
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")  # where there is no header
-BASELINE = "baseline"
 MAX_COLUMNS = 64
 _COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 _NAME = re.compile(r"\w[\w.#/:@+ -]{0,79}")
 _MISSING = {"", "-", "--", "n/a", "na", "none", "null", "nan", "?", "–", "—"}
-_IDS = ("commit", "hash", "sha", "commit_hash", "git_commit", "id", "config_id", "run_id", "run")
+_IDS: tuple[str, ...] = (
+    "commit",
+    "hash",
+    "sha",
+    "commit_hash",
+    "git_commit",
+    "id",
+    "config_id",
+    "run_id",
+    "run",
+)
 _IDS += ("experiment", "exp", "exp_id", "iteration", "iter", "trial", "name", "#")
 _STATUSES = ("status", "outcome", "result", "decision", "verdict", "kept", "keep")
-_WORDS = ("description", "desc", "idea", "change", "changes", "hypothesis", "notes", "note")
+_WORDS: tuple[str, ...] = (
+    "description",
+    "desc",
+    "idea",
+    "change",
+    "changes",
+    "hypothesis",
+    "notes",
+    "note",
+)
 _WORDS += ("comment", "summary", "what")
 # names of what an attempt costs or is, rather than of how good it is
 _COSTS = re.compile(
@@ -70,7 +88,7 @@ _FAILED = {"fail", "failed"}  # without a number a crash, with one a discard
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Overrides:
     """What a person says of a table, over what would be inferred."""
 
     metric: str | None = None
@@ -103,7 +121,7 @@ class Results:
     baseline: int = 0  # the number of the row that all began with
 
 
-def read_results(text: str, name: str, asked: Asked = Asked()) -> Results:
+def read_results(text: str, name: str, asked: Overrides = Overrides()) -> Results:
     """The rows of a table called `name`. ImportFailure when no column of numbers is in it."""
     lines = text.removeprefix("\ufeff").splitlines()
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -129,7 +147,9 @@ def read_results(text: str, name: str, asked: Asked = Asked()) -> Results:
     return _read(table, columns, name, asked, problems)
 
 
-def read_subjects(subjects: Sequence[tuple[str, str]], asked: Asked = Asked()) -> Results | None:
+def read_subjects(
+    subjects: Sequence[tuple[str, str]], asked: Overrides = Overrides()
+) -> Results | None:
     """Commits (hash, subject), oldest first, whose subjects end with a number; None where few do."""
     found = [(hash, subject, _AT_THE_END.search(subject)) for hash, subject in subjects]
     names = Counter(one["name"].lower() for _, _, one in found if one)
@@ -149,7 +169,7 @@ def _read(
     table: list[tuple[int, list[str]]],
     columns: list[str],
     name: str,
-    asked: Asked,
+    asked: Overrides,
     problems: list[str],
 ) -> Results:
     if not table:
@@ -213,7 +233,7 @@ class _Roles:
     more: tuple[str, ...]
 
 
-def _metric(numeric: list[str], columns: list[str], name: str, asked: Asked) -> str:
+def _metric(numeric: list[str], columns: list[str], name: str, asked: Overrides) -> str:
     if asked.metric is not None:
         if asked.metric.lower() not in columns:
             raise ImportFailure(
@@ -340,7 +360,7 @@ def _unnamed(count: int) -> list[str]:
 
 
 def _cells(line: str, mark: str, most: int) -> list[str]:
-    """At most so many cells; a mark within the last one belongs to it."""
+    """At most `most` cells; a mark within the last one belongs to it."""
     if mark == ",":
         found = next(csv.reader([line]), [])
         found = [*found[: most - 1], ",".join(found[most - 1 :])] if len(found) > most else found
