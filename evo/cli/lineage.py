@@ -253,15 +253,32 @@ def export(
             "--with-harness", help="Also harness.py, its text and a script, to run it by hand."
         ),
     ] = False,
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            "--branch",
+            metavar="NAME",
+            help="As a git branch here: a commit a step from the seed, each with its evidence.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a variant's train.py to a file, exactly as it was measured, or as a patch."""
+    """Write a variant's train.py to a file, exactly as it was measured, or as a patch, or as a git branch.
+
+    With --branch, -o is the file's path inside the repository; your files and what is checked out stay.
+    """
     from evo.cli.setup import as_measured, by_hand, run_script
     from population.reading import resolve, source_of
 
     if patch and with_harness:
         complain("--with-harness goes with a whole train.py, not with --patch")
         raise typer.Exit(FAILED)
+    if branch is not None:
+        if patch or with_harness:
+            complain("--branch goes with neither --patch nor --with-harness")
+            raise typer.Exit(FAILED)
+        _export_branch(variant, directory, branch, output or Path("train.py"), force, as_json)
+        return
     with opened(directory) as (folder, store):
         variant_id, seed_id = named(store, variant), resolve(store, "seed")
         text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
@@ -296,6 +313,34 @@ def export(
         print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
     else:
         _tell_by_hand(output, hand, with_harness, away)
+
+
+def _export_branch(
+    variant: str, directory: Path | None, name: str, file: Path, force: bool, as_json: bool
+) -> None:
+    """The lineage as commits on top of what is checked out in the repository around this folder."""
+    from evo.analysis.campaign_view import Record
+    from evo.importing.branch import BranchFailure, CommitToMake, write_branch
+    from evo.terminal.tree import commit_messages
+    from population.reading import source_of
+
+    with opened(directory) as (folder, store):
+        found = _story(store, Record.of(store), named(store, variant))
+        sources = [source_of(store, one.variant_id) for one in found.chapters]
+    steps = [
+        CommitToMake(message, source.encode())
+        for message, source in zip(commit_messages(found, folder.name), sources, strict=True)
+    ]
+    try:
+        made = write_branch(Path.cwd(), name, file.as_posix(), steps, force)
+    except BranchFailure as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        show_json({"variant": found.variant_id, "branch": name, "file": file, "commits": made})
+        return
+    commits = "1 commit" if made == 1 else f"{made} commits"
+    print(f"branch {name}: {commits} up to {found.variant_id[:8]}; git log -p {shlex.quote(name)}")
 
 
 def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool, away: bool) -> None:

@@ -11,7 +11,7 @@ from rich.tree import Tree
 from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.variant_history import Chapter, Story, decision_in_words
 from evo.terminal.sentences import beside
-from evo.terminal.tables import FAINT, one_line, pairs
+from evo.terminal.tables import FAINT, by_whom, one_line, pairs
 from evo.terminal.text import clip, count, plain, short
 from population.lineage import Branch
 from population.metrics import label
@@ -115,6 +115,22 @@ def subject(story: Story) -> str:
     if steps == 1 and story.chapters[-1].idea:
         return clip(story.chapters[-1].idea, IDEA_CHARACTERS)
     return f"{short(story.variant_id)}: {count(steps, 'edit')} from the seed"
+
+
+def commit_messages(story: Story, campaign: str) -> list[str]:
+    """A message for each step from the seed on; the last one carries all that is known of the variant."""
+    first = story.chapters[0]
+    messages = [f"Begin with the seed of {plain(campaign)}\n\nvariant {first.variant_id}\n"]
+    for one in story.chapters[1:]:
+        lines = [clip(one.idea or one.operator, IDEA_CHARACTERS), "", f"variant {one.variant_id}"]
+        whom = by_whom(one.author, one.model)
+        lines.append(f"operator {plain(one.operator)}" + (f", by {whom}" if whom else ""))
+        if one.effect is not None:
+            lines.append(f"compared with its parent: {beside(one.effect)}")
+        messages.append("\n".join(lines) + "\n")
+    if len(messages) > 1:
+        messages[-1] += "\n" + "\n".join(evidence_lines(story, first.variant_id)) + "\n"
+    return messages
 
 
 def evidence_lines(story: Story, base: str) -> list[str]:

@@ -13,6 +13,7 @@ from evo.config import read_config
 from evo.folder import Folder, create_campaign
 from population.store import Store
 from population.types import Measurement, Purpose, RunRequest, Status
+from tests.analysis.built import SEED, Built, finished
 from tests.cli.driving import MAIN, ROOT, Evo
 
 SCALE = "CLOCK=cpu_seconds BUDGET_SECONDS=0.1 DEPTH=2 CONTEXT=64"
@@ -109,3 +110,102 @@ def test_what_goes_to_stdout_is_the_file_and_nothing_else(
         assert text == (folder.path / "train.py").read_text(encoding="utf-8")
     else:
         assert text.startswith("<!doctype html>") and text.rstrip().endswith("</html>")
+
+
+# -- As a branch.
+
+
+def git(where: Path, *words: str) -> str:
+    ran = subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, check=True)
+    return ran.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit, one change that is staged and one that is not; the folder we are in."""
+    where = tmp_path / "mine"
+    where.mkdir()
+    git(where, "init", "-q", "-b", "main")
+    git(where, "config", "user.name", "Ada")
+    git(where, "config", "user.email", "ada@example.org")
+    hook = where / ".git" / "hooks" / "reference-transaction"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch hooked\n")
+    hook.chmod(0o755)
+    (where / "other.txt").write_text("one\n")
+    git(where, "-c", "core.hooksPath=/dev/null", "add", ".")
+    git(where, "-c", "core.hooksPath=/dev/null", "commit", "-qm", "begin")
+    (where / "staged.txt").write_text("two\n")
+    git(where, "add", "staged.txt")
+    (where / "other.txt").write_text("changed\n")
+    monkeypatch.chdir(where)
+    return where
+
+
+def test_a_lineage_becomes_a_branch_of_one_commit_a_step_and_touches_nothing_else(
+    evo: Evo, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    between = built.child(SEED.replace("0.1", "0.15"), leader, idea="half of it")
+    last = built.child(SEED.replace("0.1", "0.16"), between, idea="a little more")
+    built.store.close()
+    monkeypatch.chdir(repository)
+    before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
+    said = evo("export", last, "--branch", "found", "-o", "src/train.py", "--dir", tmp_path / "c")
+    assert said.code == 0, said.err
+    assert (
+        git(repository, "status", "--porcelain"),
+        git(repository, "rev-parse", "HEAD"),
+    ) == before
+    assert not (repository / "hooked").exists()
+    subjects = git(repository, "log", "--format=%s", "main..found").splitlines()
+    assert subjects[:2] == ["a little more", "half of it"]
+    assert subjects[-1].startswith("Begin with the seed of c")
+    assert git(repository, "show", "found:src/train.py") == SEED.replace("0.1", "0.16").strip()
+    assert git(repository, "show", "found:other.txt") == "one"  # the rest is HEAD's
+    assert f"variant {between}" in git(repository, "log", "-1", "--format=%b", "found~1")
+    assert git(repository, "show", "found~1:src/train.py") == SEED.replace("0.1", "0.15").strip()
+
+
+def test_a_branch_that_is_there_a_bad_name_and_a_path_outside_are_refused(
+    evo: Evo, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.store.close()
+    monkeypatch.chdir(repository)
+    folder = ("--dir", tmp_path / "c")
+    assert evo("export", leader, "--branch", "found", *folder).code == 0
+    refused = evo("export", leader, "--branch", "found", *folder)
+    assert refused.code == 2 and "--force moves it" in refused.err
+    assert evo("export", leader, "--branch", "found", "--force", *folder).code == 0
+    head = git(repository, "rev-parse", "main")
+    for words, told in (
+        (("--branch", "main", "--force"), "cannot be set"),
+        (("--branch", "a b"), "cannot be the name"),
+        (("--branch", "-f"), "cannot be the name"),
+        (("--branch", "b2", "-o", "../train.py"), "inside the repository"),
+        (("--branch", "b3", "-o", ".git/config"), "inside the repository"),
+        (("--branch", "b4", "--patch"), "neither --patch"),
+    ):
+        refused = evo("export", leader, *words, *folder)
+        assert refused.code == 2 and told in refused.err, (words, refused.err)
+    assert git(repository, "rev-parse", "main") == head
+    assert git(repository, "branch", "--format=%(refname:short)").split() == ["found", "main"]
+    monkeypatch.chdir(tmp_path)
+    nowhere = evo("export", leader, "--branch", "found", *folder)
+    assert nowhere.code == 2 and "no git repository there" in nowhere.err
+
+
+def test_in_a_repository_that_holds_the_seed_the_branch_begins_with_the_first_edit(
+    evo: Evo, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Built(tmp_path / "c")
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed, idea="twice")
+    built.store.close()
+    monkeypatch.chdir(repository)
+    (repository / "train.py").write_text(SEED)
+    git(repository, "-c", "core.hooksPath=/dev/null", "add", "train.py")
+    git(repository, "-c", "core.hooksPath=/dev/null", "commit", "-qm", "the seed")
+    said = evo("export", child, "--branch", "found", "--dir", tmp_path / "c", "--json")
+    assert said.json()["commits"] == 1
+    assert git(repository, "log", "--format=%s", "main..found") == "twice"
