@@ -159,13 +159,12 @@ def overview_of(folder: Path, store: Store, changes: bool = True) -> Overview:
     """Where the campaign stands; `changes`: also what differs in the leader's source."""
     from evo.analysis.campaign_view import Record
     from evo.analysis.overview import overview
-    from evo.analysis.ranking import prompts
     from population.reading.traces import calls
 
     record = Record.of(store)
     limits = limits_of(folder, record)
     findings, terms = findings_of(store, record, changes), terms_of(folder, record)
-    asked = prompts(calls(store))
+    asked = calls(store)
     running, proof = running_process(folder), certifies(folder, record)
     calibrates = store.setting("kind") == CALIBRATION
     answer = calibration_of(record) if calibrates else None

@@ -28,6 +28,7 @@ from operators.source.edits import MAX_REPLY_CHARS, apply_reply
 from population.fingerprint import count_nodes
 from population.types import MAX_TEXT_CHARS, Cost
 
+MAX_REASON = 200  # characters of why an answer could not be used, as they are recorded
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
 _IDEA = re.compile(
     r"^[ \t#*_>`-]{0,20}IDEAS?"
@@ -120,7 +121,8 @@ class LlmOperator:
                 source = self._edit(request, text)
             except EditError as error:
                 reason = str(error)
-                messages = self._again(messages, text, reason)
+                *before, asking = self._again(messages, text, reason)
+                messages = (*before, replace(asking, again_because=one_line(reason, MAX_REASON)))
                 continue
             idea = read_idea(text) or f"{self.name} without a stated idea"
             return Draft(source, idea, endpoint, model, cost, self._idea_id(request, text))

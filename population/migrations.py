@@ -303,12 +303,19 @@ _BELIEFS = (
 # JSON: the line of an idea bank that an idea was taken from, and `bank`, its name; null: it was had here
 _BANKS = ("ALTER TABLE ideas ADD COLUMN origin TEXT",)
 
+# which answers had to be asked for again, and which tokens no server told
+_SECOND_QUESTIONS = (
+    "ALTER TABLE llm_calls ADD COLUMN again_because TEXT NOT NULL DEFAULT ''",  # why no answer would do
+    "ALTER TABLE llm_calls ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0",  # its tokens
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_FINAL, *_VIEWS),
     _IDEAS,
     _MEANS,
     _BELIEFS,
     _BANKS,
+    _SECOND_QUESTIONS,
 )
 
 

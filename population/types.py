@@ -332,6 +332,10 @@ class LlmCall:
     parts: Mapping[str, int] = field(
         default_factory=dict
     )  # about how many tokens of the prompt each
+    again_because: str = ""  # why the answer before it could not be used; "": a first question
+    estimated: bool = (
+        False  # the tokens are not, or not wholly, what the server told: rather too many
+    )
 
 
 # -- The records a store gives back: rows as values, with the ids and times that recording added.
@@ -442,6 +446,8 @@ class LlmCallRow:
     tokens_out: int
     dollars: float | None
     seconds: float
+    again_because: str = ""  # why the answer before it could not be used; "": a first question
+    estimated: bool = False  # the tokens are not, or not wholly, what the server told
 
 
 @dataclass(frozen=True, slots=True)

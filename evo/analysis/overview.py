@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,16 @@ from evo.analysis.health import (
 )
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms, steps
-from evo.analysis.ranking import Earning, Prompts, Ranked, earnings
-from population.types import CampaignState, Spent, phase_of
+from evo.analysis.ranking import (
+    Answers,
+    Earning,
+    Prompts,
+    Ranked,
+    answers,
+    earnings,
+    prompts,
+)
+from population.types import CampaignState, LlmCallRow, Spent, phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
     from evo.analysis.calibration import CalibrationReport
@@ -60,6 +68,7 @@ class Overview:
     findings: Findings
     operators: list[Earning]
     prompts: list[Prompts]  # by operator: what its calls were made of
+    answers: list[Answers]  # by model: how many of its answers had to be asked for twice, and why
     duties: list[Duty]  # what the slots were used for
     voided: list[str]  # why runs do not count
     early_stopping: Shadowed
@@ -87,7 +96,7 @@ def overview(
     running: int | None,
     limits: Mapping[str, float | None],
     terms: Terms,
-    prompts: list[Prompts],
+    calls: Sequence[LlmCallRow],
     certifies: bool,
     calibrates: bool = False,
     calibration: Calibration | CalibrationReport | None = None,
@@ -116,7 +125,8 @@ def overview(
         ladder=_ladder(record, terms),
         findings=findings,
         operators=earnings(record),
-        prompts=prompts,
+        prompts=prompts(calls),
+        answers=answers(calls),
         duties=duties(attempts),
         voided=list(record.voided),
         early_stopping=shadowed(record),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -242,6 +243,64 @@ def prompts(calls: Iterable[LlmCallRow]) -> list[Prompts]:
         by_operator.setdefault(_asker(one), []).append(one)
     found = [_together(name, of) for name, of in by_operator.items()]
     return sorted(found, key=lambda one: -one.tokens_in)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one model answered: how many questions, and how many of them had to be asked twice and why.
+
+    `reasons`: without what differs from answer to answer, the most frequent first. `failed`: requests
+    without an answer. `estimated_tokens`: those that no server told.
+    """
+
+    endpoint: str
+    model: str
+    questions: int
+    asked_again: int
+    again_share: float | None  # None: nothing was answered
+    reasons: Mapping[str, int]
+    failed: int
+    estimated_tokens: int
+
+
+def answers(calls: Iterable[LlmCallRow]) -> list[Answers]:
+    """What each model answered, the most asked first; small questions that try a server do not count."""
+    by_model: dict[tuple[str, str], list[LlmCallRow]] = {}
+    for one in calls:
+        if "probe" not in one.parts:
+            by_model.setdefault((one.endpoint, one.model), []).append(one)
+    found = [_answered(*name, of) for name, of in by_model.items()]
+    return sorted(found, key=lambda one: -one.questions)
+
+
+def _answered(endpoint: str, model: str, calls: list[LlmCallRow]) -> Answers:
+    heard = [one for one in calls if one.outcome == "ok"]
+    first = [one for one in heard if not _is_again(one)]
+    again = [one for one in heard if _is_again(one)]
+    reasons = Counter(kind_of_reason(one.again_because) for one in again)
+    return Answers(
+        endpoint=endpoint,
+        model=model,
+        questions=len(first),
+        asked_again=len(again),
+        again_share=len(again) / len(first) if first else None,
+        reasons=dict(reasons.most_common()),
+        failed=len(calls) - len(heard),
+        estimated_tokens=sum(one.tokens_in + one.tokens_out for one in calls if one.estimated),
+    )
+
+
+def _is_again(one: LlmCallRow) -> bool:
+    """Whether it asked once more; older stores do not say why."""
+    return bool(one.again_because) or "again" in one.parts
+
+
+def kind_of_reason(reason: str) -> str:
+    """Why an answer could not be used, without the places, names and numbers of that one answer."""
+    said = re.sub(r"^edit \d+ of \d+: ", "", reason)
+    said = re.sub(r"\([^()]*\)", "", said).partition(": ")[0]
+    said = re.sub(r"`[^`]*`|'[^']*'", "…", said)
+    return " ".join(re.sub(r"\d[\d,.]*", "n", said).split()) or "not recorded"
 
 
 def _asker(one: LlmCallRow) -> str:

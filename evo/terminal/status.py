@@ -14,7 +14,14 @@ from evo.analysis.overview import Overview, Used
 from evo.analysis.ranking import Earning, Ranked
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
-from evo.terminal.tables import FAINT, earnings_table, pairs, prompts_line, standing_in_words
+from evo.terminal.tables import (
+    FAINT,
+    answers_line,
+    earnings_table,
+    pairs,
+    prompts_line,
+    standing_in_words,
+)
 from evo.terminal.text import (
     bar,
     count,
@@ -142,6 +149,7 @@ def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
     return [
         ("proposals", _counts(one.proposals)),
         *([("operators", _operators(tried))] if tried and not all_of_it else []),
+        *(("answers", answers_line(model)) for model in one.answers),
         *([("asked", _asked(one))] if one.asked else []),
         ("seed", _believed(one.seed, metric)),
         ("best", _best(one)),

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evo.analysis.ranking import Earning, Prompts, Ranked
+from evo.analysis.ranking import Answers, Earning, Prompts, Ranked
 from evo.terminal.text import (
     better,
     clip,
@@ -32,6 +32,7 @@ from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 
 FAINT = "bright_black"
 NOTHING = "–"
+MAX_REASONS = 3  # of second questions, in one line
 WIDE = 100  # columns from which on a table shows all it has
 BEYOND = "beyond limit: outside a range that the config asks for, which `evo show ID` names"
 BELIEF = (
@@ -197,6 +198,22 @@ def prompts_line(one: Prompts) -> str:
     """One operator's calls: tokens as billed, then what the prompts were made of."""
     billed = f"{count(one.calls, 'call')}, {one.tokens_in:,} tokens in, {one.tokens_out:,} out"
     return f"{plain(one.operator)}: {billed}; {parts_in_words(one.parts)}"
+
+
+def answers_line(one: Answers) -> str:
+    """How many of a model's answers had to be asked for twice, and mostly why."""
+    told = f"{by_whom(one.endpoint, one.model)}: {count(one.questions, 'answer')}"
+    if one.questions or one.asked_again:
+        told += f", {one.asked_again:,} asked again"
+    if one.again_share is not None and one.asked_again:
+        told += f" ({share(one.again_share)})"
+    why = [f"{plain(reason)} {n:,}" for reason, n in list(one.reasons.items())[:MAX_REASONS]]
+    if len(one.reasons) > MAX_REASONS:
+        why.append(f"{len(one.reasons) - MAX_REASONS} more kinds")
+    told += f": {', '.join(why)}" if why else ""
+    told += f"; {count(one.failed, 'request')} without an answer" if one.failed else ""
+    estimated = f"{one.estimated_tokens:,} tokens estimated, for want of the server's count"
+    return told + (f"; {estimated}" if one.estimated_tokens else "")
 
 
 def call_line(one: LlmCallRow) -> str:

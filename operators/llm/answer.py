@@ -17,11 +17,15 @@ _SHORTEST_SECRET = 8  # "x" or "dummy" is no secret, and would blot out half a p
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: role is "system", "user" or "assistant"; `parts` say what a whole conversation is made of."""
+    """One turn: role is "system", "user" or "assistant"; `parts` say what a whole conversation is made of.
+
+    `again_because`: why the answer before it could not be used, where it asks for another.
+    """
 
     role: str
     content: str
     parts: Mapping[str, int] = field(default_factory=dict)  # about how many tokens each part has
+    again_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,6 +312,8 @@ class LlmClient:
             outcome=self._clean(outcome),
             proposal_number=call.proposal_number,
             parts={name: n for one in call.messages for name, n in one.parts.items()},
+            again_because=self._clean(call.messages[-1].again_because),
+            estimated=bool(used) and usage.estimated,
         )
 
     def _clean(self, text: str) -> str:

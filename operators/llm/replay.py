@@ -80,7 +80,8 @@ class ReplayClient:
             )
         outcome, text = found
         parts = {name: n for one in messages for name, n in one.parts.items()}
-        self._record(chosen, prompt, outcome, text, proposal_number, parts)
+        because = messages[-1].again_because
+        self._record(chosen, prompt, outcome, text, proposal_number, parts, because)
         if outcome != "ok":
             raise ProposalFailed(f"{chosen.name}: {outcome} (replayed)", model=chosen.model)
         return Reply(undressed(text, form), chosen.name, chosen.model, Cost())
@@ -100,10 +101,22 @@ class ReplayClient:
         reply: str,
         number: int,
         parts: dict[str, int],
+        because: str,
     ) -> None:
         def call(outcome: str, reply: str) -> LlmCall:
             return LlmCall(
-                chosen.name, chosen.model, prompt, reply, 0, 0, 0.0, 0.0, outcome, number, parts
+                chosen.name,
+                chosen.model,
+                prompt,
+                reply,
+                0,
+                0,
+                0.0,
+                0.0,
+                outcome,
+                number,
+                parts,
+                because,
             )
 
         self._call_log.answered(self._call_log.asked(call(ASKED, "")), call(outcome, reply))

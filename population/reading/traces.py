@@ -103,7 +103,7 @@ def block_with_fact(store: Store, request: RunRequest, name: str, value: str) ->
 
 # a proposal that a kill cut off leaves its calls, and its number to the next, perhaps of another model
 _CALLS = """SELECT c.proposal_number, coalesce(p.operator, ''), c.parts, c.endpoint, c.model, c.outcome,
-        c.tokens_in, c.tokens_out, c.dollars, c.seconds
+        c.tokens_in, c.tokens_out, c.dollars, c.seconds, c.again_because, c.estimated
     FROM llm_calls AS c
     LEFT JOIN proposals AS p ON p.number = c.proposal_number AND p.model = c.model
     WHERE c.outcome != 'asked'"""
@@ -114,4 +114,7 @@ def calls(store: Store, proposal_number: int | None = None) -> list[LlmCallRow]:
     wanted = "" if proposal_number is None else " AND c.proposal_number = ?"
     values = [] if proposal_number is None else [proposal_number]
     rows = store.query(f"{_CALLS}{wanted} ORDER BY c.id", values)
-    return [LlmCallRow(number, by, json.loads(parts), *rest) for number, by, parts, *rest in rows]
+    return [
+        LlmCallRow(number, by, json.loads(parts), *rest, bool(estimated))
+        for number, by, parts, *rest, estimated in rows
+    ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evo.analysis.ranking import CUT_OFF, NOTES, prompts
+from evo.analysis.ranking import CUT_OFF, NOTES, answers, kind_of_reason, prompts
 from evo.terminal.tables import by_whom
 from population.fingerprint import fingerprint
 from population.reading import calls
@@ -108,3 +108,39 @@ def test_the_report_tells_what_models_were_asked(built: Built, evo: Evo, tmp_pat
 def test_a_model_called_like_its_endpoint_is_named_once() -> None:
     assert by_whom("bridge", "bridge") == "bridge"
     assert by_whom("mine", "m-1") == "mine m-1" and by_whom("evotrain", "") == "evotrain"
+
+
+WHY = "edit 2 of 3: its SEARCH text is not in the file (it begins with 'x = 1')"
+
+
+def test_status_says_of_each_model_how_many_answers_were_asked_for_twice_and_why(
+    built: Built, evo: Evo
+) -> None:
+    for number in range(20, 26):
+        built.store.add_llm_call(replace(OK, proposal_number=number))
+    again = replace(OK, proposal_number=21, again_because=WHY, estimated=True)
+    built.store.add_llm_call(again)
+    built.store.add_llm_call(replace(again, again_because=WHY.replace("2 of 3", "1 of 1")))
+    built.store.add_llm_call(replace(OK, parts={"probe": 20}))
+    (mine,) = answers(calls(built.store))
+    assert (mine.questions, mine.asked_again, mine.failed) == (7, 3, 2)
+    assert mine.again_share == pytest.approx(3 / 7) and mine.estimated_tokens == 2000
+    kind = "its SEARCH text is not in the file"
+    assert mine.reasons == {kind: 2, "not recorded": 1}, "older stores do not say why"
+    out = " ".join(evo("status").out.split())
+    assert f"answers mine m-1: 7 answers, 3 asked again (43 %): {kind} 2, not recorded 1" in out
+    assert "2 requests without an answer; 2,000 tokens estimated" in out
+    (told,) = evo("status", "--json").json()["answers"]
+    assert told["asked_again"] == 3 and told["reasons"] == mine.reasons
+
+
+def test_reasons_are_told_apart_by_what_is_not_of_one_answer_alone() -> None:
+    told = {
+        "the result does not parse: invalid syntax (<unknown>, line 3)": "the result does not parse",
+        "edit 1 of 2: its SEARCH text is found 3 times: add lines": "its SEARCH text is found n times",
+        "the reply has 1,234,567 characters, more than 400000": "the reply has n characters, more than n",
+        "the fenced block does not parse: invalid syntax": "the fenced block does not parse",
+        "the result is the same text as the parent": "the result is the same text as the parent",
+        "": "not recorded",
+    }  # fmt: skip
+    assert {reason: kind_of_reason(reason) for reason in told} == told

@@ -175,6 +175,8 @@ def test_a_reply_that_is_no_edit_is_asked_again_once_with_the_reason(name: str) 
     roles = [message["role"] for message in server.requests[1].body["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     assert reason_of(name) in server.requests[1].prompt
+    first, second = calls
+    assert first.again_because == "" and reason_of(name) in second.again_because
 
 
 @pytest.mark.parametrize("name", WITH_LLM)

@@ -220,9 +220,12 @@ def test_the_budget_counts_calls_in_flight_and_is_never_overdrawn() -> None:
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1, "completion_tokens": "many"}])
 def test_tokens_are_estimated_where_the_server_tells_none(usage: dict[str, Any] | None) -> None:
-    with FakeOpenAI([Answer("hello" * 100, usage=usage)]) as server:
-        cost = Bench(server).ask().cost
+    with FakeOpenAI([Answer("hello" * 100, usage=usage), "hello"]) as server:
+        bench = Bench(server)
+        cost = bench.ask().cost
+        bench.ask()
     assert cost.tokens_in > 5 and cost.tokens_out >= 100
+    assert [call.estimated for call in bench.calls] == [True, False], "and marked"
 
 
 def test_a_key_never_reaches_a_record() -> None:
