@@ -112,7 +112,8 @@ class LlmOperator:
                 reply = self._llm.ask(messages, request.rng, request.number, endpoint, self.as_text)
             except ProposalFailed as failed:
                 cost = replace(add(cost, failed.cost), seconds=time.monotonic() - begun)
-                raise ProposalFailed(failed.reason, cost, failed.model) from None
+                reason, resting = failed.reason, failed.resting
+                raise ProposalFailed(reason, cost, failed.model, resting) from None
             cost = replace(add(cost, reply.cost), seconds=time.monotonic() - begun)
             model, endpoint = reply.model, reply.endpoint
             text = reply.text

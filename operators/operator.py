@@ -259,13 +259,19 @@ class Draft:
 
 
 class ProposalFailed(Exception):
-    """The operator gave no child. `reason` is one sentence for a person; `cost` was spent all the same."""
+    """The operator gave no child. `reason` is one sentence for a person; `cost` was spent all the same.
 
-    def __init__(self, reason: str, cost: Cost | None = None, model: str = "") -> None:
+    `resting`: what it asks takes a rest and comes back, which says nothing of the search.
+    """
+
+    def __init__(
+        self, reason: str, cost: Cost | None = None, model: str = "", resting: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.cost = cost or Cost()
         self.model = model
+        self.resting = resting
 
 
 class Operator(Protocol):

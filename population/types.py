@@ -208,7 +208,8 @@ class Cost:
 class Proposal:
     """One attempt to make a child, whatever its outcome.
 
-    `seen` is the id of the last measurement it was shown.
+    `seen` is the id of the last measurement it was shown. `resting`: it failed since what it asked takes a
+    rest; this is not recorded.
     """
 
     number: int
@@ -224,6 +225,7 @@ class Proposal:
     seen: int = 0
     idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
     origin: str = ""  # JSON: the line of an idea bank that it tries, and the bank's name
+    resting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,8 +134,8 @@ def build_campaign(
         bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
-    desk = open_desk(config, folder, bench, budget, stopping.is_set)
     ideas = open_banks(config, folder.config, lambda text: tell(text, "bank"))
+    desk = open_desk(config, folder, bench, budget, stopping.is_set, tell)
     proxy = bench.rungs[0]
     names = [rung.name for rung in bench.rungs]
     calibrations = None if only is None else only(history.seed_id, names)

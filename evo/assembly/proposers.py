@@ -132,17 +132,23 @@ def open_models(
 
 
 def open_desk(
-    config: Config, folder: Folder, bench: Bench, budget: Budget, stopping: Callable[[], bool]
+    config: Config,
+    folder: Folder,
+    bench: Bench,
+    budget: Budget,
+    stopping: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> Desk | None:
-    """Where the agent of a config works; None when it has none that is used."""
+    """Where the agent of a config works; None when it has none that is used. `tell` hears when it rests."""
     if config.agent is None or not config.operators.get("agent"):
         return None
     harness = SHIPPED / "seed" / "harness.py"
     box = open_box(config.agent, hide=bench.hidden)
     work = (folder.path / AGENTS).resolve()
     return AgentDesk(
-        config.agent, harness, work, box, stopping, budget, seed=bench.evaluator.seed_source
-    )
+        config.agent, harness, work, box, stopping, budget,
+        seed=bench.evaluator.seed_source, say=tell,
+    )  # fmt: skip
 
 
 def open_banks(

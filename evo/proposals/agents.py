@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import shutil
 import tempfile
 import threading
@@ -20,12 +22,18 @@ from evo.evaluation.static_check import most_bytes
 from evo.files import take_back
 from operators.agent import Worked
 from operators.llm.accounting import Hold, TokenBudget, UnlimitedBudget
+from operators.llm.answer import one_line
+from operators.llm.breaker import PATIENCE, Breaker, Patience
 from operators.operator import ProposalFailed
 from population.types import Cost, CurvePoint
 
 SAID_BYTES = 64 << 10
 COST_BYTES = 4096
 WAIT_SECONDS = 0.2
+_AT_LIMIT = re.compile(  # the last line of an agent that may do no more for a while
+    r"\blimit|quota|too many requests|\b429\b|\bcredits?\b|overloaded|exhausted|capacity",
+    re.IGNORECASE,
+)
 MAX_TOKENS, MAX_DOLLARS = 1 << 53, 1e9  # of one proposal: beyond it nothing is believed
 
 
@@ -47,6 +55,14 @@ class _Watch:
         return self.stop()
 
 
+@dataclass(slots=True)
+class _Ticket:
+    """One turn that the breaker granted; `used` once it heard how that ended."""
+
+    number: int
+    used: bool = False
+
+
 MAX_AGENTS = 1  # that work at the same time
 
 
@@ -63,10 +79,13 @@ class AgentDesk:
         budget: TokenBudget | None = None,
         environ: Mapping[str, str] | None = None,
         seed: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        patience: Patience = PATIENCE,
     ) -> None:
         """`box` is open_box()'s, `seed` the campaign's. AgentUnusable when the settings name what is not there.
 
-        `budget` pays what a believed cost file says.
+        `budget` pays what a believed cost file says; `say` hears when the agent begins to rest and when it
+        is back.
         """
         self.name = Path(settings.command[0]).name
         self.seconds = settings.seconds
@@ -79,11 +98,12 @@ class AgentDesk:
         self._budget = budget if budget and settings.cost_file else UnlimitedBudget()
         self._changed = threading.Condition()
         self._free = MAX_AGENTS
+        self._say, self._breaker = say, Breaker(patience, settings.seconds)
         _remove(folder)  # what a kill left behind
 
     def is_unavailable(self) -> bool:
-        """Whether all places are taken."""
-        return self._free <= 0
+        """Whether all places are taken, or the agent rests after it failed."""
+        return self._free <= 0 or self._breaker.is_unavailable()
 
     def work(self, files: Mapping[str, str]) -> Worked:
         """Let the agent work on these files and take train.py back. Raises ProposalFailed."""
@@ -91,8 +111,8 @@ class AgentDesk:
         if not self._budget.reserve(hold):
             raise ProposalFailed("the budget for models is spent")
         try:
-            with self._place(), self._scratch(files) as scratch:
-                worked = self._worked(scratch)
+            with self._place(), self._entered() as ticket, self._scratch(files) as scratch:
+                worked = self._worked(scratch, ticket)
                 cost = worked.cost
                 return worked
         except ProposalFailed as failed:
@@ -101,24 +121,57 @@ class AgentDesk:
         finally:
             self._budget.settle(hold, cost.tokens_in + cost.tokens_out, cost.dollars)
 
-    def _worked(self, scratch: Path) -> Worked:
+    def _worked(self, scratch: Path, ticket: _Ticket) -> Worked:
         began, said, failed = time.monotonic(), "", ""
+        resting = False
         try:
             said, code = self._run(scratch)
             if code:
                 failed = f"the agent ended with exit code {code}: {_last_line(said)}"
+                resting = self._failed(ticket, _last_line(said))
+            else:
+                self._answered(ticket)
         except Ended as end:
             failed = f"the agent was ended: {end.reason}"
         except OSError as error:
             failed = f"the agent could not be started: {error}"
+            resting = self._failed(ticket, str(error))
         cost = self._cost(scratch / "work", time.monotonic() - began)
         if failed:
-            raise ProposalFailed(failed, cost)
+            raise ProposalFailed(failed, cost, resting=resting)
         try:
             source = take_back(scratch / "work" / "train.py", self.most_bytes)
         except ValueError as error:
             raise ProposalFailed(f"train.py as the agent left it {error}", cost) from None
         return Worked(source, said, cost)
+
+    @contextmanager
+    def _entered(self) -> Iterator[_Ticket]:
+        number = self._breaker.enter()
+        if number is None:
+            raise ProposalFailed("the agent rests after it failed", resting=True)
+        ticket = _Ticket(number)
+        try:
+            yield ticket
+        finally:
+            if not ticket.used:
+                self._breaker.abandon(number)
+
+    def _failed(self, ticket: _Ticket, said: str) -> bool:
+        """Hear that the agent gave up, and whether it rests now: at once where it names a limit."""
+        ticket.used, at_limit = True, bool(_AT_LIMIT.search(said))
+        seconds = self._breaker.failed(ticket.number, random.random(), at_once=at_limit)
+        if seconds is not None:
+            self._say(
+                f"the agent {self.name} is paused ({one_line(said, 200)}); started again in {seconds:.0f} s, "
+                "then ever more rarely; other operators go on"
+            )
+        return self._breaker.is_unavailable()
+
+    def _answered(self, ticket: _Ticket) -> None:
+        ticket.used = True
+        if self._breaker.answered(ticket.number):
+            self._say(f"the agent {self.name} works again")
 
     def _run(self, scratch: Path) -> tuple[str, int]:
         """What it said at the end, and its exit code. Raises Ended and OSError."""

@@ -170,6 +170,7 @@ class Proposer:
                 return Proposal(
                     number, operator.name, parents, Outcome.FAILED, one_line(failure.reason),
                     author=choice.endpoint or OURSELVES, model=failure.model, cost=cost, seen=seen,
+                    resting=failure.resting,
                 )  # fmt: skip
         return self.judge(number, operator.name, parents, draft, seen, started)
 

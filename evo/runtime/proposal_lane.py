@@ -227,7 +227,7 @@ class ProposalLane:
         if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
             self._add_child(proposal, proposal.variant.id)
             return
-        self._fruitless += 1
+        self._fruitless += not proposal.resting  # an agent that rests closes no search
         if proposal.outcome is Outcome.FAILED:
             wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), MAX_WAIT_SECONDS)
             self._not_before = time.monotonic() + wait

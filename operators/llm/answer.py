@@ -68,6 +68,7 @@ class CallFailed(Exception):
         self.usage = usage or Usage()
         self.status = status  # of HTTP, where the server answered with an error
         self.ours = ours  # not the endpoint's doing
+        self.resting = False  # the endpoint takes a rest, after faults that may pass
         self.manner: object = None  # a Manner to ask in at once again, where a field was refused
         self.no_json = False  # the server answered, and no completion: a page, as a rule
         # The server may have billed it all the same: book at least what was held.

@@ -80,16 +80,20 @@ class Breaker:
             was_resting, self._failures, self._rest = self._rest > 0, 0, 0.0
             return was_resting
 
-    def failed(self, ticket: int, draw: float, asked_wait: float = 0.0) -> float | None:
+    def failed(
+        self, ticket: int, draw: float, asked_wait: float = 0.0, at_once: bool = False
+    ) -> float | None:
         """The request failed; the seconds of the rest if one begins with it that none went before.
 
-        `draw` is uniform in [0, 1); `asked_wait` is what the server asks for.
+        `draw` is uniform in [0, 1); `asked_wait` is what the server asks for. `at_once`: more of the same
+        cannot help, so the first failure is enough.
         """
         with self._lock:
             del self._in_flight[ticket]
             self._failures += 1
             patience, now = self._patience, self._clock()
-            if self._failures < patience.breaker_failures or now < self._until:
+            enough = at_once or self._failures >= patience.breaker_failures
+            if not enough or now < self._until:
                 return None
             first = self._rest == 0.0
             usual = patience.first_rest_seconds if first else 2.0 * self._rest

@@ -127,7 +127,8 @@ class LlmClient:
                 reason = f"{chosen.name}: {failed.reason}"
                 reason += f" ({len(spent)} attempts)" if len(spent) > 1 else ""
                 cost = cost_of(spent, time.monotonic() - begun)
-                raise ProposalFailed(self._clean(reason), cost, chosen.model) from None
+                clean, resting = self._clean(reason), failed.resting
+                raise ProposalFailed(clean, cost, chosen.model, resting) from None
         cost = cost_of(spent, time.monotonic() - begun)
         return Reply(undressed(text, form), chosen.name, chosen.model, cost)
 
@@ -216,7 +217,9 @@ class LlmClient:
         breaker = self._breakers[call.endpoint.name]
         ticket = breaker.enter()
         if ticket is None:
-            raise CallFailed("it is paused after failures in a row")
+            paused = CallFailed("it is paused after failures in a row")
+            paused.resting = True
+            raise paused
         try:
             text = self._paid(call, key, spent)
         except CallFailed as failed:
@@ -226,7 +229,8 @@ class LlmClient:
             seconds = breaker.failed(ticket, float(rng.random()), failed.wait or 0.0)
             if seconds is not None:
                 self._tell_rest(call.endpoint, failed, seconds)
-            failed.again = failed.again and not breaker.is_unavailable()
+            failed.resting = failed.again and breaker.is_unavailable()
+            failed.again = failed.again and not failed.resting
             raise
         except BaseException:
             breaker.abandon(ticket)

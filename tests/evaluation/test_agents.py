@@ -18,6 +18,7 @@ from evo.evaluation.sandbox.agent_box import AgentSettings, AgentUnusable, open_
 from evo.evaluation.sandbox.sandbox import SandboxUnavailable
 from evo.files import take_back
 from evo.proposals.agents import AgentDesk
+from operators.llm.breaker import Patience
 from operators.operator import ProposalFailed
 from tests.operators.fake_budgets import FakeTokenBudget
 
@@ -45,7 +46,9 @@ def desk_of(
     **settings: object,
 ) -> AgentDesk:
     more = {
-        name: settings.pop(name) for name in ("stopping", "environ", "budget") if name in settings
+        name: settings.pop(name)
+        for name in ("stopping", "environ", "budget", "say", "patience")
+        if name in settings
     }
     chosen = kind.model_validate({"command": command, "seconds": 120, **settings})
     box = open_box(chosen, hide)
@@ -160,6 +163,42 @@ def test_a_stop_of_the_campaign_ends_it(tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.7, stop.set).start()
     assert "stopped on request" in refused(desk(tmp_path, "sleep 600", stopping=stop.is_set))
+
+
+def test_one_at_its_usage_limit_rests_at_once_shows_its_last_line_and_comes_back(
+    tmp_path: Path,
+) -> None:
+    limit, said = tmp_path / "shown" / "limit", list[str]()
+    limit.parent.mkdir()
+    limit.touch()
+    script = f"test -e {limit} && echo working && echo 'You hit your limit; resets 3pm' && exit 1; {EDIT}"
+    patience = Patience(breaker_failures=5, first_rest_seconds=0.01)
+    shown = {"sandbox": "none", "say": said.append, "patience": patience}
+    one = desk(tmp_path, script, **shown)
+    with pytest.raises(ProposalFailed, match="exit code 1: You hit your limit") as caught:
+        one.work(FILES)
+    assert caught.value.resting, "it says nothing of the search"
+    limit.unlink()
+    while one.is_unavailable():
+        time.sleep(0.005)
+    assert one.work(FILES).source == "LR = 2\n"
+    assert len(said) == 2 and said[1] == "the agent sh works again"
+    assert said[0].startswith(
+        "the agent sh is paused (You hit your limit; resets 3pm); started again in"
+    )
+
+
+def test_one_that_fails_for_another_reason_rests_after_several_times(tmp_path: Path) -> None:
+    patience = Patience(breaker_failures=3, first_rest_seconds=600)
+    said = list[str]()
+    shown = {"sandbox": "none", "say": said.append, "patience": patience}
+    one = desk(tmp_path, "echo no such option; exit 2", **shown)
+    for _ in range(2):
+        refused(one)
+        assert not one.is_unavailable() and not said
+    refused(one)
+    assert one.is_unavailable() and len(said) == 1 and "no such option" in said[0]
+    assert refused(one) == "the agent rests after it failed"
 
 
 def test_no_more_work_at_once_than_may(tmp_path: Path) -> None:
