@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from population.store import Store
 from population.types import LlmCallRow, RunRequest
@@ -114,7 +114,5 @@ def calls(store: Store, proposal_number: int | None = None) -> list[LlmCallRow]:
     wanted = "" if proposal_number is None else " AND c.proposal_number = ?"
     values = [] if proposal_number is None else [proposal_number]
     rows = store.query(f"{_CALLS}{wanted} ORDER BY c.id", values)
-    return [
-        LlmCallRow(number, by, json.loads(parts), *rest, bool(estimated))
-        for number, by, parts, *rest, estimated in rows
-    ]
+    found = [LlmCallRow(number, by, json.loads(parts), *rest) for number, by, parts, *rest in rows]
+    return [replace(one, estimated=bool(one.estimated)) for one in found]
