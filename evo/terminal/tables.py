@@ -212,7 +212,7 @@ def answers_line(one: Answers) -> str:
         why.append(f"{len(one.reasons) - MAX_REASONS} more kinds")
     told += f": {', '.join(why)}" if why else ""
     told += f"; {count(one.failed, 'request')} without an answer" if one.failed else ""
-    estimated = f"{one.estimated_tokens:,} tokens estimated, for want of the server's count"
+    estimated = f"{one.estimated_tokens:,} tokens estimated: the server told none"
     return told + (f"; {estimated}" if one.estimated_tokens else "")
 
 
