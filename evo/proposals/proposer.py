@@ -13,7 +13,7 @@ import numpy as np
 from evo.proposals.context import CampaignInfo, ContextBuilder
 from evo.proposals.history import CampaignHistory, histories
 from evo.proposals.ideas import Judge
-from evo.proposals.rewards import RewardHistory
+from evo.proposals.rewards import Question, RewardHistory
 from operators.operator import Draft, Operator, ParentRule, ProposalFailed, Request
 from operators.portfolio import Portfolio
 from operators.registry import CLASSICAL, CONTROLS
@@ -52,6 +52,7 @@ IDEA_CHARACTERS = 400
 BOLD = frozenset(
     {"llm_rewrite"}
 )  # of any parent: what it changes may gain more than an edit usually does
+SAME_ANSWER = "not asked: the model gave the same useless answer to it again and again"
 MAX_DRAWS = 8  # of parents, to find some that are not being asked about
 
 
@@ -72,6 +73,7 @@ class Pool:
     failed: list[tuple[Parent, ...]]
     history: CampaignHistory
     as_of: int | None
+    stuck: frozenset[Question] = frozenset()  # what a model has no other answer to
 
 
 def is_classical(operator: Operator) -> bool:
@@ -147,7 +149,7 @@ class Proposer:
             candidates = self._candidates(as_of)
             failed = self._failed(store, number, as_of)
             rewards, history = self._rewards(store, as_of), self._history(store, as_of)
-            pool = Pool(candidates, failed, history, as_of)
+            pool = Pool(candidates, failed, history, as_of, self._rewards.stuck(store))
             choice = self._portfolio.choose(
                 rng,
                 lambda one: (may_ask or is_classical(one)) and self._can(one, pool),
@@ -159,6 +161,11 @@ class Proposer:
                 )
             operator = choice.operator
             parents = self._parents_not_asked_about(operator, pool, rng)
+            if (operator.name, parents) in pool.stuck:
+                return Proposal(
+                    number, operator.name, parents, Outcome.FAILED, SAME_ANSWER,
+                    author=choice.endpoint or OURSELVES, seen=seen,
+                )  # fmt: skip
             views = self._context_builder.views(store, parents, as_of)
             awaited = [one.operator for one in self._asked.values() if one.parents == parents]
             context = self._context_builder.context(store, parents, views, as_of, awaited)
@@ -213,7 +220,8 @@ class Proposer:
 
     def _can(self, operator: Operator, pool: Pool) -> bool:
         if operator.parent_rule is ParentRule.ONE:
-            return True
+            ids = [one.variant_id for one in pool.candidates] or [self._run_history.seed_id]
+            return any((operator.name, (Parent(one, "parent"),)) not in pool.stuck for one in ids)
         if operator.parent_rule is ParentRule.TUNED:
             return any(pool.history.is_tuned(one.variant_id) for one in pool.candidates)
         if operator.parent_rule is ParentRule.FAILED:
@@ -234,8 +242,12 @@ class Proposer:
     def _parents_not_asked_about(
         self, operator: Operator, pool: Pool, rng: np.random.Generator
     ) -> tuple[Parent, ...]:
-        """Parents, where there is a choice others than those that this operator awaits an answer about."""
+        """Parents, where there is a choice others than those that this operator awaits an answer about.
+
+        Nor those about which a model says the same over and over.
+        """
         awaited = {one.parents for one in self._asked.values() if one.operator == operator.name}
+        awaited |= {parents for name, parents in pool.stuck if name == operator.name}
         parents = self._parents(operator, pool, rng)
         for _ in range(MAX_DRAWS if awaited else 0):
             if parents not in awaited:

@@ -6,20 +6,26 @@ import math
 import threading
 from collections.abc import Callable
 from functools import cache
+from itertools import takewhile
 
 import numpy as np
 
 from evo.analysis.effects_of_edits import EditEffect
 from operators.portfolio import MAX_PROPOSALS, RUN_DOLLARS, Arm, Portfolio, Reward
+from operators.registry import CLASSICAL, CONTROLS
 from population.reading import proposals
+from population.reading.traces import last_replies
 from population.run_history import RunHistory
 from population.statistics.effects import expected_gain, weak_prior
 from population.store import Store
-from population.types import NOT_PROPOSED, Estimate, MeasurementRow, Outcome, ProposalRow
+from population.types import NOT_PROPOSED, Estimate, MeasurementRow, Outcome, Parent, ProposalRow
 
 MIN_COST = 0.5  # runs; a proposal that gave no child still took its turn
+MAX_CHILDREN_BETWEEN = 8  # of two questions to which the answers were the same
 LATEST = 200  # numbers: further behind the newest one no proposal comes back
 
+ALONE = {*CLASSICAL, *CONTROLS}  # operators that ask nobody
+Question = tuple[str, tuple[Parent, ...]]  # an operator, and what it is to work on
 Believed = Callable[[str], Estimate | None]  # of the first objective, by id
 
 
@@ -37,6 +43,9 @@ class RewardHistory:
         self._run_history, self._rung, self._exact = run_history, rung, exact
         self._lock = threading.Lock()
         self._made: dict[int, ProposalRow] = {}
+        self._said: dict[
+            int, int | None
+        ] = {}  # by proposal: its last answer's hash; None: without one
 
     def __call__(self, store: Store, as_of: int | None) -> list[Reward]:
         """The last proposals that still count, oldest first, by measurements with ids up to `as_of`."""
@@ -58,6 +67,47 @@ class RewardHistory:
         for one in proposals(store, after=max(self._made, default=0) - LATEST):
             self._made[one.number] = one
         return [one for _, one in sorted(self._made.items()) if one.operator in self._names]
+
+    def stuck(self, store: Store) -> frozenset[Question]:
+        """What is not to be asked now: a model gave the same useless answer to it again and again.
+
+        After the second of them it takes one new child, of anyone, until it is asked again, then two, four
+        and eight: a prompt tells of children, and a model that is asked the same says the same.
+        """
+        with self._lock:
+            made = self._read(store)
+            children = [one.number for one in made if one.outcome is Outcome.VARIANT]
+            useless: dict[Question, list[int]] = {}
+            for one in made:
+                question = one.operator, one.parents
+                if one.outcome is Outcome.VARIANT:
+                    useless.pop(question, None)
+                elif one.operator not in ALONE:
+                    useless.setdefault(question, []).append(one.number)
+            again = {question: numbers for question, numbers in useless.items() if len(numbers) > 1}
+            self._hear(store, [number for numbers in again.values() for number in numbers])
+            return frozenset(
+                question
+                for question, numbers in again.items()
+                if (alike := self._alike(numbers)) > 1
+                and sum(child > numbers[-1] for child in children)
+                < min(2 ** (alike - 2), MAX_CHILDREN_BETWEEN)
+            )
+
+    def _hear(self, store: Store, numbers: list[int]) -> None:
+        """Remember what was said last in these proposals, as far as that is not known."""
+        wanted = [one for one in numbers if one not in self._said]
+        told = last_replies(store, wanted) if wanted else {}
+        for one in wanted:
+            reply = told.get(one)
+            self._said[one] = None if reply is None else hash(reply)
+
+    def _alike(self, numbers: list[int]) -> int:
+        """How many of the last proposals ended with the same words; 0 where nothing was said."""
+        last = self._said[numbers[-1]]
+        if last is None:
+            return 0
+        return len(list(takewhile(lambda one: self._said[one] == last, reversed(numbers))))
 
     def _arm(self, one: ProposalRow) -> Arm:
         return Arm(one.operator, one.author if one.author in self._endpoints else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from population.store import Store
@@ -82,6 +82,16 @@ def _thinned(points: list[list[float | None]], most: int) -> tuple[tuple[float, 
 
 def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def last_replies(store: Store, numbers: Collection[int]) -> dict[int, str]:
+    """By proposal: the last answer, if there was one, cut off or refusing ones included."""
+    marks = ", ".join("?" * len(numbers))
+    sql = f"""SELECT proposal_number, reply FROM llm_calls
+        WHERE proposal_number IN ({marks}) AND reply != '' AND (outcome = 'ok'
+            OR outcome LIKE 'the answer was cut off%' OR outcome LIKE 'the model refused%')
+        ORDER BY id"""
+    return dict(store.query(sql, list(numbers)))
 
 
 # -- Which runs of a variant left the same thing behind.
