@@ -18,10 +18,13 @@ from evo.cli.app import JsonOption, app, show, show_json
 
 if TYPE_CHECKING:
     from evo.config import Config
+    from operators.llm.client import Examined
     from operators.llm.settings import Endpoint
 
 NEEDS_PYTHON = (3, 11)
 REACH_SECONDS = 5.0
+MAX_ANSWER_SECONDS = 60.0  # for a small question
+LIMITS = ("max_tokens", "max_completion_tokens")  # of an answer, as servers call them
 MAX_REPLY_BYTES = 4_000_000
 ANSWERS = "answers"
 PROMISE = "sandbox."  # before the name of what it holds
@@ -49,8 +52,8 @@ def doctor(
 ) -> None:
     """Whether this machine is fit, alone or for a config: python, torch, devices, sandbox, data, models, disk.
 
-    A model's server is asked once, for its list of models, for five seconds at most. Exit code 1: something
-    is wrong.
+    Each model of a config is asked one small question, for a minute at most: how it answers, how fast, how
+    it counts tokens, what that costs. Exit code 1: something is wrong.
     """
     looks: list[Callable[[], list[Check]]] = [_python, _torch, _devices]
     looks += [lambda: _sandbox(config_file)]
@@ -265,7 +268,7 @@ def _tried(name: str, fine: str, look: Callable[[], None]) -> Check:
 
 
 def _model(one: Endpoint, config: Config) -> Check:
-    """Whether a model's server answers, takes the key and knows the model."""
+    """Whether a model answers a small question, and how."""
     from operators.registry import names_with_llm
 
     name = f"model {one.name}"
@@ -273,12 +276,45 @@ def _model(one: Endpoint, config: Config) -> Check:
         return Check(name, None, "not asked here: no operator of this config asks a model")
     if config.llm is not None and config.llm.replay is not None:
         return Check(name, None, f"not asked: answers come from {config.llm.replay}")
-    key = one.key(os.environ)
-    if key is None:
-        return Check(name, None, f"{one.key_env} is not set: {one.model} is not asked")
-    address = one.address(os.environ) or DEFAULT_SERVER
-    answer, listed = _ask(address, key)
-    if answer == ANSWERS and listed and one.model not in listed:
-        return Check(name, False, f"{address} answers, and does not list the model {one.model}")
-    text = f"{address} {answer}".replace(key, "…") if one.key_env else f"{address} {answer}"
-    return Check(name, answer == ANSWERS, f"{text}, {one.model}")
+    if wanting := one.wanting(os.environ):
+        return Check(name, None, f"{wanting[0]} is not set: {one.model} is not asked")
+    from operators.llm.accounting import NoCallLog, UnlimitedBudget
+    from operators.llm.client import LlmClient
+    from operators.llm.settings import LlmSettings
+
+    hurried = one.model_copy(
+        update={"timeout_seconds": min(one.timeout_seconds, MAX_ANSWER_SECONDS)}
+    )
+    alone = LlmSettings(endpoints=(hurried,))
+    try:
+        at = one.address(os.environ) or DEFAULT_SERVER
+        found = LlmClient(alone, UnlimitedBudget(), NoCallLog()).examine(hurried)
+    except ValueError as error:
+        return Check(name, False, str(error))
+    if found.answered is None:
+        return Check(name, False, f"{at}, {one.model}: {found.reason}")
+    return Check(name, True, f"{at}, {one.model}: {_manners(one, found)}")
+
+
+FORMS = {"schema": "JSON by a schema", "object": "JSON objects", "text": "free text"}
+
+
+def _manners(one: Endpoint, found: Examined) -> str:
+    """How an endpoint answered: form, latency, streaming, tokens, price, and what it refuses."""
+    from evo.terminal.text import count
+
+    answered, call = found.answered, found.calls[-1]
+    assert answered is not None
+    first = answered.first_seconds
+    pace = "whole" if first is None else f"in pieces, the first after {first:.2g} s"
+    told = f"{call.tokens_in:,} tokens in, {call.tokens_out:,} out"
+    told += " by our own estimate: it counts none" if answered.usage.estimated else ""
+    price = "price unknown: give price_in and price_out"
+    if call.dollars is not None:
+        price = f"{call.dollars:.2g} dollars"
+    parts = [FORMS[found.form], f"{found.seconds:.2g} s, {pace}", told, price]
+    if refused := sorted(found.refused & {*one.extra_body, *LIMITS}):
+        parts.append(f"takes no {', '.join(refused)}")
+    if len(found.calls) > 1:
+        parts.append(f"{count(len(found.calls), 'request')} to find that out")
+    return "; ".join(parts)

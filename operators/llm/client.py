@@ -35,7 +35,7 @@ from operators.llm.response_formats import (
     undressed,
 )
 from operators.llm.settings import Endpoint, LlmSettings, drawn
-from operators.llm.wire import POLL_SECONDS, STOPPING, Question, Wire
+from operators.llm.wire import POLL_SECONDS, STOPPING, Answered, Question, Wire
 from operators.operator import ProposalFailed
 from population.types import LlmCall
 
@@ -52,6 +52,21 @@ class _Call:
     hold: Hold
     proposal_number: int
     response_format: dict[str, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What one small question showed of an endpoint. `answered` is None where `reason` says why there is none.
+
+    `form`: the strictest one of answers that works; `seconds`: of the last request; `calls`: all requests.
+    """
+
+    form: Form
+    seconds: float
+    answered: Answered | None
+    reason: str
+    calls: tuple[LlmCall, ...]
+    refused: Refused
 
 
 class LlmClient:
@@ -142,8 +157,34 @@ class LlmClient:
             except CallFailed as failed:
                 raise ValueError(f"{one.name}: {self._clean(failed.reason)}") from None
 
+    def examine(self, endpoint: Endpoint) -> Examined:
+        """What a small question to this endpoint shows; never raises for what its server does."""
+        heard, spent = list[Answered](), list[LlmCall]()
+
+        def probe(form: Form) -> bool | None:
+            heard.clear()
+            return self._probe(endpoint, form, 0, spent, heard)
+
+        form = self._forms.of(endpoint, probe)
+        if endpoint.reply != "auto":
+            probe(form)
+        last = spent[-1] if spent else None
+        return Examined(
+            form=form,
+            seconds=last.seconds if last else 0.0,
+            answered=heard[-1] if heard else None,
+            reason="" if heard else last.outcome if last else "it was not asked",
+            calls=tuple(spent),
+            refused=self._forms.refused(endpoint),
+        )
+
     def _probe(
-        self, endpoint: Endpoint, form: Form, number: int, spent: list[LlmCall]
+        self,
+        endpoint: Endpoint,
+        form: Form,
+        number: int,
+        spent: list[LlmCall],
+        heard: list[Answered] | None = None,
     ) -> bool | None:
         """Whether an endpoint answers in a form; an error of the server means that it cannot.
 
@@ -158,12 +199,14 @@ class LlmClient:
         bounded = endpoint.model_copy(update={"max_tokens": most})
         call = _call_of(bounded, asked, number, response_format(form, probe=True))
         try:
-            text = self._paid(call, key, spent)
+            answered = self._paid(call, key, spent)
         except Unusable as unusable:  # it answers, and not in this form
             return None if unusable.only_thoughts else form is Form.TEXT
         except CallFailed as failed:
             return False if failed.status in REFUSING and form is not Form.TEXT else None
-        return form is Form.TEXT or is_probed(text)
+        if heard is not None:
+            heard.append(answered)
+        return form is Form.TEXT or is_probed(answered.text)
 
     def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
         every = self._settings.endpoints
@@ -221,7 +264,7 @@ class LlmClient:
             paused.resting = True
             raise paused
         try:
-            text = self._paid(call, key, spent)
+            text = self._paid(call, key, spent).text
         except CallFailed as failed:
             if failed.ours:
                 breaker.abandon(ticket)
@@ -247,7 +290,7 @@ class LlmClient:
             "other operators go on"
         )
 
-    def _paid(self, call: _Call, key: str, spent: list[LlmCall]) -> str:
+    def _paid(self, call: _Call, key: str, spent: list[LlmCall]) -> Answered:
         """One request, and at once another where the server refused only the manner of it."""
         manner = AS_KNOWN
         while True:
@@ -258,7 +301,7 @@ class LlmClient:
                     raise
                 manner = refusal.manner
 
-    def _sent(self, call: _Call, key: str, spent: list[LlmCall], manner: Manner) -> str:
+    def _sent(self, call: _Call, key: str, spent: list[LlmCall], manner: Manner) -> Answered:
         """One request, granted by the budget, settled and recorded whatever comes."""
         if not self._budget.reserve(call.hold):
             raise CallFailed("the budget for language models is used up", ours=True)
@@ -272,7 +315,7 @@ class LlmClient:
             answered = self._wire.ask(self._question(call, key, manner))
             outcome, text, usage = "ok", answered.text, answered.usage
             self._tell_refused(call.endpoint, answered.newly_refused)
-            return self._clean(text)
+            return replace(answered, text=self._clean(text))
         except CallFailed as failed:
             usage = _larger(usage, failed.usage) if failed.unknown else failed.usage
             outcome, text = failed.reason, failed.reply

@@ -23,7 +23,7 @@ KEY = "a-secret-key"
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
-    """A real server that lists one model to who has the key: its address, and what it was asked."""
+    """A real server that has one model for who has the key: its address, and what it was asked."""
     got: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,6 +33,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
             self.send_response(200 if known else 401)
             self.end_headers()
             self.wfile.write(json.dumps({"data": [{"id": "m-1"}]}).encode())
+
+        def do_POST(self) -> None:
+            got.append(self.path)
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            known = self.headers["Authorization"] == f"Bearer {KEY}"
+            fault = {401: "wrong key"} if not known else {}
+            if known and body["model"] != "m-1":
+                fault = {404: f"no model {body['model']}"}
+            message = {"content": '{"ok": true}'}
+            choice = {"message": message, "finish_reason": "stop"}
+            usage = {"prompt_tokens": 20, "completion_tokens": 5}
+            told: dict[str, Any] = {"choices": [choice], "usage": usage}
+            for words in fault.values():
+                told = {"error": {"message": words}}
+            reply = json.dumps(told).encode()
+            self.send_response(next(iter(fault), 200))
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
 
         def log_message(self, *words: object) -> None:
             pass
@@ -103,13 +123,19 @@ def test_doctor_names_the_part_of_a_config_that_is_wrong(
 @pytest.mark.parametrize(
     ("key", "model", "ok", "told"),
     [
-        (KEY, "m-1", True, "answers, m-1"),
-        (KEY, "m-2", False, "does not list the model m-2"),
-        ("another-key", "m-1", False, "refuses the key"),
+        (KEY, "m-1", True, "m-1: JSON by a schema; "),
+        (
+            KEY,
+            "m-1",
+            True,
+            "s, whole; 20 tokens in, 5 out; price unknown: give price_in and price_out",
+        ),
+        (KEY, "m-2", False, "m-2: HTTP 404: no model m-2"),
+        ("another-key", "m-1", False, "m-1: HTTP 401: wrong key"),
         ("", "m-1", None, "K is not set: m-1 is not asked"),
     ],
 )
-def test_doctor_asks_each_endpoint_of_a_config_once(
+def test_doctor_asks_each_endpoint_of_a_config_a_small_question(
     evo: Evo,
     quick: Path,
     asked: tuple[str, list[str]],
@@ -123,7 +149,8 @@ def test_doctor_asks_each_endpoint_of_a_config_once(
     said = evo("doctor", with_model(quick, asked[0], model), "--json")
     found = checks(said)["model mine"]
     assert found["ok"] is ok and told in found["text"]
-    assert asked[1] == ["/models"] * bool(key) and KEY not in said.out
+    assert set(asked[1]) <= {"/chat/completions", "/v1/chat/completions"}
+    assert bool(asked[1]) == bool(key) and KEY not in said.out
 
 
 def test_an_endpoint_that_no_operator_asks_is_told(
