@@ -6,6 +6,7 @@ from evo.cli import (  # noqa: F401 - importing a file puts its commands into th
     ladder,
     lineage,
     listing,
+    llm,
     log,
     measure,
     read,
