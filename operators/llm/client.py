@@ -166,7 +166,7 @@ class LlmClient:
             return self._probe(endpoint, form, 0, spent, heard)
 
         form = self._forms.of(endpoint, probe)
-        if endpoint.reply != "auto":
+        if not spent:  # the form is known
             probe(form)
         last = spent[-1] if spent else None
         return Examined(
