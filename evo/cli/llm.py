@@ -30,7 +30,7 @@ app.add_typer(llm, rich_help_panel="Set up")
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class _Tried:
     """One proposal from the seed: what was asked and answered, and what came of it."""
 
     proposal: Proposal
@@ -102,7 +102,7 @@ def _alone(config: Config, file: Path, operator: str | None, endpoint: str | Non
     return config.model_copy(update={"operators": {chosen: 1.0}, "llm": llm})
 
 
-def _tried(config: Config) -> Tried:
+def _tried(config: Config) -> _Tried:
     """One proposal from the seed, in a folder that is gone afterwards."""
     from evo.assembly.campaign import build_campaign
     from evo.folder import create_campaign
@@ -127,10 +127,10 @@ def _tried(config: Config) -> Tried:
         seed = config.train.read_text("utf-8")
     child = made.variant.source if made.variant is not None else seed
     sides = (seed.splitlines(), child.splitlines())
-    return Tried(made, asked, list(unified_diff(*sides, "seed", "child", end="")))
+    return _Tried(made, asked, list(unified_diff(*sides, "seed", "child", end="")))
 
 
-def _tell(tried: Tried) -> None:
+def _tell(tried: _Tried) -> None:
     from evo.terminal.tables import call_line
     from evo.terminal.text import printable
 
