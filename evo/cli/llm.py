@@ -31,7 +31,7 @@ app.add_typer(llm, rich_help_panel="Set up")
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """One proposal from the seed: what was asked and answered, and what came of it."""
+    """One proposal from the seed: what was asked and answered, and the outcome."""
 
     proposal: Proposal
     asked: list[tuple[LlmCallRow, Exchange]]
@@ -59,7 +59,7 @@ def try_model(
     """Make one proposal from the seed: the prompt, the answer, the diff and the cost. Nothing is trained.
 
     The prompt is the one that a campaign of this config begins with. Nothing is kept. Exit code 1: no child
-    came of it.
+    was made.
     """
     from evo.config import read_config
     from population.types import Outcome
