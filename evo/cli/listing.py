@@ -170,7 +170,9 @@ def _compared(folders: Sequence[Path]) -> list[Compared]:
 
 
 def _comparison(found: Sequence[Compared]) -> Table:
-    from evo.terminal.tables import NOTHING, table_of
+    from rich.text import Text
+
+    from evo.terminal.tables import FAINT, NOTHING, table_of
     from evo.terminal.text import words
 
     table = table_of(
@@ -180,8 +182,8 @@ def _comparison(found: Sequence[Compared]) -> Table:
         ("slot_time", "right"),
         ("children", "right"),
         ("dollars", "right"),
-        ("campaign", "left"),
     )
+    table.add_column(Text("campaign", FAINT), vertical="bottom", overflow="fold")
     for one in found:
         fresh = NOTHING
         if one.fresh is not None:
