@@ -93,6 +93,9 @@ class LlmOperator:
         The same question is not asked again while its answer is still to come.
         """
         messages = self._brief(request)
+        if not self.as_text:
+            edited = request.parent(self._edited).source
+            messages = (replace(messages[0], edited=edited), *messages[1:])
         asked = tuple(one.content for one in messages)
         with self._lock:
             if asked in self._unanswered:
@@ -116,13 +119,13 @@ class LlmOperator:
                 raise ProposalFailed(reason, cost, failed.model, resting) from None
             cost = replace(add(cost, reply.cost), seconds=time.monotonic() - begun)
             model, endpoint = reply.model, reply.endpoint
-            text = reply.text
             try:
-                text = self._answer(text)
+                text = self._answer(reply.text)
                 source = self._edit(request, text)
             except EditError as error:
                 reason = str(error)
-                *before, asking = self._again(messages, text, reason)
+                said = without_thoughts(reply.text).strip() or reply.text
+                *before, asking = self._again(messages, said, reason)
                 messages = (*before, replace(asking, again_because=one_line(reason, MAX_REASON)))
                 continue
             idea = read_idea(text) or f"{self.name} without a stated idea"

@@ -15,6 +15,7 @@ from importlib import resources
 from string import Template
 
 from operators.llm.answer import Message, estimate_tokens, one_line
+from operators.llm.response_formats import Form, answer_prompt
 from operators.operator import (
     KnobSetting,
     ParentView,
@@ -162,7 +163,8 @@ def _briefed(
 def _system(context: ProposalContext, prompt: str) -> Message:
     brief = context.brief.strip() or "Lower the first objective."
     contract = f"{context.contract.strip()}\n\n" if context.contract.strip() else ""
-    return Message("system", fill(prompt, brief=brief, contract=contract))
+    answer = answer_prompt(Form.TEXT)
+    return Message("system", fill(prompt, brief=brief, contract=contract, answer=answer))
 
 
 # -- parts -------------------------------------------------------------------------------------------

@@ -20,12 +20,14 @@ class Message:
     """One turn: role is "system", "user" or "assistant"; `parts` say what a whole conversation is made of.
 
     `again_because`: why the answer before it could not be used, where it asks for another.
+    `edited`, in the first: the source that an answer edits, "" where it is none.
     """
 
     role: str
     content: str
     parts: Mapping[str, int] = field(default_factory=dict)  # about how many tokens each part has
     again_because: str = ""
+    edited: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

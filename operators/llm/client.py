@@ -32,7 +32,6 @@ from operators.llm.response_formats import (
     dressed,
     is_probed,
     response_format,
-    undressed,
 )
 from operators.llm.settings import Endpoint, LlmSettings, drawn
 from operators.llm.wire import POLL_SECONDS, STOPPING, Answered, Question, Wire
@@ -131,7 +130,8 @@ class LlmClient:
                 chosen, lambda one: self._probe(chosen, one, proposal_number, spent)
             )
         while True:
-            call = _call_of(chosen, dressed(messages, form), proposal_number, response_format(form))
+            schema = response_format(form, messages)
+            call = _call_of(chosen, dressed(messages, form), proposal_number, schema)
             try:
                 text = self._retrying(rng)(self._attempt, call, spent, rng)
                 break
@@ -145,7 +145,7 @@ class LlmClient:
                 clean, resting = self._clean(reason), failed.resting
                 raise ProposalFailed(clean, cost, chosen.model, resting) from None
         cost = cost_of(spent, time.monotonic() - begun)
-        return Reply(undressed(text, form), chosen.name, chosen.model, cost)
+        return Reply(text, chosen.name, chosen.model, cost)
 
     def check(self) -> None:
         """Raises ValueError where an endpoint cannot be asked from here, whatever its server does."""

@@ -12,10 +12,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from operators.llm.answer import one_line
+from operators.source.expressions import place_in
 from population.types import MAX_TEXT_CHARS
 
 MAX_DEPTH = 12
 MAX_VALUES = 60  # JSON values looked at in one reply
+MAX_NUMBERS = 9  # of ideas that one answer joins
 _EDITS = "edits edit changes change replacements patches diffs modifications blocks operations"
 _SEARCH = "search old find original before old_str old_string old_text old_code search_text from"
 _REPLACE = (
@@ -23,7 +25,8 @@ _REPLACE = (
 )
 _FILE = "file new_file whole_file full_file code source content train.py train_py"
 _IDEA = "idea hypothesis summary description title"
-_NUMBER = "idea_number idea_no idea_id number"
+_NUMBER = "idea_numbers idea_number idea_no idea_id idea_ids number numbers"
+_LINE, _VALUE = "line", "value new_value expression"
 _WRAPPERS = "answer result response output arguments parameters input json object text"
 _KEYS = {
     near: key
@@ -33,7 +36,9 @@ _KEYS = {
         "replace": _REPLACE,
         "file": _FILE,
         "idea": _IDEA,
-        "idea_number": _NUMBER,
+        "idea_numbers": _NUMBER,
+        "line": _LINE,
+        "value": _VALUE,
         "wrapper": _WRAPPERS,
     }.items()
     for near in names.split()
@@ -148,9 +153,9 @@ def _joined(values: Sequence[object]) -> object:
     edits, idea = list[object](), dict[str, object]()
     for one in distinct:
         known = _known(one) if isinstance(one, dict) else {}
-        if {"search", "replace"} <= set(known):
+        if isinstance(one, dict) and _is_edit(one):
             edits.append(one)
-        elif known and set(known) <= {"idea", "idea_number"} and not idea:
+        elif known and set(known) <= {"idea", "idea_numbers"} and not idea:
             idea = known
         else:
             raise _Unclear
@@ -190,9 +195,7 @@ def _answer(said: object) -> str:
     if not isinstance(said, dict):
         raise _Unclear
     fields = _known(said)
-    idea, number = fields.get("idea", ""), fields.get("idea_number")
-    number = int(number) if isinstance(number, str) and number.isdecimal() else number
-    named = f" {number}" if type(number) is int and 0 < number < 10**9 else ""
+    idea, named = fields.get("idea", ""), _numbers(fields.get("idea_numbers"))
     lines = [f"IDEA{named}: {one_line(_text(idea) if idea else '', MAX_TEXT_CHARS)}"]
     edits = _edits(fields)
     for edit in edits:
@@ -218,15 +221,37 @@ def _unwrapped(said: object) -> object:
         return said if text == said else text
     if isinstance(said, dict):
         fields = _known(said)
-        if "wrapper" in fields and not {"edits", "search", "file"} & set(fields):
+        if "wrapper" in fields and not {"edits", "search", "line", "file"} & set(fields):
             return fields["wrapper"]
-        if {"search", "replace"} <= set(fields) and "edits" not in fields:
+        if _is_edit(said) and "edits" not in fields:
             return {**{k: v for k, v in fields.items() if k.startswith("idea")}, "edits": [said]}
     return said
 
 
+def _numbers(said: object) -> str:
+    """The numbers of the ideas that an answer tries, as its IDEA line has them; "" for none."""
+    every = said if isinstance(said, list) else [said]
+    numbers = [int(one) if isinstance(one, str) and one.isdecimal() else one for one in every]
+    named = [str(one) for one in numbers if type(one) is int and 0 < one < 10**9]
+    return f" {', '.join(named[:MAX_NUMBERS])}" if named else ""
+
+
 def _is_edit(said: Mapping[str, object]) -> bool:
-    return {"search", "replace"} <= set(_known(said))
+    known = set(_known(said))
+    return {"search", "replace"} <= known or {"line", "value"} <= known
+
+
+def _pair(edit: Mapping[str, object]) -> tuple[str, str]:
+    """What an edit looks for, and what stands there afterwards."""
+    known = _known(edit)
+    if "search" in known:
+        return _text(known["search"]), _text(known["replace"])
+    line, value = _text(known["line"]), _text(known["value"])
+    place = place_in(line)
+    if place is None:
+        raise _Unclear
+    said_whole = place.start and value.lstrip().startswith(line[: place.start].strip())
+    return line, value if said_whole else place.filled(value)
 
 
 def _edits(fields: Mapping[str, object]) -> list[str | tuple[str, str]]:
@@ -245,10 +270,9 @@ def _edits(fields: Mapping[str, object]) -> list[str | tuple[str, str]]:
         return ["\n".join(edits)]
     found = list[str | tuple[str, str]]()
     for edit in edits:
-        known = _known(edit) if isinstance(edit, dict) else {}
-        if not {"search", "replace"} <= set(known):
+        if not isinstance(edit, dict) or not _is_edit(edit):
             raise _Unclear
-        found.append((_text(known["search"]), _text(known["replace"])))
+        found.append(_pair(edit))
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from operators.llm.accounting import ASKED, CallLog
 from operators.llm.answer import Message, Reply, prompt_text, scrub
-from operators.llm.response_formats import Form, dressed, undressed
+from operators.llm.response_formats import Form, dressed
 from operators.llm.settings import Endpoint, LlmSettings, drawn
 from operators.operator import ProposalFailed
 from population.store import Store
@@ -84,7 +84,7 @@ class ReplayClient:
         self._record(chosen, prompt, outcome, text, proposal_number, parts, because)
         if outcome != "ok":
             raise ProposalFailed(f"{chosen.name}: {outcome} (replayed)", model=chosen.model)
-        return Reply(undressed(text, form), chosen.name, chosen.model, Cost())
+        return Reply(text, chosen.name, chosen.model, Cost())
 
     def _pick(self, rng: np.random.Generator, name: str) -> Endpoint:
         endpoints = self._settings.endpoints

@@ -1,7 +1,7 @@
 """The form an endpoint answers in: JSON by a schema, any JSON object, or free text; probed once.
 
-What is asked for and what comes back is turned into the one form that operators write and read: an IDEA line
-with SEARCH/REPLACE blocks or a whole file.
+A prompt states one form, that of free text; where another is asked for, it takes that one's place. Operators
+read all of them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from functools import cache
 from importlib import resources
 
 from operators.llm.answer import Message, estimate_tokens
-from operators.llm.json_answer import plain_answer
 from operators.llm.settings import Endpoint
-from operators.llm.thoughts import without_thoughts
+from operators.source.expressions import schema_of
 
 
 class Form(StrEnum):
     """From the strictest down."""
 
+    LINES = "lines"  # a schema made of the lines of the file: for small models, only where it is asked for
     SCHEMA = "schema"
     OBJECT = "object"
     TEXT = "text"
@@ -38,11 +38,11 @@ _ANSWER = {
     "type": "object",
     "properties": {
         "idea": {"type": "string"},
-        "idea_number": {"type": "integer"},
+        "idea_numbers": {"type": "array", "items": {"type": "integer"}},
         "edits": {"type": "array", "items": _EDIT},
         "file": {"type": "string"},
     },
-    "required": ["idea", "idea_number", "edits", "file"],
+    "required": ["idea", "idea_numbers", "edits", "file"],
     "additionalProperties": False,
 }
 _OK = {
@@ -54,36 +54,57 @@ _OK = {
 PROBE = 'Answer with the JSON object {"ok": true} and nothing else.'
 
 
+_PROBED = (Form.SCHEMA, Form.OBJECT, Form.TEXT)
+_PROMPTS = {Form.LINES: "lines.md", Form.SCHEMA: "json.md", Form.OBJECT: "json.md"}
+
+
 @cache
-def _asked() -> str:
-    return resources.files("operators").joinpath("prompts", "json.md").read_text(encoding="utf-8")
+def answer_prompt(form: Form) -> str:
+    """How a prompt asks for an answer in a form."""
+    name = _PROMPTS.get(form, "answer.md")
+    return (
+        resources.files("operators").joinpath("prompts", name).read_text(encoding="utf-8").strip()
+    )
 
 
-def response_format(form: Form, probe: bool = False) -> dict[str, object] | None:
-    """What to send as `response_format`; None: nothing."""
-    if form is Form.SCHEMA:
-        schema = {"name": "probe", "strict": True, "schema": _OK}
-        schema = schema if probe else {"name": "edit", "strict": True, "schema": _ANSWER}
-        return {"type": "json_schema", "json_schema": schema}
+def response_format(
+    form: Form, messages: Sequence[Message] = (), probe: bool = False
+) -> dict[str, object] | None:
+    """What to send as `response_format` with this conversation; None: nothing."""
+    if form in (Form.SCHEMA, Form.LINES):
+        edited = messages[0].edited if messages else ""
+        by_lines = schema_of(edited) if form is Form.LINES and not probe else None
+        schema = _OK if probe else by_lines or _ANSWER
+        named = {"name": "probe" if probe else "edit", "strict": True, "schema": schema}
+        return {"type": "json_schema", "json_schema": named}
     return {"type": "json_object"} if form is Form.OBJECT else None
 
 
 def dressed(messages: Sequence[Message], form: Form) -> tuple[Message, ...]:
-    """The conversation, asking for an answer in this form."""
+    """The conversation, asking for an answer in this form in place of free text."""
+    edited = messages[0].edited
+    if form is Form.LINES and schema_of(edited) is None:
+        form = Form.SCHEMA
+    plain, asked = answer_prompt(Form.TEXT), answer_prompt(form)
     if form is Form.TEXT:
         return tuple(messages)
+    if not any(plain in one.content for one in messages):
+        return _asked_last(messages, asked)
+    more = estimate_tokens(asked) - estimate_tokens(plain)
+    return tuple(
+        replace(
+            one,
+            content=one.content.replace(plain, asked),
+            parts={name: n + more * (name == "brief") for name, n in one.parts.items()},
+        )
+        for one in messages
+    )
+
+
+def _asked_last(messages: Sequence[Message], asked: str) -> tuple[Message, ...]:
     *before, last = messages
-    parts = {**last.parts, "form": estimate_tokens(_asked())}
-    return (*before, replace(last, content=f"{last.content}\n\n{_asked()}", parts=parts))
-
-
-def undressed(text: str, form: Form) -> str:
-    """An answer as free text; one that is not the JSON asked for stays as it is."""
-    if form is Form.TEXT:
-        return text
-    said = without_thoughts(text)
-    plain = plain_answer(said)
-    return text if plain == said else plain
+    parts = {**last.parts, "form": estimate_tokens(asked)}
+    return (*before, replace(last, content=f"{last.content}\n\n{asked}", parts=parts))
 
 
 def is_probed(text: str) -> bool:
@@ -132,7 +153,7 @@ class Forms:
                 return Form.TEXT
             self._probing.add(key)
         try:
-            for form in Form:
+            for form in _PROBED:
                 able = probe(form)
                 if able is None:
                     return Form.TEXT

@@ -74,7 +74,7 @@ class Endpoint(_Frozen):
     extra_headers: dict[str, str] = {}  # $NAME in one stands for an environment variable
     price_in: float | None = Field(default=None, ge=0)  # dollars per million tokens; None: unknown
     price_out: float | None = Field(default=None, ge=0)
-    reply: Literal["auto", "schema", "object", "text"] = "auto"
+    reply: Literal["auto", "lines", "schema", "object", "text"] = "auto"
     timeout_seconds: float = Field(default=300, gt=0)  # for one whole answer
 
     @model_validator(mode="before")

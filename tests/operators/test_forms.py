@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,25 @@ from evo.folder import Folder
 from operators.llm.answer import Message
 from operators.llm.breaker import Patience
 from operators.llm.client import LlmClient
-from operators.llm.response_formats import PROBE, Form, Forms, undressed
+from operators.llm.json_answer import plain_answer
+from operators.llm.response_formats import (
+    PROBE,
+    Form,
+    Forms,
+    answer_prompt,
+    dressed,
+    response_format,
+)
 from operators.llm.settings import Endpoint, LlmSettings
+from operators.llm_operators import LlmMutate
 from operators.operator import ProposalFailed
+from operators.prompting import again_messages, mutate_messages
 from operators.source.edits import apply_reply
 from population.types import LlmCall
 from tests.campaign.real import lone_edits, run_here, write_config
 from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
-from tests.operators.samples import SMALL
+from tests.operators.samples import SMALL, request
 
 EDIT = {
     "idea": "warmer\nstart",
@@ -76,8 +87,9 @@ def test_the_strictest_form_that_works_is_found_once_and_kept(
         call.outcome == "ok" for call in calls[:probes]
     )
     if able != "text":
-        assert replies[0].text.startswith("IDEA 12: warmer start\n")
-        assert "WARMUP = 0.2\n" in apply_reply(SMALL, replies[0].text)
+        answer = plain_answer(replies[0].text)
+        assert answer.startswith("IDEA 12: warmer start\n")
+        assert "WARMUP = 0.2\n" in apply_reply(SMALL, answer)
     else:
         assert replies[0].text == TEXT
 
@@ -129,10 +141,50 @@ def test_a_probe_holds_few_tokens_of_the_budget() -> None:
 
 def test_a_whole_file_and_broken_json_are_read_as_well() -> None:
     new = SMALL.replace("BATCH = 32", "BATCH = 64")
-    text = undressed(json.dumps({"idea": "x", "edits": [], "file": new}), Form.OBJECT)
+    text = plain_answer(json.dumps({"idea": "x", "edits": [], "file": new}))
     assert apply_reply(SMALL, text) == new
     for odd in ("{", "[1]", '{"edits": 3}', "IDEA: x"):
-        assert undressed(odd, Form.SCHEMA) == odd
+        assert plain_answer(odd) == odd
+
+
+@pytest.mark.parametrize("form", Form)
+def test_a_prompt_states_one_form_of_answers_once_also_when_it_is_asked_again(form: Form) -> None:
+    first = mutate_messages(request(SMALL))
+    first = (replace(first[0], edited=SMALL), *first[1:])
+    again = again_messages(first, "no", "the reply changes nothing")
+    told = "".join(one.content for one in dressed(again, form))
+    assert told.count("# How to answer") == 1
+    stated = [one for one in ("<<<<<<< SEARCH", '"search":', '"line":') if one in told]
+    wanted = {Form.TEXT: "<<<<<<< SEARCH", Form.LINES: '"line":'}.get(form, '"search":')
+    assert stated == [wanted] and answer_prompt(form) in told
+
+
+def test_only_by_lines_the_schema_is_made_of_the_file_and_nobody_is_probed_for_it() -> None:
+    (message, *_) = mutate_messages(request(SMALL))
+    messages = [replace(message, edited=SMALL)]
+    assert "MATRIX_LR = 0.02" in json.dumps(response_format(Form.LINES, messages))
+    assert "MATRIX_LR" not in json.dumps(response_format(Form.SCHEMA, messages))
+    unfit = [replace(message, edited="(")]  # no line of it can be edited
+    assert response_format(Form.LINES, unfit) == response_format(Form.SCHEMA)
+    assert dressed(unfit, Form.LINES) == dressed(unfit, Form.SCHEMA)
+    probed = list[Form]()
+    endpoint = Endpoint(name="a", model="m", key_env="")
+    assert Forms().of(endpoint, lambda form: probed.append(form) or False) is Form.TEXT  # type: ignore[func-returns-value]
+    assert probed == [Form.SCHEMA, Form.OBJECT, Form.TEXT]
+
+
+def test_an_answer_is_shown_again_as_the_model_gave_it() -> None:
+    said = json.dumps({"idea": "x", "idea_numbers": [], "edits": [], "file": "no file"})
+    with FakeOpenAI([said], forms=True) as server:
+        endpoint = Endpoint(
+            name="a", model="m", base_url=server.base_url, key_env="", reply="schema"
+        )
+        client = LlmClient(
+            LlmSettings(endpoints=(endpoint,)), FakeTokenBudget(), FakeCallLog([]), environ={}
+        )
+        with pytest.raises(ProposalFailed, match="no usable edit"):
+            LlmMutate(client).propose(request(SMALL))
+    assert server.requests[1].body["messages"][-2] == {"role": "assistant", "content": said}
 
 
 @pytest.mark.sandbox

@@ -1,4 +1,5 @@
-"""A small real model behind a real server: answers streamed, forms probed, tokens told, budgets kept.
+"""A small real model behind a real server: answers streamed, forms probed, tokens told, budgets kept,
+and edits by lines that can be applied.
 
 No quality is claimed.
 
@@ -28,9 +29,11 @@ from operators.llm.client import LlmClient
 from operators.llm.response_formats import Form, Forms
 from operators.llm.settings import LlmSettings
 from operators.llm.stream import StreamMode
+from operators.llm_operators import LlmMutate
 from operators.operator import ProposalFailed
 from population.types import LlmCall
 from tests.operators.fake_budgets import FakeCallLog
+from tests.operators.samples import SMALL, request
 from tests.operators.wiretap import Wiretap
 
 pytestmark = [pytest.mark.llm, pytest.mark.timeout(900)]
@@ -39,6 +42,7 @@ VENV = os.environ.get("EVO_LLM_VENV", "")
 HELLO = (Message("user", "Say hello in one short sentence."),)
 STORY = (Message("user", "Tell a very long story about a ship and its crew."),)
 READY_SECONDS = 120.0
+ASKED_FOR_EDITS = 10
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +217,20 @@ def test_the_form_of_answers_is_probed_once_and_streamed_too(base_url: str) -> N
             call.tokens_in,
             call.tokens_out,
         )
+
+
+def test_of_ten_edits_by_lines_that_a_tiny_model_makes_nine_can_be_applied(base_url: str) -> None:
+    bench = Bench(base_url, reply="lines", max_tokens=600, temperature=0.8)
+    mutate, reasons, children = LlmMutate(bench.client), list[str](), set[str]()
+    for number in range(ASKED_FOR_EDITS):
+        try:
+            draft = mutate.propose(request(SMALL, number=number))
+        except ProposalFailed as failed:
+            reasons.append(failed.reason)
+            continue
+        assert draft.source != SMALL
+        children.add(draft.source)
+    assert len(reasons) <= ASKED_FOR_EDITS // 10, reasons
+    asked = len(bench.calls)
+    made = ASKED_FOR_EDITS - len(reasons)
+    print(f"\n{made} of {ASKED_FOR_EDITS} in {asked} answers, {len(children)} different children")
