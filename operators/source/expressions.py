@@ -37,7 +37,7 @@ _NUMBER = r"-?(0|[1-9][0-9]{0,4})(\.[0-9]{1,4})?(e-[1-9])?"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Expression:
     """The expression of a line that a value replaces."""
 
     line: str
@@ -49,7 +49,7 @@ class Place:
         return self.line[: self.start] + value.strip() + self.line[self.end :]
 
 
-def place_in(line: str) -> Place | None:
+def place_in(line: str) -> Expression | None:
     """Where the expression of a line of its own stands; None: it has none, or it goes on elsewhere."""
     text = line.strip()
     for body in ("", "\n    pass"):
@@ -62,7 +62,7 @@ def place_in(line: str) -> Place | None:
             return None
         begin = line.index(text)
         start, end = begin + found.col_offset, begin + (found.end_col_offset or 0)
-        return Place(line, start, end) if end <= len(line) else None
+        return Expression(line, start, end) if end <= len(line) else None
     return None
 
 
@@ -115,7 +115,7 @@ def _edit(line: dict[str, object], value: dict[str, object]) -> dict[str, object
     return _object({"line": {"type": "string", **line}, "value": {"type": "string", **value}})
 
 
-def _places(tree: ast.Module, source: str) -> Iterator[tuple[int, Place]]:
+def _places(tree: ast.Module, source: str) -> Iterator[tuple[int, Expression]]:
     """The lines with an expression of their own, each found once, and their numbers from 1."""
     lines = lines_of(source)
     counts, seen, given = Counter(lines), set[int](), 0
