@@ -9,6 +9,7 @@ import ast
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,13 +17,23 @@ from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
 from operators.operator import KnobSetting, ParentRule, Request, RunState
 from operators.optimiser import Space, from_place
-from operators.prompting import again_messages, differences, messages_about, quoted
+from operators.prompting import again_messages, decimals, differences, messages_about, quoted
 from operators.source.blocks import EditError
 from operators.source.constants import place, with_settings
-from operators.source.knobs import Knob, KnobError, KnobKind, Value, range_text, same_value
+from operators.source.knobs import (
+    Knob,
+    KnobError,
+    KnobKind,
+    Value,
+    at_edge,
+    range_text,
+    same_value,
+    with_ranges,
+)
 
 BEST_SHARE = 0.25  # of the scored runs: where the optimiser looks for more
 MIN_BEST = 3  # runs before a mean and a standard deviation say anything
+MAX_WIDENED_LOG = 10.0  # times beyond the end of a log range; of any other, its width
 SHOWN = 6  # of the best runs, and of the last
 MAX_LINES = 200  # of a reply are read
 _LINE = re.compile(r"^[\s>*`-]{0,12}([^\W\d]\w{0,99})`?\s*=(?!=)\s*(.{1,200}?)[\s`*;,]*$")
@@ -45,7 +56,9 @@ class Hybrid(LlmOperator):
     def _edit(self, request: Request, reply: str) -> str:
         space, values = Space.of(request), read_values(reply)
         try:
-            child = with_settings(request.parent("parent").source, space.knobs, values)
+            parent = request.parent("parent").source
+            knobs = [_reaching(knob, values.get(knob.name)) for knob in space.knobs]
+            child = with_ranges(with_settings(parent, knobs, values), knobs)
         except KnobError as error:
             raise EditError(str(error)) from None
         if all(same_value(value, space.start[name]) for name, value in values.items()):
@@ -53,6 +66,23 @@ class Hybrid(LlmOperator):
         if space.was_tried({**space.start, **values}) or request.history.known(child):
             raise EditError("this structure was set so before")
         return child
+
+
+def _reaching(knob: Knob, value: Value | None) -> Knob:
+    """The knob, its range widened to a value beyond the end that the parent stands at, if not far beyond."""
+    if isinstance(value, bool | str | None) or not at_edge(knob) or not math.isfinite(value):
+        return knob
+    low, high = knob.low, knob.high
+    if knob.kind is KnobKind.LOG:
+        low, high = low / MAX_WIDENED_LOG, high * MAX_WIDENED_LOG
+    else:
+        low, high = low - (high - low), high + (high - low)
+    upwards = place(knob, knob.value) > 0.5
+    if knob.high < value <= high and upwards:
+        return replace(knob, high=value)
+    if low <= value < knob.low and not upwards:
+        return replace(knob, low=value)
+    return knob
 
 
 def read_values(reply: str) -> dict[str, Value]:
@@ -118,7 +148,8 @@ def constants_in_words(space: Space) -> list[str]:
         guessed = ", a range guessed around its first value" if knob.name in space.guessed else ""
         belief = _belief(knob, best) if len(best) >= MIN_BEST else ""
         known = f"; {belief}; {share:.0%} of the effects" if belief else ""
-        lines.append(f"- {knob.name} = {knob.text}, in {range_text(knob)}{guessed}{known}")
+        edge = ", at the end of its range" if at_edge(knob) else ""
+        lines.append(f"- {knob.name} = {knob.text}, in {range_text(knob)}{guessed}{edge}{known}")
     return lines
 
 
@@ -169,5 +200,7 @@ def run_line(one: KnobSetting, start: Mapping[str, Value]) -> str:
 def _result(one: KnobSetting) -> str:
     if one.state is not RunState.SCORED:
         return {RunState.FAILED: "failed"}.get(one.state, "not measured yet")
-    spread = f"± {one.sd:.2g} (n = {one.n})" if math.isfinite(one.sd) else f"(n = {one.n})"
-    return f"{one.value:.6g} {spread}"
+    if not math.isfinite(one.sd):
+        return f"{one.value:.6g} (n = {one.n})"
+    digits = decimals(one.sd)
+    return f"{one.value:.{digits}f} ± {one.sd:.{digits}f} (n = {one.n})"

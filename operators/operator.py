@@ -192,9 +192,8 @@ class ParentView:
     idea: str = ""
     idea_id: int | None = None
     edits: tuple[Tried, ...] = ()  # since the common ancestor, each against what it edits
-    niche: str = (
-        ""  # what keeps it on the front though others are ahead of it by the first objective
-    )
+    why: str = ""  # why it is worth an edit: the best, behind it, or ahead of it in what
+    larger: tuple[str, ...] = ()  # its results at larger rungs, each in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +203,7 @@ class ProposalContext:
     brief: str = ""
     contract: str = ""  # what the script can rely on
     objectives: tuple[str, ...] = ()
+    trade: str = ""  # what a loss in one objective has to buy in another, in words
     constraints: tuple[str, ...] = ()  # each in words
     noise_sd: float | None = None  # run-to-run sd of the first objective, when measured
     rung: str = ""  # the proxy rung in words

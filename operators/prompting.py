@@ -27,7 +27,15 @@ from operators.operator import (
 )
 from operators.source.compare import unified_diff
 from operators.source.constants import constants, distance, tunable
-from operators.source.knobs import Knob, KnobError, Value, same_value
+from operators.source.knobs import (
+    Knob,
+    KnobError,
+    Value,
+    at_edge,
+    range_text,
+    same_value,
+    sound_knobs,
+)
 from operators.source.parse import SourceError
 from population.metrics import METRICS
 from population.types import Estimate, JudgedIdea, Status
@@ -67,9 +75,9 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
         "repair.md",
         numbers=_numbers(worked),
         source=source,
-        idea=quoted("idea", one_line(failed.idea, MAX_IDEA_CHARS)),
+        idea=quoted("idea", in_sentences(failed.idea, MAX_IDEA_CHARS)),
         diff=diff,
-        failure=quoted("failure", one_line(without_folders(context.failure), MAX_IDEA_CHARS)),
+        failure=quoted("failure", in_sentences(without_folders(context.failure), MAX_IDEA_CHARS)),
         setting=setting_in_words(context),
         tried=told.text,
         log=_log(context),
@@ -106,7 +114,9 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     others = [view for view in request.parents if view not in (first, ancestor)]
     edits = _edits(first, context)
     partners = "\n\n".join(_partner(ancestor, one, context) for one in others)
-    shown = {one_line(edit.idea, MAX_IDEA_CHARS) for view in request.parents for edit in view.edits}
+    shown = {
+        in_sentences(edit.idea, MAX_IDEA_CHARS) for view in request.parents for edit in view.edits
+    }
     told = context_text(_without(context, shown), nearby(request))
     source = _source(first, "first")
     user = fill(
@@ -125,7 +135,9 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
 
 def _without(context: ProposalContext, shown: Collection[str]) -> ProposalContext:
     """The context without what the parents' own edits tell already."""
-    tried = tuple(one for one in context.tried if one_line(one.idea, MAX_IDEA_CHARS) not in shown)
+    tried = tuple(
+        one for one in context.tried if in_sentences(one.idea, MAX_IDEA_CHARS) not in shown
+    )
     return replace(context, tried=tried)
 
 
@@ -145,7 +157,7 @@ def again_messages(
 ) -> tuple[Message, ...]:
     """The same conversation, going on with a reply that could not be used and why."""
     answer = Message("assistant", reply[:MAX_REPLY_CHARS])
-    asked = fill(prompt, reason=one_line(reason, MAX_IDEA_CHARS))
+    asked = fill(prompt, reason=in_sentences(reason, MAX_IDEA_CHARS))
     tokens = estimate_tokens(answer.content + asked)
     return (*messages, answer, Message("user", asked, {"again": tokens}))
 
@@ -204,30 +216,51 @@ def _edits(view: ParentView, context: ProposalContext) -> str:
 def _numbers(view: ParentView) -> str:
     """Each metric with its uncertainty, and the idea the parent came from."""
     text = metrics_in_words(view)
-    if view.niche:
-        text += f"\n\n{view.niche}"
+    if view.larger:
+        text += f"\n\nAt larger scale: {'; '.join(view.larger)}"
+    if view.why:
+        text += f"\n\n{view.why}"
+    if edges := edges_in_words(view.source):
+        text += f"\n\n{edges}"
     if view.idea:
-        text += "\n\nThe idea it came from:\n" + quoted("idea", one_line(view.idea, MAX_IDEA_CHARS))
+        text += "\n\nThe idea it came from:\n" + quoted(
+            "idea", in_sentences(view.idea, MAX_IDEA_CHARS)
+        )
     return text
+
+
+def edges_in_words(source: str) -> str:
+    """The knobs that stand at an end of their range, and that a range may be widened; "" without any."""
+    told = [
+        f"{knob.name} = {knob.text} ({range_text(knob)})"
+        for knob in sound_knobs(source)
+        if at_edge(knob)
+    ]
+    if not told:
+        return ""
+    return (
+        f"At the end of their ranges: {', '.join(told)}. Better values may lie beyond: an answer may "
+        "widen these ranges."
+    )
 
 
 def metrics_in_words(view: ParentView) -> str:
     """Each metric of a parent with its uncertainty."""
     parts = [
-        f"{name} {_estimate(name, value)}"
+        f"{name} {estimate_in_words(name, value)}"
         for name, value in view.estimates.items()
         if name not in METRICS or not METRICS[name].self_reported  # moved by what the script says
     ]
     return "; ".join(parts) or "not measured yet"
 
 
-def _estimate(name: str, value: Estimate) -> str:
-    """With error and n where the metric has noise that is known."""
+def estimate_in_words(name: str, value: Estimate) -> str:
+    """A metric's value, with error and n where the metric has noise that is known."""
     if name in METRICS and METRICS[name].counted:
         return f"{value.mean:.6g}"
     if not math.isfinite(value.sd):
         return f"{value.mean:.6g} ({_runs(value.n)})"
-    digits = _decimals(value.sd)
+    digits = decimals(value.sd)
     return f"{value.mean:.{digits}f} ± {value.sd:.{digits}f} (n = {value.n})"
 
 
@@ -235,7 +268,7 @@ def _runs(n: int) -> str:
     return "one run" if n == 1 else f"{n} runs"
 
 
-def _decimals(se: float) -> int:
+def decimals(se: float) -> int:
     """As many as show two digits of a standard error."""
     return min(max(1 - math.floor(math.log10(se)), 0), 9) if 0 < se < math.inf else 4
 
@@ -245,6 +278,8 @@ def setting_in_words(context: ProposalContext) -> str:
     lines = []
     if context.objectives:
         lines.append("Objectives, the most important first: " + "; ".join(context.objectives) + ".")
+    if context.trade:
+        lines.append(context.trade)
     if context.constraints:
         lines.append(
             "Constraints; what breaks one cannot win, however good it is: "
@@ -344,12 +379,12 @@ def _parts(context: ProposalContext, settings: Sequence[str], leader: Sequence[s
               settings),
         _Part("leader", "The best variant so far, and what its code changes in the parent", leader),
         _Part("notes", "Research notes",
-              [f"- note {one.id}, {one_line(one.author, 40)}: {one_line(one.text, MAX_NOTE_CHARS)}"
+              [f"- note {one.id}, {one_line(one.author, 40)}: {in_sentences(one.text, MAX_NOTE_CHARS)}"
                for one in reversed(context.notes)]),
         _Part("inspirations", "Other good variants", [_inspiration(one) for one in context.inspirations
                if not (leader and context.leader and one.variant_id == context.leader.variant_id)]),
         _Part("knowledge", "From the user's papers and notes",
-              [f"- {one_line(one.source, 100)}: {one_line(one.text, MAX_PASSAGE_CHARS)}"
+              [f"- {one_line(one.source, 100)}: {in_sentences(one.text, MAX_PASSAGE_CHARS)}"
                for one in context.passages]),
     ]  # fmt: skip
 
@@ -358,22 +393,26 @@ def _under_way(context: ProposalContext) -> list[str]:
     """Children without a score, and answers about the same parents that have not come yet."""
     number = len(context.awaited)
     awaited = f"- {number} more asked about these parents now ({', '.join(context.awaited)}): take another way"
-    ideas = [f"- {one.operator}: {one_line(one.idea, MAX_IDEA_CHARS)}" for one in context.under_way]
+    ideas = [
+        f"- {one.operator}: {in_sentences(one.idea, MAX_IDEA_CHARS)}" for one in context.under_way
+    ]
     return [awaited, *ideas] if number else ideas
 
 
 def tried_line(one: Tried) -> str:
     """One child in a line: what its parent had and what it has, or why it failed."""
-    idea = one_line(one.idea, MAX_IDEA_CHARS)
+    idea = in_sentences(one.idea, MAX_IDEA_CHARS)
     if one.effect is None:
         reason = (
-            f" ({one_line(without_folders(one.reason), MAX_REASON_CHARS)})" if one.reason else ""
+            f" ({in_sentences(without_folders(one.reason), MAX_REASON_CHARS)})"
+            if one.reason
+            else ""
         )
         without = ", no comparison" if one.status == Status.OK else reason
         return f"- {one.operator}, {one.status}{without}: {idea}"
     told = effect_in_words(one.effect, one.effect_se, one.n)
     if one.value is not None:
-        digits = _decimals(one.effect_se) if one.effect_se is not None else 4
+        digits = decimals(one.effect_se) if one.effect_se is not None else 4
         told = f"{one.value - one.effect:.{digits}f} -> {one.value:.{digits}f}, {told}"
     return f"- {one.operator}: {told}: {idea}"
 
@@ -385,16 +424,14 @@ def idea_line(one: JudgedIdea) -> str:
         ends += f", {effect_in_words(one.effect, one.effect_se, one.n)}"
     elif not one.children:
         ends = "not tried yet"
-    return (
-        f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {one_line(one.text, MAX_IDEA_CHARS)}"
-    )
+    return f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {in_sentences(one.text, MAX_IDEA_CHARS)}"
 
 
 def effect_in_words(effect: float, se: float | None, n: int) -> str:
     """An effect with its standard error and n, and whether it could be none."""
     if se is None:
         return f"{effect:+.4g} ({_runs(n)})"
-    digits = _decimals(se)
+    digits = decimals(se)
     told = f"{effect:+.{digits}f} ± {se:.{digits}f} (n = {n})"
     return f"{told}, inconclusive" if abs(effect) < 2 * se else told
 
@@ -410,7 +447,9 @@ def leader_lines(leader: ParentView | None, parent: ParentView) -> list[str]:
 
 
 def _inspiration(one: ParentView) -> str:
-    return f"- {one.variant_id[:8]}, {metrics_in_words(one)}: {one_line(one.idea, MAX_IDEA_CHARS)}"
+    return (
+        f"- {one.variant_id[:8]}, {metrics_in_words(one)}: {in_sentences(one.idea, MAX_IDEA_CHARS)}"
+    )
 
 
 def without_folders(text: str) -> str:
@@ -423,7 +462,21 @@ def without_folders(text: str) -> str:
 
 MAX_IDEA_CHARS = 300
 MAX_NOTE_CHARS = 800
+_SENTENCE_END = re.compile(r"[.;!?](?= )")
 MAX_PASSAGE_CHARS = 1200
+
+
+def in_sentences(text: str, limit: int) -> str:
+    """The text as one line of at most `limit` characters, cut after a sentence, else after a word."""
+    line = one_line(text, max(len(text), 1))
+    if len(line) <= limit:
+        return line
+    start = line[: limit - 1]
+    ends = [found.end() for found in _SENTENCE_END.finditer(start) if found.end() >= limit // 3]
+    if ends:
+        return start[: ends[-1]].rstrip() + " …"
+    words = start.rstrip() if line[limit - 1] == " " else start.rpartition(" ")[0]
+    return (words if len(words) >= limit // 3 else start) + "…"
 
 
 def fill(prompt: str, **parts: str) -> str:
@@ -496,4 +549,4 @@ def _line(one: KnobSetting, here: KnobSetting | None, start: Mapping[str, Value]
             told = effect_in_words(
                 one.value - here.value, se if math.isfinite(se) else None, min(one.n, here.n)
             )
-    return f"- {told}: {one_line(differences(one.constants, start), MAX_IDEA_CHARS)}"
+    return f"- {told}: {in_sentences(differences(one.constants, start), MAX_IDEA_CHARS)}"

@@ -11,8 +11,9 @@ from evo.proposals.ideas import Judge, Lines, tried_by
 from operators.knowledge import MAX_PASSAGES, Passage
 from operators.llm.settings import PromptSettings
 from operators.operator import Left, ParentView, ProposalContext, RunState, Tried
-from operators.prompting import MAX_IDEA_CHARS
+from operators.prompting import MAX_IDEA_CHARS, estimate_in_words
 from operators.source.knobs import sound_knobs
+from population.archive import Objective
 from population.lineage import ANCESTOR, Lineage
 from population.metrics import METRICS
 from population.reading import first_proposal, measurement, source_of, unmeasured_proposals
@@ -60,7 +61,7 @@ class ContextBuilder:
         """The parents, each with its source and what is believed of it; of several, also their edits."""
         views = [self._view(store, parent, as_of) for parent in parents]
         if len(views) == 1:
-            views = [replace(views[0], niche=self._niche(views[0].variant_id, as_of))]
+            views = [replace(views[0], why=self._why(views[0].variant_id, as_of))]
         base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
         if base is None or len(parents) < 3:
             return tuple(views)
@@ -78,15 +79,34 @@ class ContextBuilder:
             self._believed(parent.variant_id, as_of),
             made.idea if made is not None else "",
             made.idea_id if made is not None else None,
+            larger=self._larger(parent.variant_id, as_of),
         )
 
-    def _niche(self, variant_id: str, as_of: int | None) -> str:
-        """What a member of the front is better in than the best by the first objective; "" for others."""
+    def _larger(self, variant_id: str, as_of: int | None) -> tuple[str, ...]:
+        """What is believed of the first objective at other rungs than the proxy, beside the seed's there."""
+        history, told = self._run_history, list[str]()
+        name = history.objectives[0].name
+        for rung in history.rungs():
+            found = history.believed(variant_id, rung, as_of)
+            if rung == self._at.rung or name not in found:
+                continue
+            seed = history.believed(history.seed_id, rung, as_of)
+            beside = ""
+            if variant_id != history.seed_id and name in seed:
+                beside = f" (the seed there: {estimate_in_words(name, seed[name])})"
+            told.append(f"at {rung}: {name} {estimate_in_words(name, found[name])}{beside}")
+        return tuple(told)
+
+    def _why(self, variant_id: str, as_of: int | None) -> str:
+        """Why a parent is worth an edit: the best by the first objective, behind it, or ahead in another."""
         front = self._run_history.front(self._at.rung, as_of)
-        if variant_id not in front[1:]:
-            return ""
         first, *others = self._run_history.objectives
-        mine, best = (self._believed(one, as_of) for one in (variant_id, front[0]))
+        if variant_id in front[:1]:
+            return f"It is the best so far in {first.name}."
+        mine = self._believed(variant_id, as_of)
+        if not front or first.name not in mine:
+            return ""
+        best = self._believed(front[0], as_of)
         ahead = [
             f"{one.name} {mine[one.name].mean:,.6g} against {best[one.name].mean:,.6g}"
             for one in others
@@ -94,11 +114,14 @@ class ContextBuilder:
             and one.name in best
             and one.to_minimise(mine) < one.to_minimise(best)
         ]
-        if not ahead:
-            return ""
         behind = abs(mine[first.name].mean - best[first.name].mean)
+        if not ahead or variant_id not in front:
+            return (
+                f"It is {behind:.2g} behind the best in {first.name}. What the best has beside it is known to "
+                "help: a change that adds only that finds nothing new; one that would also help the best does."
+            )
         return (
-            f"It is {behind:.3g} behind the best in {first.name}, and on the front for its niche: "
+            f"It is {behind:.2g} behind the best in {first.name}, and on the front for its niche: "
             f"{'; '.join(ahead)} of the best. Improve it without losing that."
         )
 
@@ -130,6 +153,7 @@ class ContextBuilder:
             brief=self._at.brief,
             contract=self._at.contract,
             objectives=tuple(one.in_words for one in self._run_history.objectives),
+            trade=trade_in_words(self._run_history.objectives),
             constraints=constraints_in_words(self._run_history, self._at.rung, as_of),
             noise_sd=self._run_history.noise_sd(self._at.rung, objective, as_of),
             rung=self._at.rung_words,
@@ -226,6 +250,20 @@ def _losses(curve: Sequence[CurvePoint]) -> str:
         if near:
             told.append(f"{fmean(near):.3f} at {end:.0%}")
     return ", ".join(told)
+
+
+def trade_in_words(objectives: Sequence[Objective]) -> str:
+    """From which difference on each objective counts, and what a loss in one has to buy in another."""
+    steps = [f"{one.name} {one.epsilon:g}" for one in objectives if one.epsilon]
+    told = f"Smallest steps that count: {', '.join(steps)}; less is no difference." if steps else ""
+    if len(objectives) < 2:
+        return told
+    first, *others = (one.name for one in objectives)
+    return (
+        f"{told} A child that is worse in one objective keeps a place only by being better in another; "
+        f"a gain in {first} pays for any loss in {' or '.join(others)} within the constraints, and it decides "
+        "which one is the best."
+    ).strip()
 
 
 def constraints_in_words(run_history: RunHistory, rung: str, as_of: int | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import functools
 import math
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -115,6 +115,36 @@ def with_literals(source: str, texts: Mapping[Knob, str]) -> str:
     for knob in sorted(texts, key=lambda knob: knob.start, reverse=True):
         source = source[: knob.start] + texts[knob] + source[knob.end :]
     return source
+
+
+def with_ranges(source: str, knobs: Sequence[Knob]) -> str:
+    """The source with the ranges of these knobs in its comments, where they are wider than there."""
+    for own in sound_knobs(source):
+        wanted = next((one for one in knobs if one.name == own.name), own)
+        if own.kind is KnobKind.CHOICE or (wanted.low >= own.low and wanted.high <= own.high):
+            continue
+        ends = (min(wanted.low, own.low), max(wanted.high, own.high))
+        low, high = (str(int(one)) if own.whole else repr(float(one)) for one in ends)
+        start = source.index("#", own.end)
+        end = source.find("\n", start) if "\n" in source[start:] else len(source)
+        comment = _RANGE.sub(lambda found: f"{found[1]}{low} {high}", source[start:end])  # noqa: B023
+        source = with_ranges(source[:start] + comment + source[end:], knobs)
+        break
+    return source
+
+
+_RANGE = re.compile(r"(#\s*knob:\s*\w+\s+)\S+\s+[^\s;]+", re.IGNORECASE)
+
+
+def at_edge(knob: Knob) -> bool:
+    """Whether a number stands at an end of its range, as far as a hundredth of it can tell."""
+    if knob.kind is KnobKind.CHOICE or isinstance(knob.value, bool | str):
+        return False
+    low, high, value = knob.low, knob.high, float(knob.value)
+    if knob.kind is KnobKind.LOG:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    margin = (high - low) / 100
+    return not low + margin < value < high - margin
 
 
 def range_text(knob: Knob) -> str:

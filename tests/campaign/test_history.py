@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 import re
+from dataclasses import replace
 
 from evo.evaluation.slots import Slot, Unwatched
-from evo.proposals.context import CampaignInfo, ContextBuilder
+from evo.proposals.context import CampaignInfo, ContextBuilder, trade_in_words
 from evo.proposals.history import histories
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
@@ -18,7 +19,7 @@ from operators.prompting import nearby
 from operators.revert import Revert
 from operators.source.knobs import with_knobs
 from operators.tune import Tune
-from population.archive import DEFAULT_OBJECTIVES, Constraint
+from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import measurements, proposals, source_of
@@ -182,7 +183,7 @@ def test_a_model_sets_constants_only_where_others_were_measured_before(tmp_path)
     assert asked and all(states.count(RunState.SCORED) >= 2 for states in asked)
 
 
-def test_a_member_of_the_front_is_told_its_niche_and_the_best_is_not(tmp_path):
+def test_a_parent_is_told_as_the_best_as_on_the_front_for_its_niche_or_as_behind(tmp_path):
     open_store = make_store(tmp_path / "c.db")
     evaluator, ids = FakeEvaluator(), []
     with open_store() as store:
@@ -203,12 +204,33 @@ def test_a_member_of_the_front_is_told_its_niche_and_the_best_is_not(tmp_path):
         front = history.front("proxy")
         assert front == ids
         builder = ContextBuilder(history, lineage, CampaignInfo(0, "", "proxy", ""))
-        best, other = (
-            builder.views(store, (Parent(one, "parent"),), None)[0].niche for one in front
+        best, other, seed = (
+            builder.views(store, (Parent(one, "parent"),), None)[0] for one in (*front, seed_id)
         )
-    assert best == ""
+        history.add(replace(history.rows("proxy")[0], id=99, measurement=_at_full(history)))
+        views = builder.views(store, (Parent(seed_id, "parent"),), None)
+    assert best.why == "It is the best so far in val_bpb."
+    assert "finds nothing new" in seed.why and "niche" not in seed.why and not seed.larger
+    (told,) = views[0].larger
+    assert told.startswith("at full: val_bpb ")
+    other = other.why
     assert "behind the best in val_bpb" in other
     assert "parameters 1,000 against 9,000 of the best" in other
+
+
+def _at_full(history):
+    """The seed's first measurement, as if it were one of the larger rung."""
+    first = history.rows("proxy")[0].measurement
+    return replace(first, request=replace(first.request, rung="full"))
+
+
+def test_what_a_loss_in_one_objective_has_to_buy_is_told_in_words():
+    one = trade_in_words([Objective(name="val_bpb", epsilon=0.0005)])
+    assert one == "Smallest steps that count: val_bpb 0.0005; less is no difference."
+    two = trade_in_words([Objective(name="val_bpb"), Objective(name="weights_mb", epsilon=1)])
+    assert "weights_mb 1; less is no difference." in two
+    assert "a gain in val_bpb pays for any loss in weights_mb within the constraints" in two
+    assert trade_in_words([Objective(name="val_bpb")]) == ""
 
 
 def test_a_parent_farther_behind_than_an_edit_usually_gains_is_drawn_only_for_its_niche():

@@ -19,6 +19,7 @@ from operators.prompting import (
     MAX_TRIED,
     again_messages,
     crossover_messages,
+    in_sentences,
     mutate_messages,
     noise_sentence,
     quoted,
@@ -37,6 +38,7 @@ CONTEXT = ProposalContext(
     brief="Lower val_bpb. Keep the $harness calls.",
     contract="# What the script can rely on\n\n- `run.data()` is a list of arrays.",
     objectives=("val_bpb (lower is better)", "parameters (lower is better)"),
+    trade="Smallest steps that count: val_bpb 0.001; less is no difference.",
     noise_sd=0.004,
     rung="proxy: depth 2, 8 CPU seconds",
     tried=(
@@ -65,7 +67,8 @@ LEADER = ParentView(
 
 def single(context: ProposalContext = CONTEXT, source: str = SMALL, idea: str = "wider") -> Request:
     estimates = {"val_bpb": Estimate(2.34567, 0.0021, 3), "parameters": Estimate(98304, NAN, 1)}
-    view = ParentView("a" * 64, "parent", source, estimates, idea)
+    why, larger = "It is the best so far in val_bpb.", ("at full: val_bpb 1.5 (one run)",)
+    view = ParentView("a" * 64, "parent", source, estimates, idea, why=why, larger=larger)
     return Request(1, (view,), np.random.default_rng(0), context)
 
 
@@ -94,6 +97,38 @@ def test_the_best_variant_is_shown_as_a_change_of_the_parent_and_once() -> None:
     whole = replace(LEADER, source="\n".join(f"x{k} = {k}" for k in range(9000)))
     user = mutate_messages(single(replace(context, leader=whole)))[1].content
     assert "bbbbbbbb" in user and "+x0 = 0" not in user  # whole, or not at all
+
+
+def test_the_parent_is_told_with_its_results_at_larger_scale_and_why_it_is_worth_an_edit() -> None:
+    asked = single(replace(CONTEXT, trade="A gain in val_bpb pays for parameters."))
+    view = replace(asked.parents[0], why="It is the best so far.", larger=("at full: val_bpb 1.5",))
+    for messages in (mutate_messages, rewrite_messages, simplify_messages, hybrid_messages):
+        user = messages(replace(asked, parents=(view,)))[1].content
+        assert "At larger scale: at full: val_bpb 1.5" in user and view.why in user
+        assert "A gain in val_bpb pays for parameters." in user
+
+
+def test_constants_at_the_end_of_their_range_are_flagged() -> None:
+    assert "At the end of their" not in mutate_messages(single())[1].content
+    edge = with_knobs(SMALL, {"WARMUP": 0.5, "LAYERS": 1, "ACTIVATION": "relu2", "BATCH": 255})
+    ends = "WARMUP = 0.5 (float 0 0.5), LAYERS = 1 (int 1 8), BATCH = 255 (log 8 256)"
+    told = f"At the end of their ranges: {ends}."
+    assert told in mutate_messages(single(source=edge))[1].content
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        ("Short.", 20, "Short."),
+        ("One sentence. Another one that is too long.", 30, "One sentence. …"),
+        ("the first clause; another clause that is too long", 30, "the first clause; …"),
+        ("words without any end of a sentence here", 25, "words without any end of…"),
+        ("loss 2.5e-3 of a number is no end", 22, "loss 2.5e-3 of a…"),
+        ("x" * 50, 20, "x" * 19 + "…"),
+    ],
+)
+def test_a_text_too_long_ends_with_a_sentence_or_a_word(text: str, limit: int, shown: str) -> None:
+    assert in_sentences(text, limit) == shown and len(shown) <= limit
 
 
 def test_no_prompt_tells_a_folder_of_the_machine() -> None:

@@ -99,6 +99,23 @@ def test_a_bad_reply_is_asked_again_once_with_the_reason(bad: str, reason: str) 
         proposed([bad], asked(history=runs()))
 
 
+def test_a_constant_at_the_end_of_its_range_may_go_beyond_and_takes_the_range_along() -> None:
+    edge = SMALL.replace("MATRIX_LR = 0.02", "MATRIX_LR = 0.1").replace("LAYERS = 4", "LAYERS = 8")
+    history = FakeHistory([setting(edge, 1.0)], seed=SMALL)
+    draft, prompts = proposed(
+        ["IDEA: x\nMATRIX_LR = 0.25\nLAYERS = 10\nWARMUP = 0.2"], asked(edge, history)
+    )
+    assert len(prompts) == 1 and prompts[0].count(", at the end of its range") == 2
+    wider = edge.replace(
+        "MATRIX_LR = 0.1  # knob: log 1e-3 1e-1", "MATRIX_LR = 0.25  # knob: log 0.001 0.25"
+    )
+    wider = wider.replace("LAYERS = 8  # knob: int 1 8", "LAYERS = 10  # knob: int 1 10")
+    assert draft.source == wider.replace("WARMUP = 0.1", "WARMUP = 0.2")
+    for far in ("MATRIX_LR = 1.5", "LAYERS = 16", "MATRIX_LR = 0.0001", "WARMUP = 0.6"):
+        _, prompts = proposed([f"IDEA: x\n{far}", GOOD], asked(edge, history))
+        assert "is not in" in prompts[1]
+
+
 def test_a_child_that_someone_made_before_is_asked_again() -> None:
     history = FakeHistory([setting(SMALL, 1.0)], seed=SMALL)
     history.made.add(fingerprint(with_knobs(SMALL, {"WARMUP": 0.2})))
