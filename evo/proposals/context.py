@@ -83,7 +83,7 @@ class ContextBuilder:
         )
 
     def _larger(self, variant_id: str, as_of: int | None) -> tuple[str, ...]:
-        """What is believed of the first objective at other rungs than the proxy, beside the seed's there."""
+        """What is believed of the first objective at other rungs than the proxy, and of the seed there."""
         history, told = self._run_history, list[str]()
         name = history.objectives[0].name
         for rung in history.rungs():
