@@ -320,6 +320,16 @@ def test_no_line_of_the_live_view_is_wider_than_the_terminal(width: int) -> None
     assert all(len(line) <= width for line in shown(draw(FRAME), width=width).splitlines())
 
 
+def test_80_columns_cut_no_id_number_or_label_of_the_live_view() -> None:
+    text = shown(draw(replace(FRAME, gap=Gap(0.0901, 12, 0.0123, "unseen_bpb"))), width=80)
+    slots = [line.rstrip() for line in text.splitlines() if line.startswith("cpu")]
+    assert len(slots) == 4 and not any("…" in line for line in slots)
+    for part in ("abcd1234  screen proxy·2", "0:12", "2.000 nats", "believed best", "front"):
+        assert part in text, part
+    said = "0.090 better than the seed in unseen_bpb on 12 blocks, not yet proven"
+    assert said in unwrapped(text)
+
+
 def test_a_lineage_deeper_than_the_stack_can_be_drawn_to_a_depth() -> None:
     branch = Branch("f" * 64, "nudge", "")
     for _ in range(5000):
