@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from evo.config import Config, ConfigError, checked, read_plain, unknown_places
 from evo.evaluation.data import look_ahead
+from evo.evaluation.unseen import MIN_BLOCKS
 from evo.files import DRAFT as UNFINISHED
 from evo.files import campaign_around, is_its_own, write_file
 from evo.lock import Held, Unlockable, hold, is_lock
@@ -234,7 +235,7 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
         store.set_setting("config", config.model_dump(mode="json"))
         store.set_setting("kind", kind)
         store.set_setting(
-            "asks_unseen", True
+            "asks_unseen", MIN_BLOCKS
         )  # its scores are of one kind from the first to the last
     os.replace(draft, folder.database)
 

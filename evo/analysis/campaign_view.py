@@ -83,6 +83,7 @@ class Record:
     ladder: Ladder  # with what people asked that no campaign has taken yet
     asked: Sequence[RequestRow]  # what people asked and no campaign has taken yet
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
+    fresh_blocks: int  # that the text holds rows for which nobody was asked; 0: none, or not known
     facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
 
     @classmethod
@@ -129,6 +130,7 @@ class Record:
             ladder=ladder,
             asked=asked,
             imported=about,
+            fresh_blocks=int(store.setting("fresh_blocks", 0)),
             facts=facts_by_measurement(store) if about is not None else {},
         )
 

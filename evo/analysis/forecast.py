@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from evo.analysis.health import run_seconds
 from population.types import Measurement, Purpose
 
+from population.statistics.race import plan as race_rounds
+
 OVERHEAD_SECONDS = (
     5.0  # two serving processes, scoring and the audit beside training, on a CPU core
 )
@@ -79,6 +81,9 @@ class Plan:
     measured_variants: int = 0  # already proposed, when a campaign goes on
     waiting_children: int = 0  # of them those that are still to be measured
     asks_before_ladder: bool = False  # nothing goes up without approval
+    leaders: int = 0  # in the race after the search, at most
+    fresh_blocks: int = 0  # beside that race, at most
+    fresh_blocks_held: int | None = None  # on rows that nobody was asked; None: not counted
     warnings: Sequence[str] = ()  # what a person should know before it starts
 
 
@@ -102,6 +107,8 @@ class Forecast:
     measured: bool  # whether the seconds come from runs of this campaign
     by_rung: Mapping[str, float | None]
     ladder_seconds: float | None  # after an approval, beyond `seconds`; None: nobody is asked
+    fresh_blocks: int | None  # that pairs are compared on, at most
+    fresh_blocks_held: int | None  # by the text, each on rows that nobody was asked before
     warnings: tuple[str, ...]
 
 
@@ -136,6 +143,8 @@ def forecast(plan: Plan) -> Forecast:
         measured=plan.rungs[0].measured_seconds is not None,
         by_rung={rung.name: rung.run_seconds for rung in plan.rungs},
         ladder_seconds=climbing if plan.asks_before_ladder and climbing else None,
+        fresh_blocks=None if children is None else _fresh_blocks(plan, children),
+        fresh_blocks_held=plan.fresh_blocks_held,
         warnings=tuple(plan.warnings),
     )
 
@@ -161,10 +170,21 @@ def _runs(plan: Plan, children: int) -> int:
 
 def _work(plan: Plan, children: int) -> list[tuple[int, float]]:
     """Runs of each kind with the slot seconds of one: at the proxy, and built and run above it."""
-    search = plan.seed_runs + math.ceil(children * _runs_a_child(plan))
-    race = int(plan.race_share * (search - plan.seed_runs))
+    search, race = _searching(plan, children)
     found = [(search + race + 2 * plan.final_blocks, plan.rungs[0].run_seconds or 0.0)]
     return found + _ladder_work(plan)
+
+
+def _searching(plan: Plan, children: int) -> tuple[int, int]:
+    """Runs of the search, the seed's among them, and of the race after it."""
+    search = plan.seed_runs + math.ceil(children * _runs_a_child(plan))
+    return search, int(plan.race_share * (search - plan.seed_runs))
+
+
+def _fresh_blocks(plan: Plan, children: int) -> int:
+    """The most that pairs may be compared on, the search's own counted with them: they are passed over."""
+    rounds = race_rounds(plan.leaders, _searching(plan, children)[1])
+    return plan.fresh_blocks + (rounds[-1].upto_block if rounds else 0)
 
 
 def _ladder_work(plan: Plan) -> list[tuple[int, float]]:

@@ -32,7 +32,7 @@ from evo.analysis.ranking import (
     earnings,
     prompts,
 )
-from population.types import CampaignState, LlmCallRow, Spent, phase_of
+from population.types import PAIRED, CampaignState, LlmCallRow, Spent, phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
     from evo.analysis.calibration import CalibrationReport
@@ -79,6 +79,9 @@ class Overview:
     stale_measurements_median: float | None  # measurements that a child's proposal had not seen
     spent: Spent
     seconds_spent: float
+    fresh_blocks: (
+        Used | None
+    )  # blocks of pairs, and of how many each has rows that nobody was asked
     events: list[str]
     certifies: bool  # whether the config in force asks for proof
     calibrates: bool  # only the seed is measured
@@ -137,6 +140,7 @@ def overview(
         stale_measurements_median=stale_measurements_median(record.attempts, record.proposals),
         spent=spent,
         seconds_spent=record.seconds_spent,
+        fresh_blocks=_fresh_blocks(record),
         events=[event.text for event in record.events[-LAST_EVENTS:]],
         certifies=certifies,
         calibrates=calibrates,
@@ -151,6 +155,15 @@ def measured_children(record: Record) -> int:
     """Children with a run at the proxy that was not lost: those that wait are proposals so far."""
     seen = {run.request.variant_id for run in record.runs() if run.request.rung == record.proxy}
     return len(seen - {record.seed_id})
+
+
+def _fresh_blocks(record: Record) -> Used | None:
+    """Up to the last block that pairs were compared on; None where the text holds no rows for any."""
+    if not record.fresh_blocks:
+        return None
+    asked = [run.request for run in record.runs() if run.request.purpose in PAIRED]
+    used = max((one.block + 1 for one in asked if one.rung == record.proxy), default=0)
+    return Used(used, record.fresh_blocks)
 
 
 def _ladder(record: Record, terms: Terms) -> dict[str, dict[str, int]]:

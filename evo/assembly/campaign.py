@@ -81,7 +81,11 @@ def build_campaign(
         startup = dict(store.setting("startup_seconds", {}))
         bench = open_bench(config, folder.path, startup, say)
         store.set_setting("startup_seconds", startup)
-        asks_unseen = bool(store.setting("asks_unseen", False))
+        if isinstance(bench.evaluator, Evaluator):
+            # Older campaigns say true: for 1 block, so that pairs are asked as many rows as the fixed sample.
+            bench.evaluator.unseen_blocks = int(store.setting("asks_unseen", 0))
+            held = bench.evaluator.fresh_blocks(next(iter(config.rungs)))
+            store.set_setting("fresh_blocks", held)
         if store.setting("data", bench.data_id) != bench.data_id:
             what = "data: the text has" if config.command is None else _changed(config.command)
             raise CampaignError(
@@ -129,7 +133,6 @@ def build_campaign(
         exams = bench.evaluator.exams
         exams.prune(is_over)
         closing.append(lambda: exams.prune(is_over))
-        bench.evaluator.asks_unseen = asks_unseen
         bench.evaluator.is_recorded = is_over
         bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))

@@ -340,7 +340,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     from evo.config import ConfigError
     from evo.evaluation.slots import find_slots
     from evo.search.ladder_settings import work_by_rung
-    from evo.search.scheduler import seed_runs
+    from evo.search.scheduler import MAX_LEADERS, seed_runs
 
     try:
         slots = find_slots(config.slots)
@@ -369,6 +369,9 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         measured_variants=record.spent.variants - 1 if record is not None else 0,
         waiting_children=len(record.waiting()) if record is not None else 0,
         asks_before_ladder=config.graduation.promotion == "manual",
+        leaders=MAX_LEADERS,
+        fresh_blocks=_fresh_blocks(config),
+        fresh_blocks_held=_fresh_blocks_held(config),
         warnings=warnings(config, slots),
     )
 
@@ -431,6 +434,30 @@ def _race_runs(settings: CertificationSettings) -> int:
     from evo.search.certification import POST_PAIRS
 
     return 2 * settings.attempts * (settings.most_pairs + POST_PAIRS)
+
+
+def _fresh_blocks(config: Config) -> int:
+    """Blocks that pairs are compared on at most, beside the leaders' race; and those that the search uses."""
+    from evo.search.certification import POST_PAIRS
+    from evo.search.scheduler import MAX_BLOCKS
+
+    searched = max(config.policy.seed_blocks, MAX_BLOCKS)
+    proof = config.certification.attempts * (config.certification.most_pairs + POST_PAIRS)
+    upper = len(config.rungs) - 1
+    climbs = config.graduation.fresh_blocks + config.graduation.blocks + upper - 1 if upper else 0
+    return searched + proof + config.policy.final_blocks + climbs
+
+
+def _fresh_blocks_held(config: Config) -> int | None:
+    """How many the text holds rows for at the proxy; None where nothing is hidden, or too much to be counted."""
+    from evo.evaluation.data import count_chunks
+    from evo.evaluation.unseen import blocks_held
+
+    if config.command is not None:
+        return None
+    proxy = next(iter(config.rungs.values()))
+    chunks = count_chunks(config.data, proxy.context)
+    return None if chunks is None else blocks_held(chunks, proxy.rows)
 
 
 def _rung_plan(name: str, settings: RungSettings, timed: bool, record: Record | None) -> RungPlan:

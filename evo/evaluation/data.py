@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from evo.evaluation.documents import DataError, DataSettings, Document, Text, look_at, read_text
 
-__all__ = ["DataError", "DataSettings", "Dataset", "Hidden", "look_ahead", "prepare"]
+__all__ = [
+    "DataError",
+    "DataSettings",
+    "Dataset",
+    "Hidden",
+    "count_chunks",
+    "look_ahead",
+    "prepare",
+]
 
 Split = Literal["train", "val", "test"]
 MAX_PIECES = 40
@@ -63,6 +71,13 @@ def look_ahead(settings: DataSettings, samples: Iterable[tuple[int, int]]) -> No
         for split in ("val", "test"):
             _refuse_too_many(context, rows)
             _chunks(splits, split, context, rows)
+
+
+def count_chunks(settings: DataSettings, context: int) -> int | None:
+    """Chunks of the validation text; None where it is too large to read in a moment. Raises DataError."""
+    if sum(file.stat().st_size for file in look_at(settings)) > SMALL_BYTES:
+        return None
+    return int(_chunks(_split(read_text(settings)), "val", context, 0).sum())
 
 
 def _split(text: Text) -> dict[str, list[Document]]:

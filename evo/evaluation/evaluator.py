@@ -39,7 +39,7 @@ from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot, Unwatched, Watch
 from evo.evaluation.static_check import check_source
 from evo.evaluation.tree import remove_folder
-from evo.evaluation.unseen import MAX_SDS, Reserve, gap_in_sds, no_rows
+from evo.evaluation.unseen import MAX_SDS, MIN_BLOCKS, Reserve, gap_in_sds, no_rows
 from evo.evaluation.weights import Exams, Training
 from population.fingerprint import count_nodes
 from population.types import (
@@ -116,7 +116,8 @@ class Evaluator:
         self.keep_weights: Callable[[RunRequest, Path], None] | None = (
             None  # gets a scored run's file
         )
-        self.asks_unseen = True  # rows, too; campaigns that began without it go on without it
+        # That rows for pairs which nobody was asked are to last for; older campaigns say 1, or 0 for none.
+        self.unseen_blocks = MIN_BLOCKS
         self.exams = Exams(workspaces.with_name(EXAMS))
         # whether a run has its row, so that it need not be kept for another scoring
         self.is_recorded: Callable[[RunRequest], bool] = lambda request: True
@@ -194,6 +195,12 @@ class Evaluator:
             else:
                 kept.append(request)
         self._answered[slot.name] = kept
+
+    def fresh_blocks(self, rung: str) -> int:
+        """How many blocks' pairs can be asked validation rows that nobody was asked before."""
+        if not self.unseen_blocks:
+            return 0
+        return self._reserves[rung, "val"].blocks_held(self.unseen_blocks)
 
     def measure_startup(self, rung: str, slot: Slot) -> float:
         """Seconds of the rung's clock that starting costs the seed: median of 2, x 1.1.
@@ -335,11 +342,13 @@ class Evaluator:
         asked = {"val": self._hidden[request.rung, "val"]}
         if request.purpose in SEES_TEST:
             asked["test"] = self._hidden[request.rung, "test"]
-        if not self.asks_unseen:
+        if not self.unseen_blocks:
             return asked
-        if "test" in asked and (own := self._reserves[request.rung, "test"].of(request)):
+        if "test" in asked and (
+            own := self._reserves[request.rung, "test"].of(request, self.unseen_blocks)
+        ):
             asked["test"] = own.hidden
-        unseen = self._reserves[request.rung, "val"].of(request)
+        unseen = self._reserves[request.rung, "val"].of(request, self.unseen_blocks)
         if unseen is None:
             found.facts["unseen_rows"] = no_rows("val")
             return asked

@@ -3,7 +3,8 @@
 The rows of the fixed sample are asked again and again. A model that learned something of them, in whatever way,
 predicts them better than rows of the same documents that were never asked. Which rows a run gets depends on its
 request alone, so that there is nothing to remember: a reserve is laid out once, and searching runs take a few
-rows of its last quarter by a hash, while runs that are compared in pairs take a stretch of the rest by block.
+rows of its last quarter by a hash, while runs that are compared in pairs take a stretch of the rest by block. A
+small text is divided into smaller stretches, so that it lasts for more blocks.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from population.types import PAIRED, RunRequest
 
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches
 SPOT_SHARE = 0.25  # of the reserve, for runs that search
+MIN_BLOCKS = 64  # that rows nobody was asked before are to last for
+MIN_SHARE = 4  # of as many rows as the fixed sample, a block is asked one in MIN_SHARE at least
 FAR_SDS = 8.0  # from the median: a row beyond is counted as if it lay there
 MAX_SDS = 7.0  # that the fixed sample may be predicted better by, in standard errors
 
@@ -35,27 +38,34 @@ class Unseen:
 
 
 class Reserve:
-    """What a split holds beside the fixed sample of a rung; `level`: the rung's place, 0 for the proxy."""
+    """What a split holds beside the fixed sample of a rung; `level`: the rung's place, 0 for the proxy.
+
+    `blocks`, here and below: how many its rows for pairs are to last for, 0 asks none.
+    """
 
     def __init__(self, dataset: Dataset, split: Split, context: int, rows: int, level: int) -> None:
         self._dataset, self._split, self._context, self._level = dataset, split, context, level
         self._chunks = dataset.reserve(split, context, rows)
-        self._spots = int(SPOT_SHARE * len(self._chunks)) if split == "val" else 0
-        self._rows = min(rows, len(self._chunks) - self._spots)
+        self._spots = _spots(len(self._chunks)) if split == "val" else 0
+        self._sample = rows
 
-    def of(self, request: RunRequest) -> Unseen | None:
+    def blocks_held(self, blocks: int = MIN_BLOCKS) -> int:
+        """How many blocks can be asked rows of their own."""
+        return divide(len(self._chunks) - self._spots, self._sample, blocks)[0]
+
+    def of(self, request: RunRequest, blocks: int = MIN_BLOCKS) -> Unseen | None:
         """The rows of this run; None where the text holds too few."""
-        compared = request.purpose in PAIRED
-        return self._by_block(request.block) if compared else self._by_hash(request)
+        if request.purpose in PAIRED:
+            return self._by_block(request.block, blocks)
+        return self._by_hash(request)
 
-    def _by_block(self, block: int) -> Unseen | None:
+    def _by_block(self, block: int, blocks: int) -> Unseen | None:
         """The same for everyone on this block: the proxy's from the front, upper rungs' from behind."""
-        if self._rows < MIN_ROWS:
+        held, rows = divide(len(self._chunks) - self._spots, self._sample, blocks)
+        if not held:
             return None
-        stretches = (len(self._chunks) - self._spots) // self._rows
-        place = block if self._level == 0 else stretches - self._level - block
-        first = place % stretches * self._rows
-        return self._unseen(first, self._rows, not 0 <= place < stretches)
+        place = block if self._level == 0 else held - self._level - block
+        return self._unseen(place % held * rows, rows, not 0 <= place < held)
 
     def _by_hash(self, request: RunRequest) -> Unseen | None:
         """A few of its own. Two runs may share some: the more, the smaller the reserve."""
@@ -68,6 +78,27 @@ class Reserve:
     def _unseen(self, first: int, many: int, again: bool) -> Unseen:
         chunks = self._chunks[first : first + many]
         return Unseen(self._dataset.rows(self._split, self._context, chunks), again)
+
+
+def _spots(chunks: int) -> int:
+    """How many of the reserve's chunks searching runs are asked."""
+    return int(SPOT_SHARE * chunks)
+
+
+def divide(chunks: int, sample: int, blocks: int) -> tuple[int, int]:
+    """How many blocks these chunks last for, and how many rows each is asked: (0, 0) where they are too few.
+
+    As many rows as the fixed sample where the text is large, fewer where it would not last for `blocks`.
+    """
+    wanted = max(sample // MIN_SHARE, chunks // max(blocks, 1), MIN_ROWS)
+    rows = min(sample, wanted, chunks)
+    return (chunks // rows, rows) if rows >= MIN_ROWS else (0, 0)
+
+
+def blocks_held(chunks: int, sample: int, blocks: int = MIN_BLOCKS) -> int:
+    """How many blocks a validation split of so many chunks lasts for, all of them on rows of their own."""
+    reserve = max(chunks - sample, 0)
+    return divide(reserve - _spots(reserve), sample, blocks)[0]
 
 
 def gap_in_sds(

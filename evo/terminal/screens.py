@@ -153,6 +153,7 @@ def forecast_screen(name: str, where: str, one: Forecast, now: float) -> Rendera
         ),
         ("children", _children(one)),
         *([("certification", _races(one))] if one.race_runs else []),
+        *([("fresh rows", fresh_rows(one))] if one.fresh_blocks_held is not None else []),
         ("disk", f"about {megabytes(one.disk_mb)}" if one.disk_mb is not None else "–"),
         ("language model", _model(one)),
         ("expected end", end_in_words(one, now)),
@@ -167,6 +168,19 @@ def _races(one: Forecast) -> str:
     if one.seconds_a_run is None:
         return told
     return f"{told}: up to {duration(one.race_runs * one.seconds_a_run / one.slots)} more"
+
+
+def fresh_rows(one: Forecast) -> str:
+    """How long hidden rows that nobody was asked before will do, and what comes then."""
+    if not one.fresh_blocks_held:
+        return "none: pairs are compared on the rows that are always asked; add text"
+    held = f"for {count(one.fresh_blocks_held, 'block')}"
+    if one.fresh_blocks is None:
+        return held
+    needed = f"{held}, at most {one.fresh_blocks} needed"
+    if one.fresh_blocks <= one.fresh_blocks_held:
+        return needed
+    return f"{needed}: beyond that rows are asked again, and each run says so"
 
 
 def _seconds(one: Forecast) -> str:

@@ -36,6 +36,7 @@ from evo.terminal.text import (
 from population.metrics import Trust, label
 
 METER = 20
+MOSTLY = 0.75  # of the fresh blocks: from there on the short screen says how many are left
 MAX_TOLD, MAX_OPERATORS = 2, 8  # sentences and operators on the short screen
 
 
@@ -118,6 +119,7 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
             else [("seed", _believed(one.seed, metric))]
         ),
         *(("drift", _drift(metric, host)) for host in outside),
+        *([("fresh rows", fresh)] if (fresh := _fresh_rows(one, all_of_it)) else []),
         *(
             [("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}")]
             if one.slots
@@ -140,6 +142,19 @@ def _end(seconds: float) -> str:
     from evo.terminal.screens import when_in_words  # a status that is over needs no forecast
 
     return when_in_words(seconds, time.time())
+
+
+def _fresh_rows(one: Overview, all_of_it: bool) -> str:
+    """How far the rows that nobody was asked before are used; "" while most of them are left."""
+    if one.fresh_blocks is None or not one.fresh_blocks.limit:
+        return ""
+    used, held = int(one.fresh_blocks.used), int(one.fresh_blocks.limit)
+    if used > held:
+        return (
+            f"used up after {count(held, 'block')}: the same rows are asked again, as each run says"
+        )
+    told = used > held * MOSTLY or (all_of_it and used)
+    return f"used by {used} of {count(held, 'block')}" if told else ""
 
 
 def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:

@@ -16,7 +16,7 @@ from evo.benchmark.summary import _beaten, cpu_time
 from evo.terminal.imported import headline, imported_lines
 from evo.terminal.text import GLOSSARY, NOTE, plus_minus
 from population.reading import resolve, source_of
-from population.types import Purpose
+from population.types import PAIRED, Purpose
 from tests.analysis.built import CONFIG, SEED, Built, choose, finished
 
 from .driving import ROOT, Evo
@@ -188,3 +188,24 @@ def test_a_dozen_words_are_explained_where_a_newcomer_looks(evo: Evo, tmp_path: 
     assert NOTE in readme and NOTE in page
     assert "section Words" in " ".join(evo("--help").out.replace("│", " ").split())
     assert "README: Words" in " ".join(evo("show", "--help").out.replace("│", " ").split())
+
+
+def test_status_says_when_rows_that_nobody_was_asked_run_out_and_what_then_happens(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built, _, _ = finished(tmp_path / "campaigns" / "built-1")
+    asked = [row.measurement.request for row in Record.of(built.store).rows]
+    used = 1 + max(one.block for one in asked if one.purpose in PAIRED)
+
+    def says(held: int, *words: str) -> str:
+        built.store.set_setting("fresh_blocks", held)
+        assert evo("status", "--json").json()["fresh_blocks"] == {"used": used, "limit": held}
+        return " ".join(evo("status", *words).out.split())
+
+    assert "fresh rows" not in says(used * 2)
+    assert f"fresh rows used by {used} of {used * 2} blocks" in says(used * 2, "--all")
+    assert f"fresh rows used by {used} of {used} blocks" in says(used)
+    gone = f"fresh rows used up after {used - 1} blocks: the same rows are asked again, as each run"
+    assert gone in says(used - 1)
+    built.store.set_setting("fresh_blocks", 0)
+    assert "fresh rows" not in evo("status", "--all").out, "a campaign without them"

@@ -11,8 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo.evaluation.audit import Floats
-from evo.evaluation.data import Dataset
-from evo.evaluation.unseen import MAX_SDS, MIN_ROWS, Reserve, gap_in_sds
+from evo.evaluation.data import Dataset, DataSettings, count_chunks
+from evo.evaluation.unseen import (
+    MAX_SDS,
+    MIN_BLOCKS,
+    MIN_ROWS,
+    Reserve,
+    blocks_held,
+    divide,
+    gap_in_sds,
+)
 from population.types import PAIRED, Purpose, RunRequest
 
 CONTEXT, ROWS = 128, 256
@@ -80,7 +88,8 @@ def test_unseen_rows_are_spread_over_the_documents_like_the_others(
     always = dataset.hidden("val", CONTEXT, ROWS)
     for name in dataset.documents("val"):
         mine, theirs = unseen.hidden.documents.count(name), always.documents.count(name)
-        assert abs(mine - theirs) <= 3 + 0.2 * theirs
+        share = theirs * len(unseen.hidden.tokens) / ROWS
+        assert abs(mine - share) <= 3 + 0.2 * share
 
 
 @pytest.mark.parametrize("left", [0, 5, 40])
@@ -130,3 +139,41 @@ def test_one_row_far_out_neither_makes_nor_hides_a_gap(seed: int, knows: bool) -
     asked, unseen = rng.normal(1.5, 0.1, (1024, 1)), rng.normal(1.5, 0.1, (16, 1))
     unseen[0] += 12.0
     assert (gap(asked - 0.5 * knows, unseen)[1] > MAX_SDS) == knows
+
+
+@given(
+    chunks=st.integers(0, 100_000), sample=st.integers(1, 2_000), blocks=st.sampled_from([1, 64])
+)
+def test_fresh_rows_last_for_the_blocks_asked_for_or_are_a_quarter_of_the_sample(
+    chunks: int, sample: int, blocks: int
+) -> None:
+    held, rows = divide(chunks, sample, blocks)
+    assert held * rows <= chunks and rows <= sample
+    assert (held == 0) == (rows == 0) == (min(chunks, sample) < MIN_ROWS)
+    if held:
+        assert rows >= MIN_ROWS
+        assert held >= blocks or rows <= max(sample // 4, MIN_ROWS)
+        assert rows == sample or (held + 1) * rows > chunks  # none is left over for no reason
+
+
+def test_a_small_text_lasts_for_a_nights_proof_and_says_how_long(dataset: Dataset) -> None:
+    chunks = count_chunks(DataSettings(), CONTEXT)
+    assert chunks is not None
+    reserve = Reserve(dataset, "val", CONTEXT, ROWS, 0)
+    held = reserve.blocks_held()
+    assert held == blocks_held(chunks, ROWS) >= MIN_BLOCKS
+    asked: set[bytes] = set()
+    for block in range(held + 1):
+        unseen = reserve.of(replace(ORDER, block=block))
+        assert unseen is not None and len(unseen.hidden.tokens) >= ROWS // 4
+        rows = {row.tobytes() for row in unseen.hidden.tokens}
+        assert unseen.again == (block == held) == bool(rows & asked)
+        asked |= rows
+
+
+def test_an_older_campaign_goes_on_with_as_many_fresh_rows_as_it_began_with(
+    reserve: Reserve,
+) -> None:
+    unseen = reserve.of(ORDER, int(True))
+    assert unseen is not None and len(unseen.hidden.tokens) == ROWS
+    assert reserve.blocks_held(int(True)) == 21

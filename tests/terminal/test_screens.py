@@ -360,6 +360,28 @@ def test_the_forecast_says_how_long_a_race_for_proof_may_take_on_top() -> None:
     assert forecast(raced).seconds == forecast(plan).seconds
 
 
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        (64, "fresh rows for 64 blocks, at most 20 needed disk"),
+        (9, "for 9 blocks, at most 20 needed: beyond that rows are asked again, and each run says"),
+        (0, "fresh rows none: pairs are compared on the rows that are always asked; add text"),
+        (None, "20; "),
+    ],
+)
+def test_the_forecast_says_how_long_rows_that_nobody_was_asked_will_do(
+    held: int | None, says: str
+) -> None:
+    plan = Plan(2, (RungPlan("proxy", 8.0, 2.0),), 4, 0.2, 3, variants=20, seconds=None)
+    race = replace(plan, race_share=0.5, leaders=4)
+    plan = replace(race, fresh_blocks=16, fresh_blocks_held=held)
+    foreseen = forecast(plan)
+    assert foreseen.fresh_blocks == 16 + 4, "12 race runs: two blocks of four, then two of two"
+    text = unwrapped(shown(forecast_screen("night", "here", foreseen, 0.0)))
+    assert says in text
+    assert ("fresh rows" in text) == (held is not None)
+
+
 def test_the_forecast_says_which_operators_rest_and_why() -> None:
     rests = "llm_mutate unavailable: OPENAI_API_KEY is not set"
     plan = Plan(
