@@ -96,7 +96,7 @@ def divide(chunks: int, sample: int, blocks: int) -> tuple[int, int]:
 
 
 def blocks_held(chunks: int, sample: int, blocks: int = MIN_BLOCKS) -> int:
-    """How many blocks a validation split of so many chunks lasts for, all of them on rows of their own."""
+    """How many blocks the `chunks` of a validation split last for, each on rows of its own."""
     reserve = max(chunks - sample, 0)
     return divide(reserve - _spots(reserve), sample, blocks)[0]
 
