@@ -49,6 +49,8 @@ BOX = pytest.StashKey[SoakBox]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "minutes that the soak tests may take together; without it they run to their end"
     parser.addoption("--soak-minutes", type=float, default=float("inf"), help=text)
+    text = "the box of attacks and honest models; without it the strongest that works here"
+    parser.addoption("--box", choices=("auto", "bwrap", "landlock"), default="auto", help=text)
 
 
 def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -299,6 +299,7 @@ def ask_probe(server: Server, exam: Exam) -> Floats:
 def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Floats, ...]:
     """Nats [rows, length] of each split by A, which sees the hidden rows as they are, in an order of their own.
 
+    The same weights are asked in the same order again: ending a scoring wins no other order.
     Fetched when it read files from disk meanwhile: which pages lie in memory is a message that outlives it.
     An honest server has all it needs by then, but for a cold machine.
     """

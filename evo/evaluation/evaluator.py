@@ -285,6 +285,7 @@ class Evaluator:
     def _score(self, request: RunRequest, run: Run, found: _Found) -> None:
         """The exam. Before the first hidden request an end is what it is; from then on it is a verdict."""
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
+        order = np.random.default_rng(int(found.training.weights_sha256, 16))
         splits = self._asked(request, found)
         exam = Exam(
             probe=harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS),
@@ -302,7 +303,7 @@ class Evaluator:
                     found.training.log_tail = run.trainer.log.text(LOG_CHARACTERS)
                 self.exams.begin(request, found.training, run.weights)
             begun = knows = True
-            said = ask_first(first, exam, rng)
+            said = ask_first(first, exam, order)
             knows = False
             second = run.second_server()
             must_be_same(probe, ask_probe(second, exam), exam.tolerance)

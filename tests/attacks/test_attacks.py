@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evo.evaluation import evaluator
+from evo.evaluation.audit import Exam, Floats, Server, Tokens, ask_first
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import WAITED
 from evo.evaluation.sandbox import sandbox as sandbox_parts
@@ -131,12 +133,27 @@ def test_a_server_that_fetches_files_while_it_knows_hidden_text_wins_no_other_ru
         with piece.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    asked: list[list[bytes]] = []
+
+    def ask(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Floats, ...]:
+        asked.append([])
+        costs = server.costs
+
+        def noted(inputs: Tokens, *more: Tokens) -> Floats:
+            asked[-1].append(inputs.tobytes())
+            return costs(inputs, *more)
+
+        monkeypatch.setattr(server, "costs", noted)
+        return ask_first(server, exam, rng)
+
+    monkeypatch.setattr(evaluator, "ask_first", ask)
     watch = FakeWatch()
     source = (FOLDER / "_table.py").read_text() + FETCHES.replace("FETCH(", f"{way}(")
     seen = evaluate(source, box, watch=watch, tries=1)
     assert ending(seen, honest_score(dataset, RUNG.rows)) == HONEST, seen.reason
     assert "from disk" in seen.facts["scorings"]
     assert len(watch.processes) == 3, "trained and asked, then two servers of the same weights"
+    assert asked[0] and asked[0] == asked[1], "another order was worth the try"
 
 
 LEAKED = """

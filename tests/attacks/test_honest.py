@@ -28,9 +28,9 @@ MANY = 105  # honest runs in a soak: fifteen of each family
 
 
 @pytest.fixture
-def box(dataset: Dataset) -> Sandbox:
+def box(dataset: Dataset, pytestconfig: pytest.Config) -> Sandbox:
     """As campaigns have it: a compiler writes more than the vandals' box holds."""
-    return open_sandbox(SandboxSettings(), dataset.sources)
+    return open_sandbox(SandboxSettings(mode=pytestconfig.getoption("box")), dataset.sources)
 
 
 class Built(Exception):

@@ -93,8 +93,9 @@ def quick() -> str:
 
 
 @pytest.fixture
-def box(dataset: Dataset) -> Sandbox:
-    return open_sandbox(SmallSandbox(), dataset.sources)
+def box(dataset: Dataset, pytestconfig: pytest.Config) -> Sandbox:
+    """The box that `--box` asks for."""
+    return open_sandbox(SmallSandbox(mode=pytestconfig.getoption("box")), dataset.sources)
 
 
 @pytest.fixture
