@@ -32,6 +32,7 @@ class Attack:
     fresh_roles: bool = False
     final: bool = False
     slow: bool = False
+    open_in: str = ""  # the box that does not close it, as docs/security.md says
 
     def source(self, names: Mapping[str, str]) -> str:
         """The train.py, `names` like TARGET_PORT filled in."""
@@ -66,6 +67,7 @@ def read_attack(path: Path) -> Attack:
         fresh_roles="# fresh roles" in lines,
         final=head.get("purpose") == "final",
         slow="# slow" in lines,
+        open_in=head.get("open in", ""),
     )
 
 

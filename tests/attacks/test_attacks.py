@@ -49,6 +49,8 @@ def honest_score(dataset: Dataset, rows: int) -> float:
 def test_the_attack_ends_as_it_must(
     attack: Attack, evaluate: Evaluate, box: Sandbox, dataset: Dataset, targets: Mapping[str, str]
 ) -> None:
+    if attack.open_in == box.name:
+        pytest.skip(f"open in {box.name}")
     seen = evaluate(
         attack.source(targets),
         box,

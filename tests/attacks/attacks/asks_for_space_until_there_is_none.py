@@ -1,5 +1,6 @@
 # attacks: the audit, by how much a disk or memory still holds: it asks for more until it is refused
 # must end: ok at the honest score
+# open in: landlock
 # table
 import errno
 
