@@ -449,7 +449,7 @@ def _fresh_blocks(config: Config) -> int:
 
 
 def _fresh_blocks_held(config: Config) -> int | None:
-    """How many the text holds rows for at the proxy; None where nothing is hidden, or too much to be counted."""
+    """How many the text holds rows for; None where nothing is hidden, or too much to be counted."""
     from evo.evaluation.data import count_chunks
     from evo.evaluation.unseen import blocks_held
 
