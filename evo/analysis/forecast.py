@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from evo.analysis.health import run_seconds
 from population.types import Measurement, Purpose
 
-from population.statistics.race import plan as race_rounds
-
 OVERHEAD_SECONDS = (
     5.0  # two serving processes, scoring and the audit beside training, on a CPU core
 )
@@ -183,6 +181,8 @@ def _searching(plan: Plan, children: int) -> tuple[int, int]:
 
 def _fresh_blocks(plan: Plan, children: int) -> int:
     """The most that pairs may be compared on, the search's own counted with them: they are passed over."""
+    from population.statistics.race import plan as race_rounds  # a status needs no forecast
+
     rounds = race_rounds(plan.leaders, _searching(plan, children)[1])
     return plan.fresh_blocks + (rounds[-1].upto_block if rounds else 0)
 

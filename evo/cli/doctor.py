@@ -204,11 +204,11 @@ def _for_config(file: Path) -> list[Check]:
         return checks
     from evo.analysis.campaign_view import UNPROTECTED
     from evo.analysis.forecast import forecast
-    from evo.cli.run import plan_of
+    from evo.cli.run import plan_of, with_fresh_rows
     from evo.terminal.screens import end_in_words
     from evo.terminal.text import megabytes
 
-    expected = forecast(plan_of(config))
+    expected = forecast(with_fresh_rows(plan_of(config), config))
     where = fresh_folder(Path.cwd(), config.name)
     need = (
         "not known" if expected.disk_mb is None else f"about {megabytes(expected.disk_mb)} needed"

@@ -81,7 +81,7 @@ def run(
     refuse_folder(where, config)
     look_over(config)
     must_propose(config)
-    expected = forecast(plan_of(config))
+    expected = forecast(with_fresh_rows(plan_of(config), config))
     if dry_run and as_json:
         show_json(expected)
     known = _calibrated(config)
@@ -153,7 +153,7 @@ def _foresee(folder: Folder, config: Config, as_json: bool) -> None:
     plan = plan_of(config, record)
     if plan.seconds is not None:
         plan = replace(plan, seconds=max(0.0, plan.seconds - record.seconds_spent))
-    expected = forecast(plan)
+    expected = forecast(with_fresh_rows(plan, config))
     if as_json:
         show_json(expected)
         return
@@ -340,7 +340,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     from evo.config import ConfigError
     from evo.evaluation.slots import find_slots
     from evo.search.ladder_settings import work_by_rung
-    from evo.search.scheduler import MAX_LEADERS, seed_runs
+    from evo.search.scheduler import seed_runs
 
     try:
         slots = find_slots(config.slots)
@@ -369,9 +369,6 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         measured_variants=record.spent.variants - 1 if record is not None else 0,
         waiting_children=len(record.waiting()) if record is not None else 0,
         asks_before_ladder=config.graduation.promotion == "manual",
-        leaders=MAX_LEADERS,
-        fresh_blocks=_fresh_blocks(config),
-        fresh_blocks_held=_fresh_blocks_held(config),
         warnings=warnings(config, slots),
     )
 
@@ -434,6 +431,14 @@ def _race_runs(settings: CertificationSettings) -> int:
     from evo.search.certification import POST_PAIRS
 
     return 2 * settings.attempts * (settings.most_pairs + POST_PAIRS)
+
+
+def with_fresh_rows(plan: Plan, config: Config) -> Plan:
+    """The plan with what its pairs need of rows that nobody was asked; reads the text."""
+    from evo.search.scheduler import MAX_LEADERS
+
+    needed, held = _fresh_blocks(config), _fresh_blocks_held(config)
+    return replace(plan, leaders=MAX_LEADERS, fresh_blocks=needed, fresh_blocks_held=held)
 
 
 def _fresh_blocks(config: Config) -> int:
