@@ -101,7 +101,9 @@ def test_calls_events_settings_decisions_and_requests_come_back(
         id = shared.add_llm_call(call)
         names = [field.name for field in dataclasses.fields(LlmCall)]
         (row,) = shared.query(f"SELECT {', '.join(names)} FROM llm_calls WHERE id = ?", [id])
-        assert LlmCall(*row[:-1], parts=json.loads(row[-1])) == call
+        kept = dict(zip(names, row, strict=True))
+        kept |= {"parts": json.loads(kept["parts"]), "estimated": bool(kept["estimated"])}
+        assert LlmCall(**kept) == call
         shared.add_event(text, text)
         assert [(e.kind, e.text) for e in reading.events(shared)] == [(text, text)]
         assert shared.setting(text, "none") == "none"
