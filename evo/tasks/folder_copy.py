@@ -45,9 +45,12 @@ def look_at(folder: Path, files: Collection[str]) -> None:
     for name in files:
         if not (folder / name).is_file():
             raise TaskError(f"task.files: there is no file {folder / name}")
-        if (folder / name).is_symlink():
+        # a copy of the folder keeps links: what is written to such a file would land where they lead
+        if os.path.realpath(folder / name) != os.path.normpath(
+            os.path.join(os.path.realpath(folder), name)
+        ):
             raise TaskError(
-                f"task.files: {folder / name} is a link; name the file that it leads to"
+                f"task.files: {folder / name} is a link or lies behind one; name the file that it leads to"
             )
     _count(folder)
 
