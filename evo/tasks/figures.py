@@ -7,7 +7,8 @@ import math
 import os
 import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,14 @@ from population.types import Status
 MAX_JSON_BYTES = 4 << 20
 MAX_NUMBER = 1e300
 MAX_LINE = 4096  # characters of a line that are looked at
-# A currency before it and a percent sign behind it say nothing; commas part thousands.
-_NUMBER = r"\$?\s*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?))\s*%?"
+MAX_PATTERN_LINE = 500  # the same where the pattern is a user's own: it may go back and forth
+READ_SECONDS = 10.0  # of CPU, for the lines of a run: a script may print them to hold us up
+# A currency before it and a percent sign behind it say nothing; commas part thousands. What was taken is never
+# given back (++, *+): else a line made for it takes the square of its length.
+_DIGITS = r"\d++(?:,\d++)*+(?:\.\d*+)?+|\.\d++"
+_NUMBER = (
+    rf"\$?+\s*+([-+]?+(?:{_DIGITS})(?:[eE][-+]?\d++)?+|[-+]?+(?:nan|inf(?:inity)?+))(?:\s*+%)?+"
+)
 _PICK: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda found: found[-1],
     "first": lambda found: found[0],
@@ -39,19 +46,28 @@ def read_figures(
     `text` is the run's output, `folder` where it ran, `out` the part of it that `{out}` stands for.
     """
     lines = [line[:MAX_LINE] for line in re.split(r"[\r\n]+", text) if line.strip()]
+    until = time.thread_time() + READ_SECONDS
     found = {}
     for name, one in metrics.items():
-        number = _in_lines(one, lines) if one.line else _in_file(one, folder, out)
+        number = _in_lines(one, lines, until) if one.line else _in_file(one, folder, out)
         if not math.isfinite(number):
             raise Ended(Status.DIVERGED, f"{name} is {number}")
         found[name] = number
     return found
 
 
-def _in_lines(one: MetricSettings, lines: Sequence[str]) -> float:
+def _in_lines(one: MetricSettings, lines: Sequence[str], until: float) -> float:
+    """`until`: seconds of this thread's CPU time."""
     assert one.line is not None
     pattern = pattern_of(one.line)
-    found = [_value(match) for line in lines for match in pattern.finditer(line)]
+    most = MAX_PATTERN_LINE if one.line.startswith("re:") else MAX_LINE
+    found = list[float]()
+    for line in lines:
+        if time.thread_time() > until:
+            raise Ended(
+                Status.REJECTED, f"looking for {one.in_words} took more than {READ_SECONDS:g} s"
+            )
+        found += [_value(match) for match in pattern.finditer(line[:most])]
     if found:
         return _picked(one, found)
     said = f"; the last: {lines[-1][:200]}" if lines else ""
@@ -69,8 +85,10 @@ def pattern_of(line: str) -> re.Pattern[str]:
     """What a template such as "val loss {}" or `re: loss=(\\S+)` finds in a line."""
     if line.startswith("re:"):
         return re.compile(line[3:].strip())
-    pieces = [r"\s+".join(map(re.escape, re.split(r"\s+", one))) for one in line.split("{}")]
+    pieces = [r"\s++".join(map(re.escape, re.split(r"\s+", one))) for one in line.split("{}")]
     first = r"(?<!\w)" if re.match(r"\w", line) else ""  # "loss {}" is not found in "val_loss 2"
+    if line.startswith("{}"):
+        first = r"(?<![\d.,])"  # and a number not in the middle of one
     return re.compile(first + _NUMBER.join(pieces), re.IGNORECASE)
 
 
@@ -86,9 +104,10 @@ def _value(match: re.Match[str]) -> float:
 
 def _number(text: str) -> float:
     try:
-        return float(text.replace(",", "").strip("$% "))
+        number = float(text.replace(",", "").strip("$% "))
     except ValueError:
         raise Ended(Status.REJECTED, f"{text[:60]!r} is no number") from None
+    return math.copysign(math.inf, number) if abs(number) >= MAX_NUMBER else number
 
 
 # -- Files. A run may put a link or a pipe where a file is expected: neither is followed.
@@ -106,7 +125,7 @@ def _in_file(one: MetricSettings, folder: Path, out: str) -> float:
         raise Ended(Status.REJECTED, f"{one.file} {said}") from None
     except RecursionError:
         raise Ended(Status.REJECTED, f"{one.file} is no JSON that can be read") from None
-    found = list(_at(told, one.key))
+    found = _at(told, one.key)
     numbers = [
         float(value) if abs(value) < MAX_NUMBER else math.inf
         for value in found
@@ -117,16 +136,21 @@ def _in_file(one: MetricSettings, folder: Path, out: str) -> float:
     return _picked(one, numbers)
 
 
-def _at(told: Any, key: str) -> Iterator[Any]:
-    """What stands at a dotted key, or at the same key with its dots in the name; a list's values in order."""
-    if isinstance(told, dict):
-        if key in told:
-            value = told[key]
-            yield from value if isinstance(value, list) else [value]
-            return
-        head, dot, rest = key.partition(".")
-        if dot and head in told:
-            yield from _at(told[head], rest)
-    elif isinstance(told, list):  # of epochs, say
-        for one in told:
-            yield from _at(one, key)
+def _at(told: Any, key: str) -> list[Any]:
+    """What stands at a dotted key, or at the same key with its dots in the name; a list's values in order.
+
+    Without calls in calls: a file may be nested as deep as JSON can be read.
+    """
+    found, waiting = list[Any](), [(told, key)]
+    while waiting:
+        here, wanted = waiting.pop()
+        if isinstance(here, list):  # of epochs, say
+            waiting += [(one, wanted) for one in reversed(here)]
+        elif isinstance(here, dict) and wanted in here:
+            value = here[wanted]
+            found += value if isinstance(value, list) else [value]
+        elif isinstance(here, dict):
+            head, dot, rest = wanted.partition(".")
+            if dot and head in here:
+                waiting.append((here[head], rest))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import re._parser as sre  # type: ignore[import-not-found]  # how a pattern is built
 import string
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -53,6 +54,11 @@ class MetricSettings(BaseModel):
                 groups = re.compile(self.line[3:].strip()).groups
             except re.error as error:
                 raise ValueError(f"line: {self.line!r} is no pattern: {error}") from error
+            if repeats_a_repeat(self.line[3:].strip()):
+                raise ValueError(
+                    f"line: {self.line!r} repeats what repeats: on a line made for it that takes for ever, "
+                    "and a script chooses its lines; write the inner one with ++ or *+, or use a line with {}"
+                )
             if groups not in (1, 2):
                 raise ValueError(f"line: {self.line!r} needs one group around the number")
         return self
@@ -145,6 +151,23 @@ class TaskSettings(BaseModel):
         """Whether the literal seeds of the files that evolve are mixed with the block."""
         named = any("{seed}" in one for one in (self.command, *self.environment))
         return self.seed == "mix" or (self.seed == "auto" and not named)
+
+
+def repeats_a_repeat(pattern: str) -> bool:
+    """Whether a repeat without a limit stands inside another, as in (a+)+: matching may take for ever."""
+    return _repeats(sre.parse(pattern), False)
+
+
+def _repeats(part: object, inside: bool) -> bool:
+    if isinstance(part, sre.SubPattern):
+        part = part.data
+    if isinstance(part, tuple) and len(part) == 2 and part[0] in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+        _, most, repeated = part[1]
+        endless = most == sre.MAXREPEAT
+        return (endless and inside) or _repeats(repeated, inside or endless)
+    if isinstance(part, list | tuple):
+        return any(_repeats(one, inside) for one in part)
+    return False
 
 
 def objection_to(source: str, seed: str, task: TaskSettings | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from evo.evaluation.process import Ended
 from evo.search.certification import Certification, CertificationSettings, proven_members
 from evo.tasks.figures import read_figures
+from evo.tasks.folder_copy import take_snapshot
 from evo.tasks.marks import marks_objection
-from evo.tasks.settings import MetricSettings, TaskSettings, objection_to
+from evo.tasks.settings import MetricSettings, TaskError, TaskSettings, objection_to
 from population.archive import Objective
 from population.run_history import RunHistory
 from population.statistics import NoiseKind, noise_kind
@@ -203,3 +205,83 @@ def test_a_script_that_cannot_be_sealed_is_told_why(source: str, said: str | Non
     task = TaskSettings.model_validate({"kind": "autoresearch"})
     found = objection_to(source, TAKES, task)
     assert found is None if said is None else found is not None and said in found
+
+
+# -- A script chooses what it prints: it must not be able to hold the campaign up with it.
+
+
+@pytest.mark.parametrize(
+    ("line", "printed"),
+    [
+        ("loss {}", "loss" + " " * 4000),
+        ("acc: {} of 10", "acc: " + "1" * 4000),
+        ("acc: {} of 10", "acc: " + "1," * 2000),
+        ("{} of 10", "1," * 2000),
+        ("{} of 10", "1.1" * 1300),
+        ("val loss {}", "val" + " " * 4000),
+        ("x {}/{} y", "x " + "1/1" * 1300),
+    ],
+)
+def test_a_line_made_to_be_searched_for_long_takes_no_time(line: str, printed: str) -> None:
+    text = f"{printed}\n" * 100
+    began = time.thread_time()
+    with pytest.raises(Ended):
+        figure(text, line=line)
+    assert time.thread_time() - began < 10  # it took a minute and more when matches were given back
+
+
+@pytest.mark.parametrize("pattern", [r"re: (a+)+", r"re: (?:x\s*)*y(\d+)", r"re: ((?:a|b+)*)c"])
+def test_a_pattern_that_repeats_a_repeat_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="repeats what repeats"):
+        MetricSettings(line=pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"re: .*loss: ([\d.]+)", r"re: (\d+(?:,\d++)*+) of"])
+def test_a_pattern_without_a_repeat_in_a_repeat_is_taken(pattern: str) -> None:
+    assert MetricSettings(line=pattern).line == pattern
+
+
+def test_lines_that_take_too_long_end_the_search_and_not_the_campaign(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("evo.tasks.figures.READ_SECONDS", 0.0)
+    with pytest.raises(Ended, match="took more than 0 s") as end:
+        figure("loss\n" * 100_000, line="loss {}")
+    assert end.value.status is Status.REJECTED
+
+
+@pytest.mark.parametrize("pick", ["mean", "max", "last"])
+def test_numbers_too_large_to_be_summed_are_a_run_that_diverged(pick: str) -> None:
+    with pytest.raises(Ended) as end:
+        figure("loss 1e308\nloss 1e308", line="loss {}", pick=pick)
+    assert end.value.status is Status.DIVERGED
+
+
+def test_a_file_nested_as_deep_as_json_goes_is_read_or_rejected(tmp_path: Path) -> None:
+    def deep(frames: int) -> None:  # the campaign is some calls deep itself
+        if frames:
+            deep(frames - 1)
+            return
+        for depth in (100, 800, 900, 990, 5000):
+            (tmp_path / "r.json").write_text("[" * depth + '{"a": 1}' + "]" * depth)
+            try:
+                assert figure("", tmp_path, file="r.json", key="a") == 1.0
+            except Ended as end:
+                assert end.status is Status.REJECTED
+
+    deep(100)
+
+
+def test_a_file_behind_a_link_is_refused_for_a_run_would_write_to_where_it_leads(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "train.py").write_text("print('mine')\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "src").symlink_to(tmp_path / "real")
+    (tmp_path / "mine" / "train.py").write_text("")
+    with pytest.raises(TaskError, match="lies behind one"):
+        take_snapshot(tmp_path / "mine", ["src/train.py"], tmp_path / "copy")
+    take_snapshot(tmp_path / "mine", ["./train.py"], tmp_path / "copy")
+    (tmp_path / "to-mine").symlink_to(tmp_path / "mine")  # the folder itself may be reached by one
+    take_snapshot(tmp_path / "to-mine", ["train.py"], tmp_path / "copy")
