@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -245,11 +245,21 @@ class Listed:
 
 def listed(base: Path) -> list[Listed]:
     """The campaigns, calibrations and imports in a folder and below it, the newest first."""
-    found = [_listed(path.parent) for depth in DEPTHS for path in base.glob(f"{depth}{DATABASE}")]
+    return newest_first(look_into(folder) for folder in folders(base))
+
+
+def folders(base: Path) -> list[Path]:
+    """Where a campaign's database lies, in a folder and below it."""
+    return [path.parent for depth in DEPTHS for path in base.glob(f"{depth}{DATABASE}")]
+
+
+def newest_first(found: Iterable[Listed]) -> list[Listed]:
+    """In the order of a list."""
     return sorted(found, key=lambda one: one.began or 0.0, reverse=True)
 
 
-def _listed(folder: Path) -> Listed:
+def look_into(folder: Path) -> Listed:
+    """One campaign at a glance; its state says why where it cannot be read."""
     from population.store import Store, StoreError
 
     running = running_process(folder)

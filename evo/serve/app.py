@@ -26,16 +26,15 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from evo.campaigns import Listed, listed, login_name
+from evo.campaigns import Listed, login_name
 from evo.report.page import plotly_script, render_list, render_live, render_parts, template_file
-from evo.serve.watching import Watched, compared
+from evo.serve.watching import Listing, Watched, compared
 from evo.terminal.text import duration, mean_and_error
 from population.reading.variants import UnknownVariant
 from population.store import StoreError
 
 LOOK_SECONDS = 1.0  # between two looks for what is new
 HEARTBEAT_SECONDS = 15.0  # so that a dead connection is noticed
-LIST_SECONDS = 4.0  # that a listing stays as it was read
 MAX_BODY = 20_000
 COOKIE = "evo_token"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -114,7 +113,7 @@ class Guard:
         asked = request.query_params.get("token")
         if asked is not None and _equal(asked, self._token):
             clean = request.url.remove_query_params("token")
-            answer = RedirectResponse(clean.path)
+            answer = RedirectResponse("/" + clean.path.lstrip("/"))  # never to another host
             answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
             return answer
         if not _equal(request.cookies.get(COOKIE, ""), self._token):
@@ -130,7 +129,7 @@ class Site:
     def __init__(self, base: Path, steer: bool, token: str, ends: Callable[[], bool]) -> None:
         self._base, self._steers, self._token, self._ends = base, steer, token, ends
         self._watched: dict[Path, Watched] = {}
-        self._list: tuple[float, list[tuple[str, Listed]]] = (0.0, [])
+        self._listing = Listing(base)
 
     async def first_page(self, request: Request) -> Response:
         """Every campaign; `?with=KEY` twice or more: compared in one figure."""
@@ -235,11 +234,7 @@ class Site:
 
     def _campaigns(self) -> list[tuple[str, Listed]]:
         """Every campaign with its key; a campaign that cannot be read has none."""
-        when, found = self._list
-        if time.monotonic() - when > LIST_SECONDS or not found:
-            found = [(self._key(one), one) for one in listed(self._base)]
-            self._list = (time.monotonic(), found)
-        return found
+        return [(self._key(one), one) for one in self._listing.read()]
 
     def _rows(
         self, found: Sequence[tuple[str, Listed]], ticked: Collection[str]

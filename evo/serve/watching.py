@@ -16,7 +16,18 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Course, course_of
 from evo.analysis.ladder import objection_to_approving, rungs_to_approve
 from evo.analysis.ranking import Ranked, ranking
-from evo.campaigns import Listed, ask, findings_of, overview_of, terms_of
+from evo.campaigns import (
+    Listed,
+    ask,
+    findings_of,
+    folders,
+    look_into,
+    newest_first,
+    overview_of,
+    running_process,
+    terms_of,
+    touched,
+)
 from evo.files import LIVE
 from evo.folder import CONFIG, DATABASE
 from evo.report.contents import page_of
@@ -44,6 +55,36 @@ class Snapshot:
     ranked: Mapping[str, Ranked]
     state: tuple[int, ...]
     cpu: float
+
+
+class Listing:
+    """The campaigns under a folder: each is read again where it was written to, and seldom if that is dear."""
+
+    def __init__(self, base: Path) -> None:
+        self._base, self._lock = base, threading.Lock()
+        self._known: dict[Path, tuple[object, int | None, float, Listed]] = {}
+        self._next, self._found = 0.0, list[Listed]()  # monotonic: when to look again
+
+    def read(self) -> list[Listed]:
+        """All of them, the newest first."""
+        with self._lock:
+            if time.monotonic() >= self._next:
+                self._found = newest_first(map(self._look, folders(self._base)))
+                self._next = time.monotonic() + LEAST_SECONDS
+            return self._found
+
+    def _look(self, folder: Path) -> Listed:
+        written, running = touched(folder / DATABASE), running_process(folder)
+        if folder in self._known:
+            before, ran, due, one = self._known[folder]
+            if running == ran and (written == before or time.monotonic() < due):
+                return one
+        began = time.thread_time()
+        one = look_into(folder)
+        due = time.monotonic() + (time.thread_time() - began) / CPU_SHARE
+        # as it stands now: opening a database may leave a file beside it, which is no news
+        self._known[folder] = (touched(folder / DATABASE), running, due, one)
+        return one
 
 
 class Watched:
@@ -94,7 +135,12 @@ class Watched:
             )
 
     def now(self) -> dict[str, Any]:
-        """What the slots do, as the campaign wrote it a moment ago; no slots where nothing runs."""
+        """What the slots do, as the campaign wrote it a moment ago; no slots where nothing runs.
+
+        A campaign that was killed leaves its file: without a process there is nothing to show.
+        """
+        if running_process(self.folder) is None:
+            return {"phase": "", "slots": []}
         try:
             written = json.loads((self.folder / LIVE).read_text(encoding="utf-8"))
             return {

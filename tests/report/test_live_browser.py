@@ -16,7 +16,7 @@ from tests.analysis.built import SEED, finished
 from tests.report.large import hostile_campaign
 from tests.report.serving import TOKEN, served
 from tests.report.test_browser import complaints, until
-from tests.report.test_serve import live
+from tests.report.test_serve import live, running
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +36,7 @@ def test_a_campaign_is_watched_while_it_runs(browser: Any, tmp_path: Path) -> No
     built, leader, _ = finished(tmp_path / "c")
     child = built.child(SEED.replace("0.1", "0.7"), leader, idea="a higher rate")
     live(tmp_path / "c", child)
-    with served(tmp_path) as base:
+    with running(tmp_path / "c"), served(tmp_path) as base:
         browser.get(f"{base}/")
         until(lambda: browser.find_elements("link text", "c"))[0].click()
         until(lambda: "a higher rate" in text_of(browser, "#now"))
@@ -64,7 +64,7 @@ def test_the_page_connects_again_when_the_server_comes_back(browser: Any, tmp_pa
     until(lambda: "does not answer" in text_of(browser, "#link"))
     live(tmp_path / "c", leader)
     port = int(base.rsplit(":", 1)[1])
-    with served(tmp_path, port=port):
+    with running(tmp_path / "c"), served(tmp_path, port=port):
         until(lambda: leader[:8] in text_of(browser, "#now"), 40)
         until(lambda: not text_of(browser, "#link"))
     built.store.close()
@@ -76,7 +76,7 @@ def test_nothing_that_a_variant_or_a_model_wrote_runs_in_the_live_page(
 ) -> None:
     child = hostile_campaign(tmp_path / "c")
     live(tmp_path / "c", child)
-    with served(tmp_path) as base:
+    with running(tmp_path / "c"), served(tmp_path) as base:
         for path in ("/", "/campaign/c/"):
             browser.get(f"{base}{path}")
             until(lambda: browser.find_elements("css selector", "#content"))
@@ -115,7 +115,7 @@ def test_the_live_page_is_no_wider_than_the_window(
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
-        with served(tmp_path) as base:
+        with running(tmp_path / "c"), served(tmp_path) as base:
             for path in ("/", "/campaign/c/", "/?with=c"):
                 browser.get(f"{base}{path}")
                 until(lambda: browser.find_elements("css selector", "#content"))

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from evo.lock import hold
 from evo.runtime.monitor import POINTS_KEPT, LiveFile, Monitor
 from evo.serve import watching
 from population.reading import pending
@@ -54,6 +56,13 @@ def live(folder: Path, variant: str, points: int = 3) -> Monitor:
         board.slot_progress("cpu0", CurvePoint(at / points, 3.0 - at / points, 10 * at))
     LiveFile(folder, board).write()
     return board
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """As if a process ran the campaign: it holds the lock."""
+    with hold(folder / "lock"):
+        yield
 
 
 def steer(base: str, said: Mapping[str, str], **headers: str) -> httpx.Response:
@@ -111,7 +120,7 @@ def test_a_run_under_way_is_shown_with_its_idea_its_diff_and_its_parents_curve(
     )
     built.store.close()
     live(tmp_path / "c", child)
-    with served(tmp_path / "c") as base:
+    with running(tmp_path / "c"), served(tmp_path / "c") as base:
         name, data = next(told(base, "c"))
     state = json.loads(data)
     assert name == "now" and state["phase"] == "searching"
@@ -143,13 +152,16 @@ def test_a_new_measurement_is_told_and_shown(
     assert "younger than the page" in after["content"]
 
 
-def test_a_large_campaign_is_read_again_for_one_percent_of_a_core_at_most(tmp_path: Path) -> None:
+def test_a_campaign_that_was_just_read_is_not_read_again_for_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built, _, _ = finished(tmp_path / "c")
     watched = watching.Watched(tmp_path / "c")
+    monkeypatch.setattr(watching, "LEAST_SECONDS", 3600.0)
     first = watched.reading()
     built.run(built.seed, 1.5, block=77)
     built.store.close()
-    assert watched.reading() is first  # not yet: it would be due after a hundred times its cost
+    assert watched.reading() is first  # not yet due
     watched._next = 0.0
     assert watched.reading().number == 2
 
@@ -229,6 +241,35 @@ def test_another_page_cannot_steer_even_with_the_token(tmp_path: Path) -> None:
         assert 'id="steering"' not in httpx.get(f"{base}/campaign/c/").text
 
 
+def test_what_a_killed_campaign_left_is_not_shown_as_running(tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.store.close()
+    live(tmp_path / "c", leader)
+    watched = watching.Watched(tmp_path / "c")
+    with running(tmp_path / "c"):
+        assert len(watched.now()["slots"]) == 2
+    assert watched.now() == {"phase": "", "slots": []}
+
+
+def test_only_campaigns_that_changed_are_read_again_for_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = watching.look_into
+    monkeypatch.setattr(watching, "look_into", lambda one: [read.append(one.name), real(one)][1])
+    monkeypatch.setattr(watching, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "CPU_SHARE", 1e9)
+    for name in ("still", "moves"):
+        finished(tmp_path / name)[0].store.close()
+    listing = watching.Listing(tmp_path)
+    assert len(listing.read()) == 2 and sorted(read) == ["moves", "still"]
+    os.utime(tmp_path / "moves" / "campaign.db", (4e9, 4e9))
+    listing.read()
+    with running(tmp_path / "still"):
+        state = {one.folder.name: one.state for one in listing.read()}
+    assert read[2:] == ["moves", "still"] and state["still"].startswith("running")
+
+
 def test_watching_writes_nothing(tmp_path: Path) -> None:
     built, leader, _ = finished(tmp_path / "c")
     built.store.close()
@@ -267,7 +308,8 @@ def test_a_campaign_without_measurements_and_a_broken_live_file_are_shown(tmp_pa
     Built(tmp_path / "c").store.close()
     for text in ("", "{", "[]", '{"phase": 3}', '{"phase": "x", "slots": [{}]}', "\0"):
         (tmp_path / "c" / "live.json").write_text(text)
-        assert watching.Watched(tmp_path / "c").now()["slots"] == []
+        with running(tmp_path / "c"):
+            assert watching.Watched(tmp_path / "c").now()["slots"] == []
     with served(tmp_path / "c") as base:
         assert "Nothing has been measured yet." in httpx.get(f"{base}/campaign/c/").text
         assert next(told(base, "c")) == ("now", '{"phase": "", "slots": []}')
