@@ -90,9 +90,13 @@ def test_a_run_that_gives_no_score_says_why(
     tiny: Path, source: str, status: Status, said: str
 ) -> None:
     seconds = 3 if status is Status.TIMED_OUT else 60
-    run = measured(tiny, source, "sandbox=none", f"rungs.proxy.budget={seconds}")
-    busy = run.status is Status.LOST and "the machine was busy" in run.reason  # no verdict then
-    assert (run.status, run.metrics) == (status, {}) or (busy and status is Status.TIMED_OUT)
+    for _ in range(
+        10
+    ):  # a busy machine gives no verdict, and the run is made again: here as in a campaign
+        run = measured(tiny, source, "sandbox=none", f"rungs.proxy.budget={seconds}")
+        if run.status is not Status.LOST:
+            break
+    assert (run.status, run.metrics) == (status, {})
     assert said in run.reason
 
 
