@@ -13,6 +13,7 @@ import pytest
 
 from operators.registry import CLASSICAL, WITH_DESK, WITH_LLM
 from population.reading import first_proposal, measurements, pending, proposals
+from population.reading.idea_bank import BankIdea, IdeaEffect, line_of
 from population.reading.memory import judged_ideas, notes
 from population.store import Store
 from population.types import Status, variant_id
@@ -26,6 +27,16 @@ AGENT = (
     "grep -c '' HISTORY.md; echo 'IDEA: mix otherwise'"
 )
 VARIANTS = 24
+# ideas that elsewhere paid: other rows, each a child that nothing else makes
+BANK = [
+    BankIdea(
+        f"{rows} rows",
+        before=STANDIN.read_text(),
+        after=STANDIN.read_text().replace("ROWS = 64", f"ROWS = {rows}"),
+        effects=(IdeaEffect("val_bpb", "proxy", -0.05, 3, sd=0.01),),
+    )
+    for rows in (91, 93, 95)
+]
 
 
 def wait_for(
@@ -53,6 +64,7 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
     knowledge = tmp_path / "papers"
     knowledge.mkdir()
     (knowledge / "bigrams.md").write_text("SMOOTHING of bigram counts wants a small constant.\n")
+    (tmp_path / "bank.jsonl").write_text("".join(f"{line_of(one)}\n" for one in BANK))
     with FakeOpenAI(lone_edits(0.4)) as first, FakeOpenAI(lone_edits(0.3)) as second:
         endpoints = [
             {"name": name, "model": name, "base_url": server.base_url, "key_env": ""}
@@ -64,6 +76,7 @@ def test_all_operators_two_models_an_agent_and_people_are_one_campaign_across_ki
             certification={},
             operators={name: 3 if name in WITH_DESK else 1 for name in EVERY},
             llm={"endpoints": endpoints},
+            transplant={"banks": ["bank.jsonl"]},
             knowledge=str(knowledge),
             agent={"command": ["/bin/sh", "-c", AGENT], "seconds": 20},
         )
