@@ -30,7 +30,7 @@ from population.types import MAX_TEXT_CHARS, Cost
 
 MAX_REASON = 200  # characters of why an answer could not be used, as they are recorded
 ASKS = 2  # the first answer, and one more with the reason why it could not be used
-_IDEA = re.compile(
+IDEA = re.compile(
     r"^[ \t#*_>`-]{0,20}IDEAS?"
     r"(?:[ \t]{1,9}(#?\d{1,9}(?:(?:[ \t]?[,+&][ \t]?|[ \t]and[ \t])#?\d{1,9}){0,9}))?"
     r"[ \t*_`]{0,9}:[ \t*_`]{0,9}(.+)$",
@@ -134,10 +134,8 @@ class LlmOperator:
 
     def _idea_id(self, request: Request, reply: str) -> int | None:
         """The idea of the list that the child tries, of several the first; None: the one it states."""
-        found = _IDEA.search(reply)
-        named = [int(one) for one in re.findall(r"\d+", found[1] or "")] if found else []
-        known = {one.id for one in request.context.ideas}
-        return next((one for one in named if one in known), None)
+        found = IDEA.search(reply)
+        return first_known(found[1], request) if found else None
 
     def _again(self, messages: tuple[Message, ...], reply: str, reason: str) -> tuple[Message, ...]:
         return again_messages(messages, reply, reason)
@@ -180,9 +178,16 @@ class LlmCrossover(LlmOperator):
         super().__init__("llm_crossover", ParentRule.SEVERAL, "first", crossover_messages, llm)
 
 
+def first_known(numbers: str | None, request: Request) -> int | None:
+    """The first of the numbers in a text that is an idea's of the list that the request shows."""
+    known = {one.id for one in request.context.ideas}
+    named = (int(one) for one in re.findall(r"\d+", numbers or ""))
+    return next((one for one in named if one in known), None)
+
+
 def read_idea(reply: str) -> str:
     """The hypothesis a reply states in its IDEA line, as one line; "" without one."""
-    found = _IDEA.search(reply)
+    found = IDEA.search(reply)
     return one_line(found[2].strip("*_ "), MAX_TEXT_CHARS) if found else ""
 
 

@@ -42,7 +42,7 @@ from population.types import Estimate, JudgedIdea, Status
 
 MAX_SOURCE_CHARS = 80_000
 MAX_DIFF_CHARS = 20_000
-MAX_EDITS = 30  # of one parent's line, the newest
+MAX_EDITS_SHARE = 0.25  # of the tokens of the context: for the edits of one parent's line
 MAX_LOG_CHARS = 2_000
 MAX_REASON_CHARS = 160
 MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
@@ -73,7 +73,7 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
     )
     user = fill(
         "repair.md",
-        numbers=_numbers(worked),
+        numbers=numbers_in_words(worked),
         source=source,
         idea=quoted("idea", in_sentences(failed.idea, MAX_IDEA_CHARS)),
         diff=diff,
@@ -98,7 +98,7 @@ def messages_about(
     source = _source(parent, "train.py")
     user = fill(
         prompt,
-        numbers=_numbers(parent),
+        numbers=numbers_in_words(parent),
         source=source,
         setting=setting_in_words(context),
         tried=told.text,
@@ -121,7 +121,7 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     source = _source(first, "first")
     user = fill(
         "crossover.md",
-        numbers=_numbers(first),
+        numbers=numbers_in_words(first),
         numbers_ancestor=metrics_in_words(ancestor),
         source=source,
         edits=edits,
@@ -146,7 +146,7 @@ def _partner(ancestor: ParentView, view: ParentView, context: ProposalContext) -
         "crossover_other.md",
         role=view.role,
         title=view.role.capitalize(),
-        numbers=_numbers(view),
+        numbers=numbers_in_words(view),
         diff=_diff(ancestor, view),
         edits=_edits(view, context),
     ).strip()
@@ -205,7 +205,13 @@ def _edits(view: ParentView, context: ProposalContext) -> str:
     if not view.edits:
         return "Not known."
     objective = context.objectives[0] if context.objectives else "the first objective"
-    lines = [tried_line(one) for one in view.edits[-MAX_EDITS:]]
+    lines, left = list[str](), MAX_EDITS_SHARE * context.prompt.tokens
+    for one in reversed(view.edits):
+        line = tried_line(one)
+        left -= estimate_tokens(line) + 1
+        if left < 0:
+            break
+        lines.insert(0, line)
     left_out = len(view.edits) - len(lines)
     if left_out:
         lines.insert(0, f"- ({left_out} older edits are left out)")
@@ -213,7 +219,7 @@ def _edits(view: ParentView, context: ProposalContext) -> str:
     return f"Each with {objective} before -> after it and the change ± standard error:\n\n{told}"
 
 
-def _numbers(view: ParentView) -> str:
+def numbers_in_words(view: ParentView) -> str:
     """Each metric with its uncertainty, and the idea the parent came from."""
     text = metrics_in_words(view)
     if view.larger:

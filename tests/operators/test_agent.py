@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from operators.agent import Agent, Worked, changes, history, stated_idea
-from operators.operator import ProposalContext, ProposalFailed, Tried
+from operators.operator import ParentView, ProposalContext, ProposalFailed, Tried
 from population.types import Cost, JudgedIdea
 from tests.operators.samples import SEED, SMALL, request
 
@@ -68,6 +68,23 @@ def test_it_is_told_the_task_the_brief_and_the_limits() -> None:
         assert words in desk.files["BRIEF.md"]
 
 
+def test_it_is_told_of_the_parent_what_models_are_told() -> None:
+    leader = ParentView("b" * 64, "leader", SMALL + "A = 2\n", {}, "a second one")
+    context = replace(CONTEXT, contract="# What the script can rely on\n\n- torch", leader=leader)
+    asked = request(SMALL.replace("WARMUP = 0.1", "WARMUP = 0.5"), context=context)
+    view = replace(asked.parents[0], why="It is on the front.", larger=("at full: val_bpb 1.5",))
+    desk = FakeDesk(SMALL)
+    Agent(desk).propose(replace(asked, parents=(view,)))
+    for words in (
+        "What the script can rely on",
+        view.why,
+        "At larger scale: at full",
+        "WARMUP = 0.5",
+    ):
+        assert words in desk.files["BRIEF.md"]
+    assert "+A = 2" in desk.files["HISTORY.md"]
+
+
 def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> None:
     text = history(replace(request(SMALL), context=CONTEXT))
     lines = [line for line in text.split("\n") if line.startswith("- ")]
@@ -81,7 +98,12 @@ def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> 
 def test_it_can_name_an_idea_of_the_list_it_was_shown() -> None:
     idea = JudgedIdea(12, "warm up longer", "ada", 0.0, 0, 0, 0, 0, 0, None, None)
     context = replace(CONTEXT, ideas=(idea,))
-    for said, number in (("IDEA 12: longer", 12), ("IDEA 13: longer", None), ("IDEA: x", None)):
+    for said, number in (
+        ("IDEA 12: longer", 12),
+        ("IDEAS 13, 12: both", 12),
+        ("IDEA 13: longer", None),
+        ("IDEA: x", None),
+    ):
         desk = FakeDesk(SMALL + "A = 1\n", said)
         draft = Agent(desk).propose(replace(request(SMALL), context=context))
         assert draft.idea_id == number
@@ -89,7 +111,7 @@ def test_it_can_name_an_idea_of_the_list_it_was_shown() -> None:
 
 
 def test_an_agent_that_states_no_idea_is_told_by_how_much_it_changed() -> None:
-    assert stated_idea("no idea here") == ("", None)
+    assert stated_idea("no idea here") == ("", "")
     assert changes(SEED, SEED + "A = 1\nB = 2\n") == "no idea stated: 2 lines added, 0 removed"
     draft = Agent(FakeDesk(SMALL + "A = 1\n", said="")).propose(request(SMALL))
     assert draft.idea == "no idea stated: 1 lines added, 0 removed"

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from operators.agent import Agent
 from operators.hybrid import hybrid_messages
-from operators.llm.answer import estimate_tokens, prompt_text
+from operators.knowledge import Passage
+from operators.llm.answer import Message, estimate_tokens, prompt_text
+from operators.llm.research_notes import Finding, note_messages
+from operators.llm.response_formats import Form, dressed
+from operators.llm.settings import PromptSettings
 from operators.llm_operators import read_idea
 from operators.operator import ParentView, ProposalContext, ProposalFailed, Request, Tried
 from operators.prompting import (
@@ -29,8 +35,9 @@ from operators.prompting import (
     without_folders,
 )
 from operators.source.knobs import with_knobs
-from population.types import Estimate
+from population.types import Estimate, JudgedIdea, Note
 from tests.operators.samples import SMALL, request
+from tests.operators.test_agent import FakeDesk
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = float("nan")
@@ -88,6 +95,20 @@ def test_what_no_variant_may_break_is_in_every_prompt_with_its_numbers() -> None
 
 def test_the_mutation_prompt_is_as_written_down() -> None:
     check("mutate.txt", prompt_text(mutate_messages(single(replace(CONTEXT, leader=LEADER)))))
+
+
+@pytest.mark.parametrize("form", [Form.SCHEMA, Form.LINES])
+def test_the_prompts_for_answers_in_json_and_by_lines_are_as_written_down(form: Form) -> None:
+    first, *others = mutate_messages(single(replace(CONTEXT, leader=LEADER)))
+    asked = dressed((replace(first, edited=SMALL), *others), form)
+    name = {Form.SCHEMA: "mutate_json.txt", Form.LINES: "mutate_lines.txt"}[form]
+    check(name, prompt_text(asked))
+
+
+def test_what_an_agent_is_told_is_as_written_down() -> None:
+    desk = FakeDesk(SMALL + "EXTRA = 1\n")
+    Agent(desk).propose(single(replace(CONTEXT, leader=LEADER)))
+    check("agent.txt", desk.files["BRIEF.md"] + "\n\n## HISTORY.md\n\n" + desk.files["HISTORY.md"])
 
 
 def test_the_best_variant_is_shown_as_a_change_of_the_parent_and_once() -> None:
@@ -148,16 +169,76 @@ def test_no_prompt_tells_a_folder_of_the_machine() -> None:
     ("kind", "most"),
     [
         ("mutate", 1300),
+        ("mutate_json", 1250),
+        ("mutate_lines", 1200),
         ("rewrite", 1300),
         ("simplify", 1300),
-        ("repair", 1500),
-        ("crossover", 1900),
+        ("repair", 1300),
+        ("crossover", 1500),
+        ("crossover_of_three", 1700),
+        ("hybrid", 1700),
+        ("agent", 1000),
+        ("note", 600),
+        ("again", 100),
+        ("hybrid_again", 110),
     ],
 )
 def test_a_prompt_about_a_small_script_stays_below_its_ceiling_of_tokens(
     kind: str, most: int
 ) -> None:
     assert estimate_tokens((GOLDEN / f"{kind}.txt").read_text()) <= most
+
+
+def test_every_kind_of_prompt_has_its_ceiling() -> None:
+    (kinds,) = (
+        {kind for kind, _ in mark.args[1]}
+        for mark in test_a_prompt_about_a_small_script_stays_below_its_ceiling_of_tokens.pytestmark
+    )
+    assert kinds == {path.stem for path in GOLDEN.glob("*.txt")}
+
+
+FULL = "Everything here is said in a sentence that is as long as it may be. " * 30
+CROWDED = replace(
+    CONTEXT,
+    tried=tuple(Tried(f"{k} {FULL}", "nudge", "ok", -0.1, 0.01, 1, 2.0) for k in range(99)),
+    ideas=tuple(JudgedIdea(k, f"{k} {FULL}", "m", 0.0, 1, 1, 0, 0, 1, -0.1, 0.01) for k in range(99)),
+    under_way=tuple(Tried(f"{k} {FULL}", "nudge", "waiting", None) for k in range(99)),
+    notes=tuple(Note(k, f"{k} {FULL}", "m", (), 0, 0.0, None) for k in range(99)),
+    leader=replace(LEADER, idea=FULL),
+    inspirations=tuple(ParentView(f"{k:064x}", "inspiration", "", {}, FULL) for k in range(99)),
+    passages=tuple(Passage(f"{k}.md", FULL) for k in range(99)),
+    failure=FULL,
+    log_tail=FULL,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("messages", "parents", "most"),
+    [
+        (mutate_messages, 1, 7_400),
+        (rewrite_messages, 1, 7_400),
+        (simplify_messages, 1, 7_400),
+        (hybrid_messages, 1, 7_400),
+        (repair_messages, 2, 7_600),
+        (crossover_messages, 3, 10_500),
+        (crossover_messages, 4, 12_200),
+    ],
+)
+def test_a_prompt_of_a_long_campaign_stays_below_its_ceiling_of_tokens(
+    messages: Callable[[Request], tuple[Message, ...]], parents: int, most: int
+) -> None:
+    asked = request(*(FIRST, SECOND, THIRD)[: parents - 1], SMALL, context=CROWDED)
+    views = tuple(
+        replace(view, idea=FULL, edits=CROWDED.tried if len(asked.parents) > 2 else ())
+        for view in asked.parents
+    )
+    told = prompt_text(messages(replace(asked, parents=views)))
+    assert most * 0.8 < estimate_tokens(told) <= most
+
+
+def test_the_prompt_for_a_note_of_a_long_campaign_stays_below_its_ceiling_of_tokens() -> None:
+    findings = [Finding("a" * 64, one) for one in CROWDED.tried]
+    assert 5_500 < estimate_tokens(prompt_text(note_messages(CROWDED, findings))) <= 6_600
 
 
 @pytest.mark.parametrize("parents", [2, 3])
@@ -172,11 +253,14 @@ def test_the_crossover_prompt_is_as_written_down(parents: int) -> None:
 
 def test_of_a_long_line_the_newest_edits_are_told_and_the_rest_counted() -> None:
     asked = request(FIRST, SECOND, SMALL)
-    edits = tuple(Tried(f"edit {k}", "nudge", "ok", 0.001 * k, 0.01, 2) for k in range(50))
+    edits = tuple(Tried(f"edit {k:2}", "nudge", "ok", 0.001 * k, 0.01, 2) for k in range(50))
     views = tuple(replace(view, edits=edits) for view in asked.parents)
-    user = crossover_messages(replace(asked, parents=views))[1].content
-    assert user.count("(20 older edits are left out)") == 2
-    assert "edit 19\n" not in user and user.count("edit 20\n") == 2 == user.count("edit 49\n")
+    context = replace(CONTEXT, prompt=PromptSettings(tokens=2000))
+    user = crossover_messages(replace(asked, parents=views, context=context))[1].content
+    (left_out,) = set(re.findall(r"\((\d+) older edits are left out\)", user))
+    assert 10 < int(left_out) < 40 and user.count("older edits are left out") == 2
+    told = [int(one) for one in re.findall(r": edit +(\d+)", user)]
+    assert told == [*range(int(left_out), 50)] * 2
 
 
 @pytest.mark.parametrize("kind", ["rewrite", "simplify"])
@@ -195,6 +279,9 @@ def test_the_repair_prompt_is_as_written_down() -> None:
 def test_the_second_asking_is_as_written_down() -> None:
     messages = again_messages(mutate_messages(single()), "no", "the reply changes nothing")
     check("again.txt", prompt_text(messages[2:]))
+    reason = "MATRIX_LR = 7 is not in log 0.001 0.1"
+    messages = again_messages(hybrid_messages(single()), "no", reason, "hybrid_again.md")
+    check("hybrid_again.txt", prompt_text(messages[2:]))
 
 
 def test_an_empty_scene_leaves_no_empty_headings() -> None:

@@ -18,9 +18,12 @@ from operators.llm.client import LlmClient
 from operators.llm.json_answer import plain_answer
 from operators.llm.response_formats import PROBE, Form
 from operators.llm.settings import LlmSettings
+from operators.llm_operators import LlmMutate
+from operators.source.knobs import with_knobs
 from population.types import LlmCall
 from tests.operators.fake_budgets import FakeCallLog, FakeTokenBudget
 from tests.operators.fake_openai import DONE, Answer, FakeOpenAI, RequestRow, delta, event
+from tests.operators.samples import SMALL, request
 from tests.operators.test_llm_client import MESSAGES
 
 KEY = "sk-recipe-0123456789"
@@ -139,6 +142,19 @@ def ollama(asked: RequestRow) -> Answer:
     return Answer(said(asked))
 
 
+def small(asked: RequestRow) -> Answer:
+    """Decodes by the schema that it is sent: the first of what it may say, everywhere."""
+    if asked.prompt == PROBE:
+        return Answer('{"ok": true}')
+    schema = asked.body["response_format"]["json_schema"]["schema"]
+    edits = schema["properties"]["edits"]["items"]
+    if "anyOf" not in edits:  # about no file
+        return Answer(json.dumps(EDIT))
+    line, value = (edits["anyOf"][0]["properties"][name] for name in ("line", "value"))
+    edit = {"line": line["const"], "value": value["enum"][0]}
+    return Answer(json.dumps({"idea": "a warmer start", "idea_numbers": [], "edits": [edit]}))
+
+
 SERVERS: dict[str, Callable[[RequestRow], Answer]] = {
     "OpenAI": openai,
     "Azure": azure,
@@ -149,6 +165,7 @@ SERVERS: dict[str, Callable[[RequestRow], Answer]] = {
     "llama.cpp": llama_cpp,
     "LM Studio": lm_studio,
     "Ollama": ollama,
+    "A small local model": small,
 }
 
 
@@ -164,11 +181,25 @@ def test_a_recipe_works_with_a_server_that_behaves_like_its_own(name: str) -> No
         asked = len(server.requests)
         found = client.examine(settings.endpoints[0])
     assert {plain_answer(one.text).splitlines()[0] for one in replies} == {"IDEA: a warmer start"}
-    assert found.form is Form.SCHEMA and found.answered is not None
+    (one,) = settings.endpoints
+    assert found.form is (Form.SCHEMA if one.reply == "auto" else Form(one.reply))
+    assert found.answered is not None
     assert [call.outcome for call in calls[-3:]] == ["ok"] * 3
     failed = [call for call in calls if call.outcome != "ok"]
     assert len(failed) <= 1, "what a server refuses is learned once"
     assert asked <= 4
+
+
+def test_a_small_local_model_is_sent_the_lines_of_the_parent_and_its_answer_is_an_edit() -> None:
+    with FakeOpenAI(SERVERS["A small local model"], forms=True) as server:
+        _, client, _ = client_for("A small local model", server)
+        draft = LlmMutate(client).propose(request(SMALL))
+        (asked,) = server.requests
+    assert (draft.source, draft.idea) == (
+        with_knobs(SMALL, {"MATRIX_LR": 0.0025}),
+        "a warmer start",
+    )
+    assert asked.body["max_tokens"] == 600 and '"line":' in asked.body["messages"][0]["content"]
 
 
 def test_what_thinking_costs_is_booked_and_what_a_router_says_counts() -> None:
