@@ -32,6 +32,7 @@ class Attack:
     fresh_roles: bool = False
     final: bool = False
     slow: bool = False
+    ends_in_landlock: tuple[str, ...] = ()  # where something is refused earlier there
     open_in: str = ""  # the box that does not close it, as docs/security.md says
 
     def source(self, names: Mapping[str, str]) -> str:
@@ -56,7 +57,7 @@ def read_attack(path: Path) -> Attack:
     return Attack(
         name=path.stem,
         attacks=head["attacks"],
-        ends=tuple(end.strip() for end in head["must end"].split("|")),
+        ends=_ends(head["must end"]),
         because=head.get("because", ""),
         also=head.get("and", ""),
         parameters=int(head["parameters"]) if "parameters" in head else None,
@@ -67,8 +68,13 @@ def read_attack(path: Path) -> Attack:
         fresh_roles="# fresh roles" in lines,
         final=head.get("purpose") == "final",
         slow="# slow" in lines,
+        ends_in_landlock=_ends(head.get("must end in landlock", head["must end"])),
         open_in=head.get("open in", ""),
     )
+
+
+def _ends(told: str) -> tuple[str, ...]:
+    return tuple(end.strip() for end in told.split("|"))
 
 
 ATTACKS = tuple(read_attack(path) for path in sorted(FOLDER.glob("[a-z]*.py")))

@@ -26,6 +26,7 @@ from tests.attacks.table import ATTACKS, FOLDER, HONEST, Attack
 from tests.evaluation.conftest import RUNG, Evaluate, FakeWatch
 
 pytestmark = pytest.mark.sandbox
+NOT_HELD = {"files", "metadata"}  # facts of a box that looks or marks are open in
 UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
@@ -49,8 +50,8 @@ def honest_score(dataset: Dataset, rows: int) -> float:
 def test_the_attack_ends_as_it_must(
     attack: Attack, evaluate: Evaluate, box: Sandbox, dataset: Dataset, targets: Mapping[str, str]
 ) -> None:
-    if attack.open_in == box.name:
-        pytest.skip(f"open in {box.name}")
+    if attack.open_in == box.name:  # where it is noted when a file was read, the next read is
+        os.utime(np.__file__, (0, os.stat(np.__file__).st_mtime))
     seen = evaluate(
         attack.source(targets),
         box,
@@ -58,10 +59,15 @@ def test_the_attack_ends_as_it_must(
         purpose=Purpose.FINAL if attack.final else Purpose.SCREEN,
         **attack.rung,
     )
+    if attack.open_in == box.name:  # run all the same: the row says so, and the page names it
+        assert "GOT THROUGH" in seen.log_tail, f"closed in {box.name} by now: {seen.status}"
+        assert NOT_HELD & {key for key, fact in seen.facts.items() if fact.startswith("none")}
+        pytest.xfail(f"open in {box.name}, as docs/security.md says")
     assert "GOT THROUGH" not in seen.reason + seen.log_tail
     assert not list(Path(targets["REPOSITORY"]).glob(f"{MARK}*")), "written on the host"
     honest = honest_score(dataset, int(attack.rung.get("rows", RUNG.rows)))
-    assert ending(seen, honest) in attack.ends or seen.status.value in attack.ends, (
+    ends = attack.ends_in_landlock if box.name == "landlock" else attack.ends
+    assert ending(seen, honest) in ends or seen.status.value in ends, (
         seen.status,
         seen.reason,
         seen.log_tail[-500:],
@@ -236,3 +242,7 @@ def test_the_page_on_security_counts_the_attacks_as_they_are() -> None:
     for named, count in rows.items():
         assert int(count) == sum(targets.pop(target) for target in named.split(", ")), named
     assert not targets, "attacked by files that the page does not count"
+    named = {one.name for one in ATTACKS if one.open_in == "landlock"}
+    assert (
+        set(re.findall(r"`(\w+)`", told.partition("come through: ")[2].partition(".")[0])) == named
+    )

@@ -1,5 +1,6 @@
 # attacks: the machine, by what lies in connections that a listener never accepts
 # must end: out_of_memory
+# must end in landlock: ok at the honest score
 # rung: memory_mb=250 grace_seconds=20
 # table
 import socket

@@ -7,6 +7,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.shmget(0x5EED5EED, 1 << 20, 0o1666)
 libc.msgget(0x5EED5EED, 0o1666)
 libc.semget(0x5EED5EED, 1, 0o1666)
-with open("/dev/shm/TARGET_MARK-memory", "wb") as file:
-    file.write(b"x" * 4096)
+try:
+    with open("/dev/shm/TARGET_MARK-memory", "wb") as file:
+        file.write(b"x" * 4096)
+except OSError:
+    pass  # refused: nothing can be left there
 train(Table())

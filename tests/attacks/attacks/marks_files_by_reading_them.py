@@ -1,5 +1,6 @@
 # attacks: the audit, by the times of last access, which change when a file, a link or a folder is read
 # must end: ok at the honest score
+# open in: landlock
 # table
 LIBRARY = os.path.dirname(np.__file__)
 LINK = next((path for path in (sys.executable, "/lib", "/bin") if os.path.islink(path)), None)
@@ -20,8 +21,11 @@ for _ in range(3):
     for path in (np.__file__, os.path.realpath(sys.executable), run.spec["data"][0]):
         with open(path, "rb") as file:
             file.read(4096)
-    os.listdir(LIBRARY)
-    os.listdir("/")
+    for folder in (LIBRARY, "/"):
+        try:
+            os.listdir(folder)
+        except OSError:
+            continue
     if LINK:
         os.readlink(LINK)
     time.sleep(0.01)

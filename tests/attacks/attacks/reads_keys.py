@@ -2,7 +2,11 @@
 # must end: ok at the honest score
 # table
 texts = [json.dumps(dict(os.environ))]
-for name in os.listdir("/proc"):
+try:
+    names = os.listdir("/proc")
+except OSError:  # it may still be that what cannot be listed can be opened
+    names = ["self", "1", "TARGET_PARENT", "TARGET_BYSTANDER", str(os.getppid())]
+for name in names:
     for part in ("environ", "cmdline", "root/etc/shadow", "cwd/pyproject.toml", "fd"):
         path = f"/proc/{name}/{part}"
         try:

@@ -19,8 +19,8 @@ def tell():
 
 
 def ask():
-    talk = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        talk = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         talk.connect(NAME)
         text = b"".join(iter(lambda: talk.recv(1 << 16), b""))
     except OSError:
