@@ -12,12 +12,22 @@ import yaml
 from typer.testing import CliRunner
 
 from evo.assembly.bench import open_bench
+from evo.benchmark.contestants import BANKED
 from evo.benchmark.real.cells import YARDSTICK, RealResult, compute_and_keep_real, real_cells
-from evo.benchmark.real.landscape import FAILED, RealLandscape, grid, seconds_of, train
+from evo.benchmark.real.landscape import (
+    FAILED,
+    RealLandscape,
+    ScriptLandscape,
+    grid,
+    seconds_of,
+    train,
+)
 from evo.benchmark.real.settings import read_real
 from evo.benchmark.real.summary import mean_of, real_standings
 from evo.config import ConfigError, read_config
 from operators.source.knobs import read_knobs, same_value
+from population.archive import Constraint
+from population.reading.idea_bank import BankIdea, IdeaEffect, line_of
 from population.types import Clock, Measurement, Status
 from tests.campaign.real import STANDIN, write_config
 
@@ -142,6 +152,7 @@ def test_a_grid_holds_a_knobs_own_value_within_its_range() -> None:
 def test_the_shipped_file_is_read_and_a_wrong_one_is_told_from_it(file: Path) -> None:
     shipped = read_real(SHIPPED / "bench-real.yaml")
     assert len(real_cells(shipped)) == 12
+    assert len(real_cells(read_real(SHIPPED / "bench-ideas.yaml"))) == 9
     textbook = real_cells(read_real(SHIPPED / "bench-textbook.yaml"))
     assert len(textbook) == 18 and {one.contestant for one in textbook} == {
         "random", "tpe", "cmaes", "greedy", "ours", YARDSTICK
@@ -161,3 +172,52 @@ def test_ours_less_another_is_taken_seed_by_seed(file: Path) -> None:
     assert random.minus is not None and random.minus.value == pytest.approx(-0.1)
     assert ours.minus is None and ours.by_seed == (0.0, 0.2)
     assert mean_of([0.1, 0.3]).low == pytest.approx(0.2 - 12.706 * 0.1, rel=1e-3)
+
+
+@pytest.mark.soak
+def test_contestants_that_edit_draw_from_the_bank_of_the_campaign(tmp_path: Path) -> None:
+    better = STANDIN.read_text()
+    seed = better.replace("MIX = 0.8", "MIX = 0.0")  # a seed that does not look at pairs
+    (tmp_path / "seed.py").write_text(seed)
+    other = seed.replace("ROWS = 64", "ROWS = 65")
+    ideas = [
+        BankIdea(name, seed, after, effects=(IdeaEffect("val_bpb", "proxy", gain, 3, sd=0.01),))
+        for name, after, gain in (("look at pairs", better, -0.5), ("a row more", other, -0.4))
+    ]
+    (tmp_path / "bank.jsonl").write_text("".join(f"{line_of(one)}\n" for one in ideas))
+    write_config(
+        tmp_path,
+        train="seed.py",
+        operators={"transplant": 1, "llm_mutate": 1},
+        transplant={"banks": ["bank.jsonl"]},
+    )
+    path = tmp_path / "ideas.yaml"
+    named = {"campaign": "campaign.yaml", "contestants": list(BANKED), "seeds": 2}
+    path.write_text(yaml.safe_dump({**named, "seconds": 1.5, "judged_blocks": 1}))
+    cells = real_cells(read_real(path))
+    assert [one.contestant for one in cells] == [*BANKED] * 2
+    (tmp_path / "cells").mkdir()
+    found = {one.contestant: compute_and_keep_real(one, tmp_path / "cells") for one in cells[:3]}
+    assert found["best of n ideas"].knobs == {"1.": "look at pairs"}
+    assert all(one.difference < -0.1 and one.runs >= 3 for one in found.values())
+    table = real_standings(list(found.values()), list(BANKED))
+    assert [one.minus is None for one in table] == [False, False, True]
+
+    write_config(tmp_path)
+    with pytest.raises(ConfigError, match=r"takes its edits from idea banks.*banks: \[\.\.\.\]"):
+        read_real(path)
+
+
+def test_a_source_that_breaks_a_constraint_counts_as_one_without_a_score(
+    file: Path, tmp_path: Path
+) -> None:
+    better = STANDIN.read_text()
+    worse = better.replace("MIX = 0.8", "MIX = 0.0")
+    config = read_config(tmp_path / "campaign.yaml")
+    bench = open_bench(config, tmp_path / "work", {})
+    slot, first = bench.slots[0], ScriptLandscape(bench, bench.slots[0], better, 0)
+    limit = first.run(first.start, 0).values[0] + 0.05
+    limited = [Constraint(name="val_bpb", at_most=limit)]
+    landscape = ScriptLandscape(bench, slot, better, 0, limited)
+    assert landscape.setting_of(better) == (0,) and landscape.setting_of(worse) == (1,)
+    assert landscape.run((1,), 0).values[0] > 1.3 * limit and landscape.failed == 1

@@ -29,10 +29,17 @@ CONTESTANTS: Mapping[str, Make] = {
 }
 ASKING: Mapping[str, Make] = {  # take part where a model is named
     "best of n": models.best_of_n,
-    "greedy llm": models.greedy_llm,
+    "greedy llm": models.keep_or_discard,
     "ours with llm": partial(Ours, asks=True),
 }
-OURS = frozenset({"ours", "ours, certifying", "ours with llm"})  # with a race of their own
+BANKED: Mapping[str, Make] = {  # on real training, where the campaign names banks of ideas
+    "best of n ideas": models.best_of_n,
+    "greedy ideas": models.keep_or_discard,
+    "ours with ideas": Ours,
+}
+OURS = frozenset(
+    {"ours", "ours, certifying", "ours with llm", "ours with ideas"}
+)  # with a race of their own
 
 
 class ContestantError(ValueError):
@@ -41,7 +48,7 @@ class ContestantError(ValueError):
 
 def contestant_of(name: str) -> Make:
     """A contestant by name, or from a Python file. ContestantError when it is neither."""
-    own = {**CONTESTANTS, **ASKING}
+    own = {**CONTESTANTS, **ASKING, **BANKED}
     if name in own:
         return own[name]
     if not name.endswith(".py"):

@@ -16,6 +16,7 @@ from evo.benchmark.fronts import nondominated
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from operators.llm.settings import PromptSettings
 from operators.llm_operators import Ask
+from population.reading.idea_bank import BankIdea
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,26 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Edits:
+    """Real sources in the place of dials: ideas to merge into them, and a setting for each as it turns up.
+
+    `operators`: shares of those that `ours` makes children with. `source_of` and `setting_of` are each other's
+    inverse; a source that is new becomes a setting of its own.
+    """
+
+    ideas: tuple[BankIdea, ...]
+    operators: Mapping[str, float]
+    source_of: Callable[[Setting], str]
+    setting_of: Callable[[str], Setting]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What every contestant is told: the dials, where to start, and what it may spend.
 
     `seconds` of training in all, in `runs` at most. `seed` numbers the cell. Lower is better
-    in everything shown. `model`: what may be asked, where the benchmark names one.
+    in everything shown. `model`: what may be asked, where the benchmark names one. `edits`: where sources
+    are changed, and there are no dials.
     """
 
     dials: tuple[Dial, ...]
@@ -46,6 +62,7 @@ class Problem:
     runs: int
     seed: int
     model: Model | None = None
+    edits: Edits | None = None
 
 
 @dataclass(frozen=True, slots=True)

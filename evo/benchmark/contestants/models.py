@@ -1,4 +1,4 @@
-"""The two usual ways to use a model: n independent edits of the seed, and keep or discard."""
+"""The two usual ways to use edits, a model's or a bank's: n of the seed alone, and keep or discard."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ import numpy as np
 
 from evo.benchmark.contestants.contract import BestSeen, Problem, Wish
 from evo.benchmark.contestants.sources import Sources
-from evo.benchmark.landscapes.table import Shown
+from evo.benchmark.landscapes.table import Setting, Shown
 from evo.benchmark.racing import RUNG
 from operators.llm.settings import PromptSettings
 from population.selection import Candidate
 from population.types import Purpose, RunRequest
 
-EDITS = {"llm_mutate": 1.0}
+OF_A_MODEL, OF_A_BANK = {"llm_mutate": 1.0}, {"transplant": 1.0}
 
 
-class FromModel(BestSeen):
-    """Every run but the first is a model's edit: of the best so far, or always of the seed."""
+class FromEdits(BestSeen):
+    """Every run but the first is an edit: of the best so far, or always of the seed."""
 
     def __init__(self, problem: Problem, rng: np.random.Generator, of_the_best: bool) -> None:
         super().__init__()
         model = problem.model
-        if model is None:
+        if model is None and problem.edits is None:
             raise ValueError("this contestant asks a model, and the benchmark names none")
-        if not of_the_best:  # n times the same question: the outcomes of the others are not shown
+        if model is not None and not of_the_best:  # n times the same question: no outcomes shown
             model = replace(model, prompt=PromptSettings(tokens=0))
-        candidates = self._leader if of_the_best else list[Candidate]
         self._sources = Sources(
-            problem, int(rng.integers(2**31)), EDITS, model=model, candidates=candidates
+            problem,
+            int(rng.integers(2**31)),
+            OF_A_MODEL if problem.edits is None else OF_A_BANK,
+            model=model,
+            candidates=self._leader if of_the_best else list[Candidate],
         )
         self._variant = self._best_variant = self._sources.history.seed_id
 
@@ -49,16 +52,20 @@ class FromModel(BestSeen):
         if self.best == wish.setting:
             self._best_variant = self._variant
 
+    def way(self, setting: Setting) -> list[str]:
+        """The edits that led from the seed to a setting."""
+        return self._sources.way(setting)
+
     def _leader(self) -> list[Candidate]:
         known = self._sources.history.candidates(RUNG)
         return [one for one in known if one.variant_id == self._best_variant]
 
 
-def best_of_n(problem: Problem, rng: np.random.Generator) -> FromModel:
+def best_of_n(problem: Problem, rng: np.random.Generator) -> FromEdits:
     """n independent edits of the seed; the best single run wins."""
-    return FromModel(problem, rng, of_the_best=False)
+    return FromEdits(problem, rng, of_the_best=False)
 
 
-def greedy_llm(problem: Problem, rng: np.random.Generator) -> FromModel:
-    """Keep or discard with a model, as in autoresearch: it is told what was tried, and a lower run is kept."""
-    return FromModel(problem, rng, of_the_best=True)
+def keep_or_discard(problem: Problem, rng: np.random.Generator) -> FromEdits:
+    """As in autoresearch: the best so far is edited, a lower run is kept. A model is told what was tried."""
+    return FromEdits(problem, rng, of_the_best=True)

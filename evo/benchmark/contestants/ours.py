@@ -60,7 +60,8 @@ class Ours:
     ) -> None:
         self._problem, self._policy_settings = problem, settings.policy
         seed = int(rng.integers(2**31))
-        weights = {**settings.operators, **(WITH_MODEL if asks else {})}
+        own = problem.edits.operators if problem.edits else settings.operators
+        weights = {**own, **(WITH_MODEL if asks else {})}
         model = problem.model if asks else None
         share = 1 - settings.policy.race_share
         budget = Left(problem.seconds * share, problem.runs * share)
@@ -101,11 +102,17 @@ class Ours:
 
     def recommend(self) -> Setting:
         """The winner of the leaders' race, else the best by belief."""
+        return self._sources.settings[self._chosen()]
+
+    def way(self, setting: Setting) -> list[str]:
+        """The edits that led from the seed to a setting."""
+        return self._sources.way(setting)
+
+    def _chosen(self) -> str:
         front = self.history.front(RUNG)
-        chosen = self.search.scheduler.leaders.winner() or (
+        return self.search.scheduler.leaders.winner() or (
             front[0] if front else self.history.seed_id
         )
-        return self._sources.settings[chosen]
 
     def recommend_set(self) -> dict[Setting, tuple[float, ...]]:
         """The front and what is believed of it; the seed before there is one."""
@@ -118,10 +125,7 @@ class Ours:
 
     def believed(self) -> float:
         """What it believes of the recommended setting's first objective."""
-        (chosen,) = [
-            one for one, setting in self._sources.settings.items() if setting == self.recommend()
-        ][:1]
-        return self.history.believed(chosen, RUNG)[self._problem.objectives[0]].mean
+        return self.history.believed(self._chosen(), RUNG)[self._problem.objectives[0]].mean
 
     def _is_spent(self) -> bool:
         """Whether the search has had its share of the seconds or of the runs."""

@@ -23,7 +23,7 @@ from operators.tune import TuneSettings
 from population.archive import Objective
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
-from population.reading import variant_by_fingerprint
+from population.reading import first_proposal, variant_by_fingerprint
 from population.run_history import RunHistory
 from population.selection import Candidate, SelectionSettings
 from population.store import Store
@@ -60,14 +60,15 @@ class Sources:
         budget: Left | None = None,
     ) -> None:
         self._problem = problem
-        source = source_of(problem.dials, problem.start)
+        edits = problem.edits
+        source = self._source_of(problem.start)
         root = Variant(variant_id(source), source, fingerprint(source))
         self._store, self.lineage = _Kept.in_memory(), Lineage()
         self.settings = {root.id: problem.start}
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
         self.history = RunHistory(objectives, root.id, family=self.lineage)
-        told = OperatorSettings(tune or TuneSettings())
+        told = OperatorSettings(tune or TuneSettings(), ideas=edits.ideas if edits else ())
         operators = build_operators(weights, None, told, model.ask if model else None)
         brief, prompt = "", PromptSettings()
         if model:
@@ -93,7 +94,7 @@ class Sources:
             proposal = self._proposer.propose(self._proposals, None)
             variant = proposal.variant
             if variant is not None and proposal.outcome is Outcome.VARIANT:
-                setting = setting_of(self._problem.dials, variant.source)
+                setting = self._setting_of(variant.source)
                 if variant_by_fingerprint(self._store, variant.fingerprint) is None:
                     self.settings[variant.id] = setting
                     self._enter(proposal)
@@ -105,6 +106,25 @@ class Sources:
         metrics = dict(zip(self._problem.objectives, shown.values, strict=True))
         measurement = Measurement(request, Status.OK, metrics=metrics, wall_seconds=shown.seconds)
         self.history.add(MeasurementRow(self._store.add_measurement(measurement), measurement))
+
+    def way(self, setting: Setting) -> list[str]:
+        """How a setting came about from the seed: each step's idea, else its operator."""
+        (variant,) = [one for one, known in self.settings.items() if known == setting][:1]
+        steps = list[str]()
+        while made := first_proposal(self._store, variant):
+            if not made.parents:
+                break
+            steps.append(made.idea or made.operator)
+            variant = made.parents[0].variant_id
+        return steps[::-1]
+
+    def _source_of(self, setting: Setting) -> str:
+        edits = self._problem.edits
+        return edits.source_of(setting) if edits else source_of(self._problem.dials, setting)
+
+    def _setting_of(self, source: str) -> Setting:
+        edits = self._problem.edits
+        return edits.setting_of(source) if edits else setting_of(self._problem.dials, source)
 
     def _enter(self, proposal: Proposal) -> None:
         assert proposal.variant is not None

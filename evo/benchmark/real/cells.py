@@ -18,16 +18,24 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from evo.assembly.bench import Bench, open_bench
-from evo.benchmark.contestants import CONTESTANTS, OURS, contestant_of
-from evo.benchmark.contestants.contract import Problem, play
+from evo.assembly.proposers import open_banks
+from evo.benchmark.contestants import BANKED, CONTESTANTS, OURS, contestant_of
+from evo.benchmark.contestants.contract import Contestant, Edits, Problem, play
 from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes.table import ERROR, Setting
 from evo.benchmark.racing import raced
-from evo.benchmark.real.landscape import JUDGED_FROM, METRIC, RealLandscape, train
+from evo.benchmark.real.landscape import (
+    JUDGED_FROM,
+    METRIC,
+    RealLandscape,
+    ScriptLandscape,
+    train,
+)
 from evo.benchmark.real.settings import RealConfig
 from evo.config import Config, ConfigError, read_config
 from evo.evaluation.slots import Slot, find_slots
 from evo.lock import Held, Unlockable, hold
+from operators.registry import WITH_DESK, WITH_LLM
 from population.types import Status
 
 T = TypeVar("T")
@@ -82,7 +90,9 @@ class RealResult:
     runs: int
     failed: int
     seconds: float
-    knobs: dict[str, str]  # of the recommended, where they differ from the seed
+    knobs: dict[
+        str, str
+    ]  # of the recommended, where they differ from the seed; for edits each step
 
 
 def real_cells(config: RealConfig) -> list[RealCell]:
@@ -92,7 +102,10 @@ def real_cells(config: RealConfig) -> list[RealCell]:
     cells = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         for name in config.contestants:
-            own = b"" if name in CONTESTANTS else Path(name).read_bytes()
+            if name in BANKED:
+                own = repr([one.id for one in open_banks(campaign, config.campaign)]).encode()
+            else:
+                own = b"" if name in CONTESTANTS else Path(name).read_bytes()
             cells.append(_cell(config, name, seed, known + own))
         if config.yardstick is not None:
             text = known + config.yardstick.read_bytes()
@@ -119,10 +132,25 @@ def _cell(
 
 def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealResult:
     """Play one cell out on a slot, then judge what it recommends on fresh blocks, compared with the seed."""
-    landscape = RealLandscape(bench, slot, source, cell.seed * SEED_BLOCKS)
+    landscape: RealLandscape | ScriptLandscape
+    edits, first_block = None, cell.seed * SEED_BLOCKS
+    if cell.contestant in BANKED:
+        config = read_config(Path(cell.campaign), cell.changes)
+        landscape = ScriptLandscape(bench, slot, source, first_block, config.constraints)
+        edits = _edits(config, Path(cell.campaign), landscape)
+    else:
+        landscape = RealLandscape(bench, slot, source, first_block)
     rung = bench.rungs[0]
     most = int(cell.seconds / max(rung.budget if rung.clock.value != "tokens" else 1.0, 0.01)) + 10
-    problem = Problem(landscape.dials, (ERROR,), landscape.start, cell.seconds, most, cell.seed)
+    problem = Problem(
+        landscape.dials,
+        (METRIC,) if edits else (ERROR,),  # what a bank's effects are told in
+        landscape.start,
+        cell.seconds,
+        most,
+        cell.seed,
+        edits=edits,
+    )
     rng = np.random.default_rng([cell.seed, *cell.contestant.encode()])
     contestant = contestant_of(cell.contestant)(problem, rng)
     own_race = cell.contestant in OURS
@@ -138,15 +166,33 @@ def compute_real(cell: RealCell, bench: Bench, slot: Slot, source: str) -> RealR
         runs, spent = runs + end.runs, spent + end.seconds
     first = [shown.values[0] for setting, _, shown in seen if setting == landscape.start]
     difference = _judged(landscape, pick, cell.judged_blocks)
-    before, after = landscape.values(landscape.start), landscape.values(pick)
-    moved = {name: f"{before[name]} -> {one}" for name, one in after.items() if one != before[name]}
+    moved = _moved(landscape, pick, contestant)
     reported = float(believed) - (fmean(first) if first else np.nan)
     return RealResult(
         cell, difference, reported, cell.judged_blocks, runs, landscape.failed, spent, moved
     )
 
 
-def _judged(landscape: RealLandscape, pick: Setting, blocks: int) -> float:
+def _edits(config: Config, file: Path, landscape: ScriptLandscape) -> Edits:
+    """What contestants that edit are told: the campaign's ideas and operators, those with a model left out."""
+    asking = {*WITH_LLM, *WITH_DESK}
+    weights = {name: one for name, one in config.operators.items() if name not in asking}
+    return Edits(
+        tuple(open_banks(config, file)), weights, landscape.source_of, landscape.setting_of
+    )
+
+
+def _moved(
+    landscape: RealLandscape | ScriptLandscape, pick: Setting, contestant: Contestant
+) -> dict[str, str]:
+    """Knobs that differ from the seed's; of an edited source the steps that led to it."""
+    if isinstance(landscape, ScriptLandscape):
+        return {f"{at}.": step for at, step in enumerate(contestant.way(pick), 1)}  # type: ignore[attr-defined]
+    before, after = landscape.values(landscape.start), landscape.values(pick)
+    return {name: f"{before[name]} -> {one}" for name, one in after.items() if one != before[name]}
+
+
+def _judged(landscape: RealLandscape | ScriptLandscape, pick: Setting, blocks: int) -> float:
     """Recommended less seed, paired by block; 0 for the seed itself."""
     if pick == landscape.start:
         return 0.0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evo.benchmark.contestants import ASKING, ContestantError, contestant_of
+from evo.benchmark.contestants import ASKING, BANKED, ContestantError, contestant_of
 from evo.config import ConfigError, keys_of, read_config, read_plain
 from evo.mistakes import in_words
 
@@ -45,6 +45,19 @@ def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
         config = RealConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(in_words(error.errors(), RealConfig, raw, str(path), by_key)) from error
+    _must_take_part(config, path)
+    here = {"campaign": (path.parent / config.campaign).resolve()}
+    if config.yardstick is not None:
+        here["yardstick"] = (path.parent / config.yardstick).resolve()
+        if not here["yardstick"].is_file():
+            raise ConfigError(f"{path}: yardstick: {config.yardstick}: no file there")
+    found = config.model_copy(update=here)
+    campaign = read_config(found.campaign, found.changes)
+    _must_have_ideas(config, path, campaign.operators)
+    return found
+
+
+def _must_take_part(config: RealConfig, path: Path) -> None:
     for name in config.contestants:
         try:
             contestant_of(name)
@@ -54,11 +67,12 @@ def read_real(path: Path, changes: Sequence[str] = ()) -> RealConfig:
             raise ConfigError(
                 f"{path}: contestants: {name!r} asks a model, and on real training nobody does yet"
             )
-    here = {"campaign": (path.parent / config.campaign).resolve()}
-    if config.yardstick is not None:
-        here["yardstick"] = (path.parent / config.yardstick).resolve()
-        if not here["yardstick"].is_file():
-            raise ConfigError(f"{path}: yardstick: {config.yardstick}: no file there")
-    found = config.model_copy(update=here)
-    read_config(found.campaign, found.changes)
-    return found
+
+
+def _must_have_ideas(config: RealConfig, path: Path, operators: Mapping[str, float]) -> None:
+    banked = [name for name in config.contestants if name in BANKED]
+    if banked and not operators.get("transplant"):
+        raise ConfigError(
+            f"{path}: contestants: {banked[0]!r} takes its edits from idea banks, and {config.campaign} "
+            "names none: give its operators a share of transplant, and transplant: {banks: [...]}"
+        )

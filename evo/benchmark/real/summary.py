@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from evo.benchmark.contestants import OURS
 from evo.benchmark.keeping import play_cells
 from evo.benchmark.real.cells import (
     YARDSTICK,
@@ -20,8 +21,6 @@ from evo.benchmark.real.cells import (
 )
 from evo.benchmark.real.settings import RealConfig
 from population.statistics.distributions import CONFIDENCE, t_quantile
-
-MINE = "ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,11 @@ def real_standings(results: Sequence[RealResult], names: Sequence[str]) -> list[
     by_name: dict[str, dict[int, RealResult]] = {}
     for one in sorted(results, key=lambda one: (names.index(one.cell.contestant), one.cell.seed)):
         by_name.setdefault(one.cell.contestant, {})[one.cell.seed] = one
-    mine = by_name.get(MINE, {})
+    ours = next((one for one in names if one in OURS), "")
+    mine = by_name.get(ours, {})
     table = []
     for name, found in by_name.items():
-        both = [] if name == MINE else sorted(found.keys() & mine.keys())
+        both = [] if name == ours else sorted(found.keys() & mine.keys())
         gaps = [mine[seed].difference - found[seed].difference for seed in both]
         every = list(found.values())
         table.append(
