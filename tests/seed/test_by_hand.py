@@ -56,3 +56,24 @@ def test_by_hand_it_takes_one_thread_on_a_cpu_and_counts_what_the_saved_file_hol
     saved = Path((tmp_path / "out").read_text()) / "weights.safetensors"
     assert int(told["num_params"]) == count_parameters(saved) == 256 * 256 + 2 * 7
     assert int(by_hand(tmp_path, THREADS="3")["threads"]) == 3
+
+
+LOOKS = """
+import gc, harness
+print("while importing:", gc.isenabled())
+import torch
+run = harness.start()
+print("then:", gc.isenabled() and gc.get_freeze_count() > 50_000)
+run.finish(torch.nn.Embedding(run.vocab, run.vocab))
+"""
+
+
+def test_nothing_looks_for_garbage_while_libraries_are_imported_but_from_the_start_on(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(f"{__name__}.TINY", LOOKS)
+    told = by_hand(tmp_path)
+    assert (told["while importing"].strip(), told["then"].strip()) == ("False", "True")
+    for seed in (SEED / "train.py", SEED / "textbook.py"):  # what comes before it costs more
+        source = seed.read_text()
+        assert 0 < source.index("\nimport harness") < source.index("\nimport torch")
