@@ -109,6 +109,9 @@ class CampaignState(StrEnum):
 
 MAX_TEXT_CHARS = 20_000  # of an idea or a note; tables and prompts show less of it
 OURSELVES = "evotrain"  # the author of what no model and no person wrote
+REPAIR = (
+    "llm_repair"  # the operator whose parent has failed; what that was made from stands beside it
+)
 
 
 class Outcome(StrEnum):
@@ -465,7 +468,7 @@ class FrontMember:
 class JudgedIdea:
     """An idea and what its children say of it.
 
-    `effect` is child minus parent in val_bpb on the blocks both ran on, the mean of `n` children; its
+    `effect` is child minus parent, the mean of `n` children, and None where the reader did not ask for it; its
     standard error is None below two.
     """
 
@@ -477,9 +480,9 @@ class JudgedIdea:
     ok: int
     failed: int
     waiting: int
-    n: int
-    effect: float | None
-    effect_se: float | None
+    n: int = 0
+    effect: float | None = None
+    effect_se: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from dataclasses import replace
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from evo.analysis.comparison import Comparison, block_values, comparison_of, paired_differences
 from population.archive import Objective
-from population.types import CHOSEN_BY, Estimate, MeasurementRow, ProposalRow, Purpose
+from population.reading.memory import ideas_by_variant, judged_ideas
+from population.types import (
+    CHOSEN_BY,
+    REPAIR,
+    Estimate,
+    JudgedIdea,
+    MeasurementRow,
+    ProposalRow,
+    Purpose,
+)
 
 if TYPE_CHECKING:
+    from evo.analysis.campaign_view import Record
     from population.run_history import RunHistory
+    from population.store import Store
 
 
 class EditEffect(NamedTuple):
@@ -74,16 +86,39 @@ def paired_comparisons(
     objective: Objective,
     purposes: frozenset[Purpose] | None = None,
 ) -> dict[str, Comparison]:
-    """Each child beside its first parent on all blocks of a rung that both ran on; none without one."""
+    """Each child beside its first parent on all blocks of a rung that both ran on; none without one.
+
+    A repaired child is held against what its failed parent was made from.
+    """
     values = block_values(rows, rung, objective.name, purposes)
     found = {}
     for child, made in births.items():
-        if made.parents:
-            parent = made.parents[0].variant_id
-            one = comparison_of(child, parent, values, rung, objective)
-            if one is not None:
-                found[child] = one
+        sides = made.parents if made.operator == REPAIR else made.parents[:1]
+        beside = (comparison_of(child, at.variant_id, values, rung, objective) for at in sides)
+        if (one := next(filter(None, beside), None)) is not None:
+            found[child] = one
     return found
+
+
+def ideas_with_effects(store: Store, record: Record, author: str | None = None) -> list[JudgedIdea]:
+    """All ideas, or one author's: how their children ended, and what they did to the first objective.
+
+    The effect is child minus parent, paired, the mean of all children that try the idea; its standard error
+    is that of their spread, None below two.
+    """
+    tried, births = ideas_by_variant(store), record.births()
+    children = {child: made for child, made in births.items() if child in tried}
+    found = paired_comparisons(record.rows, children, record.proxy, record.objective)
+    effects: dict[int, list[float]] = {}
+    for child, one in found.items():
+        effects.setdefault(tried[child], []).append(one.difference)
+    return [_with_effect(one, effects.get(one.id, ())) for one in judged_ideas(store, author)]
+
+
+def _with_effect(idea: JudgedIdea, effects: Sequence[float]) -> JudgedIdea:
+    n = len(effects)
+    se = stdev(effects) / math.sqrt(n) if n > 1 else None
+    return replace(idea, n=n, effect=fmean(effects) if n else None, effect_se=se)
 
 
 def better_than_parents(

@@ -31,7 +31,8 @@ def idea(
 ) -> None:
     """Put in an idea for the language models to try; without TEXT, list ideas and their outcomes.
 
-    The effect is child minus parent in val_bpb on the blocks both ran on, the mean of all children of it.
+    The effect is child minus parent in the first objective on the blocks both ran on, the mean of all
+    its children.
     """
     if text is None:
         _list_ideas(directory, author, most, as_json)
@@ -43,10 +44,15 @@ def idea(
 
 
 def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: bool) -> None:
-    from population.reading.memory import judged_ideas
+    from evo.analysis.campaign_view import Record
+    from evo.analysis.effects_of_edits import ideas_with_effects
 
     with opened(directory) as (folder, store):
-        ideas, waiting = judged_ideas(store, author), _waiting(store, ("idea",), author)
+        record = Record.of(store)
+        ideas, waiting = (
+            ideas_with_effects(store, record, author),
+            _waiting(store, ("idea",), author),
+        )
     why = unheard(folder) if waiting or any(not one.children for one in ideas) else ""
     if as_json:
         show_json({"ideas": ideas, "waiting": waiting})
@@ -56,7 +62,7 @@ def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: 
         return
     from evo.terminal.tables import ideas_list
 
-    show(ideas_list(ideas[-most:], waiting))
+    show(ideas_list(ideas[-most:], waiting, record.objective))
     if len(ideas) > most:
         print(f"\nthe newest {most} of {len(ideas):,}; -n shows more")
     if why:

@@ -37,6 +37,7 @@ from population.store import Store
 from population.types import (
     MAX_TEXT_CHARS,
     OURSELVES,
+    REPAIR,
     Cost,
     Measurement,
     Outcome,
@@ -365,7 +366,6 @@ def _timed(cost: Cost, started: float) -> Cost:
 # -- Which failed children are worth a repair: somebody's idea that is not beaten, few tries.
 
 
-REPAIR = "llm_repair"
 TRIES = 2  # repairs of one failed child, those without a result counted
 DEEPEST = 2  # repairs of repairs
 RECENT = 20  # of the last failures, older ones are left alone

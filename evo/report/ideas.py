@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from evo.analysis.effects_of_edits import ideas_with_effects
 from evo.report.page import ReportData, ReportTable, Section
 from evo.terminal.tables import evidence_in_words, idea_outcome
 from evo.terminal.text import plain, short
 from population.ladder import VETOED
 from population.reading import decisions, pending
-from population.reading.memory import judged_ideas, notes
+from population.reading.memory import notes
 
 EVIDENCE_SHOWN = 60
 
@@ -26,8 +27,8 @@ def ideas_section(data: ReportData) -> Section | None:
 
 def _ideas(data: ReportData) -> ReportTable | None:
     rows = [
-        (str(one.id), plain(one.author), plain(one.text), idea_outcome(one))
-        for one in judged_ideas(data.store)
+        (str(one.id), plain(one.author), plain(one.text), idea_outcome(one, data.record.objective))
+        for one in ideas_with_effects(data.store, data.record)
     ]
     rows += _waiting(data, "idea")
     return ReportTable(("", "by", "idea", "outcome"), rows) if rows else None

@@ -246,10 +246,14 @@ EVIDENCE_SHOWN = 12
 INDENT = 5
 
 
-def ideas_list(ideas: Sequence[JudgedIdea], waiting: Sequence[RequestRow]) -> RenderableType:
-    """Each idea with its children and their mean effect on val_bpb (lower is better); what waits last."""
+def ideas_list(
+    ideas: Sequence[JudgedIdea], waiting: Sequence[RequestRow], objective: Objective
+) -> RenderableType:
+    """Each idea with its children and their mean effect on the first objective; what waits last."""
     told = [
-        _told(str(one.id), one.author, idea_outcome(one), clip(one.text, IDEA_CHARACTERS))
+        _told(
+            str(one.id), one.author, idea_outcome(one, objective), clip(one.text, IDEA_CHARACTERS)
+        )
         for one in ideas
     ]
     return Group(*told, *map(_waits, waiting))
@@ -276,20 +280,19 @@ def evidence_in_words(ids: Sequence[str], most: int) -> str:
     return ", ".join(short(id) for id in ids[:most]) + more
 
 
-def idea_outcome(one: JudgedIdea) -> str:
+def idea_outcome(one: JudgedIdea, objective: Objective) -> str:
     """The outcome of an idea: how its children ended, and their mean effect."""
     if not one.children:
         return "not tried yet"
     parts = [(one.ok, "ok"), (one.failed, "failed"), (one.waiting, "waiting")]
     told = ", ".join(f"{count} {name}" for count, name in parts if count)
-    return told if one.effect is None else f"{told}; effect on val_bpb {_effect(one)}"
-
-
-def _effect(one: JudgedIdea) -> str:
-    gain = better("val_bpb", None if one.effect is None else -one.effect, one.effect_se)
-    if one.effect_se is None:
-        return f"{gain} (n={one.n})"
-    return f"{gain} ± {value('val_bpb', one.effect_se, one.effect_se)} (n={one.n})"
+    if one.effect is None:
+        return told
+    name = objective.name
+    said = f"{told}; effect on {name} {better(name, -objective.turned(one.effect), one.effect_se)}"
+    if one.effect_se is not None:
+        said += f" ± {value(name, one.effect_se, one.effect_se)}"
+    return f"{said} (n={one.n})"
 
 
 def bank_list(ideas: Sequence[BankIdea], metric: str) -> RenderableType:

@@ -10,12 +10,12 @@ from population.store import Store
 from population.types import JudgedIdea as JudgedIdea
 from population.types import Note as Note
 
-_IDEA = "id, text, author, created, children, ok, failed, waiting, n, effect, effect_se"
+_IDEA = "id, text, author, created, children, ok, failed, waiting"
 _NOTE = "id, text, author, evidence, seen, created, edited"
 
 
 def judged_ideas(store: Store, author: str | None = None) -> list[JudgedIdea]:
-    """All ideas, or one author's, oldest first, each with what its children say of it."""
+    """All ideas, or one author's, oldest first, each with how its children ended, without their effects."""
     where, values = ("WHERE author = ?", [author]) if author is not None else ("", [])
     rows = store.query(f"SELECT {_IDEA} FROM v_ideas {where} ORDER BY id", values)
     return [JudgedIdea(*row) for row in rows]

@@ -11,18 +11,21 @@ from evo.analysis.effects_of_edits import (
     UNKNOWN,
     believed_effect,
     better_than_parents,
+    ideas_with_effects,
     paired_effect,
 )
 from evo.analysis.ranking import earnings, ranking
 from evo.analysis.variant_history import effects, story
 from evo.proposals.ideas import Judge, Lines
+from evo.terminal.tables import idea_outcome
+from population.fingerprint import fingerprint
 from population.lineage import Lineage
 from population.reading import measurements
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import Purpose
+from population.types import Outcome, Parent, Proposal, Purpose, Status, Variant, variant_id
 
-from .built import SEED, Built
+from .built import CONFIG, SEED, Built
 
 
 @pytest.fixture
@@ -43,6 +46,39 @@ def family(store: Store, seed_id: str) -> tuple[RunHistory, Lineage]:
     for row in measurements(store):
         history.add(row)
     return history, lineage
+
+
+def test_an_idea_is_told_in_the_campaigns_own_metric_by_the_same_pairs(built: Built) -> None:
+    """A repaired child is held against what its failed parent was made from."""
+    metric = {"name": "accuracy", "direction": "maximise", "epsilon": 0.0, "limit": None}
+    built.store.set_setting("config", {**CONFIG, "objectives": [metric]})
+    idea = built.store.add_idea("count words", "ada")
+
+    def child(rate: str, parents: tuple[Parent, ...], operator: str) -> str:
+        source = SEED.replace("0.1", rate)
+        made = Variant(variant_id(source), source, fingerprint(source))
+        built.number += 1
+        built.store.add_proposal(
+            Proposal(built.number, operator, parents, Outcome.VARIANT, variant=made, idea_id=idea)
+        )
+        return made.id
+
+    built.run(built.seed, 9.0, 7, more={"accuracy": 0.5})
+    first = child("0.7", (Parent(built.seed, "parent"),), "llm_mutate")
+    built.run(first, 9.0, 7, more={"accuracy": 0.6})
+    broken = child("0.8", (Parent(built.seed, "parent"),), "llm_mutate")
+    built.run(broken, None, 7, status=Status.CRASHED)
+    both = (Parent(broken, "parent"), Parent(built.seed, "ancestor"))
+    mended = child("0.9", both, "llm_repair")
+    built.run(mended, 9.0, 7, more={"accuracy": 0.8})
+
+    record = Record.of(built.store)
+    (told,) = ideas_with_effects(built.store, record)
+    assert (told.children, told.ok, told.failed, told.n) == (3, 2, 1, 2)
+    assert told.effect == pytest.approx(0.2)
+    said = idea_outcome(told, record.objective)
+    assert "effect on accuracy" in said and "better" in said and "val_bpb" not in said
+    assert set(effects(record)) >= {first, mended}
 
 
 def test_the_paired_effect_is_one_wherever_it_is_told(built: Built) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from evo.analysis.campaign_view import Record
+from evo.analysis.effects_of_edits import ideas_with_effects
 from evo.evaluation.slots import Slot, Unwatched
 from evo.proposals.history import histories
 from evo.runtime import proposal_lane
@@ -17,7 +19,7 @@ from population.archive import DEFAULT_OBJECTIVES, Constraint
 from population.lineage import Lineage
 from population.reading import measurements, proposals, source_of
 from population.reading.idea_bank import BankIdea, IdeaEffect
-from population.reading.memory import judged_ideas, origin_of, transplanted_ideas
+from population.reading.memory import origin_of, transplanted_ideas
 from population.run_history import RunHistory
 from population.store import Store
 from population.types import OURSELVES, Estimate, Outcome, Purpose, RunRequest, Status, variant_id
@@ -68,7 +70,7 @@ def test_a_chain_is_climbed_and_every_child_tells_its_bank(tmp_path: Path) -> No
         assert set(known.values()) == {one.id for one in (LOWER, LOWEST, BROKEN, USELESS)}
         origin = origin_of(store, made[0].idea_id)
         assert origin is not None and origin["bank"] == "old" and "before" not in origin
-        judged = {known[one.id]: one for one in judged_ideas(store)}
+        judged = {known[one.id]: one for one in ideas_with_effects(store, Record.of(store))}
         assert judged[BROKEN.id].failed == judged[BROKEN.id].children
         assert judged[LOWER.id].effect < -0.1  # type: ignore[operator]
 

@@ -49,7 +49,11 @@ RANKS = {"yaml", "operators.source.knobs"} | MODELS
 COUNTS = MODELS | {"operators.source.knobs"}  # status reads the budgets from the folder's config
 ENTRY = {"": COUNTS, "--help": SHOWS_ROWS | {"pydantic"}, "status": COUNTS, "top": RANKS}
 ENTRY |= {"show best": RANKS, "tree": RANKS, "history best": RANKS}
-ENTRY |= {"diff seed best": SHOWS_ROWS, "log": SHOWS_ROWS, "idea": SHOWS_ROWS}
+ENTRY |= {
+    "diff seed best": SHOWS_ROWS,
+    "log": SHOWS_ROWS,
+    "idea": RANKS,
+}  # ideas with effects, by pairs
 
 
 def modules_of(command: str, folder: Path) -> set[str]:
