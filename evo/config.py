@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evo.evaluation.cluster.settings import ClusterSettings, read_cluster
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.evaluation.sandbox.sandbox import SandboxSettings
@@ -84,7 +85,7 @@ class Config(_Settings):
     )
     clock: Clock | Literal["auto"] = "auto"
     rungs: dict[str, RungSettings] = Field(min_length=1)
-    slots: int | Literal["auto"] = "auto"
+    slots: int | Literal["auto"] | ClusterSettings = "auto"
     sandbox: SandboxSettings = SandboxSettings()
     objectives: tuple[Objective, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
     constraints: tuple[Constraint, ...] = ()
@@ -114,6 +115,11 @@ class Config(_Settings):
     def _mode_alone(cls, given: Any) -> Any:
         return {"mode": given} if isinstance(given, str) else given
 
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _on_a_cluster(cls, given: Any) -> Any:
+        return read_cluster(given) if isinstance(given, Mapping) else given
+
     @field_validator("rungs")
     @classmethod
     def _plain_names(cls, rungs: dict[str, RungSettings]) -> dict[str, RungSettings]:
@@ -125,6 +131,10 @@ class Config(_Settings):
     def _fits_together(self) -> Config:
         if self.exact and (self.slots != 1 or self.clock is not Clock.TOKENS):
             raise ValueError("exact: true needs clock: tokens and slots: 1")
+        if isinstance(self.slots, ClusterSettings) and self.command is not None:
+            raise ValueError(
+                "slots: a task of kind command runs on this machine alone; give a number or auto"
+            )
         if not self.budget.model_dump(exclude_none=True):
             raise ValueError(
                 "budget: give at least one of variants, seconds, llm_tokens, llm_dollars"

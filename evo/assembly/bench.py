@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, limited_rung, rung_of
+from evo.evaluation.cluster.cluster_slots import ClusterSlots, startup_at_a_worker
+from evo.evaluation.cluster.connection import ClusterUnavailable, Connection
+from evo.evaluation.cluster.settings import ClusterSettings
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
+from evo.evaluation.local_slots import LocalSlots, Slots
 from evo.evaluation.process import Ended
+from evo.evaluation.sandbox.landlock import Unboxed
 from evo.evaluation.sandbox.probe import open_sandbox
-from evo.evaluation.slots import Slot, find_slots
+from evo.evaluation.sandbox.sandbox import Sandbox
+from evo.evaluation.slots import Slot, find_slots, host_class
 from evo.folder import RUNS
 from evo.search.ladder_settings import every_rung
 from evo.tasks.autoresearch import STAND_IN
@@ -27,13 +33,31 @@ from population.types import Clock, Rung
 class Bench:
     """What measures: the evaluator with its slots and rungs.
 
-    `dataset` of a sealed train.py, `task` of a command: one of them is there.
+    `dataset` of a sealed train.py, `task` of a command: one of them is there. `cluster`: where the slots are
+    elsewhere; the evaluator then measures nothing itself.
     """
 
     evaluator: Evaluator | CommandEvaluator
     slots: Sequence[Slot]
     rungs: list[Rung]
     dataset: Dataset | None = None
+    cluster: Connection | None = None
+
+    @property
+    def host_class(self) -> str:
+        """What decides how its slots compute; on a cluster, of the first worker."""
+        return host_class(self.slots[0]) if self.cluster is None else self.cluster.host_class
+
+    @property
+    def notices(self) -> Sequence[Callable[[], str]]:
+        """Each says what is new of the slots, "" while nothing is."""
+        return () if self.cluster is None else (self.cluster.news,)
+
+    def open_slots(self) -> Slots:
+        """The slots, ready to be started."""
+        if self.cluster is not None and isinstance(self.evaluator, Evaluator):
+            return ClusterSlots(self.evaluator, self.cluster)
+        return LocalSlots(self.evaluator, self.slots)
 
     @property
     def data_id(self) -> str:
@@ -53,19 +77,70 @@ def open_bench(
     work: Path,
     startup: dict[str, float],
     say: Callable[[str], None] = lambda text: None,
+    known_class: str = "",
 ) -> Bench:
     """The evaluator of a config, working in a folder.
 
     `startup` holds the start-up seconds by rung where they are known; what is missing is measured on the
-    seed now and added.
+    seed now and added. `known_class`: the host class of a cluster's workers, if any.
     """
     work = work.resolve()  # a sandbox has another working directory
+    if isinstance(config.slots, ClusterSettings):
+        return _open_cluster(config, config.slots, work, startup, say, known_class)
     slots = find_slots(config.slots)
     if config.command is not None:
         return _open_command(config, config.command, work, slots)
     dataset = prepare(config.data, work / "data")
     sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
     require_cuda(sandbox, slots)
+
+    def measured(evaluator: Evaluator, rung: str) -> float:
+        return _startup_of(evaluator, rung, slots[0], config.train)
+
+    rungs, evaluator = _evaluators(config, dataset, sandbox, work, slots[0], startup, say, measured)
+    return Bench(evaluator, slots, rungs, dataset)
+
+
+def _open_cluster(
+    config: Config,
+    settings: ClusterSettings,
+    work: Path,
+    startup: dict[str, float],
+    say: Callable[[str], None],
+    known_class: str,
+) -> Bench:
+    """A bench whose slots are the workers of a cluster; start-up is measured at one of them."""
+    dataset = prepare(config.data, work / "data")
+    connection = Connection(settings, say)
+    connection.host_class = known_class
+    try:
+        connection.open()
+        slots = [one.slot for one in connection.members.values()]
+
+        def measured(evaluator: Evaluator, rung: str) -> float:
+            return startup_at_a_worker(connection, evaluator, rung)
+
+        nothing_runs_here = Unboxed(config.sandbox)
+        rungs, evaluator = _evaluators(
+            config, dataset, nothing_runs_here, work, slots[0], startup, say, measured
+        )
+    except (ClusterUnavailable, OSError, TimeoutError, ValueError) as error:
+        connection.close()
+        raise ConfigError(str(error)) from error
+    return Bench(evaluator, slots, rungs, dataset, connection)
+
+
+def _evaluators(
+    config: Config,
+    dataset: Dataset,
+    sandbox: Sandbox,
+    work: Path,
+    slot: Slot,
+    startup: dict[str, float],
+    say: Callable[[str], None],
+    measured: Callable[[Evaluator, str], float],
+) -> tuple[list[Rung], Evaluator]:
+    """The rungs with their start-up, and the evaluator that measures at them."""
     seed_source = config.train.read_text(encoding="utf-8-sig")
     harness = SHIPPED / "seed" / "harness.py"
 
@@ -82,7 +157,7 @@ def open_bench(
             check=config.objection_to,
         )
 
-    drafts = [_draft_rung(name, one, config.clock, slots[0]) for name, one in config.rungs.items()]
+    drafts = [_draft_rung(name, one, config.clock, slot) for name, one in config.rungs.items()]
     measuring, rungs = evaluator(drafts), []
     for draft, settings in zip(drafts, config.rungs.values(), strict=True):
         if draft.clock is Clock.TOKENS:
@@ -91,9 +166,9 @@ def open_bench(
             startup[draft.name] = settings.startup_seconds
         elif draft.name not in startup:
             say(f"measuring what starting costs at rung {draft.name}")
-            startup[draft.name] = _startup_of(measuring, draft.name, slots[0], config.train)
+            startup[draft.name] = measured(measuring, draft.name)
         rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
-    return Bench(evaluator(rungs), slots, rungs, dataset)
+    return rungs, evaluator(rungs)
 
 
 def _open_command(config: Config, task: TaskSettings, work: Path, slots: Sequence[Slot]) -> Bench:

@@ -18,7 +18,6 @@ from evo.assembly.proposers import (
 )
 from evo.config import Config
 from evo.evaluation.evaluator import Evaluator
-from evo.evaluation.local_slots import LocalSlots
 from evo.evaluation.tree import remove_folder
 from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
 from evo.proposals.context import CampaignInfo
@@ -79,8 +78,10 @@ def build_campaign(
         end_strays(folder.path / RUNS)
         remove_folder(folder.path / RUNS)  # workspaces that a kill left behind
         startup = dict(store.setting("startup_seconds", {}))
-        bench = open_bench(config, folder.path, startup, say)
+        known_class = str(store.setting("host_class", ""))
+        bench = open_bench(config, folder.path, startup, say, known_class)
         store.set_setting("startup_seconds", startup)
+        store.set_setting("host_class", bench.host_class)
         if isinstance(bench.evaluator, Evaluator):
             # Older campaigns say true: for 1 block, so that pairs are asked as many rows as the fixed sample.
             bench.evaluator.unseen_blocks = int(store.setting("asks_unseen", 0))
@@ -198,11 +199,12 @@ def build_campaign(
         note_taker = NoteTaker(writer, every, history, lineage, campaign_info, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
+    notices: list[Callable[[], str]] = [neighbours, *bench.notices]
     live = LiveFile(folder.path, board)
     components = Components(
         open_store=folder.open_store,
         proposer=proposer,
-        slots=LocalSlots(bench.evaluator, bench.slots),
+        slots=bench.open_slots(),
         history=history,
         lineage=lineage,
         scheduler=scheduler,
@@ -215,7 +217,7 @@ def build_campaign(
         proxy=proxy.name,
         weights=weights,
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
-        notices=[neighbours] if only else [noise, neighbours],
+        notices=notices if only else [noise, *notices],
         live=live.write,
         closing=[live.remove, notifier.close, neighbours.close, *closing],
     )

@@ -248,11 +248,16 @@ def _of_folder(config: Config) -> list[Check]:
 
 
 def _slots(config: Config) -> list[Check]:
+    from evo.evaluation.cluster.connection import ClusterUnavailable, count_workers
+    from evo.evaluation.cluster.settings import ClusterSettings
     from evo.evaluation.slots import find_slots
 
     try:
+        if isinstance(config.slots, ClusterSettings):
+            many = count_workers(config.slots)
+            return [Check("slots", many > 0, f"{many} workers of {config.slots}")]
         slots = find_slots(config.slots)
-    except ValueError as error:
+    except (ClusterUnavailable, ValueError) as error:
         return [Check("slots", False, str(error))]
     return [Check("slots", True, ", ".join(slot.name for slot in slots))]
 

@@ -94,7 +94,8 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     if objection := config.objection_to(source, config.train.read_text(encoding="utf-8-sig")):
         request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, objection)
-    one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}})
+    here = {} if isinstance(config.slots, int) else {"slots": "auto"}  # on this machine, always
+    one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}, **here})
     request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
     with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:
         bench = open_bench(one_rung, Path(work), {}, lambda text: print(text, file=sys.stderr))

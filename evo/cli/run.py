@@ -338,21 +338,28 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
     from evo.analysis.forecast import Plan
     from evo.config import ConfigError
+    from evo.evaluation.cluster.connection import ClusterUnavailable, count_workers
+    from evo.evaluation.cluster.settings import ClusterSettings
     from evo.evaluation.slots import find_slots
     from evo.search.ladder_settings import work_by_rung
     from evo.search.scheduler import seed_runs
 
+    slots: Sequence[Slot] = ()  # what they are on a cluster is seen when it begins
     try:
-        slots = find_slots(config.slots)
-    except ValueError as error:
+        if isinstance(config.slots, ClusterSettings):
+            many = count_workers(config.slots)
+        else:
+            slots = find_slots(config.slots)
+            many = len(slots)
+    except (ClusterUnavailable, ValueError) as error:
         raise ConfigError(str(error)) from error
     timed = config.clock != "tokens"
     rungs = [_rung_plan(name, one, timed, record) for name, one in config.rungs.items()]
     return Plan(
-        slots=len(slots),
+        slots=many,
         rungs=rungs,
         seed_runs=seed_runs(
-            config.policy, config.budget.seconds, len(slots), rungs[0].training_seconds or 0.0
+            config.policy, config.budget.seconds, many, rungs[0].training_seconds or 0.0
         ),
         remeasure_share=config.policy.remeasure_share,
         race_share=config.policy.race_share,
@@ -382,7 +389,7 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
 
     found = [UNPROTECTED] if config.sandbox.mode == "none" else []
     timed = config.clock is Clock.SECONDS
-    if timed and slots[0].device == "cpu":
+    if timed and slots and slots[0].device == "cpu":
         found.append(
             f"clock: seconds, and no GPU can be used here: this would train on {len(slots)} CPU slots of one "
             f"core each, at depth {next(iter(config.rungs.values())).depth}, and other load on them would "

@@ -52,11 +52,7 @@ def split_of(index: int) -> Split:
 
 def prepare(settings: DataSettings, cache: Path) -> Dataset:
     """The dataset, its training pieces written under `cache` (nothing hidden is). Raises DataError."""
-    text = read_text(settings)
-    splits = _split(text)
-    name = text.digest()
-    pieces = _write_pieces(splits["train"], text.token_type, cache / name)
-    return Dataset(name, text, splits, pieces)
+    return Dataset.of(read_text(settings), cache)
 
 
 def look_ahead(settings: DataSettings, samples: Iterable[tuple[int, int]]) -> None:
@@ -120,12 +116,20 @@ class Dataset:
         self, name: str, text: Text, splits: dict[str, list[Document]], pieces: tuple[Path, ...]
     ) -> None:
         self.id = name
+        self.text = text
         self.vocab = text.vocab
         self.token_type = text.token_type
         self.sources = text.files
         self._bytes_of = text.bytes_of
         self._splits = splits
         self._pieces = pieces
+
+    @classmethod
+    def of(cls, text: Text, cache: Path) -> Dataset:
+        """The dataset of a text that was read already, its training pieces written under `cache`."""
+        splits, name = _split(text), text.digest()
+        pieces = _write_pieces(splits["train"], text.token_type, cache / name)
+        return cls(name, text, splits, pieces)
 
     def __repr__(self) -> str:
         return f"Dataset({self.id}, vocab {self.vocab}, {len(self._pieces)} pieces)"

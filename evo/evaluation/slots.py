@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import platform
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal, Protocol
 
 from population.types import CurvePoint
@@ -21,12 +25,17 @@ class Slot:
     gpu_uuid: str = ""
 
 
-def find_slots(wanted: int | Literal["auto"] = "auto") -> tuple[Slot, ...]:
-    """The slots of this machine, the first `wanted` of them. More than there are: ValueError."""
+def find_slots(
+    wanted: int | Literal["auto"] = "auto", device: Literal["auto", "cpu", "cuda"] = "auto"
+) -> tuple[Slot, ...]:
+    """The slots of this machine, the first `wanted` of them. ValueError: more than there are of a kind."""
     if wanted != "auto" and wanted < 1:
         raise ValueError(f"slots: {wanted} is less than one")
     cores = sorted(os.sched_getaffinity(0))
-    slots = _gpu_slots(cores) or tuple(Slot(f"cpu{core}", "cpu", (core,)) for core in cores)
+    slots = () if device == "cpu" else _gpu_slots(cores)
+    if device == "cuda" and not slots:
+        raise ValueError("slots: no GPU can be used here")
+    slots = slots or tuple(Slot(f"cpu{core}", "cpu", (core,)) for core in cores)
     if wanted == "auto":
         return slots
     if wanted > len(slots):
@@ -52,13 +61,7 @@ def _gpu_slots(cores: list[int]) -> tuple[Slot, ...]:
 
 
 def _gpus() -> list[tuple[int, str]]:
-    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
+    listed = _told(["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"])
     rows = [line.split(",") for line in listed.splitlines() if "," in line]
     gpus = [(int(index), uuid.strip()) for index, uuid in rows]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -66,6 +69,41 @@ def _gpus() -> list[tuple[int, str]]:
         return gpus
     names = {name.strip() for name in visible.split(",")}
     return [gpu for gpu in gpus if str(gpu[0]) in names or gpu[1] in names]
+
+
+def host_class(slot: Slot) -> str:
+    """What decides how fast and how exact a slot computes, in words: device, driver, torch."""
+    try:
+        torch = f"torch {version('torch')}"
+    except PackageNotFoundError:
+        torch = "no torch"
+    if slot.device == "cpu":
+        return f"{_processor()}, {torch}"
+    query = ["nvidia-smi", f"--id={slot.gpu_uuid}", "--query-gpu=name,driver_version"]
+    name, _, driver = _told([*query, "--format=csv,noheader"]).strip().partition(",")
+    return f"{name.strip() or 'a GPU'}, driver {driver.strip() or 'unknown'}, {torch}"
+
+
+def _processor() -> str:
+    """The model of this machine's processor; where /proc names none, its architecture."""
+    with contextlib.suppress(OSError):
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.machine()
+
+
+def _told(command: list[str]) -> str:
+    """What a program prints; "" where it is not there or fails."""
+    try:
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 # -- How an evaluation speaks to its caller, and whether it has to end early.

@@ -33,6 +33,7 @@ from evo.benchmark.real.landscape import (
 )
 from evo.benchmark.real.settings import RealConfig
 from evo.config import Config, ConfigError, read_config
+from evo.evaluation.cluster.settings import ClusterSettings
 from evo.evaluation.slots import Slot, find_slots
 from evo.lock import Held, Unlockable, hold
 from operators.registry import WITH_DESK, WITH_LLM
@@ -238,7 +239,7 @@ def compute_and_keep_real(cell: RealCell, folder: Path) -> RealResult:
     if (known := kept_real(cell, folder)) is not None:
         return known
     config = read_config(Path(cell.campaign), cell.changes)
-    with _free_slot(folder, config.slots) as at:
+    with _free_slot(folder, of_this_machine(config)) as at:
         bench = _opened(config, folder, at)
         if cell.yardstick:
             other = config.model_copy(update={"train": Path(cell.yardstick)})
@@ -282,4 +283,11 @@ def _free_slot(folder: Path, wanted: int | Literal["auto"]) -> Iterator[int]:
 
 def slots_of(config: RealConfig) -> int:
     """How many cells can be measured at once."""
-    return len(find_slots(read_config(config.campaign, config.changes).slots))
+    return len(find_slots(of_this_machine(read_config(config.campaign, config.changes))))
+
+
+def of_this_machine(config: Config) -> int | Literal["auto"]:
+    """The slots that a cell may use. ConfigError where they are on a cluster."""
+    if isinstance(config.slots, ClusterSettings):
+        raise ConfigError("slots: a benchmark runs on this machine alone; give a number or auto")
+    return config.slots
