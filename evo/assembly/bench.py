@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ from evo.config import SHIPPED, Config, ConfigError, RungSettings, limited_rung,
 from evo.evaluation.cluster.cluster_slots import ClusterSlots, startup_at_a_worker
 from evo.evaluation.cluster.connection import ClusterUnavailable, Connection
 from evo.evaluation.cluster.settings import ClusterSettings
+from evo.evaluation.cluster.worker import Kit
 from evo.evaluation.data import Dataset, prepare
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
@@ -56,7 +58,8 @@ class Bench:
     def open_slots(self) -> Slots:
         """The slots, ready to be started."""
         if self.cluster is not None and isinstance(self.evaluator, Evaluator):
-            return ClusterSlots(self.evaluator, self.cluster)
+            kit = partial(Kit.of, self.evaluator)
+            return ClusterSlots(self.cluster, kit, self.evaluator.keep_weights)
         return LocalSlots(self.evaluator, self.slots)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from evo.evaluation.local_slots import LocalSlots
+from evo.evaluation.local_slots import LocalSlots, Slots
 from evo.evaluation.slots import Slot, Watch
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
@@ -124,6 +124,7 @@ def make_campaign(
     evaluator: FakeEvaluator | None = None,
     operators: Sequence[Operator] | None = None,
     slots: int = 2,
+    elsewhere: Slots | None = None,
     budget: BudgetSettings = BudgetSettings(variants=10),
     policy: PolicySettings = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=0),
     loop: LoopSettings = LoopSettings(),
@@ -167,7 +168,8 @@ def make_campaign(
     components = Components(
         open_store=open_store,
         proposer=proposer,
-        slots=LocalSlots(
+        slots=elsewhere
+        or LocalSlots(
             evaluator or FakeEvaluator(), [Slot(f"slot{k}", "cpu", (0,)) for k in range(slots)]
         ),
         history=history,

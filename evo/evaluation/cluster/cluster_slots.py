@@ -22,6 +22,7 @@ from evo.evaluation.cluster.connection import ClusterUnavailable, Connection, Me
 from evo.evaluation.cluster.worker import (
     Assignment,
     Kit,
+    OpensEvaluator,
     Outcome,
     measure,
     measure_startup,
@@ -54,10 +55,18 @@ class _Lease:
 
 
 class ClusterSlots:
-    """Workers of a cluster as slots; they come and go while it runs."""
+    """Workers of a cluster as slots; they come and go while it runs.
 
-    def __init__(self, evaluator: Evaluator, connection: Connection) -> None:
-        self._evaluator, self._connection = evaluator, connection
+    `make_kit`: what the workers measure with, asked for at the start; `keep_weights` takes a scored run's file.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        make_kit: Callable[[], OpensEvaluator],
+        keep_weights: Callable[[RunRequest, Path], None] | None = None,
+    ) -> None:
+        self._connection, self._make_kit, self._keep_weights = connection, make_kit, keep_weights
         self._changed = threading.Condition()
         self._leases: dict[RunRequest, _Lease] = {}
         self._given: dict[str, deque[_Lease]] = {}  # by worker: what it has not ended yet
@@ -65,7 +74,7 @@ class ClusterSlots:
         self._ready: set[str] = set()  # workers that hold the kit
         self._last: dict[RunRequest, str] = {}  # where a run was lost that may be kept there
         self._events: deque[SlotEvent] = deque()
-        self._number = 0
+        self._number = self._said = 0
         self._closed = False
         self._renew_at = 0.0
         self._urgent = False  # a run is to end: the workers are to hear of it at once
@@ -81,7 +90,7 @@ class ClusterSlots:
     def start(self, wake: Callable[[], None]) -> None:
         """Send the workers what they need, and watch them."""
         self._wake = wake
-        self._kit, self._content = packed(Kit.of(self._evaluator))
+        self._kit, self._content = packed(self._make_kit())
         self._connection.hear = self._hear
         self._equip()
         self._thread.start()
@@ -142,7 +151,7 @@ class ClusterSlots:
             if self._connection.is_up():
                 everyone = self._connection.members.keys()
                 self._connection.call(
-                    renew, self._connection.id, self._number, {}, workers=everyone
+                    renew, self._connection.id, self._said + 1, self._number, {}, workers=everyone
                 )
         self._connection.close()
 
@@ -191,8 +200,10 @@ class ClusterSlots:
         for lease in hanging:
             self._lose(lease, "stopped on request")
         everyone = self._connection.members.keys()
-        with contextlib.suppress(TimeoutError):  # one that stands still: the others have heard
-            self._connection.call(renew, self._connection.id, upto, wanted, workers=everyone)
+        self._said += 1
+        self._connection.tell(
+            renew, self._connection.id, self._said, upto, wanted, workers=everyone
+        )
 
     def _equip(self) -> None:
         """Send the kit to workers that do not hold it."""
@@ -244,7 +255,7 @@ class ClusterSlots:
             lease.request,
             lease.source,
             member.slot,
-            self._evaluator.keep_weights is not None,
+            self._keep_weights is not None,
         )
         try:
             lease.future = self._connection.submit(member, str(lease.number), measure, order)
@@ -280,7 +291,7 @@ class ClusterSlots:
                 self._last[lease.request] = lease.member.address
             else:
                 self._last.pop(lease.request, None)
-        if weights and self._evaluator.keep_weights is not None:
+        if weights:
             self._keep(lease.request, weights)
         with self._changed:
             given = self._given[lease.member.address]
@@ -292,11 +303,11 @@ class ClusterSlots:
         self._wake()
 
     def _keep(self, request: RunRequest, weights: bytes) -> None:
-        assert self._evaluator.keep_weights is not None
+        assert self._keep_weights is not None
         with tempfile.TemporaryDirectory(prefix="evo-weights-") as folder:
             path = Path(folder) / "weights.safetensors"
             path.write_bytes(weights)
-            self._evaluator.keep_weights(request, path)
+            self._keep_weights(request, path)
 
     def _hear(self, record: dict[str, Any]) -> None:
         """A record of a run's progress; called in Dask's loop."""

@@ -6,6 +6,7 @@ All calls are bounded in time: a worker or a scheduler that stands still holds n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -43,6 +44,7 @@ class Member:
     """A worker that takes runs, one at a time. Its slot has a name of its own among all."""
 
     address: str
+    name: str  # as Dask calls it
     slot: Slot
     machine: str
     resource: str
@@ -52,6 +54,7 @@ def list_workers(dask_scheduler: Any) -> dict[str, dict[str, Any]]:
     """What the scheduler knows of each worker; runs there. `silent` in seconds."""
     return {
         address: {
+            "name": str(one.name),
             "threads": one.nthreads,
             "resources": dict(one.resources),
             "silent": time.time() - one.last_seen,
@@ -161,10 +164,10 @@ class Connection:
         for resource, device in DEVICES.items():
             asked = [one for one in new if found[one]["resources"].get(resource) == 1]
             for address, said in self.call(introduce, device, workers=asked).items():
-                threads = found[address]["threads"]
-                if why := self._objection(said, threads):
+                name, threads = found[address]["name"], found[address]["threads"]
+                if why := objection(said, threads, self._here, self.host_class, self.settings):
                     self._refuse(address, why)
-                elif member := _placed(address, said, resource, members.values()):
+                elif member := _placed(address, name, said, resource, members.values()):
                     members[address] = member
                     self.host_class = self.host_class or said.host_class
                     self._said.append(f"worker {member.slot.name} joined")
@@ -176,25 +179,6 @@ class Connection:
                 address, "it declares neither CPU=1 nor GPU=1: start it with `--resources CPU=1`"
             )
         self.members = members
-
-    def _objection(self, said: Introduction | BaseException, threads: int) -> str:
-        """Why a worker is not used; "" when it is."""
-        if not isinstance(said, Introduction):
-            return f"it does not know this evotrain ({type(said).__name__}: {said})"
-        if said.problem:
-            return said.problem
-        if threads != 1:
-            return f"it has {threads} threads: start it with `--nthreads 1`"
-        if self.settings.mixed == "allow":
-            return ""
-        differing = [
-            f"{name} {said.versions.get(name)} there and {here} here"
-            for name, here in self._here.items()
-            if said.versions.get(name) != here
-        ]
-        if self.host_class not in ("", said.host_class):
-            differing.append(f"{said.host_class} there, and this campaign is on {self.host_class}")
-        return f"{'; '.join(differing)} (`mixed: allow` takes it)" if differing else ""
 
     def _refuse(self, address: str, why: str) -> None:
         self.refused[address] = why
@@ -222,6 +206,17 @@ class Connection:
 
         said: Mapping[str, Any] = self._wait(ask())
         return said
+
+    def tell(self, function: Callable[..., Any], *args: Any, workers: Collection[str]) -> None:
+        """The same without waiting for what is said: one that stands still keeps nobody from hearing."""
+
+        async def say() -> None:
+            with contextlib.suppress(OSError, TimeoutError):
+                call = self._client.run(function, *args, workers=list(workers), on_error="ignore")
+                await asyncio.wait_for(call, CALL_SECONDS)
+
+        if workers:
+            asyncio.run_coroutine_threadsafe(say(), self._client.loop.asyncio_loop)
 
     def on_scheduler(self, function: Callable[..., Any]) -> Any:
         """What a function of ours says at the scheduler."""
@@ -263,8 +258,34 @@ def count_workers(settings: ClusterSettings) -> int:
         connection.close()
 
 
+def objection(
+    said: Introduction | BaseException,
+    threads: int,
+    here: Mapping[str, str],
+    host_class: str,
+    settings: ClusterSettings,
+) -> str:
+    """Why a worker is not used beside this coordinator; "" when it is. `host_class`: of the others."""
+    if not isinstance(said, Introduction):
+        return f"it does not know this evotrain ({type(said).__name__}: {said})"
+    if said.problem:
+        return said.problem
+    if threads != 1:
+        return f"it has {threads} threads: start it with `--nthreads 1`"
+    if settings.mixed == "allow":
+        return ""
+    differing = [
+        f"{name} {said.versions.get(name)} there and {mine} here"
+        for name, mine in here.items()
+        if said.versions.get(name) != mine
+    ]
+    if host_class not in ("", said.host_class):
+        differing.append(f"{said.host_class} there, and this campaign is on {host_class}")
+    return f"{'; '.join(differing)} (`mixed: allow` takes it)" if differing else ""
+
+
 def _placed(
-    address: str, said: Introduction, resource: str, others: Collection[Member]
+    address: str, dask_name: str, said: Introduction, resource: str, others: Collection[Member]
 ) -> Member | None:
     """A worker on a slot that no other of its machine has; cores are shared where there are too few."""
     used = Counter(
@@ -277,7 +298,7 @@ def _placed(
     while name in names:
         number += 1
         name = f"{said.host}/{slot.name}-{number}"
-    return Member(address, replace(slot, name=name), said.machine, resource)
+    return Member(address, dask_name, replace(slot, name=name), said.machine, resource)
 
 
 def _local_cluster(workers: int) -> Any:

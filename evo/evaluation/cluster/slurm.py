@@ -27,6 +27,7 @@ def job_settings(given: Mapping[str, Any]) -> dict[str, Any]:
         "memory": MEMORY,
         "shebang": "#!/usr/bin/env bash",
         "death_timeout": 60,
+        "scheduler_options": {"dashboard_address": ":0"},  # any port: two campaigns have no quarrel
         **own,
         "processes": workers,
         "job_extra_directives": [*directives, *own.get("job_extra_directives", [])],

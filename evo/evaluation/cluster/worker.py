@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.documents import Text
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.gpu import require_cuda
+from evo.evaluation.local_slots import Evaluates
 from evo.evaluation.process import Ended
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import SandboxSettings
@@ -83,6 +84,14 @@ def introduce(device: Literal["cpu", "cuda"]) -> Introduction:
 # -- What a campaign needs at a worker, sent once and known by the digest of its bytes.
 
 
+class OpensEvaluator(Protocol):
+    """Becomes an evaluator at a worker. It is pickled."""
+
+    def open(self, work: Path, slot: Slot) -> Evaluates:
+        """The evaluator, working in a folder."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kit:
     """All that a measurement depends on beside the request, the source and the slot."""
@@ -138,10 +147,10 @@ class Kit:
 
 
 _kits: dict[str, bytes] = {}
-_evaluators: dict[str, Evaluator] = {}
+_evaluators: dict[str, Evaluates] = {}
 
 
-def packed(kit: Kit) -> tuple[str, bytes]:
+def packed(kit: OpensEvaluator) -> tuple[str, bytes]:
     """A kit as bytes, and their digest."""
     content = pickle.dumps(kit, protocol=5)
     return hashlib.sha256(content).hexdigest(), content
@@ -156,10 +165,10 @@ def receive(digest: str, content: bytes) -> None:
     _kits[digest] = content
 
 
-def _evaluator(digest: str, slot: Slot, local: Path) -> Evaluator:
+def _evaluator(digest: str, slot: Slot, local: Path) -> Evaluates:
     """The evaluator of a kit, made at its first run."""
     if digest not in _evaluators:
-        kit: Kit = pickle.loads(_kits[digest])
+        kit: OpensEvaluator = pickle.loads(_kits[digest])
         while len(_evaluators) >= MAX_KITS:
             del _evaluators[next(iter(_evaluators))]
         _evaluators[digest] = kit.open(local / "evotrain" / digest[:12], slot)
@@ -175,15 +184,21 @@ class _Heard:
 
     upto: int = 0
     leases: Mapping[int, str] = field(default_factory=dict)
+    number: int = 0
     at: float = field(default_factory=time.monotonic)
 
 
 _heard: dict[str, _Heard] = {}
 
 
-def renew(coordinator: str, upto: int, leases: Mapping[int, str]) -> None:
-    """Of the leases up to `upto`, these are wanted; with a reason, to be stopped early."""
-    _heard[coordinator] = _Heard(upto, dict(leases))
+def renew(coordinator: str, number: int, upto: int, leases: Mapping[int, str]) -> None:
+    """Of the leases up to `upto`, these are wanted; with a reason, to be stopped early.
+
+    `number` counts what the coordinator said: what overtook it counts.
+    """
+    before = _heard.get(coordinator)
+    if before is None or before.number < number:
+        _heard[coordinator] = _Heard(upto, dict(leases), number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +270,7 @@ def measure(order: Assignment) -> Outcome:
         if variant_id(order.source) != order.request.variant_id:
             raise ValueError("the source was damaged on its way")
         evaluator = _evaluator(order.kit, order.slot, Path(worker.local_directory))
-        if order.keep_weights:
+        if order.keep_weights and isinstance(evaluator, Evaluator):
             evaluator.keep_weights = lambda request, path: kept.append(path.read_bytes())
         measured = evaluator.evaluate(order.request, order.source, order.slot, Leased(order, tell))
     except Exception as error:  # noqa: BLE001 - border of the slot: our own fault is a lost attempt
@@ -277,7 +292,9 @@ def measure_startup(digest: str, rung: str, slot: Slot) -> float | str:
     from distributed import get_worker
 
     local = Path(get_worker().local_directory)
+    evaluator = _evaluator(digest, slot, local)
+    assert isinstance(evaluator, Evaluator)
     try:
-        return _evaluator(digest, slot, local).measure_startup(rung, slot)
+        return evaluator.measure_startup(rung, slot)
     except Ended as end:
         return f"{end.status}, {end.reason}"

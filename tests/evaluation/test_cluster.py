@@ -1,0 +1,247 @@
+"""Slots on a cluster: real workers in processes of their own, and what is promised when they go."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from evo.evaluation.cluster import cluster_slots, worker
+from evo.evaluation.cluster.cluster_slots import ClusterSlots
+from evo.evaluation.cluster.connection import Connection, objection
+from evo.evaluation.cluster.settings import ClusterSettings, read_cluster
+from evo.evaluation.cluster.slurm import job_settings
+from evo.evaluation.cluster.worker import Assignment, Introduction, Leased, receive, renew
+from evo.evaluation.local_slots import RunProgress, RunStarted
+from evo.evaluation.slots import Slot
+from population.types import CurvePoint, Status
+from tests.evaluation.clusters import ClusterDriver, Processes, SleepingKit, asleep
+
+SLOT = Slot("here/cpu0", "cpu", (0,))
+HERE = {"evotrain": "abc", "python": "3.11.7", "torch": "2.13.0"}
+CPU = Introduction("here", "here 1", HERE, (SLOT,), "a processor, torch 2.13.0")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Processes]:
+    pytest.importorskip("distributed")
+    processes = Processes(tmp_path_factory.mktemp("cluster"))
+    try:
+        processes.scheduler()
+        processes.worker("a")
+        processes.worker("b")
+        yield processes
+    finally:
+        processes.close()
+
+
+@pytest.fixture
+def driver(cluster: Processes) -> Iterator[ClusterDriver]:
+    connection = Connection(ClusterSettings(dask=cluster.address))
+    connection.open()
+    driver = ClusterDriver(ClusterSlots(connection, SleepingKit))
+    driver.until(lambda: driver.slots.capacity() == 2)
+    yield driver
+    driver.slots.close()
+
+
+def test_each_worker_makes_one_run_at_a_time_and_tells_of_it(driver: ClusterDriver) -> None:
+    driver.submit(asleep(0.05, "a"), asleep(0.05, "b"))
+    driver.submit(asleep(0.05, "c"))
+    assert driver.slots.capacity() == 0
+    with pytest.raises(ValueError, match="free"):
+        driver.slots.submit([asleep(0.1, "d")])
+    driver.until_ended(3)
+    assert {one.status for one in driver.ended()} == {Status.OK}
+    slots = {one.request: one.slot for one in driver.ended()}
+    assert slots[asleep(0.05, "a")[0]] == slots[asleep(0.05, "b")[0]], "a pair has one slot"
+    assert len(set(slots.values())) == 2
+    assert sum(isinstance(one, RunStarted) for one in driver.events) == 3
+    assert any(isinstance(one, RunProgress) for one in driver.events)
+    assert driver.slots.capacity() == 2
+
+
+def test_a_run_is_stopped_by_its_lease_early_or_at_once(driver: ClusterDriver) -> None:
+    early, now = asleep(60, "early"), asleep(60, "now")
+    driver.submit(early)
+    driver.submit(now)
+    driver.until(lambda: sum(isinstance(one, RunProgress) for one in driver.events) >= 2)
+    driver.slots.cancel(early[0], "its loss is above its peers' median")
+    driver.slots.cancel(now[0])
+    driver.until_ended(2)
+    ended = {one.request: (one.status, one.reason) for one in driver.ended()}
+    assert ended[early[0]] == (Status.STOPPED, "its loss is above its peers' median")
+    assert ended[now[0]] == (Status.LOST, "stopped on request")
+
+
+def test_a_late_twin_of_a_run_that_was_given_up_is_void(
+    cluster: Processes, driver: ClusterDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_slots, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(cluster_slots, "RENEW_SECONDS", 0.1)
+    one = asleep(0.5, "late")
+    driver.submit(one)
+    driver.until(lambda: any(isinstance(event, RunStarted) for event in driver.events))
+    for name in ("a", "b"):
+        cluster.send(name, signal.SIGSTOP)
+    driver.slots.cancel(one[0])
+    try:
+        driver.until_ended(1)
+    finally:
+        for name in ("a", "b"):
+            cluster.send(name, signal.SIGCONT)
+    driver.submit(asleep(0.01, "after it"))
+    driver.submit(asleep(0.01, "after it, too"))
+    driver.until_ended(3)
+    assert Counter(run.request for run in driver.ended())[one[0]] == 1
+    assert driver.ended()[0].status is Status.LOST
+
+
+def test_a_run_whose_worker_is_killed_is_lost_once_and_can_be_made_again(
+    cluster: Processes, driver: ClusterDriver
+) -> None:
+    one = asleep(60, "killed")
+    driver.submit(one)
+    driver.until(lambda: any(isinstance(event, RunStarted) for event in driver.events))
+    driver.submit(asleep(0.2, "beside it"))
+    started = next(event for event in driver.events if isinstance(event, RunStarted))
+    members = {m.slot.name: m for m in driver.slots._connection.members.values()}
+    name = members[started.slot].name.rpartition("-")[2]
+    cluster.kill(name)
+    driver.until_ended(2)
+    assert {run.status for run in driver.ended()} == {Status.LOST, Status.OK}
+    driver.submit(asleep(0.01, "on the other"))
+    driver.until_ended(3)
+    cluster.worker(name)
+    driver.until(lambda: driver.slots.capacity() == 2)
+    assert Counter(run.request for run in driver.ended()).most_common(1)[0][1] == 1
+    assert "gone" in driver.slots._connection.news()
+
+
+# -- without processes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "threads", "why"),
+    [
+        (CPU, 1, ""),
+        (CPU, 4, "4 threads"),
+        (ModuleNotFoundError("No module named 'evo'"), 1, "does not know this evotrain"),
+        (replace(CPU, versions=HERE | {"torch": "2.5.0"}), 1, "torch 2.5.0 there and 2.13.0 here"),
+        (replace(CPU, versions=HERE | {"python": "3.12.1"}), 1, "python 3.12.1"),
+        (replace(CPU, versions=HERE | {"evotrain": "def"}), 1, "evotrain def there and abc here"),
+        (replace(CPU, host_class="another, torch 2.13.0"), 1, "another, torch 2.13.0 there"),
+        (replace(CPU, problem="slots: no GPU can be used here"), 1, "no GPU can be used here"),
+    ],
+)
+def test_a_worker_that_differs_is_refused_by_what_differs(said, threads, why) -> None:
+    found = objection(said, threads, HERE, CPU.host_class, ClusterSettings(dask="tcp://a:1"))
+    assert why in found and bool(found) == bool(why)
+
+
+def test_mixed_allow_takes_other_versions_and_classes_but_no_worker_without_a_slot() -> None:
+    allow = ClusterSettings(dask="tcp://a:1", mixed="allow")
+    other = replace(CPU, versions=HERE | {"torch": "2.5.0"}, host_class="another")
+    assert not objection(other, 1, HERE, CPU.host_class, allow)
+    assert objection(replace(other, problem="no GPU"), 1, HERE, CPU.host_class, allow)
+
+
+def lease(number: int = 3, told: list | None = None) -> Leased:
+    request, source = asleep(1, "x")
+    order = Assignment("someone", number, "kit", request, source, SLOT)
+    return Leased(order, (told if told is not None else []).append)
+
+
+def test_a_run_goes_on_while_its_lease_is_renewed_and_no_longer(monkeypatch) -> None:
+    now = time.monotonic()
+    one = lease()
+    renew("someone", 1, 2, {})
+    assert not one.stopping(), "said before it was given"
+    renew("someone", 2, 3, {3: ""})
+    assert not one.stopping() and not one.hopeless()
+    renew("someone", 4, 4, {3: "hopeless"})
+    renew("someone", 3, 3, {})  # overtaken
+    assert one.hopeless() == "hopeless"
+    renew("another", 9, 9, {})
+    assert not one.stopping(), "what another coordinator says is not for it"
+    renew("someone", 5, 4, {4: ""})
+    assert one.stopping()
+    two = lease(5)
+    monkeypatch.setattr(time, "monotonic", lambda: now + worker.MAX_SILENCE_SECONDS + 5)
+    assert two.stopping(), "nobody is there any more"
+
+
+def test_progress_is_told_twice_a_second_at_most_and_no_point_is_dropped(monkeypatch) -> None:
+    told: list[dict] = []
+    one, clock = lease(told=told), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for step in range(1000):
+        clock[0] += 0.01
+        one.progress(CurvePoint(step / 1000, 2.0, step))
+    clock[0] += 1
+    one.progress(CurvePoint(1.0, 2.0, 1000))
+    assert len(told) <= 10 / worker.RECORD_SECONDS + 2
+    assert [point[2] for record in told for point in record["points"]] == list(range(1001))
+
+
+def test_what_was_damaged_on_its_way_is_not_taken() -> None:
+    digest, content = worker.packed(SleepingKit())
+    receive(digest, content)
+    with pytest.raises(ValueError, match="damaged"):
+        receive(digest, content[:-1] + b"x")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "name one place"),
+        ({"dask": "tcp://a:1", "dask_local": 2}, "name one place"),
+        ({"dask": "host"}, "no address"),
+        ({"dask_local": -1}, "whole number"),
+        ({"dask_local": 1.5}, "whole number"),
+        ({"slurm": {"jobs": 0}}, "slurm.jobs"),
+        ({"slurm": "gpu"}, "keys and values"),
+        ({"dask_local": 2, "mixed": "yes"}, "neither"),
+        ({"ray": "auto"}, "no key 'ray'"),
+    ],
+)
+def test_a_place_for_slots_that_is_none_is_refused_in_one_line(given, why) -> None:
+    with pytest.raises(ValueError, match=why) as error:
+        read_cluster(given)
+    assert "\n" not in str(error.value)
+
+
+def test_a_place_for_slots_is_read_and_counted() -> None:
+    assert read_cluster({"dask_local": 4}).workers == 4
+    assert read_cluster({"slurm": {"jobs": 3, "gpus_per_job": 8, "queue": "gpu"}}).workers == 24
+    assert read_cluster({"dask": "tcp://10.0.0.1:8786", "mixed": "allow"}).mixed == "allow"
+
+
+def test_a_job_of_slurm_holds_a_worker_with_one_thread_for_each_gpu() -> None:
+    jobs = pytest.importorskip("dask_jobqueue")
+    given = {"queue": "gpu", "walltime": "04:00:00", "gpus_per_job": 2, "jobs": 3, "account": "lab"}
+    given |= {"memory": "64GB", "interface": "lo", "job_extra_directives": ["--exclusive"]}
+    with jobs.SLURMCluster(**job_settings(given)) as one:
+        lines, address = one.job_script().splitlines(), one.scheduler_address
+    assert lines[0] == "#!/usr/bin/env bash"
+    directives = [line for line in lines if line.startswith("#SBATCH")]
+    assert directives == [
+        "#SBATCH -J dask-worker",
+        "#SBATCH -p gpu",
+        "#SBATCH -A lab",
+        "#SBATCH -n 1",
+        "#SBATCH --cpus-per-task=2",
+        "#SBATCH --mem=60G",
+        "#SBATCH -t 04:00:00",
+        "#SBATCH --gres=gpu:2",
+        "#SBATCH --exclusive",
+    ]
+    command = lines[-1].split()
+    assert command[1:4] == ["-m", "distributed.cli.dask_worker", address]
+    said = dict(itertools.pairwise(command))
+    assert (said["--nthreads"], said["--nworkers"], said["--resources"]) == ("1", "2", "GPU=1")
