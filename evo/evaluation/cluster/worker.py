@@ -224,7 +224,7 @@ class Outcome:
 
 
 class Leased:
-    """The watch of a run at a worker: told by its lease, telling at most so many records a second."""
+    """The watch of a run at a worker: it ends with its lease, and tells its progress twice a second at most."""
 
     def __init__(
         self, order: Assignment, tell: Callable[[dict[str, Any]], None], heard: _Heard | None = None
