@@ -23,7 +23,7 @@ from evo.evaluation.cluster.worker import (
     Assignment,
     Kit,
     OpensEvaluator,
-    Outcome,
+    TaskResult,
     measure,
     measure_startup,
     packed,
@@ -273,7 +273,7 @@ class ClusterSlots:
                 lease, f"its worker {lease.member.slot.name} is gone ({type(error).__name__})"
             )
             return
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, TaskResult)
         self._end(lease, RunEnded(outcome.measurement, outcome.fault), outcome.weights)
 
     def _lose(self, lease: _Lease, reason: str) -> None:

@@ -215,8 +215,8 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an assignment came to. `fault`: the traceback where our own code broke."""
+class TaskResult:
+    """What an assignment came to: `fault`: the traceback where our own code broke."""
 
     measurement: Measurement
     weights: bytes = b""
@@ -258,7 +258,7 @@ class Leased:
         return heard.leases.get(self._order.lease, "")
 
 
-def measure(order: Assignment) -> Outcome:
+def measure(order: Assignment) -> TaskResult:
     """One run, from its start to its measurement: a task. What broke of ours is an outcome, too."""
     from distributed import get_worker
 
@@ -283,8 +283,8 @@ def measure(order: Assignment) -> Outcome:
             host=socket.gethostname(),
             started_at=time.time(),
         )
-        return Outcome(lost, fault=traceback.format_exc(limit=-3))
-    return Outcome(measured, kept[0] if kept else b"")
+        return TaskResult(lost, fault=traceback.format_exc(limit=-3))
+    return TaskResult(measured, kept[0] if kept else b"")
 
 
 def measure_startup(digest: str, rung: str, slot: Slot) -> float | str:
