@@ -63,7 +63,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "evo.folder": "CampaignError",
     "evo.cli.folder": "NoCampaign",
     "evo.evaluation.sandbox.agent_box": "AgentUnusable",
-    "evo.evaluation.documents": "DataError",
+    "evo.tokens.shards": "DataError",
     "evo.evaluation.sandbox.sandbox": "SandboxUnavailable",
     "evo.importing.results": "ImportFailure",
     "evo.tasks.settings": "TaskError",

@@ -128,7 +128,8 @@ def _sandbox(config_file: Path | None) -> list[Check]:
 
 
 def _data() -> list[Check]:
-    from evo.evaluation.documents import DataError, DataSettings, read_text
+    from evo.evaluation.documents import DataSettings, read_text
+    from evo.tokens.shards import DataError
 
     try:
         text = read_text(DataSettings())
@@ -265,8 +266,8 @@ def _slots(config: Config) -> list[Check]:
 def _tried(name: str, fine: str, look: Callable[[], None]) -> Check:
     """A look that raises what is wrong, in one line."""
     from evo.config import ConfigError
-    from evo.evaluation.documents import DataError
     from evo.tasks.settings import TaskError
+    from evo.tokens.shards import DataError
 
     try:
         look()

@@ -1,4 +1,4 @@
-"""The commands to begin with: init, adopt, import-autoresearch, salvage."""
+"""The commands to begin with: init, adopt, data prepare, import-autoresearch, salvage."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -430,3 +431,111 @@ def _tell(new: Path, found: list[Salvaged]) -> None:
             print(f"{one.table:16} {one.rows:7} rows{lost}")
     where = shlex.quote(str(new))
     print(f"\n`evo status --dir {where}` shows it, `evo resume --dir {where}` goes on from it")
+
+
+# -- `evo data prepare`: text into tokens.
+
+
+data = typer.Typer(name="data", help="Make tokens of text.", no_args_is_help=True)
+app.add_typer(data, rich_help_panel="Set up")
+
+
+@data.callback()
+def _of_data() -> None:
+    """Make tokens of text."""
+
+
+@data.command(epilog="Example: evo data prepare 'texts/*.parquet' -o tokens --vocab 32768")
+def prepare(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write.")
+    ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Files, folders or globs: text, jsonl (plain, .gz, .zst), parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    vocab: Annotated[
+        int, typer.Option(help="Tokens of the byte-level BPE that is trained.")
+    ] = 32_768,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="One that is there: tokenizer.json, tiktoken's ranks, tokenizer.pkl.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="How whole documents are hidden: hash (of the text) or strata (every n-th)."
+        ),
+    ] = "hash",
+    column: Annotated[str, typer.Option(help="Where jsonl and parquet hold the text.")] = "text",
+    tool: Annotated[
+        str,
+        typer.Option("--from", help="Take what nanochat, autoresearch or llm.c has prepared."),
+    ] = "",
+    licence: Annotated[str, typer.Option(help="Of the text, for the record.")] = "",
+    provenance: Annotated[str, typer.Option(help="Where the text is from, likewise.")] = "",
+    processes: Annotated[int, typer.Option(min=0, help="At the same time; 0: one a core.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a folder of tokens for `data: {path: DIR}`: a BPE, shards, and what is hidden, by whole documents.
+
+    Streams: memory does not grow with the text. Stopped or killed, the same command goes on.
+    """
+    from evo.terminal.progress import preparing_bar
+    from evo.tokens.exports import CACHES, TOOLS, import_tokens, of_a_tool
+    from evo.tokens.preparing import Order, prepare_folder
+    from evo.tokens.shards import DataError
+
+    if split not in ("hash", "strata"):
+        raise DataError(f"--split {split}: valid: hash, strata")
+    if tool not in ("", *TOOLS):
+        raise DataError(f"--from {tool}: valid: {', '.join(TOOLS)}")
+    given = tuple(sources or ())
+    if not given and tool not in CACHES:
+        raise DataError("name the sources: files, folders or globs of text")
+    kind: Literal["hash", "strata"] = "strata" if split == "strata" else "hash"
+    order = Order(given, output, vocab, tokenizer, kind, column, licence, provenance, processes)
+    if tool in CACHES:
+        order = of_a_tool(tool, given, order)
+    began = time.monotonic()
+    with preparing_bar(quiet=as_json) as (tell, say):
+        done = import_tokens(order) if tool == "llm.c" else prepare_folder(order, tell, say)
+    seconds = time.monotonic() - began
+    folder, warned = done.folder, list(done.warnings)
+    by_split = {
+        name: {
+            "documents": sum(one.documents for one in folder.of(name)),
+            "tokens": sum(one.tokens for one in folder.of(name)),
+            "bytes": sum(one.bytes for one in folder.of(name)),
+        }
+        for name in ("train", "val", "test")
+    }
+    if as_json:
+        show_json(
+            {
+                "folder": folder.path,
+                "vocab": folder.vocab,
+                "digest": folder.digest,
+                "splits": by_split,
+                "seconds": round(seconds, 3),
+                "warnings": warned,
+            }
+        )
+        return
+    for name, told in by_split.items():
+        print(f"{name:6} {told['documents']:>10,} documents {told['tokens']:>15,} tokens")
+    tokens = sum(told["tokens"] for told in by_split.values())
+    print(
+        f"{folder.vocab:,} tokens of {done.text_bytes / max(tokens, 1):.2f} bytes on average; "
+        f"{done.text_bytes / 1e6:,.1f} MB in {seconds:.0f} s, {done.text_bytes / 1e6 / seconds:.1f} MB/s"
+    )
+    for one in warned:
+        complain(f"{folder.path}: {one}")
+    print(f"In a campaign file: data: {{path: {folder.path}}}")

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.evaluation.documents import DataError, DataSettings, Document, Text, look_at, read_text
+from evo.evaluation.documents import DataSettings, Document, Text, look_at, read_text
+from evo.tokens.shards import DataError
 
 __all__ = [
     "DataError",

@@ -17,16 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evo.tokens.shards import DataError
+
 EMBEDDED = Path(__file__).parents[2] / "seed" / "corpus"
 MIN_DOCUMENTS = 20  # below, files are cut into passages
 PASSAGES = 100
 MAX_VOCAB = 65_536
 SAMPLE_BYTES = 1 << 16  # of each file, looked at to see whether it is text
 MAX_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for text
-
-
-class DataError(Exception):
-    """The data cannot be used. The message names the file or key, and the fix."""
 
 
 class DataSettings(BaseModel):
