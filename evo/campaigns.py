@@ -195,7 +195,7 @@ def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration]
 
     wanted = config.model_dump(mode="json")
     proxy = next(iter(wanted["rungs"]))
-    root = variant_id(config.train.read_text(encoding="utf-8-sig"))
+    root = variant_id(config.seed_source())
     found = (base / CALIBRATIONS).glob(f"*/{DATABASE}")
     for path in sorted(found, key=lambda one: one.stat().st_mtime, reverse=True):
         try:

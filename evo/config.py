@@ -25,10 +25,12 @@ from evo.search.certification import CertificationSettings
 from evo.search.early_stopping import StoppingSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
+from evo.tasks.folder_copy import read_files
 from evo.tasks.settings import (
     NOT_OF_A_COMMAND,
     NOT_OF_ITS_RUNG,
     MetricSettings,
+    TaskError,
     TaskSettings,
     objection_to,
     refuse_metrics,
@@ -40,6 +42,7 @@ from operators.registry import check_names
 from operators.transplant import TransplantSettings
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
+from population.file_set import paths_of
 from population.metrics import METRICS, SEARCHABLE
 from population.selection import SelectionSettings
 from population.types import DERIVED, Clock, Rung
@@ -206,6 +209,14 @@ class Config(_Settings):
         """The task where it is a command, whose figures are self-reported; None where the score is sealed."""
         return self.task if self.task is not None and self.task.kind == "command" else None
 
+    def seed_source(self) -> str:
+        """What the campaign begins with: `train`, or all files of a task as one text. TaskError, OSError."""
+        text = self.train.read_text(encoding="utf-8-sig")
+        task = self.command
+        if task is None or task.alone or paths_of(text):  # a campaign's own copy names its files
+            return text
+        return read_files(task.folder, task.files)
+
     def objection_to(self, source: str, seed: str) -> str | None:
         """Why a source cannot be run in this campaign, which began with `seed`; None when it may."""
         return objection_to(source, seed, self.task)
@@ -290,6 +301,10 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
     for key in ("train", "brief"):
         named = getattr(config, key)
         _text_of(named, f"{blame(key, str(path), by_key)}: {key}: {named}")
+    try:
+        config.seed_source()
+    except TaskError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return config
 
 
@@ -299,7 +314,7 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not isinstance(task, dict) or not isinstance(task.get("folder", ""), str):
         return values
     where = (folder / Path(task.get("folder", "")).expanduser()).resolve()
-    files = task.get("files", ["train.py"])
+    files = _found(where, task.get("files", ["train.py"]))
     if "train" not in values and isinstance(files, list) and files and isinstance(files[0], str):
         values["train"] = str(where / files[0])
     brief = "brief-autoresearch.md" if task.get("kind") == "autoresearch" else "brief-task.md"
@@ -310,7 +325,19 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             name: {"depth": 1, **one} if isinstance(one, dict) else one
             for name, one in rungs.items()
         }
-    return {**values, "task": {**task, "folder": str(where)}}
+    return {**values, "task": {**task, "folder": str(where), "files": files}}
+
+
+def _found(folder: Path, files: Any) -> Any:
+    """The files by path, `*` in a path replaced by what is there."""
+    if not isinstance(files, list | tuple) or not all(isinstance(one, str) for one in files):
+        return files
+    paths = list[str]()
+    for one in files:
+        inside = "*" in one and not Path(one).is_absolute()
+        there = sorted(folder.glob(one)) if inside else []
+        paths += [path.relative_to(folder).as_posix() for path in there if path.is_file()] or [one]
+    return list(dict.fromkeys(paths))
 
 
 def keys_of(changes: Sequence[str]) -> dict[str, str]:

@@ -205,7 +205,7 @@ def look_over(config: Config) -> None:
 
 def check_seed(config: Config) -> None:
     """ConfigError when its static check refuses the seed."""
-    source = config.train.read_text(encoding="utf-8-sig")
+    source = config.seed_source()
     objection = config.objection_to(source, source)
     if objection:
         raise ConfigError(f"{config.train}: the seed cannot be used: {objection}")
@@ -219,6 +219,13 @@ def check_data(config: Config) -> None:
     look_ahead(config.data, [(rung.context, rung.rows) for rung in config.rungs.values()])
 
 
+def seed_bytes(config: Config) -> bytes:
+    """The seed as a campaign's folder keeps it: the file as it is, several files as one text."""
+    if config.command is None or config.command.alone:
+        return config.train.read_bytes()
+    return config.seed_source().encode()
+
+
 def _create(folder: Folder, config: Config, kind: str) -> None:
     path = folder.path
     look_over(config)
@@ -226,7 +233,7 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
     for stale in (*path.glob(f"{DRAFT}*"), *path.glob(f"{UNFINISHED}*")):
         stale.unlink()
     with Store.create(draft) as store, store.transaction():
-        write_file(path / "train.py", config.train.read_bytes())
+        write_file(path / "train.py", seed_bytes(config))
         write_file(path / "brief.md", config.brief.read_bytes())
         _write_config(folder, config)
         source = (path / "train.py").read_text(encoding="utf-8-sig")
@@ -297,7 +304,7 @@ def _comparable(folder: Folder, changes: Sequence[str]) -> Config:
             f"{folder.config}: {', '.join(frozen)} changed since this campaign began, so its measurements "
             "would not be comparable; undo the change, or start a new campaign with it"
         )
-    if root is not None and variant_id(config.train.read_text(encoding="utf-8-sig")) != root:
+    if root is not None and variant_id(config.seed_source()) != root:
         where = shlex.quote(str(config.train)), shlex.quote(str(folder.path))
         put_back = "evo export seed -o {} --force --dir {}".format(*where)
         raise CampaignError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,12 +18,16 @@ from operators.prompting import (
     setting_in_words,
 )
 from operators.source.compare import unified_diff
+from population.file_set import split_files
 from population.types import MAX_TEXT_CHARS, Cost
+
+
+FILE = "train.py"  # what a source is called that is one file
 
 
 @dataclass(frozen=True, slots=True)
 class Worked:
-    """What an agent left: train.py, the end of what it said, and what it cost."""
+    """What an agent left: the source, the end of what it said, and what it cost."""
 
     source: str
     said: str
@@ -35,10 +39,10 @@ class Desk(Protocol):
 
     name: str  # the agent's
     seconds: float
-    most_bytes: int  # of train.py
+    most_bytes: int  # of all files that are taken back
 
-    def work(self, files: Mapping[str, str]) -> Worked:
-        """Let the agent work on these files. Raises ProposalFailed."""
+    def work(self, files: Mapping[str, str], taken: Sequence[str] = (FILE,)) -> Worked:
+        """Let the agent work on these files, and take some of them back. Raises ProposalFailed."""
         ...
 
     def is_unavailable(self) -> bool:
@@ -62,14 +66,11 @@ class Agent:
     def propose(self, request: Request) -> Draft:
         """The parent as the agent changed it. Raises ProposalFailed with what was spent."""
         parent = request.parent("parent")
-        files = {
-            "train.py": parent.source,
-            "BRIEF.md": self._brief(request),
-            "HISTORY.md": history(request),
-        }
-        worked = self._desk.work(files)
+        edited = split_files(parent.source) or {FILE: parent.source}
+        told = {"BRIEF.md": self._brief(request, list(edited)), "HISTORY.md": history(request)}
+        worked = self._desk.work({**told, **edited}, list(edited))
         if worked.source == parent.source:
-            raise ProposalFailed("the agent changed nothing in train.py", worked.cost)
+            raise ProposalFailed(f"the agent changed nothing in {', '.join(edited)}", worked.cost)
         idea, numbers = stated_idea(worked.said)
         idea = idea or changes(parent.source, worked.source)
         return Draft(
@@ -83,7 +84,9 @@ class Agent:
     def _brief(self, request: Request) -> str:
         contract = request.context.contract.strip()
         return fill(
-            "agent.md",
+            "agent.md" if edited == [FILE] else "agent_files.md",
+            files="".join(f"- `{one}`\n" for one in edited),
+            contract=request.context.contract,
             most_bytes=f"{self._desk.most_bytes:,}",
             seconds=f"{self._desk.seconds:.0f}",
             brief=request.context.brief.strip() or "Lower the first objective.",

@@ -75,7 +75,7 @@ def idea_of(merged: Merged) -> str:
 
 def _names(taken: list[Taken]) -> str:
     groups = []
-    for what in ("knob", "block"):
+    for what in ("knob", "block", "file"):
         names = [one.name for one in taken if one.what == what]
         if names:
             noun = what if len(names) == 1 else what + "s"

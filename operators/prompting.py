@@ -37,6 +37,7 @@ from operators.source.knobs import (
     sound_knobs,
 )
 from operators.source.parse import SourceError
+from population.file_set import changed_files
 from population.metrics import METRICS
 from population.types import Estimate, JudgedIdea, Status
 
@@ -191,9 +192,10 @@ def _source(view: ParentView, name: str) -> str:
 
 
 def _diff(old: ParentView, new: ParentView) -> str:
-    lines = unified_diff(
-        old.source.splitlines(), new.source.splitlines(), "ancestor", new.role, context=2, end=""
-    )
+    lines = list[str]()
+    for path, before, after in changed_files(old.source, new.source, ""):
+        names = [f"{role} {path}".strip() for role in ("ancestor", new.role)]
+        lines += unified_diff(before.splitlines(), after.splitlines(), *names, context=2, end="")
     text = "\n".join(lines)
     if len(text) > MAX_DIFF_CHARS:
         text = text[:MAX_DIFF_CHARS] + "\n(the rest is left out)"
@@ -446,9 +448,10 @@ def leader_lines(leader: ParentView | None, parent: ParentView) -> list[str]:
     """The best variant with its numbers and idea, and its code as a change of the parent's."""
     if leader is None or not leader.source:
         return []
-    change = unified_diff(
-        parent.source.splitlines(), leader.source.splitlines(), "parent", "best", context=1, end=""
-    )
+    change = list[str]()
+    for path, before, after in changed_files(parent.source, leader.source, ""):
+        names = [f"{role} {path}".strip() for role in ("parent", "best")]
+        change += unified_diff(before.splitlines(), after.splitlines(), *names, context=1, end="")
     return [_inspiration(leader), "\n".join(change)]
 
 

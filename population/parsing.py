@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 
+from population.file_set import python_of
+
 MAX_BYTES = 400_000
 MAX_LINES = 20_000
 MAX_FSTRING_CHARS = 32_768  # Python reads one in time that is quadratic in its length
@@ -28,7 +30,9 @@ _WARNINGS_LOCK = threading.Lock()  # `catch_warnings` swaps a list that all thre
 def parse(source: str) -> ast.Module:
     """The syntax tree of a source. SyntaxError for what does not parse, or is too large or too deep.
 
-    Other callers may hold the same tree: it is read, never changed.
+    Of several files it is one tree with the line numbers of the whole text; a statement with the path of each
+    stands before its own, and holds the text of one that is no Python. Other callers may hold the same tree:
+    it is read, never changed.
     """
     tree, said, line = _read(source)
     if tree is None:
@@ -38,7 +42,7 @@ def parse(source: str) -> ast.Module:
 
 def tokens(source: str) -> Iterator[tokenize.TokenInfo]:
     """The tokens of a source, line ends unified as Python unifies them. SyntaxError."""
-    unified = source.replace("\r\n", "\n").replace("\r", "\n")
+    unified = python_of(source)[0].replace("\r\n", "\n").replace("\r", "\n")
     try:
         yield from tokenize.generate_tokens(io.StringIO(unified).readline)
     except tokenize.TokenError as error:
@@ -71,13 +75,27 @@ def _tree(source: str) -> ast.Module:
     try:
         with _WARNINGS_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an odd escape is the author's matter, not ours
-            return ast.parse(source)
+            text, files = python_of(source)
+            tree = ast.parse(text)
     except SyntaxError:
         raise
     except ValueError as error:  # null bytes, lone surrogates
         raise SyntaxError(f"not a Python source: {error}") from error
     except (RecursionError, MemoryError) as error:
         raise SyntaxError("nested too deeply to parse") from error
+    if files:
+        marks: list[ast.stmt] = [_named(*one) for one in files]
+        tree.body = sorted([*marks, *tree.body], key=lambda one: one.lineno)
+    return tree
+
+
+def _named(line: int, path: str, text: str) -> ast.Expr:
+    """What stands for the line above a file: a change of its path, or of a text that is no Python, is one of
+    the tree."""
+    parts: list[ast.expr] = [ast.Constant(one) for one in (path, text)]
+    named = ast.Expr(ast.Tuple(parts, ast.Load()), lineno=line, end_lineno=line)
+    named.col_offset = named.end_col_offset = 0
+    return ast.fix_missing_locations(named)
 
 
 def _too_deep(tree: ast.Module) -> tuple[str, int | None] | None:

@@ -25,6 +25,7 @@ from operators.source.compare import Matcher, unified_diff
 from operators.source.knobs import sound_knobs
 from operators.source.parse import lines_of
 from population.archive import Objective
+from population.file_set import changed_files
 from population.metrics import METRICS
 from population.parsing import parse
 from population.reading import source_of
@@ -132,18 +133,25 @@ def _name(base: ast.expr) -> str:
 FILE = "train.py"
 
 
-def patch_text(before: str, after: str, subject: str, message: Sequence[str], at: float) -> str:
-    """The patch from one source to another; `message` lines are plain text, `at` seconds since the epoch."""
+def patch_text(
+    before: str, after: str, subject: str, message: Sequence[str], at: float, file: str = FILE
+) -> str:
+    """The patch from one source to another; `message` lines are plain text, `at` seconds since the epoch.
+
+    `file`: where the source lies that it applies to, if it is one file.
+    """
     body = "\n".join(f"  {line}" for line in message)  # indented: no line can begin a diff
     head = (
         "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n"
         "From: evotrain <evotrain@localhost>\n"
         f"Date: {formatdate(at)}\n"
         f"Subject: [PATCH] {subject}\n\n{body}\n---\n"
-        f"diff --git a/{FILE} b/{FILE}\n"
     )
-    lines = unified_diff(_lines(before), _lines(after), f"a/{FILE}", f"b/{FILE}")
-    return head + "".join(map(_ended, lines)) + "-- \nevotrain\n"
+    parts = [head]
+    for path, old, new in changed_files(before, after, file):
+        parts.append(f"diff --git a/{path} b/{path}\n")
+        parts += map(_ended, unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}"))
+    return "".join(parts) + "-- \nevotrain\n"
 
 
 def _lines(text: str) -> list[str]:

@@ -144,7 +144,7 @@ def _evaluators(
     measured: Callable[[Evaluator, str], float],
 ) -> tuple[list[Rung], Evaluator]:
     """The rungs with their start-up, and the evaluator that measures at them."""
-    seed_source = config.train.read_text(encoding="utf-8-sig")
+    seed_source = config.seed_source()
     harness = SHIPPED / "seed" / "harness.py"
 
     def evaluator(known: list[Rung]) -> Evaluator:
@@ -176,9 +176,8 @@ def _evaluators(
 
 def _open_command(config: Config, task: TaskSettings, work: Path, slots: Sequence[Slot]) -> Bench:
     snapshot = take_snapshot(task.folder, task.files, work / "data")
-    (snapshot.path / task.file).write_bytes(
-        config.train.read_bytes()
-    )  # the seed that it began with
+    for name, text in task.texts(config.seed_source()).items():  # as it was when the campaign began
+        (snapshot.path / name).write_text(text, encoding="utf-8")
     sandbox = open_sandbox(config.sandbox, reach=(work,), with_image=False)
     require_cuda(sandbox, slots)
     rungs = [limited_rung(name, one) for name, one in config.rungs.items()]

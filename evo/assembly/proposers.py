@@ -66,7 +66,7 @@ def must_propose(config: Config) -> None:
 
 def _must_have_knobs(config: Config) -> None:
     """ConfigError when the seed has nothing that operators without a model could turn."""
-    source = config.train.read_text(encoding="utf-8-sig")
+    source = config.seed_source()
     try:
         if sound_knobs(source):
             return

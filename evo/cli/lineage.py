@@ -47,11 +47,11 @@ HARNESS_IMPORT = re.compile(r"^\s*(import|from) harness\b", re.M)
 
 @app.command(epilog="Example: evo diff seed leader")
 def diff(
-    before: Annotated[
+    first: Annotated[
         str,
         typer.Argument(metavar="A", help=ID_HELP),
     ],
-    after: Annotated[
+    second: Annotated[
         str | None, typer.Argument(metavar="B", help="The same; not with --from-seed.")
     ] = None,
     from_seed: Annotated[
@@ -63,18 +63,22 @@ def diff(
     """The unified diff from one variant to another, or from the seed to one."""
     from evo.terminal.text import printable, short
     from operators.source.compare import unified_diff
+    from population.file_set import changed_files
     from population.reading import source_of
 
-    if from_seed == (after is not None):
+    if from_seed == (second is not None):
         complain("give two variants, or one with --from-seed")
         raise typer.Exit(FAILED)
     with opened(directory) as (_, store):
-        pair = ("seed", before) if after is None else (before, after)
+        pair = ("seed", first) if second is None else (first, second)
         ids = named(store, pair[0]), named(store, pair[1])
         old, new = (source_of(store, one) for one in ids)
-    names = [f"{label}/train.py  {short(one)}" for label, one in zip("ab", ids, strict=True)]
-    raw = unified_diff(old.splitlines(), new.splitlines(), names[0], names[1], end="")
-    lines = [printable(line) for line in raw]
+        file = _file_of(store)
+    lines = list[str]()
+    for path, before, after in changed_files(old, new, file):
+        names = [f"{label}/{path}  {short(one)}" for label, one in zip("ab", ids, strict=True)]
+        raw = unified_diff(before.splitlines(), after.splitlines(), *names, end="")
+        lines += [printable(line) for line in raw]
     if not lines and not as_json:
         print(f"{short(ids[0])} and {short(ids[1])} are equal")
         return
@@ -235,7 +239,7 @@ def export(
         typer.Option(
             "-o",
             "--output",
-            help="Where to write it; - for stdout. [default: train.py or ID.patch]",
+            help="Where to write it; - for stdout. [default: train.py or ID.patch; of several files the folder ID]",
         ),
     ] = None,
     patch: Annotated[
@@ -268,6 +272,7 @@ def export(
     With --branch, -o is the file's path inside the repository; your files and what is checked out stay.
     """
     from evo.cli.setup import as_measured, by_hand, run_script
+    from population.file_set import split_files
     from population.reading import resolve, source_of
 
     if patch and with_harness:
@@ -277,25 +282,31 @@ def export(
         if patch or with_harness:
             complain("--branch goes with neither --patch nor --with-harness")
             raise typer.Exit(FAILED)
-        _export_branch(variant, directory, branch, output or Path("train.py"), force, as_json)
+        _export_branch(variant, directory, branch, output, force, as_json)
         return
     with opened(directory) as (folder, store):
+        file = Path(_file_of(store))
         variant_id, seed_id = named(store, variant), resolve(store, "seed")
         text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
-        path = output or Path("train.py")
+        path = output or Path(file.name)
         beside = with_harness or (path.parent / "harness.py").exists()
         away = HARNESS_IMPORT.search(text) is not None and not beside
         hand = None if patch else as_measured(store, path, away)
-    output = output or Path(f"{variant_id[:8]}.patch" if patch else "train.py")
+    several = {} if patch else split_files(text)
+    output = output or Path(
+        f"{variant_id[:8]}.patch" if patch else variant_id[:8] if several else file.name
+    )
     if is_stdout(output):
         write_out(text)
         return
+    restored = folder / "train.py" if variant_id == seed_id and not patch else None
     written = {output: text.encode()}
-    if with_harness:
+    if several and (restored is None or output.resolve() != restored.resolve()):
+        written = {output / name: content.encode() for name, content in several.items()}
+    if with_harness and not several:
         written |= {output.parent / name: content for name, content in by_hand().items()}
         if hand is not None:
             written[output.parent / RUN_SCRIPT] = run_script(hand, output.name, variant_id)
-    restored = folder / "train.py" if variant_id == seed_id and not patch else None
     _write(written, force, restored)
     if as_json:
         show_json(
@@ -307,7 +318,8 @@ def export(
             }
         )
         return
-    print(f"{output}: {variant_id[:8]}, {len(text.splitlines())} lines")
+    names = f" in {', '.join(several)}" if several else ""
+    print(f"{output}: {variant_id[:8]}, {len(text.splitlines()) - len(several)} lines{names}")
     if patch:
         patch_file = shlex.quote(str(output))
         print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
@@ -316,23 +328,30 @@ def export(
 
 
 def _export_branch(
-    variant: str, directory: Path | None, name: str, file: Path, force: bool, as_json: bool
+    variant: str, directory: Path | None, name: str, place: Path | None, force: bool, as_json: bool
 ) -> None:
-    """The lineage as commits on top of what is checked out in the repository around this folder."""
+    """The lineage as commits on top of what is checked out in the repository around this folder.
+
+    `place`: the file's path in it, of several files the folder's.
+    """
     from evo.analysis.campaign_view import Record
     from evo.importing.branch import BranchFailure, CommitToMake, write_branch
     from evo.terminal.tree import commit_messages
+    from population.file_set import split_files
     from population.reading import source_of
 
     with opened(directory) as (folder, store):
         found = _story(store, Record.of(store), named(store, variant))
         sources = [source_of(store, one.variant_id) for one in found.chapters]
-    steps = [
-        CommitToMake(message, source.encode())
-        for message, source in zip(commit_messages(found, folder.name), sources, strict=True)
-    ]
+        file = place or Path(_file_of(store))
+    steps = []
+    for message, source in zip(commit_messages(found, folder.name), sources, strict=True):
+        several = split_files(source).items()
+        texts = {(place or Path()) / one: text for one, text in several} or {file: source}
+        files = {path.as_posix(): text.encode() for path, text in texts.items()}
+        steps.append(CommitToMake(message, files))
     try:
-        made = write_branch(Path.cwd(), name, file.as_posix(), steps, force)
+        made = write_branch(Path.cwd(), name, steps, force)
     except BranchFailure as error:
         complain(str(error))
         raise typer.Exit(FAILED) from None
@@ -376,7 +395,13 @@ def _patch(store: Store, variant_id: str, onto: str) -> str:
     if record.imported is not None:
         message = [REMARK, *message]
     at = made.created_at if made else 0.0
-    return patch_text(before, after, subject(found), message, at)
+    return patch_text(before, after, subject(found), message, at, _file_of(store))
+
+
+def _file_of(store: Store) -> str:
+    """Where a variant that is one file lies in the folder of its task."""
+    task = (store.setting("config") or {}).get("task") or {}
+    return (task.get("files") or ["train.py"])[0]
 
 
 def _write(files: Mapping[Path, bytes], force: bool, restored: Path | None) -> None:

@@ -124,7 +124,7 @@ def _tried(config: Config) -> _Tried:
         with folder.open_store() as store:
             said = exchanges(store, MAX_CHARACTERS).get(NUMBER, [])
             asked = list(zip(calls(store, NUMBER), said, strict=True))
-        seed = config.train.read_text("utf-8")
+        seed = config.seed_source()
     child = made.variant.source if made.variant is not None else seed
     sides = (seed.splitlines(), child.splitlines())
     return _Tried(made, asked, list(unified_diff(*sides, "seed", "child", end="")))

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: evo evaluate train.py --config configs/quickstart.yaml --json")
 def evaluate(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A train.py.")
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, help="A train.py, or a folder where several files evolve."
+        ),
     ],
     config_file: Annotated[
         Path, typer.Option("--config", help="The campaign file that says how to measure.")
@@ -42,7 +45,7 @@ def evaluate(
     from population.metrics import SELF_REPORTED, Trust, label, trust_of
 
     measured = _evaluate(file, config_file, rung, block)
-    wrong = unreadable_knobs(file.read_text(encoding="utf-8-sig", errors="replace"))
+    wrong = () if file.is_dir() else unreadable_knobs(file.read_text("utf-8-sig", "replace"))
     warned = [cannot_be_read(file.name, wrong)] if wrong else []
     if as_json:
         chosen = ("status", "reason", "metrics", "request", "wall_seconds", "cpu_seconds")
@@ -80,6 +83,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     from evo.assembly.bench import open_bench
     from evo.config import ConfigError, read_config
     from evo.evaluation.slots import Unwatched
+    from evo.tasks.folder_copy import source_at
     from population.types import Measurement, Purpose, RunRequest, Status, variant_id
 
     config = read_config(config_file)
@@ -87,11 +91,12 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     if name not in config.rungs:
         raise ConfigError(f"{config_file}: no rung {name!r}; rungs: {', '.join(config.rungs)}")
     try:
-        source = file.read_text(encoding="utf-8-sig")
+        task = config.command
+        source = source_at(file, task) if task else file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         request = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, "the file is not UTF-8 text")
-    if objection := config.objection_to(source, config.train.read_text(encoding="utf-8-sig")):
+    if objection := config.objection_to(source, config.seed_source()):
         request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, objection)
     here = {} if isinstance(config.slots, int) else {"slots": "auto"}  # on this machine, always

@@ -406,7 +406,7 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     ]
     if limits and config.llm is None and config.agent is None:
         found.append(f"{', '.join(limits)}: limits nothing, there is no llm in the config")
-    if wrong := unreadable_knobs(config.train.read_text(encoding="utf-8-sig")):
+    if wrong := unreadable_knobs(config.seed_source()):
         found.append(cannot_be_read(config.train.name, wrong))
     return found
 

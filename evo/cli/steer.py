@@ -207,7 +207,10 @@ def _list_notes(directory: Path | None, as_json: bool) -> None:
 @app.command(epilog='Example: evo inject train.py --idea "normalise queries and keys"')
 def inject(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A train.py.")
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, help="A train.py, or a folder where several files evolve."
+        ),
     ],
     words: Annotated[
         str, typer.Option("--idea", help="What it tries and why, in a sentence: others read it.")
@@ -289,21 +292,32 @@ def _refuse(text: str) -> NoReturn:
 def _checked(file: Path, seed: str, task: Mapping[str, Any] | None) -> Variant:
     """The file as a variant that nothing speaks against; else it is told, and the command ends."""
     from evo.evaluation.static_check import most_bytes
+    from evo.tasks.folder_copy import source_at
     from evo.tasks.settings import TaskSettings, objection_to
     from population.fingerprint import fingerprint
     from population.types import Variant, variant_id
 
-    with file.open("rb") as opened_file:
-        raw = opened_file.read(most_bytes(seed) + 1)
-    try:
-        source = raw.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        _refuse(f"{file}: not UTF-8 text (byte {error.start})")
     settings = TaskSettings.model_validate(task) if task else None
+    if settings is not None and not settings.alone:
+        source = source_at(file, settings)
+    else:
+        source = _read(file, most_bytes(seed))
     if objection := objection_to(source, seed, settings):
         page = "" if settings else "; docs/contract.md says what a train.py needs"
         _refuse(f"{file}: {objection}{page}")
     return Variant(variant_id(source), source, fingerprint(source))
+
+
+def _read(file: Path, most: int) -> str:
+    """The text of a file; a few bytes more than may be are enough to refuse it."""
+    if file.is_dir():
+        _refuse(f"{file} is a folder; give the file")
+    with file.open("rb") as opened_file:
+        raw = opened_file.read(most + 1)
+    try:
+        return raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        _refuse(f"{file}: not UTF-8 text (byte {error.start})")
 
 
 # -- How a command speaks to a campaign: a row that the process of the campaign answers, now or later.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.util import find_spec
 
+from population.file_set import paths_of
 from population.fingerprint import count_nodes
 from population.parsing import parse, tokens
 
@@ -46,6 +47,8 @@ def check_source(source: str, seed: str = "", stand_in: str = "") -> str | None:
     `seed`: the source that the campaign began with; every limit grows by what it holds. `stand_in`: a
     module that speaks to the harness for it, so that it need not keep the contract itself.
     """
+    if paths_of(source):
+        return "its first line reads as one that names a file: a train.py is one file"
     size, most = len(source.encode(errors="replace")), MOST.bytes + _sizes(seed).bytes
     if size > most:
         return f"the source is larger than {most:,} bytes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,20 +19,17 @@ class BranchFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CommitToMake:
-    """One commit to make: its message, and the whole file as it is then."""
+    """One commit to make: its message, and the whole files as they are then, by path in the repository."""
 
     message: str
-    content: bytes
+    files: Mapping[str, bytes]
 
 
-def write_branch(
-    repository: Path, name: str, file: str, steps: Sequence[CommitToMake], force: bool
-) -> int:
+def write_branch(repository: Path, name: str, steps: Sequence[CommitToMake], force: bool) -> int:
     """A branch on top of HEAD (or of nothing) with a commit a step; how many were made.
 
-    A step that leaves the file as it was makes no commit, so a branch on the seed itself begins with the
-    first edit. `file`: its path inside the repository. `force`: a branch of that name may be moved, but never
-    the one that is checked out.
+    A step that leaves the files as they were makes no commit, so a branch on the seed itself begins with the
+    first edit. `force`: a branch of that name may be moved, but never the one that is checked out.
     """
     with tempfile.TemporaryDirectory() as scratch:
         git = _Git(repository, Path(scratch) / "index")
@@ -50,12 +47,13 @@ def write_branch(
             git.ask("HEAD cannot be read", "read-tree", parent)
         tree, made = git.ask("no tree can be written", "write-tree"), 0
         for step in steps:
-            blob = git.ask(
-                "no object can be written", "hash-object", "-w", "--stdin", given=step.content
-            )
-            entry = f"100644,{blob},{file}"
-            problem = f"{file} cannot be a file's path inside the repository"
-            git.ask(problem, "update-index", "--add", "--cacheinfo", entry)
+            for file, content in step.files.items():
+                blob = git.ask(
+                    "no object can be written", "hash-object", "-w", "--stdin", given=content
+                )
+                entry = f"100644,{blob},{file}"
+                problem = f"{file} cannot be a file's path inside the repository"
+                git.ask(problem, "update-index", "--add", "--cacheinfo", entry)
             before, tree = tree, git.ask("no tree can be written", "write-tree")
             if tree == before:
                 continue

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,12 @@ from evo.evaluation.sandbox.agent_box import PASSWD, AgentBox, AgentSettings
 from evo.evaluation.sandbox.sandbox import Bubblewrap
 from evo.evaluation.static_check import most_bytes
 from evo.files import take_back
-from operators.agent import Worked
+from operators.agent import FILE, Worked
 from operators.llm.accounting import Hold, TokenBudget, UnlimitedBudget
 from operators.llm.answer import one_line
 from operators.llm.breaker import PATIENCE, Breaker, Patience
 from operators.operator import ProposalFailed
+from population.file_set import join_files
 from population.types import Cost, CurvePoint
 
 SAID_BYTES = 64 << 10
@@ -105,14 +106,14 @@ class AgentDesk:
         """Whether all places are taken, or the agent rests after it failed."""
         return self._free <= 0 or self._breaker.is_unavailable()
 
-    def work(self, files: Mapping[str, str]) -> Worked:
-        """Let the agent work on these files and take train.py back. Raises ProposalFailed."""
+    def work(self, files: Mapping[str, str], taken: Sequence[str] = (FILE,)) -> Worked:
+        """Let the agent work on these files and take some of them back. Raises ProposalFailed."""
         hold, cost = Hold(0, 0.0), Cost()
         if not self._budget.reserve(hold):
             raise ProposalFailed("the budget for models is spent")
         try:
             with self._place(), self._entered() as ticket, self._scratch(files) as scratch:
-                worked = self._worked(scratch, ticket)
+                worked = self._worked(scratch, ticket, taken)
                 cost = worked.cost
                 return worked
         except ProposalFailed as failed:
@@ -121,7 +122,7 @@ class AgentDesk:
         finally:
             self._budget.settle(hold, cost.tokens_in + cost.tokens_out, cost.dollars)
 
-    def _worked(self, scratch: Path, ticket: _Ticket) -> Worked:
+    def _worked(self, scratch: Path, ticket: _Ticket, taken: Sequence[str]) -> Worked:
         began, said, failed = time.monotonic(), "", ""
         resting = False
         try:
@@ -139,11 +140,24 @@ class AgentDesk:
         cost = self._cost(scratch / "work", time.monotonic() - began)
         if failed:
             raise ProposalFailed(failed, cost, resting=resting)
+        return Worked(self._taken_back(scratch / "work", taken, cost), said, cost)
+
+    def _taken_back(self, work: Path, taken: Sequence[str], cost: Cost) -> str:
+        """The source that these files are. ProposalFailed when one is not what it was."""
+        texts = dict[str, str]()
+        for name in taken:
+            try:
+                if not Path(os.path.realpath(work / name)).is_relative_to(os.path.realpath(work)):
+                    raise ValueError("leads out of its folder")
+                texts[name] = take_back(work / name, self.most_bytes)
+            except ValueError as error:
+                raise ProposalFailed(f"{name} as the agent left it {error}", cost) from None
+        if list(taken) == [FILE]:
+            return texts[FILE]
         try:
-            source = take_back(scratch / "work" / "train.py", self.most_bytes)
+            return join_files(texts)
         except ValueError as error:
-            raise ProposalFailed(f"train.py as the agent left it {error}", cost) from None
-        return Worked(source, said, cost)
+            raise ProposalFailed(f"as the agent left them, {error}", cost) from None
 
     @contextmanager
     def _entered(self) -> Iterator[_Ticket]:
@@ -229,6 +243,7 @@ class AgentDesk:
             work = scratch / "work"
             work.mkdir()
             for name, text in files.items():
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
                 (work / name).write_text(text, encoding="utf-8")
             shutil.copyfile(self._harness, work / "harness.py")
             (work / "harness.py").chmod(0o444)

@@ -24,8 +24,9 @@ from evo.evaluation.sandbox.sandbox import JOB_PLACE, SAFE_PATH, Job, Sandbox, V
 from evo.evaluation.slots import Slot, Watch
 from evo.evaluation.tree import remove_folder
 from evo.tasks.figures import read_figures
-from evo.tasks.folder_copy import FolderCopy
+from evo.tasks.folder_copy import FolderCopy, read_files
 from evo.tasks.settings import MetricSettings, TaskError, TaskSettings, objection_to
+from population.file_set import is_python
 from population.fingerprint import count_nodes
 from population.types import Measurement, Rung, RunRequest, Status
 
@@ -64,9 +65,9 @@ class CommandEvaluator:
         """TaskError where the settings name what is not there."""
         self.task, self.metrics, self.rungs = task, dict(metrics), dict(rungs)
         self.sandbox, self.workspaces, self.snapshot = sandbox, workspaces, snapshot
-        self.seed_source = (snapshot.path / task.file).read_text(encoding="utf-8")
+        self.seed_source = read_files(snapshot.path, task.files)
         self._host = socket.gethostname()
-        self._seed_nodes = nodes_in(self.seed_source, task.file)
+        self._seed_nodes = nodes_in(task.texts(self.seed_source))
         self._read_only = tuple(shown(one, task.folder) for one in task.read_only)
         if sandbox.name != "bwrap" and any(path != place for path, place in self._read_only):
             raise TaskError(
@@ -123,7 +124,9 @@ class CommandEvaluator:
             workspace.chmod(0o711)
         folder = workspace / "job"
         self.snapshot.copy(folder)
-        (folder / self.task.file).write_text(source, encoding="utf-8")
+        texts = self.task.texts(source)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
         (folder / OUT).mkdir(exist_ok=True)
         if self.task.mixes:
             (folder / MIXING).mkdir()
@@ -151,7 +154,7 @@ class CommandEvaluator:
             "wall_seconds": seconds,
             "cpu_seconds": seen.cpu_seconds,
             "peak_memory_mb": peak / 2**20,
-            "added_nodes": float(max(nodes_in(source, self.task.file) - self._seed_nodes, 0)),
+            "added_nodes": float(max(nodes_in(texts) - self._seed_nodes, 0)),
         }
 
     def _start(self, rung: Rung, block: int, folder: Path, slot: Slot, watch: Watch) -> RoleProcess:
@@ -197,14 +200,16 @@ class CommandEvaluator:
         return {**given, "PYTHONPATH": path, "EVO_BLOCK": str(block), "EVO_FILES": files}
 
 
-def nodes_in(source: str, name: str) -> int:
-    """How large a source is: nodes of its syntax tree, lines where it is no Python."""
-    if name.endswith(".py"):
-        try:
-            return count_nodes(source)
-        except SyntaxError:
-            pass  # the seed of a file that a template makes, say
-    return len(source.splitlines())
+def nodes_in(texts: Mapping[str, str]) -> int:
+    """How large files are together: nodes of their syntax trees, lines of what is no Python."""
+    return sum(_size_of(path, text) for path, text in texts.items())
+
+
+def _size_of(path: str, text: str) -> int:
+    try:
+        return count_nodes(text) if is_python(path) else len(text.splitlines())
+    except SyntaxError:  # a seed that cannot be used, which is told elsewhere
+        return len(text.splitlines())
 
 
 def environment(task: TaskSettings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from evo.evaluation.tree import remove_folder
 from evo.files import STORE
-from evo.tasks.settings import TaskError
+from evo.tasks.settings import TaskError, TaskSettings
+from population.file_set import is_python, join_files, paths_of
 
 MAX_FOLDER_MB = 512
 MAX_FILES = 10_000
@@ -53,6 +54,46 @@ def look_at(folder: Path, files: Collection[str]) -> None:
                 f"task.files: {folder / name} is a link or lies behind one; name the file that it leads to"
             )
     _count(folder)
+
+
+def read_files(folder: Path, files: Sequence[str]) -> str:
+    """The files of a folder as one source; one Python file is its own. TaskError."""
+    texts = {name: _text_of(folder / name) for name in files}
+    if len(files) == 1 and is_python(files[0]):
+        return texts[files[0]]
+    try:
+        return join_files(texts)
+    except ValueError as error:
+        raise TaskError(f"task.files: {error}; leave that line out") from None
+
+
+def source_at(path: Path, task: TaskSettings) -> str:
+    """The source that a person names: a folder with the files, one of them in its folder, or all as one text.
+
+    TaskError where the others are not there.
+    """
+    if path.is_dir():
+        return read_files(path, task.files)
+    text = _text_of(path)
+    if task.alone or paths_of(text):
+        return text
+    real = path.resolve()
+    for name in task.files:
+        parts = PurePosixPath(name).parts
+        if real.parts[-len(parts) :] == parts:
+            return read_files(real.parents[len(parts) - 1], task.files)
+    raise TaskError(f"{path}: what evolves here is {task.file}; give the folder that holds them")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise TaskError(f"task.files: there is no file {path}") from None
+    except UnicodeDecodeError as error:
+        raise TaskError(f"task.files: {path} is not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise TaskError(f"task.files: {path}: {error.strerror or error}") from None
 
 
 def _count(folder: Path) -> int:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from evo.evaluation.static_check import check_source, check_syntax
 from evo.tasks.autoresearch import PREPARE, takes_what_is_there
 from evo.tasks.marks import marks_objection
+from population.file_set import MAX_FILES, is_python, is_sound, paths_of, split_files
 from population.metrics import METRICS, SEARCHABLE
 
 MAX_FILE_BYTES = 200_000  # of one file that evolves
@@ -79,7 +80,12 @@ class TaskSettings(BaseModel):
 
     kind: Literal["command", "autoresearch"]
     folder: Path = Field(default=Path(), description="what a run sees; by default the config's")
-    files: tuple[str, ...] = Field(default=("train.py",), min_length=1, max_length=1)
+    files: tuple[str, ...] = Field(
+        default=("train.py",),
+        min_length=1,
+        max_length=MAX_FILES,
+        description="what evolves: paths in that folder, * for any name",
+    )
     command: str = Field(default="", description="one line of shell, in that folder")
     seed: Literal["auto", "mix", "none"] = Field(
         default="auto",
@@ -143,8 +149,17 @@ class TaskSettings(BaseModel):
 
     @property
     def file(self) -> str:
-        """The file that evolves, by its path inside the folder."""
-        return self.files[0]
+        """What evolves, in words: the file by its path inside the folder, or the files."""
+        return ", ".join(self.files)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one Python file evolves, which is its own source; else a source names its files."""
+        return len(self.files) == 1 and is_python(self.files[0])
+
+    def texts(self, source: str) -> dict[str, str]:
+        """What a source has in each file that evolves, by path."""
+        return {self.files[0]: source} if self.alone else split_files(source)
 
     @property
     def mixes(self) -> bool:
@@ -179,10 +194,16 @@ def objection_to(source: str, seed: str, task: TaskSettings | None) -> str | Non
         return check_source(source, seed)
     if task.kind == "autoresearch":
         return check_source(source, seed, PREPARE) or takes_what_is_there(source)
-    if len(source.encode(errors="replace")) > MAX_FILE_BYTES:
-        return f"{task.file} is larger than {MAX_FILE_BYTES:,} bytes"
-    said = check_syntax(source) if task.file.endswith(".py") else None
-    return said or marks_objection(source, seed)
+    if paths_of(source) != paths_of(seed) or not is_sound(source):
+        return f"it does not consist of {task.file}, each once below the line that names it"
+    before = task.texts(seed)
+    for path, text in task.texts(source).items():
+        if len(text.encode(errors="replace")) > MAX_FILE_BYTES:
+            return f"{path} is larger than {MAX_FILE_BYTES:,} bytes"
+        said = check_syntax(text) if is_python(path) else None
+        if said := said or marks_objection(text, before[path]):
+            return said if task.alone else f"{path}: {said}"
+    return None if task.alone else check_syntax(source)  # as a whole it is not too large either
 
 
 def refuse_metrics(metrics: Iterable[str], searched: Iterable[tuple[str, str]]) -> None:

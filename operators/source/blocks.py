@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from population.file_set import head_of, path_in
 
 MAX_EDITS = 200  # of one reply
 _SEARCH_WORD = r"SEARCH|ORIGINAL|HEAD|OLD|BEFORE|FIND|CURRENT|EXISTING|OURS|LOCAL"
@@ -64,6 +66,7 @@ _LABELS = re.compile(
 _DIFF = re.compile(
     r"^(?:@@|\+\+\+ |[ \t>]{0,40}(?:`{3,}|~{3,})[ \t]{0,9}(?:u?diff|patch))", re.MULTILINE
 )
+_FILE_NAMED = re.compile(r"[ \t*#`]{0,8}FILE[ \t*`]{0,4}:?[ \t*`]{1,4}([^\s*`]+)[ \t*`]{0,4}:?$")
 _HUNK = re.compile(r"@@(?:[ \t].{0,200})?$|@@ .{0,200}@@.{0,200}$")
 _DIFF_END = re.compile(r"(?:diff --git |\*\*\* |index [0-9a-f]{6,}|Index: )")
 
@@ -87,17 +90,20 @@ Block = tuple[
 ]  # what a block may say: more than one where its divider is not plain
 
 
-def read_blocks(reply: str) -> list[Block]:
-    """The edits of a reply with LF line ends, each once; [] where there are none. EditError for a torn one."""
+def read_blocks(reply: str, files: bool = False) -> list[Block]:
+    """The edits of a reply with LF line ends, each once; [] where there are none. EditError for a torn one.
+
+    `files`: a line above a block may name the file that it is about.
+    """
     lines = reply.split("\n")
-    found = _marked(lines) if _MARKS.search(reply) else []
+    found = _marked(lines, files) if _MARKS.search(reply) else []
     found = found or _tagged(reply)
     found = found or (_labelled(lines) if _LABELS.search(reply) else [])
     found = found or (_hunks(lines) if _DIFF.search(reply) else [])
     return list(dict.fromkeys(found))[:MAX_EDITS]
 
 
-def _marked(lines: list[str]) -> list[Block]:
+def _marked(lines: list[str], files: bool) -> list[Block]:
     """The blocks between lines of `<` and `>`."""
     found, at = list[Block](), 0
     while at < len(lines):
@@ -106,9 +112,30 @@ def _marked(lines: list[str]) -> list[Block]:
             at += 1
             continue
         end = _end_of_block(lines, at, len(found) + 1)
-        found.append(_block(lines[at + 1 : end], opening["prefix"], len(found) + 1))
+        block = _block(lines[at + 1 : end], opening["prefix"], len(found) + 1)
+        found.append(_in_file(_file_above(lines, at), block) if files else block)
         at = end + 1
     return found
+
+
+def _file_above(lines: list[str], at: int) -> str | None:
+    """The file that is named right above a block."""
+    for line in reversed(lines[max(at - 3, 0) : at]):
+        if not line.strip() or _FENCE.match(line):
+            continue
+        named = _FILE_NAMED.match(line)
+        return named[1] if named else path_in(line)
+    return None
+
+
+def _in_file(path: str | None, block: Block) -> Block:
+    """The block with the line above its file before its own lines."""
+    if path is None or any(one.search and path_in(one.search[0]) for one in block):
+        return block
+    head = (head_of(path),)
+    return tuple(
+        replace(one, search=(*head, *one.search), replace=(*head, *one.replace)) for one in block
+    )
 
 
 def _end_of_block(lines: list[str], start: int, number: int) -> int:

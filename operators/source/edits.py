@@ -7,11 +7,13 @@ import builtins
 import html
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from operators.source.blocks import Block, EditError, Replacement, read_blocks
 from operators.source.compare import Steps
 from operators.source.dress import plain_characters, readings, rivals
 from operators.source.parse import SourceError, line_end_of, parse, unify_lines
+from population.file_set import head_of, is_sound, join_files, path_in, paths_of, split_files
 
 MAX_REPLY_CHARS = 400_000
 _MAX_FENCES = 60  # fence lines looked at in one reply
@@ -49,13 +51,19 @@ def apply_reply(parent_source: str, reply: str) -> str:
     if len(reply) > MAX_REPLY_CHARS:
         raise EditError(f"the reply has {len(reply)} characters, more than {MAX_REPLY_CHARS}")
     parent, reply = unify_lines(parent_source), unify_lines(reply.replace("\ufeff", ""))
-    blocks = read_blocks(reply)
+    files = bool(paths_of(parent))
+    blocks = read_blocks(reply, files)
     if not blocks and "&lt;&lt;&lt;" in reply:  # the whole reply went through a page
         reply = html.unescape(reply)
-        blocks = read_blocks(reply)
-    child = _edited(parent, blocks) if blocks else _whole_file(parent, reply)
+        blocks = read_blocks(reply, files)
+    if blocks:
+        child = _edited(parent, blocks)
+    else:
+        child = _whole_files(parent, reply) if files else _whole_file(parent, reply)
     if child == parent:
         raise EditError("the reply changes nothing")
+    if paths_of(child) != paths_of(parent) or not is_sound(child):
+        raise EditError("the lines that name the files stay as they are: no file comes or goes")
     return child.replace("\n", "\r\n") if line_end_of(parent_source) == "\r\n" else child
 
 
@@ -142,7 +150,21 @@ def _made(parent: str, blocks: Sequence[Block], steps: Steps) -> str:
 
 
 def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> str:
-    """One edit made: on exact lines, else alike but for spaces and typography, else within a line."""
+    """One edit made: on exact lines, else alike but for spaces and typography, else within a line.
+
+    Lines that begin with the line above a file are looked for in that file alone.
+    """
+    path = path_in(replacement.search[0]) if replacement.search else None
+    if path is not None:
+        within = replace(
+            replacement, search=replacement.search[1:], replace=_headless(replacement.replace, path)
+        )
+        files = split_files(source)
+        if files and path not in files:
+            raise EditError(f"{label}: {path} is none of the files: {', '.join(files)}")
+        if not files:
+            return _apply(source, within, label, steps)
+        return join_files({**files, path: _apply(files[path], within, label, steps)})
     if not "".join(replacement.search).strip():
         return _inserted(source, replacement.replace, label)
     lines = source.split("\n")
@@ -150,7 +172,7 @@ def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> s
         search = _trimmed(replacement.search) if trim else replacement.search
         places = _places(lines, search, same, steps)
         if len(places) > 1:
-            raise _Ambiguous(f"{label}: its SEARCH text is found {len(places)} times: add lines")
+            raise _Ambiguous(_too_often(source, label, len(places)))
         if places:
             new = _trimmed(replacement.replace) if trim else replacement.replace
             at, found = places[0], lines[places[0] : places[0] + len(search)]
@@ -162,6 +184,16 @@ def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> s
     return _apply_within_line(source, replacement, label, steps)
 
 
+def _too_often(source: str, label: str, times: int) -> str:
+    files = paths_of(source)
+    more = f", or the line above its file first, such as {head_of(files[0])}" if files else ""
+    return f"{label}: its SEARCH text is found {times} times: add lines{more}"
+
+
+def _headless(lines: tuple[str, ...], path: str) -> tuple[str, ...]:
+    return lines[1:] if lines and path_in(lines[0]) == path else lines
+
+
 def _apply_within_line(source: str, replacement: Replacement, label: str, steps: Steps) -> str:
     """A SEARCH text that is part of a line (its comment left out, say), at the edges of words."""
     text = "\n".join(_trimmed(replacement.search)).strip()
@@ -169,7 +201,7 @@ def _apply_within_line(source: str, replacement: Replacement, label: str, steps:
     edges = re.compile(r"(?<![\w.])" + re.escape(text) + r"(?![\w.])")
     places = [match.span() for match in edges.finditer(source)]
     if len(places) > 1:
-        raise _Ambiguous(f"{label}: its SEARCH text is found {len(places)} times: add lines")
+        raise _Ambiguous(_too_often(source, label, len(places)))
     if not places:
         shown = text.split("\n")[0].strip()[:80]
         raise EditError(f"{label}: its SEARCH text is not in the file (it begins with {shown!r})")
@@ -249,6 +281,11 @@ def _inserted(source: str, new: tuple[str, ...], label: str) -> str:
     new, lines = _trimmed(new), source.split("\n")
     if not new:
         raise EditError(f"{label}: its SEARCH text is empty")
+    if files := paths_of(source):
+        raise EditError(
+            f"{label}: its SEARCH text is empty: begin it with the line above the file, such as "
+            f"{head_of(files[0])}"
+        )
     for repeated, around in ((new[0], new[1:]), (new[-1], new[:-1])):
         if around and repeated.strip() and lines.count(repeated) == 1:
             at = lines.index(repeated)
@@ -332,7 +369,39 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
         )
 
 
-# -- a whole file ---------------------------
+# -- whole files ---------------------------
+
+
+def _whole_files(parent: str, reply: str) -> str:
+    """The parent with each file that a reply gives below the line above it, fenced or not."""
+    files = split_files(parent)
+    lines = reply.split("\n")
+    heads = [(at, path) for at, line in enumerate(lines) if (path := path_in(line)) is not None]
+    for number, (at, path) in enumerate(heads):
+        if path not in files:
+            raise EditError(f"{path} is none of the files: {', '.join(files)}")
+        end = heads[number + 1][0] if number + 1 < len(heads) else len(lines)
+        text = "\n".join(_unfenced(lines[at + 1 : end])).strip("\n")
+        _refuse_left_out(text.split("\n"), set(map(str.strip, parent.split("\n"))), path)
+        files[path] = f"{text}\n"
+    if not heads:
+        raise EditError(
+            "no SEARCH/REPLACE block and no whole file was found; above a whole file stands its line, such "
+            f"as {head_of(next(iter(files)))}"
+        )
+    return _checked(join_files(files))
+
+
+def _unfenced(lines: Sequence[str]) -> Sequence[str]:
+    """What stands in the fence that these lines open, or up to one that was opened above them."""
+    full = [at for at, line in enumerate(lines) if line.strip()]
+    fences = [at for at, line in enumerate(lines) if _FENCE.match(line)]
+    if not fences:
+        return lines
+    opens = fences[0] == full[0]
+    closing = [at for at in fences if lines[at].strip().strip("`~> ") == ""]
+    end = next((at for at in reversed(closing) if at != fences[0] or not opens), len(lines))
+    return lines[fences[0] + 1 : end] if opens else lines[:end]
 
 
 def _whole_file(parent: str, reply: str) -> str:

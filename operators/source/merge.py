@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from operators.source.compare import Matcher, Steps
 from operators.source.knobs import sound_knobs, with_literals
 from operators.source.parse import SourceError, line_end_of, parse, split_lines, unify_lines
+from population.file_set import is_python, join_files, split_files
 
 SIDES = ("first", "second")
 MAX_MERGE_STEPS = 4_000_000  # of all merges of one proposal; one of the quickstart takes 270,000
@@ -25,7 +26,7 @@ _LETTER, _BLOCK = 4, 400  # steps that reading a letter, and handling a block, t
 class Taken:
     """One thing a merge took: a knob or a block, and from which side ("both": by lines)."""
 
-    what: str  # "knob" or "block"
+    what: str  # "knob", "block" or "file"
     name: str
     side: str  # "first", "second" or "both"
     conflict: bool = False  # both sides changed it differently, and a side was drawn
@@ -56,11 +57,14 @@ def merge_sources(
 
     What stays in conflict takes a side at random. The result may equal a side, and may not parse.
     `join_insertions`: lines that both sides put into one place are all kept, the first side's above; most of
-    what two edits of one class do is such, and no conflict of meaning.
+    what two edits of one class do is such, and no conflict of meaning. Several files are merged one by one.
     SourceError when one does not parse, or too few steps are left for sources of this size.
     """
     texts = [unify_lines(text) for text in (first, second, ancestor)]
     steps = steps or Steps(MAX_MERGE_STEPS)
+    files = [split_files(text) for text in texts]
+    if any(files):
+        return _merge_files(files[0], files[1], files[2], rng, steps, join_insertions)
     _take(steps, _LETTER * sum(map(len, texts)))
     for text in texts:
         parse(text)
@@ -71,6 +75,50 @@ def merge_sources(
     if line_end_of(first) == "\r\n":
         source = source.replace("\n", "\r\n")
     return Merged(source, (*taken, *blocks))
+
+
+def _merge_files(
+    first: Mapping[str, str],
+    second: Mapping[str, str],
+    ancestor: Mapping[str, str],
+    rng: np.random.Generator,
+    steps: Steps,
+    join: bool,
+) -> Merged:
+    """File by file; one that a single side changed is taken as it is."""
+    if not first.keys() == second.keys() == ancestor.keys():
+        raise SourceError("the sides consist of different files")
+    merged, taken = dict[str, str](), list[Taken]()
+    for path, ours in first.items():
+        theirs, old = second[path], ancestor[path]
+        origin = _origin((ours, theirs), old)
+        if origin is None:
+            merged[path] = ours
+        elif origin != "conflict":
+            merged[path] = (ours, theirs)[SIDES.index(origin)]
+            taken.append(Taken("file", path, origin))
+        elif is_python(path):
+            found = merge_sources(ours, theirs, old, rng, steps, join)
+            merged[path] = found.source
+            taken += [replace(one, name=f"{path}: {one.name}") for one in found.taken]
+        else:
+            _take(steps, _LETTER * (len(ours) + len(theirs) + len(old)))
+            text, conflict, side = _joined_lines(ours, theirs, old, rng, steps, join)
+            merged[path] = text
+            taken.append(Taken("file", path, SIDES[side] if conflict else "both", conflict))
+    return Merged(join_files(merged), tuple(taken))
+
+
+def _joined_lines(
+    ours: str, theirs: str, old: str, rng: np.random.Generator, steps: Steps, join: bool
+) -> tuple[str, bool, int]:
+    """Both sides' lines; whether some were in conflict, and the side that was drawn for those."""
+    side = int(rng.integers(2))
+    hunks = merge_lines(split_lines(old), split_lines(ours), split_lines(theirs), steps)
+    if join:
+        hunks = [one.joined() if one.inserted else one for one in hunks]
+    text = "".join("".join((hunk.first, hunk.second)[side]) for hunk in hunks)
+    return text, any(hunk.conflict for hunk in hunks), side
 
 
 def _take(steps: Steps, wanted: int) -> None:
@@ -199,14 +247,10 @@ def _merge_text(
         return ours, None, False
     if origin != "conflict":
         return (ours, theirs)[SIDES.index(origin)], origin, False
-    side = int(rng.integers(2))
     if old is None:
+        side = int(rng.integers(2))
         return (ours, theirs)[side], SIDES[side], True
-    hunks = merge_lines(split_lines(old), split_lines(ours), split_lines(theirs), steps)
-    if join:
-        hunks = [one.joined() if one.inserted else one for one in hunks]
-    conflict = any(hunk.conflict for hunk in hunks)
-    text = "".join("".join((hunk.first, hunk.second)[side]) for hunk in hunks)
+    text, conflict, side = _joined_lines(ours, theirs, old, rng, steps, join)
     if not _parses(text):
         return (ours, theirs)[side], SIDES[side], True
     return text, SIDES[side] if conflict else "both", conflict

@@ -8,6 +8,7 @@ import symtable
 from collections.abc import Iterator
 
 from operators.source.parse import SourceError, parse
+from population.file_set import is_python, split_files
 
 _SETTERS = {"register_buffer", "register_parameter", "add_module"}  # of torch.nn.Module
 _GIVEN = {*dir(builtins), "__file__", "__name__", "__doc__"}
@@ -16,8 +17,11 @@ _GIVEN = {*dir(builtins), "__file__", "__name__", "__doc__"}
 def undefined_names(source: str) -> set[str]:
     """Names that no assignment, import, definition or builtin binds; none where `*` is imported.
 
-    SourceError when it does not parse.
+    Of several files, those of each. SourceError when it does not parse.
     """
+    if files := split_files(source):
+        found = [undefined_names(text) for path, text in files.items() if is_python(path)]
+        return set[str]().union(*found)
     tree = parse(source)
     if any(
         isinstance(node, ast.ImportFrom) and any(one.name == "*" for one in node.names)

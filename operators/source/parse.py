@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+from population.file_set import place_of
 from population.parsing import parse as parse_tree
 
 _LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
@@ -19,7 +20,8 @@ def parse(source: str) -> ast.Module:
     try:
         return parse_tree(source)
     except SyntaxError as error:
-        where = f"line {error.lineno}: " if error.lineno else ""
+        path, line = place_of(source, error.lineno or 0)
+        where = f"{path} line {line}: ".lstrip() if error.lineno else ""
         raise SourceError(f"{where}{error.msg}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -37,7 +37,7 @@ class FakeDesk:
     most_bytes: int = 100_000
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def work(self, files: Mapping[str, str]) -> Worked:
+    def work(self, files: Mapping[str, str], taken: Sequence[str] = ("train.py",)) -> Worked:
         self.files = files
         return Worked(self.source, self.said, COST)
 
