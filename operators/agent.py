@@ -81,12 +81,11 @@ class Agent:
             idea_id=first_known(numbers, request),
         )
 
-    def _brief(self, request: Request) -> str:
+    def _brief(self, request: Request, edited: Sequence[str]) -> str:
         contract = request.context.contract.strip()
         return fill(
             "agent.md" if edited == [FILE] else "agent_files.md",
             files="".join(f"- `{one}`\n" for one in edited),
-            contract=request.context.contract,
             most_bytes=f"{self._desk.most_bytes:,}",
             seconds=f"{self._desk.seconds:.0f}",
             brief=request.context.brief.strip() or "Lower the first objective.",

@@ -25,7 +25,7 @@ from operators.operator import (
     RunState,
     Tried,
 )
-from operators.source.compare import unified_diff
+from operators.source.compare import source_diff
 from operators.source.constants import constants, distance, tunable
 from operators.source.knobs import (
     Knob,
@@ -37,7 +37,6 @@ from operators.source.knobs import (
     sound_knobs,
 )
 from operators.source.parse import SourceError
-from population.file_set import changed_files
 from population.metrics import METRICS
 from population.types import Estimate, JudgedIdea, Status
 
@@ -192,10 +191,7 @@ def _source(view: ParentView, name: str) -> str:
 
 
 def _diff(old: ParentView, new: ParentView) -> str:
-    lines = list[str]()
-    for path, before, after in changed_files(old.source, new.source, ""):
-        names = [f"{role} {path}".strip() for role in ("ancestor", new.role)]
-        lines += unified_diff(before.splitlines(), after.splitlines(), *names, context=2, end="")
+    lines = source_diff(old.source, new.source, ("ancestor {}", f"{new.role} {{}}"), context=2)
     text = "\n".join(lines)
     if len(text) > MAX_DIFF_CHARS:
         text = text[:MAX_DIFF_CHARS] + "\n(the rest is left out)"
@@ -448,10 +444,7 @@ def leader_lines(leader: ParentView | None, parent: ParentView) -> list[str]:
     """The best variant with its numbers and idea, and its code as a change of the parent's."""
     if leader is None or not leader.source:
         return []
-    change = list[str]()
-    for path, before, after in changed_files(parent.source, leader.source, ""):
-        names = [f"{role} {path}".strip() for role in ("parent", "best")]
-        change += unified_diff(before.splitlines(), after.splitlines(), *names, context=1, end="")
+    change = source_diff(parent.source, leader.source, ("parent {}", "best {}"), context=1)
     return [_inspiration(leader), "\n".join(change)]
 
 

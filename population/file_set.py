@@ -66,7 +66,10 @@ def paths_of(source: str) -> tuple[str, ...]:
 
 
 def changed_files(old: str, new: str, alone: str = "train.py") -> Iterator[tuple[str, str, str]]:
-    """What two sources have in each file that differs: path, old and new text; `alone` names a file of its own."""
+    """What two sources have in each file that differs: path, old and new text.
+
+    `alone`: the path of a source that is one file.
+    """
     if old == new:
         return
     before, after = (split_files(one) or {alone: one} for one in (old, new))

@@ -37,6 +37,7 @@ from operators.registry import (
 )
 from operators.source.constants import tunable
 from operators.source.knobs import KnobError, sound_knobs
+from population.file_set import head_of
 from population.reading.idea_bank import BankError, BankIdea, joined, read_bank
 from population.store import Store, StoreError
 
@@ -227,11 +228,21 @@ def contract_in_words(config: Config, bench: Bench) -> str:
     )
 
 
+def _files_in_words(task: TaskSettings) -> str:
+    """How a source of several files is read and edited."""
+    return (
+        f"It consists of {', '.join(f'`{one}`' for one in sorted(task.files))}, shown as one text: above the "
+        f"lines of each file stands a line that names it, such as `{head_of(min(task.files))}`. Those lines "
+        "stay as they are; no file comes or goes. Where the same lines stand in several files, the first line "
+        "to look for is the one that names the file. A whole file is given below the line that names it"
+    )
+
+
 def command_in_words(config: Config, task: TaskSettings, bench: Bench) -> str:
     """What every variant of a command's file can rely on, for models."""
     return fill(
         "command.md",
-        file=task.file,
+        what=f"It is `{task.file}`" if task.alone else _files_in_words(task),
         command=task.command,
         metrics="\n".join(f"- {name}: {one.in_words}" for name, one in config.metrics.items()),
         seconds=f"{bench.rungs[0].wall_seconds:g}",

@@ -62,8 +62,7 @@ def diff(
 ) -> None:
     """The unified diff from one variant to another, or from the seed to one."""
     from evo.terminal.text import printable, short
-    from operators.source.compare import unified_diff
-    from population.file_set import changed_files
+    from operators.source.compare import source_diff
     from population.reading import source_of
 
     if from_seed == (second is not None):
@@ -74,11 +73,8 @@ def diff(
         ids = named(store, pair[0]), named(store, pair[1])
         old, new = (source_of(store, one) for one in ids)
         file = _file_of(store)
-    lines = list[str]()
-    for path, before, after in changed_files(old, new, file):
-        names = [f"{label}/{path}  {short(one)}" for label, one in zip("ab", ids, strict=True)]
-        raw = unified_diff(before.splitlines(), after.splitlines(), *names, end="")
-        lines += [printable(line) for line in raw]
+    names = (f"a/{{}}  {short(ids[0])}", f"b/{{}}  {short(ids[1])}")
+    lines = [printable(line) for line in source_diff(old, new, names, file)]
     if not lines and not as_json:
         print(f"{short(ids[0])} and {short(ids[1])} are equal")
         return
@@ -239,7 +235,7 @@ def export(
         typer.Option(
             "-o",
             "--output",
-            help="Where to write it; - for stdout. [default: train.py or ID.patch; of several files the folder ID]",
+            help="Where to write it; - for stdout. [default: train.py, ID.patch, or a folder ID]",
         ),
     ] = None,
     patch: Annotated[
@@ -401,7 +397,7 @@ def _patch(store: Store, variant_id: str, onto: str) -> str:
 def _file_of(store: Store) -> str:
     """Where a variant that is one file lies in the folder of its task."""
     task = (store.setting("config") or {}).get("task") or {}
-    return (task.get("files") or ["train.py"])[0]
+    return str((task.get("files") or ["train.py"])[0])
 
 
 def _write(files: Mapping[Path, bytes], force: bool, restored: Path | None) -> None:

@@ -245,7 +245,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
         record = Record.of(store)
         findings = findings_of(store, record)
         ladder = ladder_report_of(folder.path, store, record) if record.ladder.choices else None
-    commands = _next(folder, findings, ending, config.budget.variants)
+    commands = _next(folder, findings, ending, config)
     where = at(folder.path)
     show(
         closing_screen(
@@ -261,9 +261,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
     )
 
 
-def _next(
-    folder: Folder, findings: Findings, ending: Ending, variants: int | None
-) -> Sequence[str]:
+def _next(folder: Folder, findings: Findings, ending: Ending, config: Config) -> Sequence[str]:
     """Which commands to type next; the folder is left out where it is the default."""
     from population.types import CampaignState
 
@@ -281,7 +279,9 @@ def _next(
             f"evo diff seed {short}{where}",
             f"evo tree{where}",
         ]
-        commands.append(f"evo export {short} -o train.py{where}")
+        several = config.command is not None and not config.command.alone
+        commands.append(f"evo export {short}{'' if several else ' -o train.py'}{where}")
+    variants = config.budget.variants
     if ending.complete and variants is not None:
         commands.append(f"evo resume{where} --set budget.variants={max(2 * variants, 1)}")
     return commands or [f"evo status{where}"]

@@ -270,19 +270,21 @@ def words_section() -> Section:
     return Section("words", "Words", [NOTE], tables=(table,))
 
 
-def take_home(findings: Findings) -> str:
-    """The command that writes the leader to a file; "" where nobody leads."""
+def take_home(findings: Findings, several: bool = False) -> str:
+    """The command that writes the leader to a file, or to `several`; "" where nobody leads."""
     if findings.leader_id is None:
         return ""
-    return f"To take the leader home: `evo export {short(findings.leader_id)} -o train.py`. "
+    where = "" if several else " -o train.py"
+    return f"To take the leader home: `evo export {short(findings.leader_id)}{where}`. "
 
 
 def again_section(data: ReportData) -> Section:
     """The config as run, and how to run it again."""
+    several = len((data.record.config.get("task") or {}).get("files", ())) > 1
     lines = [
         "To run it again: save the config below beside train.py and brief.md from the campaign's folder, "
-        f"then `evo run config.yaml`. {take_home(data.findings)}Every figure is "
-        "made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
+        f"then `evo run config.yaml`. {take_home(data.findings, several)}Every figure "
+        "is made from rows of campaign.db: `sqlite-utils rows campaign.db v_measurements -t`."
     ]
     return Section("again", "Reproduce", lines, texts={"The config as run": data.config})
 

@@ -16,8 +16,7 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.ranking import Ranked
 from evo.terminal.tables import by_whom, standing_in_words
 from evo.terminal.text import duration, plus_minus, value
-from operators.source.compare import Steps, unified_diff
-from population.file_set import changed_files
+from operators.source.compare import Steps, source_diff
 from population.metrics import claim_metric, label
 from population.reading.traces import Trace, exchanges, traces
 from population.store import Store
@@ -131,10 +130,8 @@ def diff_from_parent(made: ProposalRow, source_of: Callable[[str], str]) -> str:
     if not made.parents:
         return new[:DIFF_CHARACTERS]
     parent = made.parents[0].variant_id
-    lines, steps = list[str](), Steps(DIFF_STEPS)
-    for path, before, after in changed_files(source_of(parent), new, ""):
-        names = [f"{one} {path}".strip() for one in (f"parent {parent[:8]}", made.variant_id[:8])]
-        lines += unified_diff(before.splitlines(), after.splitlines(), *names, end="", steps=steps)
+    names = (f"parent {parent[:8]} {{}}", f"{made.variant_id[:8]} {{}}")
+    lines = source_diff(source_of(parent), new, names, steps=Steps(DIFF_STEPS))
     text = "\n".join(lines)
     if len(text) > DIFF_CHARACTERS:
         text = text[:DIFF_CHARACTERS] + "\n(the rest is left out; `evo diff` shows it)"

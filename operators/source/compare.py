@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from difflib import Match, SequenceMatcher
 from itertools import accumulate
 
+from population.file_set import changed_files
+
 MAX_STEPS = 2_000_000  # about half a second
 
 
@@ -84,6 +86,24 @@ def unified_diff(
                 continue
             yield from (f"-{line}" for line in old[a:b])
             yield from (f"+{line}" for line in new[c:d])
+
+
+def source_diff(
+    old: str,
+    new: str,
+    names: tuple[str, str],
+    file: str = "",
+    context: int = 3,
+    steps: Steps | None = None,
+) -> Iterator[str]:
+    """The lines, without their ends, of the unified diffs of each file in which two sources differ.
+
+    `names` of both sides, with {} for a file's path; `file`: the path of a source that is one file.
+    """
+    for path, before, after in changed_files(old, new, file):
+        first, second = (one.replace("{}", path).strip() for one in names)
+        sides = before.splitlines(), after.splitlines()
+        yield from unified_diff(*sides, first, second, context, "", steps)
 
 
 def _range(start: int, stop: int) -> str:

@@ -60,6 +60,8 @@ def apply_reply(parent_source: str, reply: str) -> str:
         child = _edited(parent, blocks)
     else:
         child = _whole_files(parent, reply) if files else _whole_file(parent, reply)
+    if files and not child.endswith("\n"):
+        child += "\n"
     if child == parent:
         raise EditError("the reply changes nothing")
     if paths_of(child) != paths_of(parent) or not is_sound(child):

@@ -301,3 +301,13 @@ def test_without_a_box_the_config_has_to_say_none(
     with pytest.raises(SandboxUnavailable, match="agent: No sandbox"):
         desk(tmp_path, EDIT)
     assert desk(tmp_path, EDIT, sandbox="none").work(FILES).source == "LR = 2\n"
+
+
+def test_several_files_are_taken_back_as_one_source_never_through_a_link(tmp_path: Path) -> None:
+    files = {"lib/a.py": "A = 1\n", "b.py": "B = 1\n", "BRIEF.md": "x"}
+    edit = "echo 'A = 2' > lib/a.py"
+    worked = desk(tmp_path, edit, sandbox="none").work(files, ["lib/a.py", "b.py"])
+    assert split_files(worked.source) == {"b.py": "B = 1\n", "lib/a.py": "A = 2\n"}
+    away = f"mkdir {tmp_path}/out; mv lib/a.py {tmp_path}/out; rmdir lib; ln -s {tmp_path}/out lib"
+    with pytest.raises(ProposalFailed, match=r"lib/a\.py as the agent left it leads out"):
+        desk(tmp_path, away, sandbox="none").work(files, ["lib/a.py", "b.py"])

@@ -10,6 +10,7 @@ import pytest
 
 from operators.agent import Agent, Worked, changes, history, stated_idea
 from operators.operator import ParentView, ProposalContext, ProposalFailed, Tried
+from population.file_set import join_files
 from population.types import Cost, JudgedIdea
 from tests.operators.samples import SEED, SMALL, request
 
@@ -115,3 +116,12 @@ def test_an_agent_that_states_no_idea_is_told_by_how_much_it_changed() -> None:
     assert changes(SEED, SEED + "A = 1\nB = 2\n") == "no idea stated: 2 lines added, 0 removed"
     draft = Agent(FakeDesk(SMALL + "A = 1\n", said="")).propose(request(SMALL))
     assert draft.idea == "no idea stated: 1 lines added, 0 removed"
+
+
+def test_of_several_files_each_lies_there_by_its_path_and_is_named() -> None:
+    both = join_files({"lib/model.py": SMALL, "train.py": "import lib.model\n"})
+    desk = FakeDesk(both + "EXTRA = 1\n")
+    assert Agent(desk).propose(request(both)).source == desk.source
+    assert {"lib/model.py", "train.py"} < set(desk.files)
+    assert desk.files["lib/model.py"] == SMALL
+    assert "- `lib/model.py`\n- `train.py`\n" in desk.files["BRIEF.md"]

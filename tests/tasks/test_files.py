@@ -1,0 +1,253 @@
+"""A variant of several files: one text with a line above each file, which everything else works on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evo.config import ConfigError, read_config
+from evo.evaluation.static_check import check_source
+from evo.tasks.settings import objection_to
+from operators.source.blocks import EditError
+from operators.source.edits import apply_reply
+from operators.source.knobs import read_knobs, with_knobs
+from operators.source.merge import merge_sources
+from operators.source.names import undefined_names
+from operators.source.parse import SourceError, parse
+from population.file_set import (
+    changed_files,
+    head_of,
+    is_sound,
+    join_files,
+    path_in,
+    place_of,
+    split_files,
+)
+from population.fingerprint import fingerprint
+from population.types import Status
+from tests.cli.conftest import evo  # noqa: F401 (a fixture)
+from tests.cli.driving import Evo
+from tests.tasks.test_command import HERE, measured
+
+MODEL = "WIDTH = 4  # knob: int 1 9\n\n\ndef build():\n    return WIDTH\n"
+TRAIN = (
+    "from model import build\n\nRATE = 0.1  # knob: log 1e-3 1\nprint('score', build() * RATE)\n"
+)
+YAML = "rate: 1\nwidth: 2\n"
+BOTH = join_files({"train.py": TRAIN, "model.py": MODEL})
+CONFIG = """
+name: two
+task:
+  kind: command
+  folder: two
+  files: [train.py, model.py]
+  command: python train.py {seed}
+metrics: {score: {line: "score {}"}}
+objectives: [{name: score, direction: maximise}]
+rungs: {proxy: {budget: 60}}
+budget: {variants: 2}
+"""
+TEXTS = st.text(st.sampled_from("ab#= \n\r\tf:.py"), max_size=60)
+NAMES = st.from_regex(r"[a-c]{1,2}(/[a-c])?\.(py|yaml)", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, TEXTS, max_size=4))
+def test_files_come_out_of_the_text_as_they_went_in(files: dict[str, str]) -> None:
+    source = join_files(files)
+    ended = {
+        path: text if not text or text.endswith("\n") else f"{text}\n"
+        for path, text in (
+            (one, text.replace("\r\n", "\n").replace("\r", "\n")) for one, text in files.items()
+        )
+    }
+    assert split_files(source) == ended
+    assert list(split_files(source)) == sorted(files)
+    assert is_sound(source) and join_files(split_files(source)) == source
+
+
+@given(TEXTS)
+def test_one_file_is_its_own_text(source: str) -> None:
+    assert split_files(source) == {} and is_sound(source)
+
+
+def test_a_line_of_ours_inside_a_file_and_a_file_named_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"line 2 of a\.py"):
+        join_files({"a.py": f"x = 1\n{head_of('b.py')}\n"})
+    assert not is_sound(f"{head_of('a.py')}\nx = 1\n{head_of('a.py')}\nx = 2\n")
+    assert not is_sound(f"{head_of('b.py')}\n{head_of('a.py')}\n")
+    assert "one file" in str(check_source(f"{head_of('a.yaml')}\nimport os\n"))
+
+
+def test_places_knobs_and_fingerprints_are_those_of_the_files() -> None:
+    assert place_of(BOTH, BOTH.split("\n").index("from model import build") + 1) == ("train.py", 1)
+    broken = join_files({"model.py": MODEL, "train.py": TRAIN + "print(\n"})
+    with pytest.raises(SourceError, match=r"train.py line 5"):
+        parse(broken)
+    assert [knob.name for knob in read_knobs(BOTH)] == ["WIDTH", "RATE"]
+    turned = split_files(with_knobs(BOTH, {"RATE": 0.2, "WIDTH": 5}))
+    assert turned["train.py"] == TRAIN.replace("0.1", "0.2")
+    assert turned["model.py"] == MODEL.replace("= 4", "= 5")
+    with_yaml = join_files({"train.py": TRAIN, "a.yaml": YAML})
+    assert fingerprint(with_yaml) == fingerprint(with_yaml.replace("knob: log", "knob:  log"))
+    assert fingerprint(with_yaml) != fingerprint(with_yaml.replace("width: 2", "width: 3"))
+    moved = join_files(
+        {"train.py": "\n".join(TRAIN.split("\n")[1:]), "model.py": MODEL + TRAIN.split("\n")[0]}
+    )
+    assert fingerprint(moved) != fingerprint(BOTH)
+    assert undefined_names(join_files({"a.py": "x = 1\n", "b.py": "print(x)\n"})) == {"x"}
+
+
+def test_an_answer_edits_the_file_that_it_means() -> None:
+    same = join_files({"a.py": "x = 1\ny = 2\n", "b.py": "x = 1\nz = 3\n"})
+    block = "<<<<<<< SEARCH\n{}=======\n{}>>>>>>> REPLACE\n"
+    found = apply_reply(same, block.format("z = 3\n", "z = 4\n"))
+    assert split_files(found) == {"a.py": "x = 1\ny = 2\n", "b.py": "x = 1\nz = 4\n"}
+    with pytest.raises(EditError, match="found 2 times: add lines, or the line above its file"):
+        apply_reply(same, block.format("x = 1\n", "x = 5\n"))
+    wanted = {"a.py": "x = 1\ny = 2\n", "b.py": "x = 5\nz = 3\n"}
+    named = f"{head_of('b.py')}\n"
+    for reply in (
+        block.format(f"{named}x = 1\n", f"{named}x = 5\n"),
+        block.format(f"{named}x = 1\n", "x = 5\n"),
+        f"FILE b.py\n{block.format('x = 1' + chr(10), 'x = 5' + chr(10))}",
+        f"IDEA: more\n\n```python\n{named}x = 5\nz = 3\n```\n",
+        f"IDEA: more\n\n{named}```python\nx = 5\nz = 3\n```\nThat is all.\n",
+    ):
+        assert split_files(apply_reply(same, reply)) == wanted, reply
+    for reply, said in (
+        (
+            block.format(f"{head_of('c.py')}\nx = 1\n", "x = 2\n"),
+            "c.py is none of the files: a.py, b.py",
+        ),
+        (f"```python\n{head_of('c.py')}\nx = 1\n```", "c.py is none of the files"),
+        ("```python\nx = 2\n```", "above a whole file stands its line"),
+        (block.format("", "import os\n"), "its SEARCH text is empty"),
+        (
+            block.format("y = 2\n# ==== file: b.py ====\n", "y = 2\n"),
+            "the lines that name the files",
+        ),
+    ):
+        with pytest.raises(EditError, match=said):
+            apply_reply(same, reply)
+
+
+def test_a_merge_goes_file_by_file() -> None:
+    files = {"a.yaml": YAML, "model.py": MODEL, "train.py": TRAIN}
+    old = join_files(files)
+    first = join_files(
+        {
+            **files,
+            "model.py": MODEL + "\n\ndef more():\n    return 1\n",
+            "a.yaml": "rate: 5\nwidth: 2\n",
+        }
+    )
+    second = join_files(
+        {
+            **files,
+            "train.py": TRAIN.replace("0.1", "0.5"),
+            "model.py": MODEL.replace("= 4", "= 7"),
+            "a.yaml": "rate: 1\nwidth: 2\ndepth: 3\n",
+        }
+    )
+    merged = merge_sources(first, second, old, np.random.default_rng(0))
+    assert merged.conflicts == 0
+    assert split_files(merged.source) == {
+        "a.yaml": "rate: 5\nwidth: 2\ndepth: 3\n",
+        "model.py": MODEL.replace("= 4", "= 7") + "\n\ndef more():\n    return 1\n",
+        "train.py": TRAIN.replace("0.1", "0.5"),
+    }
+    assert {one.name for one in merged.taken} == {
+        "a.yaml",
+        "model.py: more",
+        "model.py: WIDTH",
+        "train.py",
+    }
+    with pytest.raises(SourceError, match="different files"):
+        merge_sources(first, second, BOTH, np.random.default_rng(0))
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "train.py").write_text(TRAIN)
+    (tmp_path / "two" / "model.py").write_text(MODEL)
+    path = tmp_path / "two.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_a_run_finds_every_file_of_its_variant(two: Path) -> None:
+    child = with_knobs(BOTH, {"RATE": 0.5, "WIDTH": 6})
+    for source, score in ((None, 0.4), (child, 3.0)):
+        run = measured(two, source if source else read_config(two).seed_source(), "sandbox=none")
+        assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", score)
+
+
+def test_what_is_not_the_campaigns_files_is_refused_with_the_file_and_the_line(two: Path) -> None:
+    task = read_config(two).task
+    marked = TRAIN.replace("RATE", "# EVOLVE-BLOCK-START\nRATE", 1).replace(
+        "print", "# EVOLVE-BLOCK-END\nprint"
+    )
+    seed = join_files({"train.py": marked, "model.py": MODEL})
+    assert objection_to(seed.replace("0.1", "0.2"), seed, task) is None
+    for source, said in (
+        (MODEL, "it does not consist of train.py, model.py"),
+        (join_files({"train.py": marked}), "it does not consist of"),
+        (
+            seed.replace("print('score', build()", "print('score', 9 * build()"),
+            "train.py: line 6 stands outside",
+        ),
+        (seed.replace("return WIDTH", "return WIDTH)"), "model.py: does not parse"),
+        (seed + "#" * 200_001 + "\n", "train.py is larger than 200,000 bytes"),
+    ):
+        assert said in str(objection_to(source, seed, task)), said
+
+
+def test_names_with_stars_are_the_files_that_are_there(two: Path) -> None:
+    (two.parent / "two" / "sub").mkdir()
+    (two.parent / "two" / "sub" / "deep.py").write_text("x = 1\n")
+    for given_, found in (
+        ("['*.py']", ["model.py", "train.py"]),
+        ("[train.py, 'sub/*.py']", ["train.py", "sub/deep.py"]),
+        ("['**/*.py']", ["model.py", "sub/deep.py", "train.py"]),
+    ):
+        read = read_config(two, [f"task.files={given_}"])
+        assert read.task is not None and list(read.task.files) == found
+        assert list(split_files(read.seed_source())) == sorted(found)
+    with pytest.raises(ConfigError, match=r"no file .*none"):
+        read_config(two, ["task.files=[train.py, 'none*.py']"])
+
+
+@pytest.mark.sandbox
+def test_a_campaign_over_files_tells_and_takes_home_each(tmp_path: Path, evo: Evo) -> None:  # noqa: F811
+    shutil.copytree(HERE / "pair", tmp_path / "pair")
+    few = "policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, reference_every: 0, remeasure_share: 0}"
+    (tmp_path / "pair.yaml").write_text(
+        "name: pair\ntask: {kind: command, folder: pair, files: ['*.py'], command: python train.py}\n"
+        'metrics: {val_loss: {line: "val loss {}"}}\nobjectives: [{name: val_loss}]\n'
+        f"rungs: {{proxy: {{budget: 60}}}}\nbudget: {{variants: 2}}\ncertification: {{attempts: 0}}\n{few}\n"
+    )
+    ran = evo("run", "pair.yaml", "--plain")
+    assert ran.code == 0, ran.err
+    shutil.copytree(tmp_path / "pair", tmp_path / "other")
+    model = tmp_path / "other" / "model.py"
+    model.write_text(model.read_text().replace("1.0)", "2.0)"))
+    assert evo("inject", "other", "--idea", "count twice").code == 0
+    assert evo("resume", "--plain").code == 0
+    injected = evo("tree", "--json").json()[-1]["variant_id"]
+    told = evo("diff", "seed", injected).out
+    assert "--- a/model.py" in told and "+        np.add.at(self.counts, (x, y), 2.0)" in told
+    assert "train.py" not in told
+    assert evo("export", injected, "-o", "home").code == 0
+    assert (tmp_path / "home" / "model.py").read_text() == model.read_text()
+    assert (tmp_path / "home" / "train.py").read_text() == (
+        tmp_path / "pair" / "train.py"
+    ).read_text()
+    assert evo("export", injected, "--patch", "-o", "-").out.count("diff --git") == 1
+    assert path_in(evo("export", "seed", "-o", "-").out.split("\n")[0]) == "model.py"
+    assert [path for path, _, _ in changed_files(BOTH, BOTH.replace("0.1", "0.3"))] == ["train.py"]
