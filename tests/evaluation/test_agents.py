@@ -20,6 +20,7 @@ from evo.files import take_back
 from evo.proposals.agents import AgentDesk
 from operators.llm.breaker import Patience
 from operators.operator import ProposalFailed
+from population.file_set import split_files
 from tests.operators.fake_budgets import FakeTokenBudget
 
 HARNESS = Path(__file__).parents[2] / "seed" / "harness.py"
