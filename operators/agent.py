@@ -21,7 +21,6 @@ from operators.source.compare import unified_diff
 from population.file_set import split_files
 from population.types import MAX_TEXT_CHARS, Cost
 
-
 FILE = "train.py"  # what a source is called that is one file
 
 
