@@ -45,7 +45,8 @@ def evaluate(
     from population.metrics import SELF_REPORTED, Trust, label, trust_of
 
     measured = _evaluate(file, config_file, rung, block)
-    wrong = () if file.is_dir() else unreadable_knobs(file.read_text("utf-8-sig", "replace"))
+    shown = "" if file.is_dir() else file.read_text(encoding="utf-8-sig", errors="replace")
+    wrong = unreadable_knobs(shown)
     warned = [cannot_be_read(file.name, wrong)] if wrong else []
     if as_json:
         chosen = ("status", "reason", "metrics", "request", "wall_seconds", "cpu_seconds")
@@ -90,8 +91,10 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     name = rung or next(iter(config.rungs))
     if name not in config.rungs:
         raise ConfigError(f"{config_file}: no rung {name!r}; rungs: {', '.join(config.rungs)}")
+    task = config.command
+    if task is None and file.is_dir():
+        raise ConfigError(f"{file} is a folder; give the file")
     try:
-        task = config.command
         source = source_at(file, task) if task else file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         request = RunRequest("0" * 64, name, block, 0, Purpose.SCREEN)
