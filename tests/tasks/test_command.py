@@ -37,7 +37,7 @@ budget: {variants: 2}
 def measured(config: Path, source: str | None = None, *changes: str, block: int = 0) -> Measurement:
     """One run at the proxy, of the config's seed where no source is given."""
     read = read_config(config, changes)
-    source = read.train.read_text() if source is None else source
+    source = read.seed_source() if source is None else source
     bench = open_bench(read, config.parent / "work", {})
     request = RunRequest(variant_id(source), bench.rungs[0].name, block, 0, Purpose.SCREEN)
     return bench.evaluator.evaluate(request, source, bench.slots[0], Unwatched())
