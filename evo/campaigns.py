@@ -227,7 +227,7 @@ def matching_calibration(base: Path, config: Config) -> tuple[Path, Calibration]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One store. `best`: mean and its sd at the proxy, as in `evo top`; None before any.
+    """One store. `best`: mean and its error at the proxy, as in `evo top`; None before any.
 
     children: with a run at the proxy, as in `evo status`.
     """
@@ -237,7 +237,7 @@ class Listed:
     state: str
     metric: str
     best: float | None
-    best_se: float | None
+    best_error: float | None
     children: int
     began: float | None  # seconds since the epoch
     running: int | None  # the process that runs it
@@ -278,7 +278,7 @@ def _read(folder: Path, store: Store, running: int | None) -> Listed:
 
     record = Record.of(store)
     metric = record.objective.name
-    best = next((one.estimates[metric] for one in front_of(record, ranking(record))), None)
+    best = next((one.told(metric) for one in front_of(record, ranking(record))), None)
     ((began,),) = store.query("SELECT min(created) FROM proposals")
     kind = store.setting("kind") or "campaign"
     return Listed(
@@ -286,8 +286,8 @@ def _read(folder: Path, store: Store, running: int | None) -> Listed:
         kind,
         _state(store, kind, running),
         metric,
-        None if best is None else best.mean,
-        None if best is None else best.sd,
+        None if best is None else best[0],
+        None if best is None else best[1],
         measured_children(record),
         began,
         running,

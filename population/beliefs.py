@@ -153,6 +153,10 @@ class RungBeliefs:
         """What one variant's runs average to, nothing shrunk."""
         return MetricEstimates(self._levels, variant_id)
 
+    def error(self, variant_id: str, metric: str) -> float:
+        """What is shown after the ± of a belief: its sd, widened by what few runs leave unknown."""
+        return self._found[variant_id][metric].sd * self._levels[metric].widening(variant_id)
+
     def scatter(self, variant_id: str, metric: str) -> float:
         """The sum of squares of a variant's blocks about their mean."""
         return self._levels[metric].scatter(variant_id) if metric in self._levels else 0.0

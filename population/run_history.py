@@ -168,6 +168,11 @@ class RunHistory:
             known = self._known(rung, as_of)
             return known.found(variant_id).all() if variant_id in known else {}
 
+    def error(self, variant_id: str, rung: str, metric: str) -> float:
+        """What is shown after the ± of a belief; KeyError without an `ok` run that has the metric."""
+        with self._lock:
+            return self._known(rung, None).error(variant_id, metric)
+
     def measured_means(
         self, variant_id: str, rung: str, as_of: int | None = None
     ) -> tuple[dict[str, Estimate], float]:

@@ -190,31 +190,40 @@ class Record:
             found.add(row)
         return found
 
-    def means(self) -> dict[str, dict[str, Estimate]]:
-        """What runs at the proxy average to, by variant and metric: less what blocks do, nothing shrunk."""
+    def means(self) -> tuple[dict[str, dict[str, Estimate]], dict[str, dict[str, float]]]:
+        """What runs at the proxy average to, by variant and metric: less what blocks do, nothing shrunk.
+
+        And by how much an sd that rests on them is widened where it is shown (`BlockMeans.widening`).
+        """
         runs = block_means(self.at_proxy(), self.seed_id)
         if self.imported is not None:  # no two of its runs share a block: they only number repeats
-            return {
+            plain = {
                 one: {
                     metric: Estimate(fmean(scores.values()), math.nan, len(scores))
                     for metric, scores in metrics.items()
                 }
                 for one, metrics in runs.items()
             }
+            return plain, {}
         by_metric: dict[str, BlockMeans] = {}
         for one, metrics in runs.items():
             for metric, scores in metrics.items():
-                means = by_metric.setdefault(metric, BlockMeans(self.seed_id))
+                one_metric = by_metric.setdefault(metric, BlockMeans(self.seed_id))
                 for block, value in scores.items():
-                    means.add(one, block, value)
+                    one_metric.add(one, block, value)
         found = {
             one: {metric: by_metric[metric].estimate(one) for metric in metrics}
             for one, metrics in runs.items()
         }
-        return {
+        means = {
             one: {metric: mean for metric, mean in metrics.items() if mean is not None}
             for one, metrics in found.items()
         }
+        wider = {
+            one: {metric: by_metric[metric].widening(one) for metric in metrics}
+            for one, metrics in means.items()
+        }
+        return means, wider
 
     def at_proxy(self) -> list[MeasurementRow]:
         """The rows of the first rung."""

@@ -302,7 +302,8 @@ class Frames:
         found = history.believed(variant_id, proxy).get(metric)
         if found is None:
             return None
-        return Score(self._who(variant_id), metric, found.mean, found.sd, found.n)
+        error = history.error(variant_id, proxy, metric)
+        return Score(self._who(variant_id), metric, found.mean, error, found.n)
 
     def _operators(self, front: list[str]) -> list[OperatorFrame]:
         """Children measured, and how many beat their parent: by the same rule as in `evo status`."""

@@ -144,9 +144,10 @@ def tree(
         root = resolve(store, of) if of else None
     if root is not None:
         branches = _below(branches, root)
-    scores = {one.variant_id: one.estimates[record.objective.name] for one in ranking(record)}
+    ranked = {one.variant_id: one for one in ranking(record)}
     beside, marks = effects(record), standings(record)
     if as_json:
+        scores = {one: found.estimates[record.objective.name] for one, found in ranked.items()}
         _tree_json(branches, depth, scores, marks, beside)
         return
     from evo.terminal.text import plus_minus
@@ -157,9 +158,7 @@ def tree(
         for row in record.rows
     }
     metric = record.objective.name
-    remarks |= {
-        one: plus_minus(metric, found.mean, found.sd, found.n) for one, found in scores.items()
-    }
+    remarks |= {one: plus_minus(metric, *found.told(metric)) for one, found in ranked.items()}
     remark_on(record)
     show(*(family_tree(branch, remarks, marks, depth, beside) for branch in branches))
 

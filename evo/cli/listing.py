@@ -57,7 +57,7 @@ def _table(rows: list[Listed]) -> Table:
     named = [*(["kind"] if kinds else []), "best", "children", "age"]
     told = []
     for one in rows:
-        best = NOTHING if one.best is None else mean_and_error(one.metric, one.best, one.best_se)
+        best = NOTHING if one.best is None else mean_and_error(one.metric, one.best, one.best_error)
         best += "*" * (one.best is not None and trust_of(one.metric) is Trust.SELF_REPORTED)
         age = NOTHING if one.began is None else duration(time.time() - one.began)
         told.append([*([one.kind] if kinds else []), best, str(one.children), age])

@@ -102,7 +102,7 @@ def top(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The Pareto front, then the best of the others by the first objective: believed ± its sd, n."""
+    """The Pareto front, then the best of the others by the first objective: believed ± its error, n."""
     from evo.analysis.campaign_view import Record
     from evo.analysis.ranking import front_of, ranking
 
@@ -270,13 +270,12 @@ def _standing(
     if own is None:
         return [("score", "none at the proxy")]
     first = record.objective
-    found = own.estimates[first.name]
     way = "lower" if first.lower_is_better else "higher"
     unit = METRICS[first.name].unit if first.name in METRICS else ""
-    told = f"{label(first.name)} {plus_minus(first.name, found.mean, found.sd, found.n)}"
+    told = f"{label(first.name)} {plus_minus(first.name, *own.told(first.name))}"
     rows = [
         ("believed", f"{told} ({unit + ', ' if unit else ''}{way} is better; {BELIEF})"),
-        ("mean less blocks", value(first.name, own.measured.mean, own.measured.sd)),
+        ("mean less blocks", value(first.name, own.measured.mean, own.errors[first.name])),
         ("standing", standing_in_words(own, record.seed_id)),
         *([("beyond limit", f"the config asks for {own.beyond}")] if own.beyond else []),
         ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),

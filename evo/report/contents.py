@@ -160,13 +160,13 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
         merits.append(
             (
                 f"seed, {label(metric)}",
-                value(metric, seed.estimates[metric].mean, seed.estimates[metric].sd),
+                value(metric, *seed.told(metric)[:2]),
                 _known(seed, metric),
             )
         )
     leader = data.by_id.get(findings.leader_id or "")
     if leader is not None:
-        text = value(metric, leader.estimates[metric].mean, leader.estimates[metric].sd)
+        text = value(metric, *leader.told(metric)[:2])
         merits.append((f"leader {short(leader.variant_id)}", text, _known(leader, metric)))
     if data.overview.imported is not None:
         return merits
@@ -189,10 +189,6 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
 
 
 def _known(one: Ranked, metric: str) -> str:
-    found = one.estimates[metric]
-    sd = (
-        f"believed ± {value(metric, found.sd, found.sd)}, "
-        if found.sd == found.sd
-        else "believed, "
-    )
-    return f"{sd}n={found.n}"
+    _, error, n = one.told(metric)
+    known = f"believed ± {value(metric, error, error)}, " if error == error else "believed, "
+    return f"{known}n={n}"

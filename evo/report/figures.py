@@ -271,17 +271,17 @@ def _points(
 
 
 def _bars(mine: Sequence[Ranked], metric: str) -> dict[str, Any] | None:
-    """One sd of the mean each way; none for what is counted exactly."""
-    sds = [one.estimates[metric].sd for one in mine]
-    known = [sd if math.isfinite(sd) else 0.0 for sd in sds]
+    """One error each way; none for what is counted exactly."""
+    errors = [one.errors[metric] for one in mine]
+    known = [error if math.isfinite(error) else 0.0 for error in errors]
     return {"type": "data", "array": known, "thickness": 1, "width": 3} if any(known) else None
 
 
 def _label(one: Ranked, above: str, below: str, changes: Mapping[str, str]) -> str:
-    first, second = one.estimates[above], one.estimates[below]
+    second = one.estimates[below]
     return hover(
         f"{one.variant_id[:8]}  {one.standing}  {one.operator}",
-        f"{above} {plus_minus(above, first.mean, first.sd, first.n)}",
+        f"{above} {plus_minus(above, *one.told(above))}",
         f"{below} {value(below, second.mean)}",
         one.idea,
         *changes.get(one.variant_id, "").splitlines(),
@@ -333,7 +333,7 @@ def _beside(
             go.Scatter(
                 x=[ranked[one].estimates[metric].mean for one in mine],
                 y=[scores[one] for one in mine],
-                error_x={"type": "data", "array": [_sd(ranked[one], metric) for one in mine]},
+                error_x={"type": "data", "array": [_error(ranked[one], metric) for one in mine]},
                 mode="markers",
                 name=name,
                 marker={"color": hue, "size": 11, "symbol": symbol},
@@ -353,16 +353,15 @@ def _beside(
     return figure
 
 
-def _sd(one: Ranked, metric: str) -> float:
-    sd = one.estimates[metric].sd
-    return sd if sd == sd else 0.0
+def _error(one: Ranked, metric: str) -> float:
+    error = one.errors[metric]
+    return error if error == error else 0.0
 
 
 def _label_ladder(one: Ranked, metric: str, there: str, score: float) -> str:
-    found = one.estimates[metric]
     return hover(
         f"{one.variant_id[:8]}  {one.operator}",
-        f"proxy: {metric} {plus_minus(metric, found.mean, found.sd, found.n)}",
+        f"proxy: {metric} {plus_minus(metric, *one.told(metric))}",
         f"{there} {value(metric, score)}",
         one.idea,
     )

@@ -112,8 +112,7 @@ def _dots(
     metric = record.objective.name
     texts = []
     for one in mine:
-        found = ranked[one].estimates[metric] if one in ranked else None
-        score = plus_minus(metric, found.mean, found.sd, found.n) if found else "no score"
+        score = plus_minus(metric, *ranked[one].told(metric)) if one in ranked else "no score"
         standing = standing_in_words(ranked[one], record.seed_id) if one in ranked else ""
         idea = "the seed" if one == record.seed_id else births[one].idea
         texts.append(hover(f"{one[:8]}  {operator}  {standing}", f"{label(metric)} {score}", idea))

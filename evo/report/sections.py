@@ -82,11 +82,10 @@ def fronts_section(data: ReportData) -> Section | None:
 
 def _front_row(one: Ranked, names: Sequence[str], seed_id: str) -> list[str]:
     first, *others = names
-    found = one.estimates[first]
     cells = [
         short(one.variant_id),
         standing_in_words(one, seed_id),
-        plus_minus(first, found.mean, found.sd, found.n),
+        plus_minus(first, *one.told(first)),
     ]
     cells += [
         value(name, one.estimates[name].mean if name in one.estimates else None) for name in others

@@ -116,7 +116,7 @@ def _beliefs(one: Ranked | None, record: Record) -> dict[str, Any]:
         return {"standing": "", "metrics": []}
     first = record.objective.name
     found = one.estimates
-    texts = [[first, plus_minus(first, found[first].mean, found[first].sd, found[first].n)]]
+    texts = [[first, plus_minus(first, *one.told(first))]]
     texts += [
         [name, value(name, estimate.mean)] for name, estimate in found.items() if name != first
     ]

@@ -297,7 +297,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 
 def _cells(one: Listed) -> list[str]:
-    best = "–" if one.best is None else mean_and_error(one.metric, one.best, one.best_se)
+    best = "–" if one.best is None else mean_and_error(one.metric, one.best, one.best_error)
     age = "–" if one.began is None else duration(time.time() - one.began)
     return [one.state, best, str(one.children), age]
 

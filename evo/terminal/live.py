@@ -171,7 +171,7 @@ def _standing(frame: Frame) -> RenderableType:
 
 
 def _score(score: Score) -> Text:
-    told = plus_minus(score.metric, score.mean, score.sd, score.n)
+    told = plus_minus(score.metric, score.mean, score.error, score.n)
     return Text(f"{label(score.metric)} {told}")
 
 
@@ -230,12 +230,12 @@ class SlotFrame:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What is believed of one variant in the first objective, by its n blocks."""
+    """What is believed of one variant in the first objective by its n blocks, ± its error as in `evo top`."""
 
     who: str
     metric: str
     mean: float
-    sd: float | None
+    error: float | None
     n: int
 
 

@@ -246,8 +246,7 @@ def _believed(one: Ranked | None, metric: str, seed: Ranked | None = None) -> Te
     if one is None:
         return "–"
     standing = "" if seed is None else standing_in_words(one, seed.variant_id)
-    found = one.estimates[metric]
-    text = Text(f"{label(metric)} {plus_minus(metric, found.mean, found.sd, found.n)} believed")
+    text = Text(f"{label(metric)} {plus_minus(metric, *one.told(metric))} believed")
     return text.append(f"  {short(one.variant_id)}  {standing}".rstrip(), FAINT)
 
 

@@ -37,7 +37,7 @@ WIDE = 100  # columns from which on a table shows all it has
 BEYOND = "beyond limit: outside a range that the config asks for, which `evo show ID` names"
 BELIEF = (
     "believed: the mean of its runs less what blocks do, shrunk to its parent's; the search ranks by it; "
-    "± is its sd"
+    "± its error: the truth is within twice that 19 times in 20, also where few runs tell the noise"
 )
 
 
@@ -102,10 +102,9 @@ class _Ranking:
             ("idea", "left"),
         )
         for place, one in enumerate(self.rows):
-            found = one.estimates[first]
             table.add_row(
                 Text(short(one.variant_id), "bold"),
-                Text(plus_minus(first, found.mean, found.sd, found.n)),
+                Text(plus_minus(first, *one.told(first))),
                 *(Text(values[place]) for values in cells.values()),
                 _standing(one, self.seed_id, trust_of(first)),
                 one_line(words("the seed" if one.variant_id == self.seed_id else one.idea)),

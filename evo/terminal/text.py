@@ -249,4 +249,7 @@ GLOSSARY = {
     "child (`best` is the front's first, which may be the seed)",
     "selection bias": "by how much the figure of the runs that chose a variant flatters it",
 }
-NOTE = "A score is what is believed of a variant, ± its sd; a difference is of pairs, ± its standard error."
+NOTE = (
+    "A score is what is believed of a variant ± its error: the truth is within twice that 19 times in 20; a "
+    "difference is of pairs, ± its standard error."
+)

@@ -17,22 +17,27 @@ plain means. `docs/results.md` has what that decides better and worse than other
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from statistics import fmean
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist, fmean
 
 import numpy as np
+import numpy.typing as npt
 
-from population.statistics.distributions import f_quantile
+from population.statistics.distributions import CONFIDENCE as TOLD
+from population.statistics.distributions import f_quantile, t_quantile
 from population.statistics.estimates import pooled_sd
 from population.types import Estimate
 
 ByBlock = Mapping[int, float]
+Floats = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.9  # of the F test that blocks do no more than what is taken off
 MIN_FREEDOM = 3  # of the rest, before its sd is told
 ROUNDING = 1e-14  # of a score that is the same on every block, as a share of it
 NEGLIGIBLE = 1e-9  # eigenvalues and squares this far below the largest are rounding
+NORMAL_ENDS = NormalDist().inv_cdf((1 + TOLD) / 2)  # of an interval, in sds that are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,15 @@ class BlockEffects:
 
     `block_sd` and `rest_sd`, estimated by moments, make up a run's sd (NaN while the latter has no freedom);
     `correlation` is the share of a run's variance that its block explains, at `freedom` degrees of the rest.
+    `roots`: [axes] of each block; the product of two blocks' is how uncertain their effects are together, over
+    the rest's variance (the mixed model's prediction errors).
     """
 
     block_sd: float = math.nan
     rest_sd: float = math.nan
     freedom: int = 0
     effects: Mapping[int, float] = field(default_factory=dict)
+    roots: Mapping[int, Floats] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def noise_is_known(self) -> bool:
@@ -66,7 +74,19 @@ class BlockEffects:
             return self
         mean = sum(known) / len(known)
         moved = {block: effect - mean for block, effect in self.effects.items()}
-        return BlockEffects(self.block_sd, self.rest_sd, self.freedom, moved)
+        return replace(self, effects=moved)
+
+    def doubt(self, blocks: Collection[int], reference: Collection[int]) -> float:
+        """What not knowing the effects adds to the variance of a mean told as if over the reference's blocks.
+
+        As a multiple of the rest's variance; 0 for the reference itself, and where no block does anything.
+        """
+        shares: dict[int, float] = defaultdict(float)
+        for those, sign in ((blocks, 1.0), (reference, -1.0)):
+            for block in sorted(those):
+                shares[block] += sign / len(those)
+        told = [share * self.roots[block] for block, share in shares.items() if block in self.roots]
+        return float((np.sum(told, axis=0) ** 2).sum()) if told and len(reference) else 0.0
 
     def taken_off(self, scores: ByBlock) -> dict[int, float]:
         """Scores less the effects of their blocks."""
@@ -124,7 +144,16 @@ def _solve(
         return BlockEffects(block_sd, rest_sd, left)
     effects = axes[:, real] @ (along / (sizes + ratio))
     by_block = dict(zip(blocks, effects.tolist(), strict=True))
-    return BlockEffects(block_sd, rest_sd, left, by_block)
+    roots = dict(zip(blocks, axes[:, real] / np.sqrt(sizes + ratio), strict=True))
+    return BlockEffects(block_sd, rest_sd, left, by_block, roots)
+
+
+def widening(freedom: float) -> float:
+    """What an sd of few degrees of freedom is multiplied by, so that 1.96 of it hold the truth 19 times in 20.
+
+    Student's t over the normal's quantile: such an sd is often small by luck.
+    """
+    return t_quantile(max(freedom, 1)) / NORMAL_ENDS
 
 
 # -- Means over blocks, grown row by row: a new run costs what it changes. Repeats are averaged within their
@@ -145,7 +174,8 @@ class BlockMeans:
         self._several: dict[str, int] = {}  # on two blocks or more -> place in order of first run
         self._places: dict[str, int] = {}
         self._known: dict[str, Estimate] = {}
-        self._effects, self._noise = BlockEffects(), math.nan
+        self._effects, self._noise, self._freedom = BlockEffects(), math.nan, 0
+        self._doubts: dict[tuple[int, ...], float] = {}  # by the blocks of a variant
         self._stale = False
         self.changes = 0  # how often something moved that moves everyone
 
@@ -179,10 +209,13 @@ class BlockMeans:
             effects = block_effects(several).centred_on(self._scores.get(self._reference, {}))
             pooled = pooled_sd(list(one.values()) for one in several)
             noise = effects.rest_sd if effects.noise_is_known else pooled
+            freedom = sum(len(one) - 1 for one in several)
+            self._freedom = effects.freedom if effects.noise_is_known else freedom
             if effects.effects != self._effects.effects or repr(noise) != repr(self._noise):
                 self.changes += 1
             self._effects, self._noise = effects, noise
             self._known.clear()
+            self._doubts.clear()
         return self.changes
 
     @property
@@ -218,3 +251,19 @@ class BlockMeans:
             sd = self._noise / math.sqrt(len(values))
             self._known[variant_id] = Estimate(fmean(values), sd, len(values))
         return self._known.get(variant_id)
+
+    def widening(self, variant_id: str) -> float:
+        """What the sd of a mean, or of a belief that rests on it, is multiplied by where it is shown.
+
+        The search weighs variants by s / sqrt(n) as if s and what blocks do were known: that orders them. As
+        an error it is too small while few runs tell either, which this makes up for.
+        """
+        self.settle()
+        scores = self._scores.get(variant_id, {})
+        if not scores:
+            return 1.0
+        blocks = tuple(sorted(scores))
+        if blocks not in self._doubts:
+            reference = self._scores.get(self._reference, {})
+            self._doubts[blocks] = self._effects.doubt(blocks, reference)
+        return widening(self._freedom) * math.sqrt(1 + len(blocks) * self._doubts[blocks])

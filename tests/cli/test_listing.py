@@ -43,8 +43,9 @@ def test_the_list_tells_kind_state_best_children_and_age_of_all_below(
         "far-1": "import",
         "broken": "?",
     }
-    first = evo("top", "--dir", "good-1", "--json").json()[0]["estimates"]["val_bpb"]
-    assert (rows["good-1"]["best"], rows["good-1"]["best_se"]) == (first["mean"], first["sd"])
+    first = evo("top", "--dir", "good-1", "--json").json()[0]
+    told = (first["estimates"]["val_bpb"]["mean"], first["errors"]["val_bpb"])
+    assert (rows["good-1"]["best"], rows["good-1"]["best_error"]) == told
     assert (rows["good-1"]["state"], rows["good-1"]["children"] > 0) == ("budget spent", True)
     assert (rows["noise-1"]["state"], rows["noise-1"]["best"]) == ("not started", None)
     assert "cannot be read" in rows["broken"]["state"]

@@ -67,7 +67,9 @@ def test_every_surface_shows_what_is_believed_of_a_variant(evo: Evo, tmp_path: P
         )
         assert tree[one] == estimate
         assert evo("show", one[:10], "--json").json()["at_proxy"] == shown
-        text = plus_minus("val_bpb", believed.mean, believed.sd, believed.n)
+        error = history.error(one, "proxy", "val_bpb")
+        assert shown["errors"]["val_bpb"] == error > believed.sd  # what few runs leave unknown
+        text = plus_minus("val_bpb", believed.mean, error, believed.n)
         assert text in screen and text in table
         assert text in re.sub(r" +n=", "  n=", " ".join(evo("show", one[:10]).out.split()))
         moved += abs(shown["measured"]["mean"] - believed.mean) > 1e-6
@@ -81,9 +83,8 @@ def test_every_surface_shows_what_is_believed_of_a_variant(evo: Evo, tmp_path: P
     status = evo("status", "--json").json()
     for name in ("seed", "best"):
         score, estimate = getattr(frame, name), status[name]["estimates"]["val_bpb"]
-        assert (score.mean, score.sd, score.n) == tuple(
-            estimate[key] for key in ("mean", "sd", "n")
-        )
+        error = status[name]["errors"]["val_bpb"]
+        assert (score.mean, score.error, score.n) == (estimate["mean"], error, estimate["n"])
     assert moved, "a campaign in which nothing is shrunk shows nothing"
 
 
