@@ -10,7 +10,7 @@ from evo.evaluation import process
 from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox.cgroups import Parents
 from evo.evaluation.sandbox.sandbox import Sandbox
-from tests.attacks.table import ATTACKS, HONEST
+from tests.attacks.table import ATTACKS
 from tests.attacks.test_attacks import ending, honest_score
 from tests.evaluation.boxes import every_box
 from tests.evaluation.conftest import RUNG, Evaluate
@@ -44,9 +44,6 @@ NAMES = (
     "holds_memory_by_the_zero_device",
     "fills_the_tmpfs_with_names",
 )
-REFUSED = {
-    "holds_memory_in_connections_that_nobody_takes"
-}  # by Landlock's filter, before it begins
 
 
 @every_box
@@ -70,5 +67,5 @@ def test_the_attack_ends_as_it_must_in_every_box(
     seen = evaluate(attack.source(targets), sandbox, **attack.rung)
     assert "GOT THROUGH" not in seen.reason + seen.log_tail
     honest = honest_score(dataset, int(attack.rung.get("rows", RUNG.rows)))
-    refused = {HONEST} if sandbox.name == "landlock" and name in REFUSED else set()
-    assert {ending(seen, honest), seen.status.value} & {*attack.ends, *refused}, seen.reason
+    ends = attack.ends_in_landlock if sandbox.name == "landlock" else attack.ends
+    assert {ending(seen, honest), seen.status.value} & {*ends}, seen.reason

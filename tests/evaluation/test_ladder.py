@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -15,6 +15,7 @@ import pytest
 
 from evo.evaluation.sandbox import landlock, sandbox
 from evo.evaluation.sandbox import probe as probing
+from evo.evaluation.sandbox.cgroups import Parents
 from evo.evaluation.sandbox.image import Image
 from evo.evaluation.sandbox.image_files import packages
 from evo.evaluation.sandbox.landlock import Landlocked, Unboxed
@@ -158,6 +159,69 @@ def test_facts_name_every_promise_and_how_it_is_kept(rung: str) -> None:
     assert all(facts[name].split(":")[0] in ("enforced", "watched", "none") for name in NAMES)
     held = all(facts[name].startswith("enforced") for name in ("fs_write", "fs_read", "network"))
     assert held is (rung != "none")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+
+
+def table_of(heading: str) -> list[list[str]]:
+    """The cells of the table on the page that begins with these columns."""
+    rows = PAGE.partition(heading)[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def told(facts: Mapping[str, str]) -> tuple[str, ...]:
+    """Processes, memory and CPU time in the words of the page."""
+    word = {"enforced": "enforced", "watched": "watched", "none": "open"}
+    pids, memory, cpu = (facts[name] for name in ("pids", "memory", "cpu"))
+    by = " (rlimit)" if "rlimit" in pids else ""
+    time = "counted" if probing.COUNTED_TIME in cpu else "watched"
+    return (
+        word[pids.partition(":")[0]] + by,
+        word[memory.partition(":")[0]],
+        "open" if cpu.startswith("none") else time,
+    )
+
+
+@pytest.mark.parametrize("grouped", [True, False], ids=["cgroup ours", "not ours"])
+@pytest.mark.parametrize("row", table_of("| box | who the roles are |"), ids=lambda row: row[1])
+def test_the_page_says_of_each_box_and_machine_what_its_facts_say(
+    row: list[str], grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box, who, ours, others = row
+    cell = others if others != "the same" and (not grouped or ours.startswith("the same")) else ours
+    right = tuple(word.partition(":")[0] for word in cell.split(" / "))
+    folders = tuple((name, Path("/")) for name in ("pids", "memory", "cpuacct")) if grouped else ()
+    monkeypatch.setattr(probing, "parents", lambda: Parents(folders))
+    known = {"a user": (1000, False), "unprivileged": (0, True), "uid 0": (0, False)}
+    shown = [these for name, these in known.items() if name in who]
+    assert shown
+    for uid, drops in shown:
+        monkeypatch.setattr(os, "getuid", lambda uid=uid: uid)
+        settings = SandboxSettings()
+        boxes: dict[str, Sandbox] = {
+            "bwrap": Bubblewrap(Path("bwrap"), settings, drops=drops),
+            "landlock": Landlocked(settings, drops=drops),
+            "none": Unboxed(settings, drops=drops),
+        }
+        assert told(probing.facts_of(boxes[box.partition(",")[0]], {})) == right, (uid, drops)
+
+
+def test_the_page_says_of_each_fact_what_the_rows_say() -> None:
+    columns = {"bwrap": 1, "landlock": 3, "none": 4}
+    rows = {row[0].split("`")[1]: row for row in table_of("| fact | bwrap with the copy |")}
+    assert list(rows) == [name for name in rows if name in NAMES] and set(rows) == set(NAMES)
+    words = {"enforced": "enforced", "watched": "watched", "none": "open"}
+    for box, facts in (("bwrap", probing._BWRAP), ("landlock", probing._LANDLOCK)):
+        for name, fact in facts.items():
+            cell = rows[name][columns[box] + (name == "files" and box == "bwrap")]
+            shown = rows[name][1] if cell == "the same" else cell
+            assert shown.startswith(words[fact.partition(":")[0]]), (box, name, shown)
+    for name in NAMES:
+        cell = rows[name][columns["none"]]
+        if "by machine" not in cell:
+            assert cell.startswith(words[probing._NONE[name].partition(":")[0]]), (name, cell)
+    assert rows["files"][1].startswith(probing.files_fact("").partition(":")[0])
 
 
 @pytest.mark.parametrize("rung", [*RUNGS, "none"])

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,6 +53,7 @@ MEASURED = (
 )
 TIMED = "CPU time of the process tree watched"
 COUNTED_TIME = "CPU time counted by cgroup"
+ALL_OF_ROOT = "none: it can do all that root can"
 SHARED = "none: the host's, where one run leaves marks for the next"
 _BWRAP = {
     "files": SHARED,
@@ -90,7 +91,7 @@ def facts_of(sandbox: Sandbox, outcome: dict[str, bool]) -> dict[str, str]:
         facts["signals"] = "enforced: seccomp (to its own process only)"
     if outcome.get("filled") and sandbox.name == "bwrap":
         facts["disk"] = "none"
-    facts |= {"pids": _pids(sandbox), "memory": _memory(), "cpu": _cpu(sandbox, outcome)}
+    facts |= {"pids": _pids(sandbox), "memory": _memory(sandbox), "cpu": _cpu(sandbox, outcome)}
     user = {}
     if os.getuid() == 0 and not sandbox.drops:
         user = {
@@ -106,25 +107,41 @@ def files_fact(why_not: str) -> str:
     return f"{SHARED} ({why_not})" if why_not else "enforced: a copy in memory"
 
 
+def _grouped(sandbox: Sandbox) -> Collection[str]:
+    """The controllers of a group of processes that a role cannot leave again."""
+    return parents().controllers if sandbox.name != "none" or sandbox.drops else ()
+
+
 def _pids(sandbox: Sandbox) -> str:
-    if "pids" in parents().controllers:
+    if "pids" in _grouped(sandbox):
         return "enforced: cgroup"
     # The limit does not bind root. Without a user namespace it counts all of a person's processes.
     binds = sandbox.drops or (os.getuid() != 0 and sandbox.name == "bwrap")
     if binds and Path("/usr/bin/prlimit").exists():
         return "enforced: rlimit nproc"
-    return COUNTED
+    return ALL_OF_ROOT if _is_root(sandbox) else COUNTED
 
 
-def _memory() -> str:
-    return "enforced: cgroup" if "memory" in parents().controllers else MEASURED
+def _memory(sandbox: Sandbox) -> str:
+    if "memory" in _grouped(sandbox):
+        return "enforced: cgroup"
+    return ALL_OF_ROOT if _is_root(sandbox) else MEASURED
 
 
 def _cpu(sandbox: Sandbox, outcome: dict[str, bool]) -> str:
-    timed = COUNTED_TIME if "cpuacct" in parents().controllers else TIMED
+    timed = COUNTED_TIME if "cpuacct" in _grouped(sandbox) else TIMED
+    if _is_root(sandbox):
+        return ALL_OF_ROOT
+    if sandbox.name == "none" and timed == TIMED:
+        return f"none: {timed} but for children that ended; affinity not held"
     if sandbox.name == "none" or not supported() or outcome.get("spread"):
         return f"watched: {timed}; affinity not held"
     return f"enforced: affinity by seccomp; {timed}"
+
+
+def _is_root(sandbox: Sandbox) -> bool:
+    """Whether roles may do all that root may: it kills whatever watches it."""
+    return sandbox.name == "none" and not sandbox.drops and os.getuid() == 0
 
 
 # -- What the sandbox really holds here: a run that tries to break out, and the outcome of each try.
