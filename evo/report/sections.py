@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.imported import Imported
@@ -253,14 +254,24 @@ def sandbox_section(data: ReportData) -> Section | None:
     found = [(held, runs) for held, runs in facts(data.store) if held]
     if not found:
         return None
-    held, _ = found[0]
     on_gpu = any(row.measurement.device not in ("", "cpu") for row in data.record.attempts)
     promises = [one for one in ("sandbox", "user", *NAMES) if one != "gpu" or on_gpu]
-    shown = [(name, held[name]) for name in promises if name in held]
+    shown = [(name, text) for name in promises if (text := _ways(name, found))]
     lines = [f"As recorded with the runs ({count(sum(runs for _, runs in found), 'run')})."]
     return Section(
         "sandbox", "Sandbox", lines, tables=(ReportTable(("promise", "held by"), shown),)
     )
+
+
+def _ways(promise: str, found: Sequence[tuple[Mapping[str, str], int]]) -> str:
+    """How a promise was held, each way with its runs where there were several; "" where no run says."""
+    ways: Counter[str] = Counter()
+    for held, runs in found:
+        if promise in held:
+            ways[held[promise]] += runs
+    if len(ways) < 2:
+        return next(iter(ways), "")
+    return "; ".join(f"{way} ({count(runs, 'run')})" for way, runs in ways.most_common())
 
 
 def words_section() -> Section:

@@ -13,21 +13,40 @@ from pathlib import Path
 import psutil
 import pytest
 
+from evo.config import GRACE_SECONDS
+from evo.evaluation.audit import EXACT, MAX_FETCHED_BYTES
+from evo.evaluation.evaluator import _LOOKS, LOOKS
+from evo.evaluation.footprint import LOOKS_PER_SCAN, MAX_FILES, PIPE_BYTES
+from evo.evaluation.process import POLL_SECONDS, Limits
+from evo.evaluation.roles import OVERTIME, SAVED_BYTES_PER_SECOND
 from evo.evaluation.sandbox import landlock, sandbox
 from evo.evaluation.sandbox import probe as probing
+from evo.evaluation.sandbox.agent_box import MAX_SCRATCH_MB as MAX_AGENT_FILES_MB
 from evo.evaluation.sandbox.cgroups import Parents
 from evo.evaluation.sandbox.image import Image
 from evo.evaluation.sandbox.image_files import packages
-from evo.evaluation.sandbox.landlock import Landlocked, Unboxed
+from evo.evaluation.sandbox.landlock import READABLE, Landlocked, Unboxed
 from evo.evaluation.sandbox.probe import NAMES, open_sandbox, probe
 from evo.evaluation.sandbox.sandbox import (
+    DEV_SHM_MB,
+    MAX_DESCRIPTORS,
+    MAX_SCRATCH_MB,
+    MAX_SIGNALS,
+    MAX_TEXT_MB,
+    TMP_MB,
     Bubblewrap,
     Sandbox,
     SandboxSettings,
     SandboxUnavailable,
     View,
 )
-from population.types import Status
+from evo.evaluation.unseen import MAX_SDS, MIN_BLOCKS
+from evo.search.voiding import MAX_VOIDS
+from operators.source.compare import MAX_STEPS
+from operators.source.merge import MAX_MERGE_STEPS
+from population.parsing import MAX_KEPT
+from population.run_history import MAX_ATTEMPTS
+from population.types import Clock, Purpose, Status
 
 from .boxes import RUNGS, needs_bwrap, needs_landlock
 from .conftest import Evaluate
@@ -222,6 +241,48 @@ def test_the_page_says_of_each_fact_what_the_rows_say() -> None:
         if "by machine" not in cell:
             assert cell.startswith(words[probing._NONE[name].partition(":")[0]]), (name, cell)
     assert rows["files"][1].startswith(probing.files_fact("").partition(":")[0])
+
+
+def test_the_figures_on_the_page_are_those_of_the_code() -> None:
+    words = " ".join(PAGE.split())
+    missed = [1 - (1 - 1e-3) ** (256 * looks) for looks in (1, LOOKS, _LOOKS[Purpose.FINAL])]
+    screens, later, last = (f"{share:.0%}".replace("%", " %") for share in missed)
+    scan = LOOKS_PER_SCAN * POLL_SECONDS * 1000
+    saved = [
+        f"{int(SAVED_BYTES_PER_SECOND[clock] / 1e6)}"
+        for clock in (Clock.CPU_SECONDS, Clock.SECONDS)
+    ]
+    for said in (
+        f"tmpfs of {MAX_SCRATCH_MB:,} MB, `/tmp` {TMP_MB} MB, `/dev/shm` {DEV_SHM_MB} MB",
+        f"{MAX_FILES:,} files watched every {scan:.0f} ms",
+        f"up to {scan:.0f} ms of writing beyond {MAX_SCRATCH_MB:,} MB",
+        f"at most {Limits(0, 0, 0).output_bytes >> 20} MB of output",
+        f"it is watched every {POLL_SECONDS * 1000:.0f} ms, unless a cgroup",
+        f"up to {MAX_TEXT_MB} MB of training text lie",
+        f"more than {MAX_SIGNALS:,} timers and waiting signals",
+        f"(bwrap; {MAX_DESCRIPTORS * PIPE_BYTES >> 20} MB at {MAX_DESCRIPTORS:,} descriptors)",
+        f"its budget and {OVERTIME - 1:.0%}".replace("%", " %"),
+        f"{GRACE_SECONDS[Clock.CPU_SECONDS]} CPU seconds ({GRACE_SECONDS[Clock.SECONDS]} of the wall)",
+        f"{saved[0]} MB a CPU second ({saved[1]} MB a wall second)",
+        f"fetches {MAX_FETCHED_BYTES >> 10} KB is asked again",
+        f"made again {['never', 'once', 'twice'][MAX_VOIDS]} at most",
+        f"trained again, {['no', 'one', 'two', 'three'][MAX_ATTEMPTS]} times at most",
+        f"seen by {screens} of screens, {later} of later measurements and {last} of final ones",
+        f"Up to {EXACT.mean:.0e}".replace("e-0", "e-") + " nats a token",
+        f"lasts for {MIN_BLOCKS} blocks, each of a quarter of the sample's rows at least",
+        f"({['', 'one', 'two', 'three', 'four', 'five', 'six', 'seven'][int(MAX_SDS)]} standard errors",
+        f"one folder, watched ({MAX_AGENT_FILES_MB} MB)",
+        f"{MAX_STEPS // 10**6} million a comparison".replace("2", "two"),
+        f"{MAX_MERGE_STEPS // 10**6} million for all merges".replace("4", "four"),
+        f"the last {MAX_KEPT} sources are kept",
+    ):
+        assert said in words, said
+    in_proc = {path.removeprefix("/proc/") for path in READABLE if path.startswith("/proc/")}
+    assert in_proc - {one for one in in_proc if one.startswith("sys/")} == {
+        *("cpuinfo", "version", "filesystems"),
+    }
+    assert len([one for one in in_proc if one.startswith("sys/")]) == 2
+    assert "nothing there but `cpuinfo`, `version`, `filesystems` and two settings" in words
 
 
 @pytest.mark.parametrize("rung", [*RUNGS, "none"])

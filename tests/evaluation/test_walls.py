@@ -14,8 +14,8 @@ from evo.evaluation.data import Dataset
 from evo.evaluation.sandbox.sandbox import Sandbox
 from population.types import Status
 
-from .boxes import every_box
-from .conftest import Evaluate
+from .boxes import every_box, every_rung
+from .conftest import RUNG, Evaluate
 from .variants import variant
 
 TRIES = """
@@ -158,3 +158,75 @@ class Listening:
     def __exit__(self, *_: object) -> None:
         for one in self._open:
             one.close()
+
+
+HABITS = """
+import ctypes, multiprocessing, resource, shutil, subprocess
+import psutil
+
+def works(action):
+    try:
+        action()
+    except (OSError, psutil.Error):
+        return False
+    return True
+
+def execute():
+    with open(os.open('own', os.O_CREAT | os.O_WRONLY, 0o755), 'wb') as file:
+        file.write(open('/bin/true', 'rb').read())
+    subprocess.run(['./own'], check=True)
+
+IN_PROC = ('cpuinfo', 'devices', 'filesystems', 'meminfo', 'stat', 'uptime', 'version', 'vmstat', 'self/status')
+
+def chmod():
+    os.chmod('plain', 0o600)
+
+open('plain', 'w').close()
+print(json.dumps({
+    'psutil': works(lambda: psutil.Process().memory_info()),
+    '/dev/stdin': works(lambda: open('/dev/stdin')),
+    '/dev/fd': works(lambda: os.listdir('/dev/fd')),
+    'getrusage': works(lambda: resource.getrusage(resource.RUSAGE_SELF)),
+    'own program': works(execute),
+    'copy': works(lambda: shutil.copy('plain', 'copied')),
+    'copyfile': works(lambda: shutil.copyfile('plain', 'copied too')),
+    'chmod': works(chmod),
+    'lock of processes': works(multiprocessing.Lock),
+    'proc': [name for name in IN_PROC if works(lambda: open('/proc/' + name))],
+}))
+print(json.dumps({
+    'core': resource.getrlimit(resource.RLIMIT_CORE),
+    'file': resource.getrlimit(resource.RLIMIT_FSIZE)[0] >> 20,
+    'descriptors': resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+    'no new rights': ctypes.CDLL(None).prctl(39, 0, 0, 0, 0),
+    'input': __import__('sys').stdin.read(),
+}))
+"""
+ALWAYS = {"getrusage", "copyfile"}
+IN_NAMESPACES = {"own program", "copy", "chmod", "lock of processes"}
+FOUND = {  # as docs/security.md tells those who write honest scripts
+    "bwrap": (
+        ALWAYS | IN_NAMESPACES,
+        ["cpuinfo", "devices", "filesystems", "meminfo", "stat", "version"],
+    ),
+    "landlock": (ALWAYS | {"/dev/stdin"}, ["cpuinfo", "filesystems", "version"]),
+}
+
+
+@every_rung
+def test_an_honest_script_finds_what_the_page_says_and_the_limits_of_every_run(
+    evaluate: Evaluate, sandbox: Sandbox
+) -> None:
+    seen = evaluate(variant(end=HABITS), sandbox)
+    assert seen.status is Status.OK, seen.reason
+    habits, limits = map(json.loads, seen.log_tail.strip().splitlines()[-2:])
+    in_proc = habits.pop("proc")
+    if sandbox.name in FOUND:
+        assert ({name for name, held in habits.items() if held}, in_proc) == FOUND[sandbox.name]
+    assert limits == {
+        "core": [0, 0],
+        "file": RUNG.memory_mb,
+        "descriptors": 1024,
+        "no new rights": 1,
+        "input": "",
+    }

@@ -151,10 +151,27 @@ def test_the_sandbox_table_holds_promises_alone_and_no_gpu_where_none_was_used(
     for place, device in enumerate(("cpu", "cuda")):
         request = RunRequest(leader, "proxy", 20 + place, 0, Purpose.REMEASURE)
         run = Measurement(request, Status.OK, "", {"val_bpb": 2.0}, device=device)
-        for number in range(30):  # the most common facts are shown
+        for number in range(30):
             more = {**facts, "weights_sha256": "feed" * 16}
             again = replace(run.request, block=20 + place + 2 * number)
             built.store.add_measurement(replace(run, request=again, facts=more))
         html = write_report(tmp_path / "c").read_text()
         assert "enforced: here" in html and "weights_sha256" not in html
         assert ("enforced: there" in html) is (device == "cuda")
+
+
+def test_the_sandbox_table_shows_every_box_that_runs_were_in(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    for block, (box, held) in enumerate(
+        [("bwrap", "enforced: a copy")] * 2 + [("landlock", "none: the host's")]
+    ):
+        run = RunRequest(leader, "proxy", 20 + block, 0, Purpose.REMEASURE)
+        facts = {"sandbox": box, "files": held, "waited_seconds": f"{block}"}
+        built.store.add_measurement(
+            Measurement(run, Status.OK, "", {"val_bpb": 2.0}, device="cpu", facts=facts)
+        )
+    shown = re.sub(r"<[^>]+>", " ", write_report(tmp_path / "c").read_text())
+    assert re.search(r"bwrap \(2 runs\); landlock \(1 run\)", shown)
+    assert re.search(r"enforced: a copy \(2 runs\); none: the host&#39;s \(1 run\)", shown)
