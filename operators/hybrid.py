@@ -15,7 +15,7 @@ import numpy as np
 
 from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
-from operators.operator import KnobSetting, ParentRule, Request, RunState
+from operators.operator import KnobSetting, ParentRule, ProposalContext, Request, RunState
 from operators.optimiser import Space, from_place
 from operators.prompting import again_messages, decimals, differences, messages_about, quoted
 from operators.source.blocks import EditError
@@ -120,7 +120,7 @@ def hybrid_messages(request: Request) -> tuple[Message, ...]:
         "hybrid_system.md",
         columns=columns_of(lines),
         constants=quoted("constants", "\n".join(lines)),
-        runs=_runs(space),
+        runs=_runs(space, request.context),
     )
 
 
@@ -170,37 +170,39 @@ def _belief(knob: Knob, best: Sequence[KnobSetting]) -> str:
     return f"the best {middle:g} ({low:g} to {high:g})"
 
 
-def _runs(space: Space) -> str:
+def _runs(space: Space, context: ProposalContext) -> str:
     """The best and the last runs of the structure, and what is told of each."""
     if not any(one.own for one in space.settings):
         return "None yet."
     scored = space.own(RunState.SCORED)
     error = ", ± its standard error," if any(math.isfinite(one.sd) for one in scored) else ""
-    head = (
-        "Each with the believed value of the first objective (its sign flipped if higher is better, so that "
-        f"lower is better){error} and the constants in which it differs from the parent."
-    )
+    objective = context.objectives[0] if context.objectives else "the first objective"
+    head = f"Each with {objective}{error} and the constants in which it differs from the parent."
+    sign = 1.0 if context.lower_is_better else -1.0
     scored = sorted(space.own(RunState.SCORED), key=lambda one: one.value)
     last = [one for one in space.settings if one.own and one not in scored[:SHOWN]][-SHOWN:]
     parts = [("best", scored[:SHOWN]), ("last", last)]
     told = [
         f"The {name} ones:\n\n"
-        + quoted(name, "\n".join(run_line(one, space.start) for one in runs))
+        + quoted(name, "\n".join(run_line(one, space.start, sign) for one in runs))
         for name, runs in parts
         if runs
     ]
     return "\n\n".join([head, *told])
 
 
-def run_line(one: KnobSetting, start: Mapping[str, Value]) -> str:
-    """One setting: what is believed of it, and where it differs from `start`."""
-    return f"- {_result(one)}: {differences(one.constants, start) or 'as the parent'}"
+def run_line(one: KnobSetting, start: Mapping[str, Value], sign: float = 1.0) -> str:
+    """One setting: what is believed of it, and where it differs from `start`.
+
+    `sign`: -1 where higher is better, since a setting's value is turned so that lower is.
+    """
+    return f"- {_result(one, sign)}: {differences(one.constants, start) or 'as the parent'}"
 
 
-def _result(one: KnobSetting) -> str:
+def _result(one: KnobSetting, sign: float) -> str:
     if one.state is not RunState.SCORED:
         return {RunState.FAILED: "failed"}.get(one.state, "not measured yet")
     if not math.isfinite(one.sd):
-        return f"{one.value:.6g} (n = {one.n})"
+        return f"{sign * one.value:.6g} (n = {one.n})"
     digits = decimals(one.sd)
-    return f"{one.value:.{digits}f} ± {one.sd:.{digits}f} (n = {one.n})"
+    return f"{sign * one.value:.{digits}f} ± {one.sd:.{digits}f} (n = {one.n})"

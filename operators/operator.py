@@ -179,6 +179,7 @@ class Tried:
     n: int = 0  # blocks that the less measured of the two was measured on
     value: float | None = None  # the child's own, where `effect` is known
     reason: str = ""  # why it failed
+    variant_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class ProposalContext:
     brief: str = ""
     contract: str = ""  # what the script can rely on
     objectives: tuple[str, ...] = ()
+    lower_is_better: bool = True  # in the first of them
     trade: str = ""  # what a loss in one objective has to buy in another, in words
     constraints: tuple[str, ...] = ()  # each in words
     noise_sd: float | None = None  # run-to-run sd of the first objective, when measured

@@ -75,7 +75,7 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
         "repair.md",
         numbers=numbers_in_words(worked),
         source=source,
-        idea=quoted("idea", in_sentences(failed.idea, MAX_IDEA_CHARS)),
+        idea=quoted("idea", _short(failed.idea)),
         diff=diff,
         failure=quoted("failure", in_sentences(without_folders(context.failure), MAX_IDEA_CHARS)),
         setting=setting_in_words(context),
@@ -114,9 +114,7 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     others = [view for view in request.parents if view not in (first, ancestor)]
     edits = _edits(first, context)
     partners = "\n\n".join(_partner(ancestor, one, context) for one in others)
-    shown = {
-        in_sentences(edit.idea, MAX_IDEA_CHARS) for view in request.parents for edit in view.edits
-    }
+    shown = [edit for view in request.parents for edit in view.edits]
     told = context_text(_without(context, shown), nearby(request))
     source = _source(first, "first")
     user = fill(
@@ -133,12 +131,16 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     return _briefed(context, user, told, source + edits + partners)
 
 
-def _without(context: ProposalContext, shown: Collection[str]) -> ProposalContext:
-    """The context without what the parents' own edits tell already."""
-    tried = tuple(
-        one for one in context.tried if in_sentences(one.idea, MAX_IDEA_CHARS) not in shown
+def _without(context: ProposalContext, shown: Collection[Tried]) -> ProposalContext:
+    """The context without what the parents' own edits tell already; of an idea its number and effect stay."""
+    variants = {one.variant_id for one in shown} - {""}
+    ideas = {_short(one.idea) for one in shown}
+    tried = tuple(one for one in context.tried if one.variant_id not in variants)
+    listed = tuple(
+        replace(one, text="told above, among the edits") if _short(one.text) in ideas else one
+        for one in context.ideas
     )
-    return replace(context, tried=tried)
+    return replace(context, tried=tried, ideas=listed)
 
 
 def _partner(ancestor: ParentView, view: ParentView, context: ProposalContext) -> str:
@@ -227,9 +229,7 @@ def numbers_in_words(view: ParentView) -> str:
     if edges := edges_in_words(view.source):
         text += f"\n\n{edges}"
     if view.idea:
-        text += "\n\nThe idea it came from:\n" + quoted(
-            "idea", in_sentences(view.idea, MAX_IDEA_CHARS)
-        )
+        text += "\n\nThe idea it came from:\n" + quoted("idea", _short(view.idea))
     return text
 
 
@@ -351,16 +351,20 @@ def context_text(
     `settings`: what is known of other constants in the parent's code; `leader`: what the best variant has
     beside it; each in pieces that are told whole or not at all.
     """
-    sections, spent, left = [], {}, 0.0
+    sections, spent, left, known = [], {}, 0.0, dict[str, str]()
     for part in _parts(context, settings, leader):
         left += context.prompt.tokens * context.prompt.shares.get(part.name, 0.0)
         kept: list[str] = []
-        for line in part.lines:
+        for full in part.lines:
+            line = _by_number(full, known)
             cost = estimate_tokens(line) + 1
             if cost > left:
                 break
             kept.append(line)
             left -= cost
+        if part.name == "ideas":
+            told = zip(kept, context.ideas, strict=False)
+            known = {f": {_short(one.text)}": f": idea {one.id}" for _, one in told}
         if kept:
             text = f"# {part.head}\n\n{quoted(part.name, chr(10).join(kept))}\n\n"
             sections.append(text)
@@ -378,8 +382,8 @@ def _parts(context: ProposalContext, settings: Sequence[str], leader: Sequence[s
         _Part("under_way", "Being tried now, not measured yet: do not repeat", _under_way(context)),
         _Part("tried", f"Already tried near here ({objective}: the parent's -> the child's, the change ± "
               "standard error)", tried),
-        _Part("settings", "The parent's code with other constants, the nearest first (minus the parent, "
-              "lower is better, ± standard error): nearly the same again shows nothing new",
+        _Part("settings", f"The parent's code with other constants, the nearest first ({objective}: the "
+              "parent's -> theirs, the change ± standard error): nearly the same again shows nothing new",
               settings),
         _Part("leader", "The best variant so far, and what its code changes in the parent", leader),
         _Part("notes", "Research notes",
@@ -397,15 +401,23 @@ def _under_way(context: ProposalContext) -> list[str]:
     """Children without a score, and answers about the same parents that have not come yet."""
     number = len(context.awaited)
     awaited = f"- {number} more asked about these parents now ({', '.join(context.awaited)}): take another way"
-    ideas = [
-        f"- {one.operator}: {in_sentences(one.idea, MAX_IDEA_CHARS)}" for one in context.under_way
-    ]
+    ideas = [f"- {one.operator}: {_short(one.idea)}" for one in context.under_way]
     return [awaited, *ideas] if number else ideas
+
+
+def _short(idea: str) -> str:
+    return in_sentences(idea, MAX_IDEA_CHARS)
+
+
+def _by_number(line: str, known: Mapping[str, str]) -> str:
+    """A line that ends with an idea which the list of ideas told already, with its number in its place."""
+    end = next((one for one in known if line.endswith(one)), None)
+    return line.removesuffix(end) + known[end] if end else line
 
 
 def tried_line(one: Tried) -> str:
     """One child in a line: what its parent had and what it has, or why it failed."""
-    idea = in_sentences(one.idea, MAX_IDEA_CHARS)
+    idea = _short(one.idea)
     if one.effect is None:
         reason = (
             f" ({in_sentences(without_folders(one.reason), MAX_REASON_CHARS)})"
@@ -414,29 +426,38 @@ def tried_line(one: Tried) -> str:
         )
         without = ", no comparison" if one.status == Status.OK else reason
         return f"- {one.operator}, {one.status}{without}: {idea}"
-    told = effect_in_words(one.effect, one.effect_se, one.n)
-    if one.value is not None:
-        digits = decimals(one.effect_se) if one.effect_se is not None else 4
-        told = f"{one.value - one.effect:.{digits}f} -> {one.value:.{digits}f}, {told}"
-    return f"- {one.operator}: {told}: {idea}"
+    return (
+        f"- {one.operator}: {change_in_words(one.value, one.effect, one.effect_se, one.n)}: {idea}"
+    )
 
 
 def idea_line(one: JudgedIdea) -> str:
     """One idea in a line, with what its children say of it."""
-    ends = f"{one.children} children, {one.ok} ran, {one.failed} failed"
+    ends = f"{one.children} {'child' if one.children == 1 else 'children'}, {one.ok} ran, {one.failed} failed"
     if one.effect is not None:
-        ends += f", {effect_in_words(one.effect, one.effect_se, one.n)}"
+        of = f"mean of {one.n}" if one.n > 1 else ""
+        ends += f", {effect_in_words(one.effect, one.effect_se, of)}"
     elif not one.children:
         ends = "not tried yet"
-    return f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {in_sentences(one.text, MAX_IDEA_CHARS)}"
+    return f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {_short(one.text)}"
 
 
-def effect_in_words(effect: float, se: float | None, n: int) -> str:
-    """An effect with its standard error and n, and whether it could be none."""
+def change_in_words(value: float | None, effect: float, se: float | None, n: int) -> str:
+    """Parent's value -> child's value, and the effect; `value`: the child's, None where it is not known."""
+    told = effect_in_words(effect, se, _runs(n) if se is None else f"n = {n}")
+    if value is None:
+        return told
+    digits = decimals(se) if se is not None else 4
+    return f"{value - effect:.{digits}f} -> {value:.{digits}f}, {told}"
+
+
+def effect_in_words(effect: float, se: float | None, of: str) -> str:
+    """An effect with its standard error and `of` how many it is, and whether it could be none."""
+    of = f" ({of})" if of else ""
     if se is None:
-        return f"{effect:+.4g} ({_runs(n)})"
+        return f"{effect:+.4f}{of}"
     digits = decimals(se)
-    told = f"{effect:+.{digits}f} ± {se:.{digits}f} (n = {n})"
+    told = f"{effect:+.{digits}f} ± {se:.{digits}f}{of}"
     return f"{told}, inconclusive" if abs(effect) < 2 * se else told
 
 
@@ -449,9 +470,7 @@ def leader_lines(leader: ParentView | None, parent: ParentView) -> list[str]:
 
 
 def _inspiration(one: ParentView) -> str:
-    return (
-        f"- {one.variant_id[:8]}, {metrics_in_words(one)}: {in_sentences(one.idea, MAX_IDEA_CHARS)}"
-    )
+    return f"- {one.variant_id[:8]}, {metrics_in_words(one)}: {_short(one.idea)}"
 
 
 def without_folders(text: str) -> str:
@@ -506,23 +525,27 @@ MAX_SETTINGS = 8
 def nearby(request: Request) -> list[str]:
     """The nearest measured settings of the first parent's structure, one line each, the nearest first.
 
-    Each is told with its effect against the parent ± standard error and n, and what differs in it,
-    by any operator and from any parent.
+    Each is told with the parent's value and its own, the change ± standard error and n, and what differs in
+    it, by any operator and from any parent; but for those told among what was tried.
     """
     parent = request.parents[0]
     try:
         start, knobs = constants(parent.source), tunable(parent.source, (), {})
     except (KnobError, SourceError):
         return []
+    told = {one.variant_id for one in request.context.tried}
     settings = [one for one in request.history.settings(parent.variant_id) if one.own]
     here = next((one for one in settings if one.variant_id == parent.variant_id), None)
     known = [
         one
         for one in settings
-        if one.state is not RunState.WAITING and differences(one.constants, start)
+        if one.state is not RunState.WAITING
+        and one.variant_id not in told
+        and differences(one.constants, start)
     ]
     known.sort(key=lambda one: _apart(knobs, one.constants, start))
-    return [_line(one, here, start) for one in known[:MAX_SETTINGS]]
+    sign = 1.0 if request.context.lower_is_better else -1.0
+    return [_line(one, here, start, sign) for one in known[:MAX_SETTINGS]]
 
 
 def differences(values: Mapping[str, Value], start: Mapping[str, Value]) -> str:
@@ -542,13 +565,15 @@ def _apart(knobs: Sequence[Knob], values: Mapping[str, Value], start: Mapping[st
     return 1.0 if differences(values, fixed) else distance(knobs, values, start)
 
 
-def _line(one: KnobSetting, here: KnobSetting | None, start: Mapping[str, Value]) -> str:
+def _line(
+    one: KnobSetting, here: KnobSetting | None, start: Mapping[str, Value], sign: float
+) -> str:
     told = "failed"
     if one.state is RunState.SCORED:
         told = "no comparison"
         if here is not None and here.state is RunState.SCORED:
             se = math.hypot(one.sd, here.sd)
-            told = effect_in_words(
-                one.value - here.value, se if math.isfinite(se) else None, min(one.n, here.n)
-            )
+            se_known = se if math.isfinite(se) else None
+            effect = sign * (one.value - here.value)
+            told = change_in_words(sign * one.value, effect, se_known, min(one.n, here.n))
     return f"- {told}: {in_sentences(differences(one.constants, start), MAX_IDEA_CHARS)}"

@@ -204,6 +204,9 @@ class RunHistory:
 
     def _known(self, rung: str, as_of: int | None) -> RungBeliefs:
         """The beliefs of a rung, brought up to `as_of`."""
+        rows = self._rows[rung]
+        if as_of is not None and rows and rows[-1].id <= as_of:
+            as_of = None  # nothing is newer: what is known now is the same
         wanted = (rung, as_of is None)
         known = self._beliefs.get(wanted)
         if known is None or (as_of is not None and known.last_id > as_of):
@@ -211,7 +214,6 @@ class RunHistory:
                 self.seed_id, self.objectives, self.constraints, self._vetoed, self._family
             )
             self._beliefs[wanted] = known
-        rows = self._rows[rung]
         while known.taken < len(rows) and (as_of is None or rows[known.taken].id <= as_of):
             row = rows[known.taken]
             known.taken, known.last_id = known.taken + 1, row.id

@@ -139,20 +139,22 @@ class ContextBuilder:
     ) -> ProposalContext:
         """What is told beside the parents; `awaited`: operators that ask about the same parents now."""
         objective = self._run_history.objectives[0].name
+        near = [one for it in parents for one in self._children(it.variant_id)]
         tried = []
-        for parent in parents:
-            for child in self._lineage.children_of(parent.variant_id)[-TRIED_SHOWN:]:
-                made = first_proposal(store, child)
-                rows = self._run_history.rows(self._at.rung, as_of, variant_id=child)
-                if made is not None and rows:
-                    made_of = (child, parent.variant_id, made.idea, made.operator)
-                    tried.append(tried_by(self._run_history, self._at.rung, *made_of, rows, as_of))
+        for child in dict.fromkeys(near):
+            made = first_proposal(store, child)
+            rows = self._run_history.rows(self._at.rung, as_of, variant_id=child)
+            if made is not None and rows:
+                # whoever is asked about, a child has one effect: that against its first parent
+                made_of = (child, self._lineage.parents_of(child)[0], made.idea, made.operator)
+                tried.append(tried_by(self._run_history, self._at.rung, *made_of, rows, as_of))
         ideas = self._judge.ideas(store, as_of)
         failure, log_tail = self._failure(store, parents, as_of)
         return ProposalContext(
             brief=self._at.brief,
             contract=self._at.contract,
             objectives=tuple(one.in_words for one in self._run_history.objectives),
+            lower_is_better=self._run_history.objectives[0].lower_is_better,
             trade=trade_in_words(self._run_history.objectives),
             constraints=constraints_in_words(self._run_history, self._at.rung, as_of),
             noise_sd=self._run_history.noise_sd(self._at.rung, objective, as_of),
@@ -170,6 +172,9 @@ class ContextBuilder:
             failure=failure,
             log_tail=log_tail,
         )
+
+    def _children(self, variant_id: str) -> tuple[str, ...]:
+        return self._lineage.children_of(variant_id)[-TRIED_SHOWN:]
 
     def _under_way(self, store: Store, as_of: int | None) -> tuple[Tried, ...]:
         """The newest children whose first run is still to come, or to be recorded."""

@@ -95,13 +95,19 @@ class CampaignHistory:
         self._store, self._run_history, self._lineage = store, run_history, lineage
         self._structures, self._rung, self._as_of = structures, rung, as_of
         self._budget = budget
+        self._told: dict[str, Sequence[KnobSetting]] = {}
 
     def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
         """All variants of its structure and of its relatives, oldest first."""
+        if as_of is None:
+            if variant_id not in self._told:
+                self._told[variant_id] = self._settings(variant_id)
+            return self._told[variant_id]
+        then = (self._store, self._run_history, self._lineage, self._structures, self._rung)
+        return CampaignHistory(*then, as_of, self._budget).settings(variant_id)
+
+    def _settings(self, variant_id: str) -> Sequence[KnobSetting]:
         own, found = self._structures.members(self._store, variant_id)
-        if as_of is not None:
-            then = (self._store, self._run_history, self._lineage, self._structures, self._rung)
-            return CampaignHistory(*then, as_of, self._budget).settings(variant_id)
         settings = []
         for name, members in found.items():
             edits = self._structures.edits_of(name)

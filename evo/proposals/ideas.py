@@ -109,7 +109,9 @@ def tried_by(
         status, reason = (Status.OK.value, "") if ok else (last.status.value, last.reason)
     value = history.believed(child, rung, as_of).get(history.objectives[0].name)
     effect = believed_effect(history, rung, child, parent, as_of)
-    return Tried(idea, operator, status, *effect, value.mean if value else None, reason)
+    return Tried(
+        idea, operator, status, *effect, value.mean if value else None, reason, variant_id=child
+    )
 
 
 # -- The edits on the way from an ancestor to a variant, each with the effect that it was measured to have.

@@ -145,11 +145,12 @@ class Proposer:
     def _propose(self, number: int, as_of: int | None, may_ask: bool) -> Proposal:
         started = time.monotonic()
         rng = np.random.default_rng(np.random.SeedSequence([self._at.campaign_seed, number]))
+        # What is told is told as of one row, so that no run that ends meanwhile gives an edit two numbers.
         seen = as_of if as_of is not None else self._run_history.last_id()
         with self._open_store() as store:
             candidates = self._candidates(as_of)
             failed = self._failed(store, number, as_of)
-            rewards, history = self._rewards(store, as_of), self._history(store, as_of)
+            rewards, history = self._rewards(store, as_of), self._history(store, seen)
             pool = Pool(candidates, failed, history, as_of, self._rewards.stuck(store))
             choice = self._portfolio.choose(
                 rng,
@@ -167,9 +168,9 @@ class Proposer:
                     number, operator.name, parents, Outcome.FAILED, SAME_ANSWER,
                     author=choice.endpoint or OURSELVES, seen=seen,
                 )  # fmt: skip
-            views = self._context_builder.views(store, parents, as_of)
+            views = self._context_builder.views(store, parents, seen)
             awaited = [one.operator for one in self._asked.values() if one.parents == parents]
-            context = self._context_builder.context(store, parents, views, as_of, awaited)
+            context = self._context_builder.context(store, parents, views, seen, awaited)
             request = Request(number, views, rng, context, choice.endpoint, history)
             try:
                 draft = self._drafted(operator, request, parents)

@@ -7,14 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evo.analysis.effects_of_edits import believed_effect
 from evo.proposals.context import CampaignInfo, constraints_in_words
-from evo.proposals.ideas import Judge
+from evo.proposals.ideas import tried_by
 from evo.runtime.components import Proposes
 from evo.runtime.recorder import Recorder
 from operators.llm.answer import one_line
 from operators.llm.research_notes import Finding, NoteDraft, NoteWriter
-from operators.operator import Draft, ProposalContext, ProposalFailed, Tried
+from operators.operator import Draft, ProposalContext, ProposalFailed
 from population.lineage import Lineage
 from population.reading import first_proposal
 from population.reading.memory import notes
@@ -44,7 +43,6 @@ class NoteTaker:
         self._writer, self._every = writer, every
         self._history, self._lineage, self._at = history, lineage, campaign_info
         self._recorder, self._say = recorder, say
-        self._judge = Judge(history, lineage, campaign_info.rung)
         self._lock = threading.Lock()
         self._noted_at: int | None = None  # None: not read from the store yet
 
@@ -70,9 +68,9 @@ class NoteTaker:
         seed = np.random.SeedSequence([self._at.campaign_seed, number], spawn_key=(_NOTES_STREAM,))
         draft = None
         try:
-            findings = self._findings(store, as_of)
+            seen = self._history.last_id() if as_of is None else as_of  # one number of each edit
             draft = self._writer.write(
-                self._context(store, as_of), findings, np.random.default_rng(seed)
+                self._context(store, seen), self._findings(store, seen), np.random.default_rng(seed)
             )
             said = (
                 f"{draft.author} notes: {one_line(draft.text, SAID)}"
@@ -106,16 +104,18 @@ class NoteTaker:
     def _findings(self, store: Store, as_of: int | None) -> tuple[Finding, ...]:
         """The children measured last, the newest first."""
         rows = self._history.rows(self._at.rung, as_of)
-        last = {row.measurement.request.variant_id: row.measurement.status for row in rows}
+        last = dict.fromkeys(row.measurement.request.variant_id for row in rows)
         found = []
         for variant_id in list(last)[::-1]:
             parents = self._lineage.parents_of(variant_id) if variant_id in self._lineage else ()
             made = first_proposal(store, variant_id)
             if not parents or made is None:
                 continue
-            effect = believed_effect(self._history, self._at.rung, variant_id, parents[0], as_of)
-            tried = Tried(made.idea, made.operator, last[variant_id].value, *effect)
-            found.append(Finding(variant_id, tried))
+            own = self._history.rows(self._at.rung, as_of, variant_id=variant_id)
+            made_of = (variant_id, parents[0], made.idea, made.operator)
+            found.append(
+                Finding(variant_id, tried_by(self._history, self._at.rung, *made_of, own, as_of))
+            )
             if len(found) == SHOWN:
                 break
         return tuple(found)
