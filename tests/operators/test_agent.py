@@ -91,7 +91,7 @@ def test_the_history_is_in_numbers_with_their_uncertainty_the_newest_first() -> 
     lines = [line for line in text.split("\n") if line.startswith("- ")]
     assert [re.split("[,:]", line)[0] for line in lines] == ["- agent", "- llm_mutate", "- nudge"]
     assert "- nudge: +0.0123 ± 0.0021 (n = 4)" in text
-    assert "- llm_mutate: -0.02 (one run): once" in text and "- agent, diverged: " in text
+    assert "- llm_mutate: -0.0200 (one run): once" in text and "- agent, diverged: " in text
     assert "\x1b" not in text and "<data tried " in text
     assert "Nothing was tried yet." in history(request(SMALL))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_every_part_is_told_with_effect_error_and_n() -> None:
     told = context_text(FULL, ["- +0.2 ± 0.01 (n = 1): LR = 0.3"], ["- cccccccc: rotary", "-a\n+b"])
     for line in (
         "idea 2, anna, not tried yet: a person wants this",
-        "idea 1, gpt, 3 children, 2 ran, 1 failed, -0.050 ± 0.010 (n = 2): rotary",
+        "idea 1, gpt, 3 children, 2 ran, 1 failed, -0.050 ± 0.010 (mean of 2): rotary",
         "llm_mutate: 2.310 -> 2.300, -0.010 ± 0.020 (n = 1), inconclusive: wider",
         "nudge: -0.100 ± 0.010 (n = 4): norm",
         "+0.2 ± 0.01 (n = 1): LR = 0.3",
@@ -48,6 +49,16 @@ def test_every_part_is_told_with_effect_error_and_n() -> None:
         assert line in told.text
     assert "- cccccccc: rotary\n-a\n+b" in told.text
     assert set(told.tokens) == set(SHARES)
+
+
+def test_an_idea_is_told_once_and_named_by_its_number_from_then_on() -> None:
+    again = ParentView("c" * 64, "inspiration", "", {}, "rotary")
+    tried = (Tried("rotary", "llm_mutate", "ok", -0.05, 0.01, 1, 2.25), *FULL.tried)
+    told = context_text(replace(FULL, tried=tried, inspirations=(again,))).text
+    assert told.count(": rotary\n") == 1 and told.count(": idea 1\n") == 2
+    without = PromptSettings(shares={"tried": 0.5, "inspirations": 0.5})  # no list of ideas
+    told = context_text(replace(FULL, tried=tried, inspirations=(again,), prompt=without)).text
+    assert told.count(": rotary\n") == 2
 
 
 def test_the_parts_keep_within_their_tokens_and_hand_on_what_they_leave() -> None:

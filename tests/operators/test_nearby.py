@@ -34,8 +34,8 @@ def test_the_nearest_comes_first_with_its_effect_against_the_parent_and_what_dif
         )
     )
     assert told == [
-        "- +0.0020 ± 0.0071 (n = 1), inconclusive: MATRIX_LR = 0.021, WARMUP = 0.11",
-        "- -0.0500 ± 0.0071 (n = 1): MATRIX_LR = 0.03",
+        "- 1.0000 -> 1.0020, +0.0020 ± 0.0071 (n = 1), inconclusive: MATRIX_LR = 0.021, WARMUP = 0.11",
+        "- 1.0000 -> 0.9500, -0.0500 ± 0.0071 (n = 1): MATRIX_LR = 0.03",
         "- failed: MATRIX_LR = 0.09",
     ]
 
