@@ -19,9 +19,14 @@ MAX_DEPTH = 12
 MAX_VALUES = 60  # JSON values looked at in one reply
 MAX_NUMBERS = 9  # of ideas that one answer joins
 _EDITS = "edits edit changes change replacements patches diffs modifications blocks operations"
-_SEARCH = "search old find original before old_str old_string old_text old_code search_text from"
+_SEARCH = (
+    "search old find original before old_str old_string old_text old_code old_lines "
+    "old_content original_lines original_text original_code search_text search_lines search_block from"
+)
 _REPLACE = (
-    "replace new replacement updated after new_str new_string new_text new_code replace_with to"
+    "replace new replacement updated after new_str new_string new_text new_code new_lines new_content "
+    "updated_lines updated_text updated_code replacement_text replace_text replace_lines replace_block "
+    "replace_with to"
 )
 _FILE = "file new_file whole_file full_file code source content train.py train_py"
 _IDEA = "idea hypothesis summary description title"
@@ -259,7 +264,10 @@ def _edits(fields: Mapping[str, object]) -> list[str | tuple[str, str]]:
     if edits is None or edits == "":
         return []
     if isinstance(edits, str):
-        return [edits]
+        inner = _decoded(edits)
+        if inner is None:
+            return [edits]
+        edits = inner
     if isinstance(edits, dict):
         if not _is_edit(edits):  # from old text to new text
             return [(old, _text(new)) for old, new in edits.items()]
@@ -274,6 +282,15 @@ def _edits(fields: Mapping[str, object]) -> list[str | tuple[str, str]]:
             raise _Unclear
         found.append(_pair(edit))
     return found
+
+
+def _decoded(text: str) -> object:
+    """A list or an object that was written as text; None: it is no such text."""
+    try:
+        said = json.loads(text, strict=False) if text.lstrip()[:1] in ("[", "{") else None
+    except (ValueError, RecursionError):
+        return None
+    return said
 
 
 def _text(said: object) -> str:

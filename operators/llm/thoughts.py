@@ -40,6 +40,7 @@ _TAG = re.compile(
     (?!["'`])""",
     re.VERBOSE,
 )
+_SUMMARY = re.compile(r"\s{0,40}<summary>([^<\n]{1,200})</summary>", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _CHANNEL = re.compile(r"<\|channel\|>\s{0,9}(\w{1,40})[^<\n]{0,80}(?:<\|message\|>)?")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|start|call)\|>")
@@ -56,10 +57,13 @@ def without_thoughts(text: str) -> str:
     opened, and after an opening tag that nothing closes. Drafts in them are never part of the answer."""
     text = _last_channel(text.replace("\ufeff", ""))
     text = _without_fenced_thoughts(text)
-    kept, at, inside = list[str](), 0, ""
+    kept, at, inside, folded = list[str](), 0, "", 0
     for tag in _TAG.finditer(text):
         family, opens = _read_tag(tag)
         if not family:
+            continue
+        if family == "details" and not inside and (folded or _is_folded_answer(text, tag.end())):
+            folded += 1 if opens else -1
             continue
         if (tag["rest"] or "").rstrip().endswith("/"):  # `<think/>`
             kept += [] if inside else [text[at : tag.start()]]
@@ -76,6 +80,13 @@ def without_thoughts(text: str) -> str:
     if not inside:
         kept.append(text[at:])
     return _without_other_tags("".join(kept))
+
+
+def _is_folded_answer(text: str, at: int) -> bool:
+    """Whether what a page folds away here is called by another name than a thought."""
+    named = _SUMMARY.match(text, at)
+    words = [one.lower() for one in _WORD.findall(named[1])] if named else []
+    return bool(words) and not any(one.startswith(_THOUGHT_WORDS) for one in words)
 
 
 def _read_tag(tag: re.Match[str]) -> tuple[str, bool]:
@@ -103,8 +114,9 @@ def _last_channel(text: str) -> str:
         rest = text[finals[-1].end() :]
         end = _CHANNEL_END.search(rest)
         return rest[: end.start()] if end else rest
-    if text.startswith("analysis") and "assistantfinal" in text:  # its special tokens were dropped
-        return text.rpartition("assistantfinal")[2]
+    final = "assistantfinal"  # its special tokens were dropped
+    if text.startswith(("analysis", final)) and final in text:
+        return text.rpartition(final)[2]
     return text
 
 

@@ -85,6 +85,46 @@ class Replacement:
     in_diff: bool = False  # the first letter of a line said what becomes of it
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
+_SHELL = re.compile(
+    r"[ \t]{0,40}(?:\$ )?(?:cat|tee|patch|git apply|apply_patch)\b[^\n]{0,200}<<-?[ \t]?"
+    r"(?P<quote>['\"]?)(?P<word>\w{1,40})(?P=quote)[^\n]{0,80}$"
+)
+_WORDY = re.compile(r"[A-Za-z]{3}")
+_EDITOR = re.compile(r"^([ \t>]{0,40})-{5,12}(?=[ \t]?SEARCH\b)", re.MULTILINE)
+_EDITOR_END = re.compile(r"^([ \t>]{0,40})\+{5,12}(?=[ \t]?REPLACE\b)", re.MULTILINE)
+_PARAMETER = re.compile(
+    r"<(?P<tag>parameter|param|argument|arg)(?:=|[ \t]name=)(?P<quote>[\"']?)(?P<name>\w{1,40})(?P=quote)>"
+)
+
+
+def plain_lines(reply: str) -> str:
+    """The reply without colours and a shell's words around a file, each marker on a line of its own."""
+    if "\x1b" in reply:
+        reply = _COLOUR.sub("", reply)
+    if _EDITOR.search(reply) and _EDITOR_END.search(reply):
+        reply = _EDITOR_END.sub(r"\1>>>>>>>", _EDITOR.sub(r"\1<<<<<<<", reply))
+    lines, word = list[str](), ""
+    for line in reply.split("\n"):
+        shell = None if word or "<<" not in line else _SHELL.match(line)
+        if shell is not None:
+            word = shell["word"]
+        elif word and line.strip() == word:
+            word = ""
+        else:
+            lines += _markers_apart(line) if "<<<<<" in line else [line]
+    return "\n".join(lines) if not word else reply
+
+
+def _markers_apart(line: str) -> list[str]:
+    """A line in two where a block begins behind words, or behind the end of another."""
+    at = line.index("<<<<<")
+    head, marker = line[:at].rstrip(), line[at:]
+    if not _OPEN.match(marker.rstrip()) or not (_CLOSE.match(head) or _WORDY.search(head)):
+        return [line]
+    return [head, marker]
+
+
 Block = tuple[
     Replacement, ...
 ]  # what a block may say: more than one where its divider is not plain
@@ -202,6 +242,7 @@ def _block(body: list[str], prefix: str, number: int) -> Block:
 
 def _tagged(reply: str) -> list[Block]:
     """`<search>...</search><replace>...</replace>`, by their usual names."""
+    reply = _with_tags(reply)
     lowered = reply.lower()
     if len(lowered) != len(reply):
         return []
@@ -221,6 +262,21 @@ def _tagged(reply: str) -> list[Block]:
                 )
             return found
     return []
+
+
+def _with_tags(reply: str) -> str:
+    """A tool call's `<parameter name="search">...</parameter>` as `<search>...</search>`."""
+    parts, at = list[str](), 0
+    for opening in _PARAMETER.finditer(reply):
+        close = f"</{opening['tag']}>"
+        end = reply.find(close, opening.end())
+        if opening.start() < at or end < 0 or len(parts) > 8 * MAX_EDITS:
+            continue
+        name = opening["name"]
+        inside = reply[opening.end() : end]
+        parts += [reply[at : opening.start()], f"<{name}>{inside}</{name}>"]
+        at = end + len(close)
+    return "".join([*parts, reply[at:]])
 
 
 def _between(reply: str, lowered: str, tag: str, at: int) -> tuple[tuple[str, ...] | None, int]:

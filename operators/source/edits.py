@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from operators.source.blocks import Block, EditError, Replacement, read_blocks
+from operators.source.blocks import Block, EditError, Replacement, plain_lines, read_blocks
 from operators.source.compare import Steps
 from operators.source.dress import plain_characters, readings, rivals
 from operators.source.parse import SourceError, line_end_of, parse, unify_lines
 from population.file_set import head_of, is_sound, join_files, path_in, paths_of, split_files
 
 MAX_REPLY_CHARS = 400_000
+_MAX_PAGES = 2
+_PAGE = re.compile(r"(?:&(?:amp;)?lt;){3}")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
 _MAX_FENCES = 60  # fence lines looked at in one reply
 _MAX_PARSES = 40  # candidates for the whole file tried, longest first
 _MAX_PARSED_CHARS = 1_000_000  # of all of them
@@ -50,11 +53,14 @@ def apply_reply(parent_source: str, reply: str) -> str:
     meanings, or a result that does not parse. Line ends stay the parent's."""
     if len(reply) > MAX_REPLY_CHARS:
         raise EditError(f"the reply has {len(reply)} characters, more than {MAX_REPLY_CHARS}")
-    parent, reply = unify_lines(parent_source), unify_lines(reply.replace("\ufeff", ""))
+    parent = unify_lines(parent_source)
+    reply = plain_lines(unify_lines(reply.replace("\ufeff", "")))
     files = bool(paths_of(parent))
     blocks = read_blocks(reply, files)
-    if not blocks and "&lt;&lt;&lt;" in reply:  # the whole reply went through a page
-        reply = html.unescape(reply)
+    for _ in range(_MAX_PAGES):  # that the whole reply went through
+        if blocks or not _PAGE.search(reply):
+            break
+        reply = plain_lines(html.unescape(_TAG.sub("", reply)))
         blocks = read_blocks(reply, files)
     if blocks:
         child = _edited(parent, blocks)

@@ -47,7 +47,7 @@ def test_every_part_is_told_with_effect_error_and_n() -> None:
         "muon.md: Orthogonalise the momentum.",
     ):
         assert line in told.text
-    assert "- cccccccc: rotary\n-a\n+b" in told.text
+    assert "- cccccccc: idea 1\n-a\n+b" in told.text
     assert set(told.tokens) == set(SHARES)
 
 
