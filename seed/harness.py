@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 RECORD = struct.Struct("<4sdddqq")  # kind, progress, wall seconds since exec, loss, tokens, steps
-REQUEST = struct.Struct("<4sIII")  # b"ASK\0", request number, rows, length; then uint16 tokens
+REQUEST = struct.Struct("<4sIII")  # b"ASK\0", request number, rows, length; then tokens
 REPLY = struct.Struct(
     "<4sIIII"
 )  # b"ANS\0", request number, rows, length, vocab; float32 in shared memory
@@ -122,8 +122,10 @@ class Run:
         """The training text as read-only token arrays, one a piece (groups of whole documents)."""
         if self._pieces is None:
             dtype = np.dtype(self.spec["token_type"])
+            offset = self.spec.get("data_offset", 0)  # of a header before the tokens
             pieces = [
-                np.asarray(np.memmap(path, dtype=dtype, mode="r")) for path in self.spec["data"]
+                np.asarray(np.memmap(path, dtype=dtype, mode="r", offset=offset))
+                for path in self.spec["data"]
             ]
             self._pieces = [piece for piece in pieces if len(piece) > self.context + 1]
             self._ends = np.cumsum([len(piece) - self.context - 1 for piece in self._pieces])
@@ -198,10 +200,12 @@ class Run:
     def serve(self, answer):
         """Answer requests until the evaluator hangs up. `answer`: int64 [B, t] -> float32 [B, t, vocab]."""
         ask, reply, shared = (self.spec[key] for key in ("ask_fd", "reply_fd", "shared_fd"))
+        wide = np.dtype("<u2" if self.vocab <= 65536 else "<u4")
         self._send(b"REDY", 1.0, math.nan)
         while header := _read(ask, REQUEST.size):
             _, number, rows, length = REQUEST.unpack(header)
-            tokens = np.frombuffer(_read(ask, rows * length * 2), dtype="<u2").astype(np.int64)
+            size = rows * length * wide.itemsize
+            tokens = np.frombuffer(_read(ask, size), dtype=wide).astype(np.int64)
             logits = np.ascontiguousarray(answer(tokens.reshape(rows, length)), dtype="<f4")
             if logits.shape != (rows, length, self.vocab):
                 _refuse(

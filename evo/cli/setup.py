@@ -36,7 +36,7 @@ IDEAS = ("ideas/model-written.jsonl", "ideas/README.md")
 OWN_DATA = """\
 # What to train on. Without it: the embedded text, the State of the Union addresses.
 # data:
-#   path: "notes/*.txt"            # your own text: UTF-8 files or globs
+#   path: "notes/*.txt"            # your own text: UTF-8 files or globs, or a folder of `evo data prepare`
 # data:                            # or your own tokens; docs/configuration.md has the format
 #   shards: "tokens/*.bin"
 #   bytes_per_token: tokens/bytes.npy

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.evaluation.channels import REPLY, REQUEST
-from evo.evaluation.data import Hidden
+from evo.evaluation.data import Hidden, Tokens
 from evo.evaluation.process import Ended, RoleProcess
 from population.types import Clock, DocumentScore, Rung, Status
 
@@ -50,7 +50,7 @@ class Audit:
     largest: float
 
 
-def nats(logits: NDArray[np.float32], targets: NDArray[np.uint16]) -> Floats:
+def nats(logits: NDArray[np.float32], targets: Tokens) -> Floats:
     """-log p(target), float64 [rows, length], of logits [rows, length, vocab].
 
     Raises NonFinite. Exponentials in float32, sums in float64.
@@ -98,6 +98,8 @@ def bits_by_document(cost: Floats, hidden: Hidden) -> tuple[DocumentScore, ...]:
     """Bits and scored bytes per document, in the order of the split, from nats [rows, length]."""
     bits: dict[str, float] = {}
     sizes: dict[str, int] = {}
+    if hidden.counted is not None:
+        cost = np.where(hidden.counted, cost, 0.0)
     for name, row, size in zip(hidden.documents, cost.sum(axis=1), hidden.bytes, strict=True):
         bits[name] = bits.get(name, 0.0) + float(row) / math.log(2)
         sizes[name] = sizes.get(name, 0) + int(size)
@@ -116,7 +118,6 @@ def bits_per_byte(documents: tuple[DocumentScore, ...]) -> float:
 # harmless rows: what differs there is not in the weights. Then they rehearse a request of full size.
 
 
-Tokens = NDArray[np.uint16]
 UNEVEN = 1.5  # times the usual: what starting or an answer may take
 WHOLE = 4  # one row in WHOLE is shown whole, a full request at least: it is about one position
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
@@ -208,7 +209,8 @@ class Server:
         self._number += 1
         request = REQUEST.pack(b"ASK\0", self._number, rows, length)
         began, before = time.monotonic(), self.process.used_seconds()
-        self.process.send(request + inputs.astype("<u2").tobytes(), self.answer_seconds)
+        wide = "<u2" if self.shape.vocab <= 65_536 else "<u4"
+        self.process.send(request + inputs.astype(wide).tobytes(), self.answer_seconds)
         reply = REPLY.unpack(self.process.receive(REPLY.size, self.answer_seconds))
         self.busy_seconds += time.monotonic() - began
         self.tokens += rows * length
@@ -411,7 +413,8 @@ def corrupted(
     shift = rng.integers(1, vocab, inputs.shape) if vocab > 1 else np.zeros(inputs.shape, np.int64)
     other = (inputs.astype(np.int64) + shift) % vocab
     kept = np.arange(inputs.shape[1]) < cuts[:, None]
-    return np.where(kept, inputs, other).astype(np.uint16)
+    mixed: Tokens = np.where(kept, inputs, other).astype(inputs.dtype)
+    return mixed
 
 
 def harmless_rows(
@@ -419,7 +422,7 @@ def harmless_rows(
 ) -> Tokens:
     """Rows [n, length + 1] that hold nothing hidden: training text and random tokens, by turns."""
     count, width = min(shape.rows, most), shape.length + 1
-    rows = rng.integers(0, shape.vocab, (count, width)).astype(np.uint16)
+    rows: Tokens = rng.integers(0, shape.vocab, (count, width)).astype(text.dtype)
     for row in rows[::2]:
         at = int(rng.integers(0, max(len(text) - width, 0) + 1))
         piece = text[at : at + width]

@@ -15,8 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.evaluation.documents import DataSettings, Document, Text, look_at, read_text
-from evo.tokens.shards import DataError
+from evo.evaluation.documents import (
+    DataSettings,
+    Document,
+    Text,
+    look_at,
+    prepared_in,
+    read_text,
+)
+from evo.tokens.shards import HEADER_BYTES, DataError
 
 __all__ = [
     "DataError",
@@ -29,9 +36,11 @@ __all__ = [
 ]
 
 Split = Literal["train", "val", "test"]
+Tokens = NDArray[Any]  # uint16, or uint32 where a vocabulary needs it
 MAX_PIECES = 40
 MIN_PIECES = 10
 MAX_HIDDEN_TOKENS = 64 << 10
+MAX_COPIED_BYTES = 64 << 20  # of a piece that cannot be linked to; a larger one is pointed to
 SMALL_BYTES = 64 << 20  # text up to here is read whole when looking ahead
 LEFT_OUT = 0.1  # of the pieces, by block
 _BLOCK, _SAMPLE = 0xB10C, 0x5A3B1E  # keep the two uses of seeds apart
@@ -39,11 +48,16 @@ _BLOCK, _SAMPLE = 0xB10C, 0x5A3B1E  # keep the two uses of seeds apart
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """A fixed sample of a hidden split. `tokens` uint16 [rows, context + 1]; `bytes` of the targets."""
+    """A fixed sample of a hidden split. `tokens` uint16 or uint32 [rows, context + 1]; `bytes` of the targets.
 
-    tokens: NDArray[np.uint16] = field(repr=False)
+    `counted` [rows, context]: targets that stand for text; None: all. Of a prepared folder, tokens that stand
+    for no bytes cost nothing, as nanochat and autoresearch count.
+    """
+
+    tokens: Tokens = field(repr=False)
     documents: tuple[str, ...]
     bytes: NDArray[np.float64] = field(repr=False)
+    counted: NDArray[np.bool_] | None = field(default=None, repr=False)
 
 
 def split_of(index: int) -> Split:
@@ -61,7 +75,7 @@ def look_ahead(settings: DataSettings, samples: Iterable[tuple[int, int]]) -> No
 
     `samples`: context and rows of each rung. Files too large to read in a moment are only looked at.
     """
-    if sum(file.stat().st_size for file in look_at(settings)) > SMALL_BYTES:
+    if _is_large(settings):
         return
     splits = _split(read_text(settings))
     for context, rows in samples:
@@ -72,15 +86,24 @@ def look_ahead(settings: DataSettings, samples: Iterable[tuple[int, int]]) -> No
 
 def count_chunks(settings: DataSettings, context: int) -> int | None:
     """Chunks of the validation text; None where it is too large to read in a moment. Raises DataError."""
-    if sum(file.stat().st_size for file in look_at(settings)) > SMALL_BYTES:
+    if _is_large(settings):
         return None
     return int(_chunks(_split(read_text(settings)), "val", context, 0).sum())
 
 
+def _is_large(settings: DataSettings) -> bool:
+    """Whether the text cannot be read in a moment; a prepared folder is only mapped. Raises DataError."""
+    size = sum(file.stat().st_size for file in look_at(settings))
+    return size > SMALL_BYTES and prepared_in(settings) is None
+
+
 def _split(text: Text) -> dict[str, list[Document]]:
     splits: dict[str, list[Document]] = defaultdict(list)
-    for index, document in enumerate(text.documents):
-        splits[split_of(index)].append(document)
+    if text.splits is not None:
+        splits.update({name: list(those) for name, those in text.splits.items()})
+    else:
+        for index, document in enumerate(text.documents):
+            splits[split_of(index)].append(document)
     if len(splits["train"]) < MIN_PIECES or not splits["val"] or not splits["test"]:
         raise DataError(
             f"data: {len(text.documents)} documents are too few to hide some and to leave some out "
@@ -114,7 +137,12 @@ class Dataset:
     """Training pieces on disk, hidden text in memory. `sources` must never be seen in a sandbox."""
 
     def __init__(
-        self, name: str, text: Text, splits: dict[str, list[Document]], pieces: tuple[Path, ...]
+        self,
+        name: str,
+        text: Text,
+        splits: dict[str, list[Document]],
+        pieces: tuple[Path, ...],
+        blocks: Path,
     ) -> None:
         self.id = name
         self.text = text
@@ -123,14 +151,17 @@ class Dataset:
         self.sources = text.files
         self._bytes_of = text.bytes_of
         self._splits = splits
-        self._pieces = pieces
+        self._pieces, self._blocks = pieces, blocks
+        # of each piece, before its tokens: a prepared shard is used as it lies
+        self.header_bytes = HEADER_BYTES if text.pieces else 0
+        self._served_type = np.dtype("uint16" if text.vocab <= 65_536 else "uint32")
 
     @classmethod
     def of(cls, text: Text, cache: Path) -> Dataset:
         """The dataset of a text that was read already, its training pieces written under `cache`."""
         splits, name = _split(text), text.digest()
-        pieces = _write_pieces(splits["train"], text.token_type, cache / name)
-        return cls(name, text, splits, pieces)
+        pieces = text.pieces or _write_pieces(splits["train"], text.token_type, cache / name)
+        return cls(name, text, splits, pieces, cache / name)
 
     def __repr__(self) -> str:
         return f"Dataset({self.id}, vocab {self.vocab}, {len(self._pieces)} pieces)"
@@ -147,7 +178,7 @@ class Dataset:
 
     def pieces(self, block: int) -> tuple[Path, ...]:
         """The block's training files, all in one folder that holds nothing else."""
-        folder = self._pieces[0].parent.parent / f"block-{block}"
+        folder = self._blocks / f"block-{block}"
         out = self.left_out(block)
         kept = [path for number, path in enumerate(self._pieces) if number not in out]
         if not folder.is_dir():
@@ -157,17 +188,30 @@ class Dataset:
     def tokens(self, block: int) -> int:
         """Training tokens that a block sees: one epoch."""
         size = np.dtype(self.token_type).itemsize
-        return sum(path.stat().st_size for path in self.pieces(block)) // size
+        sizes = (path.stat().st_size - self.header_bytes for path in self.pieces(block))
+        return sum(sizes) // size
 
     def epochs(self, block: int, tokens: int) -> float:
         """How often a run over this many tokens sees the block's text."""
         return tokens / self.tokens(block)
 
-    def training_text(self) -> NDArray[np.uint16]:
+    def training_text(self) -> Tokens:
         """The beginning of the training text (up to 256 Ki tokens), for probes that hide nothing."""
-        return np.fromfile(self._pieces[0], dtype=self.token_type, count=256 << 10).astype(
-            np.uint16
+        tokens = np.fromfile(
+            self._pieces[0], dtype=self.token_type, count=256 << 10, offset=self.header_bytes
         )
+        return self._served(tokens)
+
+    def _served(self, tokens: NDArray[Any]) -> Tokens:
+        """Tokens as they are asked: uint16, or uint32 where a vocabulary needs it."""
+        served: Tokens = tokens.astype(self._served_type)
+        return served
+
+    def _hidden(self, rows: list[NDArray[Any]], names: Iterable[str]) -> Hidden:
+        table = np.stack(rows)
+        sizes = self._bytes_of[table[:, 1:]]
+        counted = sizes > 0 if self.header_bytes else None
+        return Hidden(self._served(table), tuple(names), sizes.sum(axis=1), counted)
 
     def hidden(self, split: Split, context: int, rows: int) -> Hidden:
         """The fixed sample of `rows` chunks over all documents of a split. Raises DataError."""
@@ -184,8 +228,7 @@ class Dataset:
             for chunk in _spread(int(chunks[number]), int(share), rng):
                 tokens.append(document.tokens[chunk * context : (chunk + 1) * context + 1])
                 names.append(document.name)
-        table = np.stack(tokens).astype(np.uint16)
-        return Hidden(table, tuple(names), self._bytes_of[table[:, 1:]].sum(axis=1))
+        return self._hidden(tokens, names)
 
     def reserve(self, split: Split, context: int, rows: int) -> NDArray[np.int64]:
         """The chunks [n, 2] (document, number) that `hidden` leaves out; any stretch is spread over all.
@@ -208,11 +251,8 @@ class Dataset:
         """The rows at these places of a split, [n, 2] as `reserve` gives them."""
         documents = [self._splits[split][number] for number, _ in chunks]
         at = [int(chunk) * context for _, chunk in chunks]
-        table = np.stack(
-            [one.tokens[i : i + context + 1] for one, i in zip(documents, at, strict=True)]
-        ).astype(np.uint16)
-        names = tuple(document.name for document in documents)
-        return Hidden(table, names, self._bytes_of[table[:, 1:]].sum(axis=1))
+        rows = [one.tokens[i : i + context + 1] for one, i in zip(documents, at, strict=True)]
+        return self._hidden(rows, (document.name for document in documents))
 
 
 def _allot(chunks: NDArray[Any], rows: int) -> NDArray[np.int64]:
@@ -274,5 +314,8 @@ def _link_all(files: list[Path], folder: Path) -> None:
     for file in files:
         try:
             os.link(file, folder / file.name)
-        except OSError:  # a file system without hard links
-            shutil.copy2(file, folder / file.name)
+        except OSError:  # another file system, or one without hard links
+            if file.stat().st_size > MAX_COPIED_BYTES:
+                (folder / file.name).symlink_to(file)
+            else:
+                shutil.copy2(file, folder / file.name)

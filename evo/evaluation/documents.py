@@ -1,4 +1,4 @@
-"""Where the text comes from: the embedded corpus, a user's files, or token shards, as documents."""
+"""Where the text comes from: the embedded corpus, a user's files, or tokens, as documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import json
 import lzma
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from evo.tokens.shards import DataError
+from evo.tokens.shards import (
+    MAX_VOCAB,
+    SAMPLE_TOKENS,
+    DataError,
+    PreparedFolder,
+    Shard,
+    is_prepared,
+    map_tokens,
+    open_prepared,
+    read_table,
+    refuse_repeated,
+    refuse_wrong_tokens,
+    token_type,
+)
 
 EMBEDDED = Path(__file__).parents[2] / "seed" / "corpus"
 MIN_DOCUMENTS = 20  # below, files are cut into passages
 PASSAGES = 100
-MAX_VOCAB = 65_536
+MAX_GROUPS = 200  # that the hidden documents of a prepared folder are joined to
 SAMPLE_BYTES = 1 << 16  # of each file, looked at to see whether it is text
 MAX_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for text
 
@@ -30,8 +43,8 @@ MAX_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for t
 class DataSettings(BaseModel):
     """What to train on and to score with: `path`, `shards`, or the embedded text.
 
-    `path` takes files or globs, read as bytes; `shards` are files of uint16 tokens and need
-    `bytes_per_token` (a .npy table of `vocab` numbers).
+    `path` takes files or globs, read as bytes, or one folder that `evo data prepare` made; `shards` are files
+    of tokens and need `bytes_per_token` (a .npy table of `vocab` numbers).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +74,7 @@ class DataSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document as tokens (uint8 or uint16), under a name."""
+    """One document as tokens (uint8, uint16 or uint32), under a name."""
 
     name: str
     tokens: NDArray[Any]
@@ -72,20 +85,34 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """All documents in their order, what they are counted in, and the files they came from."""
+    """All documents in their order, what they are counted in, and the files they came from.
+
+    `splits`, `pieces` and `known_digest` of a prepared folder: which documents are hidden is settled there, and
+    its training shards are used as they lie.
+    """
 
     documents: tuple[Document, ...]
     vocab: int
     bytes_of: NDArray[np.float64]  # bytes that each token stands for
     files: tuple[Path, ...]
+    splits: Mapping[str, tuple[Document, ...]] | None = None
+    pieces: tuple[Path, ...] = ()
+    known_digest: str = ""
+
+    def __reduce__(self) -> Any:
+        """On its way to another machine a prepared folder is named, not sent: there, too, it has to lie."""
+        values = (self.documents, self.vocab, self.bytes_of, self.files)
+        return (_at, (self.files[0],)) if self.pieces else (Text, values)
 
     @property
     def token_type(self) -> str:
         """The type of a stored token."""
-        return "uint8" if self.vocab <= 256 else "uint16"
+        return token_type(self.vocab)
 
     def digest(self) -> str:
         """16 hex digits that change with any document."""
+        if self.known_digest:
+            return self.known_digest
         said = hashlib.sha256(f"{self.vocab} {len(self.documents)}".encode())
         said.update(self.bytes_of.tobytes())
         for document in self.documents:
@@ -98,6 +125,8 @@ def read_text(settings: DataSettings) -> Text:
     """The documents that `settings` ask for. Raises DataError."""
     if settings.shards:
         return _shards(settings)
+    if folder := prepared_in(settings):
+        return _at(folder)
     if settings.path:
         return _files(settings.path)
     return _embedded(EMBEDDED)
@@ -105,6 +134,8 @@ def read_text(settings: DataSettings) -> Text:
 
 def look_at(settings: DataSettings) -> tuple[Path, ...]:
     """The files named, which are there and look right; without reading them whole. Raises DataError."""
+    if folder := prepared_in(settings):
+        return tuple(folder / one.name for one in open_prepared(folder).shards)
     texts = _found("path", settings.path)
     for file in texts:
         try:
@@ -114,10 +145,62 @@ def look_at(settings: DataSettings) -> tuple[Path, ...]:
             raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     shards = _found("shards", settings.shards)
     for file in shards:
-        _refuse_no_shard(file, file.stat().st_size)
+        map_tokens(file, settings.vocab)
     if settings.bytes_per_token is not None and settings.vocab is not None:
-        _byte_table(Path(settings.bytes_per_token).expanduser(), settings.vocab)
+        _byte_table(settings.bytes_per_token, settings.vocab)
     return (*texts, *shards)
+
+
+def prepared_in(settings: DataSettings) -> Path | None:
+    """The folder of `evo data prepare` that the settings name, or None."""
+    if len(settings.path) != 1:
+        return None
+    folder = Path(settings.path[0]).expanduser()
+    return folder.resolve() if is_prepared(folder) else None
+
+
+def _at(folder: Path) -> Text:
+    return _prepared(open_prepared(folder))
+
+
+def _prepared(folder: PreparedFolder) -> Text:
+    """Shards for training as they lie; hidden documents in groups, so that short ones are asked, too."""
+    shards = [(one, folder.tokens(one)) for one in folder.shards]
+    refuse_repeated(str(folder.path), _beginnings([tokens for _, tokens in shards]))
+    train = [Document(one.name, tokens) for one, tokens in shards if one.split == "train"]
+    splits = {"train": tuple(train)}
+    for name in ("val", "test"):
+        hidden = [(one, tokens) for one, tokens in shards if one.split == name]
+        splits[name] = tuple(
+            group for one, tokens in hidden for group in _groups(folder, one, tokens)
+        )
+    return Text(
+        documents=tuple(one for those in splits.values() for one in those),
+        vocab=folder.vocab,
+        bytes_of=folder.bytes_of,
+        files=(folder.path,),
+        splits=splits,
+        pieces=tuple(folder.path / one.name for one in train),
+        known_digest=folder.digest,
+    )
+
+
+def _groups(folder: PreparedFolder, shard: Shard, tokens: NDArray[Any]) -> list[Document]:
+    """A shard's documents, neighbours joined where there are more than MAX_GROUPS."""
+    ends = folder.ends(shard)
+    wanted = np.linspace(0, len(tokens), MAX_GROUPS + 1)[1:]
+    last = np.unique(np.minimum(np.searchsorted(ends, wanted), len(ends) - 1))
+    chosen = ends if len(ends) <= MAX_GROUPS else ends[last]
+    return [
+        Document(f"{shard.split} {number}", tokens[begin:end])
+        for number, (begin, end) in enumerate(pairwise([0, *map(int, chosen)]), 1)
+    ]
+
+
+def _beginnings(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """What of each shard is looked at for text that stands there twice."""
+    most = max(SAMPLE_TOKENS // 8, 4 * SAMPLE_TOKENS // max(len(parts), 1))
+    return [part[:most] for part in parts]
 
 
 def _embedded(folder: Path) -> Text:
@@ -149,8 +232,11 @@ def _shards(settings: DataSettings) -> Text:
     assert settings.vocab is not None and settings.bytes_per_token is not None  # validated
     files = _found("shards", settings.shards)
     table = Path(settings.bytes_per_token).expanduser()
-    sizes = _byte_table(table, settings.vocab)
-    documents = [Document(_name(file, files), _tokens(file, settings.vocab)) for file in files]
+    sizes = _byte_table(settings.bytes_per_token, settings.vocab)
+    documents = [
+        Document(_name(file, files), _tokens(file, settings.vocab, sizes)) for file in files
+    ]
+    refuse_repeated("data.shards", _beginnings([one.tokens for one in documents]))
     return Text(_enough(documents, lambda _, at: at), settings.vocab, sizes, (*files, table))
 
 
@@ -169,7 +255,8 @@ def _found(key: str, patterns: Sequence[str]) -> tuple[Path, ...]:
         for path in matched:
             if path.is_dir():
                 raise DataError(
-                    f"data.{key}: {pattern}: is a folder; give its files, like {pattern}/*"
+                    f"data.{key}: {pattern}: is a folder; give its files, like {pattern}/*, or one "
+                    "that `evo data prepare` made"
                 )
         files += matched
     return tuple(dict.fromkeys(files))
@@ -202,15 +289,9 @@ def _refuse_no_text(file: Path, sample: bytes) -> None:
         )
 
 
-def _tokens(file: Path, vocab: int) -> NDArray[np.uint16]:
-    try:
-        size = file.stat().st_size
-        _refuse_no_shard(file, size)
-        tokens: NDArray[np.uint16] = np.memmap(file, dtype="<u2", mode="r")
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    if size > 1024 and int(tokens[:2].view("<u4")[0]) == 20240520:
-        raise DataError(f"{file}: starts with a 1,024-byte header; strip it (tail -c +1025)")
+def _tokens(file: Path, vocab: int, bytes_of: NDArray[np.float64]) -> NDArray[Any]:
+    tokens = map_tokens(file, vocab)
+    refuse_wrong_tokens(file, tokens, vocab, bytes_of)
     highest = int(tokens.max())
     if highest >= vocab:
         raise DataError(
@@ -219,25 +300,8 @@ def _tokens(file: Path, vocab: int) -> NDArray[np.uint16]:
     return tokens
 
 
-def _refuse_no_shard(file: Path, size: int) -> None:
-    if size % 2 or not size:
-        raise DataError(f"{file}: {size} bytes are no uint16 tokens; write shards as plain uint16")
-
-
-def _byte_table(file: Path, vocab: int) -> NDArray[np.float64]:
-    try:
-        table = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"data.bytes_per_token: {file}: not a .npy table ({error})") from error
-    if table.shape != (vocab,) or table.dtype.kind not in "iuf":
-        raise DataError(
-            f"data.bytes_per_token: {file}: holds {table.dtype} {table.shape}, not {vocab} numbers "
-            "(bytes per token, one for each of data.vocab)"
-        )
-    if not np.isfinite(table).all() or (table < 0).any() or not table.any():
-        raise DataError(f"data.bytes_per_token: {file}: every entry must be a number, 0 or more")
-    sizes: NDArray[np.float64] = table.astype(np.float64)
-    return sizes
+def _byte_table(file: str, vocab: int) -> NDArray[np.float64]:
+    return read_table(Path(file).expanduser(), vocab, f"data.bytes_per_token: {file}")
 
 
 def _enough(

@@ -194,6 +194,7 @@ class Run:
             "context": rung.context,
             "vocab": setting.dataset.vocab,
             "token_type": setting.dataset.token_type,
+            "data_offset": setting.dataset.header_bytes,
             "data": launch.data,
             "clock": str(rung.clock),
             "budget": rung.budget,

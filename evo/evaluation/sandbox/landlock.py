@@ -87,6 +87,8 @@ class Landlocked:
             yield "read", str(view.code)
             if view.data:
                 yield "read", str(view.data[0].parent)
+            # A shard of another file system is pointed to; what lies beside it there stays closed.
+            yield from (("read", str(one.resolve())) for one in view.data if one.is_symlink())
             yield "use" if view.writes_weights else "read", str(view.weights)
         if view.gpu is not None:
             yield from (("read", path) for path in ("/proc", "/sys"))
