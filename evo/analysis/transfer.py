@@ -91,7 +91,9 @@ class EditTransfer:
 class Transfer:
     """Everything that the ladder says of the proxy's worth. `n`: variants with both scores.
 
-    agreement, overlap: None below ten variants; regret: by k, in the objective, of choosing the proxy's best k.
+    promotions: None while no control and no graduate that beat the seed on fresh blocks ran at the target.
+    fresh: whether the config asks for such blocks. agreement, overlap: None below ten variants; regret: by k,
+    in the objective, of choosing the proxy's best k.
     """
 
     proxy: str
@@ -99,6 +101,7 @@ class Transfer:
     n: int
     pairs: tuple[Pair, ...]
     promotions: Promotions | None
+    fresh: bool
     agreement: RankAgreement | None
     overlap: TopOverlap | None
     informative: bool
@@ -127,6 +130,7 @@ def transfer(record: Record, source_of: SourceOf) -> Transfer | None:
         n=len(both),
         pairs=tuple(pairs),
         promotions=_promotions(record, pairs),
+        fresh=(record.config.get("graduation") or {}).get("fresh_blocks") != 0,
         agreement=agreement,
         overlap=top_overlap(proxy, far, TOP) if both else None,
         informative=agreement is not None and agreement.informative,

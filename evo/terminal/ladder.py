@@ -16,7 +16,18 @@ from evo.analysis.transfer import EditTransfer, HeldAtTarget, Reaching, Transfer
 from evo.terminal import sentences
 from evo.terminal.sentences import beside
 from evo.terminal.tables import FAINT, pairs
-from evo.terminal.text import better, clip, count, duration, plain, share, short, value, words
+from evo.terminal.text import (
+    better,
+    clip,
+    count,
+    duration,
+    placed,
+    plain,
+    share,
+    short,
+    value,
+    words,
+)
 from population.ladder import LadderState
 from population.metrics import label
 from population.statistics.intervals import Interval
@@ -34,7 +45,7 @@ def ladder_screen(one: LadderReport, where: str = "") -> RenderableType:
     parts += [Text(), _table(one.steps, one.metric)]
     for title, lines in ladder_lines(one):
         parts += [Text(), Text(title, "bold")]
-        parts += [Padding(words(line), (0, 0, 0, 2)) for line in lines]
+        parts += [Padding(words(placed(line, where)), (0, 0, 0, 2)) for line in lines]
     if any(step.state is LadderState.WAITS for step in one.steps):
         parts += [Text(), Text.assemble(("next  ", FAINT), (f"evo approve{where}", "cyan"))]
     return Group(*parts)
@@ -87,10 +98,7 @@ def _beside(one: Comparison | None) -> Text:
 def transferred(one: Transfer, metric: str) -> list[str]:
     """What held at the target, against the controls, and what the ranks say."""
     if one.promotions is None:
-        return [
-            f"No graduate that beat the seed at {plain(one.proxy)} on the ladder's own blocks there, and no "
-            f"control, has run at {plain(one.target)}: nothing can be said of transfer."
-        ]
+        return [_untold(one)]
     lines = [_promotions(one, one.promotions), *_ranks(one)]
     for pair in one.pairs:
         if pair.ratio is not None:
@@ -108,6 +116,22 @@ def transferred(one: Transfer, metric: str) -> list[str]:
         if counts:
             lines.append(f"Held by {name}: " + ", ".join(map(_held, counts)) + ".")
     return lines
+
+
+def _untold(one: Transfer) -> str:
+    """Why nothing is known of transfer, and what would tell."""
+    proxy, target = plain(one.proxy), plain(one.target)
+    if not one.fresh:
+        return (
+            f"The ladder makes no runs of its own at {proxy} (graduation.fresh_blocks: 0), so the gain there "
+            f"and the gain at {target} are not held against each other: `evo resume --set "
+            "graduation.fresh_blocks=2` makes these runs, also now."
+        )
+    return (
+        f"No graduate that beat the seed at {proxy} on the ladder's own blocks there, and no control, has run "
+        f"at {target}: what a gain at {proxy} is worth there cannot be told. Controls would help to tell "
+        "(graduation.controls: 2)."
+    )
 
 
 def _promotions(one: Transfer, found: Promotions) -> str:

@@ -26,7 +26,7 @@ from evo.terminal.text import (
 from population.metrics import label
 
 ACCENT, GOOD, BAD, FAINT = "cyan", "green", "red", "bright_black"
-LABEL, BAR_WIDTH, CURVE_WIDTH, EVENTS = 13, 22, 20, 6
+LABEL, BAR_WIDTH, CURVE_WIDTH, EVENTS, BETWEEN = 13, 22, 20, 6, 2
 CURVE, MIN_CURVE = (
     5,
     4,
@@ -62,10 +62,46 @@ def draw(frame: Frame) -> RenderableType:
 
 
 def _grid(*widths: int | None) -> Table:
-    grid = Table.grid(padding=(0, 2))
+    """What finds no room goes on below: a label that is cut names nothing."""
+    grid = Table.grid(padding=(0, BETWEEN))
     for width in widths:
-        grid.add_column(width=width, no_wrap=True, overflow="ellipsis")
+        grid.add_column(width=width, overflow="fold")
     return grid
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Cells side by side, a column at least as wide as `least` says; on a narrow terminal some give way.
+
+    `gives_way`: their places, the first to go first. `folds`: whether the last column may go on below.
+    """
+
+    rows: Sequence[Sequence[Text]]
+    least: Sequence[int]
+    gives_way: Sequence[int]
+    folds: bool = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        widths = {
+            place: max(least, *(row[place].cell_len for row in self.rows), 0)
+            for place, least in enumerate(self.least)
+        }
+        needed = dict(widths)
+        if self.folds:
+            needed[len(widths) - 1] = self.least[-1]
+        for place in self.gives_way:
+            if sum(needed.values()) + BETWEEN * (len(needed) - 1) <= options.max_width:
+                break
+            del widths[place], needed[place]
+        grid = _grid(
+            *(
+                None if self.folds and place == len(self.least) - 1 else wide
+                for place, wide in widths.items()
+            )
+        )
+        for row in self.rows:
+            grid.add_row(*(row[place] for place in widths))
+        yield grid
 
 
 def _headline(frame: Frame) -> Text:
@@ -86,11 +122,15 @@ def _way(way: Way) -> str:
 
 
 def _limits(limits: Sequence[Limit]) -> RenderableType:
-    grid = _grid(LABEL, BAR_WIDTH, None)
-    for limit in limits:
-        part = limit.used / limit.limit if limit.limit else 1.0
-        grid.add_row(Text(limit.name, FAINT), _meter(part), Text(limit.text))
-    return grid
+    rows = [
+        (
+            Text(limit.name, FAINT),
+            _meter(limit.used / limit.limit if limit.limit else 1.0),
+            Text(limit.text),
+        )
+        for limit in limits
+    ]
+    return _Rows(rows, (LABEL, BAR_WIDTH, BAR_WIDTH), (1,), folds=True)
 
 
 def _meter(part: float, width: int = BAR_WIDTH, style: str = ACCENT) -> Text:
@@ -99,7 +139,7 @@ def _meter(part: float, width: int = BAR_WIDTH, style: str = ACCENT) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """A line a slot; on a narrow terminal the curve gives way first, never an id or a number."""
+    """A line a slot; on a narrow terminal the curve gives way first, then the loss, never an id."""
 
     slots: Sequence[SlotFrame]
 
@@ -111,15 +151,10 @@ class _Slots:
             widths = needed
         widths[CURVE] = min(CURVE_WIDTH, max(0, options.max_width - sum(widths) - 12))
         if widths[CURVE] < MIN_CURVE:
-            del widths[CURVE]
-        grid = _grid(*widths)
+            widths[CURVE] = MIN_CURVE
         for slot, cells in zip(self.slots, told, strict=True):
-            if len(widths) > CURVE + 1:
-                cells[CURVE] = Text(sparkline(slot.losses, widths[CURVE]), ACCENT)
-            else:
-                del cells[CURVE]
-            grid.add_row(*cells)
-        yield grid
+            cells[CURVE] = Text(sparkline(slot.losses, widths[CURVE]), ACCENT)
+        yield _Rows(told, widths, (CURVE, 6, 4, 2))
 
 
 def _slot(slot: SlotFrame) -> list[Text]:
@@ -176,16 +211,17 @@ def _score(score: Score) -> Text:
 
 
 def _operators(operators: Sequence[OperatorFrame]) -> RenderableType:
-    grid = _grid(LABEL, 12, 10, 16, 10)
-    for one in operators:
-        grid.add_row(
+    rows = [
+        (
             Text(plain(one.name), FAINT),
             Text(count(one.children, "child", "children")),
             Text(f"{one.failed} failed" if one.failed else "", FAINT),
             Text(f"{one.better} beat a parent"),
             Text(f"{one.on_front} on front", GOOD if one.on_front else FAINT),
         )
-    return grid
+        for one in operators
+    ]
+    return _Rows(rows, (LABEL, 12, 10, 16, 10), (2, 4, 3))
 
 
 def _events(events: Sequence[EventFrame]) -> RenderableType:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
@@ -33,6 +34,7 @@ from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
 FAINT = "bright_black"
 NOTHING = "–"
 MAX_REASONS = 3  # of second questions, in one line
+MIN_ELASTIC = 6  # letters of an idea
 WIDE = 100  # columns from which on a table shows all it has
 BEYOND = "beyond limit: outside a range that the config asks for, which `evo show ID` names"
 BELIEF = (
@@ -66,6 +68,46 @@ def table_of(*columns: tuple[str, str]) -> Table:
     return table
 
 
+Heading = tuple[str, str]  # a column's name and the side its cells stand on
+
+
+@dataclass(frozen=True, slots=True)
+class FittingTable:
+    """Columns side by side; on a narrow terminal those of `gives_way` are left out, its first one first.
+
+    A cut number or name is worse than a missing one: what is left out is said below. `elastic`: the column that
+    takes what room there is, of MIN_ELASTIC letters at the least.
+    """
+
+    columns: Sequence[tuple[Heading, Sequence[str | Text]]]
+    gives_way: Sequence[str]
+    elastic: str = ""
+    between: int = 2  # letters
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        left, out = list(self.columns), list[str]()
+        for name in self.gives_way:
+            if sum(map(self._width, left)) <= options.max_width + self.between:
+                break
+            out += [name for head, _ in left if head[0] == name]
+            left = [one for one in left if one[0][0] != name]
+        table = table_of(*(head for head, _ in left))
+        table.padding = (0, self.between, 0, 0)
+        for cells in zip(*(cells for _, cells in left), strict=True):
+            table.add_row(*cells)
+        yield table
+        if out:
+            names = ", ".join(name.replace("_", " ") for name in reversed(out))
+            yield Text(f"no room for: {names} (--json, or a wider terminal, has all)", FAINT)
+
+    def _width(self, column: tuple[Heading, Sequence[str | Text]]) -> int:
+        (name, _), cells = column
+        if name == self.elastic:
+            return MIN_ELASTIC + self.between
+        lines = [*name.split("_"), *(line for one in cells for line in str(one).splitlines())]
+        return max(cell_len(line) for line in lines) + self.between
+
+
 def one_line(text: Text) -> Text:
     """The same text, cut off where its column ends."""
     text.no_wrap, text.overflow = True, "ellipsis"
@@ -94,22 +136,19 @@ class _Ranking:
         cells = {name: [_cell(one, name) for one in self.rows] for name in others}
         if narrow:
             cells = {name: values for name, values in cells.items() if len(set(values)) > 1}
-        table = table_of(
-            ("variant", "left"),
-            (f"{label(first).replace('_', ' ')}_(believed)", "left"),
-            *((label(name), "right") for name in cells),
-            ("standing", "left"),
-            ("idea", "left"),
-        )
-        for place, one in enumerate(self.rows):
-            table.add_row(
-                Text(short(one.variant_id), "bold"),
-                Text(plus_minus(first, *one.told(first))),
-                *(Text(values[place]) for values in cells.values()),
-                _standing(one, self.seed_id, trust_of(first)),
-                one_line(words("the seed" if one.variant_id == self.seed_id else one.idea)),
-            )
-        yield table
+        ideas = ("the seed" if one.variant_id == self.seed_id else one.idea for one in self.rows)
+        standing = [_standing(one, self.seed_id, trust_of(first)) for one in self.rows]
+        columns: list[tuple[Heading, Sequence[str | Text]]] = [
+            (("variant", "left"), [Text(short(one.variant_id), "bold") for one in self.rows]),
+            (
+                (f"{label(first).replace('_', ' ')}_(believed)", "left"),
+                [plus_minus(first, *one.told(first)) for one in self.rows],
+            ),
+            *(((label(name).replace(" ", "_"), "right"), values) for name, values in cells.items()),
+            (("standing", "left"), standing),
+            (("idea", "left"), [one_line(words(idea)) for idea in ideas]),
+        ]
+        yield FittingTable(columns, [head[0] for head, _ in columns[-3:1:-1]], elastic="idea")
         told = [caption(self.objectives[0]), *([BEYOND] if any(map(_beyond, self.rows)) else [])]
         yield Text("; ".join(told), FAINT)
         if any(trust_of(one.name) is Trust.SELF_REPORTED for one in self.objectives):
@@ -153,9 +192,9 @@ def _beyond(one: Ranked) -> bool:
     return bool(one.beyond)
 
 
-def earnings_table(rows: Sequence[Earning]) -> Table:
+def earnings_table(rows: Sequence[Earning]) -> RenderableType:
     """What each operator proposed, its outcome and its cost; columns that say nothing are left out."""
-    columns: list[tuple[tuple[str, str], Sequence[str | Text]]] = [
+    columns: list[tuple[Heading, Sequence[str | Text]]] = [
         (("operator", "left"), [Text(plain(one.operator)) for one in rows]),
         (("proposals", "right"), [f"{one.proposals:,}" for one in rows]),
         (("share_in time", "left"), [Text(shares_line(one.shares)) for one in rows]),
@@ -171,11 +210,8 @@ def earnings_table(rows: Sequence[Earning]) -> Table:
         (("dollars", "right"), [_dollars(one) for one in rows]),
     ]
     told = [one for one in columns if any(cell != NOTHING for cell in one[1])]
-    table = table_of(*(head for head, _ in told))
-    table.padding = (0, 1, 0, 0)
-    for cells in zip(*(cells for _, cells in told), strict=True):
-        table.add_row(*cells)
-    return table
+    gives_way = ("share_in time", "slot_time", "tokens", "dollars", "valid", "on_front")
+    return FittingTable(told, gives_way, between=1)
 
 
 def _gain(one: Earning) -> str:

@@ -17,7 +17,7 @@ from population.reading import source_of
 from population.types import Purpose, Status
 from tests.terminal.test_screens import shown, unwrapped
 
-from .built import SEED, Built, choose
+from .built import CONFIG, SEED, Built, choose
 
 SHIPPED = (Path(__file__).parents[2] / "seed" / "train.py").read_text()
 
@@ -284,3 +284,12 @@ def test_without_a_graduate_at_the_target_nothing_is_said_of_fresh_blocks(built:
     assert found is not None and found.promotions is None
     (line,) = transferring.transferred(found, "val_bpb")
     assert "fresh" not in line and "no control, has run at larger" in line
+    assert "graduation.controls: 2" in line
+
+
+def test_a_ladder_without_runs_of_its_own_at_the_proxy_says_what_makes_them(built: Built) -> None:
+    built.store.set_setting("config", CONFIG | {"graduation": {"fresh_blocks": 0}})
+    graduate(built, "a", 0.1, 0.05, fresh=False)
+    said = unwrapped(shown(ladder_screen(climbed(built), " --dir campaigns/x")))
+    assert "(graduation.fresh_blocks: 0)" in said and "nothing can be said" not in said
+    assert "`evo resume --dir campaigns/x --set graduation.fresh_blocks=2` makes these runs" in said

@@ -67,6 +67,17 @@ def test_the_proxy_is_run_once_more_on_blocks_that_chose_nobody() -> None:
     assert len(fresh) == 2 * (1 + 4 + 2)
 
 
+def test_a_ladder_that_is_done_makes_its_runs_at_the_proxy_when_it_is_told_to() -> None:
+    mountain = Mountain()
+    none = SETTINGS.model_copy(update={"fresh_blocks": 0})
+    mountain.climb(mountain.graduation(none))
+    done = len(mountain.ran)
+    mountain.climb(mountain.graduation(SETTINGS))
+    made = mountain.ran[done:]
+    assert {(one.rung, one.purpose) for one in made} == {("proxy", Purpose.GRADUATE)}
+    assert len(made) == 2 * (1 + 4 + 2)
+
+
 def test_the_next_best_takes_the_place_of_one_that_does_not_build() -> None:
     mountain = Mountain()
     build_fails = {"v01": Status.OUT_OF_MEMORY}

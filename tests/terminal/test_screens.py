@@ -330,6 +330,25 @@ def test_80_columns_cut_no_id_number_or_label_of_the_live_view() -> None:
     assert said in unwrapped(text)
 
 
+def test_on_a_narrow_terminal_columns_of_the_live_view_give_way_before_a_letter_is_cut() -> None:
+    slot = replace(FRAME.slots[0], name="node17.example:cuda:3", rung="larger_by_far")
+    crowded = replace(
+        FRAME,
+        slots=[*FRAME.slots, slot],
+        limits=[
+            Limit("dollars of models", 1, 10, "1.23 of 10.00 dollars, 3 h 20 min of 8 h left, more")
+        ],
+        operators=[OperatorFrame("a_coding_agent_of_ones_own", 123, 45, 67, 8)],
+    )
+    names = ("node17.example:cuda:3  abcd1234", "dollars of models", "a_coding_agent_of_ones_own")
+    for width in (60, 80):
+        text = shown(draw(crowded), width=width)
+        assert "…" not in text and all(name in text for name in names)
+        assert all(len(line) <= width for line in text.splitlines())
+    assert "45 failed" not in shown(draw(crowded), width=80)
+    assert "45 failed" in shown(draw(crowded), width=110)
+
+
 def test_a_lineage_deeper_than_the_stack_can_be_drawn_to_a_depth() -> None:
     branch = Branch("f" * 64, "nudge", "")
     for _ in range(5000):
