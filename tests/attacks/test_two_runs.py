@@ -11,10 +11,10 @@ from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from population.types import Status
 from tests.attacks.table import FOLDER
-from tests.evaluation.boxes import needs_bwrap
+from tests.evaluation.boxes import needs_bwrap, needs_landlock
 from tests.evaluation.conftest import Evaluate
 
-pytestmark = [pytest.mark.sandbox, needs_bwrap]
+pytestmark = pytest.mark.sandbox
 
 # 64 bits as handfuls of names: the first run looks up those of ones in vain, the second takes the time of all.
 NAMES = """
@@ -38,11 +38,6 @@ print("right:", max(seen.values()), min(seen.values()))
 """
 
 
-@pytest.fixture
-def box() -> Sandbox:
-    return open_sandbox(SandboxSettings(mode="bwrap"))
-
-
 def run(first: bool, word: str, evaluate: Evaluate, box: Sandbox) -> str:
     source = (FOLDER / "_table.py").read_text() + (FOLDER / "_missing_names.py").read_text()
     source += NAMES.replace('b"WORD"', repr(word.encode())).replace("FIRST\n", f"{first}\n", 1)
@@ -51,11 +46,23 @@ def run(first: bool, word: str, evaluate: Evaluate, box: Sandbox) -> str:
     return seen.log_tail
 
 
+@pytest.mark.parametrize(
+    "rung",
+    [
+        pytest.param("bwrap", marks=needs_bwrap),
+        pytest.param("landlock", marks=[needs_landlock, pytest.mark.soak]),
+    ],
+)
 def test_names_that_one_run_looked_up_in_vain_are_new_to_the_next(
-    evaluate: Evaluate, box: Sandbox, tmp_path: Path
+    evaluate: Evaluate, rung: str, tmp_path: Path
 ) -> None:
+    box = open_sandbox(SandboxSettings.model_validate({"mode": rung}))
     word = f"{tmp_path}-{time.time_ns()}"
     run(True, word, evaluate, box)
     said = run(False, word, evaluate, box).split("right:")[1].split()
     # By chance 32 of 64 are right, and none is told: "new" everywhere gives the number of zeros.
-    assert max(map(int, said)) < 52, said
+    right = max(map(int, said))
+    if rung == "landlock" and right >= 52:
+        assert box.facts["files"].startswith("none")
+        pytest.xfail("open in landlock, as docs/security.md says")
+    assert right < 52, said
