@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from population.statistics.noise import Calibration
     from population.store import Store
 
-CAMPAIGNS, CALIBRATIONS = "campaigns", "calibrations"
+CAMPAIGNS, CALIBRATIONS, ABLATIONS = "campaigns", "calibrations", "ablations"
 CALIBRATION = "calibration"  # the kind of a store that only measured the seed
+ABLATION = "ablation"  # of one that measured which of a champion's edits matter
 IMPORT = "import"  # the kind of a store whose numbers were taken over from elsewhere
 DATABASE, CONFIG, LOCK = "campaign.db", "config.yaml", "lock"
 CHILDREN = 100  # of a campaign whose budget counts none: what greed would keep of them
@@ -30,7 +31,7 @@ LIMITS = ("variants", "seconds", "llm_tokens", "llm_dollars")
 def newest(base: Path) -> Path | None:
     """The campaign in `base` itself or the newest one under its `campaigns`; None without any.
 
-    A calibration is no campaign, wherever it lies, and an import only where there is no campaign.
+    Calibrations and ablations are no campaigns, and an import is one only where there is no other.
     """
     if (base / DATABASE).is_file():
         return base
@@ -38,7 +39,7 @@ def newest(base: Path) -> Path | None:
     kinds: dict[str, Path] = {}
     for path in found:
         kind = kind_of(path.parent)
-        if kind not in (CALIBRATION, IMPORT):
+        if kind not in (CALIBRATION, ABLATION, IMPORT):
             return path.parent
         kinds.setdefault(kind, path.parent)
     return kinds.get(IMPORT)
@@ -57,7 +58,7 @@ def is_calibration(folder: Path) -> bool:
 
 
 def kind_of(folder: Path) -> str:
-    """What a store says it is: campaign, calibration or import; "" for one that cannot be read."""
+    """What a store says it is: campaign, calibration, ablation or import; "" for one that cannot be read."""
     from population.store import Store, StoreError
 
     try:
@@ -244,7 +245,7 @@ class Listed:
 
 
 def listed(base: Path) -> list[Listed]:
-    """The campaigns, calibrations and imports in a folder and below it, the newest first."""
+    """The campaigns, calibrations, ablations and imports in a folder and below it, the newest first."""
     return newest_first(look_into(folder) for folder in folders(base))
 
 

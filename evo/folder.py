@@ -90,7 +90,7 @@ def create_campaign(config: Config, path: Path, kind: str = "campaign") -> Folde
     """A new campaign folder: config as run, seed, brief and an empty store. Nothing is left where it fails.
 
     CampaignError when the folder holds anything. `kind`: "campaign", or "calibration" for one that only
-    measures the seed.
+    measures the seed, "ablation" for one that measures the edits of a champion.
     """
     folder = Folder(path)
     refuse_folder(path, config, kind)

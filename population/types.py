@@ -38,6 +38,7 @@ class Purpose(StrEnum):
     POST = "post"
     FINAL = "final"
     GRADUATE = "graduate"
+    ABLATE = "ablate"
 
 
 # Which runs count as what. Nowhere else are purposes put together.
@@ -46,10 +47,13 @@ CHOSEN_BY = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})  #
 FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})  # on blocks that chose nobody
 PUBLISHED = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided
 GRADUATING = frozenset({Purpose.GRADUATE})
+ABLATING = frozenset({Purpose.ABLATE})  # a champion without some of its edits
 RACING = frozenset({Purpose.RACE, Purpose.POST})
 SEES_TEST = PUBLISHED | GRADUATING
-PAIRED = FRESH | GRADUATING  # compared in pairs: everyone is asked the same rows on a block
-SEARCHING = frozenset(Purpose) - SEES_TEST
+PAIRED = (
+    FRESH | GRADUATING | ABLATING
+)  # compared in pairs: everyone is asked the same rows on a block
+SEARCHING = frozenset(Purpose) - SEES_TEST - ABLATING
 SEED_ALONE = (Purpose.CALIBRATE, Purpose.REFERENCE)
 # runs that no operator asked for
 NOT_PROPOSED = frozenset({Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE})
@@ -66,6 +70,7 @@ class Phase(StrEnum):
     PUBLISHING = "measuring the new champion afresh"
     COMPARING = "comparing leader and seed"
     GRADUATING = "graduating"
+    ABLATING = "measuring which edits matter"
 
 
 _PHASES = {
@@ -74,6 +79,7 @@ _PHASES = {
     Purpose.POST: Phase.PUBLISHING,
     Purpose.FINAL: Phase.COMPARING,
     Purpose.GRADUATE: Phase.GRADUATING,
+    Purpose.ABLATE: Phase.ABLATING,
 }
 
 

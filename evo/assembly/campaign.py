@@ -65,11 +65,12 @@ def build_campaign(
     config: Config,
     loop: LoopSettings,
     say: Callable[[str], None] = lambda text: None,
-    only: Callable[[str, Sequence[str]], Sequence[RunRequest]] | None = None,
+    only: Callable[[str, Sequence[str]], Sequence[Sequence[RunRequest]]] | None = None,
 ) -> Campaign:
     """A campaign ready to run (or to go on) in its folder. Hold `locked(folder)` while it runs.
 
-    `only`: the runs to make instead of the usual calibration, from the seed's id and the names of the rungs.
+    `only`: the runs to make instead of the usual calibration, a slot's share each, from the seed's id and the
+    names of the rungs.
     """
     with folder.open_store() as store:
         left = end_leftovers(store)

@@ -200,7 +200,7 @@ PANELS = {
         "export",
     ),
     "Steer": ("idea", "note", "inject", "approve", "veto"),
-    "Measure and compare": ("evaluate", "calibrate", "compare", "bench"),
+    "Measure and compare": ("evaluate", "calibrate", "ablate", "compare", "bench"),
 }
 
 

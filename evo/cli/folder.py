@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evo.campaigns import (
+    ABLATION,
+    ABLATIONS,
     CALIBRATIONS,
     CAMPAIGNS,
     DATABASE,
@@ -39,7 +41,12 @@ def searched_folder(given: Path | None) -> Path:
         raise NoCampaign(
             f"{folder} is a calibration and holds no search; `evo run CONFIG` starts one"
         )
-    if kind_of(folder) == IMPORT:
+    kind = kind_of(folder)
+    if kind == ABLATION:
+        raise NoCampaign(
+            f"{folder} is an ablation and holds no search; `evo ablate` goes on with it"
+        )
+    if kind == IMPORT:
         raise NoCampaign(
             f"{folder} is an import of self-reported measurements: it never ran here and cannot go on; "
             "`evo run CONFIG` starts a search that measures for itself"
@@ -48,7 +55,7 @@ def searched_folder(given: Path | None) -> Path:
 
 
 def campaign_folder(given: Path | None) -> Path:
-    """The folder a command means: a path, or the name of one under `campaigns` or `calibrations`.
+    """The folder a command means: a path, or the name of one under `campaigns`, `calibrations` or `ablations`.
 
     NoCampaign when there is none, or when several lie in the folder that was given.
     """
@@ -63,7 +70,7 @@ def campaign_folder(given: Path | None) -> Path:
 
 
 def _meant(given: Path) -> Path:
-    named = [given, *(Path(under) / given for under in (CAMPAIGNS, CALIBRATIONS))]
+    named = [given, *(Path(under) / given for under in (CAMPAIGNS, CALIBRATIONS, ABLATIONS))]
     for one in named:
         if (one / DATABASE).is_file():
             return one

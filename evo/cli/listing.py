@@ -30,7 +30,7 @@ def list_campaigns(
     ] = Path(),
     as_json: JsonOption = False,
 ) -> None:
-    """The campaigns, calibrations and imports under a folder: state, best, children, age; the newest first."""
+    """All campaigns, calibrations, ablations and imports under a folder, the newest first."""
     if not base.is_dir():
         complain(f"{base}: there is no such folder")
         raise typer.Exit(FAILED)

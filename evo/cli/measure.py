@@ -1,4 +1,4 @@
-"""The commands that measure outside a campaign: evaluate one file, calibrate the seed."""
+"""The commands that measure outside a campaign: evaluate one file, calibrate the seed, ablate a champion."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evo.campaigns import CALIBRATION, CALIBRATIONS, calibration_of
-from evo.cli.app import JsonOption, app, show, show_json
+from evo.campaigns import ABLATION, ABLATIONS, CALIBRATION, CALIBRATIONS, calibration_of
+from evo.cli.app import ID_HELP, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.folder import at, named, searched_folder
 from evo.cli.run import ConfigArgument, SetOption, cannot_be_read, new_campaign
 
 if TYPE_CHECKING:
+    from evo.assembly.ablation import AblationPlan
     from evo.config import Config
+    from evo.folder import Folder
+    from population.statistics.attribution import AblationReport
     from population.types import Measurement, RunRequest
 
 
@@ -163,11 +167,11 @@ def calibrate(
         leave(code)
 
 
-def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[RunRequest]:
+def once_a_rung(seed_id: str, rungs: Sequence[str]) -> list[list[RunRequest]]:
     """The seed once at every rung."""
     from population.types import Purpose, RunRequest
 
-    return [RunRequest(seed_id, rung, 0, 0, Purpose.CALIBRATE) for rung in rungs]
+    return [[RunRequest(seed_id, rung, 0, 0, Purpose.CALIBRATE)] for rung in rungs]
 
 
 def _only_the_seed(config: Config, blocks: int, repeats: int, grid: bool) -> Config:
@@ -188,3 +192,189 @@ def _only_the_seed(config: Config, blocks: int, repeats: int, grid: bool) -> Con
     return config.model_copy(
         update={"policy": policy, "rungs": rungs, "name": name, "exact": False}
     )
+
+
+# -- `evo ablate`: which of a champion's edits earn their place.
+
+
+@app.command(epilog="Example: evo ablate leader --dry-run")
+def ablate(
+    variant: Annotated[str, typer.Argument(metavar="[ID]", help=ID_HELP)] = "leader",
+    directory: DirOption = None,
+    runs: Annotated[
+        int | None,
+        typer.Option("--runs", min=1, help="To spend in all. [default: 8 an edit, and 8]"),
+    ] = None,
+    by_place: Annotated[
+        bool, typer.Option("--by-place", help="Each changed place an edit, not each step.")
+    ] = False,
+    min_gain: Annotated[
+        float | None,
+        typer.Option("--min-gain", min=0, help="What matters. [default: as certification has it]"),
+    ] = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin another, though there is one of this variant.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print edits, runs and minutes, and stop there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Which edits of a variant earn their place: effects with intervals, harm, barnacles, a minimal patch.
+
+    Every edit is left out of the variant and made alone, then the strongest are mixed, in pairs on blocks
+    that chose nobody. The runs are kept under ./ablations; after a kill or Ctrl-C the same line goes on.
+    Then `evo export ID --minimal --patch` writes the fewest edits that are enough.
+    """
+    from evo.assembly.ablation import find_ablation, plan_ablation, read_plan, run_ablation
+    from evo.cli.follow import Follower, leave, say_line
+    from evo.folder import Folder, config_of, locked
+    from population.store import Store
+
+    campaign = Folder(searched_folder(directory))
+    with Store.open(campaign.database, read_only=True) as store:
+        champion = named(store, variant)
+    there = None if new else find_ablation(ablations_near(campaign.path), champion)
+    if there is not None:
+        folder = Folder(there)
+        with Store.open(folder.database, read_only=True) as store:
+            plan = read_plan(store)
+        if runs not in (None, plan.terms.runs):
+            complain(
+                f"{there} goes on with its {plan.terms.runs} runs; --new begins another ablation"
+            )
+    else:
+        plan = plan_ablation(campaign, champion, runs, by_place, min_gain)
+    if dry_run:
+        _tell_plan(plan, config_of(campaign), as_json)
+        return
+    if there is None:
+        if not as_json:
+            _tell_plan(plan, config_of(campaign), False)
+        folder = _new_ablation(campaign, plan)
+    say = lambda text: say_line(text, as_json)  # noqa: E731
+
+    def follow(begun: Any) -> int:
+        follower = Follower(begun, plan.campaign, live=False, to_stderr=as_json)
+        return follower.exit_code(follower.run())
+
+    with locked(folder):
+        code = run_ablation(folder, config_of(folder), follow, say)
+    _tell_ablation(folder, plan, at(campaign.path), as_json)
+    if code:
+        leave(code)
+
+
+def ablations_near(campaign: Path) -> list[Path]:
+    """Where the ablations of a campaign may lie: here, and beside the folder that it lies in."""
+    return [Path.cwd(), campaign.resolve().parent.parent]
+
+
+def _new_ablation(campaign: Folder, plan: AblationPlan) -> Folder:
+    from evo.assembly.ablation import add_champion, config_of_ablation, write_plan
+    from evo.folder import config_of
+    from population.reading import source_of
+    from population.store import Store
+
+    config = config_of(campaign)
+    with Store.open(campaign.database, read_only=True) as store:
+        source = source_of(store, plan.champion)
+    narrowed = config_of_ablation(config)
+    begun = new_campaign(narrowed, None, ABLATIONS, config.name, ABLATION)
+    with begun as folder, folder.open_store() as store, store.transaction():
+        write_plan(store, plan)
+        add_champion(store, plan, source)
+    return folder
+
+
+def _tell_plan(plan: AblationPlan, config: Config, as_json: bool) -> None:
+    from evo.assembly.ablation import slots_of
+    from evo.search.ablation import least_runs
+    from evo.terminal.ablation import plan_lines
+    from evo.terminal.text import words
+
+    slots, least = slots_of(config), least_runs(len(plan.edits))
+    minutes = None if plan.minutes is None else plan.minutes / slots
+    if as_json:
+        show_json({**_plan_json(plan), "slots": slots, "minutes": minutes, "least_runs": least})
+        return
+    for number, ideas in enumerate(plan.ideas, 1):
+        show(words(f"{number:>3}  {' + '.join(ideas)}"))
+    told = (len(plan.edits), plan.form_only, plan.terms.runs, slots, plan.minutes, least)
+    show(*map(words, plan_lines(*told)))
+
+
+def _plan_json(plan: AblationPlan) -> dict[str, object]:
+    return {
+        "champion": plan.champion,
+        "campaign": plan.campaign,
+        "metric": plan.metric,
+        "edits": [
+            {"edit": number, "steps": one.steps, "ideas": ideas, "places": one.places}
+            for number, (one, ideas) in enumerate(zip(plan.edits, plan.ideas, strict=True), 1)
+        ],
+        "form_only": plan.form_only,
+        "runs": plan.terms.runs,
+        "min_gain": plan.terms.min_gain,
+        "first_block": plan.terms.first_block,
+    }
+
+
+def _tell_ablation(folder: Folder, plan: AblationPlan, where: str, as_json: bool) -> None:
+    from evo.assembly.ablation import report_of
+    from evo.terminal.ablation import ablation_screen
+    from population.store import Store
+
+    with Store.open(folder.database, read_only=True) as store:
+        found = report_of(store)
+    if as_json:
+        show_json({**_plan_json(plan), **_report_json(found), "folder": folder.path})
+        return
+    show("", *ablation_screen(found, plan.ideas, plan.metric, plan.terms.min_gain))
+    short = plan.champion[:8]
+    if not found.complete:
+        show(f"Not all is measured: `evo ablate {short}{where}` goes on.")
+    else:
+        show(f"`evo export {short} --minimal --patch{where}` writes it. Runs: {folder.path}")
+
+
+def _report_json(found: AblationReport) -> dict[str, object]:
+    """The report with edits by their numbers from 1, as they are shown."""
+    fitted = found.fitted
+    rows = [
+        {
+            "edit": one.edit + 1,
+            "verdict": one.verdict,
+            "gain": one.effect and one.effect.gain,
+            "low": one.effect and one.effect.low,
+            "high": one.effect and one.effect.high,
+            "alone": one.alone,
+            "left_out": one.left_out,
+        }
+        for one in found.edits
+    ]
+    pairs = fitted.pairs if fitted else ()
+    return {
+        "effects": rows,
+        "interactions": [
+            {
+                "edits": [edit + 1 for edit in one.edits],
+                "gain": one.gain,
+                "low": one.low,
+                "high": one.high,
+                "beyond_chance": fitted is not None and one.edits in fitted.taken_in,
+            }
+            for one in pairs
+        ],
+        "design": found.design,
+        "confounded": [
+            [[a + 1, b + 1] for a, b in group] for group in (fitted.confounded if fitted else ())
+        ],
+        "not_told": [[a + 1, b + 1] for a, b in (fitted.hidden if fitted else ())],
+        "run_sd": fitted.run_sd if fitted else None,
+        "minimal": sorted(one + 1 for one in found.minimal),
+        "minimal_loss": found.loss,
+        "minimal_pairs": found.pairs,
+        "minimal_verdict": found.verdict,
+        "complete": found.complete,
+    }

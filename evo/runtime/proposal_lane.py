@@ -47,7 +47,8 @@ class ProposalLane:
         left_out = {seed_id, *self._components.scheduler.graduation.ladder.vetoed}
         waiting = unmeasured(store, proxy)
         left_out |= {one for one in waiting if self._is_given_up(one)}
-        self.ready.add(one for one in waiting if one not in left_out)
+        if self._settings.search or self._settings.finish:  # else only what was asked for is run
+            self.ready.add(one for one in waiting if one not in left_out)
         rows = self._components.history.rows(proxy, purposes={Purpose.SCREEN})
         screens = {row.measurement.request.variant_id: row.id for row in rows}
         for made in proposals(store):

@@ -94,10 +94,11 @@ class Scheduler:
     """The duties of a free slot, the proxy rung's and, once the search is over, those up the ladder.
 
     Its state is what it decided and the history's rows: `decided` and the history of an earlier process
-    make it go on from there. `calibrations` stand in the place of the settings' own, of which only the
-    first `seed_runs` are made. `exact`: one run at a time, so that timing decides nothing; `search`,
-    `finish`: whether there is a search, and whether final comparison and ladder follow it. `repeats`: who is
-    better run again than anything new, the best first; None: it cannot say, and a fixed share is repeated.
+    make it go on from there. `calibrations`, a slot's share each, stand in the place of the settings' own, of
+    which only the first `seed_runs` are made. `exact`: one run at a time, so that timing decides nothing;
+    `search`, `finish`: whether there is a search, and whether final comparison and ladder follow it.
+    `repeats`: who is better run again than anything new, the best first; None: it cannot say, and a fixed share
+    is repeated.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Scheduler:
         certification: Certification,
         graduation: Graduation,
         *,
-        calibrations: Sequence[RunRequest] | None = None,
+        calibrations: Sequence[Sequence[RunRequest]] | None = None,
         decided: Sequence[Decision] = (),
         seed_runs: int | None = None,
         exact: bool = False,
@@ -120,7 +121,7 @@ class Scheduler:
         self.certification, self.graduation = certification, graduation
         self.leaders = FinalRace(MAX_LEADERS, settings.race_share, history, rung, decided)
         self._final = next((one for one in reversed(decided) if one.kind == FINAL), None)
-        own = self._default_calibrations()[:seed_runs]
+        own = [[one] for one in self._default_calibrations()[:seed_runs]]
         self._calibrations = tuple(own if calibrations is None else calibrations)
         self._exact, self._search, self._finish = exact, search, finish
         self._repeats = repeats
@@ -159,7 +160,11 @@ class Scheduler:
 
     def is_calibrated(self) -> bool:
         """Whether every calibration run is recorded or given up."""
-        return all(self._history.is_settled(request.key) for request in self._calibrations)
+        return all(
+            self._history.is_settled(request.key)
+            for together in self._calibrations
+            for request in together
+        )
 
     def is_taken(self, state: SearchState, key: RunKey) -> bool:
         """Whether this run is under way, recorded or given up."""
@@ -192,7 +197,11 @@ class Scheduler:
 
     def calibrate(self, state: SearchState) -> Step | None:
         """The seed on its first blocks, so that everything after has something to stand on."""
-        return self._start(state, self._calibrations)
+        for together in self._calibrations:
+            missing = [one for one in together if not self.is_taken(state, one.key)]
+            if missing and all(map(state.allows, missing)):
+                return Step(tuple(missing))
+        return None
 
     def await_next_child(self, state: SearchState) -> Step | None:
         """An exact campaign decides only once the next child is known and nothing else runs."""

@@ -137,7 +137,7 @@ def make_campaign(
     endpoints: Sequence[str] = (),
     guards: Sequence[Callable[[], str]] = (),
     third_parent_share: float = THIRD_PARENT_SHARE,
-    calibrations: Sequence[RunRequest] | None = None,
+    calibrations: Sequence[Sequence[RunRequest]] | None = None,
     check_source: Callable[[str], str | None] = lambda source: None,
 ) -> Campaign:
     """A campaign over a real store with everything real but the training."""

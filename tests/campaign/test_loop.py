@@ -342,7 +342,7 @@ def test_a_child_whose_first_run_was_made_for_calibration_is_waited_for_no_more(
         root = seed(store)
         parents = (Parent(root, "parent"),)
         store.add_proposal(Proposal(2, "inject", parents, Outcome.VARIANT, variant=waiting))
-    asked = [RunRequest(one, "proxy", 0, 0, Purpose.CALIBRATE) for one in (root, waiting.id)]
+    asked = [[RunRequest(one, "proxy", 0, 0, Purpose.CALIBRATE)] for one in (root, waiting.id)]
     campaign = make_campaign(
         open_store, loop=LoopSettings(search=False, finish=False), calibrations=asked
     )
