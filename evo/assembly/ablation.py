@@ -63,6 +63,7 @@ from population.types import (
 )
 
 SETTING, ARMS = "ablation", "ablation_arms"
+PLACE_CHARS = 40  # of the first line of a place
 NAME = "ablate"  # of the operator that its variants are recorded under
 
 
@@ -105,9 +106,9 @@ def plan_ablation(
         ancestry = _ancestry(store, births, champion)
         begun = [one.detail["rule"]["min_gain"] for one in decisions(store, (BEGUN,))]
     try:
-        found = atomic_edits(ancestry, by_place)
+        found, cut = atomic_edits(ancestry, by_place), by_place
         if len(_that_run(found)) < 2 and not by_place:
-            found = atomic_edits(ancestry, True)
+            found, cut = atomic_edits(ancestry, True), True
     except SourceError as error:
         raise CampaignError(f"{champion[:8]} cannot be cut into edits: {error}") from error
     edits = _that_run(found)
@@ -130,7 +131,8 @@ def plan_ablation(
     )
 
     def ideas(one: AtomicEdit) -> tuple[str, ...]:
-        return tuple(idea_in_words(births[step]) for step in one.steps)
+        said = tuple(idea_in_words(births[step]) for step in one.steps)
+        return (f"{_place_in_words(one)}: {said[0]}", *said[1:]) if cut else said
 
     return AblationPlan(
         champion,
@@ -148,6 +150,15 @@ def idea_in_words(made: ProposalRow) -> str:
     """What a step was meant to do, by whom: its idea, operator and idea bank."""
     bank = f", from {made.bank}" if made.bank else ""
     return f"{made.idea or 'no idea stated'} ({made.operator}{bank})"
+
+
+def _place_in_words(edit: AtomicEdit) -> str:
+    """The first line that an edit writes, without its comment."""
+    lines = [one.strip() for place in edit.places for one in place.lines if one.strip()]
+    lines = [one for one in lines if not one.startswith("#")] or lines
+    if not lines:
+        return "lines taken out"
+    return lines[0].partition("  #")[0][:PLACE_CHARS].rstrip()
 
 
 def _that_run(edits: Iterable[AtomicEdit]) -> list[AtomicEdit]:
@@ -340,6 +351,9 @@ def run_ablation(
         if not any(requests):
             continue  # none of them parses: they are known to fail
         given = [one for one in requests if one]
+        blocks = [one.block for one in arms]
+        runs = sum(map(len, given))
+        say(f"{runs} {'run' if runs == 1 else 'runs'}, blocks {min(blocks)} to {max(blocks)}")
         loop = LoopSettings(search=False, finish=False)
         campaign = build_campaign(folder, config, loop, say, lambda *_, runs=given: runs)
         code = follow(campaign)
@@ -401,3 +415,65 @@ def _listed(present: Present) -> str:
 def slots_of(config: Config) -> int:
     """How many runs are made at once."""
     return len(find_slots(config.slots))
+
+
+# -- The same as plain values, edits by their numbers from 1, as they are shown.
+
+
+def plan_json(plan: AblationPlan) -> dict[str, object]:
+    """What an ablation is of, for --json."""
+    return {
+        "champion": plan.champion,
+        "campaign": plan.campaign,
+        "metric": plan.metric,
+        "edits": [
+            {"edit": number, "steps": one.steps, "ideas": ideas, "places": one.places}
+            for number, (one, ideas) in enumerate(zip(plan.edits, plan.ideas, strict=True), 1)
+        ],
+        "form_only": plan.form_only,
+        "runs": plan.terms.runs,
+        "min_gain": plan.terms.min_gain,
+        "first_block": plan.terms.first_block,
+    }
+
+
+def report_json(found: AblationReport) -> dict[str, object]:
+    """What its runs say, for --json."""
+    fitted = found.fitted
+    rows = [
+        {
+            "edit": one.edit + 1,
+            "verdict": one.verdict,
+            "gain": one.effect and one.effect.gain,
+            "low": one.effect and one.effect.low,
+            "high": one.effect and one.effect.high,
+            "alone": one.alone,
+            "left_out": one.left_out,
+        }
+        for one in found.edits
+    ]
+    pairs = fitted.pairs if fitted else ()
+    return {
+        "effects": rows,
+        "interactions": [
+            {
+                "edits": [edit + 1 for edit in one.edits],
+                "gain": one.gain,
+                "low": one.low,
+                "high": one.high,
+                "beyond_chance": fitted is not None and one.edits in fitted.taken_in,
+            }
+            for one in pairs
+        ],
+        "design": found.design,
+        "confounded": [
+            [[a + 1, b + 1] for a, b in group] for group in (fitted.confounded if fitted else ())
+        ],
+        "not_told": [[a + 1, b + 1] for a, b in (fitted.hidden if fitted else ())],
+        "run_sd": fitted.run_sd if fitted else None,
+        "minimal": sorted(one + 1 for one in found.minimal),
+        "minimal_loss": found.loss,
+        "minimal_pairs": found.pairs,
+        "minimal_verdict": found.verdict,
+        "complete": found.complete,
+    }

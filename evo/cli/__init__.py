@@ -3,11 +3,11 @@
 from evo.cli import (  # noqa: F401 - importing a file puts its commands into the app
     bench,
     doctor,
+    export,
     ladder,
     lineage,
     listing,
     llm,
-    log,
     measure,
     read,
     run,

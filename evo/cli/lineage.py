@@ -1,11 +1,7 @@
-"""The commands about descent, and what is taken home of it: diff, tree, history, export, report, and for
-idea banks `ideas export` and `ideas list`.
-"""
+"""The commands about descent: diff, tree, history, report."""
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +23,6 @@ from evo.cli.app import (
 )
 from evo.cli.folder import named, opened, remark_on
 from evo.cli.read import VariantArgument
-from evo.cli.setup import RUN_SCRIPT, ByHand
 from evo.files import objection, write_file
 
 if TYPE_CHECKING:
@@ -40,9 +35,6 @@ if TYPE_CHECKING:
 
 
 MAX_DIFF_LINES = 5_000  # on a terminal
-
-
-HARNESS_IMPORT = re.compile(r"^\s*(import|from) harness\b", re.M)
 
 
 @app.command(epilog="Example: evo diff seed leader")
@@ -72,7 +64,7 @@ def diff(
         pair = ("seed", first) if second is None else (first, second)
         ids = named(store, pair[0]), named(store, pair[1])
         old, new = (source_of(store, one) for one in ids)
-        file = _file_of(store)
+        file = file_of(store)
     names = (f"a/{{}}  {short(ids[0])}", f"b/{{}}  {short(ids[1])}")
     lines = [printable(line) for line in source_diff(old, new, names, file)]
     if not lines and not as_json:
@@ -99,6 +91,12 @@ def diff(
             for line in lines
         )
     )
+
+
+def file_of(store: Store) -> str:
+    """Where a variant that is one file lies in the folder of its task."""
+    task = (store.setting("config") or {}).get("task") or {}
+    return str((task.get("files") or ["train.py"])[0])
 
 
 @app.command(epilog="Example: evo tree --lineage leader, or: evo tree --top 10")
@@ -209,7 +207,7 @@ def history(
 
     with opened(directory) as (_, store):
         record = Record.of(store)
-        found = _story(store, record, named(store, variant))
+        found = story_of(store, record, named(store, variant))
     if as_json:
         show_json(found)
         return
@@ -219,290 +217,12 @@ def history(
     show(*story_screen(found))
 
 
-def _story(store: Store, record: Record, variant_id: str) -> Story:
+def story_of(store: Store, record: Record, variant_id: str) -> Story:
+    """How a variant came to be, with what was decided on the way."""
     from evo.analysis.variant_history import story
     from population.reading import all_decisions
 
     return story(record, variant_id, all_decisions(store))
-
-
-@app.command(epilog="Example: evo export leader -o train.py")
-def export(
-    variant: VariantArgument,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Where to write it; - for stdout. [default: train.py, ID.patch, or a folder ID]",
-        ),
-    ] = None,
-    patch: Annotated[
-        bool,
-        typer.Option("--patch", help="As a patch for `git apply`, with its evidence as message."),
-    ] = False,
-    onto: Annotated[
-        str, typer.Option("--onto", metavar="ID", help="What a patch applies to; or: parent.")
-    ] = "seed",
-    directory: DirOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
-    with_harness: Annotated[
-        bool,
-        typer.Option(
-            "--with-harness", help="Also harness.py, its text and a script, to run it by hand."
-        ),
-    ] = False,
-    branch: Annotated[
-        str | None,
-        typer.Option(
-            "--branch",
-            metavar="NAME",
-            help="As a git branch here: a commit a step from the seed, each with its evidence.",
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a variant's train.py to a file, exactly as it was measured, or as a patch, or as a git branch.
-
-    With --branch, -o is the file's path inside the repository; your files and what is checked out stay.
-    """
-    from evo.cli.setup import as_measured, by_hand, run_script
-    from population.file_set import split_files
-    from population.reading import resolve, source_of
-
-    if patch and with_harness:
-        complain("--with-harness goes with a whole train.py, not with --patch")
-        raise typer.Exit(FAILED)
-    if branch is not None:
-        if patch or with_harness:
-            complain("--branch goes with neither --patch nor --with-harness")
-            raise typer.Exit(FAILED)
-        _export_branch(variant, directory, branch, output, force, as_json)
-        return
-    with opened(directory) as (folder, store):
-        file = Path(_file_of(store))
-        variant_id, seed_id = named(store, variant), resolve(store, "seed")
-        text = _patch(store, variant_id, onto) if patch else source_of(store, variant_id)
-        path = output or Path(file.name)
-        beside = with_harness or (path.parent / "harness.py").exists()
-        away = HARNESS_IMPORT.search(text) is not None and not beside
-        hand = None if patch else as_measured(store, path, away)
-    several = {} if patch else split_files(text)
-    output = output or Path(
-        f"{variant_id[:8]}.patch" if patch else variant_id[:8] if several else file.name
-    )
-    if is_stdout(output):
-        write_out(text)
-        return
-    restored = folder / "train.py" if variant_id == seed_id and not patch else None
-    written = {output: text.encode()}
-    if several and (restored is None or output.resolve() != restored.resolve()):
-        written = {output / name: content.encode() for name, content in several.items()}
-    if with_harness and not several:
-        written |= {output.parent / name: content for name, content in by_hand().items()}
-        if hand is not None:
-            written[output.parent / RUN_SCRIPT] = run_script(hand, output.name, variant_id)
-    _write(written, force, restored)
-    if as_json:
-        show_json(
-            {
-                "variant": variant_id,
-                "path": output,
-                "harness": output.parent / "harness.py" if with_harness else None,
-                "by_hand": hand,
-            }
-        )
-        return
-    names = f" in {', '.join(several)}" if several else ""
-    print(f"{output}: {variant_id[:8]}, {len(text.splitlines()) - len(several)} lines{names}")
-    if patch:
-        patch_file = shlex.quote(str(output))
-        print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
-    else:
-        _tell_by_hand(output, hand, with_harness, away)
-
-
-def _export_branch(
-    variant: str, directory: Path | None, name: str, place: Path | None, force: bool, as_json: bool
-) -> None:
-    """The lineage as commits on top of what is checked out in the repository around this folder.
-
-    `place`: the file's path in it, of several files the folder's.
-    """
-    from evo.analysis.campaign_view import Record
-    from evo.importing.branch import BranchFailure, CommitToMake, write_branch
-    from evo.terminal.tree import commit_messages
-    from population.file_set import split_files
-    from population.reading import source_of
-
-    with opened(directory) as (folder, store):
-        found = _story(store, Record.of(store), named(store, variant))
-        sources = [source_of(store, one.variant_id) for one in found.chapters]
-        file = place or Path(_file_of(store))
-    steps = []
-    for message, source in zip(commit_messages(found, folder.name), sources, strict=True):
-        several = split_files(source).items()
-        texts = {(place or Path()) / one: text for one, text in several} or {file: source}
-        files = {path.as_posix(): text.encode() for path, text in texts.items()}
-        steps.append(CommitToMake(message, files))
-    try:
-        made = write_branch(Path.cwd(), name, steps, force)
-    except BranchFailure as error:
-        complain(str(error))
-        raise typer.Exit(FAILED) from None
-    if as_json:
-        show_json({"variant": found.variant_id, "branch": name, "file": file, "commits": made})
-        return
-    commits = "1 commit" if made == 1 else f"{made} commits"
-    print(f"branch {name}: {commits} up to {found.variant_id[:8]}; git log -p {shlex.quote(name)}")
-
-
-def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool, away: bool) -> None:
-    if away:
-        print("it imports harness.py, which is not beside it; --with-harness writes that, too")
-    if hand is not None:
-        print(f"as measured at {hand.rung}, by hand:\n  {hand.line}")
-        print("\n".join(f"  ({difference})" for difference in hand.differences))
-        if with_harness:
-            print(f"`sh {shlex.quote(str(output.parent / RUN_SCRIPT))}` does just that")
-
-
-def _patch(store: Store, variant_id: str, onto: str) -> str:
-    """The patch; it ends the command where the two are equal."""
-    from evo.analysis.campaign_view import Record
-    from evo.analysis.edits import patch_text
-    from evo.terminal.imported import REMARK
-    from evo.terminal.tree import evidence_lines, subject
-    from population.reading import first_proposal, resolve, source_of
-
-    made = first_proposal(store, variant_id)
-    if onto == "parent":
-        base = made.parents[0].variant_id if made and made.parents else resolve(store, "seed")
-    else:
-        base = resolve(store, onto)
-    before, after = source_of(store, base), source_of(store, variant_id)
-    if before == after:
-        complain(f"{variant_id[:8]} is what the patch would apply to; --onto names something else")
-        raise typer.Exit(FAILED)
-    record = Record.of(store)
-    found = _story(store, record, variant_id)
-    message = evidence_lines(found, base)
-    if record.imported is not None:
-        message = [REMARK, *message]
-    at = made.created_at if made else 0.0
-    return patch_text(before, after, subject(found), message, at, _file_of(store))
-
-
-def _file_of(store: Store) -> str:
-    """Where a variant that is one file lies in the folder of its task."""
-    task = (store.setting("config") or {}).get("task") or {}
-    return str((task.get("files") or ["train.py"])[0])
-
-
-def _write(files: Mapping[Path, bytes], force: bool, restored: Path | None) -> None:
-    """Write all of them, or none and end the command where one cannot be written.
-
-    `restored`: the one file of a campaign's own that may be put back.
-    """
-    for path, content in files.items():
-        if path.is_file() and path.read_bytes() == content:
-            continue
-        problem = objection(path, force)
-        if restored is not None and path.resolve() == restored.resolve():
-            there = path.exists() and not force
-            problem = f"{path} exists; --force overwrites it" if there else None
-        if problem:
-            complain(problem)
-            raise typer.Exit(FAILED)
-    for path, content in files.items():
-        write_file(path, content)
-
-
-# -- `evo ideas`: edits as lines of an idea bank, for other campaigns.
-
-
-ideas = typer.Typer(
-    name="ideas",
-    help="Idea banks: measured edits that another campaign can try (operator `transplant`).",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(ideas, rich_help_panel="Look")
-
-
-@ideas.command(name="export", epilog="Example: evo ideas export campaigns/mine-1 -o bank.jsonl")
-def ideas_export(
-    directory: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[DIR]",
-            help="The campaign's folder or its name; by default the newest under ./campaigns.",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Where to write it; - for stdout.")
-    ] = Path("bank.jsonl"),
-    licence: Annotated[
-        str, typer.Option("--licence", help="Under what others may use these sources.")
-    ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write every measured edit as a line of an idea bank: idea, source before and after, effects.
-
-    An idea that came from a bank keeps its line, with what it did here beside what it did elsewhere. What
-    merges and reverts made is left out: it holds no edit of its own. No line names a person, host or path.
-    """
-    from evo.analysis.edits import bank_of
-    from population.reading.idea_bank import line_of
-
-    to_stdout = is_stdout(output)
-    if to_stdout and as_json:
-        complain("-o - writes the bank to stdout; give --json a file to write it to")
-        raise typer.Exit(FAILED)
-    if not to_stdout and (problem := objection(output, force)):
-        complain(problem)
-        raise typer.Exit(FAILED)
-    with opened(directory) as (folder, store):
-        found = bank_of(store, licence)
-    if not found:
-        complain(f"{folder} holds no measured edit yet, so there is nothing to write")
-        raise typer.Exit(FAILED)
-    text = "".join(f"{line_of(one)}\n" for one in found)
-    if to_stdout:
-        write_out(text)
-        return
-    write_file(output, text, replace=force)
-    if as_json:
-        show_json({"path": output, "ideas": [one.id for one in found], "campaign": folder})
-        return
-    print(f"{output}: {len(found):,} {'idea' if len(found) == 1 else 'ideas'} from {folder}")
-    print(f"to try them elsewhere: operators: {{transplant: 2}}, transplant: {{banks: [{output}]}}")
-
-
-@ideas.command(name="list", epilog="Example: evo ideas list bank.jsonl")
-def ideas_list(
-    bank: Annotated[Path, typer.Argument(metavar="BANK", help="A file of an idea bank.")],
-    metric: Annotated[str, typer.Option("--metric", help="The effect to show.")] = "val_bpb",
-    as_json: JsonOption = False,
-) -> None:
-    """The ideas of a bank with what they did at each rung: child minus parent, mean and number of blocks."""
-    from evo.terminal.tables import bank_list
-    from population.reading.idea_bank import BankError, read_bank
-
-    try:
-        found, wrong = read_bank(bank)
-    except BankError as error:
-        complain(str(error))
-        raise typer.Exit(FAILED) from None
-    for one in wrong:
-        complain(f"{one}; it is left out")
-    if as_json:
-        known = ("id", "idea", "author", "model", "licence", "effects")
-        show_json([{name: getattr(one, name) for name in known} for one in found])
-        return
-    show(bank_list(found, metric))
 
 
 # -- `evo report`: the whole campaign in one HTML file.

@@ -14,13 +14,13 @@ import typer
 from evo.campaigns import ABLATION, ABLATIONS, CALIBRATION, CALIBRATIONS, calibration_of
 from evo.cli.app import ID_HELP, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import at, named, searched_folder
+from evo.cli.read import tell_ablation
 from evo.cli.run import ConfigArgument, SetOption, cannot_be_read, new_campaign
 
 if TYPE_CHECKING:
     from evo.assembly.ablation import AblationPlan
     from evo.config import Config
     from evo.folder import Folder
-    from population.statistics.attribution import AblationReport
     from population.types import Measurement, RunRequest
 
 
@@ -260,7 +260,7 @@ def ablate(
 
     with locked(folder):
         code = run_ablation(folder, config_of(folder), follow, say)
-    _tell_ablation(folder, plan, at(campaign.path), as_json)
+    tell_ablation(folder.path, as_json, at(campaign.path))
     if code:
         leave(code)
 
@@ -288,7 +288,7 @@ def _new_ablation(campaign: Folder, plan: AblationPlan) -> Folder:
 
 
 def _tell_plan(plan: AblationPlan, config: Config, as_json: bool) -> None:
-    from evo.assembly.ablation import slots_of
+    from evo.assembly.ablation import plan_json, slots_of
     from evo.search.ablation import least_runs
     from evo.terminal.ablation import plan_lines
     from evo.terminal.text import words
@@ -296,85 +296,9 @@ def _tell_plan(plan: AblationPlan, config: Config, as_json: bool) -> None:
     slots, least = slots_of(config), least_runs(len(plan.edits))
     minutes = None if plan.minutes is None else plan.minutes / slots
     if as_json:
-        show_json({**_plan_json(plan), "slots": slots, "minutes": minutes, "least_runs": least})
+        show_json({**plan_json(plan), "slots": slots, "minutes": minutes, "least_runs": least})
         return
     for number, ideas in enumerate(plan.ideas, 1):
         show(words(f"{number:>3}  {' + '.join(ideas)}"))
     told = (len(plan.edits), plan.form_only, plan.terms.runs, slots, plan.minutes, least)
     show(*map(words, plan_lines(*told)))
-
-
-def _plan_json(plan: AblationPlan) -> dict[str, object]:
-    return {
-        "champion": plan.champion,
-        "campaign": plan.campaign,
-        "metric": plan.metric,
-        "edits": [
-            {"edit": number, "steps": one.steps, "ideas": ideas, "places": one.places}
-            for number, (one, ideas) in enumerate(zip(plan.edits, plan.ideas, strict=True), 1)
-        ],
-        "form_only": plan.form_only,
-        "runs": plan.terms.runs,
-        "min_gain": plan.terms.min_gain,
-        "first_block": plan.terms.first_block,
-    }
-
-
-def _tell_ablation(folder: Folder, plan: AblationPlan, where: str, as_json: bool) -> None:
-    from evo.assembly.ablation import report_of
-    from evo.terminal.ablation import ablation_screen
-    from population.store import Store
-
-    with Store.open(folder.database, read_only=True) as store:
-        found = report_of(store)
-    if as_json:
-        show_json({**_plan_json(plan), **_report_json(found), "folder": folder.path})
-        return
-    show("", *ablation_screen(found, plan.ideas, plan.metric, plan.terms.min_gain))
-    short = plan.champion[:8]
-    if not found.complete:
-        show(f"Not all is measured: `evo ablate {short}{where}` goes on.")
-    else:
-        show(f"`evo export {short} --minimal --patch{where}` writes it. Runs: {folder.path}")
-
-
-def _report_json(found: AblationReport) -> dict[str, object]:
-    """The report with edits by their numbers from 1, as they are shown."""
-    fitted = found.fitted
-    rows = [
-        {
-            "edit": one.edit + 1,
-            "verdict": one.verdict,
-            "gain": one.effect and one.effect.gain,
-            "low": one.effect and one.effect.low,
-            "high": one.effect and one.effect.high,
-            "alone": one.alone,
-            "left_out": one.left_out,
-        }
-        for one in found.edits
-    ]
-    pairs = fitted.pairs if fitted else ()
-    return {
-        "effects": rows,
-        "interactions": [
-            {
-                "edits": [edit + 1 for edit in one.edits],
-                "gain": one.gain,
-                "low": one.low,
-                "high": one.high,
-                "beyond_chance": fitted is not None and one.edits in fitted.taken_in,
-            }
-            for one in pairs
-        ],
-        "design": found.design,
-        "confounded": [
-            [[a + 1, b + 1] for a, b in group] for group in (fitted.confounded if fitted else ())
-        ],
-        "not_told": [[a + 1, b + 1] for a, b in (fitted.hidden if fitted else ())],
-        "run_sd": fitted.run_sd if fitted else None,
-        "minimal": sorted(one + 1 for one in found.minimal),
-        "minimal_loss": found.loss,
-        "minimal_pairs": found.pairs,
-        "minimal_verdict": found.verdict,
-        "complete": found.complete,
-    }

@@ -1,16 +1,28 @@
-"""The commands that say where a campaign stands: status, top, show."""
+"""The commands that say where a campaign stands and what happened: status, top, show, log."""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.campaigns import certifies, newest, overview_of
+from evo.campaigns import (
+    ABLATION,
+    DATABASE,
+    certifies,
+    kind_of,
+    newest,
+    overview_of,
+    running_process,
+)
 from evo.cli.app import ID_HELP, DirOption, JsonOption, app, show, show_json
-from evo.cli.folder import at, named, next_command, opened, remark_on
+from evo.cli.folder import at, campaign_folder, named, next_command, opened, remark_on
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
@@ -18,7 +30,7 @@ if TYPE_CHECKING:
     from evo.analysis.ranking import Ranked
     from population.ladder import Ladder
     from population.store import Store
-    from population.types import MeasurementRow
+    from population.types import Event, MeasurementRow
 
 
 VariantArgument = Annotated[
@@ -52,6 +64,28 @@ def evo(
     status(None)
 
 
+def tell_ablation(folder: Path, as_json: bool, where: str = "") -> None:
+    """What an ablation found so far; `where`: " --dir FOLDER" of its campaign."""
+    from evo.assembly.ablation import plan_json, read_plan, report_json, report_of
+    from evo.terminal.ablation import ablation_screen
+    from population.store import Store
+
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        plan = read_plan(store)
+        found = report_of(store)
+    if as_json:
+        show_json({**plan_json(plan), **report_json(found), "folder": folder})
+        return
+    show("", *ablation_screen(found, plan.ideas, plan.metric, plan.terms.min_gain))
+    here = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    print(f"runs and rows: {here}")
+    short = plan.champion[:8]
+    if found.complete:
+        print(f"`evo export {short} --minimal --patch{where}` writes it")
+    else:
+        print(f"Not all is measured: `evo ablate {short}{where}` goes on.")
+
+
 @app.command(epilog="Example: evo status --json | jq .slot_busy_share")
 def status(
     directory: DirOption = None,
@@ -62,6 +96,10 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Where a campaign stands: budget, best compared with the seed, front, operators, slots."""
+    found = campaign_folder(directory)
+    if kind_of(found) == ABLATION:
+        tell_ablation(found, as_json)
+        return
     with opened(directory) as (folder, store):
         one = overview_of(folder, store, changes=as_json)
         if one.running is not None and not one.calibrates:
@@ -305,3 +343,69 @@ def _metrics(own: Ranked | None, runs: list[MeasurementRow], proxy: str) -> list
             text += f"  n={mean.n}, last run {value(name, last[name])}"
         rows.append((name.replace("_", " "), text))
     return rows
+
+
+# -- `evo log`: what happened, as it is kept in the store.
+
+
+LOOK_SECONDS = 0.5  # between two looks for new events
+ALL = -1
+
+
+@app.command(name="log", epilog="Example: evo log -f")
+def log_of(
+    directory: DirOption = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with what happens, until it ends.")
+    ] = False,
+    most: Annotated[
+        int | None,
+        typer.Option("-n", min=0, help="Only the newest N lines.", show_default=False),
+    ] = None,
+    as_json_too: JsonOption = False,
+) -> None:
+    """Everything that happened, a line each with its time: what the live view scrolled away.
+
+    With -f and --json: one JSON document a line.
+    """
+    with opened(directory) as (folder, store):
+        found = _events(store, 0, ALL if most is None else most)
+        if as_json_too and not follow:
+            show_json(found)
+            return
+        where = at(folder)
+        _write(found, where, as_json_too)
+        last = found[-1].id if found else _last_id(store)
+        while follow:
+            runs = running_process(folder) is not None  # before the last look: nothing is missed
+            found = _events(store, last, ALL)
+            _write(found, where, as_json_too)
+            last = found[-1].id if found else last
+            if not runs:
+                break
+            time.sleep(LOOK_SECONDS)
+    if not found and not last and not as_json_too:
+        print("Nothing has happened here yet.")
+
+
+def _events(store: Store, after: int, most: int) -> list[Event]:
+    from population.reading import events
+
+    return events(store, after, most)
+
+
+def _last_id(store: Store) -> int:
+    found = _events(store, 0, 1)
+    return found[-1].id if found else 0
+
+
+def _write(events: Sequence[Event], where: str, as_lines_of_json: bool) -> None:
+    from evo.cli.app import as_json as plain_values
+    from evo.terminal.text import dated_line, placed
+
+    for one in events:
+        if as_lines_of_json:
+            print(json.dumps(plain_values(one)), flush=True)
+        else:
+            sys.stdout.write(dated_line(one.created_at, placed(one.text, where)) + "\n")
+    sys.stdout.flush()

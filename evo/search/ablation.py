@@ -66,7 +66,7 @@ class Arms:
 
 def least_runs(edits: int) -> int:
     """The fewest runs that an ablation of so many edits takes."""
-    return edits + _chunks(edits) + 2 * MIN_CONFIRMING
+    return 2 * (edits + _chunks(edits)) + 2 * MIN_CONFIRMING
 
 
 def usual_runs(edits: int) -> int:
@@ -147,17 +147,15 @@ class Ablation:
             yield factorial
 
     def _screen(self) -> list[Arms]:
-        """The champion without each edit; where it can be paid for, the seed with each edit alone."""
+        """The champion without each edit, and the seed with each edit alone."""
         rng = np.random.default_rng(self._terms.draws)
         edits, chunks = sorted(self._every), _chunks(self._terms.edits)
         parts = [edits[at::chunks] for at in range(chunks)]
         groups = [[self._every, *(self._every - {one} for one in part)] for part in parts]
         alone = [[frozenset[int](), *(frozenset({one}) for one in part)] for part in parts]
-        if self._terms.runs >= 2 * (len(edits) + chunks) + 2 * self._terms.confirming:
-            groups += alone
         return [
             Arms(self._terms.first_block + at, tuple(one[k] for k in rng.permutation(len(one))))
-            for at, one in enumerate(groups)
+            for at, one in enumerate(groups + alone)
         ]
 
     def _factorial(self, screen: Sequence[Arms]) -> list[Arms]:
@@ -239,9 +237,11 @@ class Ablation:
         verdict = EditVerdict.BARNACLE
         if edit in self._needed():
             verdict = EditVerdict.NEEDED
-        elif effect is not None and effect.low > 0:
+        elif effect is None or math.isnan(effect.low):
+            verdict = EditVerdict.NOT_TOLD
+        elif effect.low > 0:
             verdict = EditVerdict.EARNS
-        elif effect is not None and effect.high < 0:
+        elif effect.high < 0:
             verdict = EditVerdict.HARMFUL
         alone = self._single(edit, frozenset({edit}), frozenset())
         left_out = self._single(edit, self._every, self._every - {edit})
@@ -260,9 +260,10 @@ class Ablation:
         ballast = [one for one in judged if one.verdict is EditVerdict.BARNACLE]
         gone = list[int]()
         for one in sorted(ballast, key=lambda one: one.effect.gain if one.effect else math.inf):
-            if fitted is None or one.effect is None or math.isnan(one.effect.low):
-                continue  # too little is known to take it out
-            if fitted.loss_without([*gone, one.edit]).low <= self._terms.min_gain:
+            if (
+                fitted is not None
+                and fitted.loss_without([*gone, one.edit]).low <= self._terms.min_gain
+            ):
                 gone.append(one.edit)
         return self._every - {*harmful, *gone}
 

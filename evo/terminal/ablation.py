@@ -38,7 +38,11 @@ def ablation_screen(
             "–" if effect is None else _gain(effect, metric),
             one_line(words(" + ".join(ideas[one.edit]))),
         )
-    lines = [*_verdicts(found, metric), *_together(found, metric), *_patch(found, metric, min_gain)]
+    lines = [
+        *_verdicts(found, metric),
+        *_together(found, metric),
+        *patch_lines(found, metric, min_gain),
+    ]
     return [table, Text(""), *map(words, lines)]
 
 
@@ -62,15 +66,16 @@ def _verdicts(found: AblationReport, metric: str) -> list[str]:
         f"gain: what the champion would lose in {metric} without the edit, with a 95 % interval"
     ]
     meanings = {
-        EditVerdict.EARNS: "earn their place",
-        EditVerdict.HARMFUL: "do harm",
-        EditVerdict.BARNACLE: "show nothing that can be measured (barnacles)",
-        EditVerdict.NEEDED: "cannot be left out: the rest fails without",
+        EditVerdict.EARNS: "earns its place",
+        EditVerdict.HARMFUL: "harmful: better without",
+        EditVerdict.BARNACLE: "barnacle, nothing that can be measured",
+        EditVerdict.NEEDED: "needed: the rest fails without",
+        EditVerdict.NOT_TOLD: "not told, too few runs ended well",
     }
     for verdict, meaning in meanings.items():
         if some := [one for one in found.edits if one.verdict is verdict]:
             smallest = _smallest(some, metric) if verdict is EditVerdict.BARNACLE else ""
-            said.append(f"{_numbers([one.edit for one in some])} {meaning}{smallest}")
+            said.append(f"{meaning}: {_numbers([one.edit for one in some])}{smallest}")
     return said
 
 
@@ -78,7 +83,7 @@ def _smallest(edits: Sequence[JudgedEdit], metric: str) -> str:
     """How large an effect would have been seen."""
     halves = [(one.effect.high - one.effect.low) / 2 for one in edits if one.effect is not None]
     known = [one for one in halves if math.isfinite(one)]
-    return f"; ± {value(metric, max(known), max(known))} would have been seen" if known else ""
+    return f" (± {value(metric, max(known), max(known))} would have been seen)" if known else ""
 
 
 def _together(found: AblationReport, metric: str) -> list[str]:
@@ -105,11 +110,13 @@ def _together(found: AblationReport, metric: str) -> list[str]:
     return said
 
 
-def _patch(found: AblationReport, metric: str, min_gain: float) -> list[str]:
+def patch_lines(found: AblationReport, metric: str, min_gain: float) -> list[str]:
+    """What the minimal patch is, and how it stands to the champion on fresh blocks."""
     size, every = len(found.minimal), len(found.edits)
     if found.verdict is PatchVerdict.THE_CHAMPION:
         return ["minimal patch: the whole champion; no edit can be left out"]
-    what = f"edits {_numbers(sorted(found.minimal))}" if size else "nothing at all"
+    noun = "edit" if size == 1 else "edits"
+    what = f"{noun} {_numbers(sorted(found.minimal))}" if size else "nothing at all"
     said = f"minimal patch: {what} ({size} of {every})"
     if found.loss is None:
         return [f"{said}; {found.verdict.value}"]

@@ -16,6 +16,7 @@ class EditVerdict(StrEnum):
     HARMFUL = "harmful"
     BARNACLE = "barnacle"  # nothing measurable
     NEEDED = "needed"  # without it the rest fails
+    NOT_TOLD = "not told"  # too few runs ended well for an interval
 
 
 class PatchVerdict(StrEnum):

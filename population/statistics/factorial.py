@@ -255,7 +255,7 @@ class FactorialDesign:
 def mirror_design(edits: Sequence[int], most_pairs: int) -> FactorialDesign | None:
     """The design of highest resolution in at most `most_pairs` mirror pairs; None where they are too few.
 
-    Two edits or more; as many pairs as edits are enough. The pairs are a power of two.
+    For two edits or more. The pairs are a power of two, and no fewer than the edits.
     """
     many = len(edits)
     if many < 2:

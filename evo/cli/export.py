@@ -1,0 +1,359 @@
+"""The commands that take home what a campaign found: export, and for idea banks `ideas export` and
+`ideas list`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evo.campaigns import DATABASE
+from evo.cli.app import (
+    FAILED,
+    DirOption,
+    JsonOption,
+    app,
+    complain,
+    is_stdout,
+    show,
+    show_json,
+    write_out,
+)
+from evo.cli.folder import at, named, opened
+from evo.cli.lineage import file_of, story_of
+from evo.cli.read import VariantArgument
+from evo.cli.setup import RUN_SCRIPT, ByHand
+from evo.files import objection, write_file
+
+if TYPE_CHECKING:
+    from population.store import Store
+
+HARNESS_IMPORT = re.compile(r"^\s*(import|from) harness\b", re.M)
+
+
+@app.command(epilog="Example: evo export leader -o train.py")
+def export(
+    variant: VariantArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Where to write it; - for stdout. [default: train.py, ID.patch, or a folder ID]",
+        ),
+    ] = None,
+    patch: Annotated[
+        bool,
+        typer.Option("--patch", help="As a patch for `git apply`, with its evidence as message."),
+    ] = False,
+    onto: Annotated[
+        str, typer.Option("--onto", metavar="ID", help="What a patch applies to; or: parent.")
+    ] = "seed",
+    directory: DirOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    with_harness: Annotated[
+        bool,
+        typer.Option(
+            "--with-harness", help="Also harness.py, its text and a script, to run it by hand."
+        ),
+    ] = False,
+    branch: Annotated[
+        str | None,
+        typer.Option(
+            "--branch",
+            metavar="NAME",
+            help="As a git branch here: a commit a step from the seed, each with its evidence.",
+        ),
+    ] = None,
+    minimal: Annotated[
+        bool,
+        typer.Option("--minimal", help="With the fewest edits that are enough, by `evo ablate`."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a variant's train.py to a file, exactly as it was measured, or as a patch, or as a git branch.
+
+    With --branch, -o is the file's path inside the repository; your files and what is checked out stay.
+    """
+    from evo.cli.setup import as_measured, by_hand, run_script
+    from population.file_set import split_files
+    from population.reading import resolve, source_of
+
+    if patch and with_harness:
+        complain("--with-harness goes with a whole train.py, not with --patch")
+        raise typer.Exit(FAILED)
+    if branch is not None:
+        if patch or with_harness or minimal:
+            complain("--branch goes with none of --patch, --with-harness, --minimal")
+            raise typer.Exit(FAILED)
+        _export_branch(variant, directory, branch, output, force, as_json)
+        return
+    with opened(directory) as (folder, store):
+        file = Path(file_of(store))
+        variant_id, seed_id = named(store, variant), resolve(store, "seed")
+        least = _minimal(folder, variant_id, at(folder)) if minimal else None
+        if patch:
+            text = _patch(store, variant_id, onto, least)
+        else:
+            text = source_of(store, variant_id) if least is None else least.source
+        path = output or Path(file.name)
+        beside = with_harness or (path.parent / "harness.py").exists()
+        away = HARNESS_IMPORT.search(text) is not None and not beside
+        hand = None if patch else as_measured(store, path, away)
+    several = {} if patch else split_files(text)
+    name = f"{variant_id[:8]}-minimal" if minimal else variant_id[:8]
+    output = output or Path(f"{name}.patch" if patch else name if several else file.name)
+    if is_stdout(output):
+        write_out(text)
+        return
+    restored = folder / "train.py" if variant_id == seed_id and not patch else None
+    written = {output: text.encode()}
+    if several and (restored is None or output.resolve() != restored.resolve()):
+        written = {output / name: content.encode() for name, content in several.items()}
+    if with_harness and not several:
+        written |= {output.parent / name: content for name, content in by_hand().items()}
+        if hand is not None:
+            written[output.parent / RUN_SCRIPT] = run_script(hand, output.name, variant_id)
+    _write(written, force, restored)
+    if as_json:
+        show_json(
+            {
+                "variant": variant_id,
+                "path": output,
+                "harness": output.parent / "harness.py" if with_harness else None,
+                "by_hand": hand,
+            }
+        )
+        return
+    names = f" in {', '.join(several)}" if several else ""
+    print(f"{output}: {variant_id[:8]}, {len(text.splitlines()) - len(several)} lines{names}")
+    if patch:
+        patch_file = shlex.quote(str(output))
+        print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
+    else:
+        _tell_by_hand(output, hand, with_harness, away)
+
+
+def _export_branch(
+    variant: str, directory: Path | None, name: str, place: Path | None, force: bool, as_json: bool
+) -> None:
+    """The lineage as commits on top of what is checked out in the repository around this folder.
+
+    `place`: the file's path in it, of several files the folder's.
+    """
+    from evo.analysis.campaign_view import Record
+    from evo.importing.branch import BranchFailure, CommitToMake, write_branch
+    from evo.terminal.tree import commit_messages
+    from population.file_set import split_files
+    from population.reading import source_of
+
+    with opened(directory) as (folder, store):
+        found = story_of(store, Record.of(store), named(store, variant))
+        sources = [source_of(store, one.variant_id) for one in found.chapters]
+        file = place or Path(file_of(store))
+    steps = []
+    for message, source in zip(commit_messages(found, folder.name), sources, strict=True):
+        several = split_files(source).items()
+        texts = {(place or Path()) / one: text for one, text in several} or {file: source}
+        files = {path.as_posix(): text.encode() for path, text in texts.items()}
+        steps.append(CommitToMake(message, files))
+    try:
+        made = write_branch(Path.cwd(), name, steps, force)
+    except BranchFailure as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        show_json({"variant": found.variant_id, "branch": name, "file": file, "commits": made})
+        return
+    commits = "1 commit" if made == 1 else f"{made} commits"
+    print(f"branch {name}: {commits} up to {found.variant_id[:8]}; git log -p {shlex.quote(name)}")
+
+
+def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool, away: bool) -> None:
+    if away:
+        print("it imports harness.py, which is not beside it; --with-harness writes that, too")
+    if hand is not None:
+        print(f"as measured at {hand.rung}, by hand:\n  {hand.line}")
+        print("\n".join(f"  ({difference})" for difference in hand.differences))
+        if with_harness:
+            print(f"`sh {shlex.quote(str(output.parent / RUN_SCRIPT))}` does just that")
+
+
+@dataclass(frozen=True, slots=True)
+class _Minimal:
+    """A champion with the fewest edits that are enough, and what says so, in lines."""
+
+    source: str
+    subject: str
+    evidence: Sequence[str]
+
+
+def _minimal(campaign: Path, variant_id: str, where: str) -> _Minimal:
+    """By the newest ablation of this variant; it ends the command where there is none that is complete."""
+    from evo.assembly.ablation import find_ablation, read_plan, report_of, source_with
+    from evo.cli.measure import ablations_near
+    from evo.terminal.ablation import patch_lines
+    from population.store import Store
+
+    short = variant_id[:8]
+    there = find_ablation(ablations_near(campaign), variant_id)
+    if there is None:
+        complain(f"there is no ablation of {short}: `evo ablate {short}{where}` makes one")
+        raise typer.Exit(FAILED)
+    with Store.open(there / DATABASE, read_only=True) as store:
+        plan = read_plan(store)
+        found = report_of(store)
+        source = source_with(store, plan, found.minimal)
+    if not found.complete:
+        complain(f"{there} is not complete: `evo ablate {short}{where}` goes on with it")
+        raise typer.Exit(FAILED)
+    chosen = sorted(found.minimal)
+    lines = [
+        f"minimal patch of {variant_id}",
+        *patch_lines(found, plan.metric, plan.terms.min_gain),
+    ]
+    lines += [f"{one + 1}. {' + '.join(plan.ideas[one])}" for one in chosen]
+    subject = f"{short}, minimal: {len(chosen)} of {len(plan.edits)} edits from the seed"
+    return _Minimal(source, subject, lines)
+
+
+def _patch(store: Store, variant_id: str, onto: str, least: _Minimal | None) -> str:
+    """The patch; it ends the command where the two are equal."""
+    from evo.analysis.campaign_view import Record
+    from evo.analysis.edits import patch_text
+    from evo.terminal.imported import REMARK
+    from evo.terminal.tree import evidence_lines, subject
+    from population.reading import first_proposal, resolve, source_of
+
+    made = first_proposal(store, variant_id)
+    if onto == "parent":
+        base = made.parents[0].variant_id if made and made.parents else resolve(store, "seed")
+    else:
+        base = resolve(store, onto)
+    before = source_of(store, base)
+    after = source_of(store, variant_id) if least is None else least.source
+    if before == after:
+        complain(f"{variant_id[:8]} is what the patch would apply to; --onto names something else")
+        raise typer.Exit(FAILED)
+    record = Record.of(store)
+    found = story_of(store, record, variant_id)
+    message = evidence_lines(found, base)
+    if least is not None:
+        message = [*least.evidence, "", *message]
+    if record.imported is not None:
+        message = [REMARK, *message]
+    when = made.created_at if made else 0.0
+    said = subject(found) if least is None else least.subject
+    return patch_text(before, after, said, message, when, file_of(store))
+
+
+def _write(files: Mapping[Path, bytes], force: bool, restored: Path | None) -> None:
+    """Write all of them, or none and end the command where one cannot be written.
+
+    `restored`: the one file of a campaign's own that may be put back.
+    """
+    for path, content in files.items():
+        if path.is_file() and path.read_bytes() == content:
+            continue
+        problem = objection(path, force)
+        if restored is not None and path.resolve() == restored.resolve():
+            there = path.exists() and not force
+            problem = f"{path} exists; --force overwrites it" if there else None
+        if problem:
+            complain(problem)
+            raise typer.Exit(FAILED)
+    for path, content in files.items():
+        write_file(path, content)
+
+
+# -- `evo ideas`: edits as lines of an idea bank, for other campaigns.
+
+
+ideas = typer.Typer(
+    name="ideas",
+    help="Idea banks: measured edits that another campaign can try (operator `transplant`).",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(ideas, rich_help_panel="Look")
+
+
+@ideas.command(name="export", epilog="Example: evo ideas export campaigns/mine-1 -o bank.jsonl")
+def ideas_export(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="The campaign's folder or its name; by default the newest under ./campaigns.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where to write it; - for stdout.")
+    ] = Path("bank.jsonl"),
+    licence: Annotated[
+        str, typer.Option("--licence", help="Under what others may use these sources.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every measured edit as a line of an idea bank: idea, source before and after, effects.
+
+    An idea that came from a bank keeps its line, with what it did here beside what it did elsewhere. What
+    merges and reverts made is left out: it holds no edit of its own. No line names a person, host or path.
+    """
+    from evo.analysis.edits import bank_of
+    from population.reading.idea_bank import line_of
+
+    to_stdout = is_stdout(output)
+    if to_stdout and as_json:
+        complain("-o - writes the bank to stdout; give --json a file to write it to")
+        raise typer.Exit(FAILED)
+    if not to_stdout and (problem := objection(output, force)):
+        complain(problem)
+        raise typer.Exit(FAILED)
+    with opened(directory) as (folder, store):
+        found = bank_of(store, licence)
+    if not found:
+        complain(f"{folder} holds no measured edit yet, so there is nothing to write")
+        raise typer.Exit(FAILED)
+    text = "".join(f"{line_of(one)}\n" for one in found)
+    if to_stdout:
+        write_out(text)
+        return
+    write_file(output, text, replace=force)
+    if as_json:
+        show_json({"path": output, "ideas": [one.id for one in found], "campaign": folder})
+        return
+    print(f"{output}: {len(found):,} {'idea' if len(found) == 1 else 'ideas'} from {folder}")
+    print(f"to try them elsewhere: operators: {{transplant: 2}}, transplant: {{banks: [{output}]}}")
+
+
+@ideas.command(name="list", epilog="Example: evo ideas list bank.jsonl")
+def ideas_list(
+    bank: Annotated[Path, typer.Argument(metavar="BANK", help="A file of an idea bank.")],
+    metric: Annotated[str, typer.Option("--metric", help="The effect to show.")] = "val_bpb",
+    as_json: JsonOption = False,
+) -> None:
+    """The ideas of a bank with what they did at each rung: child minus parent, mean and number of blocks."""
+    from evo.terminal.tables import bank_list
+    from population.reading.idea_bank import BankError, read_bank
+
+    try:
+        found, wrong = read_bank(bank)
+    except BankError as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    for one in wrong:
+        complain(f"{one}; it is left out")
+    if as_json:
+        known = ("id", "idea", "author", "model", "licence", "effects")
+        show_json([{name: getattr(one, name) for name in known} for one in found])
+        return
+    show(bank_list(found, metric))
