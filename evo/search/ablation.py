@@ -65,7 +65,7 @@ class Arms:
 
 
 def least_runs(edits: int) -> int:
-    """The fewest runs that an ablation of so many edits takes."""
+    """The fewest runs that an ablation of that many edits takes."""
     return 2 * (edits + _chunks(edits)) + 2 * MIN_CONFIRMING
 
 

@@ -1,4 +1,4 @@
-"""What became known of a champion's edits: which earn, which harm, and which patch is enough."""
+"""What is known of a champion's edits: which earn, which harm, and which patch is enough."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from population.statistics.intervals import Interval
 
 
 class EditVerdict(StrEnum):
-    """What became of one edit."""
+    """How one edit is judged."""
 
     EARNS = "earns"
     HARMFUL = "harmful"
