@@ -185,7 +185,7 @@ def test_a_branch_that_is_there_a_bad_name_and_a_path_outside_are_refused(
         (("--branch", "-f"), "cannot be the name"),
         (("--branch", "b2", "-o", "../train.py"), "inside the repository"),
         (("--branch", "b3", "-o", ".git/config"), "inside the repository"),
-        (("--branch", "b4", "--patch"), "neither --patch"),
+        (("--branch", "b4", "--patch"), "none of --patch"),
     ):
         refused = evo("export", leader, *words, *folder)
         assert refused.code == 2 and told in refused.err, (words, refused.err)
