@@ -85,13 +85,8 @@ def export(
     from population.file_set import split_files
     from population.reading import resolve, source_of
 
-    if patch and with_harness:
-        complain("--with-harness goes with a whole train.py, not with --patch")
-        raise typer.Exit(FAILED)
+    _refuse_together(patch, with_harness, minimal, branch)
     if branch is not None:
-        if patch or with_harness or minimal:
-            complain("--branch goes with none of --patch, --with-harness, --minimal")
-            raise typer.Exit(FAILED)
         _export_branch(variant, directory, branch, output, force, as_json)
         return
     with opened(directory) as (folder, store):
@@ -138,6 +133,17 @@ def export(
         print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
     else:
         _tell_by_hand(output, hand, with_harness, away)
+
+
+def _refuse_together(patch: bool, with_harness: bool, minimal: bool, branch: str | None) -> None:
+    problem = ""
+    if branch is not None and (patch or with_harness or minimal):
+        problem = "--branch goes with none of --patch, --with-harness, --minimal"
+    elif patch and with_harness:
+        problem = "--with-harness goes with a whole train.py, not with --patch"
+    if problem:
+        complain(problem)
+        raise typer.Exit(FAILED)
 
 
 def _export_branch(
