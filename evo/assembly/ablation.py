@@ -15,7 +15,6 @@ from evo.analysis.campaign_view import Record
 from evo.assembly.campaign import build_campaign
 from evo.campaigns import ABLATION, ABLATIONS, DATABASE
 from evo.config import Config
-from evo.evaluation.slots import find_slots
 from evo.folder import CampaignError, Folder
 from evo.runtime.campaign import Campaign
 from evo.runtime.components import LoopSettings
@@ -410,11 +409,6 @@ def add_champion(store: Store, plan: AblationPlan, source: str) -> None:
 
 def _listed(present: Present) -> str:
     return ", ".join(str(one + 1) for one in sorted(present)) or "none"
-
-
-def slots_of(config: Config) -> int:
-    """How many runs are made at once."""
-    return len(find_slots(config.slots))
 
 
 # -- The same as plain values, edits by their numbers from 1, as they are shown.

@@ -15,7 +15,7 @@ from evo.campaigns import ABLATION, ABLATIONS, CALIBRATION, CALIBRATIONS, calibr
 from evo.cli.app import ID_HELP, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import at, named, searched_folder
 from evo.cli.read import tell_ablation
-from evo.cli.run import ConfigArgument, SetOption, cannot_be_read, new_campaign
+from evo.cli.run import ConfigArgument, SetOption, cannot_be_read, new_campaign, plan_of
 
 if TYPE_CHECKING:
     from evo.assembly.ablation import AblationPlan
@@ -288,12 +288,12 @@ def _new_ablation(campaign: Folder, plan: AblationPlan) -> Folder:
 
 
 def _tell_plan(plan: AblationPlan, config: Config, as_json: bool) -> None:
-    from evo.assembly.ablation import plan_json, slots_of
+    from evo.assembly.ablation import plan_json
     from evo.search.ablation import least_runs
     from evo.terminal.ablation import plan_lines
     from evo.terminal.text import words
 
-    slots, least = slots_of(config), least_runs(len(plan.edits))
+    slots, least = plan_of(config).slots, least_runs(len(plan.edits))
     minutes = None if plan.minutes is None else plan.minutes / slots
     if as_json:
         show_json({**plan_json(plan), "slots": slots, "minutes": minutes, "least_runs": least})
