@@ -29,7 +29,7 @@ from evo.search.certification import BEGUN, GAIN_SHARE, claim_value
 from operators.source.atomic_edits import (
     AncestryStep,
     AtomicEdit,
-    Place,
+    EditedPlace,
     atomic_edits,
     with_edits,
 )
@@ -243,7 +243,7 @@ def read_plan(store: Store) -> AblationPlan:
         AtomicEdit(
             tuple(steps),
             tuple(
-                Place(number, low, high, tuple(lines), step)
+                EditedPlace(number, low, high, tuple(lines), step)
                 for number, low, high, lines, step in places
             ),
         )

@@ -16,7 +16,7 @@ from population.statistics.attribution import (
     JudgedEdit,
     PatchVerdict,
 )
-from population.statistics.factorial import EditEffect
+from population.statistics.factorial import FactorialEffect
 
 MAX_INTERACTIONS = 3
 MAX_NAMED = 6
@@ -46,7 +46,7 @@ def ablation_screen(
     return [table, Text(""), *map(words, lines)]
 
 
-def _gain(effect: EditEffect, metric: str) -> str:
+def _gain(effect: FactorialEffect, metric: str) -> str:
     """ "+.012 [+.004, +.020]": what the champion would lose without it."""
     if math.isnan(effect.gain):
         return "not told"

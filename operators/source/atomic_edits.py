@@ -34,7 +34,7 @@ class AncestryStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EditedPlace:
     """Lines [low, high) of the seed become `lines`; `step`: the variant whose step brought that.
 
     `number`: its place among all, which orders those that add lines at one spot.
@@ -55,7 +55,7 @@ class AtomicEdit:
     """
 
     steps: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[EditedPlace, ...]
     form_only: bool = False
 
 
@@ -70,7 +70,7 @@ def atomic_edits(ancestry: Sequence[AncestryStep], by_place: bool = False) -> li
     places = _places(seed, last, _trace(ancestry), order)
     edits = [[one] for one in places]
     if not by_place:
-        by_step: dict[str, list[Place]] = {}
+        by_step: dict[str, list[EditedPlace]] = {}
         for one in places:
             by_step.setdefault(one.step, []).append(one)
         edits = [by_step[one] for one in order if one in by_step]
@@ -84,7 +84,7 @@ def with_edits(seed: str, edits: Collection[AtomicEdit]) -> str:
     return _made(seed, [place for one in edits for place in one.places])
 
 
-def _made(seed: str, places: Collection[Place]) -> str:
+def _made(seed: str, places: Collection[EditedPlace]) -> str:
     lines, at, made = split_lines(unify_lines(seed)), 0, list[str]()
     for one in sorted(places, key=lambda one: one.number):
         made += [*lines[at : one.low], *one.lines]
@@ -93,7 +93,11 @@ def _made(seed: str, places: Collection[Place]) -> str:
 
 
 def _edit(
-    places: Sequence[Place], order: Sequence[str], seed: str, last: str, every: Sequence[Place]
+    places: Sequence[EditedPlace],
+    order: Sequence[str],
+    seed: str,
+    last: str,
+    every: Sequence[EditedPlace],
 ) -> AtomicEdit:
     steps = tuple(one for one in order if any(place.step == one for place in places))
     ordered = tuple(sorted(places, key=lambda one: one.number))
@@ -185,16 +189,16 @@ class _Region:
     d: int
 
 
-def _places(seed: str, last: str, traced: _Traced, order: Sequence[str]) -> list[Place]:
+def _places(seed: str, last: str, traced: _Traced, order: Sequence[str]) -> list[EditedPlace]:
     old, new = _Text(seed), _Text(last)
-    found = list[Place]()
+    found = list[EditedPlace]()
     for kind, a, b, c, d in Matcher(old.lines, new.lines).get_opcodes():
         if kind == "equal":
             continue
         for one in _cut(_Region(a, b, c, d), old, new):
             for part, owner in _by_owner(one, old, new, traced, order):
                 lines = tuple(new.lines[part.c : part.d])
-                found.append(Place(len(found), part.a, part.b, lines, owner))
+                found.append(EditedPlace(len(found), part.a, part.b, lines, owner))
     return found
 
 
@@ -303,19 +307,19 @@ def _says_something(line: str) -> bool:
 # -- Which edits stand without one another.
 
 
-def _joined(edits: Sequence[list[Place]], seed: str, last: str) -> list[list[Place]]:
+def _joined(edits: Sequence[list[EditedPlace]], seed: str, last: str) -> list[list[EditedPlace]]:
     """Edits joined with what they need: each can be made alone, and left out alone, as far as can be read."""
     groups = [list(one) for one in edits]
     known = undefined_names(seed) | undefined_names(last)
 
-    def breaks(places: Sequence[Place]) -> bool:
+    def breaks(places: Sequence[EditedPlace]) -> bool:
         source = _made(seed, places)
         try:
             return bool(undefined_names(source) - known or lost_attributes(source, seed, last))
         except SourceError:
             return True
 
-    def without(*left_out: int) -> list[Place]:
+    def without(*left_out: int) -> list[EditedPlace]:
         kept = (one for at, one in enumerate(groups) if at not in left_out)
         return [place for one in kept for place in one]
 

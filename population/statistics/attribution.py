@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from population.statistics.factorial import EditEffect, FactorialFit, Present
+from population.statistics.factorial import FactorialEffect, FactorialFit, Present
 from population.statistics.intervals import Interval
 
 
@@ -39,7 +39,7 @@ class JudgedEdit:
 
     edit: int
     verdict: EditVerdict
-    effect: EditEffect | None
+    effect: FactorialEffect | None
     alone: float | None
     left_out: float | None
 

@@ -36,7 +36,7 @@ class ArmRun:
 
 
 @dataclass(frozen=True, slots=True)
-class EditEffect:
+class FactorialEffect:
     """What edits gain in the champion, above 0 is better; of two: beyond what both do alone.
 
     The interval is NaN where too few runs are left to tell the noise; `n`: runs that it rests on.
@@ -58,8 +58,8 @@ class FactorialFit:
     edits that these runs cannot tell from one another; `hidden`: pairs mixed up with blocks and edits.
     """
 
-    effects: Mapping[int, EditEffect]
-    pairs: tuple[EditEffect, ...]
+    effects: Mapping[int, FactorialEffect]
+    pairs: tuple[FactorialEffect, ...]
     taken_in: tuple[tuple[int, int], ...]
     run_sd: float
     freedom: int
@@ -100,7 +100,7 @@ def fit(runs: Sequence[ArmRun], edits: Collection[int]) -> FactorialFit:
     mixed = {pair: columns[pair[:1]] * columns[pair[1:]] for pair in pairs}
     base = np.column_stack([levels.reshape(len(told), len(blocks)), *columns.values()])
     own, confounded, hidden = _told_apart(base, mixed)
-    taken, found = list[tuple[int, int]](), list[EditEffect]()
+    taken, found = list[tuple[int, int]](), list[FactorialEffect]()
     while True:
         names: list[tuple[int, ...]] = [*columns, *taken]
         design = np.column_stack([base, *(mixed[one] for one in taken)])
@@ -155,9 +155,9 @@ def _solve(design: Floats, gains: Floats) -> _Solved:
 
 def _effect(
     edits: tuple[int, ...], gain: float, error: float, freedom: int, many: int
-) -> EditEffect:
+) -> FactorialEffect:
     half = t_quantile(freedom) * error if freedom > 0 else math.nan
-    return EditEffect(edits, gain, gain - half, gain + half, many)
+    return FactorialEffect(edits, gain, gain - half, gain + half, many)
 
 
 def _told_apart(
@@ -193,13 +193,13 @@ def _interactions(
     mixed: Mapping[tuple[int, int], Floats],
     solved: _Solved,
     pairs: Sequence[tuple[int, int]],
-) -> list[EditEffect]:
+) -> list[FactorialEffect]:
     """What each of these pairs would add, were it the only one taken in next."""
     if solved.freedom < 2 or not pairs:
         return []
     axes, sizes, _ = np.linalg.svd(design, full_matrices=False)
     axes = axes[:, sizes > 1e-9 * sizes[0]]
-    total, found = float(solved.residuals @ solved.residuals), list[EditEffect]()
+    total, found = float(solved.residuals @ solved.residuals), list[FactorialEffect]()
     for pair in pairs:
         rest = mixed[pair] - axes @ (axes.T @ mixed[pair])
         square = float(rest @ rest)
@@ -213,7 +213,7 @@ def _interactions(
 
 
 def _beyond_chance(
-    left: Sequence[EditEffect], solved: _Solved, looked_at: int
+    left: Sequence[FactorialEffect], solved: _Solved, looked_at: int
 ) -> tuple[int, int] | None:
     """The strongest interaction, where its interval over all that were looked at leaves out 0."""
     if solved.freedom < 3:
@@ -221,7 +221,7 @@ def _beyond_chance(
     usual = t_quantile(solved.freedom - 1)
     strict = t_quantile(solved.freedom - 1, 1 - (1 - CONFIDENCE) / max(looked_at, 1))
 
-    def size(one: EditEffect) -> float:
+    def size(one: FactorialEffect) -> float:
         error = (one.high - one.low) / 2 / usual
         return abs(one.gain) / error if error > 0 else math.inf
 
