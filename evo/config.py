@@ -28,12 +28,14 @@ from evo.search.scheduler import PolicySettings
 from evo.tasks.folder_copy import read_files
 from evo.tasks.settings import (
     NOT_OF_A_COMMAND,
+    NOT_OF_ITS_GROUPS,
     NOT_OF_ITS_RUNG,
     MetricSettings,
     TaskError,
     TaskSettings,
     objection_to,
     refuse_metrics,
+    refuse_unknown,
 )
 from evo.yaml_reading import RepeatedKey, read_yaml
 from operators.llm.settings import LlmSettings
@@ -71,6 +73,9 @@ class RungSettings(_Settings):
     rows: int = Field(default=256, ge=1, description="hidden chunks that are scored")
     startup_seconds: float | Literal["auto"] = "auto"
     memory_mb: int = Field(default=4096, ge=64)
+    set: dict[str, int | float | str] = Field(
+        default={}, description="of a command: what stands for {NAME} at this rung"
+    )
 
 
 class Config(_Settings):
@@ -173,6 +178,8 @@ class Config(_Settings):
     def _fits_a_sealed_training(self, searched: Sequence[tuple[str, str]]) -> None:
         if self.metrics:
             raise ValueError("metrics: a sealed train.py has its own; they belong to a `task`")
+        if named := [name for name, one in self.rungs.items() if one.set]:
+            raise ValueError(f"rungs.{named[0]}.set: belongs to a task of kind command")
         for key, name in searched:
             if name in METRICS and METRICS[name].self_reported:
                 raise ValueError(
@@ -190,19 +197,18 @@ class Config(_Settings):
             raise ValueError(
                 'metrics: say where the score is found: {accuracy: {line: "accuracy: {}"}}'
             )
-        refuse_metrics(self.metrics, searched)
+        assert self.task is not None
+        refuse_metrics(self.task, self.metrics, searched)
         given: list[tuple[str, BaseModel, Sequence[str]]] = [("", self, NOT_OF_A_COMMAND)]
         given += [(f"rungs.{name}.", one, NOT_OF_ITS_RUNG) for name, one in self.rungs.items()]
+        given += [(f"{one}.", getattr(self, one), keys) for one, keys in NOT_OF_ITS_GROUPS.items()]
         for where, group, keys in given:
             for key in keys:
                 if getattr(group, key) != type(group).model_fields[key].default:
                     raise ValueError(
                         f"{where}{key}: means nothing for a task of kind command; leave it out"
                     )
-        if len(self.rungs) > 1:
-            raise ValueError(
-                "rungs: a command has one rung so far: name one, the time limit as its budget"
-            )
+        refuse_unknown(self.task, [one.set for one in self.rungs.values()])
 
     @property
     def command(self) -> TaskSettings | None:

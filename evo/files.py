@@ -130,6 +130,14 @@ def _move_to_free_place(draft: Path, target: Path) -> None:
 def take_back(path: Path, most_bytes: int) -> str:
     """The text of one regular file, never through a link. ValueError says what it is instead."""
     try:
+        return take_bytes(path, most_bytes).decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
+
+
+def take_bytes(path: Path, most_bytes: int) -> bytes:
+    """What one regular file holds, never through a link. ValueError says what it is instead."""
+    try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise ValueError("is gone") from None
@@ -145,7 +153,4 @@ def take_back(path: Path, most_bytes: int) -> str:
         os.close(fd)
     if len(raw) > most_bytes:
         raise ValueError(f"is larger than {most_bytes:,} bytes")
-    try:
-        return raw.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
+    return raw

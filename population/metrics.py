@@ -49,28 +49,39 @@ METRICS = {one.name: one for one in _ROWS}
 SEARCHABLE = tuple(one.name for one in _ROWS if one.searchable)
 
 
+JUDGED_PREFIX = (
+    "judged_"  # begins the name of what a judge says: who says a figure is told by its name
+)
+
+
 class Trust(StrEnum):
     """Who says a figure."""
 
     MEASURED = "measured"  # by us, where nothing of a variant could say it
+    JUDGED = "judged"  # by the user's own program, in a box where no line of a variant runs
     SELF_REPORTED = "self-reported"  # by a process in which the variant's own code runs
 
 
 def trust_of(name: str) -> Trust:
-    """Who says a metric: ours are in the table, and what a campaign file names beside them a script tells."""
+    """Who says a metric: ours are in the table, a judge's begin with its prefix, others a script tells."""
     known = METRICS.get(name)
+    if known is None and name.startswith(JUDGED_PREFIX):
+        return Trust.JUDGED
     return Trust.SELF_REPORTED if known is None or known.self_reported else Trust.MEASURED
 
 
 def label(name: str) -> str:
     """A metric as it is shown beside a figure: with a star where the figure is self-reported."""
-    return name if trust_of(name) is Trust.MEASURED else f"{name}*"
+    return f"{name}*" if trust_of(name) is Trust.SELF_REPORTED else name
 
 
 SELF_REPORTED = (
     "* self-reported: the script's own word. Fresh blocks and intervals keep chance out of it, not a script "
     "that prints what it likes: look at the edit"
 )
+
+
+JUDGED = "judged: by a program of yours on files that the run left, where no line of a variant runs"
 
 
 def decimals_of(name: str) -> int | None:

@@ -182,7 +182,10 @@ def _open_command(config: Config, task: TaskSettings, work: Path, slots: Sequenc
     require_cuda(sandbox, slots)
     rungs = [limited_rung(name, one) for name, one in config.rungs.items()]
     every = {one.name: one for one in rungs}
-    evaluator = CommandEvaluator(task, config.metrics, every, sandbox, work / RUNS, snapshot)
+    sets = {name: one.set for name, one in config.rungs.items()}
+    evaluator = CommandEvaluator(
+        task, config.metrics, every, sandbox, work / RUNS, snapshot, sets=sets
+    )
     return Bench(evaluator, slots, rungs)
 
 

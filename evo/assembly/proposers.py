@@ -243,7 +243,7 @@ def command_in_words(config: Config, task: TaskSettings, bench: Bench) -> str:
     return fill(
         "command.md",
         what=f"It is `{task.file}`" if task.alone else _files_in_words(task),
-        command=task.command,
+        command=task.lines[-1],
         metrics="\n".join(f"- {name}: {one.in_words}" for name, one in config.metrics.items()),
         seconds=f"{bench.rungs[0].wall_seconds:g}",
         memory=str(bench.rungs[0].memory_mb),

@@ -303,7 +303,7 @@ def _standing(
     from evo.terminal import sentences
     from evo.terminal.tables import BELIEF, standing_in_words
     from evo.terminal.text import count, plus_minus, value
-    from population.metrics import METRICS, SELF_REPORTED, Trust, label, trust_of
+    from population.metrics import JUDGED, METRICS, SELF_REPORTED, Trust, label, trust_of
 
     if own is None:
         return [("score", "none at the proxy")]
@@ -323,6 +323,8 @@ def _standing(
         rows.append(("against seed", f"{gain}: {sentences.means(beside)}"))
     if trust_of(first.name) is Trust.SELF_REPORTED:
         rows.append(("trust", SELF_REPORTED))
+    elif trust_of(first.name) is Trust.JUDGED:
+        rows.append(("trust", JUDGED))
     return rows
 
 

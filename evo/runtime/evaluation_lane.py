@@ -314,8 +314,13 @@ def describe(measurement: Measurement, history: RunHistory) -> str:
     if measurement.status is not Status.OK:
         return f"{where}: {measurement.status}, {measurement.reason}"
     if request.rung.endswith(ONE_STEP):
-        parameters = measurement.metrics.get("parameters", 0.0)
-        return f"built {who} at {request.rung.removesuffix(ONE_STEP)}: {parameters:,.0f} parameters"
+        rung, parameters = (
+            request.rung.removesuffix(ONE_STEP),
+            measurement.metrics.get("parameters"),
+        )
+        if parameters is None:  # of a command nothing is built
+            return f"{who} is to run at {rung}"
+        return f"built {who} at {rung}: {parameters:,.0f} parameters"
     objective = history.objectives[0].name
     score = measurement.metrics.get(objective, float("nan"))
     return f"{where}: {label(objective)} {score:.4f} ({measurement.wall_seconds:.0f} s)"

@@ -6,6 +6,7 @@ self-reported. Time, memory and the size of the edit are read by us.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -14,8 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from evo.evaluation.evaluator import LOG_CHARACTERS, WAITED
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
@@ -23,18 +26,26 @@ from evo.evaluation.roles import seed_of
 from evo.evaluation.sandbox.sandbox import JOB_PLACE, SAFE_PATH, Job, Sandbox, View
 from evo.evaluation.slots import Slot, Watch
 from evo.evaluation.tree import remove_folder
+from evo.files import take_bytes
 from evo.tasks.figures import read_figures
 from evo.tasks.folder_copy import FolderCopy, read_files
 from evo.tasks.settings import MetricSettings, TaskError, TaskSettings, objection_to
 from population.file_set import is_python
 from population.fingerprint import count_nodes
-from population.types import Measurement, Rung, RunRequest, Status
+from population.metrics import Trust, trust_of
+from population.types import ONE_STEP, Measurement, Rung, RunRequest, Status
 
 OUT = "evo-out"  # what {out} stands for, in the folder of a run
 VENV = ".venv"
 MIXING = "evo-mixing"  # the folder of a run that Python imports MIXER from
 MIXER = Path(__file__).parents[2] / "seed" / "mixing" / "sitecustomize.py"
 OUTPUT_BYTES = 16 << 20
+CHECK_SECONDS = 60.0  # of the wall, for a check and for the judge
+MAX_TAKEN_BYTES = 256 << 20  # of all files that a judge is given
+# What can be read without running what it says: no pickle, no torch file.
+TAKEN = frozenset(
+    (".npy", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".parquet", ".safetensors", ".png")
+)
 DISK = "watched: size of the run's folder every 200 ms; rlimit fsize"
 
 
@@ -61,11 +72,16 @@ class CommandEvaluator:
         workspaces: Path,
         snapshot: FolderCopy,
         environ: Mapping[str, str] | None = None,
+        sets: Mapping[str, Mapping[str, object]] | None = None,
     ) -> None:
-        """TaskError where the settings name what is not there."""
+        """`sets`: by rung, what stands for further names in the command.
+
+        TaskError where the settings name what is not there.
+        """
         self.task, self.metrics, self.rungs = task, dict(metrics), dict(rungs)
         self.sandbox, self.workspaces, self.snapshot = sandbox, workspaces, snapshot
         self.seed_source = read_files(snapshot.path, task.files)
+        self._sets, self._hidden = dict(sets or {}), task.hidden
         self._host = socket.gethostname()
         self._seed_nodes = nodes_in(task.texts(self.seed_source))
         self._read_only = tuple(shown(one, task.folder) for one in task.read_only)
@@ -78,6 +94,10 @@ class CommandEvaluator:
         self._python, roots = interpreter(task)
         self._environment = {"PATH": f"{self._python.parent}:{SAFE_PATH}", **given}
         self._read_only += tuple((str(root), str(root)) for root in roots)
+        for path, _ in self._read_only:
+            for one in self._hidden:
+                if Path(os.path.realpath(task.folder / one)).is_relative_to(path):
+                    raise TaskError(f"task.read_only: {path} shows runs {one}, the judge's own")
 
     def evaluate(self, request: RunRequest, source: str, slot: Slot, watch: Watch) -> Measurement:
         """Run the command on one variant. Whatever it does is data; our own fault is `lost`."""
@@ -122,8 +142,13 @@ class CommandEvaluator:
     ) -> None:
         if self.sandbox.drops:
             workspace.chmod(0o711)
+        if request.rung.endswith(
+            ONE_STEP
+        ):  # nothing is built of a command; what it takes, it is given
+            seen.metrics = {"added_nodes": self._added_nodes(source)}
+            return
         folder = workspace / "job"
-        self.snapshot.copy(folder)
+        self.snapshot.copy(folder, self._hidden)
         texts = self.task.texts(source)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -134,7 +159,64 @@ class CommandEvaluator:
         if (self.task.folder / VENV).is_dir() and not os.path.lexists(folder / VENV):
             (folder / VENV).symlink_to(self.task.folder / VENV)
         rung = self.rungs[request.rung]
-        role = self._start(rung, request.block, folder, slot, watch)
+        for number, line in enumerate(self.task.lines[:-1], 1):
+            self._check(f"check {number}", line, rung, request.block, folder, slot, watch)
+        text, seconds, peak = self._run(
+            self.task.lines[-1], rung, request.block, folder, slot, watch, seen
+        )
+        said = {name: one for name, one in self.metrics.items() if not is_judged(name)}
+        judged = {name: one for name, one in self.metrics.items() if is_judged(name)}
+        # Nothing of the run is left that could change its files now.
+        figures = read_figures(said, text, folder, OUT)
+        if judged:
+            room = workspace / "judge"
+            self.snapshot.copy(room)
+            hand_over(folder / OUT, room / OUT)
+            told = self._check("the judge", self.task.judge, rung, request.block, room, slot, watch)
+            figures |= read_figures(judged, told, room, OUT)
+        seen.metrics = {
+            **figures,
+            "wall_seconds": seconds,
+            "cpu_seconds": seen.cpu_seconds,
+            "peak_memory_mb": peak / 2**20,
+            "added_nodes": self._added_nodes(source),
+        }
+
+    def _added_nodes(self, source: str) -> float:
+        return float(max(nodes_in(self.task.texts(source)) - self._seed_nodes, 0))
+
+    def _check(
+        self,
+        what: str,
+        line: str,
+        rung: Rung,
+        block: int,
+        folder: Path,
+        slot: Slot,
+        watch: Watch,
+    ) -> str:
+        """What a line beside the run itself prints. Ended: rejected, where its exit code is not 0."""
+        began = _Seen({})
+        short = replace(rung, wall_seconds=min(CHECK_SECONDS, rung.wall_seconds))
+        try:
+            return self._run(line, short, block, folder, slot, watch, began)[0]
+        except Ended as end:
+            if end.status in (Status.LOST, Status.STOPPED):
+                raise
+            raise Ended(Status.REJECTED, f"{what}: {end.reason}") from None
+
+    def _run(
+        self,
+        line: str,
+        rung: Rung,
+        block: int,
+        folder: Path,
+        slot: Slot,
+        watch: Watch,
+        seen: _Seen,
+    ) -> tuple[str, float, int]:
+        """What a line printed, its seconds, and its peak of memory in bytes. Ended where it fails."""
+        role = self._start(line, rung, block, folder, slot, watch)
         try:
             watch.started(role.pid, role.started_at)
             while role.exit_code is None:
@@ -148,23 +230,19 @@ class CommandEvaluator:
             seen.waited_seconds = role.waited_seconds()
             role.close()
             seen.log_tail = role.log.text(LOG_CHARACTERS)
-        # Nothing of the run is left that could change its files now.
-        seen.metrics = {
-            **read_figures(self.metrics, role.log.text(OUTPUT_BYTES), folder, OUT),
-            "wall_seconds": seconds,
-            "cpu_seconds": seen.cpu_seconds,
-            "peak_memory_mb": peak / 2**20,
-            "added_nodes": float(max(nodes_in(texts) - self._seed_nodes, 0)),
-        }
+        return role.log.text(OUTPUT_BYTES), seconds, peak
 
-    def _start(self, rung: Rung, block: int, folder: Path, slot: Slot, watch: Watch) -> RoleProcess:
+    def _start(
+        self, line: str, rung: Rung, block: int, folder: Path, slot: Slot, watch: Watch
+    ) -> RoleProcess:
         words = {
             "seed": str(seed_of(block)),
             "out": f"{JOB_PLACE}/{OUT}",
             "python": str(self._python),
             "depth": str(rung.depth),
+            **{name: str(value) for name, value in self._sets.get(rung.name, {}).items()},
         }
-        line = self.task.command.format(**{name: shlex.quote(text) for name, text in words.items()})
+        line = line.format(**{name: shlex.quote(text) for name, text in words.items()})
         view = View(
             code=folder,
             data=(),
@@ -198,6 +276,32 @@ class CommandEvaluator:
         path = ":".join(filter(None, (f"{JOB_PLACE}/{MIXING}", given.get("PYTHONPATH", ""))))
         files = ":".join(Path(one).name for one in self.task.files)
         return {**given, "PYTHONPATH": path, "EVO_BLOCK": str(block), "EVO_FILES": files}
+
+
+def hand_over(left: Path, to: Path) -> None:
+    """Copy what a run left in {out} to where a judge finds it. Ended: rejected for what cannot be taken.
+
+    Plain files at the top alone, none through a link, none that runs code when it is read.
+    """
+    to.mkdir(exist_ok=True)
+    total = 0
+    for entry in sorted(os.scandir(left), key=lambda one: one.name):
+        suffix = Path(entry.name).suffix.lower()
+        if suffix not in TAKEN:
+            continue
+        try:
+            content = take_bytes(Path(entry.path), MAX_TAKEN_BYTES - total)
+            if suffix == ".npy":
+                np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError, MemoryError) as error:
+            raise Ended(Status.REJECTED, f"for the judge {entry.name} {error}") from None
+        total += len(content)
+        (to / entry.name).write_bytes(content)
+
+
+def is_judged(name: str) -> bool:
+    """Whether a metric is what the judge says."""
+    return trust_of(name) is Trust.JUDGED
 
 
 def nodes_in(texts: Mapping[str, str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
@@ -18,7 +20,9 @@ from evo.files import take_back
 from evo.tasks.settings import MetricSettings
 from population.types import Status
 
-MAX_JSON_BYTES = 4 << 20
+MAX_FILE_BYTES = 4 << 20
+TABLES = {".csv": ",", ".tsv": "\t"}  # what parts the columns of a file with such a name
+WRITTEN = "metrics.json"  # in {out}, where a metric names no place
 MAX_NUMBER = 1e300
 MAX_LINE = 4096  # characters of a line that are looked at
 MAX_PATTERN_LINE = 500  # the same where the pattern is a user's own: it may go back and forth
@@ -49,9 +53,19 @@ def read_figures(
     until = time.thread_time() + READ_SECONDS
     found = {}
     for name, one in metrics.items():
-        number = _in_lines(one, lines, until) if one.line else _in_file(one, folder, out)
+        if one.line:
+            number = _in_lines(one, lines, until)
+        elif one.file:
+            number = _in_file(one, folder, out)
+        else:
+            number = _told(one, name, lines, folder, out)
         if not math.isfinite(number):
             raise Ended(Status.DIVERGED, f"{name} is {number}")
+        low, high = one.plausible or (-math.inf, math.inf)
+        if not low <= number <= high:
+            raise Ended(
+                Status.REJECTED, f"{name} is {number:g}, and plausible is {low:g} to {high:g}"
+            )
         found[name] = number
     return found
 
@@ -110,30 +124,80 @@ def _number(text: str) -> float:
     return math.copysign(math.inf, number) if abs(number) >= MAX_NUMBER else number
 
 
+def _told(one: MetricSettings, name: str, lines: Sequence[str], folder: Path, out: str) -> float:
+    """A figure by its name: in a block below ---, in METRIC lines, in a last line of JSON, in metrics.json."""
+    key = one.key or name
+    named = rf"{re.escape(key)}\s*[:=]\s*{_NUMBER}"
+    dashes = [at for at, line in enumerate(lines) if re.fullmatch(r"-{3,}", line.strip())]
+    for prefix, among in (("", lines[dashes[-1] + 1 :] if dashes else ()), (r"METRIC\s+", lines)):
+        pattern = re.compile(rf"\s*{prefix}{named}", re.IGNORECASE)
+        if found := [_value(match) for line in among if (match := pattern.match(line))]:
+            return _picked(one, found)
+    if lines and lines[-1].lstrip().startswith("{"):
+        try:
+            told = json.loads(lines[-1])
+        except (ValueError, RecursionError):
+            told = {}
+        if found := _numbers(_at(told, key)):
+            return _picked(one, found)
+    if os.path.lexists(folder / out / WRITTEN):
+        return _in_file(
+            one.model_copy(update={"file": f"{{out}}/{WRITTEN}", "key": key}), folder, out
+        )
+    raise Ended(
+        Status.REJECTED,
+        f"no {key} in {len(lines)} lines of output: neither below a line ---, nor as METRIC {key}=..., nor "
+        f"in a last line of JSON, nor in {{out}}/{WRITTEN}",
+    )
+
+
 # -- Files. A run may put a link or a pipe where a file is expected: neither is followed.
 
 
 def _in_file(one: MetricSettings, folder: Path, out: str) -> float:
     assert one.file is not None and one.key is not None
+    parted = TABLES.get(Path(one.file).suffix.lower())
     path = folder / one.file.replace("{out}", out)
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise Ended(Status.REJECTED, f"{one.file} leads out of its folder")
     try:
-        told = json.loads(take_back(path, MAX_JSON_BYTES))
+        text = take_back(path, MAX_FILE_BYTES)
+        found = _at(json.loads(text), one.key) if parted is None else _column(text, parted, one.key)
     except ValueError as error:
         said = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
         raise Ended(Status.REJECTED, f"{one.file} {said}") from None
     except RecursionError:
         raise Ended(Status.REJECTED, f"{one.file} is no JSON that can be read") from None
-    found = _at(told, one.key)
-    numbers = [
+    numbers = _numbers(found)
+    if not numbers:
+        raise Ended(Status.REJECTED, f"{one.file} has no number {one.key}")
+    return _picked(one, numbers)
+
+
+def _numbers(found: Sequence[Any]) -> list[float]:
+    return [
         float(value) if abs(value) < MAX_NUMBER else math.inf
         for value in found
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    if not numbers:
-        raise Ended(Status.REJECTED, f"{one.file} has no number {one.key}")
-    return _picked(one, numbers)
+
+
+def _column(text: str, parted: str, name: str) -> list[Any]:
+    """The numbers in a column of a table, in order; empty cells and words are passed over. ValueError."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=parted))
+    except csv.Error as error:
+        raise ValueError(f"is no table: {error}") from None
+    heads = [one.strip() for one in rows[0]] if rows else []
+    if name not in heads:
+        raise ValueError(f"has no column {name}; its first row: {', '.join(heads)[:200]}")
+    found = list[Any]()
+    for row in rows[1:]:
+        try:
+            found.append(float(row[heads.index(name)].replace(",", "")))
+        except (ValueError, IndexError):
+            continue
+    return found
 
 
 def _at(told: Any, key: str) -> list[Any]:

@@ -34,9 +34,17 @@ class FolderCopy:
     id: str
     bytes: int
 
-    def copy(self, to: Path) -> None:
-        """A folder that a run may write in; what is done there changes nothing here."""
-        shutil.copytree(self.path, to, symlinks=True)
+    def copy(self, to: Path, without: Collection[str] = ()) -> None:
+        """A folder that a run may write in; what is done there changes nothing here.
+
+        `without`: folders in it that are left out.
+        """
+        left_out = {os.path.join(self.path, one) for one in without}
+
+        def hidden(folder: str, names: list[str]) -> list[str]:
+            return [one for one in names if os.path.join(folder, one) in left_out]
+
+        shutil.copytree(self.path, to, symlinks=True, ignore=hidden)
 
 
 def look_at(folder: Path, files: Collection[str]) -> None:

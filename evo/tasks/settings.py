@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import re._parser as sre  # type: ignore[import-not-found]  # how a pattern is built
+import shlex
 import string
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
@@ -15,7 +17,7 @@ from evo.evaluation.static_check import check_source, check_syntax
 from evo.tasks.autoresearch import PREPARE, takes_what_is_there
 from evo.tasks.marks import marks_objection
 from population.file_set import MAX_FILES, is_python, is_sound, paths_of, split_files
-from population.metrics import METRICS, SEARCHABLE
+from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE
 
 MAX_FILE_BYTES = 200_000  # of one file that evolves
 PLACEHOLDERS = ("seed", "out", "python", "depth")
@@ -24,6 +26,7 @@ MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes")
 # Keys that mean something to the sealed training alone.
 NOT_OF_A_COMMAND = ("data", "allow_repeats", "clock", "exact", "stopping")
 NOT_OF_ITS_RUNG = ("context", "rows", "startup_seconds")
+NOT_OF_ITS_GROUPS = {"keep": ("weights",), "graduation": ("budget_shares",)}
 
 
 class TaskError(Exception):
@@ -31,23 +34,32 @@ class TaskError(Exception):
 
 
 class MetricSettings(BaseModel):
-    """Where one figure of a run is found: in a line that it prints, or in a JSON file that it writes."""
+    """Where one figure of a run is found: in a line that it prints, a file that it writes, or by its name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     line: str | None = Field(
         default=None, description="a line with {} for the number, or re: and a pattern"
     )
-    file: str | None = Field(default=None, description="a JSON file that a run writes")
-    key: str | None = Field(default=None, description="in that file, dots between levels")
+    file: str | None = Field(
+        default=None, description="a file that a run writes: JSON, .csv or .tsv"
+    )
+    key: str | None = Field(
+        default=None, description="in that file, dots between levels; or the column of a table"
+    )
     pick: Literal["last", "first", "min", "max", "mean"] = "last"
+    plausible: tuple[float, float] | None = Field(
+        default=None, description="what is below the first or above the second is no score"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.line is None) == (self.file is None):
+        if self.line is not None and (self.file is not None or self.key is not None):
             raise ValueError('give either line: "accuracy: {}", or file and key')
-        if (self.file is None) != (self.key is None):
+        if self.file is not None and self.key is None:
             raise ValueError("file and key belong together: file: results.json, key: eval.accuracy")
+        if self.plausible is not None and not self.plausible[0] < self.plausible[1]:
+            raise ValueError("plausible: [LOWEST, HIGHEST], the smaller one first")
         if self.line is not None and not self.line.startswith("re:") and "{}" not in self.line:
             raise ValueError(f"line: {self.line!r} has no {{}} where the number stands")
         if self.line is not None and self.line.startswith("re:"):
@@ -67,7 +79,11 @@ class MetricSettings(BaseModel):
     @property
     def in_words(self) -> str:
         """Where it is looked for."""
-        return f'the line "{self.line}"' if self.file is None else f"{self.key} in {self.file}"
+        if self.line is not None:
+            return f'the line "{self.line}"'
+        if self.file is not None:
+            return f"{self.key} in {self.file}"
+        return f"{self.key or 'its name'} below a line ---, in a METRIC line, or in {{out}}/metrics.json"
 
 
 class TaskSettings(BaseModel):
@@ -86,10 +102,17 @@ class TaskSettings(BaseModel):
         max_length=MAX_FILES,
         description="what evolves: paths in that folder, * for any name",
     )
-    command: str = Field(default="", description="one line of shell, in that folder")
+    command: str | tuple[str, ...] = Field(
+        default="",
+        description="a line of shell, in that folder; of several all but the last are checks",
+    )
     seed: Literal["auto", "mix", "none"] = Field(
         default="auto",
         description="what a block changes; auto: {seed} where it is named, else mix: literal seeds",
+    )
+    judge: str = Field(
+        default="",
+        description="a line of shell that grades what a run left in {out}; its folder no run sees",
     )
     python: str = Field(
         default="auto", description="what `python` is; auto: the folder's .venv, else ours"
@@ -110,30 +133,24 @@ class TaskSettings(BaseModel):
                 raise ValueError(f"{one}: name the files inside task.folder")
         return files
 
-    @field_validator("command")
+    @field_validator("command", "judge")
     @classmethod
-    def _known_placeholders(cls, command: str) -> str:
-        try:
-            named = [
-                name for _, name, _, _ in string.Formatter().parse(command) if name is not None
-            ]
-        except ValueError as error:
-            raise ValueError(f"{error}; a brace that is meant as one is written twice") from error
-        if unknown := [name for name in named if name not in PLACEHOLDERS]:
-            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            raise ValueError(
-                f"there is nothing to put for {{{unknown[0]}}}; known: {known}. A brace that is meant as one "
-                "is written twice"
-            )
-        return command
+    def _with_braces(cls, given: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        lines = (given,) if isinstance(given, str) else given
+        for one in lines:
+            names_in(one)
+        if len(lines) > 1 and not any(" " in one.strip() for one in lines[:2]):
+            raise ValueError(f"each is a whole line of shell: write command: {' '.join(lines)}")
+        return given
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
-        if self.kind == "command" and not self.command.strip():
+        if self.kind == "command" and not (self.lines and all(map(str.strip, self.lines))):
             raise ValueError('command: how is it run? "python train.py --seed {seed}"')
         if self.kind == "autoresearch":
             given = self.model_fields_set & {
                 "command",
+                "judge",
                 "python",
                 "environment",
                 "read_only",
@@ -146,6 +163,36 @@ class TaskSettings(BaseModel):
                     "kind: command runs a command of yours"
                 )
         return self
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines of shell of a run: checks, and last what gives the score."""
+        return (self.command,) if isinstance(self.command, str) else self.command
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The folders inside `folder` that the judge has to itself, by what its line names there. TaskError."""
+        if not self.judge:
+            return ()
+        found = dict[str, None]()
+        for word in shlex.split(self.judge, comments=False):
+            if "{" in word or not (self.folder / word).is_file():
+                continue
+            path = PurePosixPath(os.path.normpath(word))
+            if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+                raise TaskError(
+                    f"task.judge: {word} lies where runs see it: put all that the judge needs into a folder of "
+                    f"its own inside {self.folder}, such as judge/, which no run sees"
+                )
+            found[str(path.parent)] = None
+        if not found:
+            raise TaskError(
+                f"task.judge: it names no file of {self.folder}: python judge/grade.py {{out}}/answers.csv"
+            )
+        inside = [one for one in self.files if _is_in(one, found)]
+        if inside:
+            raise TaskError(f"task.files: {inside[0]} lies in a folder of the judge")
+        return tuple(found)
 
     @property
     def file(self) -> str:
@@ -164,8 +211,40 @@ class TaskSettings(BaseModel):
     @property
     def mixes(self) -> bool:
         """Whether the literal seeds of the files that evolve are mixed with the block."""
-        named = any("{seed}" in one for one in (self.command, *self.environment))
+        named = any("{seed}" in one for one in (*self.lines, *self.environment))
         return self.seed == "mix" or (self.seed == "auto" and not named)
+
+
+def _is_in(path: str, folders: Iterable[str]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(one) for one in folders)
+
+
+def names_in(command: str) -> list[str]:
+    """The names in braces. ValueError where a brace cannot be read."""
+    try:
+        return [name for _, name, _, _ in string.Formatter().parse(command) if name is not None]
+    except ValueError as error:
+        raise ValueError(f"{error}; a brace that is meant as one is written twice") from error
+
+
+def refuse_unknown(task: TaskSettings, sets: Iterable[Collection[str]]) -> None:
+    """ValueError for a name in braces that nothing is put in for. `sets`: the names that each rung sets."""
+    each = [set(one) for one in sets]
+    common = set.intersection(*each) if each else set()
+    for where, lines, known in (
+        ("task.command", task.lines, (*PLACEHOLDERS, *sorted(common))),
+        ("task.judge", (task.judge,), PLACEHOLDERS),
+    ):
+        unknown = [name for line in lines for name in names_in(line) if name not in known]
+        if unknown:
+            listed = ", ".join(f"{{{name}}}" for name in known)
+            raise ValueError(
+                f"{where}: there is nothing to put for {{{unknown[0]}}}; known: {listed}. `set` of every rung "
+                "may name more; a brace that is meant as one is written twice"
+            )
+    named = {name for line in task.lines for name in names_in(line)}
+    if idle := sorted(set().union(*each) - named):
+        raise ValueError(f"rungs: set: {idle[0]} stands nowhere in the command as {{{idle[0]}}}")
 
 
 def repeats_a_repeat(pattern: str) -> bool:
@@ -206,13 +285,19 @@ def objection_to(source: str, seed: str, task: TaskSettings | None) -> str | Non
     return None if task.alone else check_syntax(source)  # as a whole it is not too large either
 
 
-def refuse_metrics(metrics: Iterable[str], searched: Iterable[tuple[str, str]]) -> None:
+def refuse_metrics(
+    task: TaskSettings, metrics: Iterable[str], searched: Iterable[tuple[str, str]]
+) -> None:
     """ValueError for metrics of a command that cannot be told apart from ours, or that nothing gives.
 
     `searched`: key and metric of what the campaign searches by.
     """
     named = list(metrics)
     for name in named:
+        if name.startswith(JUDGED_PREFIX) and not task.judge:
+            raise ValueError(
+                f"metrics: {name}: a figure of that name is the judge's, and there is no task.judge"
+            )
         if name in METRICS:
             raise ValueError(
                 f"metrics: {name} is the name of a figure that we measure, and a script's word is not that: "

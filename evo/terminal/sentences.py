@@ -18,7 +18,7 @@ from evo.terminal.text import (
     short,
     value,
 )
-from population.metrics import METRICS, SELF_REPORTED, Trust, label
+from population.metrics import JUDGED, METRICS, SELF_REPORTED, Trust, label
 from population.statistics import NoiseKind
 from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
@@ -95,7 +95,8 @@ def trust(findings: Findings) -> list[str]:
     """Who says the figures, where it is not us; and what repeating a run can show."""
     if findings.trust is Trust.MEASURED:
         return []
-    lines = [f"{label(findings.objective)} is {SELF_REPORTED.removeprefix('* ')}."]
+    said = JUDGED if findings.trust is Trust.JUDGED else SELF_REPORTED.removeprefix("* ")
+    lines = [f"{label(findings.objective)} is {said}."]
     return lines + ([noise_kind(findings.noise_kind)] if findings.noise_kind else [])
 
 

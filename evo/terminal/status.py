@@ -134,7 +134,9 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
 
 def _trust(one: Overview) -> str:
     kind = one.findings.noise_kind
-    told = f"{label(one.findings.objective)} {one.findings.trust}: the script's own word"
+    judged = one.findings.trust is Trust.JUDGED
+    who = "your judge's, where no line of a variant runs" if judged else "the script's own word"
+    told = f"{label(one.findings.objective)} {one.findings.trust}: {who}"
     return f"{told}; {kind}" if kind else told
 
 
