@@ -204,7 +204,8 @@ class Config(_Settings):
         given += [(f"{one}.", getattr(self, one), keys) for one, keys in NOT_OF_ITS_GROUPS.items()]
         for where, group, keys in given:
             for key in keys:
-                if getattr(group, key) != type(group).model_fields[key].default:
+                default = 1 if key == "depth" else type(group).model_fields[key].default
+                if getattr(group, key) != default:
                     raise ValueError(
                         f"{where}{key}: means nothing for a task of kind command; leave it out"
                     )

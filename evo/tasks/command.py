@@ -239,7 +239,6 @@ class CommandEvaluator:
             "seed": str(seed_of(block)),
             "out": f"{JOB_PLACE}/{OUT}",
             "python": str(self._python),
-            "depth": str(rung.depth),
             **{name: str(value) for name, value in self._sets.get(rung.name, {}).items()},
         }
         line = line.format(**{name: shlex.quote(text) for name, text in words.items()})

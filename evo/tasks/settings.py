@@ -20,12 +20,12 @@ from population.file_set import MAX_FILES, is_python, is_sound, paths_of, split_
 from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE
 
 MAX_FILE_BYTES = 200_000  # of one file that evolves
-PLACEHOLDERS = ("seed", "out", "python", "depth")
+PLACEHOLDERS = ("seed", "out", "python")
 # What we read ourselves of a run of any command; everything else is the script's word.
 MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes")
 # Keys that mean something to the sealed training alone.
 NOT_OF_A_COMMAND = ("data", "allow_repeats", "clock", "exact", "stopping")
-NOT_OF_ITS_RUNG = ("context", "rows", "startup_seconds")
+NOT_OF_ITS_RUNG = ("depth", "context", "rows", "startup_seconds")
 NOT_OF_ITS_GROUPS = {"keep": ("weights",), "graduation": ("budget_shares",)}
 
 
