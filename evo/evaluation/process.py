@@ -38,6 +38,7 @@ from population.types import Clock, CurvePoint, Status
 
 POLL_SECONDS = 0.05
 GONE_SECONDS = 1.0
+MAX_GAP_SECONDS = 5.0  # of one look: whoever looks later than that was stopped himself
 THREADS_PER_PROCESS = 8
 MEMORY_SLACK_MB = 64
 READ_BYTES = 1 << 20  # of one pipe in one round: a flood must not keep us from looking at the clock
@@ -134,6 +135,7 @@ class RoleProcess:
         self._crowding = Crowding(self._tree, cpus)
         self._reading = Reading(0.0, 0, 1)
         self._looked = 0.0
+        self._woke = math.inf  # when the look under way should have begun
         self._cores = max(len(cpus), 1)
         self._answered_at: float | None = None
         self._unasked_seconds = 0.0
@@ -163,12 +165,14 @@ class RoleProcess:
 
     def tick(self, timeout_seconds: float = 0.0) -> None:
         """Read what the role says, waiting at most so long for it, and look at its limits."""
+        self._woke = time.monotonic() + max(timeout_seconds, 0.0)
         ready = self._poll.poll(max(timeout_seconds, 0.0) * 1000)
         gone = self.exit_code is None and self._popen.poll() is not None
         for fd in self._inputs() if gone else [fd for fd, _ in ready]:
             self._read(fd)
         if gone:
             self.exit_code = self._popen.returncode
+        self._must_not_have_stood_still()
         self._inspect()
 
     def until(self, kind: bytes, others: Iterable[RoleProcess] = ()) -> None:
@@ -219,15 +223,25 @@ class RoleProcess:
             raise Ended(Status.TIMED_OUT, "it did not stop for its weights to be taken")
         self._look()
         used, before = self.clock(), self._reading.cpu_seconds
+        self._woke = math.inf
         yield
         self._look()
         seconds = file.lstat().st_blocks * BLOCK / self.limits.saved_bytes_per_second
         self._must_be_in_time(used + self._reading.cpu_seconds - before, seconds)
         self._tree.go_on()
 
+    def _must_not_have_stood_still(self) -> None:
+        """Raises Ended when nobody watched for a while: what the run did then is not known."""
+        gap = time.monotonic() - self._woke
+        if gap > MAX_GAP_SECONDS:
+            raise Ended(
+                Status.LOST, f"the machine, or who watches here, stood still for {gap:.0f} s"
+            )
+
     def _must_be_in_time(self, used: float, saving_seconds: float) -> None:
         most = self.limits.clock_seconds + saving_seconds
         if used > most:
+            self._must_not_have_stood_still()
             first = INIT in self.heard.arrived and not {STEP, DONE} & self.heard.arrived.keys()
             raise Ended(
                 Status.TIMED_OUT,

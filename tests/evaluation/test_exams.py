@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from evo.evaluation import evaluator as measuring
-from evo.evaluation import roles
+from evo.evaluation import process, roles
 from evo.evaluation.audit import Server
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
@@ -125,6 +126,18 @@ def test_a_server_that_sleeps_beyond_the_wall_limit_is_not_excused(
     monkeypatch.setattr(measuring, "ask_first", late)
     seen = measure(UNIQUE)
     assert seen.status is Status.CHEATED and "still running" in seen.reason
+
+
+@pytest.mark.sandbox
+def test_a_run_that_nobody_watched_for_a_while_is_lost_and_not_timed_out(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, still = time.monotonic, [0.0]
+    monkeypatch.setattr(process.time, "monotonic", lambda: real() + still[0])
+    watch = FakeWatch()
+    monkeypatch.setattr(watch, "progress", lambda point: still.append(still.pop() + 200.0))
+    seen = measure(HONEST, watch=watch)
+    assert seen.status is Status.LOST and "stood still for 2" in seen.reason
 
 
 @pytest.mark.sandbox

@@ -216,7 +216,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What an assignment came to: `fault`: the traceback where our own code broke."""
+    """What an assignment came to. `fault`: the traceback where our own code broke."""
 
     measurement: Measurement
     weights: bytes = b""
