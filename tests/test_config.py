@@ -95,7 +95,7 @@ def test_every_key_is_documented_with_its_type_and_default() -> None:
     assert all(f"`{name}`" in text for name in (*SEARCHABLE, *CHANGEABLE))
 
 
-@pytest.mark.parametrize("name", ["quickstart", "ladder", "gpu"])
+@pytest.mark.parametrize("name", ["quickstart", "ladder", "gpu", "cluster"])
 def test_the_shipped_configs_are_sound(name: str) -> None:
     assert read_config(ROOT / "configs" / f"{name}.yaml").name == name
 

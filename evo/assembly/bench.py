@@ -90,7 +90,8 @@ def open_bench(
     work = work.resolve()  # a sandbox has another working directory
     if isinstance(config.slots, ClusterSettings):
         return _open_cluster(config, config.slots, work, startup, say, known_class)
-    slots = find_slots(config.slots)
+    most_memory = max(one.memory_mb for one in config.rungs.values())
+    slots = find_slots(config.slots, memory_mb=most_memory)
     if config.command is not None:
         return _open_command(config, config.command, work, slots)
     dataset = prepare(config.data, work / "data")

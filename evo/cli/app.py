@@ -183,7 +183,7 @@ def as_json(value: Any) -> Any:
 
 
 PANELS = {
-    "Set up": ("init", "adopt", "doctor", "import-autoresearch"),
+    "Set up": ("init", "adopt", "doctor", "slots", "import-autoresearch"),
     "Run": ("run", "stop", "resume", "graduate", "salvage"),
     "Look": (
         "list",

@@ -1,8 +1,9 @@
-"""`evo doctor`: whether this machine is fit, alone or for a config."""
+"""`evo doctor`, `evo slots`: whether this machine is fit, alone or for a config, and where runs would be."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -98,12 +99,64 @@ def _torch() -> list[Check]:
 
 
 def _devices() -> list[Check]:
-    from evo.evaluation.slots import find_slots
+    from evo.evaluation.slots import survey_slots
 
-    slots = find_slots("auto")
-    kind = "GPU" if slots[0].device != "cpu" else "core, no GPU"
-    names = ", ".join(slot.name for slot in slots)
-    return [Check("devices", True, f"{len(slots)} slots, one a {kind}: {names}")]
+    try:
+        found = survey_slots()
+    except ValueError as error:
+        return [Check("devices", False, str(error))]
+    kind = "GPU" if found.slots[0].device != "cpu" else "core, no GPU"
+    names = ", ".join(slot.name for slot in found.slots)
+    checks = [Check("devices", True, f"{len(found.slots)} slots, one a {kind}: {names}")]
+    for why, told in itertools.groupby(found.left_out, key=lambda one: one[1]):
+        checks.append(Check("not used", None, f"{', '.join(name for name, _ in told)}: {why}"))
+    return checks
+
+
+@app.command(epilog="Example: evo slots configs/cluster.yaml")
+def slots(
+    config_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]", help="A campaign file: on its cluster, if it names one."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Where runs would be: each slot with its device, and what gives none, with why not."""
+    from evo.config import ConfigError, read_config
+    from evo.evaluation.cluster.connection import ClusterUnavailable, survey_cluster
+    from evo.evaluation.cluster.settings import ClusterSettings
+    from evo.evaluation.slots import host_class, survey_slots
+
+    config = read_config(config_file) if config_file else None
+    try:
+        if config is not None and isinstance(config.slots, ClusterSettings):
+            found, left_out = survey_cluster(config.slots)
+        else:
+            memory_mb = (
+                max((one.memory_mb for one in config.rungs.values()), default=0) if config else None
+            )
+            survey = survey_slots(memory_mb=memory_mb)
+            wanted = config.slots if config else "auto"
+            most = wanted if isinstance(wanted, int) else None
+            found = {one.name: host_class(one) for one in survey.slots[:most]}
+            left_out = [*survey.left_out]
+            left_out += [(one.name, f"slots: {most}") for one in survey.slots[len(found) :]]
+    except (ClusterUnavailable, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    if as_json:
+        out = [{"name": name, "why": why} for name, why in left_out]
+        show_json(
+            {"slots": [{"name": one, "host_class": found[one]} for one in found], "left_out": out}
+        )
+        return
+    from evo.terminal.tables import pairs
+    from evo.terminal.text import plain
+
+    show(pairs([(name, plain(what)) for name, what in found.items()]))
+    if left_out:
+        show(pairs([(name, plain(f"not used: {why}")) for name, why in left_out]))
 
 
 def _sandbox(config_file: Path | None) -> list[Check]:
@@ -257,7 +310,8 @@ def _slots(config: Config) -> list[Check]:
         if isinstance(config.slots, ClusterSettings):
             many = count_workers(config.slots)
             return [Check("slots", many > 0, f"{many} workers of {config.slots}")]
-        slots = find_slots(config.slots)
+        memory_mb = max(one.memory_mb for one in config.rungs.values())
+        slots = find_slots(config.slots, memory_mb=memory_mb)
     except (ClusterUnavailable, ValueError) as error:
         return [Check("slots", False, str(error))]
     return [Check("slots", True, ", ".join(slot.name for slot in slots))]

@@ -349,7 +349,8 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         if isinstance(config.slots, ClusterSettings):
             many = count_workers(config.slots)
         else:
-            slots = find_slots(config.slots)
+            memory_mb = max(one.memory_mb for one in config.rungs.values())
+            slots = find_slots(config.slots, memory_mb=memory_mb)
             many = len(slots)
     except (ClusterUnavailable, ValueError) as error:
         raise ConfigError(str(error)) from error

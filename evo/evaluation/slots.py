@@ -1,10 +1,11 @@
-"""Where runs happen: one slot per visible GPU, else one per core that we may use."""
+"""Where runs happen: one slot per GPU that can be used, else one per core that we may use."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
+import re
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -25,17 +26,28 @@ class Slot:
     gpu_uuid: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The slots of this machine, and what gives none: each a name with why not."""
+
+    slots: tuple[Slot, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
 def find_slots(
-    wanted: int | Literal["auto"] = "auto", device: Literal["auto", "cpu", "cuda"] = "auto"
+    wanted: int | Literal["auto"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory_mb: int | None = None,
 ) -> tuple[Slot, ...]:
-    """The slots of this machine, the first `wanted` of them. ValueError: more than there are of a kind."""
+    """The slots of this machine, the first `wanted` of them. ValueError: more than there are of a kind.
+
+    `auto` takes no more of the cores than a control group's quota allows, nor than there is memory for, with
+    `memory_mb` a run. ValueError, too, where CUDA_VISIBLE_DEVICES names GPUs and none of them is found.
+    """
     if wanted != "auto" and wanted < 1:
         raise ValueError(f"slots: {wanted} is less than one")
-    cores = sorted(os.sched_getaffinity(0))
-    slots = () if device == "cpu" else _gpu_slots(cores)
-    if device == "cuda" and not slots:
-        raise ValueError("slots: no GPU can be used here")
-    slots = slots or tuple(Slot(f"cpu{core}", "cpu", (core,)) for core in cores)
+    survey = survey_slots(device, memory_mb if wanted == "auto" else None, wanted == "auto")
+    slots = survey.slots
     if wanted == "auto":
         return slots
     if wanted > len(slots):
@@ -44,31 +56,203 @@ def find_slots(
     return slots[:wanted]
 
 
-def _gpu_slots(cores: list[int]) -> tuple[Slot, ...]:
-    """One slot per GPU that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows, cores shared out."""
-    found = _gpus()
+def survey_slots(
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    memory_mb: int | None = None,
+    within_quota: bool = True,
+) -> Survey:
+    """One slot a GPU that can be used, else one a core; and what was left out."""
+    cores = sorted(os.sched_getaffinity(0))
+    found, left_out = ((), ()) if device == "cpu" else _survey_gpus(cores)
+    if found:
+        return Survey(found, left_out)
+    sick = [one for one in left_out if one[0] == "nvidia-smi"]
+    if device == "cuda" or (sick and any(DRIVER.glob("*"))):
+        why = "; ".join(f"{name}: {why}" for name, why in left_out)
+        raise ValueError(f"slots: no GPU can be used here{f' ({why})' if why else ''}")
+    slots = tuple(Slot(f"cpu{core}", "cpu", (core,)) for core in cores)
+    most, why = min(_limits_of_cores(memory_mb)) if within_quota else (len(slots), "")
+    most = max(most, 1)
+    over = tuple((one.name, why) for one in slots[most:])
+    return Survey(slots[:most], (*left_out, *over))
+
+
+# -- GPUs: what nvidia-smi lists, and what CUDA_VISIBLE_DEVICES makes of it.
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+NONE = ("", "-1", "NoDevFiles")  # what begins the variable where no GPU is to be used
+DRIVER = Path("/proc/driver/nvidia/gpus")
+MIG_LINE = re.compile(r"\s*MIG .*\(UUID: (MIG-\S+)\)")
+GPU_LINE = re.compile(r"GPU (\d+): .*\(UUID: (GPU-\S+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    """One GPU, or an instance of one: as nvidia-smi counts, and by its UUID."""
+
+    index: int
+    uuid: str
+    of: str = ""  # the UUID of the whole GPU
+
+    def is_called(self, name: str) -> bool:
+        """Whether an entry of CUDA_VISIBLE_DEVICES means it: its index, or the beginning of its UUID."""
+        if name.isdigit():
+            return not self.of and int(name) == self.index
+        return len(name) > len("GPU-") and self.uuid.startswith(name)
+
+
+def _survey_gpus(
+    cores: list[int],
+) -> tuple[tuple[Slot, ...], tuple[tuple[str, str], ...]]:
+    """Slots of GPUs, cores shared out among them, and GPUs left out. ValueError as `find_slots` says."""
+    variable = os.environ.get(VISIBLE)
+    names = None if variable is None else [one.strip() for one in variable.split(",")]
+    if names is not None and names[0] in NONE:
+        return (), ((VISIBLE, "says that no GPU is to be used"),)
+    listed, left_out = _list_gpus(with_parts=names is not None and "MIG-" in str(variable))
+    found, unknown = _chosen(listed, names)
+    if names is not None and not found:
+        there = ", ".join(f"{one.index} ({one.uuid})" for one in listed) or "none"
+        sick = "".join(f"; {name}: {why}" for name, why in left_out)
+        raise ValueError(
+            f"slots: {VISIBLE}={variable} names no GPU that can be used (found: {there}{sick}); mend it, or "
+            f"unset it, or say {VISIBLE}=-1 to train on cores"
+        )
+    left_out += [(one, f"{VISIBLE} names it, and it is not there") for one in unknown]
+    left_out += [
+        (f"gpu{one.index}", f"not in {VISIBLE}")
+        for one in listed
+        if one not in found and not one.of
+    ]
     share = max(len(cores) // max(len(found), 1), 1)
-    return tuple(
+    minors = _minors()
+    slots = tuple(
         Slot(
-            name=f"gpu{index}",
+            name=f"gpu{one.index}" + (f"-{one.uuid[4:12]}" if one.of else ""),
             device="cuda",
             cpus=tuple(cores[(n * share) % len(cores) :][:share]),
-            gpu=index,
-            gpu_uuid=uuid,
+            gpu=minors.get(one.of or one.uuid, one.index),
+            gpu_uuid=one.uuid,
         )
-        for n, (index, uuid) in enumerate(found)
+        for n, one in enumerate(found)
     )
+    return slots, tuple(left_out)
 
 
-def _gpus() -> list[tuple[int, str]]:
-    listed = _told(["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"])
-    rows = [line.split(",") for line in listed.splitlines() if "," in line]
-    gpus = [(int(index), uuid.strip()) for index, uuid in rows]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return gpus
-    names = {name.strip() for name in visible.split(",")}
-    return [gpu for gpu in gpus if str(gpu[0]) in names or gpu[1] in names]
+def _chosen(listed: list[_Gpu], names: list[str] | None) -> tuple[list[_Gpu], list[str]]:
+    """The GPUs in the order of the variable, and the entry that ends it early; as CUDA reads it."""
+    if names is None:
+        return listed, []
+    found: list[_Gpu] = []
+    for name in names:
+        meant = [one for one in listed if one.is_called(name)]
+        if name in NONE:
+            return found, []
+        if len(meant) != 1 or meant[0] in found:
+            return found, [name]
+        found += meant
+    return found, []
+
+
+def _list_gpus(with_parts: bool) -> tuple[list[_Gpu], list[tuple[str, str]]]:
+    """What nvidia-smi lists; a line that is no GPU is told of, and the others are taken."""
+    listed, gpus, left_out = "", [], []
+    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        ran = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+        listed = ran.stdout
+        if ran.returncode and not listed.strip():
+            listed = ran.stderr
+    for line in filter(str.strip, listed.splitlines()):
+        index, _, uuid = (one.strip() for one in line.partition(","))
+        if index.isdigit() and uuid:
+            gpus.append(_Gpu(int(index), uuid))
+        else:
+            left_out.append(("nvidia-smi", line.strip()))
+    whole: _Gpu | None = None
+    for line in _told(["nvidia-smi", "-L"]).splitlines() if with_parts else ():
+        if one := GPU_LINE.match(line):
+            whole = _Gpu(int(one[1]), one[2])
+        elif (one := MIG_LINE.match(line)) and whole is not None:
+            gpus.append(_Gpu(whole.index, one[1], whole.uuid))
+    return gpus, left_out
+
+
+def _minors() -> dict[str, int]:
+    """The number of each GPU's device node by its UUID: in a container it need not be the index."""
+    found = {}
+    for path in DRIVER.glob("*/information"):
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            told = {key.strip(): one.strip() for key, _, one in (x.partition(":") for x in lines)}
+            found[told["GPU UUID"]] = int(told["Device Minor"])
+    return found
+
+
+# -- How many cores are ours: a control group may allow less than the affinity says.
+
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def _limits_of_cores(memory_mb: int | None) -> list[tuple[int, str]]:
+    """How many slots each limit allows, and the limit in words for those beyond it."""
+    found = [(len(os.sched_getaffinity(0)), "")]
+    if (quota := cpu_quota()) is not None:
+        found.append((int(quota), f"the control group allows {quota:g} CPUs"))
+    if memory_mb:
+        memory = memory_limit() >> 20
+        found.append(
+            (memory // memory_mb, f"{memory:,} MB of memory are there, {memory_mb:,} a run")
+        )
+    return found
+
+
+def cpu_quota() -> float | None:
+    """How many CPUs the control groups above us allow, v1 or v2; None without a limit."""
+    quotas = []
+    for folder in _groups("cpu"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if (v2 := folder / "cpu.max").exists():
+                quota, period = v2.read_text(encoding="utf-8").split()[:2]
+            else:
+                quota = (folder / "cpu.cfs_quota_us").read_text(encoding="utf-8")
+                period = (folder / "cpu.cfs_period_us").read_text(encoding="utf-8")
+            if quota != "max" and int(quota) > 0:
+                quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def memory_limit() -> int:
+    """Bytes of memory that are ours: the machine's, or what the control groups above us allow."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for folder in _groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(int((folder / name).read_text(encoding="utf-8")))
+    return min(found)
+
+
+def _groups(controller: str) -> list[Path]:
+    """The folders of our control groups, up to the root; in a container the root is all that is seen."""
+    try:
+        lines = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for _, names, path in (one.split(":", 2) for one in lines if one.count(":") >= 2):
+        if names and controller not in names.split(","):
+            continue
+        for root in (CGROUPS / names, CGROUPS / controller) if names else (CGROUPS,):
+            group = root / path.lstrip("/")
+            found += [one for one in (group, *group.parents) if one.is_relative_to(root)]
+    return list(dict.fromkeys(found))
 
 
 def host_class(slot: Slot) -> str:

@@ -252,12 +252,21 @@ class EvaluationLane:
                 self._decisions.tell([would_stop] if would_stop is not None else [])
             self._decisions.tell(self._components.scheduler.tell(request))
             failed = measurement.status not in (Status.OK, Status.LOST)
-            if request.purpose is Purpose.CALIBRATE and failed:
+            if request.purpose is Purpose.CALIBRATE and (failed or self._is_hopeless(request)):
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
         self._publish_front(request.rung)
         seconds = self._components.budget.spent().seconds
         recorder.submit(lambda store: store.set_setting("seconds_spent", seconds))
         self._shared.say("measured", describe(measurement, history))
+
+    def _is_hopeless(self, request: RunRequest) -> bool:
+        """Whether the seed has no score, and this run, given up, was the last that could give it one."""
+        others = {one.request for key, one in self._under_way.items() if key != request.key}
+        if not self._components.history.is_given_up(request.key):
+            return False
+        runs = self._components.history.rows(request.rung, variant_id=request.variant_id)
+        scored = any(one.measurement.status is Status.OK for one in runs)
+        return not scored and not any(one.purpose is Purpose.CALIBRATE for one in others)
 
     def _void(self, measurement: Measurement, reason: str) -> None:
         """Record a run that does not count; it will be made again."""

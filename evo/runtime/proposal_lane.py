@@ -62,6 +62,20 @@ class ProposalLane:
         known = {*self._settled, *self._number_of.values()}
         for number in set(range(1, self._next_number)) - known:
             self._settled[number] = 0  # begun before a kill, and it left no row
+        self._close_without_a_seed()
+
+    def _close_without_a_seed(self) -> None:
+        """Where an earlier process found that the seed has no score, nothing can be compared with it."""
+        history, proxy = self._components.history, self._components.proxy
+        runs = [row.measurement for row in history.rows(proxy, variant_id=history.seed_id)]
+        if any(one.status is Status.OK for one in runs):
+            return
+        if runs:
+            self.close(f"the seed {runs[-1].status}: {runs[-1].reason}")
+        elif self._is_given_up(history.seed_id):
+            self.close(
+                "the seed was lost again and again: mend what lost it, and begin a new campaign"
+            )
 
     def top_up(self) -> None:
         """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""

@@ -147,8 +147,17 @@ def test_a_broken_operator_is_a_failed_proposal_and_others_go_on(tmp_path):
 def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     evaluator = FakeEvaluator(fails=lambda request, source: Status.CRASHED)
-    ending = make_campaign(open_store, evaluator=evaluator).run()
-    assert "the seed crashed" in ending.reason
+    for _ in range(2):  # and ends again where it is resumed
+        ending = make_campaign(open_store, evaluator=evaluator).run()
+        assert "the seed crashed" in ending.reason
+
+
+def test_a_seed_that_no_slot_can_measure_ends_the_campaign_and_is_not_waited_for(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    evaluator = FakeEvaluator(fails=lambda request, source: Status.LOST)
+    for _ in range(2):
+        ending = make_campaign(open_store, evaluator=evaluator).run()
+        assert "the seed" in ending.reason and "lost" in ending.reason
 
 
 def test_a_child_whose_runs_were_all_lost_does_not_hold_up_a_campaign_that_goes_on(tmp_path):

@@ -96,6 +96,22 @@ def test_doctor_looks_at_every_part_of_a_config(evo: Evo, quick: Path) -> None:
     assert "rung proxy" in evo("doctor", quick).out
 
 
+def test_slots_lists_where_runs_would_be_and_why_the_rest_gives_none(
+    evo: Evo, quick: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setattr("evo.evaluation.slots.cpu_quota", lambda: 1.0)
+    found = evo("slots", "--json").json()
+    assert len(found["slots"]) == 1 and "torch" in found["slots"][0]["host_class"]
+    why = {one["name"]: one["why"] for one in found["left_out"]}
+    assert why["CUDA_VISIBLE_DEVICES"] == "says that no GPU is to be used"
+    assert evo("slots", quick).out.startswith("cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-none")
+    said = evo("slots")
+    assert said.code == 2 and "names no GPU" in said.err
+    assert checks(evo("doctor", "--json"))["devices"]["ok"] is False
+
+
 @pytest.mark.parametrize(
     ("change", "name", "told"),
     [

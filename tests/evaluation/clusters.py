@@ -27,6 +27,7 @@ from population.types import (
     Status,
     variant_id,
 )
+from tests.campaign.fakes import FakeEvaluator
 
 ROOT = Path(__file__).parents[2]
 HANG_SECONDS = 120.0
@@ -53,6 +54,16 @@ class SleepingKit:
         return Measurement(
             request, status, reason, slot=slot.name, started_at=at, device=slot.device
         )
+
+
+@dataclass(frozen=True)
+class FakeKit:
+    """Becomes an evaluator that sleeps instead of training."""
+
+    seconds: float
+
+    def open(self, work: Path, slot: Slot) -> FakeEvaluator:
+        return FakeEvaluator(self.seconds)
 
 
 def asleep(seconds: float, name: str) -> tuple[RunRequest, str]:

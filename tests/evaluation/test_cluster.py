@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,7 @@ from evo.evaluation.cluster.worker import Assignment, Introduction, Leased, rece
 from evo.evaluation.local_slots import RunProgress, RunStarted
 from evo.evaluation.slots import Slot
 from population.types import CurvePoint, Status
-from tests.evaluation.clusters import ClusterDriver, Processes, SleepingKit, asleep
+from tests.evaluation.clusters import ROOT, ClusterDriver, Processes, SleepingKit, asleep
 
 SLOT = Slot("here/cpu0", "cpu", (0,))
 HERE = {"evotrain": "abc", "python": "3.11.7", "torch": "2.13.0"}
@@ -226,6 +228,7 @@ def test_a_job_of_slurm_holds_a_worker_with_one_thread_for_each_gpu() -> None:
     jobs = pytest.importorskip("dask_jobqueue")
     given = {"queue": "gpu", "walltime": "04:00:00", "gpus_per_job": 2, "jobs": 3, "account": "lab"}
     given |= {"memory": "64GB", "interface": "lo", "job_extra_directives": ["--exclusive"]}
+    given |= {"cores": 16}
     with jobs.SLURMCluster(**job_settings(given)) as one:
         lines, address = one.job_script().splitlines(), one.scheduler_address
     assert lines[0] == "#!/usr/bin/env bash"
@@ -235,7 +238,7 @@ def test_a_job_of_slurm_holds_a_worker_with_one_thread_for_each_gpu() -> None:
         "#SBATCH -p gpu",
         "#SBATCH -A lab",
         "#SBATCH -n 1",
-        "#SBATCH --cpus-per-task=2",
+        "#SBATCH --cpus-per-task=16",
         "#SBATCH --mem=60G",
         "#SBATCH -t 04:00:00",
         "#SBATCH --gres=gpu:2",
@@ -245,3 +248,36 @@ def test_a_job_of_slurm_holds_a_worker_with_one_thread_for_each_gpu() -> None:
     assert command[1:4] == ["-m", "distributed.cli.dask_worker", address]
     said = dict(itertools.pairwise(command))
     assert (said["--nthreads"], said["--nworkers"], said["--resources"]) == ("1", "2", "GPU=1")
+
+
+SBATCH = """#!/bin/sh
+setsid sh "$1" > /dev/null 2>&1 &
+echo "Submitted batch job $!"
+echo "sbatch $!" >> "$(dirname "$0")/calls"
+"""
+SCANCEL = """#!/bin/sh
+echo "scancel $1" >> "$(dirname "$0")/calls"
+kill -9 -- "-$1"
+"""
+
+
+def test_a_batch_system_starts_the_workers_and_is_told_when_they_are_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL, "squeue": "#!/bin/sh\n"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    slurm = {"queue": "any", "interface": "lo", "local_directory": str(tmp_path), "jobs": 1}
+    connection = Connection(ClusterSettings(slurm=slurm))
+    connection.open()
+    driver = ClusterDriver(ClusterSlots(connection, SleepingKit))
+    driver.submit(asleep(0.01, "by a job"))
+    driver.until_ended(1)
+    driver.slots.close()
+    assert driver.ended()[0].status is Status.OK
+    (job,) = {line.split()[1] for line in (tmp_path / "calls").read_text().splitlines()}
+    driver.until(lambda: not Path(f"/proc/{job}").exists())
+    assert (tmp_path / "calls").read_text() == f"sbatch {job}\nscancel {job}\n"

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from evo.evaluation.cluster.cluster_slots import ClusterSlots
 from evo.evaluation.cluster.connection import Connection
 from evo.evaluation.cluster.settings import ClusterSettings
-from evo.evaluation.slots import Slot
 from evo.runtime.budget import BudgetSettings
 from population.store import Store
-from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
-
-
-@dataclass(frozen=True)
-class FakeKit:
-    """Becomes an evaluator that sleeps instead of training."""
-
-    seconds: float
-
-    def open(self, work: Path, slot: Slot) -> FakeEvaluator:
-        return FakeEvaluator(self.seconds)
+from tests.campaign.fakes import make_campaign, make_store
+from tests.evaluation.clusters import FakeKit
 
 
 def main(path: Path, address: str, variants: int, seconds: float) -> None:

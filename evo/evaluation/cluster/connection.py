@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evo.evaluation.cluster.settings import ClusterSettings
-from evo.evaluation.cluster.slurm import open_slurm
+from evo.evaluation.cluster.slurm import ask_for_jobs, open_slurm
 from evo.evaluation.cluster.worker import (
     MAX_SILENCE_SECONDS,
     Introduction,
@@ -28,6 +28,7 @@ from evo.evaluation.slots import Slot, find_slots
 
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
+JOBS_SECONDS = 30.0  # between two looks whether jobs are missing
 FIRST_SECONDS = 60.0  # for the first worker, where nobody queues for it
 DEVICES: dict[str, Literal["cpu", "cuda"]] = {
     "CPU": "cpu",
@@ -72,9 +73,11 @@ class Connection:
         self.host_class = ""  # of the first worker, or as an earlier process found it
         self.members: dict[str, Member] = {}  # by address; replaced, never changed
         self.refused: dict[str, str] = {}
+        self.classes: dict[str, str] = {}  # the host class of each worker that was seen
         self.hear: Callable[[dict[str, Any]], None] = lambda record: None
         self._here = versions()
         self._said: deque[str] = deque()
+        self._asked = time.monotonic()  # for jobs
         self._cluster: Any = None
         self._client: Any = None
 
@@ -116,7 +119,8 @@ class Connection:
     def _wait_for_one(self) -> None:
         began, told = time.monotonic(), False
         while not self.members:
-            self.look()
+            with contextlib.suppress(OSError, TimeoutError):  # busy with its own beginning
+                self.look()
             if self.members:
                 break
             if not told:
@@ -165,6 +169,7 @@ class Connection:
             asked = [one for one in new if found[one]["resources"].get(resource) == 1]
             for address, said in self.call(introduce, device, workers=asked).items():
                 name, threads = found[address]["name"], found[address]["threads"]
+                self.classes[address] = getattr(said, "host_class", "")
                 if why := objection(said, threads, self._here, self.host_class, self.settings):
                     self._refuse(address, why)
                 elif member := _placed(address, name, said, resource, members.values()):
@@ -179,6 +184,15 @@ class Connection:
                 address, "it declares neither CPU=1 nor GPU=1: start it with `--resources CPU=1`"
             )
         self.members = members
+        self._ask_for_jobs()
+
+    def _ask_for_jobs(self) -> None:
+        """A job that reached its walltime is followed by another."""
+        if self.settings.slurm and len(self.members) < self.settings.workers:
+            now = time.monotonic()
+            if now - self._asked > JOBS_SECONDS:
+                self._asked = now
+                ask_for_jobs(self._cluster, self.settings.slurm)
 
     def _refuse(self, address: str, why: str) -> None:
         self.refused[address] = why
@@ -242,6 +256,28 @@ class Connection:
             retries=0,
             pure=False,
         )
+
+
+def survey_cluster(settings: ClusterSettings) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The workers that would be used, each with its host class, and those refused, with why."""
+    connection = Connection(settings)
+    connection.start()
+    try:
+        began = time.monotonic()
+        while time.monotonic() - began < FIRST_SECONDS:
+            connection.look()
+            if len(connection.members) + len(connection.refused) >= max(settings.workers, 1):
+                break
+            time.sleep(0.2)
+        found = {
+            one.slot.name: connection.classes[address]
+            for address, one in connection.members.items()
+        }
+        return found, list(connection.refused.items())
+    except (OSError, TimeoutError) as error:
+        raise ClusterUnavailable(f"slots: {settings} does not answer") from error
+    finally:
+        connection.close()
 
 
 def count_workers(settings: ClusterSettings) -> int:

@@ -8,22 +8,23 @@ from typing import Any
 from evo.evaluation.cluster.settings import OWN_KEYS
 
 MEMORY = "8GB"  # of a worker's job, where the config names none: dask-jobqueue wants one
-INTERFACE = "interface"
 
 
 def job_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of dask-jobqueue for a job: a worker with one thread and one resource for each GPU.
 
-    What `slots.slurm` says beside `jobs` and `gpus_per_job` goes on as it stands: queue, walltime, account,
-    memory, cores, job_extra_directives, job_script_prologue, local_directory ...
+    What `slots.slurm` says beside `jobs`, `gpus_per_job` and `cores` goes on as it stands: queue, walltime,
+    account, memory, job_extra_directives, job_script_prologue, local_directory ... `cores` are CPUs of a job.
     """
     gpus = int(given.get("gpus_per_job", 0))
     own = {key: one for key, one in given.items() if key not in OWN_KEYS}
     workers = max(gpus, 1)
     resource = "GPU=1" if gpus else "CPU=1"
     directives = [f"--gres=gpu:{gpus}"] if gpus else []
+    cpus = own.pop("cores", workers)
     return {
-        "cores": workers,
+        "cores": workers,  # that is to say threads, one for each worker
+        "job_cpu": cpus,
         "memory": MEMORY,
         "shebang": "#!/usr/bin/env bash",
         "death_timeout": 60,
@@ -44,5 +45,10 @@ def open_slurm(given: Mapping[str, Any]) -> Any:
             "slots: slurm needs dask-jobqueue: pip install 'evotrain[cluster]'"
         ) from error
     cluster = SLURMCluster(**job_settings(given))
-    cluster.scale(jobs=int(given.get("jobs", 1)))
+    ask_for_jobs(cluster, given)
     return cluster
+
+
+def ask_for_jobs(cluster: Any, given: Mapping[str, Any]) -> None:
+    """Jobs for those that ended, up to as many as there are to be; nothing when all are there."""
+    cluster.scale(jobs=int(given.get("jobs", 1)))
