@@ -198,6 +198,8 @@ PANELS = {
         "report",
         "serve",
         "export",
+        "export-table",
+        "track",
     ),
     "Steer": ("idea", "note", "inject", "approve", "veto"),
     "Measure and compare": ("evaluate", "calibrate", "ablate", "compare", "bench"),

@@ -1,9 +1,10 @@
-"""The commands that take home what a campaign found: export, and for idea banks `ideas export` and
-`ideas list`.
+"""The commands that take home what a campaign found: export, export-table, track, and for idea banks
+`ideas export` and `ideas list`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.campaigns import DATABASE
+from evo.campaigns import DATABASE, running_process
 from evo.cli.app import (
     FAILED,
+    ID_HELP,
     DirOption,
     JsonOption,
     app,
@@ -27,7 +29,7 @@ from evo.cli.app import (
 )
 from evo.cli.folder import at, named, opened
 from evo.cli.lineage import file_of, story_of
-from evo.cli.read import VariantArgument
+from evo.cli.read import LOOK_SECONDS
 from evo.cli.setup import RUN_SCRIPT, ByHand
 from evo.files import objection, write_file
 
@@ -39,7 +41,9 @@ HARNESS_IMPORT = re.compile(r"^\s*(import|from) harness\b", re.M)
 
 @app.command(epilog="Example: evo export leader -o train.py")
 def export(
-    variant: VariantArgument,
+    variant: Annotated[
+        str | None, typer.Argument(metavar="ID", help=ID_HELP, show_default=False)
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +79,14 @@ def export(
         bool,
         typer.Option("--minimal", help="With the fewest edits that are enough, by `evo ablate`."),
     ] = False,
+    optuna: Annotated[
+        Path | None,
+        typer.Option(
+            "--optuna",
+            metavar="STUDY.DB",
+            help="Instead of a variant: all of them, as an Optuna study in a new SQLite file.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a variant's train.py to a file, exactly as it was measured, or as a patch, or as a git branch.
@@ -85,7 +97,10 @@ def export(
     from population.file_set import split_files
     from population.reading import resolve, source_of
 
-    _refuse_together(patch, with_harness, minimal, branch)
+    if optuna is not None:
+        _export_study(directory, optuna, force, variant is None, as_json)
+        return
+    variant = _wanted(variant, patch, with_harness, minimal, branch)
     if branch is not None:
         _export_branch(variant, directory, branch, output, force, as_json)
         return
@@ -135,15 +150,52 @@ def export(
         _tell_by_hand(output, hand, with_harness, away)
 
 
-def _refuse_together(patch: bool, with_harness: bool, minimal: bool, branch: str | None) -> None:
-    problem = ""
+def _export_study(
+    directory: Path | None, path: Path, force: bool, alone: bool, as_json: bool
+) -> None:
+    """Every variant as a trial of a study in a new file."""
+    from functools import partial
+
+    from evo.analysis.campaign_view import Record
+    from evo.exporting.optuna_study import write_study
+    from population.reading import measurement, source_of
+
+    problem = None if alone else "--optuna takes every variant: leave out the ID"
+    if problem := problem or objection(path, force):
+        complain(problem)
+        raise typer.Exit(FAILED)
+    with opened(directory) as (_, store):
+        record = Record.of(store)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            many = write_study(
+                draft,
+                record,
+                partial(source_of, store),
+                lambda row: measurement(store, row).measurement,
+            )
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    if as_json:
+        show_json({"path": path, "trials": many})
+        return
+    print(f"{path}: {many:,} trials; optuna-dashboard sqlite:///{path}")
+
+
+def _wanted(
+    variant: str | None, patch: bool, with_harness: bool, minimal: bool, branch: str | None
+) -> str:
+    """The variant that is named; it ends the command without one, or where options do not go together."""
+    problem = "" if variant else "name a variant, such as `evo export leader`; --optuna takes none"
     if branch is not None and (patch or with_harness or minimal):
         problem = "--branch goes with none of --patch, --with-harness, --minimal"
     elif patch and with_harness:
         problem = "--with-harness goes with a whole train.py, not with --patch"
-    if problem:
+    if problem or variant is None:
         complain(problem)
         raise typer.Exit(FAILED)
+    return variant
 
 
 def _export_branch(
@@ -363,3 +415,111 @@ def ideas_list(
         show_json([{name: getattr(one, name) for name in known} for one in found])
         return
     show(bank_list(found, metric))
+
+
+# -- `evo export-table` and `evo track`: the rows for other tools.
+
+
+@app.command(
+    name="export-table",
+    epilog="Example: evo export-table -o runs.csv, or: --of variants -o v.parquet",
+)
+def export_table(
+    directory: DirOption = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A .csv or .parquet file; - for CSV to stdout.")
+    ] = Path("runs.csv"),
+    of: Annotated[
+        str, typer.Option("--of", help="runs: a row a run. variants: a row a variant.")
+    ] = "runs",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every run (or variant) as a row of one flat table, metrics and what made it as columns.
+
+    Parquet needs pyarrow. In CSV, text that a spreadsheet would take for a formula gets a ' before it.
+    """
+    from evo.analysis.campaign_view import Record
+    from evo.exporting.tables import (
+        TableFailure,
+        as_csv,
+        as_parquet,
+        runs_table,
+        variants_table,
+    )
+
+    makers = {"runs": runs_table, "variants": variants_table}
+    if of not in makers:
+        complain(f"--of {of}: give one of {', '.join(makers)}")
+        raise typer.Exit(FAILED)
+    to_stdout = is_stdout(output)
+    if to_stdout and as_json:
+        complain("-o - writes the table to stdout; give --json a file to write it to")
+        raise typer.Exit(FAILED)
+    if not to_stdout and output.suffix not in (".csv", ".parquet"):
+        complain(f"{output}: give a name that ends in .csv or .parquet")
+        raise typer.Exit(FAILED)
+    with opened(directory) as (_, store):
+        table = makers[of](Record.of(store))
+    if to_stdout:
+        write_out(as_csv(table))
+        return
+    try:
+        parquet = output.suffix == ".parquet"
+        content = as_parquet(table) if parquet else as_csv(table).encode()
+    except TableFailure as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    _write({output: content}, force, None)
+    if as_json:
+        show_json({"path": output, "of": of, "rows": len(table.rows), "columns": table.columns})
+        return
+    print(f"{output}: {len(table.rows):,} rows, {len(table.columns)} columns")
+
+
+@app.command(epilog="Example: evo track tensorboard -f, then: tensorboard --logdir trackers")
+def track(
+    tracker: Annotated[
+        str, typer.Argument(metavar="TRACKER", help="tensorboard, mlflow or wandb (offline).")
+    ],
+    directory: DirOption = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The folder that the tracker writes into.")
+    ] = Path("trackers"),
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with what happens, until it ends.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell an experiment tracker of every run so far, and with -f of those to come.
+
+    A finished campaign is replayed, each run at the time it ended. Only the store is read; nothing is uploaded.
+    """
+    import time
+
+    from evo.analysis.campaign_view import Record
+    from evo.exporting.trackers import TRACKERS, TrackerFailure, tracked_runs
+
+    if tracker not in TRACKERS:
+        complain(f"{tracker}: give one of {', '.join(TRACKERS)}")
+        raise typer.Exit(FAILED)
+    told = 0
+    try:
+        with opened(directory) as (folder, store):
+            config = Record.of(store).config
+            with TRACKERS[tracker](output, folder.name, config) as tell:
+                while True:
+                    runs = follow and running_process(folder) is not None  # before the last look
+                    for one in tracked_runs(Record.of(store), told):
+                        tell(one)
+                        told = one.step
+                    if not runs:
+                        break
+                    time.sleep(LOOK_SECONDS)
+    except TrackerFailure as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        show_json({"tracker": tracker, "path": output, "runs": told})
+        return
+    print(f"{output}: {told:,} {'run' if told == 1 else 'runs'} of {folder} for {tracker}")

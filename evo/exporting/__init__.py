@@ -1,0 +1,1 @@
+"""A campaign taken to other tools: tables, an Optuna study, experiment trackers."""
