@@ -75,6 +75,8 @@ def test_the_attack_ends_as_it_must(
     assert attack.because in seen.reason
     assert bool(seen.metrics) == bool(seen.documents) == (seen.status is Status.OK)
     assert attack.parameters in (None, seen.metrics.get("parameters"))
+    if attack.name in IDLE:
+        assert waited_in_vain(seen) <= 0.1, "a wait while it stood still"
     assert not UNSEEN.search(seen.reason + seen.log_tail) and len(seen.reason) < 500
     assert SECRET not in seen.reason + seen.log_tail
 
@@ -89,15 +91,10 @@ def ending(seen: Measurement, honest: float) -> str:
 IDLE = ("sleeps_to_look_crowded", "naps_to_look_crowded", "stops_to_look_crowded")
 
 
-@pytest.mark.parametrize("name", IDLE)
-def test_a_run_that_does_nothing_waits_for_nobody(
-    name: str, evaluate: Evaluate, box: Sandbox, targets: Mapping[str, str]
-) -> None:
-    (attack,) = (one for one in ATTACKS if one.name == name)
-    seen = evaluate(attack.source(targets), box)
+def waited_in_vain(seen: Measurement) -> float:
+    """Seconds that a run which stands still is said to have waited for the machine, beyond its idle time."""
     assert seen.train_wall_seconds >= 1.5
-    idle = seen.wall_seconds - 1.5
-    assert float(seen.facts[WAITED]) <= idle + 0.1, "a wait while it stood still"
+    return float(seen.facts[WAITED]) - (seen.wall_seconds - 1.5)
 
 
 FETCHES = """

@@ -1,5 +1,6 @@
 # attacks: the audit, by attributes of libraries that are not there
 # must end: cheated
+# slow
 # rung: rows=128
 # table
 # missing names

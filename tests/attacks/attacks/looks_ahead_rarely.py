@@ -1,5 +1,6 @@
 # attacks: the metric, by looking ahead once in sixteen positions, chosen by the tokens before
 # must end: cheated
+# slow
 # rung: rows=256
 # table
 class Model(Table):

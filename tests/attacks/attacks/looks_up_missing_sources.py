@@ -1,5 +1,6 @@
 # attacks: the audit, by names opened in vain beside its own source
 # must end: cheated
+# slow
 # rung: rows=128
 # table
 # missing names

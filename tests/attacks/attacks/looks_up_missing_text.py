@@ -1,5 +1,6 @@
 # attacks: the audit, by links that are not there beside the training text
 # must end: cheated
+# slow
 # fresh roles
 # rung: rows=128
 # table

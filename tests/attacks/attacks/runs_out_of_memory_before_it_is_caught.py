@@ -1,5 +1,6 @@
 # attacks: the audit, by more memory than it may have where the second server would be caught
 # must end: cheated
+# slow
 # because: ended among the hidden rows
 # rung: memory_mb=400
 # table

@@ -1,5 +1,6 @@
 # attacks: the slot, by waiting in every role just short of what one role may
 # must end: timed_out | rejected
+# slow
 # because: still running
 # rung: wall_seconds=6
 # table

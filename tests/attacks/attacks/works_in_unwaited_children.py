@@ -1,5 +1,6 @@
 # attacks: the clock, by short children that nobody waits for: their time is added to nobody's
 # must end: timed_out | crashed
+# slow
 # rung: grace_seconds=0.9
 # table
 import signal
