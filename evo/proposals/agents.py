@@ -147,9 +147,10 @@ class AgentDesk:
         texts = dict[str, str]()
         for name in taken:
             try:
-                if not Path(os.path.realpath(work / name)).is_relative_to(os.path.realpath(work)):
+                folder = Path(os.path.realpath((work / name).parent))
+                if not folder.is_relative_to(os.path.realpath(work)):
                     raise ValueError("leads out of its folder")
-                texts[name] = take_back(work / name, self.most_bytes)
+                texts[name] = take_back(work / name, self.most_bytes)  # refuses a link itself
             except ValueError as error:
                 raise ProposalFailed(f"{name} as the agent left it {error}", cost) from None
         if list(taken) == [FILE]:
