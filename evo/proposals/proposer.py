@@ -53,6 +53,7 @@ IDEA_CHARACTERS = 400
 BOLD = frozenset(
     {"llm_rewrite"}
 )  # of any parent: what it changes may gain more than an edit usually does
+NOBODY = "no operator can work here"
 SAME_ANSWER = "not asked: the model gave the same useless answer to it again and again"
 MAX_DRAWS = 8  # of parents, to find some that are not being asked about
 
@@ -152,14 +153,17 @@ class Proposer:
             failed = self._failed(store, number, as_of)
             rewards, history = self._rewards(store, as_of), self._history(store, seen)
             pool = Pool(candidates, failed, history, as_of, self._rewards.stuck(store))
-            choice = self._portfolio.choose(
-                rng,
-                lambda one: (may_ask or is_classical(one)) and self._can(one, pool),
-                rewards,
-            )
+
+            def can(one: Operator) -> bool:
+                return (may_ask or is_classical(one)) and self._can(one, pool)
+
+            choice = self._portfolio.choose(rng, can, rewards)
             if choice is None:
+                # another proposal took the only turn of a model that rests
+                rests = any(can(one) for one in self._portfolio.operators)
+                reason = "every operator that can work here rests" if rests else NOBODY
                 return Proposal(
-                    number, "none", (), Outcome.FAILED, "no operator can work here", seen=seen
+                    number, "none", (), Outcome.FAILED, reason, seen=seen, resting=rests
                 )
             operator = choice.operator
             parents = self._parents_not_asked_about(operator, pool, rng)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from evo.runtime.components import Components, LoopSettings, ReadyQueue, Shared, Stop
 from evo.search.proposal_flow import MAX_IN_FLIGHT, ProposalFlow, RecentSeconds, Wanted
+from operators.llm.answer import one_line
 from operators.replicate import NAME as REPLICATE
 from population.reading import proposals, repeated, unmeasured
 from population.store import Store
@@ -17,6 +18,7 @@ from population.types import OURSELVES, Outcome, Proposal, Purpose, RunKey, Stat
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
 FIRST_WAIT_SECONDS = 0.01
 MAX_WAIT_SECONDS = 10.0
+MAX_WHY = 200  # characters of the reason why the last proposal gave no child
 
 
 class ProposalLane:
@@ -34,6 +36,7 @@ class ProposalLane:
         ] = {}  # proposal -> the measurement that settled it, 0 for no child
         self._number_of: dict[str, int] = {}  # a waiting child's proposal
         self._fruitless = 0
+        self._why_none = ""  # the last of them gave no child
         self._not_before = 0.0  # a server that is down is not asked again at once
         self._answer_seconds, self._computing_seconds = RecentSeconds(), RecentSeconds()
         self.evaluation_seconds = RecentSeconds()
@@ -163,7 +166,8 @@ class ProposalLane:
         if spent:
             self.close(f"budget spent, {spent}")
         elif self._fruitless >= FAILURES_IN_A_ROW and not self._making:
-            self.close(f"{self._fruitless} proposals in a row gave no new child")
+            why = f"; the last: {self._why_none}" if self._why_none else ""
+            self.close(f"{self._fruitless} proposals in a row gave no new child{why}")
 
     def _wanted(self) -> Wanted:
         """What the next proposal may be, with what is in flight and who can work now."""
@@ -242,7 +246,8 @@ class ProposalLane:
         if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
             self._add_child(proposal, proposal.variant.id)
             return
-        self._fruitless += not proposal.resting  # an agent that rests closes no search
+        self._fruitless += not proposal.resting  # a model or an agent that rests closes no search
+        self._why_none = one_line(proposal.reason, MAX_WHY)
         if proposal.outcome is Outcome.FAILED:
             wait = min(FIRST_WAIT_SECONDS * 2 ** min(self._fruitless, 12), MAX_WAIT_SECONDS)
             self._not_before = time.monotonic() + wait

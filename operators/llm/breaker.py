@@ -59,6 +59,11 @@ class Breaker:
         with self._lock:
             return self._is_unavailable()
 
+    def is_resting(self) -> bool:
+        """Whether it failed so often that it rests, or rested and has not answered since."""
+        with self._lock:
+            return self._rest > 0
+
     def enter(self) -> int | None:
         """A ticket for one request; None while it is paused."""
         with self._lock:

@@ -272,7 +272,7 @@ class LlmClient:
             seconds = breaker.failed(ticket, float(rng.random()), failed.wait or 0.0)
             if seconds is not None:
                 self._tell_rest(call.endpoint, failed, seconds)
-            failed.resting = failed.again and breaker.is_unavailable()
+            failed.resting = failed.again and breaker.is_resting()
             failed.again = failed.again and not failed.resting
             raise
         except BaseException:

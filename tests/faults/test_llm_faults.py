@@ -12,6 +12,8 @@ from collections import Counter
 import pytest
 
 from evo.folder import Folder
+from evo.runtime import campaign as campaign_loop
+from evo.runtime import proposal_lane
 from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
 from evo.runtime.monitor import Monitor
 from evo.runtime.neighbours import end_leftovers
@@ -65,10 +67,15 @@ class Server:
         return Answer(f"IDEA: better\n<<<<<<< SEARCH\n{was[0]}\n=======\n{value}\n>>>>>>> REPLACE")
 
 
-def campaign_with(open_store, url: str, variants: int, **changes):
+QUICK = Patience(3, 0.02, 0.3, 4, 0.3, 0.6)
+FEW = 12  # failures in a row that close a search
+AT_ONCE = Patience(1, 0.001, 0.01, 1, 0.001, 0.002)  # a rest of nights in a second
+
+
+def campaign_with(open_store, url: str, variants: int, patience: Patience = QUICK, **changes):
     """A campaign over `nudge` and `llm_mutate` with everything real but the training."""
     endpoint = Endpoint(name="local", model="tiny", base_url=url, timeout_seconds=1.5)
-    settings, patience = LlmSettings(endpoints=(endpoint,)), Patience(3, 0.02, 0.3, 4, 0.3, 0.6)
+    settings = LlmSettings(endpoints=(endpoint,))
     campaign = make_campaign(
         open_store,
         evaluator=FakeEvaluator(seconds=0.02),
@@ -197,6 +204,53 @@ def test_a_model_alone_that_is_down_is_waited_for(tmp_path):
     assert endings and "variants (3)" in endings[0].reason
     failed = made_by(open_store)["llm_mutate", Outcome.FAILED]
     assert failed <= 12, "it proposed while there was nothing to propose with"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Answer(status=503),
+        Answer(body=b'{"error": {"code": 529, "message": "overloaded"}}'),
+    ],
+    ids=["503", "an error in a 200"],
+)
+def test_a_model_alone_that_rests_more_often_than_any_search_may_fail_closes_none(
+    fault, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(campaign_loop, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(proposal_lane, "FAILURES_IN_A_ROW", FEW)
+    open_store = make_store(tmp_path / "campaign.db", SEED)
+    script = Server()
+    script.fault = fault
+    with FakeOpenAI(script) as server:
+        campaign = campaign_with(open_store, server.base_url, variants=3, patience=AT_ONCE)
+        portfolio = campaign.components.proposer._portfolio
+        portfolio.operators = portfolio.operators[1:]
+        endings = []
+        thread = threading.Thread(target=lambda: endings.append(campaign.run()))
+        thread.start()
+        asked_for_long = wait_until(lambda: len(server.requests) > 2 * FEW or endings)
+        script.fault = None
+        thread.join(90)
+    assert asked_for_long and endings and "variants (3)" in endings[0].reason
+    assert made_by(open_store)["llm_mutate", Outcome.FAILED] > FEW
+    assert len(model_events(open_store)) == 2, "it rested once, and came back"
+
+
+def test_a_model_alone_whose_key_is_revoked_ends_the_search_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(proposal_lane, "MAX_WAIT_SECONDS", 0.01)  # between failures: 10 s otherwise
+    monkeypatch.setattr(campaign_loop, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(proposal_lane, "FAILURES_IN_A_ROW", FEW)
+    open_store = make_store(tmp_path / "campaign.db", SEED)
+    script = Server()
+    script.fault = Answer("Incorrect API key provided", status=401)
+    with FakeOpenAI(script) as server:
+        campaign = campaign_with(open_store, server.base_url, variants=3, patience=AT_ONCE)
+        portfolio = campaign.components.proposer._portfolio
+        portfolio.operators = portfolio.operators[1:]
+        ending = campaign.run()
+    assert f"{FEW} proposals in a row gave no new child; the last: " in ending.reason
+    assert "HTTP 401" in ending.reason and KEY not in ending.reason
 
 
 def test_a_call_cut_off_by_a_kill_counts_at_its_ceiling_in_the_next_process(tmp_path):
