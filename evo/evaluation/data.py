@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.evaluation.documents import (
+    BUNDLED,
+    EMBEDDED,
     DataSettings,
     Document,
     Text,
@@ -148,7 +150,8 @@ class Dataset:
         self.text = text
         self.vocab = text.vocab
         self.token_type = text.token_type
-        self.sources = text.files
+        # The same text lies there twice, split otherwise: no run may read either.
+        self.sources = tuple(dict.fromkeys((*text.files, EMBEDDED, BUNDLED)))
         self._bytes_of = text.bytes_of
         self._splits = splits
         self._pieces, self._blocks = pieces, blocks

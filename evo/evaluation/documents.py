@@ -33,6 +33,7 @@ from evo.tokens.shards import (
 )
 
 EMBEDDED = Path(__file__).parents[2] / "seed" / "corpus"
+BUNDLED = EMBEDDED.with_name("tokens")  # a part of the same text as tokens
 MIN_DOCUMENTS = 20  # below, files are cut into passages
 PASSAGES = 100
 MAX_GROUPS = 200  # that the hidden documents of a prepared folder are joined to

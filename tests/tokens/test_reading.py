@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -15,12 +16,14 @@ import pytest
 
 from evo.evaluation import data as data_module
 from evo.evaluation.data import DataError, DataSettings, count_chunks, look_ahead, prepare
+from evo.evaluation.documents import BUNDLED, EMBEDDED
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import SandboxSettings
 from evo.evaluation.slots import Unwatched, find_slots
-from evo.tokens.shards import MANIFEST, repeated_share
+from evo.tokens.shards import MANIFEST, open_prepared, repeated_share
 from population.types import Clock, Purpose, Rung, RunRequest, Status, variant_id
+from tests.cli.driving import ROOT, Evo
 
 from .folders import folder_of, some_documents, some_sizes
 
@@ -253,3 +256,35 @@ def test_a_vocabulary_beyond_16_bits_is_trained_on_and_scored_by_its_bytes(tmp_p
     bits = -odds[targets].sum() / math.log(2)
     sizes = some_sizes(vocab)[targets].sum()
     assert seen.metrics["val_bpb"] == pytest.approx(bits / sizes, rel=1e-5)
+
+
+def test_the_bundled_tokens_are_those_of_their_record_and_stand_for_the_embedded_text(
+    tmp_path: Path,
+) -> None:
+    folder = open_prepared(BUNDLED)
+    for one in folder.shards:
+        assert hashlib.sha256((BUNDLED / one.name).read_bytes()).hexdigest() == one.sha256
+        assert folder.bytes_of[folder.tokens(one)].sum() == one.bytes
+    whole = prepare(DataSettings(), tmp_path / "cache").text.documents
+    assert folder.about["text_bytes"] == sum(len(one.tokens) for one in whole[::3])
+    assert (BUNDLED / "README.md").read_text().count(folder.about["provenance"]) == 1
+
+
+def test_neither_form_of_the_embedded_text_is_shown_to_runs_on_the_other(tmp_path: Path) -> None:
+    for settings in (DataSettings(), DataSettings(path=str(BUNDLED))):
+        assert {BUNDLED, EMBEDDED} <= set(prepare(settings, tmp_path / "cache").sources)
+
+
+def test_a_campaign_on_the_bundled_tokens_runs_to_its_end(evo: Evo) -> None:
+    changes = {
+        "train": ROOT / "tests/standins/quick.py",
+        "sandbox": "none",
+        "rungs.proxy": "{depth: 1, context: 64, budget: 0.3, rows: 64, startup_seconds: 0.5}",
+        "certification.attempts": 0,
+        "budget.variants": 1,
+    }
+    words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    said = evo("run", ROOT / "configs/tokens.yaml", *words)
+    assert said.code == 0, said.err
+    seed = evo("status", "--json").json()["seed"]
+    assert 1.8 < seed["estimates"]["val_bpb"]["mean"] < 2.6  # bits a byte, not a token
