@@ -26,6 +26,7 @@ from evo.search.early_stopping import StoppingSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
 from evo.tasks.folder_copy import read_files
+from evo.tasks.problem_folders import EVALUATOR, completed
 from evo.tasks.settings import (
     NOT_OF_A_COMMAND,
     NOT_OF_ITS_GROUPS,
@@ -214,7 +215,8 @@ class Config(_Settings):
     @property
     def command(self) -> TaskSettings | None:
         """The task where it is a command, whose figures are self-reported; None where the score is sealed."""
-        return self.task if self.task is not None and self.task.kind == "command" else None
+        sealed = self.task is None or self.task.kind == "autoresearch"
+        return None if sealed else self.task
 
     def seed_source(self) -> str:
         """What the campaign begins with: `train`, or all files of a task as one text. TaskError, OSError."""
@@ -291,7 +293,10 @@ def read_plain(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
 
 def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> Config:
     """A Config from plain values; relative paths are taken from the file's folder."""
-    values = _with_task(dict(raw), path.parent.resolve())
+    try:
+        values = _with_task(dict(raw), path.parent.resolve())
+    except TaskError as error:
+        raise ConfigError(f"{path}: {error}") from error
     for key in ("train", "brief", "knowledge"):
         if isinstance(values.get(key), str):
             values[key] = (path.parent / values[key]).resolve()
@@ -321,6 +326,9 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not isinstance(task, dict) or not isinstance(task.get("folder", ""), str):
         return values
     where = (folder / Path(task.get("folder", "")).expanduser()).resolve()
+    if task.get("kind") in EVALUATOR:
+        values = completed(values, where)
+        task = values["task"]
     files = _found(where, task.get("files", ["train.py"]))
     if "train" not in values and isinstance(files, list) and files and isinstance(files[0], str):
         values["train"] = str(where / files[0])

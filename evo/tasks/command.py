@@ -29,7 +29,7 @@ from evo.evaluation.tree import remove_folder
 from evo.files import take_bytes
 from evo.tasks.figures import read_figures
 from evo.tasks.folder_copy import FolderCopy, read_files
-from evo.tasks.settings import MetricSettings, TaskError, TaskSettings, objection_to
+from evo.tasks.settings import DRIVER, MetricSettings, TaskError, TaskSettings, objection_to
 from population.file_set import is_python
 from population.fingerprint import count_nodes
 from population.metrics import Trust, trust_of
@@ -38,6 +38,7 @@ from population.types import ONE_STEP, Measurement, Rung, RunRequest, Status
 OUT = "evo-out"  # what {out} stands for, in the folder of a run
 VENV = ".venv"
 MIXING = "evo-mixing"  # the folder of a run that Python imports MIXER from
+DRIVERS = Path(__file__).parents[2] / "seed" / "drivers"  # by kind of task
 MIXER = Path(__file__).parents[2] / "seed" / "mixing" / "sitecustomize.py"
 OUTPUT_BYTES = 16 << 20
 CHECK_SECONDS = 60.0  # of the wall, for a check and for the judge
@@ -153,6 +154,8 @@ class CommandEvaluator:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         (folder / OUT).mkdir(exist_ok=True)
+        if (DRIVERS / self.task.kind).is_dir():
+            shutil.copytree(DRIVERS / self.task.kind, folder / DRIVER)
         if self.task.mixes:
             (folder / MIXING).mkdir()
             shutil.copyfile(MIXER, folder / MIXING / MIXER.name)
@@ -270,9 +273,11 @@ class CommandEvaluator:
         """The variables of a run on a block."""
         seed = str(seed_of(block))
         given = {name: text.replace("{seed}", seed) for name, text in self._environment.items()}
+        ours = [f"{JOB_PLACE}/{MIXING}"] if self.task.mixes else []
+        ours += [f"{JOB_PLACE}/{DRIVER}"] if (DRIVERS / self.task.kind).is_dir() else []
+        path = ":".join(filter(None, (*ours, given.get("PYTHONPATH", ""))))
         if not self.task.mixes:
-            return given
-        path = ":".join(filter(None, (f"{JOB_PLACE}/{MIXING}", given.get("PYTHONPATH", ""))))
+            return {**given, "PYTHONPATH": path} if ours else given
         files = ":".join(Path(one).name for one in self.task.files)
         return {**given, "PYTHONPATH": path, "EVO_BLOCK": str(block), "EVO_FILES": files}
 

@@ -162,7 +162,8 @@ def _in_file(one: MetricSettings, folder: Path, out: str) -> float:
         raise Ended(Status.REJECTED, f"{one.file} leads out of its folder")
     try:
         text = take_back(path, MAX_FILE_BYTES)
-        found = _at(json.loads(text), one.key) if parted is None else _column(text, parted, one.key)
+        told = json.loads(text) if parted is None else None
+        found = _at(told, one.key) if parted is None else _column(text, parted, one.key)
     except ValueError as error:
         said = "is no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
         raise Ended(Status.REJECTED, f"{one.file} {said}") from None
@@ -170,7 +171,9 @@ def _in_file(one: MetricSettings, folder: Path, out: str) -> float:
         raise Ended(Status.REJECTED, f"{one.file} is no JSON that can be read") from None
     numbers = _numbers(found)
     if not numbers:
-        raise Ended(Status.REJECTED, f"{one.file} has no number {one.key}")
+        told_error = told.get("error") if isinstance(told, dict) else None
+        because = f": {told_error[:300]}" if isinstance(told_error, str) else ""
+        raise Ended(Status.REJECTED, f"{one.file} has no number {one.key}{because}")
     return _picked(one, numbers)
 
 

@@ -19,6 +19,9 @@ from evo.tasks.marks import marks_objection
 from population.file_set import MAX_FILES, is_python, is_sound, paths_of, split_files
 from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE
 
+DRIVER = (
+    "evo-driver"  # the folder of a run that holds what calls an evaluator of OpenEvolve or Shinka
+)
 MAX_FILE_BYTES = 200_000  # of one file that evolves
 PLACEHOLDERS = ("seed", "out", "python")
 # What we read ourselves of a run of any command; everything else is the script's word.
@@ -94,7 +97,7 @@ class TaskSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["command", "autoresearch"]
+    kind: Literal["command", "autoresearch", "openevolve", "shinka"]
     folder: Path = Field(default=Path(), description="what a run sees; by default the config's")
     files: tuple[str, ...] = Field(
         default=("train.py",),
@@ -145,7 +148,7 @@ class TaskSettings(BaseModel):
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
-        if self.kind == "command" and not (self.lines and all(map(str.strip, self.lines))):
+        if self.kind != "autoresearch" and not (self.lines and all(map(str.strip, self.lines))):
             raise ValueError('command: how is it run? "python train.py --seed {seed}"')
         if self.kind == "autoresearch":
             given = self.model_fields_set & {

@@ -74,6 +74,8 @@ def test_a_yaml_of_the_page_measures_its_stand_in(tmp_path: Path, stand_in: str,
         assert run.metrics["judged_accuracy"] < 1  # it printed 1.0
     ours = {"wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes"}
     assert set(run.metrics) == named | ours
+    if stand_in == "ridge":
+        assert run.metrics["combined_score"] == pytest.approx((1 + 2) * (1 / 4 + 1 / 3))
     assert run.metrics.get("accuracy", 1.0) > 0.5
     assert run.metrics.get("val_loss", 1.6) == pytest.approx(1.6, abs=0.05)
     assert run.metrics["cpu_seconds"] > 0
