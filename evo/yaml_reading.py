@@ -21,6 +21,8 @@ _FLOAT = re.compile(
 )
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+$")
 
+BadYaml = yaml.YAMLError  # of any text that is no YAML, or gives a key twice
+
 
 class RepeatedKey(yaml.MarkedYAMLError):
     """A key stands twice in one group; `problem` names both lines."""

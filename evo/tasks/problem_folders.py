@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from evo.tasks.settings import DRIVER, TaskError
-from evo.yaml_reading import read_yaml
+from evo.yaml_reading import BadYaml, read_yaml
 
 OPENEVOLVE, SHINKA = "openevolve", "shinka"
 BEGINNING = {OPENEVOLVE: "initial_program.*", SHINKA: "initial.*"}
@@ -67,7 +65,7 @@ def read_folder(kind: str, folder: Path) -> ProblemFolder:
         return ProblemFolder(kind, program, thresholds=None if kind == SHINKA else THRESHOLDS)
     try:
         given = read_yaml((folder / CONFIG).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (BadYaml, UnicodeDecodeError) as error:
         raise TaskError(f"task.folder: {folder / CONFIG} cannot be read: {error}") from error
     return _told(program, given if isinstance(given, Mapping) else {})
 
