@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from evo.evaluation.data import Dataset
 from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox, View
 from evo.evaluation.slots import Slot, Watch
+from evo.evaluation.tree import remove_folder
 from evo.evaluation.weights import Weights, take_weights
 from population.types import Clock, CurvePoint, Rung, Status
 
@@ -63,6 +66,7 @@ class Run:
         self.watch = watch
         self.trainer: RoleProcess | None = None
         self._running: list[RoleProcess] = []
+        self._homes: list[Path] = []  # of roles, where they may write
         self._began = time.monotonic()
         self._held_up_seconds = 0.0  # of the roles that are gone
         self._saved = setting.workspace / "saved.safetensors"  # a run writes it
@@ -118,8 +122,18 @@ class Run:
         return Server(self._running[0], self.setting.shape, self.setting.rung.wall_seconds)
 
     def second_server(self) -> Server:
-        """The server that has seen nothing but the weights. The first is gone before this one starts."""
+        """The server that has seen nothing but the weights. The first is gone before this one starts.
+
+        So is all that it could write to: where a box has no file system of its own, the names, sizes and times
+        there are for everyone to ask.
+        """
         self.close()
+        for folder in self._homes:
+            remove_folder(folder)
+        with contextlib.suppress(OSError):
+            self._saved.unlink(missing_ok=True)
+        if left := [path for path in (*self._homes, self._saved) if os.path.lexists(path)]:
+            raise Ended(Status.LOST, f"{left[0].name} of the first server cannot be removed")
         return self._server("serve-b")
 
     def _server(self, name: str) -> Server:
@@ -150,6 +164,7 @@ class Run:
     def _folder(self, name: str) -> Path:
         folder = self.setting.workspace / name
         folder.mkdir()
+        self._homes.append(folder)
         return folder
 
     def _data(self, trains: bool, home: Path) -> tuple[Path, ...]:

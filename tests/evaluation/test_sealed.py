@@ -7,14 +7,17 @@ import math
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from evo.evaluation import roles
 from evo.evaluation.audit import Server
 from evo.evaluation.data import Dataset
+from evo.evaluation.process import RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.unseen import Reserve
 from population.types import Clock, Purpose, Status
@@ -139,6 +142,32 @@ def test_answers_that_cannot_be_scored_end_with_a_reason(
     seen = evaluate(variant(ANSWER.format(answer)), box, wall_seconds=patience)
     assert seen.status is status
     assert reason in seen.reason
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_the_second_server_starts_when_nothing_is_left_that_the_first_could_write_to(
+    evaluate: Evaluate, box: Sandbox, monkeypatch: pytest.MonkeyPatch, removes: bool
+) -> None:
+    found: list[list[str]] = []
+    start = roles.Run._start
+
+    def noted(run: roles.Run, role: str, home: Path, *more: Any) -> RoleProcess:
+        found.append(sorted(path.name for path in run.setting.workspace.iterdir()))
+        return start(run, role, home, *more)
+
+    monkeypatch.setattr(roles.Run, "_start", noted)
+    if not removes:
+        monkeypatch.setattr(roles, "remove_folder", lambda folder: None)
+    seen = evaluate(HONEST, box)
+    if removes:
+        assert found == [
+            ["code", "saved.safetensors", "train"],
+            ["code", "serve-b", "weights.safetensors"],
+        ]
+        assert seen.status is Status.OK
+    else:
+        assert (len(found), seen.status) == (1, Status.LOST)
+        assert seen.reason == "train of the first server cannot be removed"
 
 
 def test_nothing_that_a_serving_role_says_is_kept(evaluate: Evaluate, box: Sandbox) -> None:
