@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections.abc import Mapping, Sequence
@@ -401,15 +402,21 @@ def _text_of(path: Path, name: str) -> str:
         raise ConfigError(f"{name}: not UTF-8 text (byte {error.start})") from error
 
 
+UNSPACED = re.compile(r"[{,]\s*[\w.-]+:[^\s/]")  # {nudge:1}, which YAML takes for one name
+
+
 def _parsed(text: str, name: str) -> Any:
     try:
-        return read_yaml(text)
+        found = read_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark and "\n" in text else ""
         said = getattr(error, "problem", None) or str(error).splitlines()[0]
         kind = "" if isinstance(error, RepeatedKey) else f"not YAML{place}: "
         raise ConfigError(f"{name}: {kind}{said}") from error
+    if isinstance(found, dict) and None in found.values() and UNSPACED.search(text):
+        raise ConfigError(f"{name}: YAML needs a blank after each colon, as in {{nudge: 1}}")
+    return found
 
 
 def _from(folder: Path, key: str, value: Any) -> Any:

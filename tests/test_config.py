@@ -175,6 +175,11 @@ def test_what_is_no_text_is_told_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("change", ["operators={nudge:1}", "rungs.proxy={depth: 2, budget:8}"])
+def test_a_colon_without_a_blank_behind_it_is_told(tmp_path: Path, change: str) -> None:
+    assert f"--set {change}: YAML needs a blank after each colon" in mistake(tmp_path, change)
+
+
 def test_a_rung_of_ones_own_can_be_made_with_set(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(SMALL)

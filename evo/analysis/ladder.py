@@ -183,7 +183,10 @@ def objection_to_approving(
 ) -> str | None:
     """Why approving this variant could have no effect; None when it can."""
     if not terms.manual:
-        return "nothing waits for approval here: graduation.promotion is auto"
+        return (
+            "nothing waits for approval here: graduation.promotion is auto, and the best go up by themselves; "
+            "`evo resume --set graduation.graduates=N` lets N of them"
+        )
     if variant_id == record.seed_id:
         return "the seed needs no approval: it runs beside every variant that goes up"
     if len(record.rungs) < 2:

@@ -273,7 +273,11 @@ def report(
             {"path": output, "megabytes": megabytes, "headline": page.headline, "lines": page.lines}
         )
         return
-    print(f"{output}: {megabytes:.1f} MB, {len(page.pack.ids):,} variants; open it in a browser")
+    from evo.terminal.text import count
+
+    print(
+        f"{output}: {megabytes:.1f} MB, {count(len(page.pack.ids), 'variant')}; open it in a browser"
+    )
 
 
 def _config(folder: Path) -> str:

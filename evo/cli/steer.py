@@ -24,6 +24,10 @@ def idea(
         str | None,
         typer.Argument(metavar="TEXT", help="What to try and why, in words; without it: the list."),
     ] = None,
+    delete: Annotated[
+        str | None,
+        typer.Option("--delete", metavar="N", help="Withdraw the idea N (w7), which still waits."),
+    ] = None,
     author: AuthorOption = None,
     most: Annotated[int, typer.Option("-n", min=1, help="How many to list, the newest.")] = 30,
     directory: DirOption = None,
@@ -34,6 +38,13 @@ def idea(
     The effect is child minus parent in the first objective on the blocks both ran on, the mean of all
     its children.
     """
+    if delete is not None:
+        if text is not None:
+            _refuse("--delete needs no TEXT")
+        folder = searched_folder(directory)
+        _change_waiting(folder, "idea", delete, None)
+        _tell_change(folder, delete, None, author, as_json)
+        return
     if text is None:
         _list_ideas(directory, author, most, as_json)
         return
@@ -134,13 +145,8 @@ def note(
     folder, number = searched_folder(directory), edit if delete is None else delete
     said = None if text is None else _worded(text)
     if number is not None and number.startswith("w"):
-        _change_waiting(folder, number, said)
-        if as_json:
-            show_json(
-                {"id": number, "text": said, "author": author or login_name(), "path": folder}
-            )
-        else:
-            print("withdrawn" if said is None else f"changed: {when_taken_up(folder)}")
+        _change_waiting(folder, "note", number, said)
+        _tell_change(folder, number, said, author, as_json)
         return
     kind, detail = _of_note(folder, said, number, on or [])
     ask(folder, kind, detail, author)
@@ -171,16 +177,25 @@ def _of_note(
     )
 
 
-def _change_waiting(folder: Path, number: str, said: str | None) -> None:
-    """Withdraw a note that no campaign has taken yet; with other words, ask for those in its place."""
+def _tell_change(
+    folder: Path, number: str, said: str | None, author: str | None, as_json: bool
+) -> None:
+    if as_json:
+        show_json({"id": number, "text": said, "author": author or login_name(), "path": folder})
+    else:
+        print("withdrawn" if said is None else f"changed: {when_taken_up(folder)}")
+
+
+def _change_waiting(folder: Path, kind: str, number: str, said: str | None) -> None:
+    """Withdraw a note or idea that no campaign has taken yet; with other words, ask for those in its place."""
     from population.store import Store
 
     with Store.open(folder / DATABASE) as store, store.transaction():
-        waiting = {one.name: one for one in _waiting(store, ("note",))}
+        waiting = {one.name: one for one in _waiting(store, (kind,))}
         asked = waiting.get(number)
         if asked is None:
             _refuse(
-                f"there is no note {number} that waits; waiting: {', '.join(waiting) or 'none'}"
+                f"there is no {kind} {number} that waits; waiting: {', '.join(waiting) or 'none'}"
             )
         store.finish_request(asked.id)
         if said is not None:

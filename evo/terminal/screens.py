@@ -177,7 +177,7 @@ def fresh_rows(one: Forecast) -> str:
     held = f"for {count(one.fresh_blocks_held, 'block')}"
     if one.fresh_blocks is None:
         return held
-    needed = f"{held}, at most {one.fresh_blocks} needed"
+    needed = f"{held}, at most {one.fresh_blocks:,} needed"
     if one.fresh_blocks <= one.fresh_blocks_held:
         return needed
     return f"{needed}: beyond that rows are asked again, and each run says so"

@@ -276,7 +276,9 @@ def by_whom(*names: str) -> str:
 # -- What people and models wrote: ideas with their outcomes, and notes.
 
 
-IDEA_CHARACTERS = 300  # of an idea in the list; `evo show` and the report have it whole
+IDEA_CHARACTERS = (
+    750  # of an idea in the list, more than models write; `evo show` and the report have all
+)
 EVIDENCE_SHOWN = 12
 INDENT = 5
 

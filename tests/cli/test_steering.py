@@ -128,6 +128,26 @@ def test_a_note_that_waits_can_be_changed_and_withdrawn(
     assert gone.code == 2 and f"waiting: {left.name}" in gone.err
 
 
+def test_an_idea_that_waits_can_be_withdrawn(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+    store = campaign[0].store
+    evo("note", "width helps")
+    evo("idea", "tie the embeddings")
+    note, idea = pending(store)
+    wrong = evo("idea", "--delete", note.name)
+    assert wrong.code == 2 and f"no idea {note.name} that waits; waiting: {idea.name}" in wrong.err
+    assert evo("idea", "--delete", idea.name).out == "withdrawn\n"
+    assert [one.kind for one in pending(store)] == ["note"]
+    assert evo("idea", "wider", "--delete", "w9").code == 2
+
+
+def test_an_idea_of_the_length_that_models_write_is_listed_whole(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    campaign[0].store.add_request("idea", {"text": "wide " * 120 + "end"}, "ada")
+    said = evo("idea").out
+    assert said.count("wide") == 120 and "end" in said and "…" not in said
+
+
 def test_notes_are_written_edited_and_deleted(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     built, leader, _ = campaign
     assert "No notes yet" in evo("note").out

@@ -85,6 +85,19 @@ def test_a_click_on_a_point_of_the_lineage_shows_its_diff_and_its_runs(
     assert "screen" in dialog.text
 
 
+def test_an_id_behind_the_address_opens_that_variant(
+    browser: Any, write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, first = finished(tmp_path / "c")
+    built.store.close()
+    page = write_report(tmp_path / "c")
+    browser.get(f"{page.as_uri()}#{leader[:8]}")
+    dialog = until(lambda: browser.find_elements("css selector", "dialog[open]"))[0]
+    until(lambda: leader[:12] in dialog.text)
+    browser.execute_script(f"location.hash = '{first[:8]}'")
+    until(lambda: first[:12] in dialog.text)
+
+
 def test_a_variant_is_opened_by_keyboard_alone_and_escape_closes_it(
     browser: Any, write_report: Write, tmp_path: Path
 ) -> None:

@@ -49,6 +49,14 @@ def test_the_page_fetches_nothing(write_report: Write, tmp_path: Path) -> None:
     assert "@import" not in ours and "url(" not in ours
 
 
+def test_without_javascript_the_page_says_what_is_missing(
+    write_report: Write, tmp_path: Path
+) -> None:
+    finished(tmp_path / "c")[0].store.close()
+    html = write_report(tmp_path / "c").read_text()
+    assert "need JavaScript" in html.split("<noscript>")[1].split("</noscript>")[0]
+
+
 def test_foreign_text_stands_in_the_page_only_escaped(write_report: Write, tmp_path: Path) -> None:
     hostile_campaign(tmp_path / "c")
     html = write_report(tmp_path / "c").read_text()

@@ -191,5 +191,12 @@
     byId("unknown").textContent = found.length === 1 ? "" : found.length ? `${found.length} variants begin so` : "no such variant";
     if (found.length === 1) show(found[0]);
   });
+  function named() {  // report.html#1a2b3c4d opens that variant
+    const wanted = location.hash.slice(1).toLowerCase();
+    const found = /^[0-9a-f]{4,64}$/.test(wanted) ? variants.filter((id) => id.startsWith(wanted)) : [];
+    if (found.length === 1) show(found[0]);
+  }
+  addEventListener("hashchange", named);
+  named();
   window.page = { element, coloured, show, refresh };
 })();
