@@ -184,7 +184,7 @@ class Ablation:
             rows += [turn[at] for at in rng.permutation(len(turn))]
         rows = rows[:pairs]
         groups, first = list[Arms](), screen[-1].block + 1
-        size = MAX_GROUP // 2
+        size = min(MAX_GROUP // 2, len(design.pairs))  # no pair twice on a block
         for at in range(0, len(rows), size):
             arms = list[Present]()
             for place, one in enumerate(rows[at : at + size]):

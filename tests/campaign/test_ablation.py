@@ -97,6 +97,18 @@ def test_what_is_next_follows_from_the_rows_however_far_it_came() -> None:
         assert asked and not asked & known and asked <= planned
 
 
+@pytest.mark.parametrize("edits", [2, 3, 4, 7])
+def test_a_budget_is_used_whatever_the_edits(edits: int) -> None:
+    runs, terms = list[ArmRun](), AblationTerms(edits, 64, 0, 0.1)
+    rng = np.random.default_rng(0)
+    while arms := Ablation(terms, runs).next():
+        for one in arms:
+            for present in one.present:
+                runs.append(ArmRun(one.block, present, float(rng.normal()) - 3 * (0 in present)))
+    confirmed = Ablation(terms, runs).report().pairs
+    assert 64 - 2 <= len(runs) + 2 * (terms.confirming - confirmed) <= 64
+
+
 def test_an_edit_that_the_rest_fails_without_is_needed_and_stays() -> None:
     trainer = StandIn(2, fails=frozenset({4}))
     report, _ = ablated(terms_of(2), trainer)
