@@ -156,13 +156,18 @@ def findings_of(store: Store, record: Record, changes: bool = True) -> Findings:
     return find(record, (lambda variant_id: source_of(store, variant_id)) if changes else None)
 
 
-def overview_of(folder: Path, store: Store, changes: bool = True) -> Overview:
-    """Where the campaign stands; `changes`: also what differs in the leader's source."""
+def overview_of(
+    folder: Path, store: Store, changes: bool = True, record: Record | None = None
+) -> Overview:
+    """Where the campaign stands; `changes`: also what differs in the leader's source.
+
+    `record`: what was read of this store already.
+    """
     from evo.analysis.campaign_view import Record
     from evo.analysis.overview import overview
     from population.reading.traces import calls
 
-    record = Record.of(store)
+    record = record or Record.of(store)
     limits = limits_of(folder, record)
     findings, terms = findings_of(store, record, changes), terms_of(folder, record)
     asked = calls(store)

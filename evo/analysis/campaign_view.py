@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from evo.analysis.imported import IMPORT, Imported, imported
 from evo.old_keys import current
@@ -46,6 +46,9 @@ from population.types import (
 
 if TYPE_CHECKING:
     from population.beliefs import RungBeliefs
+    from population.lineage import Lineage
+
+Made = TypeVar("Made")
 
 START = "start"  # the kind of the event that a process writes when it takes a campaign up
 VERDICT, CERTIFIED = (
@@ -85,6 +88,8 @@ class Record:
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
     fresh_blocks: int  # that the text holds rows for which nobody was asked; 0: none, or not known
     facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
+
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -177,18 +182,21 @@ class Record:
     def new_beliefs(self) -> RungBeliefs:
         """What a campaign with this config believes before its first row."""
         from population.beliefs import RungBeliefs
-        from population.lineage import Lineage
 
-        family = Lineage.of_proposals(self.proposals)
+        family = self.family()
         ladder = self.ladder
         return RungBeliefs(self.seed_id, self.objectives, ladder.constraints, ladder.vetoed, family)
 
     def beliefs(self) -> RungBeliefs:
         """What is believed at the proxy by all rows: as the campaign does it, for stores without its word."""
-        found = self.new_beliefs()
-        for row in self.at_proxy():
-            found.add(row)
-        return found
+
+        def read() -> RungBeliefs:
+            found = self.new_beliefs()
+            for row in self.at_proxy():
+                found.add(row)
+            return found
+
+        return self.once("beliefs", read)
 
     def means(self) -> tuple[dict[str, dict[str, Estimate]], dict[str, dict[str, float]]]:
         """What runs at the proxy average to, by variant and metric: less what blocks do, nothing shrunk.
@@ -227,11 +235,27 @@ class Record:
 
     def at_proxy(self) -> list[MeasurementRow]:
         """The rows of the first rung."""
-        return [row for row in self.rows if row.measurement.request.rung == self.proxy]
+        proxy = self.proxy
+        return self.once(
+            "proxy", lambda: [row for row in self.rows if row.measurement.request.rung == proxy]
+        )
 
     def births(self) -> dict[str, ProposalRow]:
         """Each variant's first proposal, parents before children: lineage follows it."""
-        return births(self.proposals)
+        return self.once("births", lambda: births(self.proposals))
+
+    def family(self) -> Lineage:
+        """Who descends from whom."""
+        from population.lineage import Lineage
+
+        return self.once("family", lambda: Lineage.of_proposals(self.proposals))
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made the first time that it is asked for by this name. Nobody changes it."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Made = self._made[name]
+        return made
 
     def history(self) -> Imported | None:
         """What can be said of an import's self-reported numbers; None where they were measured here."""

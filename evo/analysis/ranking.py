@@ -58,12 +58,16 @@ class Ranked:
         return found.mean, self.errors[metric], found.n
 
 
-def ranking(record: Record) -> list[Ranked]:
+def ranking(record: Record) -> Sequence[Ranked]:
     """Every variant with a score at the proxy, the best in the first objective first, as is believed.
 
     Beliefs rest on every run at the proxy, whatever it was made for: a leader that loses on fresh blocks loses
     its place. Those of an import are its means, as sure as its repeats allow.
     """
+    return record.once("ranking", lambda: _ranking(record))
+
+
+def _ranking(record: Record) -> tuple[Ranked, ...]:
     births, objective, history = record.births(), record.objective, record.history()
     measured, wider = record.means()
     believed: Mapping[str, Mapping[str, Estimate]] = record.believed
@@ -97,7 +101,8 @@ def ranking(record: Record) -> list[Ranked]:
         for variant_id, metrics in measured.items()
         if objective.name in metrics
     ]
-    return sorted(found, key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+    found.sort(key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
+    return tuple(found)
 
 
 def _beyond(record: Record, found: Mapping[str, Estimate], seed: Mapping[str, Estimate]) -> str:

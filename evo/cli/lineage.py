@@ -259,9 +259,9 @@ def report(
         complain(problem)
         raise typer.Exit(FAILED)
     with opened(directory) as (folder, store):
-        one = overview_of(folder, store)
-        config = _config(folder)
-        page = page_of(store, Record.of(store), one, lambda id: source_of(store, id), config)
+        record, config = Record.of(store), _config(folder)
+        one = overview_of(folder, store, record=record)
+        page = page_of(store, record, one, lambda id: source_of(store, id), config)
     text = render(page)
     if to_stdout:
         write_out(text)

@@ -160,12 +160,14 @@ def _certified(
     verdicts: Sequence[DecisionRow],
 ) -> None:
     """The champion's level from the decision on that proved it; the level as it is known now."""
-    metric = record.objective.name
+    metric, points = record.objective.name, []
+    proven = [one for one in verdicts if one.detail.get("verdict") == "certified"]
+    if not proven:
+        return
     beliefs = record.beliefs()
-    points = []
-    for one in verdicts:
+    for one in proven:
         champion = one.variant_id or ""
-        if one.detail.get("verdict") == "certified" and champion in beliefs:
+        if champion in beliefs:
             ends = (r.measurement.started_at + r.measurement.wall_seconds for r in rows)
             at = sum(end <= one.created_at for end in ends)
             points.append((at, beliefs.found(champion)[metric].mean, champion))

@@ -19,7 +19,6 @@ from evo.terminal.imported import REMARK, keep_cells
 from evo.terminal.ladder import ladder_lines
 from evo.terminal.tables import caption, parts_in_words, standing_in_words
 from evo.terminal.text import GLOSSARY, NOTE, clip, count, duration, plus_minus, share, short, value
-from population.lineage import Lineage
 from population.metrics import label
 from population.reading.traces import facts
 
@@ -114,7 +113,7 @@ def family_section(data: ReportData) -> Section | None:
         [str(one.variant_id) for one in data.verdicts if one.detail.get("verdict") == "certified"],
         [one.variant_id for one in findings.graduates if one.outcome == "ok"],
     )
-    figure = lineage(data.record, Lineage.of(data.store), data.by_id, marked, data.colour)
+    figure = lineage(data.record, data.record.family(), data.by_id, marked, data.colour)
     about = (
         "Each dot is a variant under its first parent, in the order they were proposed; lineages lie in lanes, "
         "the largest first. Large dots are on the front, faint ones have no score. Click one to open it."

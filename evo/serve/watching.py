@@ -112,7 +112,7 @@ class Watched:
                 page = page_of(
                     store,
                     record,
-                    overview_of(self.folder, store),
+                    overview_of(self.folder, store, record=record),
                     lambda one: source_of(store, one),
                     self._config(),
                     live=True,

@@ -88,7 +88,10 @@ def block_means(rows: Iterable[MeasurementRow], reference: str | None = None) ->
             by_metric.setdefault(metric, {}).setdefault(request.block, []).append(value)
     return {
         variant_id: {
-            metric: {block: fmean(values) for block, values in blocks.items()}
+            metric: {
+                block: fmean(values) if len(values) > 1 else values[0]  # most ran once on a block
+                for block, values in blocks.items()
+            }
             for metric, blocks in by_metric.items()
         }
         for variant_id, by_metric in runs.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,6 +152,29 @@ def test_a_new_measurement_is_told_and_shown(
     built.store.close()
     assert young in set(after["variants"]) - set(before["variants"])
     assert "younger than the page" in after["content"]
+
+
+def test_reading_a_campaign_reads_its_rows_once_and_orders_its_variants_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(tmp_path / "campaigns" / "built-1")
+    counts: Counter[str] = Counter()
+
+    def counted(where: str, name: str) -> None:
+        module = importlib.import_module(where)
+        real = getattr(module, name)
+
+        def call(*given: Any, **more: Any) -> Any:
+            counts[name] += 1
+            return real(*given, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted("evo.analysis.campaign_view", "measurements")
+    counted("evo.analysis.campaign_view", "births")
+    counted("evo.analysis.ranking", "_ranking")
+    watching.Watched(tmp_path / "campaigns" / "built-1").reading()
+    assert counts == {"measurements": 1, "births": 1, "_ranking": 1}
 
 
 def test_a_campaign_that_was_just_read_is_not_read_again_for_every_row(
