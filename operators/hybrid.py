@@ -113,6 +113,11 @@ def _value(text: str) -> Value:
 def hybrid_messages(request: Request) -> tuple[Message, ...]:
     """The prompt: the parent, its constants, and what the optimiser knows. ProposalFailed without any."""
     space = Space.of(request)
+    runs = {one.variant_id for one in space.settings if one.own}  # told as runs of this structure
+    context = request.context
+    tried = tuple(one for one in context.tried if one.variant_id not in runs)
+    waiting = tuple(one for one in context.under_way if one.variant_id not in runs)
+    request = replace(request, context=replace(context, tried=tried, under_way=waiting))
     lines = constants_in_words(space)
     return messages_about(
         request,

@@ -211,6 +211,7 @@ class ProposalContext:
     rung: str = ""  # the proxy rung in words
     tried: tuple[Tried, ...] = ()
     run: str = ""  # the parent's last run in few numbers
+    dearest: str = ""  # the operations that take longest in it, or in the nearest it descends from
     ideas: tuple[JudgedIdea, ...] = ()
     under_way: tuple[Tried, ...] = ()  # children that are not measured yet, the newest first
     awaited: tuple[

@@ -43,6 +43,7 @@ from population.types import Estimate, JudgedIdea, Status
 MAX_SOURCE_CHARS = 80_000
 MAX_DIFF_CHARS = 20_000
 MAX_EDITS_SHARE = 0.25  # of the tokens of the context: for the edits of one parent's line
+MAX_DECIMALS = 9  # of a number with its error; an error that needs as many is none
 MAX_LOG_CHARS = 2_000
 MAX_REASON_CHARS = 160
 MAX_REPLY_CHARS = 40_000  # of an answer shown again with the reason why it could not be used
@@ -73,7 +74,7 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
     )
     user = fill(
         "repair.md",
-        numbers=numbers_in_words(worked),
+        numbers=metrics_in_words(worked),
         source=source,
         idea=quoted("idea", _short(failed.idea)),
         diff=diff,
@@ -115,7 +116,8 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     edits = _edits(first, context)
     partners = "\n\n".join(_partner(ancestor, one, context) for one in others)
     shown = [edit for view in request.parents for edit in view.edits]
-    told = context_text(_without(context, shown), nearby(request))
+    ideas = {_short(one.idea) for one in shown}
+    told = context_text(_without(context, shown), nearby(request), shown=ideas)
     source = _source(first, "first")
     user = fill(
         "crossover.md",
@@ -132,15 +134,10 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
 
 
 def _without(context: ProposalContext, shown: Collection[Tried]) -> ProposalContext:
-    """The context without what the parents' own edits tell already; of an idea its number and effect stay."""
+    """The context without the variants that the parents' own edits tell of already."""
     variants = {one.variant_id for one in shown} - {""}
-    ideas = {_short(one.idea) for one in shown}
     tried = tuple(one for one in context.tried if one.variant_id not in variants)
-    listed = tuple(
-        replace(one, text="told above, among the edits") if _short(one.text) in ideas else one
-        for one in context.ideas
-    )
-    return replace(context, tried=tried, ideas=listed)
+    return replace(context, tried=tried)
 
 
 def _partner(ancestor: ParentView, view: ParentView, context: ProposalContext) -> str:
@@ -228,7 +225,7 @@ def numbers_in_words(view: ParentView) -> str:
         text += f"\n\n{view.why}"
     if edges := edges_in_words(view.source):
         text += f"\n\n{edges}"
-    if view.idea:
+    if view.idea and not view.edits:  # else it is told as the last of its edits
         text += "\n\nThe idea it came from:\n" + quoted("idea", _short(view.idea))
     return text
 
@@ -265,6 +262,8 @@ def estimate_in_words(name: str, value: Estimate) -> str:
     if not math.isfinite(value.sd):
         return f"{value.mean:.6g} ({_runs(value.n)})"
     digits = decimals(value.sd)
+    if digits == MAX_DECIMALS or not value.sd:
+        return f"{value.mean:.6g}"
     return f"{value.mean:.{digits}f} ± {value.sd:.{digits}f} (n = {value.n})"
 
 
@@ -274,7 +273,7 @@ def _runs(n: int) -> str:
 
 def decimals(se: float) -> int:
     """As many as show two digits of a standard error."""
-    return min(max(1 - math.floor(math.log10(se)), 0), 9) if 0 < se < math.inf else 4
+    return min(max(1 - math.floor(math.log10(se)), 0), MAX_DECIMALS) if 0 < se < math.inf else 4
 
 
 def setting_in_words(context: ProposalContext) -> str:
@@ -294,7 +293,12 @@ def setting_in_words(context: ProposalContext) -> str:
         lines.append(f"Rung: {context.rung}.")
     lines.append(noise_sentence(context.noise_sd))
     if context.run:
-        lines.append(f"Its last run: {context.run}.")
+        lines.append(f"The last run of the parent that you edit: {context.run}.")
+    if context.dearest:
+        lines.append(
+            "The operations that take longest in a step, as the script's own run tells:\n"
+            + quoted("operations", context.dearest)
+        )
     return "\n".join(lines)
 
 
@@ -344,15 +348,18 @@ class _Part:
 
 
 def context_text(
-    context: ProposalContext, settings: Sequence[str] = (), leader: Sequence[str] = ()
+    context: ProposalContext,
+    settings: Sequence[str] = (),
+    leader: Sequence[str] = (),
+    shown: Collection[str] = (),
 ) -> Context:
     """The parts that have something to tell, the most important lines of each first.
 
     `settings`: what is known of other constants in the parent's code; `leader`: what the best variant has
-    beside it; each in pieces that are told whole or not at all.
+    beside it; each in pieces that are told whole or not at all. `shown`: ideas that were told before.
     """
     sections, spent, left, known = [], {}, 0.0, dict[str, str]()
-    for part in _parts(context, settings, leader):
+    for part in _parts(context, settings, leader, shown):
         left += context.prompt.tokens * context.prompt.shares.get(part.name, 0.0)
         kept: list[str] = []
         for full in part.lines:
@@ -372,13 +379,18 @@ def context_text(
     return Context("".join(sections), spent)
 
 
-def _parts(context: ProposalContext, settings: Sequence[str], leader: Sequence[str]) -> list[_Part]:
+def _parts(
+    context: ProposalContext,
+    settings: Sequence[str],
+    leader: Sequence[str],
+    shown: Collection[str],
+) -> list[_Part]:
     objective = context.objectives[0] if context.objectives else "the first objective"
     change = f"the change from parent to child in {objective} ± standard error"
     tried = [tried_line(one) for one in reversed(context.tried[-MAX_TRIED:])]
     return [
         _Part("ideas", f"Ideas, judged by all children that tried them ({change})",
-              [idea_line(one) for one in context.ideas]),
+              [idea_line(one, shown) for one in context.ideas]),
         _Part("under_way", "Being tried now, not measured yet: do not repeat", _under_way(context)),
         _Part("tried", f"Already tried near here ({objective}: the parent's -> the child's, the change ± "
               "standard error)", tried),
@@ -431,15 +443,16 @@ def tried_line(one: Tried) -> str:
     )
 
 
-def idea_line(one: JudgedIdea) -> str:
-    """One idea in a line, with what its children say of it."""
+def idea_line(one: JudgedIdea, shown: Collection[str] = ()) -> str:
+    """One idea in a line, with what its children say of it; its words once, not where they are `shown`."""
     ends = f"{one.children} {'child' if one.children == 1 else 'children'}, {one.ok} ran, {one.failed} failed"
     if one.effect is not None:
         of = f"mean of {one.n}" if one.n > 1 else ""
         ends += f", {effect_in_words(one.effect, one.effect_se, of)}"
     elif not one.children:
         ends = "not tried yet"
-    return f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {_short(one.text)}"
+    text = "told above, among the edits" if _short(one.text) in shown else _short(one.text)
+    return f"- idea {one.id}, {one_line(one.author, 40)}, {ends}: {text}"
 
 
 def change_in_words(value: float | None, effect: float, se: float | None, n: int) -> str:

@@ -38,6 +38,8 @@ REPLY = struct.Struct(
 WEIGHTS = "weights.safetensors"
 RECENT_STEPS = 8  # the longest of them says what another step may take
 REFUSED = 3  # the exit code of what the harness itself ends
+PROFILED = (2, 5)  # steps before and after those that a run is looked at in, where it is asked to
+OPERATIONS = 5  # the dearest, that it tells then
 CURVE_STEP = 1 / 64  # a loss is read off the device this often, so that the loop itself never waits
 
 if (
@@ -79,6 +81,7 @@ class Run:
         self._reported = None  # the progress at the last report()
         self._recent = []  # shares of the budget that the last steps took; not the first one, which may compile
         self._next_record = 0.0
+        self._profiler = None
         self._rng = np.random.default_rng([self.seed, 1])
         self._pieces = None
 
@@ -153,6 +156,8 @@ class Run:
         """Tell the loss (nats per token) and the tokens of one step; cheap, it rarely reads the loss."""
         self.tokens += int(tokens)
         self.steps += 1
+        if self.spec.get("profile"):
+            self._profile()
         done = self._done()
         if self._reported is not None and self.clock != "tokens":
             self._recent = [*self._recent, done - self._reported][-RECENT_STEPS:]
@@ -163,6 +168,24 @@ class Run:
             self._next_record = (math.floor(done / CURVE_STEP) + 1) * CURVE_STEP
             if not math.isfinite(value):
                 _refuse(f"the loss is {value} at step {self.steps}")
+
+    def _profile(self):
+        """Look at a few steps and say what took longest in them; then it is over, nothing is scored."""
+        torch, (first, last) = sys.modules.get("torch"), PROFILED
+        if torch is None or self.steps > last:
+            _leave()
+        if self.steps == first:
+            self._profiler = torch.profiler.profile()
+            self._profiler.start()
+        elif self.steps == last:
+            self._profiler.stop()
+            own = "self_device_time_total" if self.device != "cpu" else "self_cpu_time_total"
+            took = {one.key: getattr(one, own, 0) for one in self._profiler.key_averages()}
+            whole = sum(took.values()) or 1
+            dearest = sorted(took, key=took.get, reverse=True)[:OPERATIONS]
+            for name in dearest:
+                print(f"OPERATION {100 * took[name] / whole:.1f} {name}", flush=True)
+            _leave()
 
     def _send(self, kind, done, loss):
         fd = self.spec["progress_fd"]

@@ -50,6 +50,7 @@ from population.reading import (
     facts_by_measurement,
     measurement,
     measurements,
+    operations,
     seed,
     source_of,
     spent,
@@ -102,6 +103,7 @@ def build_campaign(
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
         history.veto(ladder.vetoed)
+        profiled = set(operations(store))
         early = _early(store, folder, config, history, decided)
         voiding = None if config.exact else _voiding(store, bench, history)
         seconds = float(store.setting("seconds_spent", 0.0))
@@ -136,6 +138,8 @@ def build_campaign(
         exams.prune(is_over)
         closing.append(lambda: exams.prune(is_over))
         bench.evaluator.is_recorded = is_over
+        bench.evaluator.profiles = config.llm is not None or config.agent is not None
+        bench.evaluator.profiled |= profiled
         bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)

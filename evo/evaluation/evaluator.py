@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +65,12 @@ LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
 WAITED = "waited_seconds"  # among the facts: in training, for cores that others held
+OPERATIONS = "operations"  # among the facts: the dearest, as a run of the same source said
+MAX_OPERATIONS = 5
+_OPERATION = re.compile(
+    r"^OPERATION (\d{1,3}\.\d) ([A-Za-z_][\w:.]{0,39})", re.MULTILINE | re.ASCII
+)
+_PROFILED = frozenset({Purpose.CALIBRATE, Purpose.POST})  # runs of the seed and of champions
 _LOOKS = {
     Purpose.SCREEN: 1,
     Purpose.CALIBRATE: 1,
@@ -118,6 +125,10 @@ class Evaluator:
         )
         # That rows for pairs which nobody was asked are to last for; older campaigns say 1, or 0 for none.
         self.unseen_blocks = MIN_BLOCKS
+        self.profiles = (
+            False  # whether the seed and each champion are asked what takes longest in them
+        )
+        self.profiled = set[str]()  # who was asked already
         self.exams = Exams(workspaces.with_name(EXAMS))
         # whether a run has its row, so that it need not be kept for another scoring
         self.is_recorded: Callable[[RunRequest], bool] = lambda request: True
@@ -159,6 +170,9 @@ class Evaluator:
             status, reason = end.status, end.reason
         except OSError as error:  # a full disk, no more processes: not the variant's doing
             status, reason = Status.LOST, f"{type(error).__name__}: {error}"
+        wall_seconds = time.monotonic() - began
+        if status is Status.OK and self._is_profiled(request):
+            found.facts |= self._operations(request, source, slot, watch)
         if status is not Status.LOST:
             self._answered.setdefault(slot.name, []).append(request)
         training = found.training
@@ -173,7 +187,7 @@ class Evaluator:
             host=self._host,
             device=slot.device,
             started_at=started_at,
-            wall_seconds=time.monotonic() - began,
+            wall_seconds=wall_seconds,
             cpu_seconds=training.cpu_seconds,
             train_wall_seconds=training.wall_seconds,
             self_reported_steps=training.steps,
@@ -185,6 +199,39 @@ class Evaluator:
             },
             log_tail=training.log_tail,
         )
+
+    def _is_profiled(self, request: RunRequest) -> bool:
+        """Whether this run is followed by one that says what takes longest; once for each variant."""
+        timed = self.rungs[request.rung].clock is not Clock.TOKENS
+        return (
+            self.profiles
+            and timed
+            and request.purpose in _PROFILED
+            and request.variant_id not in self.profiled
+        )
+
+    def _operations(
+        self, request: RunRequest, source: str, slot: Slot, watch: Watch
+    ) -> dict[str, str]:
+        """A fact: the operations that took longest in a few steps, each with its share; {} where none are told.
+
+        A process of its own in the box says so, off any clock that scores. It is the variant's word, which may
+        be a lie: it is a hint for models, and nothing is decided by it.
+        """
+        self.profiled.add(request.variant_id)
+        rung = startup_rung(self.rungs[request.rung])
+        with (
+            suppress(Ended, OSError),
+            self._run(rung, request.block, source, slot, watch, profile=True) as run,
+        ):
+            trainer = run.start_training()
+            with suppress(Ended):  # it leaves before it saves
+                trainer.until(SAVE)
+            told = _OPERATION.findall(trainer.log.text(LOG_CHARACTERS))[:MAX_OPERATIONS]
+            if told:
+                shares = (f"{name} {float(share):.0f} %" for share, name in told)
+                return {OPERATIONS: ", ".join(shares)}
+        return {}
 
     def _forget_recorded(self, slot: Slot) -> None:
         """A pair's second run begins before the first one's row is written: until then that one is kept."""
@@ -366,6 +413,7 @@ class Evaluator:
         slot: Slot,
         watch: Watch,
         memory: GpuMemory | None = None,
+        profile: bool = False,
     ) -> Iterator[Run]:
         """A run in a workspace of its own; both are gone afterwards."""
         self.workspaces.mkdir(parents=True, exist_ok=True)
@@ -381,6 +429,7 @@ class Evaluator:
             fresh_roles=self.fresh_roles or slot.device != "cpu",
             beside=self.beside,
             gauge=memory.sample if memory else None,
+            profile=profile,
         )
         try:
             run = Run(setting, source, watch)

@@ -43,6 +43,7 @@ class RunContext:
     fresh_roles: bool
     beside: tuple[Path, ...] = ()  # further files that stand next to train.py
     gauge: Callable[[], None] | None = None  # called at every look, on a GPU
+    profile: bool = False  # it only says what takes longest in a few steps
 
     @property
     def shape(self) -> Shape:
@@ -218,6 +219,8 @@ class Run:
             "serve_after": trains and serves,
             "weights": launch.weights,
         }
+        if setting.profile:
+            spec["profile"] = True
         limits = Limits(
             wall_seconds=rung.wall_seconds,
             began=self._began,  # one limit for all roles together

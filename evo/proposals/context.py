@@ -16,7 +16,13 @@ from operators.source.knobs import sound_knobs
 from population.archive import Objective
 from population.lineage import ANCESTOR, Lineage
 from population.metrics import METRICS
-from population.reading import first_proposal, measurement, source_of, unmeasured_proposals
+from population.reading import (
+    first_proposal,
+    measurement,
+    operations,
+    source_of,
+    unmeasured_proposals,
+)
 from population.reading.memory import notes
 from population.run_history import RunHistory
 from population.store import Store
@@ -115,6 +121,12 @@ class ContextBuilder:
             and one.to_minimise(mine) < one.to_minimise(best)
         ]
         behind = abs(mine[first.name].mean - best[first.name].mean)
+        se = math.hypot(mine[first.name].sd, best[first.name].sd)
+        if behind < 2 * se < math.inf:
+            return (
+                f"It is level with the best in {first.name} as far as the noise shows: "
+                f"{behind:.2g} ± {se:.2g} behind it."
+            )
         if not ahead or variant_id not in front:
             return (
                 f"It is {behind:.2g} behind the best in {first.name}. What the best has beside it is known to "
@@ -161,6 +173,7 @@ class ContextBuilder:
             rung=self._at.rung_words,
             tried=tuple(tried[-TRIED_SHOWN:]),
             run=self._run(store, parents[0].variant_id, as_of),
+            dearest=self._dearest(store, parents[0].variant_id, as_of),
             ideas=tuple(ideas),
             under_way=self._under_way(store, as_of),
             awaited=tuple(awaited),
@@ -180,7 +193,7 @@ class ContextBuilder:
         """The newest children whose first run is still to come, or to be recorded."""
         waiting = unmeasured_proposals(store, self._at.rung, as_of, UNDER_WAY_SHOWN)
         return tuple(
-            Tried(made.idea, made.operator, RunState.WAITING, None)
+            Tried(made.idea, made.operator, RunState.WAITING, None, variant_id=made.variant_id)
             for made in waiting
             if made.variant_id is not None and not self._run_history.is_vetoed(made.variant_id)
         )
@@ -234,6 +247,17 @@ class ContextBuilder:
         if self._at.timed and "peak_memory_mb" in run.metrics:
             told.append(f"{run.metrics['peak_memory_mb']:.0f} MB at most")
         return "; ".join(told)
+
+    def _dearest(self, store: Store, variant_id: str, as_of: int | None) -> str:
+        """The operations that take longest in a variant; else in the nearest before it that was asked."""
+        known = operations(store, as_of) if self._at.timed else {}
+        here, way = variant_id, 0
+        while known and here not in known and (parents := self._lineage.parents_of(here)):
+            here, way = parents[0], way + 1
+        if here not in known:
+            return ""
+        behind = "one edit" if way == 1 else f"{way} edits"
+        return known[here] if not way else f"{known[here]} (in {here[:8]}, {behind} before it)"
 
     def _passages(
         self, views: tuple[ParentView, ...], ideas: list[JudgedIdea]

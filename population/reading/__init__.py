@@ -16,6 +16,7 @@ from population.reading.measurements import (
     measurement,
     measurements,
     open_runs,
+    operations,
     voided,
 )
 from population.reading.proposals import (
@@ -83,6 +84,7 @@ __all__ = [
     "nearest",
     "next_proposal_number",
     "open_runs",
+    "operations",
     "pending",
     "proposal",
     "proposals",

@@ -93,6 +93,17 @@ def measurement(store: Store, measurement_id: int) -> MeasurementRow:
     )
 
 
+def operations(store: Store, as_of: int | None = None) -> dict[str, str]:
+    """What takes longest in the seed and in champions, as their own runs said, by variant."""
+    rows = store.query(
+        """SELECT variant_id, json_extract(facts, '$.operations') FROM measurements
+        WHERE purpose IN ('calibrate', 'post') AND status = 'ok' AND id <= ?
+        AND json_extract(facts, '$.operations') IS NOT NULL ORDER BY id""",
+        [2**62 if as_of is None else as_of],
+    )
+    return dict(rows)
+
+
 def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> MeasurementRow:
     id, variant_id, rung, block, repeat, purpose, status, reason, slot, host, device, *numbers = row
     started_at, wall, cpu, train_wall, steps, tokens = numbers

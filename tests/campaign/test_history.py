@@ -218,6 +218,34 @@ def test_a_parent_is_told_as_the_best_as_on_the_front_for_its_niche_or_as_behind
     assert "parameters 1,000 against 9,000 of the best" in other
 
 
+def test_models_are_told_what_takes_longest_in_a_parent_or_in_the_nearest_before_it(tmp_path):
+    open_store = make_store(tmp_path / "c.db")
+    with open_store() as store:
+        seed_id = Lineage.of(store).after(0)[0]
+        ids = [seed_id]
+        for number in (2, 3):
+            source = f"LR = 0.{number}\nDEPTH = 2\n"
+            child = Variant(variant_id(source), source, fingerprint(source))
+            parents = (Parent(ids[-1], "parent"),)
+            store.add_proposal(Proposal(number, "nudge", parents, Outcome.VARIANT, "", child))
+            ids.append(child.id)
+        request = RunRequest(seed_id, "proxy", 0, 0, Purpose.CALIBRATE)
+        facts = {"operations": "aten::mm 41 %"}
+        run = Measurement(request, Status.OK, metrics={"val_bpb": 2.0}, facts=facts)
+        history = RunHistory(DEFAULT_OBJECTIVES, seed_id)
+        history.add(MeasurementRow(store.add_measurement(run), run))
+        lineage, told = Lineage.of(store), []
+        for timed, child in ((True, ids[0]), (True, ids[2]), (False, ids[0])):
+            builder = ContextBuilder(
+                history, lineage, CampaignInfo(0, "", "proxy", "", timed=timed)
+            )
+            parents = (Parent(child, "parent"),)
+            views = builder.views(store, parents, None)
+            told.append(builder.context(store, parents, views, None).dearest)
+    where = f"aten::mm 41 % (in {seed_id[:8]}, 2 edits before it)"
+    assert told == ["aten::mm 41 %", where, ""], "none where prompts are to be the same again"
+
+
 def _at_full(history):
     """The seed's first measurement, as if it were one of the larger rung."""
     first = history.rows("proxy")[0].measurement

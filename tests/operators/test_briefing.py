@@ -53,6 +53,8 @@ CONTEXT = ProposalContext(
         Tried("drop the norm", "llm_mutate", "crashed", None, reason="KeyError: /tmp/x/y/train.py"),
     ),
     log_tail="step 1\nloss 2.5\n",
+    run="640 steps; 14.1 ms a step, start included",
+    dearest="aten::mm 41 %, aten::bmm 18 %, aten::mul 9 % (in 1a2b3c4d, 2 edits before it)",
 )
 FIRST = with_knobs(SMALL, {"MATRIX_LR": 0.03})
 SECOND = SMALL.replace("return x + 1", "return x + 2")
@@ -129,6 +131,12 @@ def test_the_parent_is_told_with_its_results_at_larger_scale_and_why_it_is_worth
         assert "A gain in val_bpb pays for parameters." in user
 
 
+def test_a_number_that_never_varied_is_told_without_an_error() -> None:
+    view = replace(single().parents[0], estimates={"peak_memory_mb": Estimate(300.0, 0.0, 3)})
+    told = mutate_messages(replace(single(), parents=(view,)))[1].content
+    assert "peak_memory_mb 300\n" in told
+
+
 def test_constants_at_the_end_of_their_range_are_flagged() -> None:
     assert "At the end of their" not in mutate_messages(single())[1].content
     edge = with_knobs(SMALL, {"WARMUP": 0.5, "LAYERS": 1, "ACTIVATION": "relu2", "BATCH": 255})
@@ -168,9 +176,9 @@ def test_no_prompt_tells_a_folder_of_the_machine() -> None:
 @pytest.mark.parametrize(
     ("kind", "most"),
     [
-        ("mutate", 1300),
-        ("mutate_json", 1250),
-        ("mutate_lines", 1200),
+        ("mutate", 1350),
+        ("mutate_json", 1320),
+        ("mutate_lines", 1270),
         ("rewrite", 1300),
         ("simplify", 1300),
         ("repair", 1300),

@@ -12,7 +12,13 @@ from operators.llm.answer import estimate_tokens
 from operators.llm.response_formats import Form, dressed
 from operators.llm.settings import SHARES, PromptSettings
 from operators.operator import ParentView, ProposalContext, Tried
-from operators.prompting import MAX_NOTE_CHARS, again_messages, context_text, mutate_messages
+from operators.prompting import (
+    MAX_NOTE_CHARS,
+    again_messages,
+    context_text,
+    crossover_messages,
+    mutate_messages,
+)
 from population.types import Estimate, JudgedIdea, Note
 from tests.operators.samples import SMALL, request
 
@@ -59,6 +65,18 @@ def test_an_idea_is_told_once_and_named_by_its_number_from_then_on() -> None:
     without = PromptSettings(shares={"tried": 0.5, "inspirations": 0.5})  # no list of ideas
     told = context_text(replace(FULL, tried=tried, inspirations=(again,), prompt=without)).text
     assert told.count(": rotary\n") == 2
+
+
+def test_a_crossover_tells_the_words_of_an_idea_once() -> None:
+    asked = request(SMALL, SMALL + "A = 1\n", SMALL + "B = 1\n", context=replace(FULL, tried=()))
+    edits = (Tried("rotary", "llm_mutate", "ok", -0.05, 0.01, 1, 2.25),)
+    views = tuple(
+        replace(view, idea="rotary", edits=edits if view.role == "first" else ())
+        for view in asked.parents
+    )
+    views = tuple(replace(view, idea="") if view.role != "first" else view for view in views)
+    told = crossover_messages(replace(asked, parents=views))[1].content
+    assert told.count("rotary") == 1 and "(mean of 2): told above, among the edits" in told
 
 
 def test_the_parts_keep_within_their_tokens_and_hand_on_what_they_leave() -> None:
