@@ -539,22 +539,23 @@ def nearby(request: Request) -> list[str]:
     """The nearest measured settings of the first parent's structure, one line each, the nearest first.
 
     Each is told with the parent's value and its own, the change ± standard error and n, and what differs in
-    it, by any operator and from any parent; but for those told among what was tried.
+    it, by any operator and from any parent; but for those that are told, constants and
+    all, among what was tried.
     """
     parent = request.parents[0]
     try:
         start, knobs = constants(parent.source), tunable(parent.source, (), {})
     except (KnobError, SourceError):
         return []
-    told = {one.variant_id for one in request.context.tried}
+    told = {one.variant_id: one.idea for one in request.context.tried}
     settings = [one for one in request.history.settings(parent.variant_id) if one.own]
     here = next((one for one in settings if one.variant_id == parent.variant_id), None)
     known = [
         one
         for one in settings
         if one.state is not RunState.WAITING
-        and one.variant_id not in told
-        and differences(one.constants, start)
+        and (moved := _moved(one.constants, start))
+        and not _names(told.get(one.variant_id, ""), one.constants, moved)
     ]
     known.sort(key=lambda one: _apart(knobs, one.constants, start))
     sign = 1.0 if request.context.lower_is_better else -1.0
@@ -563,12 +564,20 @@ def nearby(request: Request) -> list[str]:
 
 def differences(values: Mapping[str, Value], start: Mapping[str, Value]) -> str:
     """The constants that are not as in `start`, with their values; "" for none."""
-    moved = [
-        f"{name} = {values[name]!r}"
+    return ", ".join(f"{name} = {values[name]!r}" for name in _moved(values, start))
+
+
+def _names(idea: str, values: Mapping[str, Value], moved: Sequence[str]) -> bool:
+    """Whether an idea names these constants with their values."""
+    return all(name in idea and str(values[name]) in idea for name in moved)
+
+
+def _moved(values: Mapping[str, Value], start: Mapping[str, Value]) -> list[str]:
+    return [
+        name
         for name, value in start.items()
         if name in values and not same_value(values[name], value)
     ]
-    return ", ".join(moved)
 
 
 def _apart(knobs: Sequence[Knob], values: Mapping[str, Value], start: Mapping[str, Value]) -> float:

@@ -181,7 +181,7 @@ def test_no_prompt_tells_a_folder_of_the_machine() -> None:
         ("mutate_lines", 1270),
         ("rewrite", 1300),
         ("simplify", 1300),
-        ("repair", 1300),
+        ("repair", 1350),
         ("crossover", 1500),
         ("crossover_of_three", 1700),
         ("hybrid", 1700),
