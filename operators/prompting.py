@@ -97,15 +97,8 @@ def messages_about(
         () if "runs" in more else leader_lines(context.leader, parent),
     )
     source = _source(parent, "train.py")
-    user = fill(
-        prompt,
-        numbers=numbers_in_words(parent),
-        source=source,
-        setting=setting_in_words(context),
-        tried=told.text,
-        log=_log(context),
-        **more,
-    )
+    parts = {"numbers": numbers_in_words(parent), "source": source, "tried": told.text, **more}
+    user = fill(prompt, setting=setting_in_words(context), log=_log(context), **parts)
     return _briefed(context, user, told, source, system)
 
 
