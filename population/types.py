@@ -49,6 +49,7 @@ PUBLISHED = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided
 GRADUATING = frozenset({Purpose.GRADUATE})
 ABLATING = frozenset({Purpose.ABLATE})  # a champion without some of its edits
 RACING = frozenset({Purpose.RACE, Purpose.POST})
+PROFILED = frozenset({Purpose.CALIBRATE, Purpose.POST})  # then it is asked what takes longest
 SEES_TEST = PUBLISHED | GRADUATING
 PAIRED = (
     FRESH | GRADUATING | ABLATING

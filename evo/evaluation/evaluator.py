@@ -45,6 +45,7 @@ from evo.evaluation.weights import Exams, Training
 from population.fingerprint import count_nodes
 from population.types import (
     DERIVED,
+    PROFILED,
     SEES_TEST,
     Clock,
     DocumentScore,
@@ -70,7 +71,6 @@ MAX_OPERATIONS = 5
 _OPERATION = re.compile(
     r"^OPERATION (\d{1,3}\.\d) ([A-Za-z_][\w:.]{0,39})", re.MULTILINE | re.ASCII
 )
-_PROFILED = frozenset({Purpose.CALIBRATE, Purpose.POST})  # runs of the seed and of champions
 _LOOKS = {
     Purpose.SCREEN: 1,
     Purpose.CALIBRATE: 1,
@@ -206,7 +206,7 @@ class Evaluator:
         return (
             self.profiles
             and timed
-            and request.purpose in _PROFILED
+            and request.purpose in PROFILED
             and request.variant_id not in self.profiled
         )
 
