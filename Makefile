@@ -7,7 +7,7 @@ TEST_STAMP := $(VENV)/.installed-for-tests
 LLM_VENV := $(VENV)-llm
 TEST_PROCESSES ?= 3
 
-.PHONY: demo test soak test-browser test-llm check clean
+.PHONY: demo test soak gpu-check test-browser test-llm check clean
 
 demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
@@ -17,6 +17,9 @@ test: $(TEST_STAMP)
 
 soak: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m soak --timeout 1800 $(SOAK_FLAGS)
+
+gpu-check: $(STAMP)  # at most 8 minutes on one GPU; without one a dry run
+	$(BIN)/python benchmarks/gpu_check.py
 
 test-browser: $(TEST_STAMP)  # needs chromium and chromedriver
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[browser]"

@@ -75,6 +75,7 @@ def main():
     run = harness.start()
     shape = json.loads(os.environ["YARDSTICK_SHAPE"])
     model = Model(run.depth, shape["width"], shape["heads"], run.context, run.vocab)
+    model.to(run.device)
     groups = [
         {"params": [p for p in model.parameters() if p.dim() == 2], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
@@ -82,7 +83,9 @@ def main():
     optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=BETAS, fused=True)
     while (progress := run.progress()) < 1:
         x, y = run.batch(shape["rows"])
-        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=run.device == "cuda"):
+            logits = model(x)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimiser.param_groups:

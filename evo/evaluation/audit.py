@@ -37,6 +37,8 @@ class Tolerance:
     tail: float = 0.1
 
 
+MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
+SLAB_LOGITS = 1 << 18  # that are looked at together
 EXACT = Tolerance()  # CPU, fp32
 REDUCED = Tolerance(largest=None, mean=2e-3)  # bf16; by judgement, not calibrated on a GPU yet
 
@@ -55,14 +57,32 @@ def nats(logits: NDArray[np.float32], targets: Tokens) -> Floats:
 
     Raises NonFinite. Exponentials in float32, sums in float64.
     """
-    if not np.isfinite(logits).all():
-        raise NonFinite("the logits are not finite")
-    top = logits.max(axis=-1, keepdims=True)
-    with np.errstate(over="ignore"):  # a spread beyond float32 is an infinite cost, reported below
-        spread = logits - top
-        total = np.log(np.exp(spread).sum(axis=-1, dtype=np.float64))
-        chosen = np.take_along_axis(spread, targets[..., None].astype(np.int64), axis=-1)[..., 0]
-    cost: Floats = total - chosen
+    rows = logits.reshape(-1, logits.shape[-1])
+    cost = nats_in_slabs(lambda at, many: rows[at : at + many], targets.reshape(-1), rows.shape[1])
+    return cost.reshape(targets.shape)
+
+
+def nats_in_slabs(
+    read: Callable[[int, int], NDArray[np.float32]], targets: Tokens, vocab: int
+) -> Floats:
+    """-log p(target) of each position, its logits read a slab of positions at a time. Raises NonFinite.
+
+    `read(at, many)` gives the logits [many, vocab] from a position on. Beside one slab nothing is held, and
+    what is worked on stays in the processor's cache.
+    """
+    many = max(SLAB_LOGITS // vocab, 1)
+    wanted, cost = targets.astype(np.int64), np.empty(len(targets))
+    room, places = np.empty((min(many, len(targets)), vocab), dtype=np.float32), np.arange(many)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is an infinite cost
+        for at in range(0, len(targets), many):
+            logits = read(at, min(many, len(targets) - at))
+            top, spread = logits.max(axis=-1, keepdims=True), room[: len(logits)]
+            if not (np.isfinite(top).all() and np.isfinite(logits.min())):
+                raise NonFinite("the logits are not finite")
+            np.subtract(logits, top, out=spread)
+            chosen = spread[places[: len(spread)], wanted[at : at + many]]
+            total = np.exp(spread, out=spread).sum(axis=-1, dtype=np.float64)
+            cost[at : at + many] = np.log(total) - chosen
     if not np.isfinite(cost).all():
         raise NonFinite("the logits overflow")
     return cost
@@ -122,7 +142,6 @@ UNEVEN = 1.5  # times the usual: what starting or an answer may take
 WHOLE = 4  # one row in WHOLE is shown whole, a full request at least: it is about one position
 SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05  # beside that, the share is of the budget
 CROWDED_SHARE = 0.5  # by so much more CPU time work may take where others hold the cores
-MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 MAX_ROWS = 64  # of one request
 MAX_FETCHED_BYTES = 32 << 10  # from disk by the first server, once it knows hidden text
 
@@ -220,10 +239,14 @@ class Server:
         self.answered.append((rows, self._used - before))
         if reply != (b"ANS\0", self._number, rows, length, self.shape.vocab):
             raise Ended(Status.REJECTED, "an answer had the wrong shape")
-        raw = self.process.shared(rows * length * self.shape.vocab * 4)
-        logits = np.frombuffer(raw, dtype="<f4").reshape(rows, length, self.shape.vocab)
+        vocab = self.shape.vocab
+
+        def read(at: int, many: int) -> NDArray[np.float32]:
+            raw = self.process.shared(many * vocab * 4, at * vocab * 4)
+            return np.frombuffer(raw, dtype="<f4").reshape(many, vocab)
+
         try:
-            return nats(logits, targets)
+            return nats_in_slabs(read, targets.reshape(-1), vocab).reshape(targets.shape)
         except NonFinite as error:
             raise Ended(Status.DIVERGED, f"{error}, when served") from error
 

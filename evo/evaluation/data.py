@@ -42,6 +42,7 @@ Tokens = NDArray[Any]  # uint16, or uint32 where a vocabulary needs it
 MAX_PIECES = 40
 MIN_PIECES = 10
 MAX_HIDDEN_TOKENS = 64 << 10
+MAX_ROW_BYTES = 2 << 30  # of the logits of one row: a server answers at least one at once
 MAX_COPIED_BYTES = 64 << 20  # of a piece that cannot be linked to; a larger one is pointed to
 SMALL_BYTES = 64 << 20  # text up to here is read whole when looking ahead
 LEFT_OUT = 0.1  # of the pieces, by block
@@ -79,10 +80,11 @@ def look_ahead(settings: DataSettings, samples: Iterable[tuple[int, int]]) -> No
     """
     if _is_large(settings):
         return
-    splits = _split(read_text(settings))
+    text = read_text(settings)
+    splits = _split(text)
     for context, rows in samples:
         for split in ("val", "test"):
-            _refuse_too_many(context, rows)
+            _refuse_too_many(context, rows, text.vocab)
             _chunks(splits, split, context, rows)
 
 
@@ -114,11 +116,16 @@ def _split(text: Text) -> dict[str, list[Document]]:
     return dict(splits)
 
 
-def _refuse_too_many(context: int, rows: int) -> None:
+def _refuse_too_many(context: int, rows: int, vocab: int) -> None:
     if context < 2 or rows < 1 or rows * context > MAX_HIDDEN_TOKENS:
         raise DataError(
             f"rung: {rows} rows of {context} tokens are {rows * context:,}; score between 1 row "
             f"and {MAX_HIDDEN_TOKENS:,} tokens, with a context of 2 or more"
+        )
+    if (size := context * vocab * 4) > MAX_ROW_BYTES:
+        raise DataError(
+            f"rung: the logits of one row, {context} tokens of {vocab:,} values, take {size >> 20:,} MB, where "
+            f"{MAX_ROW_BYTES >> 20:,} are the most; lower the rung's context, or take a smaller vocabulary"
         )
 
 
@@ -220,7 +227,7 @@ class Dataset:
         """The fixed sample of `rows` chunks over all documents of a split. Raises DataError."""
         if split == "train":
             raise DataError("the training split is not hidden")
-        _refuse_too_many(context, rows)
+        _refuse_too_many(context, rows, self.vocab)
         documents = self._splits[split]
         chunks = _chunks(self._splits, split, context, rows)
         tokens, names = [], []

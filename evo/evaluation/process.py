@@ -442,10 +442,10 @@ class RoleProcess:
         said = f": {self.log.last_words(self.exit_code)}" if self.log.kept else ""
         raise Ended(Status.REJECTED, f"it stopped answering{said}")
 
-    def shared(self, size: int) -> bytearray:
-        """The first `size` bytes of the shared buffer, copied: the role may go on writing."""
+    def shared(self, size: int, at: int = 0) -> bytearray:
+        """Some bytes of the shared buffer, copied: the role may go on writing."""
         buffer = bytearray(size)
-        got = os.preadv(self._wires.shared, [buffer], 0)
+        got = os.preadv(self._wires.shared, [buffer], at)
         if got != size:
             raise Ended(Status.REJECTED, "it tampered with the shared memory")
         return buffer

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from evo.evaluation import data as data_module
 from evo.evaluation import documents
 from evo.evaluation.data import DataError, Dataset, DataSettings, _allot, look_ahead, prepare
 
@@ -163,7 +164,9 @@ def test_what_is_no_text_is_refused_before_anything_is_prepared(tmp_path: Path) 
     look_ahead(DataSettings(path=str(tmp_path / "old")), [(16, 4)])
 
 
-def test_looking_ahead_refuses_what_preparing_would_and_writes_nothing(tmp_path: Path) -> None:
+def test_looking_ahead_refuses_what_preparing_would_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_texts(tmp_path, 30, 300)
     texts = DataSettings(path=str(tmp_path / "text*"))
     look_ahead(texts, [(64, 4)])
@@ -171,6 +174,10 @@ def test_looking_ahead_refuses_what_preparing_would_and_writes_nothing(tmp_path:
         look_ahead(texts, [(64, 4), (64, 100)])
     with pytest.raises(DataError, match="score between 1 row"):
         look_ahead(texts, [(64, 100_000)])
+    monkeypatch.setattr(data_module, "MAX_ROW_BYTES", 64 << 10)
+    look_ahead(texts, [(64, 4)])
+    with pytest.raises(DataError, match=r"logits of one row, 65 tokens of 256 values.*lower"):
+        look_ahead(texts, [(65, 4)])
     shards = write_shards(tmp_path, vocab=1000, highest=1000)
     (tmp_path / "odd.bin").write_bytes(b"abc")
     with pytest.raises(DataError, match="3 bytes"):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from evo.evaluation import audit as scoring
 from evo.evaluation.audit import (
     EXACT,
     REDUCED,
@@ -21,6 +23,7 @@ from evo.evaluation.audit import (
     bits_per_byte,
     must_not_train,
     nats,
+    nats_in_slabs,
     secret_cuts,
 )
 from evo.evaluation.data import Hidden
@@ -57,6 +60,34 @@ def test_logits_so_far_apart_that_they_overflow_are_refused() -> None:
     logits = np.array([[[3e38, -3e38]]], dtype=np.float32)
     with pytest.raises(NonFinite):
         nats(logits, np.array([[1]], dtype=np.uint16))
+
+
+def test_costs_are_the_same_to_the_last_bit_however_many_positions_are_looked_at_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logits = RNG.normal(size=(3, 50, 70)).astype(np.float32) * 9
+    targets = RNG.integers(0, 70, (3, 50)).astype(np.uint32)
+    whole = nats(logits, targets)
+    for slab in (1, 70, 141, 70 * 149):
+        monkeypatch.setattr(scoring, "SLAB_LOGITS", slab)
+        assert (nats(logits, targets) == whole).all()
+        for place in ((0, 0, 0), (2, 49, 69)):
+            broken = logits.copy()
+            broken[place] = np.nan
+            with pytest.raises(NonFinite):
+                nats(broken, targets)
+
+
+def test_no_more_logits_are_held_than_a_slab_of_positions() -> None:
+    vocab, asked = 200_000, []
+
+    def read(at: int, many: int) -> NDArray[np.float32]:
+        asked.append((at, many))
+        return np.zeros((many, vocab), dtype=np.float32)
+
+    cost = nats_in_slabs(read, np.zeros(7, dtype=np.uint32), vocab)
+    assert asked == [(at, 1) for at in range(7)]
+    np.testing.assert_allclose(cost, math.log(vocab))
 
 
 def test_a_difference_before_the_cut_is_flagged_and_one_after_it_is_not() -> None:
