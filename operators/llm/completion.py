@@ -166,6 +166,8 @@ def message_of(choice: Mapping[str, object]) -> tuple[Mapping[str, object], bool
         return delta, False
     if isinstance(message, dict):
         return message, True
+    if isinstance(message, str):
+        return {"content": message}, True
     return {"content": choice.get("text")}, False
 
 
@@ -191,6 +193,8 @@ def read_answer(body: bytes, content_type: str, prompt: str, max_tokens: int) ->
     except (ValueError, RecursionError):
         kind = content_type.split(";")[0] or "something"
         reason = f"the server answered {kind} that is not JSON (does base_url end in /v1?)"
+        if not body.strip():
+            reason = "the server answered nothing at all"
         failed = CallFailed(reason, reply=shown)
         failed.no_json = True
         raise failed from None
@@ -296,13 +300,23 @@ def _dollars(told: object) -> float | None:
 # -- Errors, by HTTP status or inside a 200.
 
 
+_OTHER_FORMS = {  # APIs that are no chat completions, by keys of their answers
+    "Ollama's own API": {"done", "message"},
+    "Anthropic's messages": {"stop_reason", "content"},
+    "OpenAI's responses": {"output", "object"},
+}
+
+
 def failure_in(
     data: Mapping[str, object], shown: str, usage: Usage, passing: bool = False
 ) -> CallFailed:
     """An error in the body of an answer with status 200. `passing`: it may pass where no status tells."""
     said, status = error_message(data), status_in(data)
     if not said and status is None:
-        return CallFailed("the answer has no choices", usage=usage, reply=shown)
+        other = next((name for name, keys in _OTHER_FORMS.items() if keys <= data.keys()), "")
+        what = f": it is in the form of {other}" if other else ""
+        hint = f"{what}; base_url has to lead to chat completions, as a rule by /v1"
+        return CallFailed(f"the answer has no choices{hint}", usage=usage, reply=shown)
     again = may_pass(status, data) if status else passing and may_pass(500, data)
     told = f"the server says: {said}" + (f" ({status})" if status else "")
     wait = wait_asked(said) if again else None

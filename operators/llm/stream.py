@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 import threading
@@ -140,7 +141,9 @@ class StreamedReply:
 
     def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The bytes of a stream as they come, the last of them kept: they tell whether it ended."""
+        begun = False
         for chunk in chunks:
+            chunk, begun = chunk if begun else chunk.removeprefix(codecs.BOM_UTF8), True
             self._tail = (self._tail + chunk)[-_TAIL:]
             yield chunk
 

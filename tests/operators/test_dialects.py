@@ -204,6 +204,44 @@ def test_a_wait_asked_for_in_words_is_read() -> None:
     assert {said: wait_asked(said) for said in told} == told
 
 
+OTHER_FORMS = {
+    "Ollama's own API": {"message": {"content": "IDEA: x"}, "done": True},
+    "Anthropic's messages": {"content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn"},
+    "OpenAI's responses": {"object": "response", "output": []},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_an_answer_in_the_form_of_another_api_is_named_and_not_asked_for_again(name: str) -> None:
+    with FakeOpenAI([Answer(body=json.dumps(OTHER_FORMS[name]).encode())]) as server:
+        with pytest.raises(ProposalFailed, match=name) as caught:
+            Bench(server).ask()
+        assert "base_url has to lead to chat completions" in caught.value.reason
+        assert len(server.requests) == 1
+
+
+def test_an_answer_without_a_word_is_called_so() -> None:
+    reason = pytest.raises(ProposalFailed, match="answered nothing at all")
+    with FakeOpenAI([Answer(status=204, body=b"")]) as server, reason:
+        Bench(server).ask()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"\xef\xbb\xbf" + delta(content="IDEA: x"), delta(finish="stop", content=""), DONE),
+        (b"event: message\nid: 1\n" + delta(content="IDEA: x", finish="stop"), DONE),
+        (
+            b'data: {"choices":\ndata: [{"delta": {"content": "IDEA: x"}, "finish_reason": "stop"}]}\n\n',
+        ),
+    ],
+    ids=["a byte-order mark", "named events", "an event of two lines"],
+)
+def test_an_odd_stream_is_heard_out(parts: tuple[bytes, ...]) -> None:
+    with FakeOpenAI([Answer(events=lambda: iter(parts))]) as server:
+        assert Bench(server).ask().text == "IDEA: x" and len(server.requests) == 1
+
+
 # -- bills -------------------------------------------------------------------------------------------
 
 GUESS = Usage(11, 22)
