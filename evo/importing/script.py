@@ -14,6 +14,7 @@ _METRIC = re.compile(
     r"loss|acc|auc|f1|bpb|perplexity|ppl|rmse|mse|mae|error|score|r2|reward|bleu|rouge|iou", re.I
 )
 _HELD_OUT = re.compile(r"val|test|eval|dev|held", re.I)
+_PROGRESS = re.compile(r"\b(step|iter|epoch)", re.I)
 _BATCH = re.compile(r"batch|loader|\bnext\b|sample|dataset", re.I)
 _EVALUATES = re.compile(r"eval|valid|estimate|checkpoint|save|test", re.I)
 _SCHEDULE = re.compile(r"(^|_)(lr|learning_rate|schedule\w*|warmup)(_|$)", re.I)
@@ -55,6 +56,23 @@ class Script:
     metrics: tuple[tuple[int, str], ...]
     seed: str
     settings: tuple[Setting, ...]
+
+    @property
+    def score(self) -> tuple[int, str] | None:
+        """The printed figure that most reads as a score, as its line and a template for it alone; None: none.
+
+        One of held-out data before others, a line of its own before one of the progress, a later one before.
+        """
+        found = list[tuple[bool, bool, int, str]]()
+        for line, template in self.metrics:
+            parts = template.split("{}")
+            for at, part in enumerate(parts[:-1]):
+                words = re.split(r"[,;|]", part)[-1].lstrip(" :-").strip()
+                if _METRIC.search(words):
+                    figure = f"{words} {{}}/{{}}" if parts[at + 1] == "/" else f"{words} {{}}"
+                    held_out = _HELD_OUT.search(words) is None
+                    found.append((held_out, _PROGRESS.search(template) is not None, -line, figure))
+        return (-min(found)[2], min(found)[3]) if found else None
 
     @property
     def missing(self) -> tuple[Part, ...]:

@@ -15,6 +15,7 @@ from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.recorder import add_judged
 from evo.search.early_stopping import Following
 from evo.search.scheduler import SearchState
+from evo.search.suspicion import doubt
 from evo.search.voiding import RunConditions, judged
 from population.ladder import Role
 from population.metrics import label
@@ -251,6 +252,7 @@ class EvaluationLane:
                 would_stop = self._components.early.take_in(measurement, followed)
                 self._decisions.tell([would_stop] if would_stop is not None else [])
             self._decisions.tell(self._components.scheduler.tell(request))
+            self._doubt(measurement)
             failed = measurement.status not in (Status.OK, Status.LOST)
             if request.purpose is Purpose.CALIBRATE and (failed or self._is_hopeless(request)):
                 self._children.close(f"the seed {measurement.status}: {measurement.reason}")
@@ -267,6 +269,14 @@ class EvaluationLane:
         runs = self._components.history.rows(request.rung, variant_id=request.variant_id)
         scored = any(one.measurement.status is Status.OK for one in runs)
         return not scored and not any(one.purpose is Purpose.CALIBRATE for one in others)
+
+    def _doubt(self, measurement: Measurement) -> None:
+        """Keep a child whose own word is too good to be believed out of all else until a person looked."""
+        graduation = self._components.scheduler.graduation
+        found = doubt(self._components.history, self._components.lineage, measurement)
+        if found is not None and graduation.apply(found):
+            self._components.history.veto(graduation.ladder.vetoed)
+            self._decisions.tell([found])
 
     def _void(self, measurement: Measurement, reason: str) -> None:
         """Record a run that does not count; it will be made again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 GOALS = {"max": "maximise", "min": "minimise"}
@@ -16,9 +17,54 @@ def metric_name(line: str) -> str:
     return "_".join(words).lower() or "score"
 
 
-def starting_config(folder: Path, of: Path, file: str, command: str, metric: str, goal: str) -> str:
-    """The file's text. `folder`: where it will lie; `of`: the user's folder; `goal`: a key of GOALS."""
-    name = re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name) or "campaign"
+HIGHER = re.compile(r"acc|auc|f1|score|r2|reward|bleu|rouge|iou|correct", re.IGNORECASE)
+
+
+def goal_of(metric: str) -> str:
+    """Which way a figure of this name is better, as its name lets one guess: a key of GOALS."""
+    return (
+        "max"
+        if HIGHER.search(metric) and not re.search(r"loss|error", metric, re.IGNORECASE)
+        else "min"
+    )
+
+
+def name_of(folder: Path) -> str:
+    """What to call a campaign whose file lies in this folder."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", folder.resolve().name) or "campaign"
+
+
+def config_of_folder(folder: Path, of: Path, kind: str, remarks: Sequence[str]) -> str:
+    """A campaign file for a repository that is taken as it is; `remarks` are written above it, a line each."""
+    told = "".join(f"# {one}\n" for one in remarks)
+    where = json.dumps(os.path.relpath(of, folder))
+    sealed = kind == "autoresearch"
+    rungs = "rungs: {proxy: {budget: 300}}             # seconds of training a run\n" * sealed
+    return f"""\
+{told}name: {name_of(folder)}
+brief: brief.md                  # what every language model is told
+task: {{kind: {kind}, folder: {where}}}
+{rungs}# Without constants marked as knobs (docs/operators.md) a model is needed:
+# llm: {{endpoints: [{{name: main, model: MODEL}}]}}
+# operators: {{llm_mutate: 3, llm_rewrite: 1, merge: 1, revert: 0.5}}
+budget: {{variants: 60}}
+"""
+
+
+def starting_config(
+    folder: Path,
+    of: Path,
+    file: str,
+    command: str,
+    metric: str,
+    goal: str,
+    remarks: Sequence[str] = (),
+) -> str:
+    """The file's text. `folder`: where it will lie; `of`: the user's folder; `goal`: a key of GOALS.
+
+    `remarks`: what was guessed, written above it, a line each.
+    """
+    told = "".join(f"# {one}\n" for one in remarks)
     called = metric_name(metric)
     # JSON strings are YAML strings, whatever is in them.
     where, line = json.dumps(os.path.relpath(of, folder)), json.dumps(metric)
@@ -28,7 +74,7 @@ def starting_config(folder: Path, of: Path, file: str, command: str, metric: str
         else "with {seed} in it the block's seed would go in; without, noise is what repeats show"
     )
     return f"""\
-name: {name}
+{told}name: {name_of(folder)}
 brief: brief.md                  # what every language model is told
 task:
   kind: command
