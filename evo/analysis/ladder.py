@@ -140,13 +140,15 @@ def _growth_remark(
     pairs = [
         (below.metrics["parameters"], there.metrics["parameters"])
         for below, there in zip(at_proxy, (mine, seed), strict=True)
-        if below is not None
+        if below is not None and "parameters" in there.metrics
     ]
     return growth_remark(*pairs) if len(pairs) == 2 else ""
 
 
 def _scale(mine: Measurement | None, seed: Measurement | None) -> float | None:
     if mine is None or seed is None or not (mine.status is seed.status is Status.OK):
+        return None
+    if "parameters" not in mine.metrics:  # of a command nothing is built
         return None
     return mine.metrics["parameters"] / seed.metrics["parameters"]
 

@@ -138,12 +138,16 @@ def calibrate(
     from evo.analysis.campaign_view import Record
     from evo.assembly.campaign import build_campaign
     from evo.cli.follow import Follower, leave, say_line
-    from evo.config import read_config
+    from evo.config import ConfigError, read_config
     from evo.folder import locked
     from evo.runtime.components import LoopSettings
     from evo.terminal.screens import calibration_lines
 
     read = read_config(config_file, changes or ())
+    if rungs and read.command is not None:
+        raise ConfigError(
+            "--rungs tries depths and budgets, and a command has neither; leave it out"
+        )
     config = _only_the_seed(read, blocks, repeats, rungs)
     begun = new_campaign(config, directory, CALIBRATIONS, read.name, CALIBRATION)
     with begun as folder, locked(folder):

@@ -66,7 +66,7 @@ def ladder_lines(one: LadderReport) -> list[tuple[str, list[str]]]:
 
 def _table(steps: Sequence[LadderStep], metric: str) -> Table:
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
-    name = metric.replace("_", " ")
+    name = label(metric).replace("_", " ")
     for title in ("variant", "to", "as", "how far", f"{name} below", f"{name} there", "size"):
         table.add_column(title, no_wrap=title != "how far", overflow="fold")
     for one in steps:

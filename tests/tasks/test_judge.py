@@ -17,6 +17,8 @@ from evo.tasks.figures import read_figures
 from evo.tasks.settings import MetricSettings, TaskError
 from population.metrics import Trust, label, trust_of
 from population.types import Status
+from tests.cli.conftest import evo  # noqa: F401 (a fixture)
+from tests.cli.driving import Evo
 from tests.tasks.test_command import HERE, measured
 
 GRADED = """
@@ -201,3 +203,31 @@ def test_a_figure_is_read_from_a_column_of_a_table(tmp_path: Path) -> None:
         assert read_figures({"loss": one}, "", tmp_path, "out") == {"loss": wanted}
     with pytest.raises(Ended, match="no column loss; its first row: step, val loss"):
         read_figures({"loss": MetricSettings(file="log.tsv", key="loss")}, "", tmp_path, "out")
+
+
+CLIMB = """
+policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, reference_every: 0, remeasure_share: 0}
+certification: {attempts: 0}
+sandbox: none
+graduation: {promotion: auto, graduates: 1, controls: 0, ancestors: 0, blocks: 1, fresh_blocks: 1}
+"""
+
+
+def test_the_best_at_the_first_values_goes_up_to_the_next(
+    tmp_path: Path,
+    evo: Evo,  # noqa: F811
+) -> None:
+    shutil.copytree(HERE / "pair", tmp_path / "pair")
+    (tmp_path / "two.yaml").write_text(
+        "name: two\ntask: {kind: command, folder: pair, files: [model.py], command: 'python train.py "
+        "--max_iters={steps}'}\nmetrics: {val_loss: {line: 'val loss {}'}}\nobjectives: [{name: val_loss}]\n"
+        "rungs: {proxy: {set: {steps: 5}, budget: 60}, target: {set: {steps: 200}, budget: 60}}\n"
+        f"budget: {{variants: 2}}\n{CLIMB}"
+    )
+    ran = evo("run", "two.yaml", "--plain")
+    assert ran.code == 0, ran.err
+    (step,) = evo("ladder", "--json").json()["steps"]
+    assert (step["rung"], step["state"], step["scale"]) == ("target", "ran", None)
+    assert step["here"]["n"] == 1
+    assert evo("ladder").code == 0 and evo("report", "-o", "r.html").code == 0
+    assert evo("calibrate", "two.yaml", "--rungs").code == 2
