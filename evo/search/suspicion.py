@@ -34,7 +34,7 @@ def doubt(history: RunHistory, lineage: Lineage, run: Measurement) -> Decision |
         return None
     child, parent = request.variant_id[:8], parents[0][:8]
     reason = (
-        f"suspicious: {step:.0f} sd better than its parent in one step, by its own word; look at "
+        f"suspicious: {step:.0f} sd better than its parent in one step, as it says itself; look at "
         f"`evo diff {parent} {child}`, and `evo approve {child}` lets it be a parent and go up"
     )
     return Decision(VETOED, request.variant_id, {"reason": reason, "author": OURSELVES})
