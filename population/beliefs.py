@@ -136,6 +136,10 @@ class RungBeliefs:
                     belief.forget(variant_id)
             self._fresh = None
 
+    def __len__(self) -> int:
+        """How many variants have a score."""
+        return len(self._found)
+
     def __contains__(self, variant_id: str) -> bool:
         return variant_id in self._found
 

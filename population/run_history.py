@@ -27,6 +27,7 @@ from population.types import (
 )
 
 Beliefs = dict[str, dict[str, Estimate]]
+ROWS_OF_A_LOOK = 20  # variants that a row pays for, when all are looked at
 MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up
 
 
@@ -54,6 +55,7 @@ class RunHistory:
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
         self._told: dict[str, Beliefs] = {}  # what moved_beliefs() has told, by rung
+        self._looked_at: dict[str, int] = {}  # rows of a rung as it last looked at everyone
         # grown row by row: one for what is known now, one for what an exact campaign may see
         self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
 
@@ -229,18 +231,31 @@ class RunHistory:
             standing = standings(front, blocks, certified)
             return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
 
-    def moved_beliefs(self, rung: str) -> Beliefs:
-        """The objectives' beliefs that moved since the last time this was asked; empty: no score now."""
+    def moved_beliefs(self, rung: str, whole: bool = False) -> Beliefs:
+        """The objectives' beliefs that moved since the last time this was asked; empty: no score now.
+
+        Each row moves all of them a little, so of many variants the front and those just measured are looked
+        at, and everyone once in n / 20 rows or with `whole`: what a row costs does not grow with their number.
+        """
         names = [one.name for one in self.objectives]
         with self._lock:
             known, told = self._known(rung, None), self._told.setdefault(rung, {})
-            now = {
-                one: {name: found[name] for name in names if name in found}
-                for one, found in ((one, known.found(one)) for one in known)
-            }
-            moved = {one: found for one, found in now.items() if repr(told.get(one)) != repr(found)}
-            moved |= {one: {} for one in told if one not in now}
-            self._told[rung] = now
+            rows = self._rows[rung]
+            news = rows[self._looked_at.get(rung, 0) :]
+            whole = whole or len(known) <= ROWS_OF_A_LOOK * max(len(news), 1)
+            among = {one.measurement.request.variant_id for one in news} | set(known.front())
+            if whole:
+                self._looked_at[rung] = len(rows)
+                among = {*known, *told}
+            moved: Beliefs = {}
+            for one in among:
+                found = known.found(one) if one in known else {}
+                now = {name: found[name] for name in names if name in found}
+                if repr(told.get(one)) != repr(now) and (now or one in told):
+                    moved[one] = now
+                    told[one] = now
+                    if one not in known:
+                        del told[one]
             return moved
 
     def candidates(

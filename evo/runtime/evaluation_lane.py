@@ -96,10 +96,12 @@ class EvaluationLane:
                 self._fill_slots()
                 with changed:
                     if not self._under_way and self._is_over():
-                        return
+                        break
                     if not self._news:
                         changed.wait(POLL_SECONDS)
                     self._news = False
+            for rung in self._components.history.rungs():
+                self._publish_front(rung, whole=True)  # with what only moved a little
         except Exception as error:  # noqa: BLE001 - border of the thread: a campaign never goes on maimed
             self._fail(error)
         finally:
@@ -292,12 +294,12 @@ class EvaluationLane:
             "voided", f"{request.purpose} {request.variant_id[:8]} does not count: {reason}"
         )
 
-    def _publish_front(self, rung: str) -> None:
+    def _publish_front(self, rung: str, whole: bool = False) -> None:
         if DERIVED in rung:
             return  # what was only built has no score; shares of a budget have no front
         with self._shared.changed:  # fronts are written in the order of the rows they rest on
             members = self._members(rung)
-            moved = self._components.history.moved_beliefs(rung)
+            moved = self._components.history.moved_beliefs(rung, whole)
 
             def write(store: Store) -> None:
                 with store.transaction():

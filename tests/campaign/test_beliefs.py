@@ -18,7 +18,7 @@ from population.archive import (
     pareto_front,
 )
 from population.lineage import Birth
-from population.run_history import RunHistory
+from population.run_history import ROWS_OF_A_LOOK, RunHistory
 from population.selection import population
 from population.statistics import noise_sd
 from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
@@ -331,6 +331,20 @@ def test_what_is_believed_is_told_when_it_moves_and_taken_back_with_the_last_sco
     request = RunRequest("won", "proxy", 1, 0, Purpose.REMEASURE)
     world.history.add(MeasurementRow(99, Measurement(request, Status.CHEATED, "it cheated")))
     assert world.history.moved_beliefs("proxy") == {"won": {}}
+
+
+def test_with_many_variants_a_row_tells_of_a_few_and_the_last_word_is_of_all():
+    world, told, counts = ABlockWorld(), {}, []
+    rng = np.random.default_rng(1)
+    for number in range(240):
+        world.child(f"child {number}", float(rng.normal(0.0, 0.02)))
+        moved = world.history.moved_beliefs("proxy")
+        told |= moved
+        counts.append(len(moved))
+    assert f"child {number}" in moved, "the newest is told at once"
+    assert sum(count > ROWS_OF_A_LOOK for count in counts[-24:]) <= 3
+    told |= world.history.moved_beliefs("proxy", whole=True)
+    assert told == world.history.beliefs("proxy")
 
 
 @settings(max_examples=100, deadline=None)

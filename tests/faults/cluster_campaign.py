@@ -10,13 +10,11 @@ from evo.evaluation.cluster.connection import Connection
 from evo.evaluation.cluster.settings import ClusterSettings
 from evo.runtime.budget import BudgetSettings
 from population.store import Store
-from tests.campaign.fakes import make_campaign, make_store
+from tests.campaign.fakes import make_campaign
 from tests.evaluation.clusters import FakeKit
 
 
 def main(path: Path, address: str, variants: int, seconds: float) -> None:
-    if not path.exists():
-        make_store(path)
     connection = Connection(ClusterSettings(dask=address))
     connection.open()
     slots = ClusterSlots(connection, lambda: FakeKit(seconds))
