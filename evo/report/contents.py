@@ -22,7 +22,7 @@ from population.metrics import label
 from population.reading import decisions
 from population.store import Store
 
-HEADLINE_CHARACTERS = 120
+HEADLINE_CHARACTERS = 60
 VERDICT = "verdict"  # the kind of decision that ends an attempt at certification
 
 
