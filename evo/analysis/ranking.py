@@ -173,6 +173,7 @@ def earnings(record: Record) -> list[Earning]:
                 slot_seconds.get(request.variant_id, 0.0) + row.measurement.wall_seconds
             )
     better = better_than_parents(record.rows, births, record.proxy, record.objective)
+    ran = {run.request.variant_id for run in record.runs()}  # lost by our own machine: never ran
     scored = {run.request.variant_id for run in record.runs() if run.status is Status.OK}
     certified, shares = certified_gains(record), shares_over_time(record.proposals)
     result = []
@@ -184,7 +185,7 @@ def earnings(record: Record) -> list[Earning]:
                 operator=name,
                 proposals=len(made),
                 children=sum(one.outcome is Outcome.VARIANT for one in made),
-                measured=sum(child in slot_seconds for child in children),
+                measured=sum(child in ran for child in children),
                 better=sum(child in better for child in children),
                 on_front=sum(child in record.front for child in children),
                 slot_seconds=sum(slot_seconds.get(child, 0.0) for child in children),

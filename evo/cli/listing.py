@@ -142,6 +142,7 @@ def compare(
 def _compared(folders: Sequence[Path]) -> list[Compared]:
     from evo.analysis.campaign_view import Record
     from evo.analysis.comparison import course_of
+    from evo.analysis.overview import measured_children
     from evo.analysis.ranking import earnings
     from population.store import Store
 
@@ -161,7 +162,7 @@ def _compared(folders: Sequence[Path]) -> list[Compared]:
             course.gain_at(math.inf),
             course.fresh,
             course.hours,
-            len(record.births()) - 1,
+            measured_children(record),
             record.spent.dollars,
             {one.operator: (one.better, one.children) for one in earnings(record) if one.children},
         )

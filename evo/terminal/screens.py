@@ -165,9 +165,14 @@ def forecast_screen(name: str, where: str, one: Forecast, now: float) -> Rendera
 def _races(one: Forecast) -> str:
     """The runs that proof may take on top; `seconds` leaves them out, for nobody may be worth a race."""
     told = f"up to {one.race_runs} runs more, as races need them"
-    if one.seconds_a_run is None:
-        return told
-    return f"{told}: up to {duration(one.race_runs * one.seconds_a_run / one.slots)} more"
+    races = _race_seconds(one)
+    return told if races is None else f"{told}: up to {duration(races)} more"
+
+
+def _race_seconds(one: Forecast) -> float | None:
+    if one.seconds_a_run is None or not one.race_runs:
+        return None
+    return one.race_runs * one.seconds_a_run / one.slots
 
 
 def fresh_rows(one: Forecast) -> str:
@@ -219,6 +224,8 @@ def end_in_words(one: Forecast, now: float) -> str:
     if one.seconds is None:
         return "–"
     told = when_in_words(one.seconds, now)
+    if (races := _race_seconds(one)) is not None:
+        told += f", or up to {duration(races)} later for certification"
     if one.ladder_seconds is None:
         return told
     climbing = duration(one.ladder_seconds)

@@ -12,7 +12,7 @@ import pytest
 from evo.campaigns import overview_of
 from evo.lock import hold
 from population.store import Store
-from population.types import Purpose
+from population.types import Purpose, Status
 from tests.analysis.built import CONFIG, SEED, Built, finished
 
 from .driving import ROOT, Evo
@@ -128,6 +128,21 @@ def test_the_list_has_a_line_a_campaign_and_cuts_no_path(
     assert "±" in short and "stopped" in short and short.rstrip().endswith("…")
     told = "".join("".join(line.split()) for line in lines)
     assert "c-1" in told and "children" in told and "state" in told
+
+
+def test_a_child_whose_run_our_machine_lost_is_a_child_of_no_screen(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built = finished(tmp_path / "campaigns" / "built-1")[0]
+    finished(tmp_path / "campaigns" / "built-2")
+    child = built.child(SEED + "lost = 1\n", built.seed, "merge", "lost")
+    built.run(child, None, status=Status.LOST, reason="the machine was busy")
+    built.child(SEED + "waits = 1\n", built.seed, "merge", "waits")
+    assert "merge 0 of" not in " ".join(evo("status", "--dir", built.folder).out.split())
+    folders = [f"campaigns/built-{place}" for place in (1, 2)]
+    compared = evo("compare", *folders, "--json").json()
+    assert {one["children"] for one in compared} == {3}
+    assert {one["children"] for one in evo("list", "--json").json()} == {3}
 
 
 def test_what_is_said_of_an_idea_ends_within_the_terminal(evo: Evo, tmp_path: Path) -> None:

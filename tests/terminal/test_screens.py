@@ -377,6 +377,7 @@ def test_the_forecast_says_how_long_a_race_for_proof_may_take_on_top() -> None:
     text = unwrapped(shown(forecast_screen("night", "campaigns/night-1", forecast(raced), 0.0)))
     assert "certification up to 24 runs more, as races need them: up to 3 min more" in text
     assert forecast(raced).seconds == forecast(plan).seconds
+    assert ", or up to 3 min later for certification" in text
 
 
 @pytest.mark.parametrize(
