@@ -25,7 +25,14 @@ from evo.cli.app import (
     show,
     show_json,
 )
-from evo.cli.folder import at, campaign_folder, fresh_folder, searched_folder, take_folder
+from evo.cli.folder import (
+    at,
+    campaign_folder,
+    fresh_folder,
+    opened,
+    searched_folder,
+    take_folder,
+)
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
@@ -58,6 +65,14 @@ def run(
         typer.Option("--dir", help="The new campaign's folder; by default campaigns/<name>-<n>."),
     ] = None,
     changes: SetOption = None,
+    begun_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="Begin with the best variant of another campaign, such as an imported history.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the forecast and stop there.")
     ] = False,
@@ -76,27 +91,47 @@ def run(
     from evo.folder import config_of, look_over, refuse_folder
     from evo.terminal.screens import forecast_screen
 
-    config = read_config(config_file, changes or ())
-    where = directory or fresh_folder(Path.cwd(), config.name)
-    refuse_folder(where, config)
-    look_over(config)
-    must_propose(config)
-    expected = forecast(with_fresh_rows(plan_of(config), config))
-    if dry_run and as_json:
-        show_json(expected)
-    known = _calibrated(config)
-    if dry_run and not as_json:
-        show(forecast_screen(config.name, str(where), expected, time.time()), *known)
-    must_fit(expected.disk_mb, where)
-    if dry_run:
+    with _beginning(begun_from) as given:
+        config = read_config(config_file, [*(changes or ()), *given])
+        where = directory or fresh_folder(Path.cwd(), config.name)
+        refuse_folder(where, config)
+        look_over(config)
+        must_propose(config)
+        expected = forecast(with_fresh_rows(plan_of(config), config))
+        if dry_run and as_json:
+            show_json(expected)
+        known = _calibrated(config)
+        if dry_run and not as_json:
+            show(forecast_screen(config.name, str(where), expected, time.time()), *known)
+        must_fit(expected.disk_mb, where)
+        if dry_run:
+            return
+        with new_campaign(config, directory, CAMPAIGNS) as folder:
+            if not as_json:
+                show(forecast_screen(config.name, str(folder.path), expected, time.time()), *known)
+            with folder.open_store() as store:
+                for line in known:
+                    store.add_event("calibrated", line)
+            _follow(folder, lambda: config_of(folder), True, plain, as_json)
+
+
+@contextmanager
+def _beginning(campaign: Path | None) -> Iterator[list[str]]:
+    """The change of a config that makes the best variant of a campaign its seed; none without a campaign."""
+    if campaign is None:
+        yield []
         return
-    with new_campaign(config, directory, CAMPAIGNS) as folder:
-        if not as_json:
-            show(forecast_screen(config.name, str(folder.path), expected, time.time()), *known)
-        with folder.open_store() as store:
-            for line in known:
-                store.add_event("calibrated", line)
-        _follow(folder, lambda: config_of(folder), True, plain, as_json)
+    import json
+    import tempfile
+
+    from population.reading import resolve, source_of
+
+    with opened(campaign) as (_, store):
+        source = source_of(store, resolve(store, "best"))
+    with tempfile.TemporaryDirectory(prefix="evo-from-") as place:
+        seed = Path(place) / "train.py"
+        seed.write_text(source, encoding="utf-8")
+        yield [f"train={json.dumps(str(seed))}"]
 
 
 def _calibrated(config: Config) -> list[str]:

@@ -167,7 +167,10 @@ def _contract(nodes: list[ast.AST]) -> str | None:
         elif isinstance(node, ast.ImportFrom):
             imported |= node.module == "harness"
     if not imported:
-        return "it does not import harness: `evo adopt` says which calls a script lacks (docs/contract.md)"
+        return (
+            "it does not import harness: `evo adopt` says which calls a script lacks, and `evo init DIR --from "
+            "FOLDER` takes it as it is (docs/bring-your-own.md)"
+        )
     for name in CALLS:
         if name not in called:
             shown = "harness.start()" if name == "start" else f"run.{name}({_ARGUMENT[name]})"

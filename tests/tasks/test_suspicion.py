@@ -107,3 +107,17 @@ def test_a_campaign_keeps_it_from_others_until_it_is_approved(
         one for one in evo("tree", "--json").json() if one["variant_id"] == best["variant_id"]
     )
     assert now["standing"]
+
+
+def test_a_campaign_begins_with_the_best_of_another(tmp_path: Path, evo: Evo) -> None:  # noqa: F811
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.py").write_text(SCRIPT)
+    (tmp_path / "doubted.yaml").write_text(CONFIG)
+    few = ("--set", "budget.variants=4", "--set", "policy.seed_blocks=1", "--plain")
+    assert evo("run", "doubted.yaml", *few).code == 0
+    best = evo("export", "best", "-o", "-").out
+    assert best != SCRIPT
+    ran = evo("run", "doubted.yaml", "--from", "campaigns/doubted-1", *few)
+    assert ran.code == 0, ran.err
+    assert evo("export", "seed", "-o", "-", "--dir", "campaigns/doubted-2").out == best
+    assert evo("run", "doubted.yaml", "--from", "nowhere").code == 2
