@@ -113,11 +113,13 @@ def test_a_campaign_begins_with_the_best_of_another(tmp_path: Path, evo: Evo) ->
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "train.py").write_text(SCRIPT)
     (tmp_path / "doubted.yaml").write_text(CONFIG)
-    few = ("--set", "budget.variants=4", "--set", "policy.seed_blocks=1", "--plain")
+    few = ("--set", "budget.variants=1", "--set", "policy.seed_blocks=1", "--plain")
     assert evo("run", "doubted.yaml", *few).code == 0
-    best = evo("export", "best", "-o", "-").out
-    assert best != SCRIPT
+    better = SCRIPT.replace("GAIN = 1.0", "GAIN = 90.0")
+    (tmp_path / "better.py").write_text(better)
+    assert evo("inject", "better.py", "--idea", "more").code == 0
+    assert evo("resume", "--plain").code == 0
     ran = evo("run", "doubted.yaml", "--from", "campaigns/doubted-1", *few)
     assert ran.code == 0, ran.err
-    assert evo("export", "seed", "-o", "-", "--dir", "campaigns/doubted-2").out == best
+    assert evo("export", "seed", "-o", "-", "--dir", "campaigns/doubted-2").out == better
     assert evo("run", "doubted.yaml", "--from", "nowhere").code == 2
