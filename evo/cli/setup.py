@@ -292,7 +292,7 @@ def adopt(
     )
     if lacks:
         print(
-            f"As it is, its score its own word: evo init mine --from {as_it_is} --file {file.name}"
+            f"As it is, its score self-reported: evo init mine --from {as_it_is} --file {file.name}"
         )
     if not found.predicts_tokens:
         print(
