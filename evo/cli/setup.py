@@ -284,16 +284,14 @@ def adopt(
     more = ", ..." if len(found.settings) > MAX_SETTINGS else ""
     numbers = f"{len(found.settings)} could be knobs: {named}{more}" if named else "none found"
     print(fill(numbers, 79, initial_indent="  numbers    ", subsequent_indent=" " * 13))
-    lacks, as_it_is = len(found.missing), shlex.quote(str(file.parent))
+    lacks = len(found.missing)
     print(
         f"\n{count(lacks, 'thing')} to write; docs/contract.md says how"
         if lacks
         else "\nNone of the calls is missing."
     )
     if lacks:
-        print(
-            f"As it is, its score self-reported: evo init mine --from {as_it_is} --file {file.name}"
-        )
+        print("As it is, its score self-reported: evo init mine --from FOLDER")
     if not found.predicts_tokens:
         print(
             "Only a model that predicts the next token is measured here; this seems to be another."
