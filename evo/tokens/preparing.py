@@ -328,22 +328,23 @@ def _encoded(
     batches = _batches(sources, column, place)
     with _pool(tokenizer, processes) as submit:
         waiting = deque[tuple[_Batch, Future[_Encoded]]]()
-        for batch in batches:
-            waiting.append((batch, submit(batch.texts)))
-            if len(waiting) > 2 * processes:
+        try:
+            for batch in batches:
+                future = submit(batch.texts)
+                waiting.append((replace(batch, texts=[]), future))  # of no use any more
+                if len(waiting) > 2 * processes:
+                    yield _first_of(waiting)
+            while waiting:
                 yield _first_of(waiting)
-        while waiting:
-            yield _first_of(waiting)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a process that makes tokens was killed, perhaps for lack of memory; the same command goes on"
+            ) from error
 
 
 def _first_of(waiting: deque[tuple[_Batch, Future[_Encoded]]]) -> tuple[_Batch, _Encoded]:
     batch, future = waiting.popleft()
-    try:
-        return replace(batch, texts=[]), future.result()  # of no use any more
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a process that makes tokens was killed, perhaps for lack of memory; the same command goes on"
-        ) from error
+    return batch, future.result()
 
 
 @contextmanager

@@ -248,10 +248,12 @@ class Encoder:
         cut = [CUT.split(text) for text in texts]
         counts = np.fromiter(map(len, cut), np.int64, len(cut))
         parts = [part for one in cut for part in one]
-        if len(self._known) + len(parts) > MAX_KEPT:
+        known, different = self._known, dict.fromkeys(parts)
+        new = [one for one in different if one not in known]
+        if len(known) + len(new) > MAX_KEPT:
             self._forget()
-        known = self._known
-        if new := [one for one in dict.fromkeys(parts) if one not in known]:
+            new = list(different)
+        if new:
             self._learn(new)
         which = np.fromiter(map(known.__getitem__, parts), np.int64, len(parts))
         lengths = self._lengths[which]

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo.tokens import preparing
+from evo.tokens import tokenizer as tokenizer_module
 from evo.tokens.growing import GrowingShards
 from evo.tokens.preparing import Order, Prepared, prepare_folder
 from evo.tokens.shards import DataError, open_prepared
@@ -387,3 +388,23 @@ def test_without_the_extra_the_command_says_what_to_install(
     said = evo("data", "prepare", lines, "-o", tmp_path / "out")
     assert (said.code, said.err.count("\n")) == (2, 1) or "training" in said.err
     assert "pip install 'evotrain[data]'" in said.err
+
+
+def test_what_is_kept_between_texts_is_bounded_and_changes_no_token(
+    bpe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer_module, "MAX_KEPT", 40)
+    encoder, asked = Encoder(bpe), list[int]()
+    learn = encoder._learn
+
+    def counted(new: list[str]) -> None:
+        asked.append(len(new))
+        learn(new)
+
+    monkeypatch.setattr(encoder, "_learn", counted)
+    for _ in range(3):
+        encoder.encode([WORDS])  # known from the first time on
+    assert len(asked) <= 1
+    for text in DOCUMENTS[:10]:
+        assert encoder.encode([text])[0].tolist() == encoder._whole(text)
+        assert len(encoder._known) <= 40 + len(set(text.split(" ")))
