@@ -37,7 +37,7 @@ from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
 from evo.evaluation.roles import Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
-from evo.evaluation.slots import Slot, Unwatched, Watch
+from evo.evaluation.slots import Slot, Unwatched, Watch, host_class
 from evo.evaluation.static_check import check_source
 from evo.evaluation.tree import remove_folder
 from evo.evaluation.unseen import MAX_SDS, MIN_BLOCKS, Reserve, gap_in_sds, no_rows
@@ -65,6 +65,7 @@ MAX_SCORINGS = 3  # of the same weights
 LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
+HOST_CLASS = "host_class"  # among the facts: device, driver and torch of where it ran
 WAITED = "waited_seconds"  # among the facts: in training, for cores that others held
 OPERATIONS = "operations"  # among the facts: the dearest, as a run of the same source said
 MAX_OPERATIONS = 5
@@ -196,6 +197,7 @@ class Evaluator:
                 **self.sandbox.facts,
                 **found.facts,
                 WAITED: f"{training.waited_seconds:.3f}",
+                HOST_CLASS: host_class(slot),
             },
             log_tail=training.log_tail,
         )

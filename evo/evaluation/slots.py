@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import re
@@ -255,6 +256,7 @@ def _groups(controller: str) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+@functools.cache
 def host_class(slot: Slot) -> str:
     """What decides how fast and how exact a slot computes, in words: device, driver, torch."""
     try:

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.evaluation.evaluator import LOG_CHARACTERS, WAITED
+from evo.evaluation.evaluator import HOST_CLASS, LOG_CHARACTERS, WAITED
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
 from evo.evaluation.roles import seed_of
 from evo.evaluation.sandbox.sandbox import JOB_PLACE, SAFE_PATH, Job, Sandbox, View
-from evo.evaluation.slots import Slot, Watch
+from evo.evaluation.slots import Slot, Watch, host_class
 from evo.evaluation.tree import remove_folder
 from evo.files import take_bytes
 from evo.tasks.figures import read_figures
@@ -128,7 +128,12 @@ class CommandEvaluator:
             wall_seconds=time.monotonic() - began,
             cpu_seconds=seen.cpu_seconds,
             train_wall_seconds=seen.seconds,
-            facts={**self.sandbox.facts, "disk": DISK, WAITED: f"{seen.waited_seconds:.3f}"},
+            facts={
+                **self.sandbox.facts,
+                "disk": DISK,
+                WAITED: f"{seen.waited_seconds:.3f}",
+                HOST_CLASS: host_class(slot),
+            },
             log_tail=seen.log_tail,
         )
 

@@ -22,7 +22,7 @@ from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.process import Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import Sandbox
-from evo.evaluation.slots import Slot
+from evo.evaluation.slots import Slot, host_class
 from evo.evaluation.weights import Exams, Training
 from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status, variant_id
 
@@ -130,7 +130,7 @@ def test_a_server_that_sleeps_beyond_the_wall_limit_is_not_excused(
 
 @pytest.mark.sandbox
 def test_a_run_that_nobody_watched_for_a_while_is_lost_and_not_timed_out(
-    measure: Measure, monkeypatch: pytest.MonkeyPatch
+    measure: Measure, slot: Slot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, still = time.monotonic, [0.0]
     monkeypatch.setattr(process.time, "monotonic", lambda: real() + still[0])
@@ -138,6 +138,7 @@ def test_a_run_that_nobody_watched_for_a_while_is_lost_and_not_timed_out(
     monkeypatch.setattr(watch, "progress", lambda point: still.append(still.pop() + 200.0))
     seen = measure(HONEST, watch=watch)
     assert seen.status is Status.LOST and "stood still for 2" in seen.reason
+    assert seen.facts["host_class"] == host_class(slot)
 
 
 @pytest.mark.sandbox

