@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -314,8 +315,10 @@ def _next(folder: Folder, findings: Findings, ending: Ending, config: Config) ->
             f"evo diff seed {short}{where}",
             f"evo tree{where}",
         ]
-        several = config.command is not None and not config.command.alone
-        commands.append(f"evo export {short}{'' if several else ' -o train.py'}{where}")
+        task = config.command
+        file = "train.py" if task is None else Path(task.files[0]).name
+        to = "" if task is not None and not task.alone else f" -o {shlex.quote(file)}"
+        commands.append(f"evo export {short}{to}{where}")
     variants = config.budget.variants
     if ending.complete and variants is not None:
         commands.append(f"evo resume{where} --set budget.variants={max(2 * variants, 1)}")

@@ -251,3 +251,20 @@ def test_a_campaign_over_files_tells_and_takes_home_each(tmp_path: Path, evo: Ev
     assert evo("export", injected, "--patch", "-o", "-").out.count("diff --git") == 1
     assert path_in(evo("export", "seed", "-o", "-").out.split("\n")[0]) == "model.py"
     assert [path for path, _, _ in changed_files(BOTH, BOTH.replace("0.1", "0.3"))] == ["train.py"]
+
+
+def test_the_closing_screen_names_the_file_that_evolves(tmp_path: Path, evo: Evo) -> None:  # noqa: F811
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "solve.py").write_text(
+        "RATE = 1.0  # knob: log 0.1 10\nprint('score', RATE)\n"
+    )
+    (tmp_path / "one.yaml").write_text(
+        CONFIG.replace("two", "one")
+        .replace("[train.py, model.py]", "[solve.py]")
+        .replace("train.py", "solve.py")
+        + "sandbox: none\noperators: {nudge: 1}\ncertification: {attempts: 0}\n"
+        "policy: {seed_blocks: 1, seed_repeats: 1, final_blocks: 1, reference_every: 0}\n"
+    )
+    ran = evo("run", "one.yaml", "--plain", "--set", "budget.variants=4")
+    assert ran.code == 0, ran.err
+    assert " -o solve.py" in ran.out and "train.py" not in ran.out
