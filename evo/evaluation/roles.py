@@ -237,7 +237,7 @@ class Run:
             launch,
             spec,
             limits,
-            self.watch if trains else _Serving(self.watch),
+            self.watch if trains and not setting.profile else _Unfollowed(self.watch),
             setting.slot.cpus,
             shared,
             setting.gauge,
@@ -248,8 +248,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Serving:
-    """The watch of a server: there is no training left to stop early."""
+class _Unfollowed:
+    """The watch of a server, or of a run that only says what takes longest: nothing to stop early there."""
 
     watch: Watch
 
@@ -257,7 +257,7 @@ class _Serving:
         self.watch.started(pid, started_at)
 
     def progress(self, point: CurvePoint) -> None:
-        """Nothing: a server does not train."""
+        """Nothing: no curve is followed."""
 
     def stopping(self) -> bool:
         return self.watch.stopping()

@@ -40,7 +40,10 @@ def test_the_seed_says_which_operations_take_longest(
     dataset: Dataset, box: Sandbox, slot: Slot, tmp_path: Path
 ) -> None:
     evaluator = asks_what_takes_longest(SEED, dataset, box, tmp_path, 1.0, 6.0)
-    measured = evaluator.evaluate(run_of(SEED, Purpose.CALIBRATE), SEED, slot, FakeWatch())
+    watch = FakeWatch()
+    measured = evaluator.evaluate(run_of(SEED, Purpose.CALIBRATE), SEED, slot, watch)
+    places = [one.progress for one in watch.points]
+    assert places == sorted(places), "the curve of the run alone"
     assert measured.status is Status.OK, measured.reason
     told = measured.facts[OPERATIONS]
     shares = [int(share) for share in re.findall(r"[\w:]+ (\d+) %", told)]
