@@ -162,6 +162,9 @@ class Evaluator:
         Call it in a thread that outlives the run: the sandbox dies with the thread that started it. A run
         that was lost after hidden text was shown is scored again, not trained; it is kept until `is_recorded`.
         """
+        # before it is measured: nothing that is measured waits to be recorded
+        asked = self._is_profiled(request) and not self.check(source, self.seed_source)
+        operations = self._operations(request, source, slot, watch) if asked else {}
         began, started_at = time.monotonic(), time.time()
         found, status, reason = _Found(), Status.OK, ""
         try:
@@ -171,9 +174,6 @@ class Evaluator:
             status, reason = end.status, end.reason
         except OSError as error:  # a full disk, no more processes: not the variant's doing
             status, reason = Status.LOST, f"{type(error).__name__}: {error}"
-        wall_seconds = time.monotonic() - began
-        if status is Status.OK and self._is_profiled(request):
-            found.facts |= self._operations(request, source, slot, watch)
         if status is not Status.LOST:
             self._answered.setdefault(slot.name, []).append(request)
         training = found.training
@@ -188,7 +188,7 @@ class Evaluator:
             host=self._host,
             device=slot.device,
             started_at=started_at,
-            wall_seconds=wall_seconds,
+            wall_seconds=time.monotonic() - began,
             cpu_seconds=training.cpu_seconds,
             train_wall_seconds=training.wall_seconds,
             self_reported_steps=training.steps,
@@ -196,6 +196,7 @@ class Evaluator:
             facts={
                 **self.sandbox.facts,
                 **found.facts,
+                **(operations if status is Status.OK else {}),
                 WAITED: f"{training.waited_seconds:.3f}",
                 HOST_CLASS: host_class(slot),
             },
@@ -203,7 +204,7 @@ class Evaluator:
         )
 
     def _is_profiled(self, request: RunRequest) -> bool:
-        """Whether this run is followed by one that says what takes longest; once for each variant."""
+        """Whether before this run another one says what takes longest; once for each variant."""
         timed = self.rungs[request.rung].clock is not Clock.TOKENS
         return (
             self.profiles
