@@ -519,8 +519,12 @@ def prepare(
     if tool in CACHES:
         order = of_a_tool(tool, given, order)
     began = time.monotonic()
-    with preparing_bar(quiet=as_json) as (tell, say):
-        done = import_tokens(order) if tool == "llm.c" else prepare_folder(order, tell, say)
+    try:
+        with preparing_bar(quiet=as_json) as (tell, say):
+            done = import_tokens(order) if tool == "llm.c" else prepare_folder(order, tell, say)
+    except KeyboardInterrupt:
+        complain(f"stopped; the same command goes on with {output}")
+        raise
     seconds = time.monotonic() - began
     folder, warned = done.folder, list(done.warnings)
     by_split = {

@@ -408,3 +408,17 @@ def test_what_is_kept_between_texts_is_bounded_and_changes_no_token(
     for text in DOCUMENTS[:10]:
         assert encoder.encode([text])[0].tolist() == encoder._whole(text)
         assert len(encoder._known) <= 40 + len(set(text.split(" ")))
+
+
+def test_a_stop_says_how_to_go_on(
+    evo: Evo, tmp_path: Path, lines: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ["data", "prepare", lines, "-o", "out", "--tokenizer", tokenizer]
+    with monkeypatch.context() as patch:
+        patch.setattr(GrowingShards, "add", stopped)
+        said = evo(*words)
+    assert said.code == 130 and "the same command goes on with out" in said.err
+    assert evo(*words).code == 0
