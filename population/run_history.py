@@ -116,6 +116,12 @@ class RunHistory:
         with self._lock:
             return self._lost[key]
 
+    def forget_losses(self, variant_id: str) -> None:
+        """Count no attempt of a variant that a machine lost until now: it is tried anew."""
+        with self._lock:
+            for key in [one for one in self._lost if one.variant_id == variant_id]:
+                del self._lost[key]
+
     def is_given_up(self, key: RunKey) -> bool:
         """Whether this run was lost so often that it is not tried again."""
         return self.attempts(key) >= MAX_ATTEMPTS

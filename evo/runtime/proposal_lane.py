@@ -68,17 +68,17 @@ class ProposalLane:
         self._close_without_a_seed()
 
     def _close_without_a_seed(self) -> None:
-        """Where an earlier process found that the seed has no score, nothing can be compared with it."""
+        """Where an earlier process found that the seed has no score, nothing can be compared with it.
+
+        What was lost was lost to a machine as it was then: a new process tries the seed anew.
+        """
         history, proxy = self._components.history, self._components.proxy
         runs = [row.measurement for row in history.rows(proxy, variant_id=history.seed_id)]
         if any(one.status is Status.OK for one in runs):
             return
         if runs:
             self.close(f"the seed {runs[-1].status}: {runs[-1].reason}")
-        elif self._is_given_up(history.seed_id):
-            self.close(
-                "the seed was lost again and again: mend what lost it, and begin a new campaign"
-            )
+        history.forget_losses(history.seed_id)
 
     def top_up(self) -> None:
         """Start as many proposals as keep the slots from waiting, and no more: children stay fresh."""

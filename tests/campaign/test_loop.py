@@ -21,6 +21,7 @@ from population.reading import (
     seed,
     unmeasured,
 )
+from population.run_history import MAX_ATTEMPTS
 from population.types import (
     Outcome,
     Parent,
@@ -152,12 +153,17 @@ def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
         assert "the seed crashed" in ending.reason
 
 
-def test_a_seed_that_no_slot_can_measure_ends_the_campaign_and_is_not_waited_for(tmp_path):
+def test_a_seed_that_no_slot_can_measure_ends_the_campaign_until_a_resume_can_measure_it(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
     evaluator = FakeEvaluator(fails=lambda request, source: Status.LOST)
     for _ in range(2):
         ending = make_campaign(open_store, evaluator=evaluator).run()
-        assert "the seed" in ending.reason and "lost" in ending.reason
+        assert "the seed lost" in ending.reason and "`evo resume` tries it anew" in ending.reason
+    with open_store() as store:
+        assert counts_by_status(store)[Status.LOST] >= 2 * MAX_ATTEMPTS
+    ending = make_campaign(open_store).run()
+    with open_store() as store:
+        assert purposes_in(store)[Purpose.SCREEN] == 10, ending.reason
 
 
 def test_a_child_whose_runs_were_all_lost_does_not_hold_up_a_campaign_that_goes_on(tmp_path):
