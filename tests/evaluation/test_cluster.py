@@ -251,9 +251,11 @@ def test_a_job_of_slurm_holds_a_worker_with_one_thread_for_each_gpu() -> None:
 
 
 SBATCH = """#!/bin/sh
-setsid sh "$1" > /dev/null 2>&1 &
+here=$(dirname "$0")
+cp "$1" "$here/job.sh"  # as sbatch does: the script may be gone when it answers
+setsid sh "$here/job.sh" > /dev/null 2>&1 &
 echo "Submitted batch job $!"
-echo "sbatch $!" >> "$(dirname "$0")/calls"
+echo "sbatch $!" >> "$here/calls"
 """
 SCANCEL = """#!/bin/sh
 echo "scancel $1" >> "$(dirname "$0")/calls"
