@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ MAX_LOST = 3  # times that a run is made again where it was the machine's fault
 METRIC = "val_bpb"
 
 
-class _Training:
+class _Training(ABC):
     """Sources trained and scored, each a setting. Not for several threads."""
 
     start: Setting
@@ -56,9 +57,9 @@ class _Training:
         self._seed = self._seed or found  # its run is the first
         return violation(found, self._constraints, self._seed) == 0
 
+    @abstractmethod
     def source_of(self, setting: Setting) -> str:
         """The source that a setting stands for."""
-        raise NotImplementedError
 
     def _try_seed(self) -> None:
         """What a run without a score counts as. ConfigError when the seed itself has none."""
