@@ -51,6 +51,7 @@ class Campaign:
         try:
             with self.components.open_store() as store:
                 self._proposals.take_up(store)
+                self._evaluations.take_up(store)
             self._answer_requests(before_start=True)
             self._evaluations.start()
             self._coordinate()

@@ -17,9 +17,9 @@ from evo.search.early_stopping import Following
 from evo.search.scheduler import SearchState
 from evo.search.suspicion import doubt
 from evo.search.voiding import RunConditions, judged
-from population.ladder import Role
+from population.ladder import APPROVED, UNVETOED, VETOED, Role
 from population.metrics import label
-from population.reading import source_of
+from population.reading import decisions, source_of
 from population.run_history import RunHistory
 from population.store import Store
 from population.types import (
@@ -61,6 +61,14 @@ class EvaluationLane:
         self._decisions = Decisions(shared, components.history.seed_id)
         self._news = False  # something can be collected
         self._thread = threading.Thread(target=self._work, name="evaluate", daemon=True)
+
+    def take_up(self, store: Store) -> None:
+        """Doubt the newest run of a rung, where a kill came between its row and the veto of what it says."""
+        decided = {one.variant_id for one in decisions(store, (APPROVED, VETOED, UNVETOED))}
+        for rung in self._components.history.rungs():
+            for row in self._components.history.rows(rung)[-1:]:
+                if row.measurement.request.variant_id not in decided:
+                    self._doubt(row.measurement)
 
     def start(self) -> None:
         """Start the slots and the lane."""

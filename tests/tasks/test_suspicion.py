@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,52 @@ def test_a_campaign_keeps_it_from_others_until_it_is_approved(
         one for one in evo("tree", "--json").json() if one["variant_id"] == best["variant_id"]
     )
     assert now["standing"]
+
+
+def test_a_kill_between_a_run_and_its_veto_lets_nothing_slip_through(
+    tmp_path: Path,
+    evo: Evo,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process ends right after the row of a run that is to be doubted, as kill -9 would end it."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.py").write_text(SCRIPT)
+    (tmp_path / "doubted.yaml").write_text(CONFIG)
+    (tmp_path / "killed.py").write_text(KILLED)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    killed = [sys.executable, "killed.py", "run", "doubted.yaml", "--plain"]
+    ended = subprocess.run(killed, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == -9, ended.stderr
+    assert "suspicious" not in evo("log").out
+    best = max(
+        evo("tree", "--json").json(), key=lambda one: (one["estimate"] or {"mean": 0})["mean"]
+    )
+    assert best["estimate"]["mean"] > 1.01
+    assert evo("resume", "--plain").code == 0
+    rows = evo("tree", "--json").json()
+    assert f"evotrain vetoed {best['variant_id'][:8]}: suspicious" in evo("log").out
+    assert not [one for one in rows if one["parent"] == best["variant_id"]]
+    assert evo("approve", best["variant_id"]).code == 0
+    assert evo("resume", "--plain").code == 0
+    vetoed = [
+        line for line in evo("log").out.splitlines() if f"vetoed {best['variant_id'][:8]}" in line
+    ]
+    assert len(vetoed) == 1  # what a person approved is not doubted by the next start
+
+
+KILLED = """
+import os, signal
+from evo.runtime import evaluation_lane
+from evo.search.suspicion import doubt
+
+def killing(*known):
+    if doubt(*known) is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+evaluation_lane.doubt = killing
+from evo.cli import main
+main()
+"""
 
 
 def test_a_campaign_begins_with_the_best_of_another(tmp_path: Path, evo: Evo) -> None:  # noqa: F811
