@@ -22,7 +22,8 @@ from evo.analysis.ranking import earnings
 from evo.assembly.campaign import build_campaign
 from evo.campaigns import findings_of
 from evo.cli.follow import Follower
-from evo.config import read_config
+from evo.config import Config, read_config
+from evo.evaluation.cluster.settings import ClusterSettings
 from evo.evaluation.slots import find_slots
 from evo.folder import Folder, config_of, create_campaign, locked
 from evo.runtime.components import LoopSettings
@@ -74,7 +75,9 @@ def order_of(seeds: int) -> list[tuple[int, str]]:
     ]
 
 
-def play(config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float, final: int):
+def play(
+    config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float, final: int
+) -> Played:
     """Run one campaign to its end, or go on with it; then read its outcome."""
     folder = Folder(path)
     if not folder.database.exists():
@@ -99,9 +102,13 @@ def play(config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float
     return read(folder, arm, seed)
 
 
-def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, final: int):
+def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, final: int) -> Config:
     """The campaign file with one arm's operators and budget, without models and larger rungs."""
     config = read_config(config_file)
+    if isinstance(config.slots, ClusterSettings):
+        raise SystemExit(
+            f"{config_file}: slots: a number or auto; slot seconds are compared on one machine"
+        )
     slots = len(find_slots(config.slots))
     first = next(iter(config.rungs))
     policy = config.policy.model_copy(update={"final_blocks": final})
@@ -123,12 +130,16 @@ def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, fina
     )
 
 
-def refuse_change(path: Path, config, arm: str, seed: int, slot_seconds: float, final: int) -> None:
+def refuse_change(
+    path: Path, config: Config, arm: str, seed: int, slot_seconds: float, final: int
+) -> None:
     """Campaigns of other terms in the same folder cannot be compared."""
+    seconds, slots = config.budget.seconds, config.slots
+    assert seconds is not None and isinstance(slots, int)  # as `configured` wrote them
     found = (
         config.operators,
         config.random_seed,
-        config.budget.seconds * config.slots,
+        seconds * slots,
         config.policy.final_blocks,
     )
     if found != (weights_of(arm), seed, slot_seconds, final):
@@ -153,11 +164,9 @@ def read(folder: Folder, arm: str, seed: int) -> Played:
         evaluations=len(record.rows),
         slot_seconds=sum(run.wall_seconds for run in record.runs()),
         operators=tuple(
-            Earned(
-                one.operator, one.proposals, one.valid, one.slot_seconds, steps.get(one.operator, 0)
-            )
+            Earned(name, one.proposals, one.valid, one.slot_seconds, steps.get(name, 0))
             for one in earnings(record)
-            if one.operator in WEIGHTS
+            if (name := one.operator) in WEIGHTS
         ),
     )
 
@@ -167,7 +176,7 @@ def steps_of(record: Record, leader: str | None, sign: float) -> dict[str, float
     values = block_values(record.rows, record.proxy, record.objective.name)
     found: dict[str, float] = {}
     for made in record.chain(leader) if leader is not None else ():
-        if made.parents:
+        if made.parents and made.operator is not None and made.variant_id is not None:
             mine, theirs = (
                 values.get(one, {}) for one in (made.variant_id, made.parents[0].variant_id)
             )
@@ -276,11 +285,11 @@ def markdown(played: list[Played]) -> str:
         "| gain of its steps on the leader's line, a campaign (95 %) |",
         "|---|---|---|---|---|---|",
     ]
-    for one in operators_of(played):
-        valid = f"{one.valid / one.proposals:.0%}" if one.proposals else "-"
+    for each in operators_of(played):
+        valid = f"{each.valid / each.proposals:.0%}" if each.proposals else "-"
         lines.append(
-            f"| {one.operator} | {one.campaigns} | {one.proposals} | {valid} | {one.slot_seconds:.0f} "
-            f"| {with_interval(one.gain, one.interval)} |"
+            f"| {each.operator} | {each.campaigns} | {each.proposals} | {valid} | {each.slot_seconds:.0f} "
+            f"| {with_interval(each.gain, each.interval)} |"
         )
     return "\n".join(lines)
 

@@ -16,19 +16,21 @@ import sys
 import tempfile
 import types
 from pathlib import Path
+from typing import Any
 
 SEED = Path(__file__).parent.parent / "seed"
 CONTESTANTS = {"seed": SEED / "train.py", "yardstick": Path(__file__).parent / "yardstick.py"}
 
 
-def seed_shape(arguments):
+def seed_shape(arguments: argparse.Namespace) -> dict[str, int]:
     """Width, heads and rows of the seed at this scale, read off the seed itself."""
-    run = types.SimpleNamespace(
+    run: Any = types.SimpleNamespace(
         seed=0, device="cpu", depth=arguments.depth, context=arguments.context, vocab=256,
         clock="cpu_seconds", budget=arguments.budget, progress=lambda: 1.0,
         finish=lambda model: None,
     )  # fmt: skip
-    sys.modules["harness"] = types.SimpleNamespace(start=lambda: run)
+    stand_in: Any = types.SimpleNamespace(start=lambda: run)
+    sys.modules["harness"] = stand_in
     names = runpy.run_path(str(CONTESTANTS["seed"]))
     scale = names["scale"]
     if names["MLP_RATIO"] != 4:
@@ -36,7 +38,9 @@ def seed_shape(arguments):
     return {"width": scale.width, "heads": scale.heads, "rows": scale.rows}
 
 
-def one_run(name, block, arguments, shape):
+def one_run(
+    name: str, block: int, arguments: argparse.Namespace, shape: dict[str, int]
+) -> tuple[float, float]:
     """Train one contestant on one block: its val_bpb and tokens a CPU second."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(CONTESTANTS[name], Path(folder) / "train.py")
@@ -61,7 +65,7 @@ def one_run(name, block, arguments, shape):
     return float(found["val_bpb"]), float(found["total_tokens"]) / arguments.budget
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--budget", type=float, default=8.0, help="CPU seconds a run")

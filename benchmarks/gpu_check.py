@@ -106,7 +106,7 @@ def ground(work: Path) -> Ground:
     """The first GPU, or one core."""
     slot = find_slots(1)[0]
     on_gpu = slot.device == "cuda"
-    dataset = prepare(DataSettings(path=str(BUNDLED)), work / "data")
+    dataset = prepare(DataSettings(path=(str(BUNDLED),)), work / "data")
     sandbox = open_sandbox(SandboxSettings(), hide=dataset.sources, reach=(work,))
     if on_gpu:
         rung = Rung("proxy", 8, 8.0, Clock.SECONDS, 512, 64, 120.0, 5.0, 65536, 300.0)
@@ -197,7 +197,7 @@ def differences(here: Ground) -> dict[str, Any]:
         apart.append(found.largest)
         return found
 
-    audit.audit = heard  # type: ignore[assignment]
+    audit.audit = heard
     try:
         said = dict[str, Any]()
         for name, source in {"seed": SEED, "yardstick": yardstick(here), **FAMILIES}.items():
@@ -206,7 +206,7 @@ def differences(here: Ground) -> dict[str, Any]:
             said[name] = f"{seen.status}, {max(apart, default=float('nan')):.2g}"
         return said
     finally:
-        audit.audit = look  # type: ignore[assignment]
+        audit.audit = look
 
 
 def attacks(here: Ground) -> dict[str, Any]:

@@ -11,10 +11,12 @@ A run that was interrupted goes on where it stopped.
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evo.assembly.campaign import build_campaign
 from evo.campaigns import CALIBRATION
@@ -39,6 +41,7 @@ from population.types import (
     variant_id,
 )
 
+Table = NDArray[np.float64]
 PLANTED = 2.0  # run sds
 CHILDREN = 100  # of a greedy campaign
 
@@ -73,14 +76,17 @@ def measure(
         _create(config_file, folder, handicap)
     home = Folder(folder)
     with home.open_store() as store:
-        worse = store.setting("handicapped")
+        worse: str = store.setting("handicapped")
     with locked(home):
 
-        def only(seed_id, rungs):
+        def only(seed_id: str, rungs: Sequence[str]) -> list[list[RunRequest]]:
+            runs = [(seed_id, repeat) for repeat in range(repeats)] + [(worse, 0)]
             return [
-                RunRequest(one, rungs[0], block, repeat, Purpose.CALIBRATE)
+                [
+                    RunRequest(one, rungs[0], block, repeat, Purpose.CALIBRATE)
+                    for one, repeat in runs
+                ]
                 for block in range(blocks)
-                for one, repeat in [(seed_id, r) for r in range(repeats)] + [(worse, 0)]
             ]
 
         config = config_of(home)
@@ -95,6 +101,7 @@ def _create(config_file: Path, folder: Path, handicap: dict[str, float]) -> None
     home = create_campaign(read_config(config_file), folder, CALIBRATION)
     with home.open_store() as store:
         root = seed(store)
+        assert root is not None  # it has just been created
         source = with_knobs(source_of(store, root), handicap)
         worse = Variant(variant_id(source), source, fingerprint(source))
         idea = "handicapped: " + ", ".join(f"{k} = {v}" for k, v in handicap.items())
@@ -105,7 +112,7 @@ def _create(config_file: Path, folder: Path, handicap: dict[str, float]) -> None
         store.set_setting("handicapped", worse.id)
 
 
-def scores(folder: Path, worse: str, blocks: int, repeats: int):
+def scores(folder: Path, worse: str, blocks: int, repeats: int) -> tuple[Table, Table]:
     """val_bpb of the seed [blocks, repeats] and the handicapped one [blocks]; no block with a failure."""
     with Folder(folder).open_store() as store:
         rows = measurements(store, statuses=[Status.OK])
@@ -120,7 +127,13 @@ def scores(folder: Path, worse: str, blocks: int, repeats: int):
     return table[:, :-1], table[:, -1]
 
 
-def resample(same, worse, settings: CertificationSettings, campaigns: int, rng) -> Gate:
+def resample(
+    same: Table,
+    worse: Table,
+    settings: CertificationSettings,
+    campaigns: int,
+    rng: np.random.Generator,
+) -> Gate:
     """The synthetic campaigns; `same` [blocks, repeats] of identical code, `worse` [blocks]."""
     blocks, repeats = same.shape
     run_sd = float(np.sqrt(same.var(axis=0, ddof=1).mean()))
@@ -128,7 +141,9 @@ def resample(same, worse, settings: CertificationSettings, campaigns: int, rng) 
     pairs = min(rule.most_pairs, blocks)
     shift = PLANTED * run_sd - float((worse[:, None] - same).mean())
 
-    def drawn(attempts):  # blocks of each attempt [attempts, pairs], none twice in one
+    def drawn(
+        attempts: int,
+    ) -> NDArray[np.int64]:  # blocks of each attempt [attempts, pairs], none twice in one
         return rng.permuted(np.tile(np.arange(blocks), (attempts, 1)), axis=1)[:, :pairs]
 
     at = drawn(campaigns * rule.attempts)
@@ -144,7 +159,7 @@ def resample(same, worse, settings: CertificationSettings, campaigns: int, rng) 
     planted_sd = float(np.sqrt((worse[:, None] - same).var(axis=0, ddof=1).mean()))
     wrong = int(np.count_nonzero(false))
 
-    def promised(sd):
+    def promised(sd: float) -> float:
         return simulate(rule, PLANTED * run_sd, sd, rng, 4000).certified
 
     return Gate(

@@ -23,7 +23,7 @@ INIT = 0.1  # better than the usual 0.02 at this width, by 0.2 bits a byte
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows, length, width = x.shape
         q, k, v = (
             part.view(rows, length, self.heads, -1).transpose(1, 2)
@@ -40,11 +40,12 @@ class Block(nn.Module):
         )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).reshape(rows, length, width))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        out: torch.Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return out
 
 
 class Model(nn.Module):
-    def __init__(self, depth, width, heads, context, vocab):
+    def __init__(self, depth: int, width: int, heads: int, context: int, vocab: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocab, width)
         self.positions = nn.Embedding(context, width)
@@ -56,14 +57,15 @@ class Model(nn.Module):
                 last = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(p, std=INIT / math.sqrt(2 * depth) if last else INIT)
 
-    def forward(self, tokens):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(x))
+        logits: torch.Tensor = self.head(self.norm(x))
+        return logits
 
 
-def learning_rate(progress):
+def learning_rate(progress: float) -> float:
     if progress < WARMUP:
         return LEARNING_RATE * max(progress, 1e-3) / WARMUP
     phase = (progress - WARMUP) / (1 - WARMUP)
@@ -71,7 +73,7 @@ def learning_rate(progress):
     return MIN_LEARNING_RATE + swing * (LEARNING_RATE - MIN_LEARNING_RATE)
 
 
-def main():
+def main() -> None:
     run = harness.start()
     shape = json.loads(os.environ["YARDSTICK_SHAPE"])
     model = Model(run.depth, shape["width"], shape["heads"], run.context, run.vocab)
@@ -86,7 +88,7 @@ def main():
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=run.device == "cuda"):
             logits = model(x)
         loss = F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(progress)
