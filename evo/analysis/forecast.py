@@ -73,7 +73,7 @@ class Plan:
     llm_unavailable: str = ""  # which operators are unavailable without a key, in words
     llm_tokens: int | None = None
     llm_dollars: float | None = None
-    reference_every: int = 0  # runs of the search between two references; 0: none
+    reference_every: int = 0  # runs of the search between two references; 0: not known
     race_share: float = 0.0  # of the search's runs, for the leaders' race after it
     race_runs: int = 0  # what certification takes at most
     measured_variants: int = 0  # already proposed, when a campaign goes on

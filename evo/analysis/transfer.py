@@ -130,7 +130,7 @@ def transfer(record: Record, source_of: SourceOf) -> Transfer | None:
         n=len(both),
         pairs=tuple(pairs),
         promotions=_promotions(record, pairs),
-        fresh=(record.config.get("graduation") or {}).get("fresh_blocks") != 0,
+        fresh=(record.config.get("graduation") or {}).get("controls") != 0,
         agreement=agreement,
         overlap=top_overlap(proxy, far, TOP) if both else None,
         informative=agreement is not None and agreement.informative,

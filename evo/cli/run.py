@@ -380,7 +380,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
     from evo.evaluation.cluster.settings import ClusterSettings
     from evo.evaluation.slots import find_slots
     from evo.search.ladder_settings import work_by_rung
-    from evo.search.scheduler import seed_runs
+    from evo.search.scheduler import REFERENCE_EVERY, seed_runs
 
     slots: Sequence[Slot] = ()  # what they are on a cluster is seen when it begins
     try:
@@ -402,7 +402,7 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         ),
         remeasure_share=config.policy.remeasure_share,
         race_share=config.policy.race_share,
-        reference_every=config.policy.reference_every,
+        reference_every=REFERENCE_EVERY,
         race_runs=_race_runs(config.certification),
         final_blocks=config.policy.final_blocks,
         ladder=work_by_rung(config.graduation, list(config.rungs)),
@@ -495,7 +495,8 @@ def _fresh_blocks(config: Config) -> int:
     searched = max(config.policy.seed_blocks, MAX_BLOCKS)
     proof = config.certification.attempts * (config.certification.most_pairs + POST_PAIRS)
     upper = len(config.rungs) - 1
-    climbs = config.graduation.fresh_blocks + config.graduation.blocks + upper - 1 if upper else 0
+    graduation = config.graduation
+    climbs = graduation.proxy_blocks + graduation.blocks + upper - 1 if upper else 0
     return searched + proof + config.policy.final_blocks + climbs
 
 

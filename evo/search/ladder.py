@@ -240,7 +240,7 @@ class Graduation:
             return
         first, last = (self.ladder.climbers(self._upper[end]) for end in (0, -1))
         ancestors = [one for one in last if one.role is Role.ANCESTOR]
-        for place in range(self._settings.fresh_blocks):
+        for place in range(self._settings.proxy_blocks):
             for climber in (*first, *ancestors):
                 for one in (self._history.seed_id, climber.variant_id):
                     block = climber.first_block + place

@@ -33,8 +33,11 @@ class GraduationSettings(BaseModel):
     graduates: int = Field(default=4, ge=0, description="to the first upper rung, one a lineage")
     controls: int = Field(default=2, ge=0, description="drawn from the middle, at every upper rung")
     ancestors: int = Field(default=3, ge=0, description="of the target's best, at the target")
-    fresh_blocks: int = Field(default=2, ge=0, description="at the proxy, for all who go up")
-    blocks: int = Field(default=2, ge=1, description="at each upper rung")
+    blocks: int = Field(
+        default=2,
+        ge=1,
+        description="at each upper rung; with controls also at the proxy, fresh ones",
+    )
     budget_shares: tuple[float, ...] = Field(default=(), description="of the target's budget")
 
     @field_validator("budget_shares")
@@ -50,6 +53,11 @@ class GraduationSettings(BaseModel):
             raise ValueError("give at least one share below 1, for example [0.6, 0.75, 0.9]")
         return found
 
+    @property
+    def proxy_blocks(self) -> int:
+        """Fresh blocks at the proxy for all who go up: what a gain there is worth, controls beside it tell."""
+        return self.blocks if self.controls else 0
+
     def go_on_from(self, many: int) -> int:
         """How many of `many` go up one rung further: the best, rounded up."""
         return math.ceil(many / REDUCTION_FACTOR)
@@ -61,7 +69,7 @@ def work_by_rung(settings: GraduationSettings, rungs: Sequence[str]) -> Mapping[
     if len(rungs) < 2 or not settings.graduates:
         return work
     many, beside = settings.graduates, settings.controls + 1
-    work[rungs[0]] = RungWork(0, (many + beside + settings.ancestors) * settings.fresh_blocks)
+    work[rungs[0]] = RungWork(0, (many + beside + settings.ancestors) * settings.proxy_blocks)
     for rung in rungs[1:]:
         last = rung == rungs[-1]
         everyone = many + beside + (settings.ancestors if last else 0)

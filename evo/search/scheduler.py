@@ -30,6 +30,7 @@ from population.types import (
 
 MAX_BLOCKS = 6  # that a member of the front is measured on again
 MAX_LEADERS = 6  # in the race once the search is over
+REFERENCE_EVERY = 20  # runs of the search between two runs of the seed as a reference
 FIRST_REFERENCE = 1000  # repeats of block 0 from here on are references
 SEED_SHARE = 0.25  # of the runs that a budget of seconds holds: more may not go to the seed before the search
 MIN_SEED_RUNS = 2  # the seed on two blocks: without them nothing is known of the noise
@@ -47,7 +48,6 @@ class PolicySettings(BaseModel):
         description="further runs of it on block 0; in all at most a quarter of `budget.seconds`, but two",
     )
     remeasure_share: float = Field(default=0.2, ge=0, lt=1, description="of the search's runs")
-    reference_every: int = Field(default=20, ge=0, description="runs between references; 0: none")
     race_share: float = Field(
         default=0.1,
         ge=0,
@@ -211,10 +211,9 @@ class Scheduler:
 
     def refer(self, state: SearchState) -> Step | None:
         """The seed on block 0 once more, whenever enough runs were made since the last time."""
-        every = self._settings.reference_every
-        if state.search_is_over or not every:
+        if state.search_is_over:
             return None
-        due = self._searched() // every
+        due = self._searched() // REFERENCE_EVERY
         repeats = range(FIRST_REFERENCE, FIRST_REFERENCE + due)
         return self._start(
             state,

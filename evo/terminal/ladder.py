@@ -123,9 +123,9 @@ def _untold(one: Transfer) -> str:
     proxy, target = plain(one.proxy), plain(one.target)
     if not one.fresh:
         return (
-            f"The ladder makes no runs of its own at {proxy} (graduation.fresh_blocks: 0), so how often a gain "
-            f"there holds at {target} is not counted: `evo resume --set graduation.fresh_blocks=2` makes these "
-            "runs, also now."
+            f"The ladder makes no runs of its own at {proxy} without controls (graduation.controls: 0), so how "
+            f"often a gain there holds at {target} is not counted: "
+            "`evo resume --set graduation.controls=2` makes these runs, also now."
         )
     return (
         f"No graduate that beat the seed at {proxy} on the ladder's own blocks there, and no control, has run "

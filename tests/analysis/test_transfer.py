@@ -288,8 +288,8 @@ def test_without_a_graduate_at_the_target_nothing_is_said_of_fresh_blocks(built:
 
 
 def test_a_ladder_without_runs_of_its_own_at_the_proxy_says_what_makes_them(built: Built) -> None:
-    built.store.set_setting("config", CONFIG | {"graduation": {"fresh_blocks": 0}})
+    built.store.set_setting("config", CONFIG | {"graduation": {"controls": 0}})
     graduate(built, "a", 0.1, 0.05, fresh=False)
     said = unwrapped(shown(ladder_screen(climbed(built), " --dir campaigns/x")))
-    assert "(graduation.fresh_blocks: 0)" in said and "nothing can be said" not in said
-    assert "`evo resume --dir campaigns/x --set graduation.fresh_blocks=2` makes these runs" in said
+    assert "(graduation.controls: 0)" in said and "nothing can be said" not in said
+    assert "`evo resume --dir campaigns/x --set graduation.controls=2` makes these runs" in said

@@ -107,7 +107,7 @@ class FakeOperator:
         return Draft(f"LR = {rate:.9f}\nDEPTH = 2\n", f"LR {rate:.3f}")
 
 
-ONE_GRADUATE = GraduationSettings(graduates=1, controls=0, ancestors=0, fresh_blocks=0, blocks=1)
+ONE_GRADUATE = GraduationSettings(graduates=1, controls=0, ancestors=0, blocks=1)
 
 
 def make_store(path: Path, seed_source: str = SEED) -> Callable[[], Store]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from evo.runtime.budget import BudgetSettings
+from evo.search import scheduler
 from evo.search.certification import BEGUN, ENDED, POST_PAIRS, CertificationSettings
 from evo.search.scheduler import PolicySettings
 from population.reading import decisions, front, measurements
@@ -18,9 +19,7 @@ from population.types import Measurement, Purpose, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
 ONCE = CertificationSettings(attempts=1)
-POLICY = PolicySettings(
-    seed_blocks=4, seed_repeats=0, final_blocks=2, reference_every=0, race_share=0
-)
+POLICY = PolicySettings(seed_blocks=4, seed_repeats=0, final_blocks=2, race_share=0)
 
 
 @dataclass
@@ -184,9 +183,10 @@ def test_an_attempt_before_the_end_is_made_only_when_it_is_likely_to_pass(tmp_pa
         assert (Purpose.RACE in rows[:last_screen]) == expected
 
 
-def test_the_seed_is_run_again_every_so_often_to_see_a_drift(tmp_path):
+def test_the_seed_is_run_again_every_so_often_to_see_a_drift(tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "REFERENCE_EVERY", 5)
     open_store = make_store(tmp_path / "campaign.db")
-    policy = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=0, reference_every=5)
+    policy = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=0)
     make_campaign(open_store, policy=policy, budget=BudgetSettings(variants=20)).run()
     with open_store() as store:
         requests = [row.measurement.request for row in measurements(store)]

@@ -14,9 +14,7 @@ from population.reading import decisions, measurements, source_of
 from population.types import Measurement, Purpose, RunRequest, Status
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 
-POLICY = PolicySettings(
-    seed_blocks=2, seed_repeats=0, final_blocks=2, reference_every=0, race_share=0.4
-)
+POLICY = PolicySettings(seed_blocks=2, seed_repeats=0, final_blocks=2, race_share=0.4)
 BUDGET = BudgetSettings(variants=20)
 
 

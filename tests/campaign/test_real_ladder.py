@@ -61,7 +61,7 @@ def test_a_ladder_killed_in_the_middle_is_climbed_to_its_end_and_repeats_nothing
     tmp_path: Path,
 ) -> None:
     graduation = {"promotion": "auto", "graduates": 2, "controls": 1, "ancestors": 1}
-    graduation |= {"fresh_blocks": 1, "blocks": 1, "budget_shares": [0.5]}
+    graduation |= {"blocks": 1, "budget_shares": [0.5]}
     write_config(
         tmp_path,
         rungs={"proxy": rung(1, 0.1), "mid": rung(1, 0.15), "target": rung(2, 0.2)},

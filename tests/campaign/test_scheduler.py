@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from evo.search import scheduler
 from evo.search.certification import (
     BEGUN,
     ENDED,
@@ -38,13 +39,12 @@ from population.types import (
 POLICY = PolicySettings(
     seed_blocks=2,
     seed_repeats=1,
-    reference_every=4,
     remeasure_share=0.3,
     race_share=0.3,
     final_blocks=2,
 )
 GRADUATION = GraduationSettings(
-    promotion=Promotion.AUTO, graduates=1, controls=0, ancestors=0, fresh_blocks=1, blocks=1
+    promotion=Promotion.AUTO, graduates=1, controls=0, ancestors=0, blocks=1
 )
 RUNGS = ("proxy", "target")
 
@@ -174,7 +174,10 @@ def test_a_child_under_way_is_not_started_twice_and_a_lost_one_is_given_up_in_th
     assert world.next() == ()
 
 
-def test_the_seed_is_referred_to_once_every_so_many_runs_of_the_search() -> None:
+def test_the_seed_is_referred_to_once_every_so_many_runs_of_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scheduler, "REFERENCE_EVERY", 4)
     world = World({f"c{k}": -0.5 for k in range(12)})
     for k in range(12):
         world.child(f"c{k}")
@@ -369,7 +372,7 @@ def test_the_loop_runs_and_decides_what_the_scheduler_asked_directly_does() -> N
 
 
 def test_the_loop_runs_a_pair_in_one_go_and_proposes_only_what_it_runs_next() -> None:
-    alone = POLICY.model_copy(update={"race_share": 0.0, "reference_every": 1})
+    alone = POLICY.model_copy(update={"race_share": 0.0})
     gains = {f"c{k}": 0.3 * k for k in range(60)}
     world = World(gains, policy=alone, certification=CertificationSettings())
     proposed: list[str] = []

@@ -154,6 +154,8 @@ ADVICE = (  # on its file, in order
     "policy.most_blocks is no key any more: not 4 but 6 holds; remove it",
     "certification.post_pairs is no key any more: not 2 but 4 holds; remove it",
     "voiding.crowded is no key any more: not 3.0 but 2.0 holds; remove it",
+    "graduation.fresh_blocks is no key any more: not 0 but `graduation.blocks`, where controls go up, holds; "
+    "remove it",
     "graduation.halving is no key any more: not 3.0 but 2 holds; remove it",
     "rungs.proxy.grace_seconds is no key any more: not 0.2 but 0.1 CPU seconds, 0.5 of the wall holds; "
     "remove it",

@@ -25,9 +25,7 @@ from tests.campaign.test_certifying import FakeNoise
 
 from .driving import Evo
 
-POLICY = PolicySettings(
-    seed_blocks=4, seed_repeats=1, final_blocks=3, reference_every=0, race_share=0
-)
+POLICY = PolicySettings(seed_blocks=4, seed_repeats=1, final_blocks=3, race_share=0)
 
 
 def test_every_surface_shows_what_is_believed_of_a_variant(evo: Evo, tmp_path: Path) -> None:

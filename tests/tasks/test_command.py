@@ -198,7 +198,6 @@ def test_a_campaign_on_a_command_runs_and_says_whose_word_its_figures_are(
         "policy.seed_blocks=2",
         "policy.seed_repeats=1",
         "policy.final_blocks=1",
-        "policy.reference_every=0",
     )
     fewer = ("budget.variants=2", "certification.attempts=0", "policy.remeasure_share=0")
     changes = [word for one in (*few, *fewer) for word in ("--set", one)]

@@ -226,7 +226,7 @@ def test_names_with_stars_are_the_files_that_are_there(two: Path) -> None:
 @pytest.mark.sandbox
 def test_a_campaign_over_files_tells_and_takes_home_each(tmp_path: Path, evo: Evo) -> None:  # noqa: F811
     shutil.copytree(HERE / "pair", tmp_path / "pair")
-    few = "policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, reference_every: 0, remeasure_share: 0}"
+    few = "policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, remeasure_share: 0}"
     (tmp_path / "pair.yaml").write_text(
         "name: pair\ntask: {kind: command, folder: pair, files: ['*.py'], command: python train.py}\n"
         'metrics: {val_loss: {line: "val loss {}"}}\nobjectives: [{name: val_loss}]\n'
@@ -263,7 +263,7 @@ def test_the_closing_screen_names_the_file_that_evolves(tmp_path: Path, evo: Evo
         .replace("[train.py, model.py]", "[solve.py]")
         .replace("train.py", "solve.py")
         + "sandbox: none\noperators: {nudge: 1}\ncertification: {attempts: 0}\n"
-        "policy: {seed_blocks: 1, seed_repeats: 1, final_blocks: 1, reference_every: 0}\n"
+        "policy: {seed_blocks: 1, seed_repeats: 1, final_blocks: 1}\n"
     )
     ran = evo("run", "one.yaml", "--plain", "--set", "budget.variants=4")
     assert ran.code == 0, ran.err

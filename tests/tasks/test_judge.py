@@ -206,10 +206,10 @@ def test_a_figure_is_read_from_a_column_of_a_table(tmp_path: Path) -> None:
 
 
 CLIMB = """
-policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, reference_every: 0, remeasure_share: 0}
+policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, remeasure_share: 0}
 certification: {attempts: 0}
 sandbox: none
-graduation: {promotion: auto, graduates: 1, controls: 0, ancestors: 0, blocks: 1, fresh_blocks: 1}
+graduation: {promotion: auto, graduates: 1, controls: 0, ancestors: 0, blocks: 1}
 """
 
 

@@ -87,7 +87,7 @@ operators: {nudge: 1}
 sandbox: none
 budget: {variants: 6}
 certification: {attempts: 0}
-policy: {seed_blocks: 4, seed_repeats: 0, final_blocks: 0, reference_every: 0, remeasure_share: 0}
+policy: {seed_blocks: 4, seed_repeats: 0, final_blocks: 0, remeasure_share: 0}
 """
 
 
