@@ -68,6 +68,18 @@ def kind_of(folder: Path) -> str:
         return ""
 
 
+def no_search_in(folder: Path) -> str:
+    """Why the store in a folder cannot go on as a campaign, in one line; "" where it can."""
+    return {
+        CALIBRATION: f"{folder} is a calibration and holds no search; `evo run CONFIG` starts one",
+        ABLATION: f"{folder} is an ablation and holds no search; `evo ablate` goes on with it",
+        IMPORT: (
+            f"{folder} is an import of self-reported measurements: it never ran here and cannot go on; "
+            "`evo run CONFIG` starts a search that measures for itself"
+        ),
+    }.get(kind_of(folder), "")
+
+
 def running_process(folder: Path) -> int | None:
     """The process that runs the campaign; None when nobody holds its lock."""
     from evo.lock import holder_of

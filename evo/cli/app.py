@@ -66,6 +66,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "evo.tokens.shards": "DataError",
     "evo.evaluation.sandbox.sandbox": "SandboxUnavailable",
     "evo.importing.results": "ImportFailure",
+    "evo.serve.verbs": "Refused",
     "evo.tasks.settings": "TaskError",
     "operators.registry": "UnknownOperator",
     "population.reading": "UnknownVariant",

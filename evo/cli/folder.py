@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evo.campaigns import (
-    ABLATION,
     ABLATIONS,
     CALIBRATIONS,
     CAMPAIGNS,
     DATABASE,
-    IMPORT,
     is_calibration,
-    kind_of,
     newest,
+    no_search_in,
     touched,
 )
 
@@ -37,20 +35,8 @@ class NoCampaign(Exception):
 def searched_folder(given: Path | None) -> Path:
     """The folder of a campaign that can go on. NoCampaign when there is none, or nothing to go on with."""
     folder = campaign_folder(given)
-    if is_calibration(folder):
-        raise NoCampaign(
-            f"{folder} is a calibration and holds no search; `evo run CONFIG` starts one"
-        )
-    kind = kind_of(folder)
-    if kind == ABLATION:
-        raise NoCampaign(
-            f"{folder} is an ablation and holds no search; `evo ablate` goes on with it"
-        )
-    if kind == IMPORT:
-        raise NoCampaign(
-            f"{folder} is an import of self-reported measurements: it never ran here and cannot go on; "
-            "`evo run CONFIG` starts a search that measures for itself"
-        )
+    if objection := no_search_in(folder):
+        raise NoCampaign(objection)
     return folder
 
 

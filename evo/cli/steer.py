@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from evo.campaigns import DATABASE, ask, login_name, running_process
+from evo.campaigns import DATABASE, ask, login_name
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import at, opened, searched_folder
 
 if TYPE_CHECKING:
     from population.store import Store
-    from population.types import RequestRow, Variant
+    from population.types import RequestRow
 
 
 @app.command(epilog='Example: evo idea "tie the embedding to the output head"')
@@ -246,34 +245,22 @@ def inject(
 
     It counts in the budget, and is measured even where that is spent.
     """
-    from population.reading import first_proposal, nearest, repeated, resolve, source_of
+    from evo.serve.verbs import propose
     from population.store import Store
 
     folder = searched_folder(directory)
     with Store.open(folder / DATABASE, read_only=True) as store:
-        task = (store.setting("config") or {}).get("task")
-        child = _checked(file, source_of(store, resolve(store, "seed")), task)
-        known = repeated(store, child)
-        if known:
-            made = first_proposal(store, known)
-            whose = f" ({made.operator}, proposal {made.number})" if made else ""
-            _refuse(f"{file} is the same code as {known[:8]}{whose}; `evo show {known[:8]}`")
-        if any(_code(one) == child.fingerprint for one in _waiting(store, ("inject",))):
-            _refuse(
-                f"{file}: the same code was put in before and waits; `evo status` shows what waits"
-            )
-        parent_id, shared = (
-            (resolve(store, parent), None) if parent else nearest(store, child.source)
-        )
+        source = _source(file, store)
     said = _worded(words) if words else ""
-    detail = {"parent_id": parent_id, "source": child.source, "idea": said}
-    ask(folder, "inject", detail, author)
+    made = propose(folder, source, said, parent, author or login_name(), str(file))
     if as_json:
         who = author or login_name()
-        show_json({"variant": child.id, "parent": parent_id, "author": who, "path": folder})
+        known = {"variant": made.variant_id, "parent": made.parent_id}
+        show_json({**known, "author": who, "path": folder})
         return
-    because = "" if shared is None else f", with which it shares {_shared(shared)}"
-    print(f"{child.id[:8]}, a child of {parent_id[:8]}{because}: {when_taken_up(folder)}")
+    because = "" if made.shared is None else f", with which it shares {_shared(made.shared)}"
+    child = f"{made.variant_id[:8]}, a child of {made.parent_id[:8]}"
+    print(f"{child}{because}: {when_taken_up(folder)}")
 
 
 def _shared(part: float) -> str:
@@ -283,20 +270,10 @@ def _shared(part: float) -> str:
     return f"{'more than 99.9' if part > 0.999 else f'{100 * part:.1f}'} % of its lines"
 
 
-def _code(asked: RequestRow) -> str:
-    """The fingerprint of a variant that waits to be put in."""
-    from population.fingerprint import fingerprint
-
-    return fingerprint(str(asked.detail["source"]))
-
-
 def _worded(text: str) -> str:
-    from population.types import MAX_TEXT_CHARS
+    from evo.serve.verbs import worded
 
-    said = os.fsencode(text).decode(errors="replace").strip()  # UTF-8, whatever the locale
-    if not said or len(said) > MAX_TEXT_CHARS:
-        _refuse(f"give a text of 1 to {MAX_TEXT_CHARS:,} characters, not {len(said):,}")
-    return said
+    return worded(os.fsencode(text).decode(errors="replace"))  # UTF-8, whatever the locale
 
 
 def _refuse(text: str) -> NoReturn:
@@ -304,23 +281,18 @@ def _refuse(text: str) -> NoReturn:
     raise typer.Exit(FAILED)
 
 
-def _checked(file: Path, seed: str, task: Mapping[str, Any] | None) -> Variant:
-    """The file as a variant that nothing speaks against; else it is told, and the command ends."""
+def _source(file: Path, store: Store) -> str:
+    """What a file or folder holds of what evolves in this campaign."""
     from evo.evaluation.static_check import most_bytes
     from evo.tasks.folder_copy import source_at
-    from evo.tasks.settings import TaskSettings, objection_to
-    from population.fingerprint import fingerprint
-    from population.types import Variant, variant_id
+    from evo.tasks.settings import TaskSettings
+    from population.reading import resolve, source_of
 
+    task = (store.setting("config") or {}).get("task")
     settings = TaskSettings.model_validate(task) if task else None
     if settings is not None and not settings.alone:
-        source = source_at(file, settings)
-    else:
-        source = _read(file, most_bytes(seed))
-    if objection := objection_to(source, seed, settings):
-        page = "" if settings else "; docs/contract.md says what a train.py needs"
-        _refuse(f"{file}: {objection}{page}")
-    return Variant(variant_id(source), source, fingerprint(source))
+        return source_at(file, settings)
+    return _read(file, most_bytes(source_of(store, resolve(store, "seed"))))
 
 
 def _read(file: Path, most: int) -> str:
@@ -346,10 +318,9 @@ AuthorOption = Annotated[
 
 def when_taken_up(folder: Path) -> str:
     """When a request takes effect, in words."""
-    process = running_process(folder)
-    if process is None:
-        return f"carried out by the next `evo resume{at(folder)}`"
-    return f"process {process} takes it up now"
+    from evo.serve.verbs import when_answered
+
+    return when_answered(folder, at(folder))
 
 
 def unheard(folder: Path) -> str:

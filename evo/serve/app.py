@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from evo.campaigns import Listed, login_name
 from evo.report.page import plotly_script, render_list, render_live, render_parts, template_file
+from evo.serve.verbs import Refused, steer
 from evo.serve.watching import Listing, Watched, compared
 from evo.terminal.text import duration, mean_and_error
 from population.reading.variants import UnknownVariant
@@ -35,7 +36,7 @@ from population.store import StoreError
 
 LOOK_SECONDS = 1.0  # between two looks for what is new
 HEARTBEAT_SECONDS = 15.0  # so that a dead connection is noticed
-MAX_BODY = 20_000
+MAX_BODY = 250_000  # bytes: a whole train.py as JSON fits
 COOKIE = "evo_token"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 POLICY = (
@@ -184,7 +185,7 @@ class Site:
         )
 
     async def steer(self, request: Request) -> Response:
-        """Idea, note, veto, approval, stop: from our own page, with the token."""
+        """Idea, note, variant, veto, approval, stop: from our own page, with the token."""
         asked = await self._asked(request)
         if isinstance(asked, Response):
             return asked
@@ -193,8 +194,8 @@ class Site:
             return _no_campaign()
         author = asked.get("author", "").strip()[:60] or login_name()
         try:
-            said = await run_in_threadpool(watched.steer, asked, author)
-        except (ValueError, UnknownVariant, StoreError) as error:
+            said = await run_in_threadpool(steer, watched.folder, asked, author)
+        except (Refused, UnknownVariant, StoreError) as error:
             return JSONResponse({"said": str(error)}, 400)
         return JSONResponse({"said": said})
 

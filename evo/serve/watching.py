@@ -14,18 +14,15 @@ import plotly.graph_objects as go
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Course, course_of
-from evo.analysis.ladder import objection_to_approving, rungs_to_approve
 from evo.analysis.ranking import Ranked, ranking
 from evo.campaigns import (
     Listed,
-    ask,
     findings_of,
     folders,
     look_into,
     newest_first,
     overview_of,
     running_process,
-    terms_of,
     touched,
 )
 from evo.files import LIVE
@@ -35,7 +32,7 @@ from evo.report.figures import courses
 from evo.report.page import Page
 from evo.report.variant_details import diff_from_parent, dossier
 from evo.terminal.text import short
-from population.reading import first_proposal, resolve, seed, source_of
+from population.reading import first_proposal, seed, source_of
 from population.reading.traces import first_curve
 from population.store import Store
 from population.types import ProposalRow
@@ -149,36 +146,6 @@ class Watched:
             }
         except (OSError, ValueError, KeyError, TypeError):
             return {"phase": "", "slots": []}
-
-    def steer(self, asked: Mapping[str, str], author: str) -> str:
-        """Ask something of the campaign; what was asked, in words. ValueError says why it cannot be."""
-        kind, text = asked.get("kind", ""), " ".join(asked.get("text", "").split())
-        if kind == "stop":
-            ask(self.folder, "stop", {"now": False}, author)
-            return "asked to stop: the runs under way finish first"
-        if kind in ("idea", "note"):
-            if not text:
-                raise ValueError(f"the {kind} has no text")
-            detail = {"text": text} if kind == "idea" else {"text": text, "evidence": []}
-            ask(self.folder, kind, detail, author)
-            return f"{kind} put in"
-        if kind not in ("veto", "approve"):
-            raise ValueError("kind is one of idea, note, veto, approve, stop")
-        with Store.open(self.folder / DATABASE, read_only=True) as store:
-            variant_id = resolve(store, asked.get("variant", ""))
-            root, record = seed(store), Record.of(store)
-        if kind == "veto":
-            if variant_id == root:
-                raise ValueError("the seed cannot be vetoed: everything is measured against it")
-            ask(self.folder, "veto", {"variant_id": variant_id, "reason": text}, author)
-            return f"vetoed {short(variant_id)}"
-        terms = terms_of(self.folder, record)
-        if objection := objection_to_approving(record, terms, variant_id, None):
-            raise ValueError(objection)
-        rungs = rungs_to_approve(record, terms, variant_id, None)
-        for rung in rungs:
-            ask(self.folder, "approve", {"variant_id": variant_id, "rung": rung}, author)
-        return f"approved {short(variant_id)} for {', '.join(rungs)}"
 
     def _fresh(self, variant_id: str) -> Snapshot:
         """A reading made now: a child that runs may be younger than the page."""

@@ -221,6 +221,8 @@ def test_steering_becomes_a_row_with_its_author(tmp_path: Path) -> None:
         ):
             answer = steer(base, {"token": TOKEN, **said})
             assert answer.status_code == 200, answer.text
+        broken = {"token": TOKEN, "kind": "inject", "source": "LR = ("}
+        assert "does not parse" in steer(base, broken).json()["said"]
     with Store.open(tmp_path / "c" / "campaign.db") as store:
         asked = pending(store)
     assert [one.kind for one in asked] == ["idea", "note", "veto", "stop"]
@@ -237,7 +239,7 @@ def test_steering_becomes_a_row_with_its_author(tmp_path: Path) -> None:
         ({"kind": "rm", "text": "x", "token": TOKEN}, 400, "one of idea"),
         ({"kind": "veto", "variant": "seed", "token": TOKEN}, 400, "the seed cannot be vetoed"),
         ({"kind": "veto", "variant": "nobody", "token": TOKEN}, 400, "nobody"),
-        ({"kind": "idea", "text": "x" * 30_000, "token": TOKEN}, 413, "bytes"),
+        ({"kind": "idea", "text": "x" * 300_000, "token": TOKEN}, 413, "bytes"),
     ],
 )
 def test_what_cannot_be_asked_says_why_and_leaves_no_row(
