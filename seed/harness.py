@@ -208,7 +208,11 @@ class Run:
         torch module brings save(path), load(path) and answer(int64 [B, t]) -> logits [B, t, vocab].
         """
         model = _uncompiled(model)
-        if self.spec["role"] == "serve":
+        if self.spec["role"] == "serve" and self.spec.get("rehearses"):
+            if not _is_torch(model):
+                _leave()  # before it has loaded anything such a model need not be able to answer
+            model.eval()
+        elif self.spec["role"] == "serve":
             _load(model, Path(self.spec["weights"]))
         else:
             self._send(b"DONE", 1.0, math.nan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.evaluation.channels import REPLY, REQUEST
+from evo.evaluation.channels import REPLY, REQUEST, UNCAUGHT
 from evo.evaluation.data import Hidden, Tokens
 from evo.evaluation.process import Ended, RoleProcess
 from population.types import Clock, DocumentScore, Rung, Status
@@ -40,6 +40,9 @@ class Tolerance:
 MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 SLAB_LOGITS = 1 << 18  # that are looked at together
 EXACT = Tolerance()  # CPU, fp32
+ROUGH = Tolerance(
+    largest=1e-2, mean=1e-2
+)  # CPU, weights that nothing trained: what leaks, leaks more
 REDUCED = Tolerance(largest=None, mean=2e-3)  # bf16; by judgement, not calibrated on a GPU yet
 
 
@@ -319,6 +322,36 @@ def ask_probe(server: Server, exam: Exam) -> Floats:
     probe = server.costs(exam.probe[:, :-1], exam.probe[:, 1:])
     server.knows_hidden_text()
     return probe
+
+
+class Unserved(Ended):
+    """A model cannot be served as it is built: no training would mend that."""
+
+
+def must_serve(
+    server: Server, probe: Tokens, tolerance: Tolerance, rng: np.random.Generator
+) -> None:
+    """Unserved for an answer of another kind or shape, and for one that changes with tokens to come.
+
+    `probe` [rows, length + 1] holds nothing hidden.
+    """
+    inputs, targets = probe[:, :-1], probe[:, 1:]
+    cuts = rng.integers(1, inputs.shape[1], len(inputs))
+    other = corrupted(inputs, cuts, server.shape.vocab, rng)
+    try:
+        first, second = server.costs(inputs, targets), server.costs(other, targets)
+    except Ended as end:
+        if end.status is not Status.REJECTED:
+            raise
+        fell = server.process.exit_code == UNCAUGHT
+        raise Unserved(Status.CRASHED if fell else end.status, end.reason) from end
+    found = audit(first, second, cuts, tolerance)
+    if found.flagged:
+        raise Unserved(
+            Status.REJECTED,
+            f"not causal: the logits at a position change with the tokens after it ({found.flagged} of "
+            f"{found.rows} rows, by up to {found.largest:.2g} nats); mask what is to come",
+        )
 
 
 def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Floats, ...]:

@@ -18,9 +18,11 @@ import numpy as np
 from evo.evaluation.audit import (
     EXACT,
     REDUCED,
+    ROUGH,
     Exam,
     Fetched,
     ServerWork,
+    Unserved,
     ask_first,
     ask_probe,
     bits_by_document,
@@ -29,6 +31,7 @@ from evo.evaluation.audit import (
     must_be_same,
     must_not_peek,
     must_not_train,
+    must_serve,
     rehearse,
 )
 from evo.evaluation.channels import DONE, INIT, SAVE, STEP
@@ -80,6 +83,7 @@ _LOOKS = {
     Purpose.GRADUATE: 8,
 }
 PROBE_ROWS = 8
+MAX_REHEARSAL_SHARE = 0.1  # of a budget: where a start costs more, training finds the fault as soon
 LOOKS = 4  # at a hidden row by the second server, where nothing else is said
 
 
@@ -130,6 +134,8 @@ class Evaluator:
             False  # whether the seed and each champion are asked what takes longest in them
         )
         self.profiled = set[str]()  # who was asked already
+        self.rehearsal_share = MAX_REHEARSAL_SHARE
+        self._rehearsed = set[tuple[str, str]]()  # variant and rung
         self.exams = Exams(workspaces.with_name(EXAMS))
         # whether a run has its row, so that it need not be kept for another scoring
         self.is_recorded: Callable[[RunRequest], bool] = lambda request: True
@@ -313,6 +319,7 @@ class Evaluator:
         with self._run(self.rungs[request.rung], request.block, source, slot, watch, memory) as run:
             kept = self.exams.find(request)
             if kept is None:
+                self._rehearse(request, source, slot, watch, found)
                 self._train(run, found, memory)
             else:
                 found.training, weights = kept
@@ -321,6 +328,33 @@ class Evaluator:
             self._score(request, run, found)
             if self.keep_weights:
                 self.keep_weights(request, run.weights)
+
+    def _rehearse(
+        self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
+    ) -> None:
+        """Serve a few rows before any training, once for a variant at a rung: a fault then costs a start.
+
+        Ended for an answer of another kind or shape, an error on the way there, or a model that is not causal.
+        What else ends there is left to training and to the exam.
+        """
+        rung = self.rungs[request.rung]
+        cheap = rung.startup_seconds <= self.rehearsal_share * rung.budget
+        known = (request.variant_id, request.rung)
+        if rung.clock is Clock.TOKENS or not cheap or known in self._rehearsed:
+            return
+        self._rehearsed.add(known)
+        rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
+        tolerance = ROUGH if slot.device == "cpu" else REDUCED
+        with self._run(startup_rung(rung), request.block, source, slot, watch) as run:
+            probe = harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS)
+            try:
+                must_serve(run.untrained_server(), probe, tolerance, rng)
+            except Ended as end:
+                if end.status in (Status.STOPPED, Status.TIMED_OUT):
+                    raise
+                if end.status is Status.CRASHED or isinstance(end, Unserved):
+                    found.training = _training_of(run)
+                    raise Ended(end.status, f"before any training: {end.reason}") from end
 
     def _train(self, run: Run, found: _Found, memory: GpuMemory | None) -> None:
         try:

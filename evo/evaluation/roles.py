@@ -137,6 +137,14 @@ class Run:
             raise Ended(Status.LOST, f"{left[0].name} of the first server cannot be removed")
         return self._server("serve-b")
 
+    def untrained_server(self) -> Server:
+        """A server of the model as it is built, before any training."""
+        self._copy.touch()
+        process = self._start("serve", self._folder("rehearsal"), self._copy, math.inf, True)
+        self.trainer = process  # its log is the one that is told
+        process.until(READY)
+        return Server(process, self.setting.shape, self.setting.rung.wall_seconds)
+
     def _server(self, name: str) -> Server:
         process = self._start("serve", self._folder(name), self._copy, math.inf)
         try:
@@ -185,7 +193,9 @@ class Run:
                     file.truncate(piece.stat().st_size)
         return tuple(folder / piece.name for piece in pieces)
 
-    def _start(self, role: str, home: Path, weights: Path, clock_seconds: float) -> RoleProcess:
+    def _start(
+        self, role: str, home: Path, weights: Path, clock_seconds: float, rehearses: bool = False
+    ) -> RoleProcess:
         setting, rung = self.setting, self.setting.rung
         trains = role == "train"
         serves = not trains or not setting.fresh_roles
@@ -221,6 +231,8 @@ class Run:
         }
         if setting.profile:
             spec["profile"] = True
+        if rehearses:
+            spec["rehearses"] = True
         limits = Limits(
             wall_seconds=rung.wall_seconds,
             began=self._began,  # one limit for all roles together

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -187,3 +188,69 @@ def test_on_a_gpu_start_up_lasts_to_the_end_of_the_first_step_which_compiles(
     assert measured("time.sleep(0.5)") >= 0.5
     with pytest.raises(Ended, match="never compiled"):
         measured("raise ValueError('never compiled')")
+
+
+SMALL = """
+import torch
+import harness
+
+run = harness.start()
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = torch.nn.Embedding(run.vocab, 8)
+        self.head = torch.nn.Linear(8, run.vocab)
+
+    def forward(self, tokens):
+        x = self.rows(tokens)
+        return self.head(x)
+
+
+model = Model()
+while run.progress() < 1:
+    run.report(5.0, 1000)
+run.finish(model)
+"""
+UNSERVABLE = {
+    "model(tokens) returned a tuple; return the logits alone": ("self.head(x)", "self.head(x), None"),
+    "not causal: the logits at a position change": ("self.head(x)", "self.head(x + x.mean(1, True))"),
+    "NameError: name 'colour' is not defined": ("x = self", "x = colour + self"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("said", UNSERVABLE)
+def test_what_cannot_be_served_is_told_before_any_training(
+    said: str, dataset: Dataset, box: Sandbox, slot: Slot, tmp_path: Path
+) -> None:
+    source = SMALL.replace(*UNSERVABLE[said])
+    rung, watch = replace(RUNG, budget=300.0, startup_seconds=30.0), FakeWatch()
+    evaluator = Evaluator(dataset, {"proxy": rung}, box, tmp_path / "workspaces", SMALL)
+    measured = evaluator.evaluate(run_of(source, Purpose.SCREEN), source, slot, watch)
+    crashes = "Error" in said
+    assert measured.status is (Status.CRASHED if crashes else Status.REJECTED)
+    assert measured.reason.startswith("before any training: ") and said in measured.reason
+    assert measured.self_reported_steps == 0 and not watch.points
+    assert ("Traceback" in measured.log_tail) == crashes
+
+
+def test_what_can_be_served_goes_on_to_be_trained(
+    dataset: Dataset, box: Sandbox, slot: Slot, tmp_path: Path
+) -> None:
+    rung, watch = replace(RUNG, startup_seconds=2.5), FakeWatch()
+    evaluator = Evaluator(dataset, {"proxy": rung}, box, tmp_path / "workspaces", SMALL)
+    evaluator.rehearsal_share = math.inf
+    measured = evaluator.evaluate(run_of(SMALL, Purpose.SCREEN), SMALL, slot, watch)
+    assert (measured.status, measured.reason) == (Status.OK, "")
+    assert len(watch.processes) == 3 and watch.points
+
+
+def test_where_a_start_costs_as_much_as_training_nothing_is_served_before(
+    dataset: Dataset, no_box: Sandbox, slot: Slot, tmp_path: Path
+) -> None:
+    evaluator = Evaluator(dataset, {"proxy": RUNG}, no_box, tmp_path / "workspaces", SMALL)
+    source = "import harness\nrun = harness.start()\nrun.progress(), colour, run.finish(0)\n"
+    measured = evaluator.evaluate(run_of(source, Purpose.SCREEN), source, slot, FakeWatch())
+    assert measured.status is Status.CRASHED
+    assert measured.reason.startswith("NameError: name 'colour' is not defined")
