@@ -7,6 +7,7 @@ import hashlib
 import json
 import lzma
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -38,6 +39,7 @@ MIN_DOCUMENTS = 20  # below, files are cut into passages
 PASSAGES = 100
 MAX_GROUPS = 200  # that the hidden documents of a prepared folder are joined to
 SAMPLE_BYTES = 1 << 16  # of each file, looked at to see whether it is text
+_SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|valid|val|dev|test)(?:ing|idation)?(?:[^a-z]|$)")
 MAX_INVALID = 0.3  # share of bytes that are no UTF-8 in what still passes for text
 
 
@@ -88,8 +90,8 @@ class Document:
 class Text:
     """All documents in their order, what they are counted in, and the files they came from.
 
-    `splits`, `pieces` and `known_digest` of a prepared folder: which documents are hidden is settled there, and
-    its training shards are used as they lie.
+    `splits`: which documents are hidden where files say so, by their names or in a prepared folder. `pieces`
+    and `known_digest` of such a folder: its training shards are used as they lie.
     """
 
     documents: tuple[Document, ...]
@@ -102,7 +104,7 @@ class Text:
 
     def __reduce__(self) -> Any:
         """On its way to another machine a prepared folder is named, not sent: there, too, it has to lie."""
-        values = (self.documents, self.vocab, self.bytes_of, self.files)
+        values = (self.documents, self.vocab, self.bytes_of, self.files, self.splits)
         return (_at, (self.files[0],)) if self.pieces else (Text, values)
 
     @property
@@ -119,6 +121,8 @@ class Text:
         for document in self.documents:
             said.update(f"{document.name} {len(document.tokens)}".encode())
             said.update(np.ascontiguousarray(document.tokens).data)
+        for name, those in (self.splits or {}).items():
+            said.update(f"{name} {len(those)}".encode())
         return said.hexdigest()[:16]
 
 
@@ -226,7 +230,7 @@ def _embedded(folder: Path) -> Text:
 def _files(patterns: Sequence[str]) -> Text:
     files = _found("path", patterns)
     documents = [Document(_name(file, files), _bytes(file)) for file in files]
-    return Text(_enough(documents, _at_line_end), 256, np.ones(256), files)
+    return _divided(documents, files, _at_line_end, 256, np.ones(256), files)
 
 
 def _shards(settings: DataSettings) -> Text:
@@ -238,7 +242,43 @@ def _shards(settings: DataSettings) -> Text:
         Document(_name(file, files), _tokens(file, settings.vocab, sizes)) for file in files
     ]
     refuse_repeated("data.shards", _beginnings([one.tokens for one in documents]))
-    return Text(_enough(documents, lambda _, at: at), settings.vocab, sizes, (*files, table))
+    used = (*files, table)
+    return _divided(documents, files, lambda _, at: at, settings.vocab, sizes, used)
+
+
+def _divided(
+    documents: list[Document],
+    files: Sequence[Path],
+    cut_at: Callable[[NDArray[Any], int], int],
+    vocab: int,
+    bytes_of: NDArray[np.float64],
+    used: tuple[Path, ...],
+) -> Text:
+    """The text of files; where some are named for training and some for validation, they stay what they are.
+
+    Without a file for testing every other document of the validation files is kept for it.
+    """
+    own = [_split_named(file) for file in files]
+    if not {"train", "val"} <= set(own):
+        return Text(_enough(documents, cut_at), vocab, bytes_of, used)
+    splits = {
+        name: _enough(
+            [one for one, to in zip(documents, own, strict=True) if (to or "train") == name], cut_at
+        )
+        for name in ("train", "val", "test")
+    }
+    if not splits["test"]:
+        splits["val"], splits["test"] = splits["val"][::2], splits["val"][1::2]
+    every = tuple(one for those in splits.values() for one in those)
+    return Text(every, vocab, bytes_of, used, splits)
+
+
+def _split_named(file: Path) -> str:
+    """The split that a file is named for, or its folder; "" for one that is named for none."""
+    for name in (file.stem, file.parent.name):
+        if found := _SPLIT_NAME.search(name.lower()):
+            return {"train": "train", "test": "test"}.get(found[1], "val")
+    return ""
 
 
 def _found(key: str, patterns: Sequence[str]) -> tuple[Path, ...]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import lzma
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -115,6 +116,45 @@ def test_token_shards_count_the_bytes_of_their_tokens(tmp_path: Path) -> None:
     assert data.vocab == 1000 and data.token_type == "uint16"
     assert list(data.hidden("val", 32, 8).bytes) == [96.0] * 8
     assert data.pieces(0)[0].stat().st_size % 2 == 0
+
+
+@pytest.mark.parametrize("tested", [False, True])
+def test_files_named_for_a_split_are_that_split(tmp_path: Path, tested: bool) -> None:
+    """A user's val.bin never becomes training text."""
+    given, sign = write_shards(tmp_path), {"train": 11, "val": 22, "test": 33}
+    names = ["train_0.bin", "train_1.bin", "val.bin", *["test.bin"][:tested]]
+    for name in names:
+        tokens = np.random.default_rng(len(name)).integers(100, 999, 9_000).astype("<u2")
+        tokens[::2] = sign[name.partition("_")[0].partition(".")[0]]
+        tokens.tofile(tmp_path / name)
+    shards = [str(tmp_path / name) for name in names]
+    data = prepare(DataSettings(**given | {"shards": shards}), tmp_path / "cache")  # type: ignore[arg-type]
+    trained = np.concatenate([np.fromfile(one, "<u2") for one in data._pieces])
+    assert len(trained) == 18_000 and not {22, 33} & set(map(int, trained))
+    asked = {
+        name: set(map(int, data.hidden(name, 32, 8).tokens.ravel())) for name in ("val", "test")
+    }  # type: ignore[arg-type]
+    assert asked["val"] & set(sign.values()) == {22}
+    assert asked["test"] & set(sign.values()) == {33 if tested else 22}
+    assert not set(data.documents("val")) & set(data.documents("test"))
+    copied = pickle.loads(pickle.dumps(data.text))  # as a cluster's workers get it
+    again = Dataset.of(copied, tmp_path / "again")
+    assert again.id == data.id and again.documents("val") == data.documents("val")
+
+
+def test_folders_named_for_a_split_are_that_split_and_one_name_alone_says_nothing(
+    tmp_path: Path,
+) -> None:
+    for name in ("train", "val", "notes"):
+        (tmp_path / name).mkdir()
+        write_texts(tmp_path / name, 30)
+    paths = [str(tmp_path / name / "*.txt") for name in ("train", "val", "notes")]
+    data = prepare(DataSettings(path=paths[:2]), tmp_path / "cache")  # type: ignore[arg-type]
+    assert len(data.documents("train")) == 30
+    assert len(data.documents("val")) == len(data.documents("test")) == 15
+    assert all("/val/" in name for name in data.documents("val"))
+    plain = prepare(DataSettings(path=paths[1:]), tmp_path / "cache")  # type: ignore[arg-type]
+    assert len(plain.documents("train")) == 48
 
 
 def test_bad_data_is_refused_with_the_file_and_the_fix(tmp_path: Path) -> None:
