@@ -7,6 +7,7 @@ import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from evo.evaluation.cluster.settings import ClusterSettings, read_cluster
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.evaluation.sandbox.sandbox import SandboxSettings
+from evo.evaluation.static_check import modules_beside
 from evo.mistakes import blame, in_words, nearest, place_of
 from evo.old_keys import BothNames, OldKey, OldKeyWarning, current, name_today
 from evo.runtime.budget import BudgetSettings
@@ -26,6 +28,7 @@ from evo.search.certification import CertificationSettings
 from evo.search.early_stopping import StoppingSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
+from evo.tasks.autoresearch import PREPARE
 from evo.tasks.folder_copy import read_files
 from evo.tasks.problem_folders import EVALUATOR, completed
 from evo.tasks.settings import (
@@ -229,7 +232,15 @@ class Config(_Settings):
 
     def objection_to(self, source: str, seed: str) -> str | None:
         """Why a source cannot be run in this campaign, which began with `seed`; None when it may."""
-        return objection_to(source, seed, self.task)
+        return objection_to(source, seed, self.task, [one.stem for one in self.modules])
+
+    @cached_property
+    def modules(self) -> tuple[Path, ...]:
+        """Fixed files that stand beside a train.py in each run, as the seed imports them."""
+        if self.command is not None:
+            return ()
+        stands_in = PREPARE if self.task is not None else ""
+        return tuple(one for one in modules_beside(self.train) if one.stem != stands_in)
 
 
 def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: float) -> Rung:

@@ -19,6 +19,7 @@ OF_A_CAMPAIGN = {  # what a campaign's folder holds of its own, by name
     "data",
     LIVE,
     "lock",
+    "modules",
     "runs",
     "train.py",
     "weights",

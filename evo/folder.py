@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from evo.config import Config, ConfigError, checked, read_plain, unknown_places
 from evo.evaluation.data import look_ahead
+from evo.evaluation.static_check import MODULES
 from evo.evaluation.unseen import MIN_BLOCKS
 from evo.files import DRAFT as UNFINISHED
 from evo.files import campaign_around, is_its_own, write_file
@@ -187,10 +188,12 @@ def _instead(
 
 def _strangers(path: Path, names: Sequence[str]) -> list[str]:
     """What of these no earlier start of ours left there: a lock, or a creation that was killed."""
-    begun = {CONFIG, "train.py", "brief.md"} if DRAFT in names else set()
+    begun = {CONFIG, "train.py", "brief.md", MODULES} if DRAFT in names else set()
     drafts = {one for one in names if one.startswith((DRAFT, UNFINISHED))}
     ours = begun | drafts | ({LOCK} if is_lock(path / LOCK) else set())
-    return [one for one in names if one not in ours or not _is_plain(path / one)]
+    return [
+        one for one in names if one not in ours or not (one == MODULES or _is_plain(path / one))
+    ]
 
 
 def _is_plain(path: Path) -> bool:
@@ -234,6 +237,8 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
         stale.unlink()
     with Store.create(draft) as store, store.transaction():
         write_file(path / "train.py", seed_bytes(config))
+        for module in config.modules:
+            write_file(path / MODULES / module.name, module.read_bytes())
         write_file(path / "brief.md", config.brief.read_bytes())
         _write_config(folder, config)
         source = (path / "train.py").read_text(encoding="utf-8-sig")

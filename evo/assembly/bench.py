@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -64,10 +65,14 @@ class Bench:
 
     @property
     def data_id(self) -> str:
-        """Stands for all that scores depend on beside the source: the text, or the user's folder."""
+        """Stands for all that scores depend on beside the source: text and modules, or the user's folder."""
         if isinstance(self.evaluator, CommandEvaluator):
             return self.evaluator.snapshot.id
-        return self.evaluator.dataset.id
+        modules = [path for path in self.evaluator.beside if path != STAND_IN]
+        if not modules:
+            return self.evaluator.dataset.id
+        said = b"".join(path.name.encode() + b"\0" + path.read_bytes() for path in modules)
+        return f"{self.evaluator.dataset.id}-{hashlib.sha256(said).hexdigest()[:8]}"
 
     @property
     def hidden(self) -> tuple[Path, ...]:
@@ -157,7 +162,7 @@ def _evaluators(
             work / RUNS,
             seed_source,
             harness,
-            beside=() if config.task is None else (STAND_IN,),
+            beside=(*([] if config.task is None else [STAND_IN]), *config.modules),
             check=config.objection_to,
         )
 

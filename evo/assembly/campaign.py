@@ -90,7 +90,8 @@ def build_campaign(
             held = bench.evaluator.fresh_blocks(next(iter(config.rungs)))
             store.set_setting("fresh_blocks", held)
         if store.setting("data", bench.data_id) != bench.data_id:
-            what = "data: the text has" if config.command is None else _changed(config.command)
+            text = "data: the text has" if not config.modules else "the text or a module has"
+            what = text if config.command is None else _changed(config.command)
             raise CampaignError(
                 f"{folder.config}: {what} changed since this campaign began, so its "
                 "measurements would not be comparable; put it back, or start a new campaign"

@@ -94,6 +94,7 @@ def export(
     With --branch, -o is the file's path inside the repository; your files and what is checked out stay.
     """
     from evo.cli.setup import as_measured, by_hand, run_script
+    from evo.evaluation.static_check import MODULES
     from population.file_set import split_files
     from population.reading import resolve, source_of
 
@@ -127,7 +128,8 @@ def export(
     if several and (restored is None or output.resolve() != restored.resolve()):
         written = {output / name: content.encode() for name, content in several.items()}
     if with_harness and not several:
-        written |= {output.parent / name: content for name, content in by_hand().items()}
+        own = {path.name: path.read_bytes() for path in (folder / MODULES).glob("*.py")}
+        written |= {output.parent / name: content for name, content in (by_hand() | own).items()}
         if hand is not None:
             written[output.parent / RUN_SCRIPT] = run_script(hand, output.name, variant_id)
     _write(written, force, restored)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 
 from population.file_set import paths_of
 from population.fingerprint import count_nodes
@@ -18,6 +20,8 @@ from population.parsing import parse, tokens
 # campaign's seed holds does not count.
 MAX_SOURCE_BYTES = 100_000
 MAX_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
+MODULES = "modules"  # in a campaign's folder: what stood beside its train.py
+NO_MODULES = frozenset((*sys.stdlib_module_names, "harness"))
 CALLS = ("start", "progress", "finish")
 _COOKIE = re.compile(r"coding[:=][ \t]*([-\w.]+)")
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
@@ -41,11 +45,14 @@ class _Sizes:
 MOST = _Sizes(MAX_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
 
 
-def check_source(source: str, seed: str = "", stand_in: str = "") -> str | None:
+def check_source(
+    source: str, seed: str = "", stand_in: str = "", beside: Collection[str] = ()
+) -> str | None:
     """Why a source cannot be a train.py, in one line; None when nothing speaks against it.
 
     `seed`: the source that the campaign began with; every limit grows by what it holds. `stand_in`: a
-    module that speaks to the harness for it, so that it need not keep the contract itself.
+    module that speaks to the harness for it, so that it need not keep the contract itself. `beside`: the
+    names of modules that stand beside it.
     """
     if paths_of(source):
         return "its first line reads as one that names a file: a train.py is one file"
@@ -63,7 +70,7 @@ def check_source(source: str, seed: str = "", stand_in: str = "") -> str | None:
         or _literal(nodes, _longest_literal(seed))
         or _too_much(held, _sizes(seed))
         or (_contract(nodes) if not stand_in else None)
-        or _imports(tree, stand_in)
+        or _imports(tree, {stand_in, *beside})
     )
 
 
@@ -185,7 +192,7 @@ def _name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _imports(tree: ast.Module, stand_in: str) -> str | None:
+def _imports(tree: ast.Module, beside: Collection[str]) -> str | None:
     for node in _unguarded(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
             return f"a relative import has nothing to be relative to (line {node.lineno})"
@@ -195,9 +202,41 @@ def _imports(tree: ast.Module, stand_in: str) -> str | None:
             else [node.module or ""]
         )
         for name in names:
-            if name != stand_in and not _exists(name.split(".")[0]):
-                return f"imports {name}, which is not installed here (line {node.lineno})"
+            first = name.split(".")[0]
+            if first not in beside and not _exists(first):
+                return (
+                    f"imports {name}, which is not installed here (line {node.lineno}), nor is it a module "
+                    "that the seed imports from its own folder"
+                )
     return None
+
+
+def modules_beside(script: Path) -> tuple[Path, ...]:
+    """The modules that a script imports, they or each other, and that stand beside it or in its MODULES.
+
+    What is part of Python or of a run is none. What cannot be read imports nothing.
+    """
+    found: dict[str, Path] = {}
+    waiting = [script]
+    while waiting:
+        for name in _imported_by(waiting.pop()) - set(found) - NO_MODULES - {script.stem}:
+            for folder in (script.parent, script.parent / MODULES):
+                if (folder / f"{name}.py").is_file():
+                    found[name] = folder / f"{name}.py"
+                    waiting.append(found[name])
+                    break
+    return tuple(found[name] for name in sorted(found))
+
+
+def _imported_by(path: Path) -> set[str]:
+    """The first parts of the names that a file imports anywhere."""
+    try:
+        nodes = list(ast.walk(parse(path.read_text(encoding="utf-8-sig"))))
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return set()
+    named = [one.name for node in nodes if isinstance(node, ast.Import) for one in node.names]
+    named += [one.module for one in nodes if isinstance(one, ast.ImportFrom) and one.module]
+    return {name.partition(".")[0] for name in named}
 
 
 def _unguarded(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:

@@ -267,15 +267,18 @@ def _repeats(part: object, inside: bool) -> bool:
     return False
 
 
-def objection_to(source: str, seed: str, task: TaskSettings | None) -> str | None:
+def objection_to(
+    source: str, seed: str, task: TaskSettings | None, beside: Collection[str] = ()
+) -> str | None:
     """Why a source cannot be run, in one line; None when nothing speaks against it.
 
     `seed`: the source that the campaign began with. Without a task it has to keep the contract of train.py.
+    `beside`: the names of modules that stand beside a train.py.
     """
     if task is None:
-        return check_source(source, seed)
+        return check_source(source, seed, beside=beside)
     if task.kind == "autoresearch":
-        return check_source(source, seed, PREPARE) or takes_what_is_there(source)
+        return check_source(source, seed, PREPARE, beside) or takes_what_is_there(source)
     if paths_of(source) != paths_of(seed) or not is_sound(source):
         return f"it does not consist of {task.file}, each once below the line that names it"
     before = task.texts(seed)

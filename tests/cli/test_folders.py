@@ -119,6 +119,38 @@ def test_a_start_that_fails_leaves_an_empty_folder_empty(
     assert not list((tmp_path / "empty").iterdir())
 
 
+def test_modules_beside_train_py_go_with_it_and_stay_as_they_were(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    """Also what a module imports; a folder of the user's that changes later changes nothing."""
+    (tmp_path / "mine").mkdir()
+    loop = (ROOT / "tests" / "standins" / "quick.py").read_text()
+    (tmp_path / "mine" / "train.py").write_text(loop.replace("MIX = 0.8", "from mixing import MIX"))
+    (tmp_path / "mine" / "mixing.py").write_text("from numbers_of_mine import MIX\n")
+    (tmp_path / "mine" / "numbers_of_mine.py").write_text("MIX = 0.8\n")
+    (tmp_path / "mine" / "unused.py").write_text("raise SystemExit\n")
+    own = ("--set", "train=mine/train.py", "--set", "policy.seed_blocks=1", "--plain")
+    few = ("policy.final_blocks=0", "policy.reference_every=0", "certification.attempts=0")
+    changes = [word for one in (*few, "graduation.graduates=0") for word in ("--set", one)]
+    ran = evo("run", quick, *own, *changes, "--set", "budget.variants=1", "--dir", "c")
+    assert ran.code == 0, ran.err
+    assert sorted(path.name for path in Path("c/modules").iterdir()) == [
+        "mixing.py",
+        "numbers_of_mine.py",
+    ]
+    (tmp_path / "mine" / "mixing.py").unlink()
+    assert evo("resume", "--dir", "c", "--set", "budget.variants=2", "--plain").code == 0
+    rows = evo("tree", "--dir", "c", "--json").json()
+    assert len(rows) == 3 and all(one["estimate"] for one in rows)
+    assert evo("export", "seed", "-o", "home/train.py", "--with-harness", "--dir", "c").code == 0
+    assert Path("home/numbers_of_mine.py").read_text() == "MIX = 0.8\n"
+    Path("c/modules/numbers_of_mine.py").write_text("MIX = 0.9\n")
+    refused = evo("resume", "--dir", "c", "--set", "budget.variants=3", "--plain")
+    assert refused.code and "a module has changed since this campaign began" in refused.err
+    lone = evo("evaluate", "mine/train.py", "--config", quick, "--json").json()
+    assert "imports mixing, which is not installed here" in lone["reason"]
+
+
 def test_two_that_ask_for_a_name_at_once_get_two(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from evo.cli.folder import take_folder\n"
