@@ -26,6 +26,7 @@ from evo.runtime.notifier import NotifySettings
 from evo.runtime.retention import KeepSettings
 from evo.search.certification import CertificationSettings
 from evo.search.early_stopping import StoppingSettings
+from evo.search.halting import NO_GAIN, StopSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
 from evo.tasks.autoresearch import PREPARE
@@ -51,13 +52,13 @@ from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.file_set import paths_of
 from population.metrics import METRICS, SEARCHABLE
-from population.selection import SelectionSettings
 from population.types import DERIVED, Clock, Rung
 
 SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and configs/
 GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, beside the file's own
 ANSWER_SECONDS = 90.0  # of the wall, for questions and what is slow in a start
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
+KEPT_BY_A_BENCH = ("selection.primary_share",)  # where the whole front is judged
 OF_A_BENCH = {"landscapes", "contestants", "campaign"}  # keys that only a benchmark's file has
 
 
@@ -111,11 +112,11 @@ class Config(_Settings):
     portfolio: PortfolioSettings = PortfolioSettings()
     llm: LlmSettings | None = None
     knowledge: Path | None = None
-    selection: SelectionSettings = SelectionSettings()
     policy: PolicySettings = PolicySettings()
     certification: CertificationSettings = CertificationSettings()
     graduation: GraduationSettings = GraduationSettings()
     stopping: StoppingSettings = StoppingSettings()
+    stop: StopSettings = StopSettings()
     budget: BudgetSettings = BudgetSettings()
     keep: KeepSettings = KeepSettings()
     notify: NotifySettings = NotifySettings()
@@ -158,6 +159,7 @@ class Config(_Settings):
             self._fits_a_command(searched)
         else:
             self._fits_a_sealed_training(searched)
+        self._fits_its_stop()
         check_names(self.operators)
         if self.operators.get("agent") and self.agent is None:
             raise ValueError("operators: agent needs to know which: agent: {command: [...]}")
@@ -179,6 +181,21 @@ class Config(_Settings):
         if min(weights) < 0 or not sum(weights):
             raise ValueError("operators: weights must not be negative, and one must be above 0")
         return self
+
+    def _fits_its_stop(self) -> None:
+        stop, names = self.stop, [one.name for one in self.objectives]
+        if self.exact and stop.needs_a_clock:
+            raise ValueError(
+                f"{stop.needs_a_clock}: a clock decides it, so exact: true could not make the same rows "
+                "again; use stop.no_certified_gain_for.variants or stop.target"
+            )
+        if stop.no_certified_gain_for and not self.certification.attempts:
+            raise ValueError(
+                f"stop.{NO_GAIN}: nothing is certified with certification.attempts: 0; give it 2 or more"
+            )
+        if unknown := [one for one in stop.target if one not in names]:
+            hint = nearest(unknown[0], names)
+            raise ValueError(f"stop.target: {unknown[0]!r} is none of the objectives; {hint}")
 
     def _fits_a_sealed_training(self, searched: Sequence[tuple[str, str]]) -> None:
         if self.metrics:
@@ -467,7 +484,7 @@ def _of_today(raw: Mapping[str, Any], source: str) -> dict[str, Any]:
         raw, found = current(raw)
         old += found
         if isinstance(raw.get("ours"), dict):  # a benchmark's file: how ours differs from `evo run`
-            raw["ours"], found = current(raw["ours"])
+            raw["ours"], found = current(raw["ours"], keep=KEPT_BY_A_BENCH)
             old += [replace(one, place=("ours", *one.place)) for one in found]
     except BothNames as error:
         raise ConfigError(f"{source}: {error}") from error

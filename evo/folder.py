@@ -35,9 +35,11 @@ LOCK = "lock"
 CAMPAIGNS = "campaigns"
 WEIGHTS = "weights"  # of front members and graduates, where they are kept
 AGENTS = "agents"  # folders that agents work in
+DEADLINE = "stop_until"  # the setting: the time of day as it was asked for, and when that is
 RUNS = "runs"  # workspaces of runs under way
 CHANGEABLE = {
     "budget",
+    "stop",
     "certification",
     "operators",
     "llm",
@@ -276,6 +278,11 @@ def change_config(folder: Folder, changes: Sequence[str]) -> Config:
     """Write changes like `budget.variants=40` into the folder's config; refuses as config_of."""
     config = config_of(folder, changes)
     _write_config(folder, config)
+    if any(one.startswith(("stop.until=", "stop=")) for one in changes):
+        with (
+            folder.open_store() as store
+        ):  # the same time of day again means the next one from now on
+            store.set_setting(DEADLINE, None)
     return config
 
 

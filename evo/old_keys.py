@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -47,6 +47,7 @@ REMOVED: dict[str, Any] = {
     "llm.prompt.tokens": "operators.llm.settings:MAX_CONTEXT_TOKENS",
     "llm.prompt.shares": "operators.llm.settings:SHARES",
     "llm.prompt.knowledge_passages": "operators.knowledge:MAX_PASSAGES",
+    "selection.primary_share": "population.selection:PRIMARY_SHARE",
     "selection.population": "population.selection:NEWEST",
     "selection.tournament": "population.selection:TOURNAMENT",
     "selection.third_parent": "population.selection:THIRD_PARENT_SHARE",
@@ -61,6 +62,7 @@ REMOVED: dict[str, Any] = {
     "voiding.slow": "evo.search.voiding:MIN_SPEED",
     "graduation.fresh_blocks": ByDefault("`graduation.blocks`, where controls go up,"),
     "graduation.halving": "evo.search.ladder_settings:REDUCTION_FACTOR",
+    "graduation.ancestors": ByDefault("up to three beside controls, none without them,"),
     "graduation.share_blocks": "evo.search.ladder_settings:SHARE_BLOCKS",
     "rungs.*.clock": ByDefault("the campaign's `clock`"),
     "rungs.*.grace_seconds": ByDefault("0.1 CPU seconds, 0.5 of the wall"),
@@ -124,9 +126,12 @@ class OldKey:
         return str(self.instead) if is_worded else _shown(self._constant())
 
 
-def current(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OldKey]]:
+def current(
+    values: Mapping[str, Any], keep: Collection[str] = ()
+) -> tuple[dict[str, Any], list[OldKey]]:
     """A copy of the values under the keys of today, and the old ones found in it.
 
+    `keep`: keys that are gone elsewhere and still known where these values stand.
     BothNames where a key is given under both of its names.
     """
     whole = copy.deepcopy(dict(values))
@@ -143,7 +148,10 @@ def current(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[OldKey]]:
             group.clear()
             group.update(whole_group)  # in the same order
     found += [*_relative_to_seed(whole), *_without_leaders(whole), *_clock_of_rungs(whole)]
+    found += _template_of_notify(whole)
     for pattern, instead in REMOVED.items():
+        if pattern in keep:
+            continue
         for place, group, name in _holding(whole, pattern):
             found.append(OldKey(place, group.pop(name), instead=instead))
             if not group:
@@ -173,6 +181,16 @@ def _without_leaders(whole: dict[str, Any]) -> list[OldKey]:
             group["race_share"] = 0.0
             became = "is no key any more: write `race_share: 0` for no race"
             found.append(OldKey(place, group.pop(name), became))
+    return found
+
+
+def _template_of_notify(whole: dict[str, Any]) -> list[OldKey]:
+    """A body of one's own is the format now; the format beside it was the default."""
+    found = []
+    for place, group, name in _holding(whole, "notify.template"):
+        if (value := group.pop(name)) is not None:
+            group["format"] = value
+            found.append(OldKey(place, value, "is now the value of notify.format"))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from evo.assembly.proposers import (
 from evo.config import Config
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.tree import remove_folder
-from evo.folder import RUNS, WEIGHTS, CampaignError, Folder
+from evo.folder import DEADLINE, RUNS, WEIGHTS, CampaignError, Folder
 from evo.proposals.context import CampaignInfo
 from evo.proposals.proposer import Proposer
 from evo.proposals.repeats import Repeats
@@ -31,11 +32,13 @@ from evo.runtime.monitor import LiveFile, Monitor
 from evo.runtime.neighbours import Neighbours, end_leftovers, end_strays
 from evo.runtime.note_taker import NoteTaker, NotingProposer
 from evo.runtime.notifier import Notifier
+from evo.runtime.proposal_lane import GAIN
 from evo.runtime.recorder import Recorder
 from evo.runtime.retention import DiskBudget, KeptWeights
 from evo.search.certification import Certification
 from evo.search.early_stopping import CURVES_KNOWN, EarlyStopping
 from evo.search.first_noise import FirstNoise
+from evo.search.halting import StopRules, next_time
 from evo.search.ladder import Graduation
 from evo.search.scheduler import Scheduler, run_seconds, seed_runs
 from evo.search.voiding import RunConditions, Voiding
@@ -57,6 +60,7 @@ from population.reading import (
     voided,
 )
 from population.run_history import RunHistory
+from population.selection import SelectionSettings
 from population.store import Store
 from population.types import AGAIN, FIRST_RUNS, Clock, Decision, Rung, RunRequest, Status
 
@@ -108,6 +112,8 @@ def build_campaign(
         early = _early(store, folder, config, history, decided)
         voiding = None if config.exact else _voiding(store, bench, history)
         seconds = float(store.setting("seconds_spent", 0.0))
+        deadline = _deadline(store, config.stop.until)
+        gain = tuple(store.setting(GAIN, (0, 0.0)))
     children = used.variants - 1  # the seed is a variant too, but nobody's child
     so_far = BudgetSpent(children, seconds, used.tokens_in + used.tokens_out, used.dollars)
     budget = Budget(config.budget, so_far, config.policy.race_share)
@@ -161,6 +167,15 @@ def build_campaign(
         contract=contract_in_words(config, bench),
         timed=not loop.exact,
     )
+    stop = StopRules(
+        config.stop,
+        history,
+        certification,
+        proxy.name,
+        deadline,
+        decided,
+        (int(gain[0]), float(gain[1])),
+    )
     weighs_repeats = config.tune.method is Method.GP and bool(config.operators.get("tune"))
     repeats = (
         Repeats(history, lineage, folder.open_store, campaign_info) if weighs_repeats else None
@@ -194,7 +209,7 @@ def build_campaign(
         build_portfolio(config, client, desk, ideas),
         history,
         lineage,
-        config.selection,
+        SelectionSettings(),
         folder.open_store,
         partial(config.objection_to, seed=bench.evaluator.seed_source),
         campaign_info,
@@ -214,6 +229,7 @@ def build_campaign(
         history=history,
         lineage=lineage,
         scheduler=scheduler,
+        stop=stop if loop.search else None,
         early=early,
         voiding=voiding,
         budget=budget,
@@ -228,6 +244,17 @@ def build_campaign(
         closing=[live.remove, notifier.close, neighbours.close, *closing],
     )
     return Campaign(components, loop)
+
+
+def _deadline(store: Store, until: str | None) -> float | None:
+    """When `stop.until` is, in seconds since the epoch: the next such time after it was first asked for."""
+    if until is None:
+        return None
+    known = store.setting(DEADLINE) or {}
+    if known.get("until") != until:
+        known = {"until": until, "at": next_time(time.time(), until)}
+        store.set_setting(DEADLINE, known)
+    return float(known["at"])
 
 
 def _changed(task: TaskSettings) -> str:

@@ -147,4 +147,7 @@ class Campaign:
             state = CampaignState.WAITING
             return Ending(state, f"{state} of {ids}: `evo approve` shows why")
         said = self._proposals.closed or "everything asked for is measured"
-        return Ending(CampaignState.COMPLETE, said)
+        return Ending(CampaignState.COMPLETE, said, self._halt())
+
+    def _halt(self) -> Decision | None:
+        return None if self.components.stop is None else self.components.stop.halted

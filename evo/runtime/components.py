@@ -15,13 +15,14 @@ from evo.runtime.monitor import Monitor
 from evo.runtime.recorder import Recorder
 from evo.runtime.retention import KeptWeights
 from evo.search.early_stopping import EarlyStopping
+from evo.search.halting import StopRules
 from evo.search.scheduler import Scheduler
 from evo.search.voiding import Voiding
 from operators.operator import Draft
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import CampaignState, Parent, Proposal
+from population.types import CampaignState, Decision, Parent, Proposal
 
 
 class Proposes(Protocol):
@@ -74,6 +75,7 @@ class Components:
         threading.Event
     )  # set once someone asked the campaign to stop: nobody waits or retries then
     proxy: str
+    stop: StopRules | None = None
     early: EarlyStopping | None = None
     voiding: Voiding | None = None
     weights: KeptWeights | None = None
@@ -103,6 +105,7 @@ class Ending:
 
     state: CampaignState
     reason: str
+    halt: Decision | None = None  # the rule of its own that ended the search
 
     @property
     def complete(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from evo.runtime.components import Shared
 from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
+from evo.search.halting import HALTED
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, user_decision
 from population.reading import UnknownVariant, decisions, seed, variant
 from population.statistics.stopping import WOULD_STOP
@@ -41,7 +42,7 @@ def decided_before(store: Store) -> list[Decision]:
     """The decisions of earlier processes, to go on from."""
     return [
         Decision(one.kind, one.variant_id or "", dict(one.detail))
-        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP))
+        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP, HALTED))
     ]
 
 

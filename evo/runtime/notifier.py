@@ -12,14 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from email.header import Header
 from pathlib import Path
 from string import Template
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from evo.runtime.monitor import Notice
 
 KINDS = {"promotion": "promotion", "end": "stop", "failure": "failure"}  # event -> what is told
-NAMES = ("event", "campaign", "text", "at")  # what is told, and what a template may name
+FORMATS = ("json", "slack", "discord", "ntfy")
+NAMES = ("event", "campaign", "text", "at")  # what is told, and what a body of your own may name
 JSON = {"Content-Type": "application/json"}
 MAX_DISCORD_CHARS = 2000  # more is refused there
 MAX_AT_ONCE = 8
@@ -32,16 +32,15 @@ MAX_MESSAGE_SECONDS = 10.0  # for one message; then it is given up
 class NotifySettings(BaseModel):
     """Whom to tell: a command that reads JSON from its standard input, a URL that a message is posted to.
 
-    `format`: what the server there reads. `template`: your own body instead, with $event, $campaign, $text
-    and $at in it; each is put in as it would stand between the quotes of a JSON string.
+    `format`: what the server there reads, by name, or your own body, with $event, $campaign, $text and $at in
+    it; each is put in as it would stand between the quotes of a JSON string.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     command: tuple[str, ...] = ()
     url: str | None = None
-    format: Literal["json", "slack", "discord", "ntfy"] = "json"
-    template: str | None = None
+    format: str = "json"
 
     @field_validator("url")
     @classmethod
@@ -50,33 +49,36 @@ class NotifySettings(BaseModel):
             raise ValueError("must begin with http:// or https://")
         return url
 
-    @field_validator("template")
+    @field_validator("format")
     @classmethod
-    def _known_names(cls, template: str | None) -> str | None:
-        if template is not None:
-            try:
-                Template(template).substitute(dict.fromkeys(NAMES, ""))
-            except KeyError as error:
-                known = ", ".join(f"${name}" for name in NAMES)
-                raise ValueError(f"there is no ${error.args[0]}; known: {known}") from None
-            except ValueError:
-                raise ValueError("a lone $ is written $$") from None
-        return template
+    def _known_names(cls, given: str) -> str:
+        if given in FORMATS:
+            return given
+        if not _is_body(given):
+            raise ValueError(
+                f"should be {', '.join(FORMATS)}, or your own body, which begins with {{ or holds $text"
+            )
+        try:
+            Template(given).substitute(dict.fromkeys(NAMES, ""))
+        except KeyError as error:
+            known = ", ".join(f"${name}" for name in NAMES)
+            raise ValueError(f"there is no ${error.args[0]}; known: {known}") from None
+        except ValueError:
+            raise ValueError("a lone $ is written $$") from None
+        return given
 
     @model_validator(mode="after")
     def _one_of_them(self) -> NotifySettings:
-        if (self.template is not None or self.format != "json") and self.url is None:
-            raise ValueError("format and template belong to a url")
-        if self.template is not None and self.format != "json":
-            raise ValueError("give a format or a template, not both")
+        if self.format != "json" and self.url is None:
+            raise ValueError("a format belongs to a url")
         return self
 
     def message(self, told: Mapping[str, str | float]) -> tuple[bytes, dict[str, str]]:
         """The body to post and its headers."""
         line = f"{Path(str(told['campaign'])).name}: {told['event']}: {told['text']}"
-        if self.template is not None:
+        if self.format not in FORMATS:
             shown = {name: json.dumps(str(told[name]))[1:-1] for name in NAMES}
-            return Template(self.template).substitute(shown).encode(), JSON
+            return Template(self.format).substitute(shown).encode(), JSON
         if self.format == "ntfy":
             title = f"{told['event']} in {Path(str(told['campaign'])).name}"
             headers = {"Title": _header(title), "Content-Type": "text/plain; charset=utf-8"}
@@ -87,6 +89,10 @@ class NotifySettings(BaseModel):
             message = {"content": line[:MAX_DISCORD_CHARS], "allowed_mentions": {"parse": []}}
             return json.dumps(message).encode(), JSON
         return json.dumps(told).encode(), JSON
+
+
+def _is_body(text: str) -> bool:
+    return text.lstrip().startswith("{") or "$text" in text or "${text}" in text
 
 
 def _as_read_by_slack(text: str) -> str:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from evo.runtime.components import Components, LoopSettings, ReadyQueue, Shared, Stop
+from evo.search.halting import reason_of
 from evo.search.proposal_flow import MAX_IN_FLIGHT, ProposalFlow, RecentSeconds, Wanted
 from operators.llm.answer import one_line
 from operators.replicate import NAME as REPLICATE
@@ -15,6 +16,7 @@ from population.reading import proposals, repeated, unmeasured
 from population.store import Store
 from population.types import OURSELVES, Outcome, Proposal, Purpose, RunKey, Status
 
+GAIN = "certified_gain"  # the setting: row of the last certified gain, and the seconds run by then
 FAILURES_IN_A_ROW = 60  # proposals without a child before the search closes
 FIRST_WAIT_SECONDS = 0.01
 MAX_WAIT_SECONDS = 10.0
@@ -88,7 +90,7 @@ class ProposalLane:
             if wanted is Wanted.NOTHING:
                 return
             as_of = self._visible_to(self._next_number) if self._settings.exact else None
-            if self._settings.exact and as_of is None:
+            if self._settings.exact and (as_of is None or self._halt(as_of)):
                 return
             if not self._components.budget.take_variant():
                 return
@@ -105,8 +107,9 @@ class ProposalLane:
     @property
     def is_over(self) -> bool:
         """Whether no child is left to measure, and none will come."""
-        limit = self._components.budget.search_seconds
+        limit, rules = self._components.budget.search_seconds, self._components.stop
         out_of_time = limit is not None and self._components.budget.spent().seconds >= limit
+        out_of_time = out_of_time or (rules is not None and rules.is_out_of_time)
         return bool(self.closed) and not self._making and (out_of_time or not self.ready)
 
     def settle(self, variant_id: str, measurement_id: int) -> None:
@@ -161,7 +164,29 @@ class ProposalLane:
         """End the threads; proposals not begun are dropped."""
         self._threads.shutdown(wait=wait, cancel_futures=True)
 
+    def _halt(self, as_of: int | None = None) -> bool:
+        """Close when a rule of the campaign ends the search; what ended it is a row."""
+        rules = self._components.stop
+        if rules is None or self.closed:
+            return False
+        seconds = self._components.budget.spent().seconds
+        recorder = self._shared.recorder
+        if gain := rules.note_gain(seconds):
+            recorder.submit(lambda store: store.set_setting(GAIN, gain))
+        timed = not self._settings.exact
+        now, ran = (time.time(), seconds) if timed else (None, None)
+        halt = rules.next(now, ran, as_of)
+        if halt is not None:
+            recorder.submit(
+                lambda store: store.add_decision(halt.kind, halt.variant_id, halt.detail)
+            )
+        if rules.halted is not None:
+            self.close(reason_of(rules.halted))
+        return bool(self.closed)
+
     def _close_when_spent(self) -> None:
+        if not self._settings.exact and self._halt():
+            return
         spent = self._components.budget.exhausted(in_the_making=len(self._making))
         if spent:
             self.close(f"budget spent, {spent}")

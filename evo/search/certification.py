@@ -93,6 +93,7 @@ class Certification:
         self._metric = history.objectives[0]
         self.champion = history.seed_id
         self.certified: list[str] = []
+        self.wins: list[tuple[str, str, int]] = []  # challenger, champion, last block of its pairs
         self.race: Challenge | None = None
         self._won: Challenge | None = None  # the last one that ended in proof
         self._begun = 0
@@ -190,6 +191,9 @@ class Certification:
         race, self.race = self.race, None
         if decision.detail["verdict"] == Verdict.CERTIFIED:
             self._won = race
+            if race is not None:
+                last = race.first_block + int(decision.detail.get("pairs", 1)) - 1
+                self.wins.append((race.challenger, race.champion, last))
             self.champion = decision.variant_id
             self.certified.append(decision.variant_id)
 

@@ -13,6 +13,7 @@ from evo.analysis.forecast import RungWork
 from population.types import ONE_STEP, Clock, Rung, share_rung
 
 REDUCTION_FACTOR = 2  # each further rung takes the best one in so many
+ANCESTORS = 3  # at most, of the target's best: they show which of its edits transfer
 SHARE_BLOCKS = 3  # for each share of the target's budget
 MIN_SHARES = 2  # of a budget, to draw a line through
 
@@ -32,7 +33,6 @@ class GraduationSettings(BaseModel):
     promotion: Promotion = Promotion.MANUAL
     graduates: int = Field(default=4, ge=0, description="to the first upper rung, one a lineage")
     controls: int = Field(default=2, ge=0, description="drawn from the middle, at every upper rung")
-    ancestors: int = Field(default=3, ge=0, description="of the target's best, at the target")
     blocks: int = Field(
         default=2,
         ge=1,
@@ -57,6 +57,11 @@ class GraduationSettings(BaseModel):
     def proxy_blocks(self) -> int:
         """Fresh blocks at the proxy for all who go up: what a gain there is worth, controls beside it tell."""
         return self.blocks if self.controls else 0
+
+    @property
+    def ancestors(self) -> int:
+        """Of the target's best, at the target; none where nobody else explains what goes up."""
+        return ANCESTORS if self.controls else 0
 
     def go_on_from(self, many: int) -> int:
         """How many of `many` go up one rung further: the best, rounded up."""

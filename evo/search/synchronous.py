@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from evo.search.halting import StopRules
 from evo.search.scheduler import Scheduler, SearchState
 from population.types import Decision, RunRequest
 
@@ -19,7 +20,7 @@ class SynchronousSearch:
 
     `propose`: the id of a new child, None when there will be none any more; `is_over`: whether the budget
     of the search is spent; `allows`: whether a run can be paid for; `at_end` is called once, between the
-    search and what follows it.
+    search and what follows it. `rules`: what else ends the search; there is no clock here, so only rows do.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class SynchronousSearch:
         is_over: Callable[[], bool],
         allows: Callable[[RunRequest], bool] = lambda request: True,
         at_end: Callable[[], None] = lambda: None,
+        rules: StopRules | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.decisions: list[Decision] = []
@@ -37,14 +39,18 @@ class SynchronousSearch:
         self._due = deque[RunRequest]()
         self._ready: tuple[str, ...] = ()
         self._gave_up = False
+        self._rules = rules
 
     def is_over(self) -> bool:
         """Whether the search proper has ended: what follows it may still be to run."""
-        return self._gave_up or self._is_over()
+        halted = self._rules is not None and self._rules.halted is not None
+        return self._gave_up or halted or self._is_over()
 
     def next(self) -> RunRequest | None:
         """The next run, both of a pair before anything else; None when nothing is left to run."""
         while not self._due:
+            if self._rules is not None and (halt := self._rules.next()):
+                self.decisions.append(halt)
             over = self.is_over()
             if over and self._at_end is not None:
                 self._at_end()

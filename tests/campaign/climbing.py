@@ -22,9 +22,7 @@ from population.types import (
 )
 
 RUNGS = ("proxy", "mid", "target")
-SETTINGS = GraduationSettings(
-    promotion=Promotion.AUTO, graduates=4, controls=2, ancestors=0, blocks=2
-)
+SETTINGS = GraduationSettings(promotion=Promotion.AUTO, graduates=4, controls=2, blocks=2)
 
 
 class Mountain:

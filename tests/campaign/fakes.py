@@ -19,8 +19,10 @@ from evo.runtime.campaign import Campaign
 from evo.runtime.components import Components, LoopSettings
 from evo.runtime.decisions import decided_before
 from evo.runtime.monitor import Monitor
+from evo.runtime.proposal_lane import GAIN
 from evo.runtime.recorder import Recorder
 from evo.search.certification import Certification, CertificationSettings
+from evo.search.halting import StopRules, StopSettings
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings, Promotion
 from evo.search.scheduler import PolicySettings, Scheduler
@@ -107,7 +109,7 @@ class FakeOperator:
         return Draft(f"LR = {rate:.9f}\nDEPTH = 2\n", f"LR {rate:.3f}")
 
 
-ONE_GRADUATE = GraduationSettings(graduates=1, controls=0, ancestors=0, blocks=1)
+ONE_GRADUATE = GraduationSettings(graduates=1, controls=0, blocks=1)
 
 
 def make_store(path: Path, seed_source: str = SEED) -> Callable[[], Store]:
@@ -132,6 +134,8 @@ def make_campaign(
     graduation: GraduationSettings = ONE_GRADUATE,
     rungs: Sequence[Rung] = (PROXY,),
     certification: CertificationSettings = CertificationSettings(attempts=0),
+    stop: StopSettings = StopSettings(),
+    deadline: float | None = None,
     campaign_seed: int = 0,
     portfolio: PortfolioSettings | None = None,
     endpoints: Sequence[str] = (),
@@ -152,6 +156,8 @@ def make_campaign(
         decided = decided_before(store)
         ladder = Ladder.of(decisions(store, KINDS))
         history.veto(ladder.vetoed)
+        gain = tuple(store.setting(GAIN, (0, 0.0)))
+    proof = Certification(certification, history, rungs[0].name, decided)
     board = Monitor([f"slot{k}" for k in range(slots)])
     recorder = Recorder(open_store, lambda text: None)
     proposer = Proposer(
@@ -178,7 +184,7 @@ def make_campaign(
             policy,
             history,
             rungs[0].name,
-            Certification(certification, history, rungs[0].name, decided),
+            proof,
             Graduation(
                 graduation.model_copy(update={"promotion": promotion}),
                 history,
@@ -194,6 +200,7 @@ def make_campaign(
             finish=loop.finish,
         ),
         budget=Budget(budget, BudgetSpent(variants=used.variants - 1)),
+        stop=StopRules(stop, history, proof, rungs[0].name, deadline, decided, gain),
         board=board,
         recorder=recorder,
         stopping=threading.Event(),

@@ -170,20 +170,20 @@ def test_ntfy_reads_a_plain_body_and_a_title(posted):
     assert headers["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_a_template_of_your_own_is_filled_in_and_stays_json(posted):
-    template = '{"body": "$event|$text|$at", "price": "$$5"}'
-    _, body = told_to(posted, template=template)
+def test_a_body_of_your_own_is_filled_in_and_stays_json(posted):
+    body = '{"body": "$event|$text|$at", "price": "$$5"}'
+    _, body = told_to(posted, format=body)
     assert json.loads(body) == {"body": f"stop|{NEWS.text}|1.0", "price": "$5"}
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"url": "http://x", "template": "$nmae"}, r"there is no \$nmae; known: \$event"),
-        ({"url": "http://x", "template": "5 $"}, r"a lone \$ is written"),
-        ({"url": "http://x", "format": "slak"}, "'slack'"),
-        ({"format": "slack"}, "belong to a url"),
-        ({"url": "http://x", "format": "slack", "template": "x"}, "not both"),
+        ({"url": "http://x", "format": "$text $nmae"}, r"there is no \$nmae; known: \$event"),
+        ({"url": "http://x", "format": "{5 $"}, r"a lone \$ is written"),
+        ({"url": "http://x", "format": "slak"}, "slack, discord, ntfy, or your own body"),
+        ({"format": "slack"}, "belongs to a url"),
+        ({"format": "{}"}, "belongs to a url"),
     ],
 )
 def test_a_format_that_cannot_be_meant_is_refused(settings, told):

@@ -60,7 +60,7 @@ def told(folder: Path, *command: str) -> Any:
 def test_a_ladder_killed_in_the_middle_is_climbed_to_its_end_and_repeats_nothing(
     tmp_path: Path,
 ) -> None:
-    graduation = {"promotion": "auto", "graduates": 2, "controls": 1, "ancestors": 1}
+    graduation = {"promotion": "auto", "graduates": 2, "controls": 1}
     graduation |= {"blocks": 1, "budget_shares": [0.5]}
     write_config(
         tmp_path,

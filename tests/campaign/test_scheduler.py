@@ -43,9 +43,7 @@ POLICY = PolicySettings(
     race_share=0.3,
     final_blocks=2,
 )
-GRADUATION = GraduationSettings(
-    promotion=Promotion.AUTO, graduates=1, controls=0, ancestors=0, blocks=1
-)
+GRADUATION = GraduationSettings(promotion=Promotion.AUTO, graduates=1, controls=0, blocks=1)
 RUNGS = ("proxy", "target")
 
 

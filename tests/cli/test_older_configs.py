@@ -157,6 +157,8 @@ ADVICE = (  # on its file, in order
     "graduation.fresh_blocks is no key any more: not 0 but `graduation.blocks`, where controls go up, holds; "
     "remove it",
     "graduation.halving is no key any more: not 3.0 but 2 holds; remove it",
+    "graduation.ancestors is no key any more: not 0 but up to three beside controls, none without them, "
+    "holds; remove it",
     "rungs.proxy.grace_seconds is no key any more: not 0.2 but 0.1 CPU seconds, 0.5 of the wall holds; "
     "remove it",
     "queue is no key any more: not 0 but 1 holds; remove it",

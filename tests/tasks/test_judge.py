@@ -209,7 +209,7 @@ CLIMB = """
 policy: {seed_blocks: 2, seed_repeats: 0, final_blocks: 1, remeasure_share: 0}
 certification: {attempts: 0}
 sandbox: none
-graduation: {promotion: auto, graduates: 1, controls: 0, ancestors: 0, blocks: 1}
+graduation: {promotion: auto, graduates: 1, controls: 0, blocks: 1}
 """
 
 
