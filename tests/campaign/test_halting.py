@@ -41,9 +41,7 @@ from tests.campaign.test_certifying import FakeNoise
 LOSS = (Objective(name="val_bpb"),)
 TWICE = CertificationSettings(attempts=2, most_pairs=8)
 PLENTY = BudgetSettings(variants=400)
-POLICY = PolicySettings(
-    seed_blocks=4, seed_repeats=0, final_blocks=1, reference_every=0, race_share=0
-)
+POLICY = PolicySettings(seed_blocks=4, seed_repeats=0, final_blocks=1, race_share=0)
 positive = st.floats(0.01, 1e4)
 settings = st.builds(
     StopSettings,
