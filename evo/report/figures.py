@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -29,13 +30,11 @@ def progress(
     level: Noise | None,
     verdicts: Sequence[DecisionRow],
     colour: Mapping[str, str],
-) -> go.Figure | None:
-    """Score against the number of measurements; None before anything has a score."""
+) -> go.Figure:
+    """Score against the number of measurements at the proxy."""
     metric = record.objective.name
-    rows = [row for row in record.rows if row.measurement.request.rung == record.proxy]
+    rows = record.at_proxy()
     scored = [(at, row) for at, row in enumerate(rows, 1) if metric in row.measurement.metrics]
-    if not scored:
-        return None
     here = record.imported is None
     figure = blank("measurements at the proxy" if here else "runs as reported", metric)
     seeds = [r.measurement.metrics[metric] for _, r in scored if _is_seed(r, record)]
@@ -83,16 +82,10 @@ def _dots(
     operator: str, hue: str, mine: Sequence[tuple[int, MeasurementRow]], metric: str, record: Record
 ) -> go.Scatter:
     births = record.births()
-    texts = []
-    for _, row in mine:
-        request = row.measurement.request
-        score = value(metric, row.measurement.metrics[metric])
-        head = f"{request.variant_id[:8]}  {label(metric)} {score}"
-        texts.append(
-            hover(
-                head, f"{request.purpose}, block {request.block}", births[request.variant_id].idea
-            )
-        )
+    texts = [
+        run_in_words(row, metric, births[row.measurement.request.variant_id].idea)
+        for _, row in mine
+    ]
     return go.Scatter(
         x=[at for at, _ in mine],
         y=[row.measurement.metrics[metric] for _, row in mine],
@@ -103,6 +96,15 @@ def _dots(
         hoverinfo="text",
         customdata=[row.measurement.request.variant_id for _, row in mine],
     )
+
+
+def run_in_words(row: MeasurementRow, metric: str, idea: str) -> str:
+    """A run for a hover label: whose, its score or what became of it, and what it was for."""
+    run, request = row.measurement, row.measurement.request
+    score = value(metric, run.metrics[metric]) if metric in run.metrics else ""
+    said = f"{label(metric)} {score}" if score else f"{run.status}"
+    told = f"{request.purpose}, block {request.block}" if score else run.reason
+    return hover(f"{request.variant_id[:8]}  {said}", told, idea)
 
 
 def _failures(figure: go.Figure, rows: Sequence[MeasurementRow]) -> None:
@@ -203,6 +205,7 @@ def _line(
 # -- The Pareto fronts: one figure for each pair of objectives.
 
 
+PAIR_HEIGHT = 380  # pixels; two stand beside each other
 MEMBER_LOOKS = {
     "": ("measured", NEUTRAL, 6, "circle", 0.4),
     Standing.CANDIDATE: ("front: candidate", "#56B4E9", 10, "circle", 1.0),
@@ -213,8 +216,8 @@ MEMBER_LOOKS = {
 
 def fronts(
     ranked: Sequence[Ranked], objectives: Sequence[Objective], changes: Mapping[str, str]
-) -> list[tuple[str, go.Figure]]:
-    """A title and a figure for each pair; `changes`: what a member did to its parent, in few lines.
+) -> list[tuple[str, Callable[[], go.Figure]]]:
+    """A title and what draws the figure, for each pair; `changes`: what a member did to its parent.
 
     Pairs of which one side is the same for everyone are left out: they would be a line.
     """
@@ -222,7 +225,10 @@ def fronts(
         pair for pair in combinations(objectives, 2) if all(_varies(ranked, one) for one in pair)
     ]
     return [
-        (f"{below.name} and {above.name}".replace("_", " "), _pair(ranked, above, below, changes))
+        (
+            f"{below.name} and {above.name}".replace("_", " "),
+            partial(_pair, ranked, above, below, changes),
+        )
         for above, below in pairs
     ]
 
@@ -237,7 +243,7 @@ def _varies(ranked: Sequence[Ranked], objective: Objective) -> bool:
 def _pair(
     ranked: Sequence[Ranked], above: Objective, below: Objective, changes: Mapping[str, str]
 ) -> go.Figure:
-    figure = blank(below.name, above.name, height=380)
+    figure = blank(below.name, above.name, height=PAIR_HEIGHT)
     both = [one for one in ranked if above.name in one.estimates and below.name in one.estimates]
     for standing, look in MEMBER_LOOKS.items():
         mine = [one for one in both if one.standing == standing]
@@ -326,7 +332,7 @@ def _beside(
     ranked: Mapping[str, Ranked],
 ) -> go.Figure:
     metric, claimed = record.objective.name, _claimed_at(record, rung)
-    figure = blank(f"{label(metric)} at {record.proxy}", f"{claimed} at {rung}", height=380)
+    figure = blank(f"{label(metric)} at {record.proxy}", f"{claimed} at {rung}", height=PAIR_HEIGHT)
     for name, mine, hue, symbol in (
         ("seed", [one for one in both if one == record.seed_id], NEUTRAL, "x"),
         ("went up", [one for one in both if one != record.seed_id], GOLD, "circle"),

@@ -32,7 +32,7 @@ def noise_section(data: ReportData) -> Section | None:
     lines += [f"Drift: {sentences.drift(metric, host)}." for host in one.drift]
     chart = _chart(data)
     about = "The seed on one block, again and again: what moves here is the machine, not the code."
-    figures = (Figure("drift", chart, about),) if chart is not None else ()
+    figures = (Figure.drawn("drift", chart, about),) if chart is not None else ()
     return Section("noise", "Noise", lines, figures, (table,))
 
 

@@ -27,16 +27,26 @@ from population.types import DecisionRow
 OURS = '<meta name="generator" content="evotrain">'  # a page that may be replaced by a newer one
 STYLE, SCRIPT, TEMPLATE = "report.css", "report.js", "report.html"
 CONTENT, LIST, ROWS = "content.html", "campaigns.html", "campaign_rows.html"
+FIGURE_HEIGHT = 420  # pixels
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure with its caption; `about` says in words what it shows, for those who cannot see it."""
+    """A figure with its caption; `about` says in words what it shows, for those who cannot see it.
+
+    `make` draws it, which costs more than all that stands beside it: a server does so when it is looked at.
+    """
 
     name: str
-    figure: go.Figure
+    make: Callable[[], go.Figure]
     about: str
     title: str = ""
+    height: int = FIGURE_HEIGHT
+
+    @classmethod
+    def drawn(cls, name: str, figure: go.Figure, about: str, title: str = "") -> Figure:
+        """One that is there already."""
+        return cls(name, lambda: figure, about, title, int(figure.layout.height))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +102,31 @@ def render(page: Page) -> str:
     )
 
 
-def render_live(page: Page, steer: bool) -> str:
-    """The same page for a server: scripts come from beside it, what is new comes in parts."""
+def render_live(page: Page, steer: bool, reading: int) -> str:
+    """The same page for a server: its text comes first, scripts and figures from beside it.
+
+    `reading`: the number of what was read for it.
+    """
+    shown = {"page": page, "live": True, "steer": steer, "reading": reading}
     return (
         _environment()
         .get_template(TEMPLATE)
-        .render(
-            page=page,
-            live=True,
-            steer=steer,
-            figures=_data(_drawn(page)),
-            variants=_data(list(page.pack.ids)),
-            chunks=(),
-        )
+        .render(**shown, figures=_data({}), variants=_data([]), chunks=())
     )
 
 
 def render_parts(page: Page) -> dict[str, Any]:
-    """What of a live page changes: its head and sections as HTML, its figures, its variants."""
+    """What of a live page changes beside its figures: its head and sections as HTML."""
     return {
         "subtitle": page.subtitle,
         "content": _environment().get_template(CONTENT).render(page=page, live=True),
-        "figures": _drawn(page),
-        "variants": list(page.pack.ids),
     }
+
+
+def render_figure(page: Page, name: str) -> str | None:
+    """One of its figures as JSON, drawn now; None where it has none of that name."""
+    figures = {one.name: one for section in page.sections for one in section.figures}
+    return str(figures[name].make().to_json()) if name in figures else None
 
 
 def render_list(
@@ -140,7 +151,7 @@ def _environment() -> Environment:
 
 def _drawn(page: Page) -> dict[str, Any]:
     return {
-        one.name: json.loads(one.figure.to_json())
+        one.name: json.loads(one.make().to_json())
         for section in page.sections
         for one in section.figures
     }
@@ -194,7 +205,7 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     return {"seed": NEUTRAL, **found}
 
 
-def blank(x_title: str, y_title: str, height: int = 420) -> go.Figure:
+def blank(x_title: str, y_title: str, height: int = FIGURE_HEIGHT) -> go.Figure:
     """A figure without traces: axes named, no background, room for a legend above."""
     figure = go.Figure()
     figure.update_layout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.imported import Imported
@@ -11,8 +12,15 @@ from evo.analysis.ladder import Terms
 from evo.analysis.ladder_report import ladder_report
 from evo.analysis.ranking import Ranked
 from evo.evaluation.sandbox.probe import NAMES
-from evo.report.figures import fronts, ladders, operator_shares, progress, slot_time
-from evo.report.lineage import Marked, lineage
+from evo.report.figures import (
+    PAIR_HEIGHT,
+    fronts,
+    ladders,
+    operator_shares,
+    progress,
+    slot_time,
+)
+from evo.report.lineage import Marked, fold, height_of, lineage, place_all
 from evo.report.page import Figure, ReportData, ReportTable, Section
 from evo.terminal import sentences
 from evo.terminal.imported import REMARK, keep_cells
@@ -27,8 +35,8 @@ MAX_ROWS = 25
 
 def progress_section(data: ReportData) -> Section | None:
     """Every measurement, and who led."""
-    figure = progress(data.record, data.findings.noise, data.verdicts, data.colour)
-    if figure is None:
+    first = data.record.objective.name
+    if not any(first in row.measurement.metrics for row in data.record.at_proxy()):
         return None
     golden = "; a golden line is a certified champion" if data.overview.certifies else ""
     about = (
@@ -42,7 +50,8 @@ def progress_section(data: ReportData) -> Section | None:
             "line is the variant with the best mean at the time. What lies within the grey band cannot be told "
             "from the seed by one run."
         )
-    return Section("progress", "Progress", figures=(Figure("progress", figure, about),))
+    make = partial(progress, data.record, data.findings.noise, data.verdicts, data.colour)
+    return Section("progress", "Progress", figures=(Figure("progress", make, about),))
 
 
 def fronts_section(data: ReportData) -> Section | None:
@@ -53,13 +62,12 @@ def fronts_section(data: ReportData) -> Section | None:
     figures = [
         Figure(
             f"front-{place}",
-            figure,
+            make,
             "Levels are what is believed; bars: one sd of it each way. Click a point to open the variant.",
             title,
+            PAIR_HEIGHT,
         )
-        for place, (title, figure) in enumerate(
-            fronts(data.ranked, data.record.objectives, changes)
-        )
+        for place, (title, make) in enumerate(fronts(data.ranked, data.record.objectives, changes))
     ]
     names = [one.name for one in data.record.objectives]
     rows = [one for one in data.ranked if one.standing]
@@ -113,11 +121,18 @@ def family_section(data: ReportData) -> Section | None:
         [str(one.variant_id) for one in data.verdicts if one.detail.get("verdict") == "certified"],
         [one.variant_id for one in findings.graduates if one.outcome == "ok"],
     )
-    figure = lineage(data.record, data.record.family(), data.by_id, marked, data.colour)
+    folds = fold(data.record, marked)
+    places = place_all(data.record, folds)
+    make = partial(lineage, data.record, folds, places, data.by_id, marked, data.colour)
     about = (
         "Each dot is a variant under its first parent, in the order they were proposed; lineages lie in lanes, "
         "the largest first. Large dots are on the front, faint ones have no score. Click one to open it."
     )
+    if folds.of:
+        about += (
+            " A triangle is folded: dead branches, on which nobody leads, waits, went up or is young; "
+            "+12 says how many variants it hides. Click it, or choose it below, to open them."
+        )
     steps = ReportTable(
         ("step", "operator", "idea"),
         [(short(s.variant_id), s.operator, clip(s.idea, 300)) for s in findings.chain],
@@ -125,7 +140,8 @@ def family_section(data: ReportData) -> Section | None:
     )
     lines = ["The way from the seed to the leader:"] if findings.chain else []
     tables = (steps,) if findings.chain else ()
-    return Section("family", "Lineage", lines, (Figure("family", figure, about),), tables)
+    figure = Figure("family", make, about, height=height_of(places, folds))
+    return Section("family", "Lineage", lines, (figure,), tables)
 
 
 def ladder_section(data: ReportData) -> Section | None:
@@ -141,7 +157,7 @@ def ladder_section(data: ReportData) -> Section | None:
         "Dotted: the seed. Below and to the left of both lines a variant is better at both rungs."
     )
     figures = [
-        Figure(f"rung-{place}", figure, about, f"{data.record.proxy} and {rung}")
+        Figure.drawn(f"rung-{place}", figure, about, f"{data.record.proxy} and {rung}")
         for place, (rung, figure) in enumerate(drawn)
     ]
     return Section("ladder", "Larger rungs", lines, figures)
@@ -178,7 +194,7 @@ def operators_section(data: ReportData) -> Section | None:
     )
     figure = operator_shares(data.record, data.colour)
     about = "Who proposed, over time."
-    figures = (Figure("shares", figure, about),) if figure is not None else ()
+    figures = (Figure.drawn("shares", figure, about),) if figure is not None else ()
     tables = (ReportTable(columns, rows), *_prompts(data))
     return Section("operators", "Operators", figures=figures, tables=tables)
 
@@ -234,7 +250,7 @@ def spending_section(data: ReportData) -> Section:
     ]
     if one.stale_measurements_median is not None:
         lines.append(f"Freshness: {sentences.freshness(one.stale_measurements_median)}.")
-    figures = (Figure("slots", figure, about),) if figure is not None else ()
+    figures = (Figure.drawn("slots", figure, about),) if figure is not None else ()
     return Section(
         "budget", "Budget", lines, figures, (ReportTable(("budget", "used", "allowed"), rows),)
     )

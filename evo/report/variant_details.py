@@ -18,9 +18,10 @@ from evo.terminal.tables import by_whom, standing_in_words
 from evo.terminal.text import duration, plus_minus, value
 from operators.source.compare import Steps, source_diff
 from population.metrics import claim_metric, label
+from population.reading import first_proposal, measurements
 from population.reading.traces import Trace, exchanges, traces
 from population.store import Store
-from population.types import ONE_STEP, MeasurementRow, ProposalRow, rung_in_words
+from population.types import ONE_STEP, MeasurementRow, ProposalRow, Status, rung_in_words
 
 CHUNK = 100  # dossiers in one compressed piece
 CURVE_POINTS = 40
@@ -65,11 +66,11 @@ def dossier(
     source_of: Callable[[str], str],
     variant_id: str,
 ) -> dict[str, Any] | None:
-    """One variant's, read when it is asked for; None for a variant that the record does not hold."""
-    made = record.births().get(variant_id)
+    """One variant's, also of one younger than `record`; None where no proposal made it."""
+    made = record.births().get(variant_id) or first_proposal(store, variant_id)
     if made is None:
         return None
-    runs = [row for row in record.attempts if row.measurement.request.variant_id == variant_id]
+    runs = measurements(store, variant_id=variant_id, statuses=list(Status))
     left = traces(store, CURVE_POINTS, LOG_CHARACTERS, variant_id)
     asked = _newest(exchanges(store, CALL_CHARACTERS, made.number))
     return _dossier(record, made, ranked.get(variant_id), runs, source_of, left, asked)

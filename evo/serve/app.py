@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from evo.campaigns import Listed, login_name
 from evo.report.page import plotly_script, render_list, render_live, render_parts, template_file
 from evo.serve.verbs import Refused, steer
-from evo.serve.watching import Listing, Watched, compared
+from evo.serve.watching import Listing, Watched, compared, told
 from evo.terminal.text import duration, mean_and_error
 from population.reading.variants import UnknownVariant
 from population.store import StoreError
@@ -73,6 +73,7 @@ def build_app(
         Route("/static/{name}", _static),
         Route("/campaign/{key}/", site.page),
         Route("/campaign/{key}/parts", site.parts),
+        Route("/campaign/{key}/figure/{name}", site.figure),
         Route("/campaign/{key}/events", site.events),
         Route("/campaign/{key}/variant/{id}", site.variant),
         Route("/campaign/{key}/steer", site.steer, methods=["POST"]),
@@ -156,7 +157,8 @@ class Site:
         if watched is None:
             return _no_campaign()
         reading = await run_in_threadpool(watched.reading)
-        return HTMLResponse(await run_in_threadpool(render_live, reading.page, self._steers))
+        text = await run_in_threadpool(render_live, reading.page, self._steers, reading.number)
+        return HTMLResponse(text)
 
     async def parts(self, request: Request) -> Response:
         """What of that page changes."""
@@ -165,21 +167,41 @@ class Site:
             return _no_campaign()
         reading = await run_in_threadpool(watched.reading)
         parts = await run_in_threadpool(render_parts, reading.page)
-        return JSONResponse(parts)
+        return JSONResponse({**parts, "last": reading.last})
 
-    async def events(self, request: Request) -> Response:
-        """Server-sent events: `now` (the slots) and `page` (the number of the newest reading)."""
+    async def figure(self, request: Request) -> Response:
+        """One figure of that page, by its name."""
         watched = await self._find(request)
         if watched is None:
             return _no_campaign()
-        return StreamingResponse(_stream(watched, self._ends), media_type="text/event-stream")
+        drawn = await run_in_threadpool(watched.figure, str(request.path_params["name"]))
+        if drawn is None:
+            return PlainTextResponse("no such figure", 404)
+        return Response(drawn, media_type="application/json")
+
+    async def events(self, request: Request) -> Response:
+        """Server-sent events: `now` (the slots), `runs` (new ones) and `page` (the number of a new reading).
+
+        `?reading=N`: the one that the page shows already.
+        """
+        watched = await self._find(request)
+        if watched is None:
+            return _no_campaign()
+        shown = request.query_params.get("reading", "")
+        number = int(shown) if shown.isdecimal() and len(shown) < 10 else 0
+        return StreamingResponse(
+            _stream(watched, self._ends, number), media_type="text/event-stream"
+        )
 
     async def variant(self, request: Request) -> Response:
         """One variant's dossier."""
         watched = await self._find(request)
         if watched is None:
             return _no_campaign()
-        found = await run_in_threadpool(watched.dossier, str(request.path_params["id"]))
+        try:
+            found = await run_in_threadpool(watched.dossier, str(request.path_params["id"]))
+        except UnknownVariant as error:
+            return JSONResponse({"said": str(error)}, 404)
         return (
             JSONResponse({"said": "no such variant"}, 404) if found is None else JSONResponse(found)
         )
@@ -258,16 +280,16 @@ class Site:
         )
 
 
-async def _stream(watched: Watched, ends: Callable[[], bool]) -> AsyncIterator[str]:
-    """What is new, as it comes; one viewer costs a look a second."""
-    shown, number, said = "", 0, time.monotonic()
+async def _stream(watched: Watched, ends: Callable[[], bool], number: int) -> AsyncIterator[str]:
+    """What is new, as it comes, by a look a second. `number`: of the reading that is shown, 0: none."""
+    shown, after, said = "", 0, time.monotonic()
     while not ends():
         now = json.dumps(await run_in_threadpool(watched.now), allow_nan=False)
         if now != shown:
             shown, said = now, time.monotonic()
             yield f"event: now\ndata: {now}\n\n"
         try:
-            reading = await run_in_threadpool(watched.reading)
+            reading, new = await run_in_threadpool(watched.new_runs)
         except StoreError:  # someone holds the database: the next look tells
             await asyncio.sleep(LOOK_SECONDS)
             continue
@@ -275,7 +297,11 @@ async def _stream(watched: Watched, ends: Callable[[], bool]) -> AsyncIterator[s
             if number:
                 yield f"event: page\ndata: {reading.number}\n\n"
                 said = time.monotonic()
-            number = reading.number
+            number, after = reading.number, 0
+        if new and new[-1].id > after:
+            runs = json.dumps(told(reading, new, after), allow_nan=False)
+            after, said = new[-1].id, time.monotonic()
+            yield f"event: runs\ndata: {runs}\n\n"
         if time.monotonic() - said > HEARTBEAT_SECONDS:
             said = time.monotonic()
             yield ": still here\n\n"

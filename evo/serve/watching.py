@@ -1,12 +1,13 @@
-"""One campaign as a browser watches it: read again only where something changed, and never for much CPU."""
+"""One campaign as a browser watches it: new runs as they come, the whole again where that costs little CPU."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from evo.campaigns import (
 from evo.files import LIVE
 from evo.folder import CONFIG, DATABASE
 from evo.report.contents import page_of
-from evo.report.figures import courses
-from evo.report.page import Page
+from evo.report.figures import courses, run_in_words
+from evo.report.page import Page, render_figure
 from evo.report.variant_details import diff_from_parent, dossier
-from evo.terminal.text import short
-from population.reading import first_proposal, seed, source_of
+from evo.terminal.text import count, short, value
+from population.metrics import label
+from population.reading import first_proposal, measurements, resolve, seed, source_of
 from population.reading.traces import first_curve
 from population.store import Store
 from population.types import ProposalRow
@@ -44,14 +46,29 @@ POINTS = 64  # of a curve
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The campaign as it was read; `number` counts readings, `cpu` is what this one cost in CPU seconds."""
+    """The campaign as it was read; `number` counts readings, `last` is the id of its newest measurement."""
 
     number: int
     page: Page
     record: Record
     ranked: Mapping[str, Ranked]
     state: tuple[int, ...]
-    cpu: float
+    last: int
+    figures: dict[str, str] = field(default_factory=dict)  # as JSON, those that were looked at
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that was recorded after a reading."""
+
+    id: int
+    place: (
+        int | None
+    )  # among the proxy's runs, from 1, as in the figure of progress; None at another rung
+    score: float | None
+    variant_id: str
+    operator: str
+    text: str  # for a hover label, escaped
 
 
 class Listing:
@@ -92,6 +109,9 @@ class Watched:
         self._lock = threading.Lock()
         self._reading: Snapshot | None = None
         self._next = 0.0  # monotonic: when it may be read again
+        self._new = list[NewRun]()  # since `_new_after`, read up to `_new_state`
+        self._new_after: Snapshot | None = None
+        self._new_state, self._next_new = tuple[int, ...](), 0.0
         self._made: dict[
             tuple[str, str], dict[str, Any]
         ] = {}  # by variant and rung: what a slot shows of it
@@ -118,18 +138,44 @@ class Watched:
             cpu = time.thread_time() - began
             self._next = time.monotonic() + max(LEAST_SECONDS, cpu / CPU_SHARE)
             number = 1 if last is None else last.number + 1
-            self._reading = Snapshot(number, page, record, ranked, state, cpu)
+            newest = max((row.id for row in record.attempts), default=0)
+            self._reading = Snapshot(number, page, record, ranked, state, newest)
             return self._reading
 
-    def dossier(self, variant_id: str) -> dict[str, Any] | None:
-        """What a click on a variant opens; None for an id that the campaign does not hold."""
+    def figure(self, name: str) -> str | None:
+        """A figure of the newest reading as JSON, drawn when it is first asked for; None for another name."""
+        reading = self.reading()
+        with self._lock:
+            if name not in reading.figures:
+                began = time.thread_time()
+                drawn = render_figure(reading.page, name)
+                if drawn is None:
+                    return None
+                reading.figures[name] = drawn
+                self._next += (time.thread_time() - began) / CPU_SHARE
+            return reading.figures[name]
+
+    def new_runs(self) -> tuple[Snapshot, Sequence[NewRun]]:
+        """The newest reading and the runs recorded since: of the store only those rows are read."""
+        reading = self.reading()
+        with self._lock:
+            if self._new_after is not reading:
+                self._new, self._new_after, self._new_state = [], reading, reading.state
+            state = self._state()
+            if state != self._new_state and time.monotonic() >= self._next_new:
+                began = time.thread_time()
+                with Store.open(self.folder / DATABASE, read_only=True) as store:
+                    self._new = [*self._new, *_recorded_since(store, reading, self._new)]
+                self._new_state = state
+                self._next_new = time.monotonic() + (time.thread_time() - began) / CPU_SHARE
+            return reading, self._new
+
+    def dossier(self, named: str) -> dict[str, Any] | None:
+        """What a click on a variant opens. UnknownVariant for what is no id or beginning of one."""
         found = self.reading()
-        if variant_id not in found.record.births():
-            found = self._fresh(variant_id)
         with Store.open(self.folder / DATABASE, read_only=True) as store:
-            return dossier(
-                store, found.record, found.ranked, lambda one: source_of(store, one), variant_id
-            )
+            one = resolve(store, named)
+            return dossier(store, found.record, found.ranked, partial(source_of, store), one)
 
     def now(self) -> dict[str, Any]:
         """What the slots do, as the campaign wrote it a moment ago; no slots where nothing runs.
@@ -146,12 +192,6 @@ class Watched:
             }
         except (OSError, ValueError, KeyError, TypeError):
             return {"phase": "", "slots": []}
-
-    def _fresh(self, variant_id: str) -> Snapshot:
-        """A reading made now: a child that runs may be younger than the page."""
-        with self._lock:
-            self._next = 0.0
-        return self.reading()
 
     def _slot(self, said: Mapping[str, Any]) -> dict[str, Any]:
         if "variant" not in said:
@@ -184,7 +224,8 @@ class Watched:
                 about = (self.folder / name).stat()
             except OSError:
                 continue
-            found += [about.st_mtime_ns, about.st_size]
+            if about.st_size:  # reading leaves an empty one, which is no news
+                found += [about.st_mtime_ns, about.st_size]
         return tuple(found)
 
     def _config(self) -> str:
@@ -192,6 +233,41 @@ class Watched:
             return (self.folder / CONFIG).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             return f"(config.yaml cannot be read: {error})"
+
+
+def _recorded_since(store: Store, reading: Snapshot, known: Sequence[NewRun]) -> Iterator[NewRun]:
+    """The runs after those of a reading and those that are `known`, in order."""
+    record = reading.record
+    metric, births = record.objective.name, record.births()
+    place = len(record.at_proxy()) + sum(one.place is not None for one in known)
+    for row in measurements(store, after=known[-1].id if known else reading.last):
+        request, score = row.measurement.request, row.measurement.metrics.get(metric)
+        made = births.get(request.variant_id) or first_proposal(store, request.variant_id)
+        operator, idea = ("", "") if made is None else (made.operator, made.idea)
+        at_proxy = request.rung == record.proxy
+        place += at_proxy
+        text = run_in_words(row, metric, idea)
+        yield NewRun(row.id, place if at_proxy else None, score, request.variant_id, operator, text)
+
+
+def told(reading: Snapshot, new: Sequence[NewRun], after: int) -> dict[str, Any]:
+    """The new runs of which a page does not know yet, those after an id, and what all of them come to."""
+    runs = [astuple(one) for one in new if one.id > after]
+    return {"runs": runs, "said": _in_words(reading, new)}
+
+
+def _in_words(reading: Snapshot, new: Sequence[NewRun]) -> str:
+    objective = reading.record.objective
+    children = len({one.variant_id for one in new} - set(reading.record.births()))
+    said = f"{count(len(new), 'run')} since this page was put together"
+    if children:
+        said += f", {count(children, 'new child', 'new children')}"
+    scored = [one for one in new if one.place is not None and one.score is not None]
+    if not scored:
+        return said
+    best = min(scored, key=lambda one: objective.turned(one.score or 0.0))
+    score = value(objective.name, best.score)
+    return f"{said}; best of these runs: {short(best.variant_id)}, {label(objective.name)} {score}"
 
 
 def _beside(store: Store, made: ProposalRow, rung: str) -> dict[str, Any]:

@@ -51,6 +51,14 @@ def campaign_of(folder: Path, size: int) -> Path:
     return folder
 
 
+def grow(store: Store, number: int, parent: str, bpb: float) -> str:
+    """One more child with its run; its id."""
+    source = SEED.replace("0.1", f"{0.1 + number / 1e5:.5f}") + PADDING
+    child = _born(store, number, source, (parent,), "nudge", f"LR moved, {number}")
+    _ran(store, child, bpb, number)
+    return child
+
+
 def hostile_campaign(folder: Path) -> str:
     """Source, idea, reason, log, prompt and reply of the only child are attacks; the child's id."""
     folder.mkdir(parents=True, exist_ok=True)

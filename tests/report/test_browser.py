@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,15 @@ def until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
     return value
 
 
+def click_at(browser: Any, place: Sequence[float]) -> None:
+    """A click of the mouse at (x, y) of the window."""
+    from selenium.webdriver import ActionChains
+
+    actions = ActionChains(browser)
+    actions.w3c_actions.pointer_action.move_to_location(*map(round, place)).click()
+    actions.perform()
+
+
 def scrolled_through(browser: Any) -> None:
     """Every figure comes into sight once."""
     for figure in browser.find_elements("css selector", ".plot"):
@@ -63,8 +72,6 @@ def test_a_click_on_a_point_of_the_lineage_shows_its_diff_and_its_runs(
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
     until(lambda: plot.find_elements("css selector", ".points path"))
     time.sleep(0.5)  # the page stops moving
-    from selenium.webdriver import ActionChains
-
     place = browser.execute_script(
         "const p = arguments[0], id = arguments[1];"
         "for (const t of p._fullData) { const k = (t.customdata || []).indexOf(id);"
@@ -74,10 +81,7 @@ def test_a_click_on_a_point_of_the_lineage_shows_its_diff_and_its_runs(
         plot,
         leader,
     )
-    ActionChains(browser).w3c_actions.pointer_action.move_to_location(*map(round, place))
-    actions = ActionChains(browser)
-    actions.w3c_actions.pointer_action.move_to_location(*map(round, place)).click()
-    actions.perform()
+    click_at(browser, place)
     dialog = until(lambda: browser.find_elements("css selector", "dialog[open]"))[0]
     assert leader[:12] in dialog.text
     added = [one.text for one in dialog.find_elements("css selector", ".add")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from evo.serve import watching
 from population.reading import pending
 from population.store import Store
 from tests.analysis.built import SEED, finished
-from tests.report.large import hostile_campaign
+from tests.report.large import campaign_of, hostile_campaign
 from tests.report.serving import TOKEN, served
-from tests.report.test_browser import complaints, until
+from tests.report.test_browser import click_at, complaints, until
 from tests.report.test_serve import live, running
 
 pytestmark = pytest.mark.browser
@@ -85,6 +86,96 @@ def test_nothing_that_a_variant_or_a_model_wrote_runs_in_the_live_page(
         for one in browser.find_elements("css selector", "#dossier details summary"):
             one.click()
         assert browser.title != "owned" and not browser.find_elements("css selector", "img")
+
+
+def test_dead_branches_open_by_mouse_and_by_keyboard_and_fold_again(
+    browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver import Keys
+
+    campaign_of(tmp_path / "c", 200)
+
+    def dots() -> int:
+        return len(browser.find_elements("css selector", '[data-figure="family"] .points path'))
+
+    with served(tmp_path / "c") as base:
+        browser.get(f"{base}/campaign/c/")
+        plot = until(lambda: browser.find_elements("css selector", '[data-figure="family"]'))[0]
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+        chosen = until(lambda: browser.find_elements("css selector", ".folds select"))[0]
+        before = until(dots)
+        said = chosen.find_element("css selector", "option").text
+        assert said.endswith("variants on dead branches are folded")
+        chosen.send_keys(Keys.ARROW_DOWN)
+        until(lambda: dots() > before)
+        button = browser.find_element("css selector", ".folds button")
+        button.send_keys(Keys.ENTER)
+        until(lambda: button.text == "Fold all")
+        assert dots() > 200
+        button.send_keys(Keys.SPACE)
+        until(lambda: dots() == before)
+        place = browser.execute_script(MARK, plot)
+        click_at(browser, place)
+        until(lambda: dots() > before)
+        assert not browser.find_elements("css selector", "dialog[open]")
+        assert complaints(browser) == []
+
+
+MARK = """
+const p = arguments[0], t = p._fullData.find((one) => (one.customdata || [""])[0].startsWith("fold "));
+const b = p.getBoundingClientRect(), l = p._fullLayout;
+return [b.x + l._size.l + l.xaxis.d2p(t.x[0]), b.y + l._size.t + l.yaxis.d2p(t.y[0])];
+"""
+
+
+def test_a_new_run_is_drawn_into_the_figure_before_the_page_is_read_again(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LEAST_SECONDS", 3600.0)
+    built, leader, _ = finished(tmp_path / "c")
+    with served(tmp_path / "c") as base:
+        browser.get(f"{base}/campaign/c/")
+        until(lambda: browser.find_elements("css selector", ".plot[data-drawn] .main-svg"))
+        built.run(leader, 2.2222, 70)
+        until(lambda: "1 run since this page" in text_of(browser, "#since"))
+        names = "return arguments[0]._fullData.map((one) => one.name)"
+        plot = browser.find_element("css selector", '[data-figure="progress"]')
+        until(lambda: "since then" in browser.execute_script(names, plot))
+        assert complaints(browser) == []
+    built.store.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_ten_thousand_variants_are_seen_within_two_seconds_of_the_servers_answer(
+    browser: Any, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LEAST_SECONDS", 3600.0)
+    folder = campaign_of(tmp_path / "c", int(os.environ.get("REPORT_VARIANTS", "10000")))
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        with served(folder) as base:
+            browser.get(f"{base}/campaign/c/")
+            until(lambda: browser.execute_script(PAINTED) is not None)
+            painted = browser.execute_script(PAINTED)
+            tree = browser.find_element("css selector", '[data-figure="family"]')
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", tree)
+            until(lambda: tree.find_elements("css selector", ".points path"))
+            shown = len(tree.find_elements("css selector", ".points path"))
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        print(
+            f"\n{width} px: painted {painted:.0f} ms after the answer began, {shown:,} marks in the tree"
+        )
+        assert painted < 2000 and shown < 2000
+        assert complaints(browser) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+PAINTED = """
+const painted = performance.getEntriesByName("first-contentful-paint")[0];
+return painted ? painted.startTime - performance.getEntriesByType("navigation")[0].responseStart : null;
+"""
 
 
 def test_steering_by_keyboard_becomes_a_row(browser: Any, tmp_path: Path) -> None:

@@ -27,17 +27,17 @@ from population.reading import pending
 from population.store import Store
 from population.types import CurvePoint, Measurement, Purpose, RunRequest, Status
 from tests.analysis.built import SEED, Built, finished, waiting
-from tests.report.large import HOSTILE, hostile_campaign
+from tests.report.large import HOSTILE, campaign_of, grow, hostile_campaign
 from tests.report.serving import TOKEN, served
 
 NOWHERE = "0" * 64
 
 
-def told(base: str, key: str) -> Iterator[tuple[str, str]]:
+def told(base: str, key: str, query: str = "") -> Iterator[tuple[str, str]]:
     """The events of a campaign as they come: (name, data)."""
     with (
         httpx.Client(timeout=60) as client,
-        client.stream("GET", f"{base}/campaign/{key}/events") as answer,
+        client.stream("GET", f"{base}/campaign/{key}/events{query}") as answer,
     ):
         assert answer.headers["content-type"].startswith("text/event-stream")
         name = ""
@@ -104,7 +104,10 @@ def test_the_live_page_holds_what_the_report_holds(tmp_path: Path) -> None:
         one = httpx.get(f"{base}/campaign/c/variant/{leader}").json()
     assert f"{leader[:8]} is better than the seed" in page.text
     assert parts["content"].strip() in page.text
-    assert leader in parts["variants"] and "progress" in parts["figures"]
+    with served(tmp_path / "c") as base:
+        for name in ("progress", "family"):
+            assert leader in httpx.get(f"{base}/campaign/c/figure/{name}").text
+        assert httpx.get(f"{base}/campaign/c/figure/none").status_code == 404
     assert "+LR = 0.3  # knob: log 1e-3 1" in one["diff"].splitlines()
     policy = page.headers["content-security-policy"]
     assert "script-src 'self'" in policy and "<script>" not in page.text
@@ -143,14 +146,12 @@ def test_a_new_measurement_is_told_and_shown(
     with served(tmp_path / "c") as base:
         events = told(base, "c")
         assert next(events)[0] == "now"
-        before = httpx.get(f"{base}/campaign/c/parts").json()
         young = built.child(SEED.replace("0.1", "0.9"), built.seed, idea="younger than the page")
         built.run(young, 1.2345)
-        assert next(events)[0] == "page"
+        assert "page" in (name for name, _ in events)
         after = httpx.get(f"{base}/campaign/c/parts").json()
         events.close()
     built.store.close()
-    assert young in set(after["variants"]) - set(before["variants"])
     assert "younger than the page" in after["content"]
 
 
@@ -189,6 +190,111 @@ def test_a_campaign_that_was_just_read_is_not_read_again_for_every_row(
     assert watched.reading() is first  # not yet due
     watched._next = 0.0
     assert watched.reading().number == 2
+
+
+def test_an_update_reads_the_new_rows_alone_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "CPU_SHARE", 1e9)
+    read: list[int] = []
+    real = Store.query
+
+    def query(store: Store, *asked: Any) -> Any:
+        found = list(real(store, *asked))
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(Store, "query", query)
+    rows = []
+    for size in (30, 150):
+        folder = campaign_of(tmp_path / str(size), size)
+        watched = watching.Watched(folder)
+        reading, new = watched.new_runs()
+        watched._next = float("inf")  # the whole is not due
+        assert not new
+        with Store.open(folder / "campaign.db") as store:
+            child = grow(store, size + 1, reading.record.seed_id, 1.5)
+        read.clear()
+        again, new = watched.new_runs()
+        rows.append(sum(read))
+        assert again is reading and [one.variant_id for one in new] == [child]
+        assert (new[0].place, new[0].score, new[0].operator) == (size + 1, 1.5, "nudge")
+        read.clear()
+        assert watched.new_runs()[1] == new and not read  # nothing was written: nothing is read
+    assert rows[0] == rows[1] <= 10
+
+
+def test_a_page_is_told_of_each_new_run_once_and_what_they_come_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "CPU_SHARE", 1e9)
+    monkeypatch.setattr(watching, "LEAST_SECONDS", 3600.0)
+    built, leader, _ = finished(tmp_path / "c")
+    with served(tmp_path / "c") as base:
+        assert httpx.get(f"{base}/campaign/c/").status_code == 200
+        events = told(base, "c", "?reading=1")
+        assert next(events)[0] == "now"
+        heard = []
+        for block, bpb in ((60, 2.2), (61, None), (62, 2.1)):
+            built.run(leader, bpb, block, status=Status.OK if bpb else Status.CRASHED)
+            name, data = next(events)
+            assert name == "runs"
+            heard.append(json.loads(data))
+        events.close()
+    built.store.close()
+    assert [[one[2] for one in said["runs"]] for said in heard] == [[2.2], [None], [2.1]]
+    assert heard[-1]["said"] == (
+        f"3 runs since this page was put together; best of these runs: {leader[:8]}, val_bpb 2.1000"
+    )
+
+
+def test_a_page_that_shows_an_older_reading_is_told_so_at_once(tmp_path: Path) -> None:
+    finished(tmp_path / "c")[0].store.close()
+    with served(tmp_path / "c") as base:
+        events = told(base, "c", "?reading=7")  # of a server that was started before this one
+        assert [next(events) for _ in range(2)][1] == ("page", "1")
+
+
+def test_what_comes_first_is_as_small_in_a_large_campaign_as_in_a_small_one(tmp_path: Path) -> None:
+    sizes = []
+    for size in (40, 400):
+        campaign_of(tmp_path / str(size), size)
+        with served(tmp_path / str(size)) as base:
+            sizes.append(len(httpx.get(f"{base}/campaign/{size}/", timeout=60).content))
+    assert sizes[1] < 2 * sizes[0] < 50_000, sizes  # the way to the leader may be longer
+
+
+def test_a_figure_is_drawn_when_it_is_looked_at_and_once_a_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    real = watching.render_figure
+    monkeypatch.setattr(
+        watching, "render_figure", lambda page, name: [drawn.append(name), real(page, name)][1]
+    )
+    finished(tmp_path / "c")[0].store.close()
+    with served(tmp_path / "c") as base:
+        httpx.get(f"{base}/campaign/c/")
+        assert drawn == []
+        for _ in range(3):
+            assert httpx.get(f"{base}/campaign/c/figure/family").status_code == 200
+    assert drawn == ["family"]
+
+
+def test_a_variant_younger_than_the_page_opens_without_another_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LEAST_SECONDS", 3600.0)
+    built, _, _ = finished(tmp_path / "c")
+    watched = watching.Watched(tmp_path / "c")
+    reading = watched.reading()
+    young = built.child(SEED.replace("0.1", "0.9"), built.seed, idea="younger than the page")
+    built.run(young, 1.2345)
+    built.store.close()
+    found = watched.dossier(young[:8])
+    assert found is not None and found["idea"] == "younger than the page"
+    assert found["runs"][0][4] == "val_bpb 1.2345"
+    assert watched.reading() is reading
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])

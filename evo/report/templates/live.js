@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const { element, coloured, show, refresh } = window.page;
+  const { element, coloured, show, refresh, add } = window.page;
   const SVG = "http://www.w3.org/2000/svg", WIDTH = 320, HEIGHT = 90, PAD = 4;
 
   // -- what runs now: one card a slot; every text is text, never markup ------------------------------
@@ -85,10 +85,11 @@
     const answer = await fetch("parts");
     if (answer.ok && !typing()) refresh(await answer.json());
   }
-  const stream = new EventSource("events");
+  const stream = new EventSource(`events?reading=${document.body.dataset.reading}`);
   stream.addEventListener("open", () => { byId("link").textContent = ""; });
   stream.addEventListener("error", () => { byId("link").textContent = "the server does not answer; what you see may be old"; });
   stream.addEventListener("now", (event) => now(JSON.parse(event.data)));
+  stream.addEventListener("runs", (event) => add(JSON.parse(event.data)));
   stream.addEventListener("page", () => { fresh = fresh.then(reload).catch(() => {}); });
 
   // -- steering: only where the server was started for it ---------------------------------------------
