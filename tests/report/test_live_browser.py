@@ -100,6 +100,7 @@ def test_dead_branches_open_by_mouse_and_by_keyboard_and_fold_again(
 
     with served(tmp_path / "c") as base:
         browser.get(f"{base}/campaign/c/")
+        complaints(browser)  # of the page before, whose server has ended
         plot = until(lambda: browser.find_elements("css selector", '[data-figure="family"]'))[0]
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
         chosen = until(lambda: browser.find_elements("css selector", ".folds select"))[0]
@@ -135,6 +136,7 @@ def test_a_new_run_is_drawn_into_the_figure_before_the_page_is_read_again(
     built, leader, _ = finished(tmp_path / "c")
     with served(tmp_path / "c") as base:
         browser.get(f"{base}/campaign/c/")
+        complaints(browser)  # of the page before, whose server has ended
         until(lambda: browser.find_elements("css selector", ".plot[data-drawn] .main-svg"))
         built.run(leader, 2.2222, 70)
         until(lambda: "1 run since this page" in text_of(browser, "#since"))
@@ -156,6 +158,7 @@ def test_ten_thousand_variants_are_seen_within_two_seconds_of_the_servers_answer
     try:
         with served(folder) as base:
             browser.get(f"{base}/campaign/c/")
+            complaints(browser)  # of the page before, whose server has ended
             until(lambda: browser.execute_script(PAINTED) is not None)
             painted = browser.execute_script(PAINTED)
             tree = browser.find_element("css selector", '[data-figure="family"]')
