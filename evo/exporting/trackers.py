@@ -7,7 +7,9 @@ that a campaign that runs is followed, a finished one is replayed, and both give
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,17 +82,29 @@ def tensorboard(folder: Path, name: str, config: Mapping[str, Any]) -> Iterator[
 
 @contextlib.contextmanager
 def mlflow(folder: Path, name: str, config: Mapping[str, Any]) -> Iterator[Tell]:
-    """A run of the experiment `evotrain` in files; `mlflow ui --backend-store-uri FOLDER/mlruns` shows it."""
+    """A run of the experiment `evotrain` in `FOLDER/mlflow.db`.
+
+    `mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.db` shows it.
+    """
+    os.environ.setdefault(
+        "MLFLOW_DISABLE_TELEMETRY", "true"
+    )  # it would tell its makers of this run
     try:
         from mlflow.entities import Metric
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise TrackerFailure(_missing("mlflow-skinny", "mlflow")) from error
-    files = folder.resolve() / "mlruns"
-    files.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(tracking_uri=files.as_uri())
+    here = folder.resolve()
+    here.mkdir(parents=True, exist_ok=True)
+    for loud in ("alembic", "mlflow"):  # a screen of lines about a new database
+        logging.getLogger(loud).setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=f"sqlite:///{here / 'mlflow.db'}")
     known = client.get_experiment_by_name("evotrain")
-    experiment = known.experiment_id if known else client.create_experiment("evotrain")
+    experiment = (
+        known.experiment_id
+        if known
+        else client.create_experiment("evotrain", artifact_location=(here / "artifacts").as_uri())
+    )
     run_id = client.create_run(experiment, run_name=name).info.run_id
     for key, value in _flat(config).items():
         client.log_param(run_id, key, value)
@@ -111,20 +125,30 @@ def mlflow(folder: Path, name: str, config: Mapping[str, Any]) -> Iterator[Tell]
 @contextlib.contextmanager
 def wandb(folder: Path, name: str, config: Mapping[str, Any]) -> Iterator[Tell]:
     """An offline run; `wandb sync FOLDER/wandb/offline-run-*` uploads it, and nothing else does."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # offline means offline
     try:
-        from wandb import init
+        from wandb import Settings, init
     except ImportError as error:
         raise TrackerFailure(_missing("wandb", "wandb")) from error
     folder.mkdir(parents=True, exist_ok=True)
-    run = init(project="evotrain", name=name, dir=str(folder), mode="offline", config=dict(config))
+    run = init(
+        project="evotrain",
+        name=name,
+        dir=str(folder),
+        mode="offline",
+        config=dict(config),
+        settings=Settings(silent=True, console="off"),
+    )
 
     def tell(one: TrackedRun) -> None:
         run.log({**one.values, "at": one.at}, step=one.step)
 
+    failed = 1
     try:
         yield tell
+        failed = 0
     finally:
-        run.finish(quiet=True)
+        run.finish(exit_code=failed)
 
 
 TRACKERS: dict[str, Tracker] = {"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb}

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -179,19 +180,49 @@ def test_tensorboard_shows_the_scores_of_a_campaign(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own use of SQLAlchemy
 def test_mlflow_shows_the_scores_of_a_campaign(evo: Evo, campaign: tuple[Built, str, str]) -> None:
     from mlflow.tracking import MlflowClient
 
     assert evo("track", "mlflow", "-o", "ml").code == 0
-    client = MlflowClient(tracking_uri=(Path("ml") / "mlruns").resolve().as_uri())
+    client = MlflowClient(tracking_uri="sqlite:///ml/mlflow.db")
     experiment = client.get_experiment_by_name("evotrain")
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     history = client.get_metric_history(run.info.run_id, "proxy/val_bpb")
-    assert history[0].value == 2.5 and run.info.status == "FINISHED"
+    assert [one.value for one in history][:1] == [2.5] and run.info.status == "FINISHED"
+    assert (history[0].step, run.data.params["name"]) == (1, "built")
+    assert evo("track", "mlflow", "-o", "ml").code == 0  # a second replay is a run of its own
+    assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+def records_in(path: Path) -> Iterator[bytes]:
+    """The records of a W&B file: seven bytes, then LevelDB's log, a record in one piece or in several."""
+    raw, at, whole = path.read_bytes(), 7, b""
+    while at + 7 <= len(raw):
+        if 32768 - at % 32768 < 7:  # the rest of a block is padding
+            at += 32768 - at % 32768
+            continue
+        length, kind = struct.unpack("<HB", raw[at + 4 : at + 7])
+        whole += raw[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield whole
+            whole = b""
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
-def test_wandb_writes_an_offline_run(evo: Evo, campaign: tuple[Built, str, str]) -> None:
+def test_wandb_writes_an_offline_run_with_the_scores_of_a_campaign(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    from wandb.proto.wandb_internal_pb2 import Record as Written
+
     assert evo("track", "wandb", "-o", "wb").code == 0
-    assert list(Path("wb/wandb").glob("offline-run-*/run-*.wandb"))
+    (path,) = Path("wb/wandb").glob("offline-run-*/run-*.wandb")
+    steps = [
+        {item.key or "/".join(item.nested_key): item.value_json for item in one.history.item}
+        for one in map(Written.FromString, records_in(path))
+        if one.WhichOneof("record_type") == "history"
+    ]
+    assert float(steps[0]["proxy/val_bpb"]) == 2.5
+    assert len(steps) == evo("export-table", "-o", "-").out.count("\n") - 1
