@@ -215,9 +215,11 @@ def records_in(path: Path) -> Iterator[bytes]:
 def test_wandb_writes_an_offline_run_with_the_scores_of_a_campaign(
     evo: Evo, campaign: tuple[Built, str, str]
 ) -> None:
+    from wandb import teardown
     from wandb.proto.wandb_internal_pb2 import Record as Written
 
     assert evo("track", "wandb", "-o", "wb").code == 0
+    teardown()  # as at the end of the process: what is still on its way is written
     (path,) = Path("wb/wandb").glob("offline-run-*/run-*.wandb")
     steps = [
         {item.key or "/".join(item.nested_key): item.value_json for item in one.history.item}
