@@ -99,7 +99,7 @@ def _dots(
 
 
 def run_in_words(row: MeasurementRow, metric: str, idea: str) -> str:
-    """A run for a hover label: whose, its score or what became of it, and what it was for."""
+    """A run for a hover label: whose, its score or how it failed, and what it was for."""
     run, request = row.measurement, row.measurement.request
     score = value(metric, run.metrics[metric]) if metric in run.metrics else ""
     said = f"{label(metric)} {score}" if score else f"{run.status}"
