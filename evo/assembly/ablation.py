@@ -443,6 +443,7 @@ def report_json(found: AblationReport) -> dict[str, object]:
             "high": one.effect and one.effect.high,
             "alone": one.alone,
             "left_out": one.left_out,
+            "joined": sorted(edit + 1 for edit in one.joined),
         }
         for one in found.edits
     ]
@@ -463,6 +464,7 @@ def report_json(found: AblationReport) -> dict[str, object]:
         "confounded": [
             [[a + 1, b + 1] for a, b in group] for group in (fitted.confounded if fitted else ())
         ],
+        "either": [[a + 1, b + 1] for a, b in found.either],
         "not_told": [[a + 1, b + 1] for a, b in (fitted.hidden if fitted else ())],
         "run_sd": fitted.run_sd if fitted else None,
         "minimal": sorted(one + 1 for one in found.minimal),

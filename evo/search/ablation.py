@@ -1,16 +1,18 @@
 """Which of a champion's edits earn their place: what to run next, and what the runs say.
 
-Three stages, each fixed by the rows of those before it. First the champion without each edit and the seed
-with each alone. Then mirror pairs of a factorial design over the strongest, with the others as they are in the
-champion. Then what is left of the champion without harm and ballast, in pairs with it on fresh blocks. Nothing
-here runs, waits or writes: the state is the rows.
+Four stages, each fixed by the rows of those before it. First the champion without each edit and the seed
+with each alone. Where it fails without an edit, then without two that fail on their own: a pair that may go
+together is one edit from there on. Then mirror pairs of a factorial design over the strongest, with the others
+as they are in the champion. Then what is left of the champion without harm and ballast, in pairs with it on
+fresh blocks. Nothing here runs, waits or writes: the state is the rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -33,6 +35,7 @@ from population.statistics.intervals import mean_interval
 MAX_GROUP = 8  # runs on one block, one after the other in one slot
 MIN_CONFIRMING = 3  # pairs of champion and minimal patch: fewer give no interval worth printing
 CONFIRMING_SHARE = 0.2  # of the runs, for those pairs
+MAX_JOINS = 12  # runs without several edits at once, to see which only go together
 USUAL_RUNS = 8  # for each edit and the seed, where nothing else is said
 
 
@@ -103,8 +106,7 @@ class Ablation:
     def report(self) -> AblationReport:
         """What the runs so far say."""
         searched = self._runs(self._measured_stages())
-        some = [one for one in searched if one.cost is not None]
-        fitted = fit(some, self._every) if some else None
+        fitted = self._fit_of(searched) if any(one.cost is not None for one in searched) else None
         edits = tuple(self._judge(edit, fitted) for edit in sorted(self._every))
         minimal, gains = self._last_patch(fitted)
         loss = mean_interval([-one for one in gains])
@@ -118,6 +120,7 @@ class Ablation:
             len(gains),
             self._patch_verdict(minimal, gains),
             not self.next(),
+            self._either(),
         )
 
     # -- the stages ----------------------------------------------------------------------------------------
@@ -143,7 +146,11 @@ class Ablation:
         yield screen
         if any(map(self._missing, screen)):
             return
-        if factorial := self._factorial(screen):
+        if joins := self._joins(screen):
+            yield joins
+            if any(map(self._missing, joins)):
+                return
+        if factorial := self._factorial([*screen, *joins]):
             yield factorial
 
     def _screen(self) -> list[Arms]:
@@ -158,13 +165,38 @@ class Ablation:
             for at, one in enumerate(groups + alone)
         ]
 
-    def _factorial(self, screen: Sequence[Arms]) -> list[Arms]:
+    def _left(self, before: Sequence[Arms]) -> int:
+        """Runs that are neither made in these stages nor kept for the pairs that confirm."""
+        used = sum(len(one.present) for one in before)
+        return self._terms.runs - used - 2 * self._terms.confirming
+
+    def _joins(self, screen: Sequence[Arms]) -> list[Arms]:
+        """The champion without two at once of those that fail on their own, and without all of them.
+
+        Only where it fails without one of the two: what works on its own needs no partner.
+        """
+        needed, failing = self._needed(), self._failing()
+        tried = [frozenset(one) for one in combinations(sorted(failing), 2) if needed & set(one)]
+        tried += [failing] if len(failing) > 2 else []
+        tried = [one for one in tried if one != self._every][:MAX_JOINS]
+        size, first = MAX_GROUP - 1, screen[-1].block + 1
+        while tried and len(tried) + math.ceil(len(tried) / size) > self._left(screen):
+            tried.pop()
+        groups = [tried[at : at + size] for at in range(0, len(tried), size)]
+        return [
+            Arms(first + at, (self._every, *(self._every - one for one in group)))
+            for at, group in enumerate(groups)
+        ]
+
+    def _factorial(self, before: Sequence[Arms]) -> list[Arms]:
         """Mirror pairs over as many of the strongest edits as the runs that are left can tell apart."""
-        used = sum(len(one.present) for one in screen)
-        pairs = (self._terms.runs - used - 2 * self._terms.confirming) // 2
-        needed = self._needed()
-        found = fit(self._runs([list(screen)]), self._every).effects
-        by_size = sorted((found[e] for e in self._every - needed), key=lambda one: -abs(one.gain))
+        pairs = self._left(before) // 2
+        units, needed = self._units(), self._needed()
+        found = self._fit_of(self._runs([list(before)])).effects
+        some = [
+            found[one] for one, unit in units.items() if one in found and unit != needed & {one}
+        ]
+        by_size = sorted(some, key=lambda one: -abs(one.gain))
         strongest = [one.edits[0] for one in by_size]
         design = None
         while len(strongest) >= 2 and design is None:
@@ -174,7 +206,7 @@ class Ablation:
             return []
         self._design = design
         rng = np.random.default_rng([self._terms.draws, 1])
-        fixed = self._every - set(strongest)
+        fixed = self._every - self._all_of(strongest)
         rows = list[Present]()
         while len(rows) < pairs:  # again with the columns dealt anew: other pairs are mixed up
             dealt = dict(zip(strongest, rng.permutation(strongest).tolist(), strict=True))
@@ -183,12 +215,13 @@ class Ablation:
             )
             rows += [turn[at] for at in rng.permutation(len(turn))]
         rows = rows[:pairs]
-        groups, first = list[Arms](), screen[-1].block + 1
+        groups, first = list[Arms](), before[-1].block + 1
         size = min(MAX_GROUP // 2, len(design.pairs))  # no pair twice on a block
         for at in range(0, len(rows), size):
             arms = list[Present]()
             for place, one in enumerate(rows[at : at + size]):
-                mirror = (one | fixed, (frozenset(strongest) - one) | fixed)
+                other = frozenset(strongest) - one
+                mirror = (self._all_of(one) | fixed, self._all_of(other) | fixed)
                 arms += mirror if place % 2 == 0 else mirror[::-1]
             groups.append(Arms(first + at // size, tuple(arms)))
         return groups
@@ -211,7 +244,66 @@ class Ablation:
         return [self._known[one] for one in keys if one in self._known]
 
     def _fit(self) -> FactorialFit:
-        return fit(self._runs(self._measured_stages()), self._every)
+        return self._fit_of(self._runs(self._measured_stages()))
+
+    def _fit_of(self, runs: Sequence[ArmRun]) -> FactorialFit:
+        """What runs say of each unit, by its first edit; those with a part of a unit say nothing of it."""
+        units = self._units()
+        whole = [
+            ArmRun(
+                one.block,
+                frozenset(first for first, unit in units.items() if unit <= one.present),
+                one.cost,
+            )
+            for one in runs
+            if all(unit <= one.present or not unit & one.present for unit in units.values())
+        ]
+        return fit(whole, units)
+
+    def _failing(self) -> Present:
+        """Edits that the champion fails without, and those that the seed fails with."""
+        alone = [one.present for one in self._runs([self._screen()]) if one.cost is None]
+        return self._needed() | {edit for one in alone if len(one) == 1 for edit in one}
+
+    def _units(self) -> dict[int, Present]:
+        """What is judged as one, by its first edit: mostly an edit, else those that only go together."""
+        screen = self._screen()
+        runs = [] if any(map(self._missing, screen)) else self._runs([self._joins(screen)])
+        gone = [self._every - one.present for one in runs if one.cost is not None]
+        unit = {edit: frozenset({edit}) for edit in self._every}
+        for pair in sorted((one for one in gone if len(one) == 2), key=sorted):
+            joined = frozenset[int]().union(*(unit[edit] for edit in pair))
+            unit |= dict.fromkeys(joined, joined)
+        rest = frozenset(edit for edit in self._failing() if len(unit[edit]) == 1)
+        if rest & self._needed() and self._failing() in gone:
+            unit |= dict.fromkeys(rest, rest)
+        return {min(one): one for one in sorted(set(unit.values()), key=sorted)}
+
+    def _unit_of(self, edit: int) -> Present:
+        return next(unit for unit in self._units().values() if edit in unit)
+
+    def _all_of(self, firsts: Iterable[int]) -> Present:
+        """The edits of these units."""
+        units = self._units()
+        return frozenset[int]().union(*(units[one] for one in firsts))
+
+    def _either(self) -> tuple[tuple[int, int], ...]:
+        """Units of which one must stay: without both runs failed, and none ended well.
+
+        Of runs with everything that fails on its own: that may be what needs one of the two.
+        """
+        units = self._units()
+        using = frozenset(edit for edit in self._failing() if frozenset({edit}) in units.values())
+        gone = [
+            (frozenset(first for first, unit in units.items() if not unit & one.present), one.cost)
+            for one in self._runs(self._measured_stages())
+            if using <= one.present and one.present
+        ]
+        ran = [some for some, cost in gone if cost is not None]
+        failed = {
+            pair for some, cost in gone if cost is None for pair in combinations(sorted(some), 2)
+        }
+        return tuple(sorted(pair for pair in failed if not any(set(pair) <= one for one in ran)))
 
     def _needed(self) -> Present:
         """Edits that the champion fails without, by the first stage."""
@@ -233,9 +325,10 @@ class Ablation:
         return None
 
     def _judge(self, edit: int, fitted: FactorialFit | None) -> JudgedEdit:
-        effect = fitted.effects.get(edit) if fitted is not None else None
+        unit = self._unit_of(edit)
+        effect = fitted.effects.get(min(unit)) if fitted is not None else None
         verdict = EditVerdict.BARNACLE
-        if edit in self._needed():
+        if unit <= self._needed() and len(unit) == 1:
             verdict = EditVerdict.NEEDED
         elif effect is None or math.isnan(effect.low):
             verdict = EditVerdict.NOT_TOLD
@@ -244,8 +337,8 @@ class Ablation:
         elif effect.high < 0:
             verdict = EditVerdict.HARMFUL
         alone = self._single(edit, frozenset({edit}), frozenset())
-        left_out = self._single(edit, self._every, self._every - {edit})
-        return JudgedEdit(edit, verdict, effect, alone, left_out)
+        left_out = self._single(edit, self._every, self._every - unit)
+        return JudgedEdit(edit, verdict, effect, alone, left_out, unit - {edit})
 
     # -- the minimal patch ---------------------------------------------------------------------------------
 
@@ -255,24 +348,27 @@ class Ablation:
         Of the edits that show nothing those go first that look least useful, while the loss of all of them
         together is not above `min_gain` beyond doubt.
         """
-        judged = [self._judge(edit, fitted) for edit in sorted(self._every)]
+        judged = [self._judge(first, fitted) for first in self._units()]
         harmful = [one.edit for one in judged if one.verdict is EditVerdict.HARMFUL]
         ballast = [one for one in judged if one.verdict is EditVerdict.BARNACLE]
-        gone = list[int]()
+        gone, either = list[int](), self._either()
         for one in sorted(ballast, key=lambda one: one.effect.gain if one.effect else math.inf):
+            left_out = {*harmful, *gone, one.edit}
+            if any(set(pair) <= left_out for pair in either):
+                continue
             if (
                 fitted is not None
                 and fitted.loss_without([*gone, one.edit]).low <= self._terms.min_gain
             ):
                 gone.append(one.edit)
-        return self._every - {*harmful, *gone}
+        return self._every - self._all_of({*harmful, *gone})
 
     def _with_one_back(self, patch: Present) -> Present:
         """The patch with the most useful of what it leaves out."""
         effects = self._fit().effects
         left_out = [one for one in self._every - patch if one in effects]
         best = max(left_out, key=lambda one: effects[one].gain, default=None)
-        return self._every if best is None else patch | {best}
+        return self._every if best is None else patch | self._unit_of(best)
 
     def _last_patch(self, fitted: FactorialFit | None) -> tuple[Present, list[float]]:
         """The patch that was tried last, and its gains over the champion, a block each."""

@@ -96,6 +96,15 @@ def _together(found: AblationReport, metric: str) -> list[str]:
             f"factorial over {of}: {found.design}; a run's sd beside blocks and edits "
             f"{value(metric, fitted.run_sd, fitted.run_sd)} ({fitted.freedom} degrees of freedom)"
         )
+    units = dict.fromkeys(one.joined | {one.edit} for one in found.edits if one.joined)
+    said += [
+        f"{_numbers(sorted(unit))} only go together: without one alone the rest fails"
+        for unit in units
+    ]
+    said += [
+        f"{a + 1} or {b + 1} must stay: without both the rest fails"
+        for a, b in found.either[:MAX_NAMED]
+    ]
     for one in fitted.pairs[:MAX_INTERACTIONS]:
         more = "" if one.edits in fitted.taken_in else ", within chance"
         also = next((group for group in fitted.confounded if one.edits in group), ())

@@ -34,7 +34,7 @@ class JudgedEdit:
     """One edit: its effect in the champion, and the single comparisons that it begins with.
 
     `alone`: what it gained as the seed's only edit, `left_out`: what the champion lost without it; None where a
-    run failed or was not made.
+    run failed or was not made. `joined`: edits that only go together with it, so that all of this is of all.
     """
 
     edit: int
@@ -42,6 +42,7 @@ class JudgedEdit:
     effect: FactorialEffect | None
     alone: float | None
     left_out: float | None
+    joined: Present = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class AblationReport:
     """What the runs so far say. `minimal`: the edits of the minimal patch; `loss`: what that loses.
 
     `design`: of the factorial, in words, over the edits `designed`; "" before there is one. `fitted`: the model
-    of all runs but those that confirm, None before any; `pairs`: what the loss rests on.
+    of all runs but those that confirm, None before any; `pairs`: what the loss rests on. `either`: edits of
+    which one must stay, as the champion fails without both.
     """
 
     edits: tuple[JudgedEdit, ...]
@@ -61,3 +63,4 @@ class AblationReport:
     pairs: int
     verdict: PatchVerdict
     complete: bool
+    either: tuple[tuple[int, int], ...] = ()

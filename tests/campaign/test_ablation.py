@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
@@ -20,15 +21,25 @@ MIN_GAIN = 0.25
 class StandIn:
     """A trainer with the noise of real ones: blocks, edits that do more on some blocks, and runs."""
 
-    def __init__(self, draws: int, fails: Present = frozenset()) -> None:
+    def __init__(
+        self,
+        draws: int,
+        fails: Present = frozenset(),
+        together: Sequence[Present] = (),
+        either: tuple[int, Present] | None = None,
+    ) -> None:
         self._rng = np.random.default_rng(draws)
         self.gains = [PLANTED[at] for at in self._rng.permutation(len(PLANTED))]
         self._levels: dict[int, float] = {}
         self._turns: dict[int, np.ndarray] = {}
         self._fails = fails  # without one of these nothing runs
+        self._together = together  # a part of one of these without the rest does not run
+        self._either = either  # an edit, and those of which it needs one
 
     def run(self, block: int, present: Present) -> ArmRun:
-        if not self._fails <= present:
+        broken = any(one & present and not one <= present for one in self._together)
+        user, either = self._either or (-1, frozenset())
+        if not self._fails <= present or broken or (user in present and not either & present):
             return ArmRun(block, present, None)
         level = self._levels.setdefault(block, float(BLOCK_SD * self._rng.normal()))
         turns = self._turns.setdefault(block, self._rng.normal(size=len(PLANTED)))
@@ -115,6 +126,52 @@ def test_an_edit_that_the_rest_fails_without_is_needed_and_stays() -> None:
     assert report.edits[4].verdict is EditVerdict.NEEDED
     assert 4 in report.minimal and report.complete
     assert 4 not in report.designed
+
+
+@pytest.mark.parametrize("together", [[{1, 6}], [{0, 3}, {5, 8}], [{2, 4, 9}]])
+def test_edits_that_only_work_together_are_joined_and_judged_as_one(
+    together: list[set[int]],
+) -> None:
+    units = [frozenset(one) for one in together]
+    trainer = StandIn(2, together=units)
+    report, runs = ablated(terms_of(2), trainer)
+    assert len(runs) <= usual_runs(len(PLANTED)) and report.complete
+    for one in report.edits:
+        unit = next((unit for unit in units if one.edit in unit), frozenset({one.edit}))
+        assert one.joined == unit - {one.edit}
+        assert one.verdict is not EditVerdict.NEEDED and one.effect is not None
+        gain = sum(trainer.gains[edit] for edit in unit)
+        assert one.effect.low - 1.5 < gain < one.effect.high + 1.5
+    for unit in units:
+        assert unit <= report.minimal or not unit & report.minimal
+
+
+def test_an_edit_that_needs_another_is_joined_to_it() -> None:
+    """Edit 7 uses what edit 2 brings: it fails alone, and the champion fails without edit 2 alone."""
+
+    class OneWay(StandIn):
+        def run(self, block: int, present: Present) -> ArmRun:
+            if 7 in present and 2 not in present:
+                return ArmRun(block, present, None)
+            return super().run(block, present)
+
+    report, _ = ablated(terms_of(4), OneWay(4))
+    assert {one.edit: set(one.joined) for one in report.edits if one.joined} == {2: {7}, 7: {2}}
+
+
+def test_of_two_edits_that_the_champion_needs_one_of_the_patch_keeps_one() -> None:
+    gains = StandIn(3).gains
+    idle = frozenset([at for at, gain in enumerate(gains) if gain == 0][:2])
+    report, _ = ablated(terms_of(3), StandIn(3, either=(gains.index(3.0), idle)))
+    assert report.either == (tuple(sorted(idle)),)
+    assert idle & report.minimal and report.verdict is not PatchVerdict.WORSE
+
+
+def test_a_design_without_failures_makes_no_run_for_joining() -> None:
+    report, runs = ablated(terms_of(6), StandIn(6))
+    assert not any(one.joined for one in report.edits) and report.either == ()
+    blocks = {one.block for one in runs if len(one.present) == len(PLANTED) - 1}
+    assert len(blocks) <= 2 + report.pairs  # those of the first stage, and of a patch without one
 
 
 def test_the_smallest_budget_gives_intervals_without_a_factorial() -> None:
