@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,43 @@ def test_a_study_opens_in_optuna_with_values_curves_attributes_and_states(
     again = evo("export", "--optuna", "study.db")
     assert again.code == 2 and "--force" in again.err
     assert evo("export", "--optuna", "study.db", "--force").code == 0
+
+
+@pytest.mark.filterwarnings("ignore")  # of its own libraries
+@pytest.mark.skipif(
+    importlib.util.find_spec("optuna_dashboard") is None, reason="optuna-dashboard is not installed"
+)
+def test_optuna_dashboard_opens_the_study_as_it_is(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    import httpx
+    from optuna_dashboard import wsgi
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *given: object) -> None:
+            pass
+
+    _, leader, crashed = campaign
+    assert evo("export", "--optuna", "study.db").code == 0
+    with make_server("127.0.0.1", 0, wsgi("sqlite:///study.db"), handler_class=Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        assert httpx.get(f"{base}/dashboard/").status_code == 200
+        (listed,) = httpx.get(f"{base}/api/studies").json()["study_summaries"]
+        study = httpx.get(f"{base}/api/studies/{listed['study_id']}?after=0").json()
+        server.shutdown()
+    found = {}
+    for one in study["trials"]:
+        told = {each["key"]: each["value"] for each in one["user_attrs"]}
+        found[told["variant"]] = (one, told)
+    assert {one["state"] for one, _ in found.values()} == {"Complete", "Fail", "Waiting", "Pruned"}
+    best, told = found[leader]
+    assert told["idea"] == "LR 0.2 -> 0.3" and best["params"][0]["param_external_value"] == "0.3"
+    assert found[crashed][1]["reason"] == "NameError: boom"
+    curves = [one["intermediate_values"] for one, _ in found.values() if one["state"] == "Pruned"]
+    assert [[point["value"] for point in one] for one in curves] == [[4.0, 3.5]]
 
 
 def test_an_export_without_a_variant_says_what_to_name(
