@@ -7,6 +7,7 @@ attributes: who made it from whom and why, every metric, its standing.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +42,11 @@ def write_study(
             direction="minimize" if record.objective.sign > 0 else "maximize",
         )
         study.set_user_attr("seed", record.seed_id)
+        with (
+            warnings.catch_warnings()
+        ):  # the dashboard's name of the axis; Optuna calls it experimental
+            warnings.simplefilter("ignore")
+            study.set_metric_names([record.objective.name])
         trials = list(_trials(record, source_of, whole))
         study.add_trials(trials)
         storage.engine.dispose()

@@ -93,6 +93,7 @@ def test_a_study_opens_in_optuna_with_values_curves_attributes_and_states(
     assert said.code == 0, said.err
     (name,) = optuna.get_all_study_names("sqlite:///study.db")
     study = optuna.load_study(study_name=name, storage="sqlite:///study.db")
+    assert study.metric_names == ["val_bpb"]
     trials = {one.user_attrs["variant"]: one for one in study.trials}
     assert list(trials) == [
         row[0] for row in built.store.query("SELECT variant_id FROM proposals ORDER BY number")
