@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from evo.analysis.calibration import CalibrationReport
     from evo.analysis.campaign_view import Record
     from evo.analysis.findings import Findings
+    from evo.analysis.forecast import RuleProgress
     from evo.analysis.ladder import Terms
     from evo.analysis.overview import Overview
     from evo.config import Config
+    from evo.search.halting import StopSettings
     from population.statistics.noise import Calibration
     from population.store import Store
 
@@ -187,7 +189,46 @@ def overview_of(
     calibrates = store.setting("kind") == CALIBRATION
     answer = calibration_of(record) if calibrates else None
     given = (record, findings, str(folder), running, limits, terms, asked, proof)
-    return overview(*given, calibrates, answer)
+    return overview(*given, calibrates, answer, stops_of(folder, store, record))
+
+
+def stops_of(
+    folder: Path, store: Store, record: Record, settings: StopSettings | None = None
+) -> list[RuleProgress]:
+    """How far each rule of the `stop` in force is, from rows and this machine's clock.
+
+    The rule that ended the search comes as it was recorded then. `settings`: those to come, where others are.
+    """
+    said = config_values(folder, record).get("stop")
+    if record.imported is not None or (settings is None and not said):
+        return []
+    import time
+
+    from pydantic import ValidationError
+
+    from evo.search.certification import BEGUN, ENDED
+    from evo.search.halting import HALTED, StopSettings, next_time, progress_so_far
+    from population.reading import decisions
+
+    try:
+        settings = settings or StopSettings.model_validate(said)
+    except ValidationError:
+        return []  # `evo resume` says what is wrong with it
+    now, (row, seconds) = time.time(), store.setting("certified_gain", (0, 0.0))
+    known, until = store.setting("stop_until") or {}, settings.until
+    soon = next_time(now, until) if until else None
+    deadline = known.get("at") if known.get("until") == until else soon
+    return progress_so_far(
+        settings,
+        record.objectives,
+        record.seed_id,
+        record.at_proxy(),
+        {one: record.believed[one] for one in record.front if one in record.believed},
+        decisions(store, (BEGUN, ENDED, HALTED)),
+        now,
+        deadline,
+        record.seconds_spent - (seconds if row else 0.0),
+    )
 
 
 def calibration_of(record: Record) -> Calibration | CalibrationReport | None:

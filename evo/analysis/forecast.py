@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from evo.analysis.health import run_seconds
 from population.types import Measurement, Purpose
@@ -58,6 +59,26 @@ class RungWork:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleProgress:
+    """How far a rule of `stop` is, in words; `limit` is what it was asked, `variant_id` who reached a target.
+
+    `part`: of the way, 0 to 1, where it can be counted.
+    """
+
+    rule: str
+    limit: Any
+    is_reached: bool
+    words: str
+    variant_id: str = ""
+    part: float | None = None
+
+    @property
+    def line(self) -> str:
+        """With its key: "stop.until: at 2026-03-04 07:00"."""
+        return f"stop.{self.rule}: {self.words}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a campaign is about to do; None means no limit."""
 
@@ -82,6 +103,7 @@ class Plan:
     leaders: int = 0  # in the race after the search, at most
     fresh_blocks: int = 0  # beside that race, at most
     fresh_blocks_held: int | None = None  # on rows that nobody was asked; None: not counted
+    stop: Sequence[RuleProgress] = ()  # what ends the search beside its budgets
     warnings: Sequence[str] = ()  # what a person should know before it starts
 
 
@@ -107,6 +129,7 @@ class Forecast:
     ladder_seconds: float | None  # after an approval, beyond `seconds`; None: nobody is asked
     fresh_blocks: int | None  # that pairs are compared on, at most
     fresh_blocks_held: int | None  # by the text, each on rows that nobody was asked before
+    stop: tuple[RuleProgress, ...]  # what ends the search beside its budgets
     warnings: tuple[str, ...]
 
 
@@ -143,6 +166,7 @@ def forecast(plan: Plan) -> Forecast:
         ladder_seconds=climbing if plan.asks_before_ladder and climbing else None,
         fresh_blocks=None if children is None else _fresh_blocks(plan, children),
         fresh_blocks_held=plan.fresh_blocks_held,
+        stop=tuple(plan.stop),
         warnings=tuple(plan.warnings),
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.findings import Findings
+from evo.analysis.forecast import RuleProgress
 from evo.analysis.health import (
     Duty,
     HostDrift,
@@ -87,6 +88,7 @@ class Overview:
     calibrates: bool  # only the seed is measured
     calibration: Calibration | CalibrationReport | None  # what a calibration found
     asked: Mapping[str, int]  # by kind: what people asked and nobody has taken yet
+    stop: list[RuleProgress]  # how far each rule is that ends the search beside its budgets
     unprotected: str  # a warning where variants run without a sandbox, else ""
     imported: Imported | None  # whose numbers these are; None: measured here
     seconds_left: float | None = None  # to the expected end of what runs
@@ -103,6 +105,7 @@ def overview(
     certifies: bool,
     calibrates: bool = False,
     calibration: Calibration | CalibrationReport | None = None,
+    stop: Sequence[RuleProgress] = (),
 ) -> Overview:
     """Everything at a glance; `limits` are the budgets in force by name, `terms` the ladder's."""
     attempts = [row.measurement for row in record.attempts]
@@ -146,6 +149,7 @@ def overview(
         calibrates=calibrates,
         calibration=calibration,
         asked=dict(Counter(one.kind for one in record.asked)),
+        stop=list(stop),
         unprotected=record.unprotected() if record.imported is None else "",
         imported=record.history(),
     )

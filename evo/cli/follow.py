@@ -235,6 +235,9 @@ class Frames:
         if limits.llm_dollars is not None:
             text = f"{spent.llm_dollars:.2f} of {limits.llm_dollars:.2f}"
             found.append(Limit("LLM dollars", spent.llm_dollars, limits.llm_dollars, text))
+        if (rules := self._components.stop) is not None:
+            for rule in rules.progress(time.time(), spent.seconds):
+                found.append(Limit("ends by", rule.part or 0.0, 1.0, rule.line))
         return found
 
     def _slot(self, view: SlotView) -> SlotFrame:

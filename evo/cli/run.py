@@ -38,7 +38,7 @@ from evo.cli.folder import (
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.findings import Findings
-    from evo.analysis.forecast import Plan, RungPlan
+    from evo.analysis.forecast import Plan, RuleProgress, RungPlan
     from evo.config import Config, RungSettings
     from evo.evaluation.slots import Slot
     from evo.folder import Folder
@@ -186,7 +186,7 @@ def _foresee(folder: Folder, config: Config, as_json: bool) -> None:
 
     with Store.open(folder.database, read_only=True) as store:
         record = Record.of(store)
-    plan = plan_of(config, record)
+    plan = plan_of(config, record, folder.path)
     if plan.seconds is not None:
         plan = replace(plan, seconds=max(0.0, plan.seconds - record.seconds_spent))
     expected = forecast(with_fresh_rows(plan, config))
@@ -320,7 +320,11 @@ def _next(folder: Folder, findings: Findings, ending: Ending, config: Config) ->
         to = "" if task is not None and not task.alone else f" -o {shlex.quote(file)}"
         commands.append(f"evo export {short}{to}{where}")
     variants = config.budget.variants
-    if ending.complete and variants is not None:
+    if ending.halt is not None:
+        from evo.search.halting import way_on
+
+        commands.append(f"evo resume{where} {way_on(ending.halt)}")
+    elif ending.complete and variants is not None:
         commands.append(f"evo resume{where} --set budget.variants={max(2 * variants, 1)}")
     return commands or [f"evo status{where}"]
 
@@ -372,8 +376,8 @@ def _measured(folder: Path) -> bool:
 # -- From a config to the plan that a forecast is made of.
 
 
-def plan_of(config: Config, record: Record | None = None) -> Plan:
-    """What a config is about to do; `record` when a campaign goes on. ConfigError for impossible slots."""
+def plan_of(config: Config, record: Record | None = None, folder: Path | None = None) -> Plan:
+    """What a config is about to do; `record`, `folder`: of one that goes on. ConfigError: impossible slots."""
     from evo.analysis.forecast import Plan
     from evo.config import ConfigError
     from evo.evaluation.cluster.connection import ClusterUnavailable, count_workers
@@ -415,8 +419,23 @@ def plan_of(config: Config, record: Record | None = None) -> Plan:
         measured_variants=record.spent.variants - 1 if record is not None else 0,
         waiting_children=len(record.waiting()) if record is not None else 0,
         asks_before_ladder=config.graduation.promotion == "manual",
+        stop=_stop_plan(config, record, folder),
         warnings=warnings(config, slots),
     )
+
+
+def _stop_plan(config: Config, record: Record | None, folder: Path | None) -> list[RuleProgress]:
+    """What ends the search beside its budgets: of a new campaign as if it began now."""
+    from evo.campaigns import stops_of
+    from evo.search.halting import StopState, next_time, progress_of
+    from population.store import Store
+
+    if folder is not None and record is not None:
+        with Store.open(folder / DATABASE, read_only=True) as store:
+            return stops_of(folder, store, record, config.stop)
+    now, until = time.time(), config.stop.until
+    state = StopState(seconds=0.0, now=now, deadline=next_time(now, until) if until else None)
+    return progress_of(config.stop, config.objectives, state)
 
 
 def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
@@ -445,6 +464,11 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     ]
     if limits and config.llm is None and config.agent is None:
         found.append(f"{', '.join(limits)}: limits nothing, there is no llm in the config")
+    if config.stop.no_certified_gain_for and config.certification.attempts == 1:
+        found.append(
+            "stop.no_certified_gain_for: with certification.attempts: 1 the only race comes at the end, so no "
+            "gain begins the count again; give it 2 or more"
+        )
     if wrong := unreadable_knobs(config.seed_source()):
         found.append(cannot_be_read(config.train.name, wrong))
     return found

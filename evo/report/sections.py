@@ -250,6 +250,7 @@ def spending_section(data: ReportData) -> Section:
     ]
     if one.stale_measurements_median is not None:
         lines.append(f"Freshness: {sentences.freshness(one.stale_measurements_median)}.")
+    lines += [f"Beside the budgets {rule.line}." for rule in one.stop]
     figures = (Figure.drawn("slots", figure, about),) if figure is not None else ()
     return Section(
         "budget", "Budget", lines, figures, (ReportTable(("budget", "used", "allowed"), rows),)

@@ -17,11 +17,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from evo.search.certification import Certification
+from evo.analysis.forecast import RuleProgress
+from evo.search.certification import Certification, CertificationSettings
 from population.archive import Objective
 from population.metrics import label
 from population.run_history import RunHistory
-from population.types import Decision, Estimate, MeasurementRow, Purpose
+from population.types import Decision, DecisionRow, Estimate, MeasurementRow, Purpose
 
 HALTED = "halt"  # the decision that a rule ended the search
 NO_GAIN, TARGET, UNTIL = "no_certified_gain_for", "target", "until"
@@ -109,17 +110,6 @@ class StopState:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RuleProgress:
-    """How far one rule is, in words; `limit` is what it was asked, `variant_id` who reached a target."""
-
-    rule: str
-    limit: Any
-    is_reached: bool
-    words: str
-    variant_id: str = ""
-
-
 def progress_of(
     settings: StopSettings, objectives: Sequence[Objective], state: StopState
 ) -> list[RuleProgress]:
@@ -138,7 +128,7 @@ def progress_of(
         unit = "children" if name == VARIANTS else "hours"
         words = f"{used:.4g} of {limit:g} {unit} {since}"
         rule = f"{NO_GAIN}.{name}"
-        found.append(RuleProgress(rule, limit, used >= limit, words))
+        found.append(RuleProgress(rule, limit, used >= limit, words, part=min(used / limit, 1.0)))
     return found
 
 
@@ -277,13 +267,19 @@ class StopRules:
         """
         if self.halted is not None or self._settings == StopSettings():
             return None
-        state = self._state(now, seconds, as_of)
-        for one in progress_of(self._settings, self._history.objectives, state):
+        for one in self.progress(now, seconds, as_of):
             if one.is_reached:
                 detail = {"rule": one.rule, "limit": one.limit, "words": one.words}
                 self.halted = Decision(HALTED, one.variant_id or self._history.seed_id, detail)
                 return self.halted
         return None
+
+    def progress(
+        self, now: float | None, seconds: float | None, as_of: int | None = None
+    ) -> list[RuleProgress]:
+        """How far each rule is, as `next` sees it."""
+        state = self._state(now, seconds, as_of)
+        return progress_of(self._settings, self._history.objectives, state)
 
     def _state(self, now: float | None, seconds: float | None, as_of: int | None) -> StopState:
         gained = self._last_gain(as_of)
@@ -305,3 +301,36 @@ class StopRules:
             return 0
         rows = self._history.rows(self._rung, as_of, {Purpose.RACE})
         return last_gain(wins, rows, as_of)
+
+
+def progress_so_far(
+    settings: StopSettings,
+    objectives: Sequence[Objective],
+    seed_id: str,
+    rows: Sequence[MeasurementRow],
+    believed: Mapping[str, Mapping[str, Estimate]],
+    decided: Sequence[DecisionRow],
+    now: float,
+    deadline: float | None,
+    seconds: float,
+) -> list[RuleProgress]:
+    """How far each rule is, for those who only read: `rows` of the proxy, `believed` of its front.
+
+    `seconds`: that the campaign has run since its last certified gain. What ended it is told as it was then.
+    """
+    seen = [Decision(one.kind, one.variant_id or "", dict(one.detail)) for one in decided]
+    history = RunHistory(objectives, seed_id)
+    proof = Certification(CertificationSettings(), history, "", seen)
+    gained = last_gain(proof.wins, rows)
+    screens = [row.id for row in rows if row.measurement.request.purpose is Purpose.SCREEN]
+    others = {one: found for one, found in believed.items() if one != seed_id}
+    counted = sum(one > gained for one in screens)
+    state = StopState(counted, seconds, gained > 0, others, now, deadline)
+    found = progress_of(settings, objectives, state)
+    halted = StopRules(settings, history, proof, "", deadline, seen).halted
+    if halted is None:
+        return found
+    told = RuleProgress(
+        str(halted.detail["rule"]), halted.detail["limit"], True, str(halted.detail["words"])
+    )
+    return [told, *(one for one in found if one.rule != told.rule)]

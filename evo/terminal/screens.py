@@ -152,6 +152,7 @@ def forecast_screen(name: str, where: str, one: Forecast, now: float) -> Rendera
             "–" if one.children_an_hour is None else f"{one.children_an_hour:.0f}",
         ),
         ("children", _children(one)),
+        *(("also ends by", plain(rule.line)) for rule in one.stop),
         *([("certification", _races(one))] if one.race_runs else []),
         *([("fresh rows", fresh_rows(one))] if one.fresh_blocks_held is not None else []),
         ("disk", f"about {megabytes(one.disk_mb)}" if one.disk_mb is not None else "–"),

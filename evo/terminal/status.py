@@ -78,11 +78,12 @@ def told_lines(one: Overview) -> list[str]:
 
 
 def _budget(one: Overview) -> list[tuple[str, Text | str]]:
-    return [
+    budgets: list[tuple[str, Text | str]] = [
         (name.replace("llm_", "LLM ").replace("_", " "), _meter(name, used))
         for name, used in one.budget.items()
         if used.limit is not None and not one.calibrates
     ]
+    return budgets + [("ends by", plain(rule.line)) for rule in one.stop]
 
 
 def _meter(name: str, used: Used) -> Text:
