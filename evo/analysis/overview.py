@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.findings import Findings
-from evo.analysis.forecast import RuleProgress
 from evo.analysis.health import (
     Duty,
     HostDrift,
@@ -37,6 +36,7 @@ from population.types import PAIRED, CampaignState, LlmCallRow, Spent, phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
     from evo.analysis.calibration import CalibrationReport
+    from evo.analysis.forecast import RuleProgress
     from population.statistics.noise import Calibration
 
 LAST_EVENTS = 8
