@@ -83,6 +83,7 @@ DOORS = {
     "plotly": ("evo.report", "evo.serve", "evo.benchmark"),
     "starlette": ("evo.serve",),
     "uvicorn": ("evo.cli",),
+    "mcp": ("evo.serve.agents",),
     "jinja2": ("evo.report", "evo.benchmark"),
     "markupsafe": ("evo.report", "evo.benchmark"),
 }

@@ -202,7 +202,7 @@ PANELS = {
         "export-table",
         "track",
     ),
-    "Steer": ("idea", "note", "inject", "approve", "veto"),
+    "Steer": ("idea", "note", "inject", "approve", "veto", "mcp"),
     "Measure and compare": ("evaluate", "calibrate", "ablate", "compare", "bench"),
 }
 

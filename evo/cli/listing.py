@@ -1,4 +1,5 @@
-"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost, `evo serve` live in a browser."""
+"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost; and the doors to them: `evo serve`
+live in a browser, `evo mcp` for agents."""
 
 from __future__ import annotations
 
@@ -215,6 +216,7 @@ def duration_in(hours: float) -> str:
 
 PORT = 8765
 PORTS_TRIED = 20
+MIN_TOKEN = 8  # letters
 
 
 @app.command(epilog="Example: evo serve, or on a machine far away: evo serve --host 0.0.0.0")
@@ -278,15 +280,19 @@ def serve(
 
 
 def _token(file: Path) -> str:
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        complain(f"--token-file {file}: cannot be read: {error}")
-        raise typer.Exit(FAILED) from None
-    if len(token) < 8:
+    token = _read(file).strip()
+    if len(token) < MIN_TOKEN:
         complain(f"--token-file {file}: holds fewer than 8 characters; put a longer secret there")
         raise typer.Exit(FAILED)
     return token
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        complain(f"--token-file {file}: cannot be read: {error}")
+        raise typer.Exit(FAILED) from None
 
 
 def _listen(host: str, port: int | None) -> socket.socket:
@@ -302,3 +308,110 @@ def _listen(host: str, port: int | None) -> socket.socket:
     at = f"{host}:{port}" if port is not None else host
     complain(f"cannot listen on {at}: {problem}; another --host or --port may do")
     raise typer.Exit(FAILED)
+
+
+# -- `evo mcp`: the same for agents from outside, over the Model Context Protocol.
+
+
+@app.command(epilog="Example: evo mcp campaigns/night-1 --propose --author ada")
+def mcp(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="A campaign's folder or name; by default the newest here."
+        ),
+    ] = None,
+    propose: Annotated[
+        bool,
+        typer.Option(
+            "--propose", help="Let agents put in variants, notes and claims; else they only read."
+        ),
+    ] = False,
+    author: Annotated[
+        str,
+        typer.Option(
+            help="The agent's name in the lineage, after `agent:`; by default what it calls itself."
+        ),
+    ] = "",
+    most: Annotated[
+        int, typer.Option(min=1, help="How many proposals one agent may put in here.")
+    ] = 100,
+    http: Annotated[
+        bool,
+        typer.Option("--http", help="Listen on 127.0.0.1 for several agents, instead of stdio."),
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="With --http: by default the first free.")
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --http: a token, or a line `NAME TOKEN` for each agent; by default one is printed."
+        ),
+    ] = None,
+) -> None:
+    """A door for coding agents: a campaign's tools by the Model Context Protocol.
+
+    An agent starts this itself and speaks to it over stdio; docs/community.md
+    has the lines for its config. Needs `pip install mcp`.
+
+    Tools that read: overview, front, variant, lineage, notes, tried_near,
+    why_best, wait. With --propose also: propose (a whole train.py with its
+    hypothesis), post_note, claim. What comes in is checked, sandboxed, measured
+    and counted in the budget as every child is, and few may wait at once.
+    An agent cannot approve, veto, edit or stop anything.
+
+    It works on campaigns that run, are over, write-protected or imported; what is
+    proposed to one that no process runs waits for `evo resume`.
+    """
+    import asyncio
+
+    from evo.terminal.text import plain
+
+    try:
+        from evo.serve.agents import Door, build_http, build_server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        complain("evo mcp needs the package mcp: pip install 'evotrain[mcp]', or pip install mcp")
+        raise typer.Exit(FAILED) from None
+    if not http and (port is not None or token_file is not None):
+        complain("--port and --token-file belong to --http; over stdio there is no token")
+        raise typer.Exit(FAILED)
+    folder = campaign_folder(directory)
+    door = Door(folder, propose, plain(author), most)
+    if not http:
+        complain(f"{folder}: tools over stdio, {'--propose' if propose else 'only reading'}")
+        asyncio.run(build_server(door).run_stdio_async())
+        return
+    import secrets
+
+    import uvicorn
+
+    fresh = secrets.token_urlsafe(18)
+    tokens = {fresh: ""} if token_file is None else _tokens(token_file)
+    listening = _listen("127.0.0.1", port)
+    print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp   (Ctrl-C ends it)")
+    print(f"token: {fresh}" if token_file is None else f"{len(tokens)} tokens in {token_file}")
+    config = uvicorn.Config(
+        build_http(door, tokens), log_level="error", lifespan="on", timeout_graceful_shutdown=5
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _tokens(file: Path) -> dict[str, str]:
+    """Each agent's name by its token; one token alone is for any agent."""
+    lines = [line.split() for line in _read(file).splitlines() if line.strip()]
+    if len(lines) == 1 and len(lines[0]) == 1:
+        lines = [["", *lines[0]]]
+    for place, words in enumerate(lines, 1):
+        if len(words) != 2 or len(words[1]) < MIN_TOKEN:
+            complain(
+                f"--token-file {file}: line {place} is no `NAME TOKEN` with {MIN_TOKEN} characters or more"
+            )
+            raise typer.Exit(FAILED)
+    found = {token: name for name, token in lines}
+    if not found or len(found) < len(lines):
+        complain(f"--token-file {file}: {'a token stands twice' if found else 'holds no token'}")
+        raise typer.Exit(FAILED)
+    return found

@@ -149,13 +149,14 @@ class ProposalLane:
             number, self._next_number = self._next_number, self._next_number + 1
         return number
 
-    def welcome(self, proposal: Proposal) -> None:
-        """Take in a committed proposal of a person; its child is measured before all that wait."""
+    def welcome(self, proposal: Proposal, first: bool = True) -> None:
+        """Take in a committed proposal from outside; `first`: its child is measured before all that wait."""
         with self._shared.changed:
             if proposal.outcome is Outcome.VARIANT and proposal.variant is not None:
                 self._components.budget.add_variant()
                 self._add_child(proposal, proposal.variant.id)
-                self.ready.put_first(proposal.variant.id)
+                if first:
+                    self.ready.put_first(proposal.variant.id)
             else:
                 self._settled[proposal.number] = 0
             self._shared.changed.notify_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evo.proposals.proposer import one_line
@@ -15,7 +15,7 @@ from population.store import Store, StoreError
 from population.types import MAX_TEXT_CHARS, Outcome, Parent, Proposal, RequestRow
 
 WITHDRAWN = object()  # withdrawn before it was answered
-INJECT = "inject"  # the operator of a variant that a person wrote
+INJECT = "inject"  # the operator of a variant that a person or an agent wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class Requests:
             "note": self._note,
             "edit note": self._edit_note,
             "delete note": self._delete_note,
+            "claim": self._claim,
             **answers,
         }
 
@@ -125,9 +126,17 @@ class Requests:
             lambda stood: _of_note(stood, number, f"{asked.author} deleted note {number}"),
         )
 
+    def _claim(self, asked: RequestRow) -> Answer:
+        """The row alone holds until it expires: others read it."""
+        return saying(f"{asked.author} works on: {worded(asked.detail['text'], MAX_TEXT_CHARS)}")
+
     def _inject(self, asked: RequestRow) -> Answer:
-        """A person's variant is a proposal like any other: checked, rejected as a repeat, measured."""
+        """A person's variant is a proposal like any other: checked, rejected as a repeat, measured.
+
+        An agent's is one within the budget, and waits for its turn.
+        """
         detail = asked.detail
+        within = bool(detail.get("within_budget"))
         parent, source = str(detail["parent_id"]), str(detail["source"])
         if parent not in self._components.lineage:
             raise LookupError(f"no variant {one_line(parent, 12)} to be its parent")
@@ -135,9 +144,12 @@ class Requests:
         proposal = self._components.proposer.judge(
             self._children.next_number(), INJECT, (Parent(parent, "parent"),), draft
         )
+        if within and (over := self._components.budget.exhausted()):
+            reason = f"budget spent, {over}"
+            proposal = replace(proposal, outcome=Outcome.FAILED, reason=reason, variant=None)
 
         def said(made: Proposal) -> str:
-            self._children.welcome(made)
+            self._children.welcome(made, first=not within)
             if made.outcome is Outcome.VARIANT and made.variant is not None:
                 return f"{asked.author} put in {made.variant.id[:8]}: {made.idea}"
             return f"what {asked.author} put in gave no child ({made.outcome}): {made.reason}"

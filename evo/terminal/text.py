@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.text import Text
 
 from population.metrics import decimals_of
 from population.types import MAX_TEXT_CHARS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 LONGEST = MAX_TEXT_CHARS
 _ESCAPES = re.compile(
@@ -52,6 +56,17 @@ def placed(text: str, where: str) -> str:
 def short(variant_id: str) -> str:
     """The id as shown: enough digits for a prefix."""
     return variant_id[:8]
+
+
+def as_text(*parts: RenderableType, width: int) -> str:
+    """What a screen shows, as plain text of `width` columns without colours or trailing blanks."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).strip("\n")
 
 
 def clip(text: str, most: int) -> str:

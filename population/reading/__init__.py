@@ -8,6 +8,7 @@ from population.reading.campaign import (
     front,
     last_measurement_id,
     pending,
+    requests_of,
     spent,
 )
 from population.reading.measurements import (
@@ -89,6 +90,7 @@ __all__ = [
     "proposal",
     "proposals",
     "repeated",
+    "requests_of",
     "resolve",
     "seed",
     "source_of",

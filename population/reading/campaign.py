@@ -32,10 +32,18 @@ def all_decisions(store: Store) -> list[DecisionRow]:
 
 def pending(store: Store) -> list[RequestRow]:
     """What was asked and is not taken yet, oldest first."""
-    sql = "SELECT id, kind, detail, author, created FROM requests WHERE done IS NULL ORDER BY id"
-    return [
-        RequestRow(id, kind, json.loads(text), *rest) for id, kind, text, *rest in store.query(sql)
-    ]
+    return _requests(store, "done IS NULL")
+
+
+def requests_of(store: Store, kind: str) -> list[RequestRow]:
+    """All that was ever asked of one kind, taken or not, oldest first."""
+    return _requests(store, "kind = ?", kind)
+
+
+def _requests(store: Store, where: str, *values: object) -> list[RequestRow]:
+    sql = f"SELECT id, kind, detail, author, created FROM requests WHERE {where} ORDER BY id"
+    rows = store.query(sql, list(values))
+    return [RequestRow(id, kind, json.loads(text), *rest) for id, kind, text, *rest in rows]
 
 
 def front(store: Store, rung: str) -> dict[str, str]:

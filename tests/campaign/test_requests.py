@@ -14,6 +14,7 @@ from population.reading import (
     measurements,
     pending,
     proposals,
+    requests_of,
 )
 from population.reading.memory import notes
 from population.store import Store
@@ -81,6 +82,55 @@ def test_it_is_measured_even_where_the_budget_is_spent(tmp_path):
     make_campaign(open_store, budget=BudgetSettings(variants=2)).run()
     with open_store() as store:
         assert measurements(store, variant_id=variant_id(OURS))
+
+
+def ask_as_agent(store, source=OURS):
+    detail = {"source": source, "parent_id": ROOT, "idea": "wider", "within_budget": True}
+    return store.add_request("inject", detail, "agent:ada")
+
+
+def test_an_agents_variant_counts_in_the_budget_and_is_rejected_where_that_is_spent(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        ask_as_agent(store)
+    make_campaign(open_store, budget=BudgetSettings(variants=2)).run()
+    with open_store() as store:
+        assert first_proposal(store, variant_id(OURS)).author == "agent:ada"
+        assert measurements(store, variant_id=variant_id(OURS))
+        ask_as_agent(store, "LR = 0.25\nDEPTH = 3\n")
+    make_campaign(open_store, budget=BudgetSettings(variants=2)).run()
+    with open_store() as store:
+        children = [one for one in proposals(store, after=1) if one.outcome is Outcome.VARIANT]
+        assert len(children) == 2 and pending(store) == []
+        (late,) = [one for one in proposals(store) if one.outcome is Outcome.FAILED]
+        assert (late.author, late.reason) == ("agent:ada", "budget spent, variants (2)")
+
+
+def test_an_agents_variant_waits_for_its_turn(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+
+    def ask() -> None:
+        with open_store() as store:
+            ask_as_agent(store)
+
+    evaluator = FakeEvaluator(seconds=0.15, at={3: ask})
+    budget, loop = BudgetSettings(variants=12), LoopSettings(queue=4)
+    make_campaign(open_store, evaluator=evaluator, slots=1, budget=budget, loop=loop).run()
+    order = [one.variant_id for one in evaluator.evaluated]
+    with open_store() as store:
+        born = [one.variant_id for one in proposals(store) if one.outcome is Outcome.VARIANT]
+    before = born[: born.index(variant_id(OURS))]
+    assert all(order.index(one) < order.index(variant_id(OURS)) for one in before)
+
+
+def test_a_claim_is_said_and_kept_and_asks_for_nothing_more(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    with open_store() as store:
+        store.add_request("claim", {"text": "warm up longer", "until": 4e9}, "agent:ada")
+    make_campaign(open_store, budget=BudgetSettings(variants=1)).run()
+    with open_store() as store:
+        assert pending(store) == [] and "agent:ada works on: warm up longer" in said(store)
+        assert [one.author for one in requests_of(store, "claim")] == ["agent:ada"]
 
 
 def test_a_repeat_is_turned_away_with_its_reason(tmp_path):

@@ -1,0 +1,90 @@
+"""Agents by the SDK's own client: in this process, over stdio as a real command, and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from mcp import Client, StdioServerParameters
+
+from evo.serve.agents import Door, build_http, build_server
+from tests.cli.driving import MAIN
+
+READ = {"overview", "front", "variant", "lineage", "notes", "tried_near", "why_best", "wait"}
+ASK = {"propose", "post_note", "claim"}
+
+
+@dataclass(frozen=True)
+class Reply:
+    wrong: bool
+    text: str
+
+
+class Agent:
+    """A scripted agent: calls tools, and keeps what it was told."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def __call__(self, tool: str, **given: Any) -> Reply:
+        found = await self.client.call_tool(tool, given)
+        return Reply(bool(found.is_error), "".join(one.text for one in found.content))  # type: ignore[union-attr]
+
+    async def tools(self) -> set[str]:
+        return {one.name for one in (await self.client.list_tools()).tools}
+
+
+Script = Callable[[Agent], Awaitable[Any]]
+
+
+def here(folder: Path, script: Script, propose: bool = True, author: str = "", **more: Any) -> Any:
+    """Run a script against a door in this process."""
+
+    async def play() -> Any:
+        async with Client(build_server(Door(folder, propose, author, **more))) as client:
+            return await script(Agent(client))
+
+    return asyncio.run(play())
+
+
+def command(*words: object, cwd: Path) -> StdioServerParameters:
+    """`evo mcp ...` as an agent starts it."""
+    return StdioServerParameters(
+        command=sys.executable, args=["-c", MAIN, "mcp", *map(str, words)], cwd=str(cwd)
+    )
+
+
+def over_stdio(server: StdioServerParameters, script: Script) -> Any:
+    """Start a server as a process of its own and run a script against it."""
+
+    async def play() -> Any:
+        async with Client(server, read_timeout_seconds=280) as client:
+            return await script(Agent(client))
+
+    return asyncio.run(play())
+
+
+@contextmanager
+def listening(folder: Path, tokens: Mapping[str, str], propose: bool = True) -> Iterator[str]:
+    """The HTTP door of a campaign on a free port of this machine; its address."""
+    bound = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        build_http(Door(folder, propose), tokens), log_level="error", lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/mcp"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        bound.close()
