@@ -14,7 +14,7 @@ from evo.analysis.ranking import Ranked, front_of, ranking
 from evo.analysis.variant_history import effects, story
 from evo.campaigns import DATABASE, findings_of, overview_of
 from evo.report.variant_details import diff_from_parent
-from evo.serve.verbs import Claim, Refused, State, claims, state_of, words_in
+from evo.serve.verbs import Claim, Refused, Stage, claims, state_of, words_in
 from evo.terminal import sentences
 from evo.terminal.imported import REMARK
 from evo.terminal.status import status_screen
@@ -344,6 +344,6 @@ def measured(folder: Path, wanted: str) -> tuple[bool, str]:
     """Whether a proposal's first run is over or will never be, and what is known of it."""
     with Store.open(folder / DATABASE, read_only=True) as store:
         found = state_of(store, wanted)
-        if found.state is not State.MEASURED:
-            return found.state is State.REJECTED, data("state", found.words)
+        if found.stage is not Stage.MEASURED:
+            return found.stage is Stage.REJECTED, data("state", found.words)
     return True, variant(folder, found.variant_id, "summary", 1)

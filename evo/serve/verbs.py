@@ -227,7 +227,7 @@ def _searched(folder: Path) -> Path:
 # -- What agents may ask, and how much of it: none may crowd out the others, or the search.
 
 
-class State(StrEnum):
+class Stage(StrEnum):
     """How far a proposal is."""
 
     WAITING = "waiting"  # for the campaign to check it
@@ -237,10 +237,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProposalState:
     """How far a proposal is, and that in words."""
 
-    state: State
+    stage: Stage
     variant_id: str
     words: str
 
@@ -373,7 +373,7 @@ def _refuse_a_claim_of_another(store: Store, author: str, claim_id: int) -> None
         raise Refused(f"no claim {claim_id} of yours is in force")
 
 
-def state_of(store: Store, wanted: str) -> Progress:
+def state_of(store: Store, wanted: str) -> ProposalState:
     """How far a proposal is, by the variant's id or a prefix. UnknownVariant for one that nobody put in."""
     try:
         variant_id = resolve(store, wanted)
@@ -381,15 +381,15 @@ def state_of(store: Store, wanted: str) -> Progress:
         return _not_taken(store, wanted)
     rung = first_rung(store)
     if variant_id in Ladder.of(decisions(store, KINDS)).vetoed:
-        return Progress(State.REJECTED, variant_id, f"{variant_id[:8]} was vetoed by a person")
+        return ProposalState(Stage.REJECTED, variant_id, f"{variant_id[:8]} was vetoed by a person")
     if variant_id in unmeasured(store, rung):
-        return Progress(
-            State.TO_RUN, variant_id, f"{variant_id[:8]} is checked; its first run is to come"
+        return ProposalState(
+            Stage.TO_RUN, variant_id, f"{variant_id[:8]} is checked; its first run is to come"
         )
-    return Progress(State.MEASURED, variant_id, f"{variant_id[:8]} is measured")
+    return ProposalState(Stage.MEASURED, variant_id, f"{variant_id[:8]} is measured")
 
 
-def _not_taken(store: Store, wanted: str) -> Progress:
+def _not_taken(store: Store, wanted: str) -> ProposalState:
     """Of a variant without a row: it waits to be checked, or the campaign gave it no child."""
     waiting = {one.id for one in pending(store)}
     for one in reversed(requests_of(store, INJECT)):
@@ -399,9 +399,9 @@ def _not_taken(store: Store, wanted: str) -> Progress:
             continue
         if one.id in waiting:
             when = when_answered(store.path.parent)
-            return Progress(State.WAITING, found, f"{found[:8]} waits to be checked: {when}")
+            return ProposalState(Stage.WAITING, found, f"{found[:8]} waits to be checked: {when}")
         why = rejected_because(store, one)
-        return Progress(State.REJECTED, found, f"{found[:8]} gave no child: {why}")
+        return ProposalState(Stage.REJECTED, found, f"{found[:8]} gave no child: {why}")
     raise UnknownVariant(f"no variant {wanted[:70]!r}, and none such was put in")
 
 
