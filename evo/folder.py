@@ -288,8 +288,13 @@ def change_config(folder: Folder, changes: Sequence[str]) -> Config:
 
 def _write_config(folder: Folder, config: Config) -> None:
     values = config.model_dump(mode="json", exclude_defaults=True)
-    values |= {"train": "train.py", "brief": "brief.md"}
-    write_file(folder.config, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_values(folder.config, values)
+
+
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a campaign's config.yaml: these keys, with the seed and the brief that lie beside it."""
+    whole = {**values, "train": "train.py", "brief": "brief.md"}
+    write_file(path, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True))
 
 
 def _comparable(folder: Folder, changes: Sequence[str]) -> Config:

@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     "requests": "What other processes ask of the running campaign; done is the time it took them.",
     "events": "What happened, in plain words, in order.",
     "front": "The Pareto front of each rung as it stands, with each member's standing.",
+    "shared_rows": "Rows of campaigns that were merged into this one, as they were there.",
     "v_measurements": "Measurements with their main scores; without voided and lost ones.",
     "beliefs": "What is believed of each variant in each objective: its mean with what blocks do taken "
     "off, shrunk to its parent's. It ranks; what is claimed is a paired difference on fresh blocks.",
@@ -309,6 +310,15 @@ _SECOND_QUESTIONS = (
     "ALTER TABLE llm_calls ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0",  # its tokens
 )
 
+# rows of other campaigns, as they were there: what stands in the other tables was made of them
+_SHARED = (
+    """CREATE TABLE shared_rows (
+        key TEXT PRIMARY KEY, -- what it is known by, wherever it lies
+        vouched INTEGER NOT NULL, -- 0: another's word, 1: signed with a trusted key, 2: our own
+        body BLOB NOT NULL -- JSON, packed with zlib
+    )""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_FINAL, *_VIEWS),
     _IDEAS,
@@ -316,6 +326,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _BELIEFS,
     _BANKS,
     _SECOND_QUESTIONS,
+    _SHARED,
 )
 
 

@@ -17,6 +17,7 @@ from population.beliefs import RungBeliefs
 from population.posteriors import NO_FAMILY, Family
 from population.selection import Candidate
 from population.types import (
+    SITE,
     Estimate,
     FrontMember,
     MeasurementRow,
@@ -54,6 +55,7 @@ class RunHistory:
         self._voided: Counter[RunKey] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
+        self._elsewhere: defaultdict[str, int] = defaultdict(lambda: -1)  # the last block, by rung
         self._told: dict[str, Beliefs] = {}  # what moved_beliefs() has told, by rung
         self._looked_at: dict[str, int] = {}  # rows of a rung as it last looked at everyone
         # grown row by row: one for what is known now, one for what an exact campaign may see
@@ -74,6 +76,9 @@ class RunHistory:
             insort(self._of_variant[request.rung, request.variant_id], row, key=lambda one: one.id)
             self._keys[request.key] = row.measurement.status
             self._purposes[request.rung, request.purpose] += 1
+            if request.block >= SITE:
+                last = max(self._elsewhere[request.rung], request.block % SITE)
+                self._elsewhere[request.rung] = last
 
     def void(self, request: RunRequest) -> None:
         """A run of this request was recorded and does not count."""
@@ -159,6 +164,16 @@ class RunHistory:
         rows = self.rows(rung, purposes=purposes, variant_id=variant_id)
         return sorted({row.measurement.request.block for row in rows})
 
+    def first_fresh_block(self, rung: str, variant_ids: Collection[str] | None = None) -> int:
+        """The first block behind those that these (None: all) ran on here, and anyone in another campaign."""
+        with self._lock:
+            rows = self._rows[rung]
+            if variant_ids is not None:
+                rows = [row for one in variant_ids for row in self._of_variant[rung, one]]
+            blocks = (row.measurement.request.block for row in rows)
+            here = max((block for block in blocks if block < SITE), default=-1)
+            return max(here, self._elsewhere[rung]) + 1
+
     def beliefs(self, rung: str, as_of: int | None = None) -> Beliefs:
         """Estimates by variant and metric, from every run at a rung whatever it was made for."""
         with self._lock:
@@ -233,7 +248,8 @@ class RunHistory:
         with self._lock:
             known, first = self._known(rung, None), self.objectives[0].name
             front = known.front()
-            blocks = {one: len(self.blocks(one, rung)) for one in front}
+            vouched = frozenset(Purpose) - {Purpose.SHARED}
+            blocks = {one: len(self.blocks(one, rung, vouched)) for one in front}
             standing = standings(front, blocks, certified)
             return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
 

@@ -307,6 +307,10 @@ class Store:
             self._change("UPDATE requests SET done = ? WHERE id = ?", [time.time(), id])
         return True
 
+    def add_row(self, table: str, values: Mapping[str, object]) -> int:
+        """Write a row as it was recorded elsewhere, with its ids and times; its rowid."""
+        return self._insert(table, values)
+
     def set_setting(self, key: str, value: object) -> None:
         """Keep a JSON value under a name."""
         text = _json(value)

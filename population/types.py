@@ -39,11 +39,16 @@ class Purpose(StrEnum):
     FINAL = "final"
     GRADUATE = "graduate"
     ABLATE = "ablate"
+    SHARED = (
+        "shared"  # by another group that nobody here vouches for, whatever it was made for there
+    )
 
 
 # Which runs count as what. Nowhere else are purposes put together.
 SEARCHED = frozenset({Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE})  # the search's runs
-CHOSEN_BY = frozenset({Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE})  # figures that choose
+CHOSEN_BY = frozenset(  # figures that choose
+    {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.SHARED}
+)
 FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})  # on blocks that chose nobody
 PUBLISHED = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided
 GRADUATING = frozenset({Purpose.GRADUATE})
@@ -157,6 +162,9 @@ class Rung:
 
 
 DERIVED = "/"  # in the name of a rung that is made from another one
+# Blocks of a campaign that was merged into another lie SITE apart: what its machine does to everyone is a part
+# of what a block does, so that nobody is compared across machines. Block 3 of the second one is 2_000_003.
+SITE = 1_000_000
 AGAIN = 1_000_000  # added to the repeat of a run each time that one of it was voided
 ONE_STEP = "/one-step"  # ends the name of a rung at which a variant is only built
 SHARE = "/x"  # followed by the share of another rung's budget

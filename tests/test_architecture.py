@@ -39,6 +39,7 @@ FLOORS = {
     "assembly": 5,
     "importing": 5,
     "exporting": 5,
+    "sharing": 5,
     "campaigns": 5,
     "benchmark": 6,
     "serve": 6,

@@ -32,7 +32,7 @@ from evo.analysis.ranking import (
     earnings,
     prompts,
 )
-from population.types import PAIRED, CampaignState, LlmCallRow, Spent, phase_of
+from population.types import PAIRED, SITE, CampaignState, LlmCallRow, Spent, phase_of
 
 if TYPE_CHECKING:  # they bring a statistics library along, which a campaign's status does not need
     from evo.analysis.calibration import CalibrationReport
@@ -166,7 +166,7 @@ def _fresh_blocks(record: Record) -> Used | None:
     if not record.fresh_blocks:
         return None
     asked = [run.request for run in record.runs() if run.request.purpose in PAIRED]
-    used = max((one.block + 1 for one in asked if one.rung == record.proxy), default=0)
+    used = max((one.block % SITE + 1 for one in asked if one.rung == record.proxy), default=0)
     return Used(used, record.fresh_blocks)
 
 

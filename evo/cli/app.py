@@ -69,6 +69,7 @@ ERRORS = {  # told in one line; looked up by name, because importing them would 
     "evo.serve.verbs": "Refused",
     "evo.tasks.settings": "TaskError",
     "operators.registry": "UnknownOperator",
+    "evo.sharing.merging": "SharingError",
     "population.reading": "UnknownVariant",
     "population.store": "StoreError",
 }
@@ -204,6 +205,7 @@ PANELS = {
     ),
     "Steer": ("idea", "note", "inject", "approve", "veto", "mcp"),
     "Measure and compare": ("evaluate", "calibrate", "ablate", "compare", "bench"),
+    "Share": ("merge",),
 }
 
 

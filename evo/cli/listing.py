@@ -1,12 +1,14 @@
-"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost; and the doors to them: `evo serve`
-live in a browser, `evo mcp` for agents."""
+"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost, `evo merge` as one; and the doors to
+them: `evo serve` live in a browser, `evo mcp` for agents."""
 
 from __future__ import annotations
 
 import math
+import shlex
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +21,8 @@ from evo.cli.folder import campaign_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from evo.sharing.merging import Merger
 
 SIDES = {"children": "right", "age": "right"}
 MAX_PATH, MIN_STATE = 30, 13  # letters of a folder and of a state, at the least where there is room
@@ -415,3 +419,84 @@ def _tokens(file: Path) -> dict[str, str]:
         complain(f"--token-file {file}: {'a token stands twice' if found else 'holds no token'}")
         raise typer.Exit(FAILED)
     return found
+
+
+# -- Several campaigns as one: `evo merge`.
+
+
+@app.command(epilog="Example: evo merge campaigns/mine ../theirs/campaigns/a -o campaigns/both")
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR OTHER...", help="Campaigns' folders, or names.")
+    ],
+    new: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="NEW", help="The folder to write: none, or empty."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would come in; nothing is written.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make one campaign of several: every row once, whatever the order, and claims found anew from the rows.
+
+    They have to measure the same thing: seed, text, rungs, objectives. Sources are only read, also where
+    nothing may be written. `evo resume --dir NEW` goes on from all of it (docs/community.md).
+    """
+    from evo.sharing.merging import SharingError, read_source
+    from evo.sharing.merging import merge as merge_into
+    from population.shared_rows import SharedRows
+
+    if new is None and not dry_run:
+        raise SharingError(
+            "give the folder to write with -o NEW, or --dry-run to see what it would hold"
+        )
+    with _steps(as_json) as tell:
+        sources = []
+        for folder in map(campaign_folder, folders):
+            tell(f"reading {folder}")
+            sources.append(read_source(folder))
+        found = merge_into(sources, SharedRows(), None if dry_run else new, tell)
+    show_json(found) if as_json else _tell_merger(found, dry_run)
+
+
+@contextmanager
+def _steps(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """What to tell of each step: shown on a terminal while it lasts."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if quiet or not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("...") as line:
+        yield lambda text: line.update(text)
+
+
+def _tell_merger(found: Merger, dry_run: bool) -> None:
+    from evo.terminal.tables import FAINT, one_line, table_of
+    from evo.terminal.text import words
+
+    table = table_of(("site", "right"), ("runs", "right"), ("rows are", "left"))
+    for head in ("campaign", "host class"):
+        table.add_column(head, style=FAINT)
+    for one in found.sites:
+        cells = (one.number, one.measurements, one.vouched.name.lower())
+        named = f"{one.name} {one.campaign[:8]}"
+        table.add_row(
+            *map(words, map(str, cells)), one_line(words(named)), one_line(words(one.host_class))
+        )
+    show(table)
+    rows = found.rows
+    print(
+        f"{found.variants} variants, {rows['proposal']} proposals, {rows['measurement']} runs, "
+        f"{rows['note']} notes, {rows['decision']} decisions; "
+        f"{found.new['measurement']} runs are not in the first"
+    )
+    if found.waiting:
+        print(f"{found.waiting} rows wait for what they refer to")
+    proven = ", ".join(one[:8] for one in reversed(found.certified))
+    print(f"certified by these rows: {proven or 'nobody'}")
+    if not dry_run:
+        where = shlex.quote(str(found.folder))
+        print(f"`evo status --dir {where}` shows it, `evo resume --dir {where}` goes on from it")

@@ -23,6 +23,7 @@ from population.statistics.certification import Attempt as Progress
 from population.statistics.certification import Rule, Verdict, decide, e_bh, log_e_path
 from population.types import (
     FRESH,
+    SITE,
     Decision,
     Estimate,
     Measurement,
@@ -209,9 +210,8 @@ class Certification:
         if run_sd is None:
             return None
         rule = rule_of(self._settings, run_sd)
-        sides = (leader, self.champion)
-        used = [block for one in sides for block in self._history.blocks(one, self._rung)]
-        return Challenge(self._begun + 1, leader, self.champion, max(used) + 1, rule)
+        first = self._history.first_fresh_block(self._rung, (leader, self.champion))
+        return Challenge(self._begun + 1, leader, self.champion, first, rule)
 
     def _run_sd(self) -> float | None:
         if is_deterministic(self._history, self._rung):
@@ -326,15 +326,19 @@ def proven_members(
     front = [one for one in history.front(rung) if one != history.seed_id]
     if not run_sd or not front:
         return frozenset()
-    seed_scores = _fresh_scores(history, rung, history.seed_id)
+    seed_scores = fresh_scores(history, rung, history.seed_id)
     seed = history.believed(history.seed_id, rung)
     allowed = run_sd if trade is None else trade
     log_e = {}
     for one in front:
-        mine = _fresh_scores(history, rung, one)
-        gains = [seed_scores[block] - mine[block] for block in sorted(mine) if block in seed_scores]
+        mine = fresh_scores(history, rung, one)
         exact = beats_exactly(history.believed(one, rung), seed, history.objectives[1:])
-        log_e[one] = log_e_of(gains, -allowed if exact else first.epsilon, FLOOR_SHARE * run_sd)
+        boundary = -allowed if exact else first.epsilon
+        log_e[one] = log_e_by_site(
+            {block: seed_scores[block] - mine[block] for block in mine if block in seed_scores},
+            boundary,
+            FLOOR_SHARE * run_sd,
+        )
     return e_bh(log_e, alpha)
 
 
@@ -342,6 +346,21 @@ def is_deterministic(history: RunHistory, rung: str) -> bool:
     """Whether two runs of the seed always give the same number: then more runs prove nothing of any gain."""
     seed = history.rows(rung, variant_id=history.seed_id)
     return noise_kind(seed, history.objectives[0].name) is NoiseKind.DETERMINISTIC
+
+
+def log_e_by_site(gains: Mapping[int, float], boundary: float, sd_floor: float) -> float:
+    """As `log_e_of` from gains by block, each campaign's that was merged into this one for itself.
+
+    What a gain is differs from machine to machine, so that pairs of several do not add up to one proof. The
+    mean of their e-values is an e-value, too.
+    """
+    sites: dict[int, list[float]] = {}
+    for block in sorted(gains):
+        sites.setdefault(block // SITE, []).append(gains[block])
+    found = [log_e_of(one, boundary, sd_floor) for one in sites.values()]
+    if len(found) < 2:
+        return found[0] if found else 0.0
+    return float(np.logaddexp.reduce(found)) - math.log(len(found))
 
 
 def log_e_of(gains: Sequence[float], boundary: float, sd_floor: float) -> float:
@@ -369,7 +388,7 @@ def claim_value(objective: Objective, run: Measurement) -> float:
     return run.metrics[claim_metric(objective.name, [run])]
 
 
-def _fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
+def fresh_scores(history: RunHistory, rung: str, variant_id: str) -> dict[int, float]:
     """Scores by fresh block, with the sign that makes lower better; the first run of a block counts."""
     first, scores = history.objectives[0], dict[int, float]()
     for row in history.rows(rung, purposes=FRESH, variant_id=variant_id):

@@ -15,7 +15,16 @@ from evo.search.certification import LEADERS
 from population.metrics import claim_metric
 from population.run_history import RunHistory
 from population.statistics.race import Race, race
-from population.types import Decision, Estimate, Measurement, Purpose, RunKey, RunRequest, Status
+from population.types import (
+    SITE,
+    Decision,
+    Estimate,
+    Measurement,
+    Purpose,
+    RunKey,
+    RunRequest,
+    Status,
+)
 
 Taken = Callable[[RunKey], bool]
 
@@ -52,7 +61,6 @@ class FinalRace:
         leaders = self._believed_best()[: min(self._leaders, runs)]
         if len(leaders) < 2:
             return None
-        used = (block for one in leaders for block in self._history.blocks(one, self._rung))
         objective = self._history.objectives[0]
         found = {one: self._history.believed(one, self._rung) for one in leaders}
         detail = {
@@ -60,7 +68,7 @@ class FinalRace:
                 one: [objective.to_minimise(believed), believed[objective.name].n]
                 for one, believed in found.items()
             },
-            "first_block": max(used) + 1,
+            "first_block": self._history.first_fresh_block(self._rung, leaders),
             "runs": runs,
             "seen": seen,
         }
@@ -117,7 +125,8 @@ class FinalRace:
     def _runs(self, variant_id: str, first_block: int) -> dict[int, Measurement]:
         """By block, counted from the race's first on."""
         rows = self._history.rows(self._rung, purposes={Purpose.RACE}, variant_id=variant_id)
-        runs = [row.measurement for row in rows if row.measurement.request.block >= first_block]
+        here = range(first_block, SITE)
+        runs = [row.measurement for row in rows if row.measurement.request.block in here]
         return {run.request.block - first_block: run for run in runs}
 
     def _scores(self, runs: Mapping[int, Measurement], metric: str) -> dict[int, float]:

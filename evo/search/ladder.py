@@ -188,8 +188,7 @@ class Graduation:
 
     def _first_fresh_block(self) -> int:
         """The first of the proxy's blocks that nobody has run on."""
-        rows = self._history.rows(self._proxy)
-        return max((row.measurement.request.block for row in rows), default=-1) + 1
+        return self._history.first_fresh_block(self._proxy)
 
     def apply(self, said: Decision) -> bool:
         """What a person said of a variant counts from now on; whether that changes anything."""

@@ -364,10 +364,8 @@ class Scheduler:
         subject = proven[-1] if proven else self.leaders.winner() or leader
         if subject is None:
             return None
-        used = [block for one in (subject, seed_id) for block in history.blocks(one, self._rung)]
-        return Decision(
-            FINAL, subject, {"first_block": max(used) + 1, "seen": self._history.last_id()}
-        )
+        first = history.first_fresh_block(self._rung, (subject, seed_id))
+        return Decision(FINAL, subject, {"first_block": first, "seen": self._history.last_id()})
 
     def _final_is_outdated(self) -> bool:
         if self._final is None:

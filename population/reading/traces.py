@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from population.store import Store
-from population.types import LlmCallRow, RunRequest
+from population.types import SITE, LlmCallRow, RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,15 @@ def last_replies(store: Store, numbers: Collection[int]) -> dict[int, str]:
 
 
 def block_with_fact(store: Store, request: RunRequest, name: str, value: str) -> int | None:
-    """The first other block of an order's variant and rung whose `ok` row holds this fact, or None."""
+    """The first other block of an order's variant and rung whose `ok` row holds this fact, or None.
+
+    Of this campaign's own rows: what others say of their blocks speaks against nobody.
+    """
     rows = store.query(
         """SELECT block FROM measurements WHERE variant_id = ? AND rung = ? AND block != ?
-        AND status = 'ok' AND id NOT IN (SELECT measurement_id FROM voids)
+        AND block < ? AND status = 'ok' AND id NOT IN (SELECT measurement_id FROM voids)
         AND json_extract(facts, '$.' || ?) = ? ORDER BY id LIMIT 1""",
-        [request.variant_id, request.rung, request.block, name, value],
+        [request.variant_id, request.rung, request.block, SITE, name, value],
     )
     return int(rows[0][0]) if rows else None
 

@@ -1,0 +1,1 @@
+"""Groups that share: campaigns that are merged, pushed and pulled."""
