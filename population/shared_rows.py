@@ -64,7 +64,7 @@ class SharedRow:
 
     @classmethod
     def of(cls, body: Body, vouched: Vouched) -> SharedRow:
-        """The row with this body. A source is what it is, whoever sends it: nobody vouches for one."""
+        """The row with this body. A source needs nobody to vouch for it: its id is of what it says."""
         whose = Vouched.OTHERS if body["kind"] == Kind.VARIANT else vouched
         return cls(key_of(body), body, whose)
 

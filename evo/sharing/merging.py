@@ -32,7 +32,8 @@ from evo.search.certification import (
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.ladder import Ladder
 from population.lineage import Lineage
-from population.merging import Layout, NotMergeable, Site, lasting_decisions, lay_out, write_rows
+from population.merged_store import lasting_decisions, write_rows
+from population.merging import Layout, NotMergeable, Site, lay_out
 from population.run_history import RunHistory
 from population.shared_rows import CONTRACT, MERGED, Kind, SharedRows, campaign_id, shared_rows
 from population.statistics.certification import Verdict

@@ -56,7 +56,9 @@ def test_merging_is_commutative_associative_and_idempotent(groups: list[Group]) 
         base = Path(name)
         a, b, c = (write_group(base / f"from-{k}", one) for k, one in enumerate(groups))
         rows = {one: read_source(one).rows for one in (a, b, c)}
-        unions = [SharedRows(row for one in order for row in rows[one]) for order in permutations(rows)]
+        unions = [
+            SharedRows(row for one in order for row in rows[one]) for order in permutations(rows)
+        ]
         assert all(one == unions[0] for one in unions)
         for k, order in enumerate(((a, b, c), (c, a, b))):
             merge_folders(base / f"order-{k}", *order)
