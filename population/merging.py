@@ -37,7 +37,7 @@ class NotMergeable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class MergedSite:
     """One campaign of a merged one. `number` counts from 1; blocks of its rows begin at SITE times that."""
 
     number: int
@@ -68,7 +68,7 @@ class Layout:
         gone = {id for id, _ in self.voids}
         return [row for row, _ in self.measurements if row.id not in gone]
 
-    def told_sites(self) -> list[Site]:
+    def told_sites(self) -> list[MergedSite]:
         """The campaigns in their order."""
         runs: dict[str, int] = defaultdict(int)
         vouched: dict[str, Vouched] = defaultdict(lambda: Vouched.OTHERS)
@@ -77,7 +77,7 @@ class Layout:
             runs[of] += 1
             vouched[of] = max(vouched[of], row.vouched)
         return [
-            Site(
+            MergedSite(
                 self.sites[one.body["campaign"]],
                 one.body["campaign"],
                 one.body["name"],

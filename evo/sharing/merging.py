@@ -33,7 +33,7 @@ from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.ladder import Ladder
 from population.lineage import Lineage
 from population.merged_store import lasting_decisions, write_rows
-from population.merging import Layout, NotMergeable, Site, lay_out
+from population.merging import Layout, MergedSite, NotMergeable, lay_out
 from population.run_history import RunHistory
 from population.shared_rows import CONTRACT, MERGED, Kind, SharedRows, campaign_id, shared_rows
 from population.statistics.certification import Verdict
@@ -51,7 +51,7 @@ class SharingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CampaignRows:
     """The rows of one campaign's folder, and of which campaign the config there is."""
 
     path: Path
@@ -64,7 +64,7 @@ class Merger:
     """What a merge brought together. `new`: rows that the first source did not hold, by kind."""
 
     folder: Path
-    sites: tuple[Site, ...]
+    sites: tuple[MergedSite, ...]
     rows: Mapping[str, int]
     new: Mapping[str, int]
     waiting: int
@@ -72,7 +72,7 @@ class Merger:
     certified: tuple[str, ...]
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path) -> CampaignRows:
     """The rows of a campaign's folder, which is only read. SharingError for one without a search."""
     with Store.open(path / DATABASE, read_only=True) as store:
         kind = str(store.setting("kind") or "")
@@ -80,7 +80,7 @@ def read_source(path: Path) -> Source:
             why = " of self-reported measurements" if kind == "import" else ""
             raise SharingError(f"{path} is an {kind}{why} and holds no search that could be merged")
         merged = store.setting(MERGED) or {}
-        return Source(path, shared_rows(store), merged.get("config_of") or campaign_id(store))
+        return CampaignRows(path, shared_rows(store), merged.get("config_of") or campaign_id(store))
 
 
 def together(sources: Iterable[SharedRows]) -> SharedRows:
@@ -92,7 +92,7 @@ def together(sources: Iterable[SharedRows]) -> SharedRows:
 
 
 def merge(
-    sources: Sequence[Source],
+    sources: Sequence[CampaignRows],
     bundled: SharedRows,
     new: Path | None,
     tell: Tell = lambda text: None,
@@ -188,7 +188,7 @@ def _remove_left(parent: Path) -> None:
 # -- The config: that of the oldest campaign whose folder is there, with the ladder of all.
 
 
-def _config(sources: Sequence[Source], layout: Layout) -> tuple[dict[str, Any], Source]:
+def _config(sources: Sequence[CampaignRows], layout: Layout) -> tuple[dict[str, Any], CampaignRows]:
     order = {one.body["campaign"]: place for place, one in enumerate(layout.campaigns)}
     oldest = layout.campaigns[0].body
     found = min(
@@ -196,13 +196,13 @@ def _config(sources: Sequence[Source], layout: Layout) -> tuple[dict[str, Any], 
     )
     if found is None:  # bundles alone: they hold how it was measured, and nothing of a machine
         bare = {"name": oldest["name"], **oldest["config"], "rungs": layout.rungs}
-        return bare, Source(Path(), SharedRows(), oldest["campaign"])
+        return bare, CampaignRows(Path(), SharedRows(), oldest["campaign"])
     with Store.open(found.path / DATABASE, read_only=True) as store:
         config, _ = current(store.setting("config") or {})
     return {**config, **({"rungs": layout.rungs} if layout.rungs else {})}, found
 
 
-def _write_beside(draft: Path, of: Source, config: Mapping[str, Any], seed: str) -> None:
+def _write_beside(draft: Path, of: CampaignRows, config: Mapping[str, Any], seed: str) -> None:
     """config.yaml, train.py and brief.md, as the folder that the config is of has them."""
     train, brief = of.path / "train.py", of.path / "brief.md"
     has_folder = of.path != Path()
