@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from evo.campaigns import (
     no_search_in,
     touched,
 )
+from evo.files import campaign_around, write_file
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
@@ -158,3 +159,16 @@ def remark_on(record: Record) -> None:
         from evo.terminal.imported import REMARK
 
         print(f"({REMARK})")
+
+
+def write_start(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder to start from; NoCampaign and nothing written where anything of it is there."""
+    there = [name for name in files if os.path.lexists(folder / name)]
+    if there:
+        raise NoCampaign(f"{folder} holds {', '.join(there)} already; nothing was written")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise NoCampaign(f"{folder} is a file; give the folder to write")
+    if around := campaign_around(folder / "seed"):
+        raise NoCampaign(f"{folder} lies in the campaign {around}; give a folder outside of it")
+    for name, content in files.items():
+        write_file(folder / name, content, replace=False)

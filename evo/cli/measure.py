@@ -1,4 +1,4 @@
-"""The commands that measure outside a campaign: evaluate one file, calibrate the seed, ablate a champion."""
+"""The commands that work on files outside a campaign: evaluate, adopt, calibrate, ablate."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evo.campaigns import ABLATION, ABLATIONS, CALIBRATION, CALIBRATIONS, calibration_of
-from evo.cli.app import ID_HELP, DirOption, JsonOption, app, complain, show, show_json
-from evo.cli.folder import at, named, searched_folder
+from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
+from evo.cli.folder import at, named, searched_folder, write_start
 from evo.cli.read import tell_ablation
 from evo.cli.run import ConfigArgument, SetOption, cannot_be_read, new_campaign, plan_of
 
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from evo.assembly.ablation import AblationPlan
     from evo.config import Config
     from evo.folder import Folder
+    from evo.importing.adoption import Adopted
+    from evo.importing.script import Script
     from population.types import Measurement, RunRequest
+
+
+CODE_WIDTH = 54  # characters of code in a line
+MAX_METRICS = 3
+TRIED = "rungs.proxy.budget=3"
+MAX_SETTINGS = 8
 
 
 @app.command(epilog="Example: evo evaluate train.py --config configs/quickstart.yaml --json")
@@ -49,7 +58,7 @@ def evaluate(
     from operators.source.knobs import unreadable_knobs
     from population.metrics import SELF_REPORTED, Trust, label, trust_of
 
-    measured = _evaluate(file, config_file, rung, block)
+    measured = measure_once(file, config_file, rung, block)
     shown = "" if file.is_dir() else file.read_text(encoding="utf-8-sig", errors="replace")
     wrong = unreadable_knobs(shown)
     warned = [cannot_be_read(file.name, wrong)] if wrong else []
@@ -85,7 +94,10 @@ def _training(measured: Measurement) -> str:
     return duration(measured.train_wall_seconds)
 
 
-def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Measurement:
+def measure_once(
+    file: Path, config_file: Path, rung: str | None, block: int, changes: Sequence[str] = ()
+) -> Measurement:
+    """One file measured outside any campaign."""
     from evo.assembly.bench import open_bench
     from evo.config import ConfigError, read_config
     from evo.evaluation.evaluator import Evaluator
@@ -93,7 +105,7 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
     from evo.tasks.folder_copy import source_at
     from population.types import Measurement, Purpose, RunRequest, Status, variant_id
 
-    config = read_config(config_file)
+    config = read_config(config_file, changes)
     name = rung or next(iter(config.rungs))
     if name not in config.rungs:
         raise ConfigError(f"{config_file}: no rung {name!r}; rungs: {', '.join(config.rungs)}")
@@ -116,6 +128,141 @@ def _evaluate(file: Path, config_file: Path, rung: str | None, block: int) -> Me
         if isinstance(bench.evaluator, Evaluator):
             bench.evaluator.rehearsal_share = math.inf  # someone waits for what is wrong with it
         return bench.evaluator.evaluate(request, source, bench.slots[0], Unwatched())
+
+
+# -- `evo adopt`: a script of someone's, read; and brought under the contract, or run as it is.
+
+
+@app.command(epilog="Example: evo adopt ../nanoGPT/train.py -o adopted --try")
+def adopt(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A training script.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="A folder to write: the script changed, or a config."),
+    ] = None,
+    as_command: Annotated[
+        bool, typer.Option("--command", help="Write a config that runs it as it is, unchanged.")
+    ] = False,
+    tries: Annotated[
+        bool, typer.Option("--try", help="Then measure what was written once, for seconds.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which calls of the contract a training script lacks, and where each would stand. Nothing is run.
+
+    With -o a typical loop of a language model is changed, in a copy with its patch and a config; for
+    any other script a config is written that runs it as it is. Then --try measures that once, in the sandbox.
+    """
+    from evo.importing.results import ImportFailure
+    from evo.importing.script import read_script
+
+    try:
+        found = read_script(file.read_text(encoding="utf-8-sig"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ImportFailure(f"{file}: cannot be read as Python: {error}") from error
+    if output is None and (as_command or tries):
+        complain("--command and --try go with -o DIR, the folder to write")
+        raise typer.Exit(FAILED)
+    if output is None:
+        if as_json:
+            names = [one.name for one in found.missing]
+            show_json({"file": file, "missing": names, "found": found})
+        else:
+            print("\n".join(_script_lines(file, found)))
+        return
+    from evo.importing.adoption import files_of_script
+
+    files, adopted, said = files_of_script(output, file, found, as_command)
+    write_start(output, files)
+    script, short = (output / "train.py", [TRIED]) if adopted else (file, [])
+    ended = try_once(script, output, short) if tries else None
+    if as_json:
+        counts = adopted and {"lines_in": adopted.counts[0], "lines_out": adopted.counts[1]}
+        show_json(
+            {
+                "path": output,
+                "files": list(files),
+                "adopted": counts,
+                "said": said,
+                "tried": ended,
+            }
+        )
+        return
+    print("\n".join(_adopted_lines(output, file, adopted, said)))
+    if ended is not None:
+        print(tried_line(ended))
+
+
+def try_once(file: Path, folder: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """How one run ends by the config that was just written into a folder."""
+    run = measure_once(file, folder / "campaign.yaml", None, 0, changes)
+    return {"status": run.status.value, "reason": run.reason, "metrics": dict(run.metrics)}
+
+
+def tried_line(ended: dict[str, Any]) -> str:
+    """The same for a person."""
+    from evo.terminal.text import printable, value
+    from population.metrics import label
+
+    shown = [f"{label(name)} {value(name, one)}" for name, one in ended["metrics"].items()]
+    return printable(
+        f"tried: {', '.join([ended['status'], *shown[:1]])}  {ended['reason']}".rstrip()
+    )
+
+
+def _script_lines(file: Path, found: Script) -> Iterator[str]:
+    """What a script holds, what it lacks of the contract, and what comes next."""
+    from evo.terminal.text import clip, count
+
+    kind = "trains by backward passes" if found.trains else "no training loop with a backward pass"
+    kind += ", predicts tokens" if found.predicts_tokens else ", predicts no tokens as far as seen"
+    yield f"{file.name}: {count(found.lines, 'line')}, {kind}"
+    for one in found.parts:
+        where = f"line {one.line}" if one.line else "missing"
+        yield f"  {one.name:<11}{where:<10} {clip(one.found, CODE_WIDTH)}".rstrip()
+        yield f"{'':13}{'-> ' + one.write if one.write else 'as the contract has it'}"
+    for line, template in found.metrics[:MAX_METRICS]:
+        yield f"  {'prints':<11}{f'line {line}':<10} {clip(template, CODE_WIDTH)}"
+    yield f"  {'seed':<11}{found.seed}"
+    named = ", ".join(f"{one.name} {one.value:g}" for one in found.settings[:MAX_SETTINGS])
+    more = ", ..." if len(found.settings) > MAX_SETTINGS else ""
+    numbers = f"{len(found.settings)} could be knobs: {named}{more}" if named else "none found"
+    yield fill(numbers, 79, initial_indent="  numbers    ", subsequent_indent=" " * 13)
+    lacks = len(found.missing)
+    yield ""
+    if not lacks:
+        yield "None of the calls is missing."
+        return
+    yield f"{count(lacks, 'thing')} to write; docs/contract.md says how, and -o DIR writes them"
+    yield "As it is, self-reported: -o DIR --command, or evo init mine --from FOLDER"
+    if not found.predicts_tokens:
+        yield "Only a model that predicts the next token is measured here; this seems to be another."
+
+
+def _adopted_lines(
+    folder: Path, file: Path, adopted: Adopted | None, said: Sequence[str]
+) -> Iterator[str]:
+    """What was written, what of it was guessed, and what comes next."""
+    for one in said:
+        yield fill(one, 79, subsequent_indent="  ")
+    if adopted is None:
+        yield f"{folder / 'campaign.yaml'}   runs {file.name} as it is; its score is self-reported"
+        script = file
+    else:
+        into, out = adopted.counts
+        for name in adopted.joined:
+            yield f"{name}.py is joined to it, so that it evolves as well"
+        for one in adopted.guessed:
+            yield fill(f"look at: {one}", 79, subsequent_indent="  ")
+        yield f"{folder / 'train.py'}   the contract kept: {into} lines in, {out} out"
+        yield f"{folder / 'adopt.patch'}   these lines"
+        yield f"{folder / 'campaign.yaml'}   sealed: we score it, on text it never saw"
+        script = folder / "train.py"
+    config = shlex.quote(str(folder / "campaign.yaml"))
+    yield ""
+    yield f"next  evo evaluate {shlex.quote(str(script))} --config {config}"
 
 
 # -- `evo calibrate`: how noisy a run is here, before anything is searched.

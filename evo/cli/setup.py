@@ -1,4 +1,4 @@
-"""The commands to begin with: init, adopt, data prepare, import-autoresearch, salvage."""
+"""The commands to begin with: init, data prepare, import-autoresearch, salvage."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ import typer
 
 from evo.campaigns import CONFIG, DATABASE, overview_of
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show_json
-from evo.cli.folder import SHIPPED, NoCampaign, at, campaign_folder, fresh_folder, opened
-from evo.files import campaign_around, write_file
+from evo.cli.folder import (
+    SHIPPED,
+    NoCampaign,
+    at,
+    campaign_folder,
+    fresh_folder,
+    opened,
+    write_start,
+)
 from evo.old_keys import current
 
 if TYPE_CHECKING:
@@ -27,9 +34,6 @@ if TYPE_CHECKING:
     from population.store import Store
 
 
-ADOPT_WIDTH = 54  # characters of code in a line
-MAX_METRICS = 3
-MAX_SETTINGS = 8
 RUN_SCRIPT = "run.sh"
 BY_HAND = ("harness.py", "corpus/sotu.json", "corpus/sotu.txt.xz", "corpus/README.md")
 IDEAS = ("ideas/model-written.jsonl", "ideas/README.md")
@@ -64,12 +68,15 @@ def init(
         ),
     ] = None,
     file: Annotated[str, typer.Option("--file", help="The file of it that evolves.")] = "train.py",
+    tries: Annotated[
+        bool, typer.Option("--try", help="With --from: then measure it once, in the sandbox.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a folder to start from: a seed, a config and a brief, all meant to be edited.
 
     With --command and --metric a config for your own script as it is (docs/bring-your-own.md); with --from
-    alone a repository is looked at, and its metric, seed and kind are guessed. Nothing of it is run.
+    alone a repository is looked at, and its metric, seed and kind are guessed. Nothing is run without --try.
     """
     if command or metric or source is not None:
         from evo.importing.guess import guess
@@ -79,13 +86,20 @@ def init(
             files, said = _of_command(folder, of, file, command, metric, goal), list[str]()
         else:
             files, said, file = guess(folder, of, file)
-        _write_start(folder, files, as_json)
+        write_start(folder, files)
         start = shlex.quote(str(folder / "campaign.yaml"))
         if not as_json:
             print("\n".join(fill(one, 79, subsequent_indent="  ") for one in said))
             print(f"{folder / 'brief.md'}        what every language model is told")
             print(f"{folder / 'campaign.yaml'}   task, metrics, objectives, budget")
             print(f"\nnext  evo evaluate {shlex.quote(str(of / file))} --config {start}")
+        from evo.cli.measure import tried_line, try_once
+
+        ended = try_once(of / file, folder) if tries else None
+        if as_json:
+            show_json({"path": folder, "files": list(files), "tried": ended})
+        elif ended is not None:
+            print(tried_line(ended))
         return
     files = {
         "seed/train.py": (SHIPPED / "seed" / "train.py").read_bytes(),
@@ -96,8 +110,9 @@ def init(
         **{f"seed/{name}": content for name, content in by_hand().items()},
         **{f"seed/{name}": (SHIPPED / "seed" / name).read_bytes() for name in IDEAS},
     }
-    _write_start(folder, files, as_json)
+    write_start(folder, files)
     if as_json:
+        show_json({"path": folder, "files": list(files)})
         return
     print(f"{folder / 'seed/train.py'}   the file that evolves: replace it or edit it")
     by_hand_, start = (shlex.quote(str(folder / n)) for n in ("seed/train.py", "campaign.yaml"))
@@ -128,24 +143,6 @@ def _of_command(
     text = starting_config(folder, source, file, command, metric, goal)
     brief = (SHIPPED / "configs" / "brief-task.md").read_bytes()
     return {"campaign.yaml": text.encode(), "brief.md": brief}
-
-
-def _write_start(folder: Path, files: Mapping[str, bytes], as_json: bool) -> None:
-    """Write a folder to start from; nothing where anything of it is there."""
-    there = [name for name in files if os.path.lexists(folder / name)]
-    if there:
-        complain(f"{folder} holds {', '.join(there)} already; nothing was written")
-        raise typer.Exit(FAILED)
-    if os.path.lexists(folder) and not folder.is_dir():
-        complain(f"{folder} is a file; give the folder to write")
-        raise typer.Exit(FAILED)
-    if around := campaign_around(folder / "seed"):
-        complain(f"{folder} lies in the campaign {around}; give a folder outside of it")
-        raise typer.Exit(FAILED)
-    for name, content in files.items():
-        write_file(folder / name, content, replace=False)
-    if as_json:
-        show_json({"path": folder, "files": list(files)})
 
 
 def by_hand() -> dict[str, bytes]:
@@ -243,59 +240,6 @@ def _starting_config(shipped: str, folder: Path) -> str:
         if key == "brief":
             lines += OWN_DATA.splitlines()
     return "\n".join(lines) + "\n"
-
-
-# -- The command that reads a script of one's own: adopt.
-
-
-@app.command(epilog="Example: evo adopt ../nanoGPT/train.py")
-def adopt(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A training script.")
-    ],
-    as_json: JsonOption = False,
-) -> None:
-    """Say which calls of the contract a training script lacks, and where each would stand. Nothing is run.
-
-    What a train.py has to do is in docs/contract.md; `evo evaluate` then measures it.
-    """
-    from evo.importing.results import ImportFailure
-    from evo.importing.script import read_script
-    from evo.terminal.text import clip, count
-
-    try:
-        found = read_script(file.read_text(encoding="utf-8-sig"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise ImportFailure(f"{file}: cannot be read as Python: {error}") from error
-    if as_json:
-        show_json({"file": file, "missing": [one.name for one in found.missing], "found": found})
-        return
-    kind = "trains by backward passes" if found.trains else "no training loop with a backward pass"
-    kind += ", predicts tokens" if found.predicts_tokens else ", predicts no tokens as far as seen"
-    print(f"{file.name}: {count(found.lines, 'line')}, {kind}")
-    for one in found.parts:
-        where = f"line {one.line}" if one.line else "missing"
-        print(f"  {one.name:<11}{where:<10} {clip(one.found, ADOPT_WIDTH)}".rstrip())
-        print(f"{'':13}{'-> ' + one.write if one.write else 'as the contract has it'}")
-    for line, template in found.metrics[:MAX_METRICS]:
-        print(f"  {'prints':<11}{f'line {line}':<10} {clip(template, ADOPT_WIDTH)}")
-    print(f"  {'seed':<11}{found.seed}")
-    named = ", ".join(f"{one.name} {one.value:g}" for one in found.settings[:MAX_SETTINGS])
-    more = ", ..." if len(found.settings) > MAX_SETTINGS else ""
-    numbers = f"{len(found.settings)} could be knobs: {named}{more}" if named else "none found"
-    print(fill(numbers, 79, initial_indent="  numbers    ", subsequent_indent=" " * 13))
-    lacks = len(found.missing)
-    print(
-        f"\n{count(lacks, 'thing')} to write; docs/contract.md says how"
-        if lacks
-        else "\nNone of the calls is missing."
-    )
-    if lacks:
-        print("As it is, its score self-reported: evo init mine --from FOLDER")
-    if not found.predicts_tokens:
-        print(
-            "Only a model that predicts the next token is measured here; this seems to be another."
-        )
 
 
 # -- The command that takes over someone else's history: import-autoresearch.

@@ -85,7 +85,7 @@ def read_script(source: str) -> Script:
     tree = parse(source)
     nodes = list(ast.walk(tree))
     calls = [one for one in nodes if isinstance(one, ast.Call)]
-    loop, loss = _loop(nodes)
+    loop, loss = find_loop(nodes)
     made = {_last_name(one.func) for one in calls if _base(one.func) in ("run", "harness")}
     return Script(
         lines=source.count("\n") + (not source.endswith("\n")),
@@ -143,7 +143,7 @@ def _parts(
         "report", "report" in made, loop.lineno if loop and loss else 0, loss and f"{loss}.backward()",
         f"run.report({loss or 'loss'}, tokens of the step)",
     )  # fmt: skip
-    model = _model(nodes)
+    model = model_name(nodes)
     end = loop.end_lineno or 0 if loop else 0
     yield _part("hand-over", "finish" in made, end, "the end of the loop", f"run.finish({model})")
     for one in _tuples_returned(nodes):
@@ -175,7 +175,7 @@ def _at(node: ast.expr | None) -> tuple[int, str]:
     return (node.lineno, ast.unparse(node)) if node is not None else (0, "")
 
 
-def _loop(nodes: list[ast.AST]) -> tuple[ast.For | ast.While | None, str]:
+def find_loop(nodes: list[ast.AST]) -> tuple[ast.For | ast.While | None, str]:
     """The outermost loop with a backward pass, and the name of what it is taken of."""
     for node in nodes:  # breadth first: the outermost comes first
         if not isinstance(node, ast.For | ast.While):
@@ -192,7 +192,8 @@ def _iterated(inside: list[ast.AST]) -> list[ast.expr]:
     return [one.iter for one in inside if isinstance(one, ast.For)]
 
 
-def _model(nodes: list[ast.AST]) -> str:
+def model_name(nodes: list[ast.AST]) -> str:
+    """The name of the model: what is trained, or whose parameters are."""
     for node in nodes:
         if not isinstance(node, ast.Attribute) or node.attr not in ("parameters", "train"):
             continue

@@ -115,3 +115,165 @@ def test_what_is_no_python_is_said_and_a_script_without_harness_is_led_here(
     said = evo("adopt", "no.py")
     assert said.code == 2 and "no.py: cannot be read as Python" in said.err
     assert "`evo adopt`" in " ".join(evo("evaluate", gpt, "--config", quick).out.split())
+
+
+MODEL = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self, layers, heads, width, vocab, context):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(vocab, width), nn.Embedding(context, width)
+        self.mix = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, 2 * width, batch_first=True) for _ in range(layers)
+        )
+        self.head = nn.Linear(width, vocab)
+
+    def forward(self, tokens, targets=None):
+        x = self.tokens(tokens) + self.places(torch.arange(tokens.shape[1], device=tokens.device))
+        mask = nn.Transformer.generate_square_subsequent_mask(tokens.shape[1])
+        for layer in self.mix:
+            x = layer(x, mask)
+        if targets is not None:
+            logits = self.head(x)
+            loss = F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+        else:
+            logits = self.head(x[:, [-1], :])  # the last one is enough to go on writing
+            loss = None
+        return logits, loss
+"""
+LOOP = """
+import os
+import numpy as np
+import torch
+from net import Net
+
+device, dataset = "cuda", "shakespeare"
+batch_size = 4
+grad_accum = 2 * 8
+block_size = 1024
+vocab_size = None
+n_layer = 6
+n_head = 6
+n_embd = 48  # 8 a layer
+max_iters = 5000
+compile = False
+exec(open("overrides.py").read())
+device = "cuda"
+torch.manual_seed(1337 + 1)
+
+def get_batch(split):
+    # read anew each time
+    data = np.memmap(os.path.join("data", dataset, split + ".bin"), dtype=np.uint16, mode="r")
+    at = torch.randint(len(data) - block_size, (batch_size,))
+    rows = torch.stack([torch.from_numpy(data[i : i + block_size + 1].astype(np.int64)) for i in at])
+    return rows[:, :-1], rows[:, 1:]
+
+def held_out():
+    model.eval()
+    loss = model(*get_batch("val"))[1].item()
+    model.train()
+    return loss
+
+vocab_size = vocab_size or 50304
+model = Net(n_layer, n_head, n_embd, vocab_size, block_size).to(device)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+step = 0
+X, Y = get_batch("train")
+while True:
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-3 * (1 - step / max_iters)
+    if step % 100 == 0:
+        print(f"step {step}: val loss {held_out():.4f}")
+        torch.save(model.state_dict(), "checkpoint.pt")
+    for micro_step in range(grad_accum):
+        logits, loss = model(X, Y)
+        loss = loss / grad_accum
+        X, Y = get_batch("train")
+        loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    step += 1
+    if step > max_iters:
+        break
+"""
+
+
+@pytest.fixture
+def two_files(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "net.py").write_text(MODEL)
+    (tmp_path / "mine" / "train.py").write_text(LOOP.replace('device = "cuda"\ntorch', "torch"))
+    return tmp_path / "mine" / "train.py"
+
+
+@pytest.mark.soak  # six starts of torch
+@pytest.mark.sandbox
+def test_a_typical_loop_that_was_changed_runs(evo: Evo, two_files: Path) -> None:
+    said = evo("adopt", two_files, "-o", "adopted", "--try", "--json").json()
+    assert (said["tried"]["status"], said["tried"]["reason"]) == ("ok", "")
+
+
+def test_a_typical_loop_of_two_files_is_changed_in_a_few_lines(evo: Evo, two_files: Path) -> None:
+    before = two_files.read_text()
+    said = evo("adopt", two_files, "-o", "adopted", "--json").json()
+    assert said["adopted"]["lines_in"] <= 14 and said["adopted"]["lines_out"] <= 24
+    text, patch = (Path("adopted", name).read_text() for name in ("train.py", "adopt.patch"))
+    assert "class Net" in text and "from net import" not in text  # joined: it evolves as well
+    written = [line[1:] for line in patch.splitlines() if line[0] == "+" and line[:3] != "+++"]
+    assert len(written) == said["adopted"]["lines_in"]
+    assert "    step = int(run.progress() * max_iters)" in written
+    assert "    run.report(loss * grad_accum, X.numel() * grad_accum)" in written
+    assert "        return logits if targets is None else (logits, loss)" in written
+    assert "    return run.batch(batch_size)" in written and "run.finish(model)" in written
+    assert two_files.read_text() == before
+    again = evo("adopt", two_files, "-o", "adopted")
+    assert again.code and "holds train.py" in again.err
+
+
+def test_what_was_guessed_of_a_loop_is_told(evo: Evo, two_files: Path) -> None:
+    said = evo("adopt", two_files, "-o", "adopted")
+    assert said.code == 0, said.err
+    told = " ".join(said.out.split())
+    assert "look at: n_embd = 48 with 6 layers: 8 x depth" in told
+    assert "look at: grad_accum = 16: 1 for a small proxy" in told
+    assert "evaluate or save: left out" in told
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("X, Y = get_batch", "X = get_batch"), "no `x, y = ...batch...()` in its loop"),
+        (("batch_size", "many"), "no constant that reads as the rows of a batch"),
+        (("    loss.backward()", "    pass"), "it trains no model that predicts the next token"),
+    ],
+)
+def test_what_is_no_typical_loop_gets_a_config_that_runs_it_as_it_is(
+    evo: Evo, two_files: Path, change: tuple[str, str], why: str
+) -> None:
+    two_files.write_text(two_files.read_text().replace(*change))
+    said = evo("adopt", two_files, "-o", "adopted")
+    assert said.code == 0, said.err
+    assert f"no patch: {why}" in " ".join(said.out.split())
+    assert sorted(path.name for path in Path("adopted").iterdir()) == ["brief.md", "campaign.yaml"]
+    assert "kind: command" in Path("adopted/campaign.yaml").read_text()
+
+
+def test_a_module_whose_names_meet_the_scripts_stays_beside_it(evo: Evo, two_files: Path) -> None:
+    two_files.write_text(two_files.read_text() + "\nclass Head:\n    pass\n")
+    two_files.with_name("net.py").write_text(MODEL + "\nclass Head:\n    pass\n")
+    said = evo("adopt", two_files, "-o", "adopted", "--json").json()
+    assert "net.py" in said["files"] and said["adopted"]
+    assert "from net import Net" in Path("adopted/train.py").read_text()
+
+
+def test_without_a_folder_nothing_is_written_or_tried(evo: Evo, two_files: Path) -> None:
+    for words in (["--try"], ["--command"]):
+        said = evo("adopt", two_files, *words)
+        assert said.code == 2 and "go with -o DIR" in said.err
+    assert evo("adopt", two_files, "-o", "as-it-is", "--command").code == 0
+    assert "kind: command" in Path("as-it-is/campaign.yaml").read_text()
