@@ -25,7 +25,6 @@ from evo.search.scheduler import PolicySettings, Scheduler
 from evo.search.synchronous import SynchronousSearch
 from population.archive import Direction, Objective
 from population.lineage import Lineage
-from population.posteriors import NO_FAMILY
 from population.run_history import RunHistory
 from population.selection import (
     NEWEST,
@@ -44,6 +43,7 @@ from population.statistics.certification import (
     smallest_gain,
 )
 from population.statistics.intervals import mean_interval, share_at_most
+from population.statistics.posteriors import NO_FAMILY
 from population.types import (
     Decision,
     Measurement,

@@ -16,7 +16,7 @@ import numpy as np
 from operators.llm.answer import Message
 from operators.llm_operators import Ask, LlmOperator
 from operators.operator import KnobSetting, ParentRule, ProposalContext, Request, RunState
-from operators.optimiser import Space, from_place
+from operators.optimisers.optimiser import Space, from_place
 from operators.prompting import again_messages, decimals, differences, messages_about, quoted
 from operators.source.blocks import EditError
 from operators.source.constants import place, with_settings

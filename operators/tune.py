@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
-from operators.optimiser import Method, Parzen, Space, suggest_cmaes
+from operators.optimisers.optimiser import Method, Parzen, Space, suggest_cmaes
+from operators.optimisers.study import Fits, Study
 from operators.source.constants import with_settings
 from operators.source.knobs import KnobKind, Value, range_text, same_value
-from operators.study import Fits, Study
 
 MAX_KNOBS = 3  # TPE sets that many at once: most of twenty are fine where they are ...
 FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)

@@ -11,9 +11,9 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from population.archive import Constraint, Objective, pareto_front
-from population.posteriors import NO_FAMILY, Family, Posteriors
 from population.statistics import DISQUALIFYING
 from population.statistics.blocks import BlockMeans
+from population.statistics.posteriors import NO_FAMILY, Family, Posteriors
 from population.types import Estimate, MeasurementRow, Status
 
 FIRST_FIT = 8  # children, before the prior is fitted for the first time

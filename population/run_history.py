@@ -14,8 +14,8 @@ from collections.abc import Collection, Sequence
 
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.beliefs import RungBeliefs
-from population.posteriors import NO_FAMILY, Family
 from population.selection import Candidate
+from population.statistics.posteriors import NO_FAMILY, Family
 from population.types import (
     SITE,
     Estimate,

@@ -53,18 +53,18 @@ DOORS = {
     "moocore": (
         "population.selection",
         "population.archive",
-        "operators.acquisition",
+        "operators.optimisers.acquisition",
         "evo.benchmark.fronts",
     ),
     "optuna": (
-        "operators.optimiser",
+        "operators.optimisers.optimiser",
         "evo.benchmark.contestants.samplers",
         "evo.exporting.optuna_study",
     ),
     "mlflow": ("evo.exporting.trackers",),
     "tensorboardX": ("evo.exporting.trackers",),
     "wandb": ("evo.exporting.trackers",),
-    "cmaes": ("operators.optimiser",),
+    "cmaes": ("operators.optimisers.optimiser",),
     "openai": ("operators.llm.wire",),
     "httpx": ("operators.llm.wire",),  # the openai client's own transport: its time-outs
     "pypdf": ("operators.knowledge",),

@@ -45,7 +45,7 @@ from evo.search.voiding import RunConditions, Voiding
 from evo.tasks.settings import TaskSettings
 from operators.llm.research_notes import NoteWriter
 from operators.llm.response_formats import Forms
-from operators.optimiser import Method
+from operators.optimisers.optimiser import Method
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import (

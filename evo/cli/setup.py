@@ -30,7 +30,7 @@ from evo.cli.folder import (
 from evo.old_keys import current
 
 if TYPE_CHECKING:
-    from population.salvage import Salvaged
+    from population.reading.salvage import Salvaged
     from population.store import Store
 
 
@@ -363,7 +363,7 @@ def salvage(
     Rows that refer to lost ones are kept beside it, in orphans.jsonl. The damaged folder is not touched.
     """
     from evo.folder import refuse_folder
-    from population.salvage import salvage as copy_rows
+    from population.reading.salvage import salvage as copy_rows
 
     folder = campaign_folder(directory)
     if os.path.lexists(new):

@@ -9,8 +9,8 @@ import numpy as np
 from evo.proposals.context import CampaignInfo
 from evo.proposals.history import histories
 from operators.operator import ParentView, ProposalFailed, Request
-from operators.optimiser import Space
-from operators.study import Fits
+from operators.optimisers.optimiser import Space
+from operators.optimisers.study import Fits
 from operators.tune import study_of
 from population.lineage import Lineage
 from population.reading import source_of

@@ -12,7 +12,7 @@ import pytest
 from operators.hybrid import columns_of, constants_in_words, hybrid_messages, read_values
 from operators.llm.answer import prompt_text
 from operators.operator import Draft, ProposalFailed, Request
-from operators.optimiser import Space
+from operators.optimisers.optimiser import Space
 from operators.registry import build_operators
 from operators.source.constants import constants
 from operators.source.edits import EditError

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.operator import KnobSetting, RunState
-from operators.optimiser import Method, Space
+from operators.optimisers.optimiser import Method, Space
+from operators.optimisers.study import FIRST, MAX_TOLD, Fits, Study, axis_of, point_of, value_at
 from operators.source.constants import constants
 from operators.source.knobs import read_knobs, same_value, with_knobs
-from operators.study import FIRST, MAX_TOLD, Fits, Study, axis_of, point_of, value_at
 from operators.tune import Tune, TuneSettings
 from tests.operators.histories import FakeHistory, setting
 from tests.operators.samples import SEED, SMALL, request

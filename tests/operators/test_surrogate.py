@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.acquisition import BEYOND, KnowledgeGradient, SettingPool, VolumeGain, shares_of
-from operators.surrogate import (
+from operators.optimisers.acquisition import (
+    BEYOND,
+    KnowledgeGradient,
+    SettingPool,
+    VolumeGain,
+    shares_of,
+)
+from operators.optimisers.surrogate import (
     JITTER,
     MAIN_LENGTH,
     Axis,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from operators.operator import Draft, ProposalFailed, Request, RunState
-from operators.optimiser import Method, Space
+from operators.optimisers.optimiser import Method, Space
 from operators.source.constants import NEAR, constants, distance, tunable
 from operators.source.knobs import read_knobs, with_knobs
 from operators.tune import Tune, TuneSettings

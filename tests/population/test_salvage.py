@@ -12,7 +12,7 @@ import pytest
 from population_records import scored
 
 from population import reading
-from population.salvage import salvage
+from population.reading.salvage import salvage
 from population.store import Store, StoreError
 from population.types import Outcome, Parent, Proposal, Variant, variant_id
 

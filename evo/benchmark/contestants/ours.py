@@ -20,7 +20,7 @@ from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import MAX_LEADERS, PolicySettings, Scheduler
 from evo.search.synchronous import SynchronousSearch
 from operators.operator import Left
-from operators.optimiser import Method
+from operators.optimisers.optimiser import Method
 from operators.tune import TuneSettings
 from population.selection import SelectionSettings
 from population.types import SEED_ALONE, RunRequest

@@ -13,10 +13,10 @@ from evo.benchmark.contestants.sources import setting_of, source_of
 from evo.benchmark.fronts import nondominated
 from evo.benchmark.landscapes.table import Setting, Shown
 from operators.operator import KnobSetting, Left, RunState
-from operators.optimiser import Space
+from operators.optimisers.optimiser import Space
+from operators.optimisers.study import Fits, Study
 from operators.source.constants import constants, with_settings
 from operators.source.knobs import read_knobs
-from operators.study import Fits, Study
 
 STRUCTURE = "the only one"
 PRIMARY_SHARE = 0.25  # of the suggestions with several objectives, for the error alone

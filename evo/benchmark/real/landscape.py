@@ -11,7 +11,7 @@ from evo.assembly.bench import Bench
 from evo.benchmark.landscapes.table import Dial, Setting, Shown
 from evo.config import ConfigError
 from evo.evaluation.slots import Slot, Unwatched
-from operators.optimiser import from_place
+from operators.optimisers.optimiser import from_place
 from operators.source.constants import place
 from operators.source.knobs import Knob, KnobKind, Value, read_knobs, same_value, with_knobs
 from population.archive import Constraint, violation

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from operators.surrogate import Domain, Floats, Surrogate
+from operators.optimisers.surrogate import Domain, Floats, Surrogate
 
 HORIZON = 3.0  # runs that one is weighed as: under heavy noise one alone seems worth nothing, three do not
 MAX_RUNS = 24  # of one setting

@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from operators.acquisition import (
+from operators.operator import KnobSetting, Left, RunState
+from operators.optimisers.acquisition import (
     CLIPPED,
     POOL,
     KnowledgeGradient,
@@ -19,11 +20,8 @@ from operators.acquisition import (
     VolumeGain,
     shares_of,
 )
-from operators.operator import KnobSetting, Left, RunState
-from operators.optimiser import Space, from_place
-from operators.source.constants import place
-from operators.source.knobs import Knob, KnobKind, Value, same_value
-from operators.surrogate import (
+from operators.optimisers.optimiser import Space, from_place
+from operators.optimisers.surrogate import (
     Axis,
     Domain,
     Floats,
@@ -33,6 +31,8 @@ from operators.surrogate import (
     logged,
     standardised,
 )
+from operators.source.constants import place
+from operators.source.knobs import Knob, KnobKind, Value, same_value
 
 FIRST = 10  # settings before there is a model
 GROWTH = 1.2  # as many more, before its hyperparameters are fitted again

@@ -1,0 +1,1 @@
+"""How `tune` chooses constants: what was tried, samplers, and a Gaussian process with its acquisition."""
