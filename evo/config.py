@@ -51,6 +51,7 @@ from operators.transplant import TransplantSettings
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.file_set import paths_of
+from population.islands import IslandRole
 from population.metrics import METRICS, SEARCHABLE
 from population.types import DERIVED, Clock, Rung
 
@@ -59,6 +60,8 @@ GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, besi
 ANSWER_SECONDS = 90.0  # of the wall, for questions and what is slow in a start
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
 KEPT_BY_A_BENCH = ("selection.primary_share",)  # where the whole front is judged
+MAX_SCEPTIC_SHARE = 0.3  # of all shares: what tests must leave room to what finds
+UNDOING = {"revert"}  # operators that propose nothing new
 OF_A_BENCH = {"landscapes", "contestants", "campaign"}  # keys that only a benchmark's file has
 
 
@@ -84,6 +87,28 @@ class RungSettings(_Settings):
     )
 
 
+class IslandSettings(_Settings):
+    """One population of several: its share of the slots, and what of the campaign's own keys it sets again."""
+
+    share: float = Field(default=1.0, gt=0, description="of the slots, beside the others' shares")
+    role: IslandRole = IslandRole.EXPLORER
+    brief: Path | None = None
+    objectives: tuple[Objective, ...] | None = Field(default=None, min_length=1)
+    operators: dict[str, float] | None = Field(default=None, min_length=1)
+    tune: TuneSettings | None = None
+    transplant: TransplantSettings | None = None
+    llm: LlmSettings | None = None
+    knowledge: Path | None = None
+
+    def set_again(self) -> dict[str, Any]:
+        """What it sets of the campaign's keys; a sceptic that names no operators only takes edits back."""
+        given = {key: getattr(self, key) for key in type(self).model_fields}
+        if self.role is IslandRole.SCEPTIC and self.operators is None:
+            given["operators"] = dict.fromkeys(UNDOING, 1.0)
+        own = {"share", "role"}
+        return {key: one for key, one in given.items() if key not in own and one is not None}
+
+
 class Config(_Settings):
     """One campaign: where to start, how to measure, what to try, and what it may cost."""
 
@@ -101,6 +126,7 @@ class Config(_Settings):
     rungs: dict[str, RungSettings] = Field(min_length=1)
     slots: int | Literal["auto"] | ClusterSettings = "auto"
     sandbox: SandboxSettings = SandboxSettings()
+    islands: dict[str, IslandSettings] = Field(default={}, description="populations, by name")
     objectives: tuple[Objective, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
     constraints: tuple[Constraint, ...] = ()
     operators: dict[str, float] = Field(
@@ -180,6 +206,7 @@ class Config(_Settings):
         weights = self.operators.values()
         if min(weights) < 0 or not sum(weights):
             raise ValueError("operators: weights must not be negative, and one must be above 0")
+        self._fits_islands()
         return self
 
     def _fits_its_stop(self) -> None:
@@ -196,6 +223,58 @@ class Config(_Settings):
         if unknown := [one for one in stop.target if one not in names]:
             hint = nearest(unknown[0], names)
             raise ValueError(f"stop.target: {unknown[0]!r} is none of the objectives; {hint}")
+
+    def _fits_islands(self) -> None:
+        if not self.islands:
+            return
+        if self.exact and len(self.islands) > 1:
+            raise ValueError(
+                "islands: an exact campaign has one population; leave exact or islands out"
+            )
+        sceptics = [one.share for one in self.islands.values() if one.role is IslandRole.SCEPTIC]
+        whole = sum(one.share for one in self.islands.values())
+        if len(sceptics) == len(self.islands):
+            raise ValueError("islands: somebody has to find something: give one the role explorer")
+        if sum(sceptics) > MAX_SCEPTIC_SHARE * whole:
+            raise ValueError(
+                f"islands: sceptics have {sum(sceptics) / whole:.0%} of the shares; at most "
+                f"{MAX_SCEPTIC_SHARE:.0%} is left to them, so that the search goes on"
+            )
+        known = {one.name for one in self.objectives}
+        for name, one in self.islands.items():
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", name):
+                raise ValueError(
+                    f"islands: {name!r} is no name: letters, digits, _ and -, 20 at most"
+                )
+            new = [it for it in one.operators or {} if it not in UNDOING]
+            if one.role is IslandRole.SCEPTIC and new:
+                raise ValueError(
+                    f"islands.{name}.operators: a sceptic proposes nothing new, so {new[0]} is not for it; "
+                    f"known: {', '.join(sorted(UNDOING))}"
+                )
+            strange = [it.name for it in one.objectives or () if it.name not in known]
+            if strange:
+                raise ValueError(
+                    f"islands.{name}.objectives: {strange[0]} is none of the campaign's; add it to `objectives`"
+                )
+            try:
+                type(self).model_validate(dict(self._with(one)))
+            except ValidationError as error:
+                told = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                raise ValueError(f"islands.{name}.{told}") from error
+
+    def _with(self, island: IslandSettings) -> Config:
+        return self.model_copy(update={**island.set_again(), "islands": {}})
+
+    def of_one_population(self) -> Config:
+        """Itself with several islands; a single one is the whole campaign, so that its keys are that one's."""
+        return self.populations().get("", self)
+
+    def populations(self) -> dict[str, Config]:
+        """What holds in each population, by its island's name; a campaign of one is called ""."""
+        if len(self.islands) < 2:
+            return {"": self._with(next(iter(self.islands.values()), IslandSettings()))}
+        return {name: self._with(one) for name, one in self.islands.items()}
 
     def _fits_a_sealed_training(self, searched: Sequence[tuple[str, str]]) -> None:
         if self.metrics:
@@ -326,14 +405,16 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         values = _with_task(dict(raw), path.parent.resolve())
     except TaskError as error:
         raise ConfigError(f"{path}: {error}") from error
-    for key in ("train", "brief", "knowledge"):
-        if isinstance(values.get(key), str):
-            values[key] = (path.parent / values[key]).resolve()
+    values = _placed(values, path)
+    if isinstance(values.get("islands"), dict):
+        values["islands"] = {
+            name: _placed(one, path) if isinstance(one, dict) else one
+            for name, one in values["islands"].items()
+        }
     if isinstance(values.get("data"), dict):
         values["data"] = {
             key: _from(path.parent, key, value) for key, value in values["data"].items()
         }
-    values = with_banks(with_replay(values, path), path)
     by_key = keys_of(changes)
     try:
         config = Config.model_validate(values)
@@ -342,11 +423,24 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
     for key in ("train", "brief"):
         named = getattr(config, key)
         _text_of(named, f"{blame(key, str(path), by_key)}: {key}: {named}")
+    for name, island in config.islands.items():
+        if island.brief is not None:
+            _text_of(island.brief, f"{path}: islands.{name}.brief: {island.brief}")
     try:
         config.seed_source()
     except TaskError as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
+
+
+def _placed(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The values of a campaign or an island, their paths taken from the file's folder."""
+    found = {
+        key: (path.parent / values[key]).resolve()
+        for key in ("train", "brief", "knowledge")
+        if isinstance(values.get(key), str)
+    }
+    return with_banks(with_replay({**values, **found}, path), path)
 
 
 def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ CHANGEABLE = {
     "slots",
     "tune",
     "transplant",
+    "islands",
     "agent",
     "portfolio",
     "name",
@@ -242,6 +243,9 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
         for module in config.modules:
             write_file(path / MODULES / module.name, module.read_bytes())
         write_file(path / "brief.md", config.brief.read_bytes())
+        for name, island in config.islands.items():
+            if island.brief is not None:
+                write_file(path / brief_of(name), island.brief.read_bytes())
         _write_config(folder, config)
         source = (path / "train.py").read_text(encoding="utf-8-sig")
         root = Variant(variant_id(source), source, fingerprint(source))
@@ -252,6 +256,11 @@ def _create(folder: Folder, config: Config, kind: str) -> None:
             "asks_unseen", MIN_BLOCKS
         )  # its scores are of one kind from the first to the last
     os.replace(draft, folder.database)
+
+
+def brief_of(island: str) -> str:
+    """What the brief of an island is called in a campaign's folder."""
+    return f"brief-{island}.md"
 
 
 @contextmanager
@@ -288,6 +297,10 @@ def change_config(folder: Folder, changes: Sequence[str]) -> Config:
 
 def _write_config(folder: Folder, config: Config) -> None:
     values = config.model_dump(mode="json", exclude_defaults=True)
+    for name, island in values.get("islands", {}).items():
+        own = folder.path / brief_of(name)
+        if "brief" in island and own.exists():
+            island["brief"] = own.name
     write_values(folder.config, values)
 
 

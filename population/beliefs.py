@@ -8,7 +8,7 @@ on when it was asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from population.archive import Constraint, Objective, pareto_front
 from population.statistics import DISQUALIFYING
@@ -55,11 +55,11 @@ class RungBeliefs:
         seed_id: str,
         objectives: Sequence[Objective],
         constraints: Sequence[Constraint],
-        vetoed: Collection[str] = (),
+        left_out: Container[str] = (),
         family: Family = NO_FAMILY,
     ) -> None:
         self._seed_id, self._objectives, self._constraints = seed_id, objectives, constraints
-        self._vetoed = vetoed  # a member of no front
+        self._left_out = left_out  # a member of no front
         self._family = family
         self._turns = {one.name: one.sign for one in objectives}
         self._levels: dict[str, BlockMeans] = {}
@@ -185,7 +185,7 @@ class RungBeliefs:
         else:  # a newcomer meets the front alone: who was dominated before still is
             among = [*self._front, *self._fresh]
         if self._fresh is None or self._fresh or changes != self._changes:
-            chosen = {one: self._found[one] for one in among if one not in self._vetoed}
+            chosen = {one: self._found[one] for one in among if one not in self._left_out}
             seed = self._found[self._seed_id]
             self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
         self._fresh, self._changes = set(), changes

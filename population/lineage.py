@@ -15,11 +15,16 @@ ANCESTOR = "ancestor"  # the role of a merge's base: not a parent, it is reached
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a variant's first proposal made it of. `ancestor`: the base of a merge, None for others."""
+    """What a variant's first proposal made it of. `ancestor`: the base of a merge, None for others.
+
+    `island`: whose proposal that was, and `seen`: the last measurement it was shown.
+    """
 
     operator: str
     parents: tuple[str, ...]
     ancestor: str | None = None
+    island: str = ""
+    seen: int = 0
 
 
 def births(made: Iterable[ProposalRow]) -> dict[str, ProposalRow]:
@@ -64,14 +69,21 @@ class Lineage:
     def of_proposals(cls, made: Iterable[ProposalRow]) -> Self:
         """The family that these proposals founded."""
         family = cls()
-        for variant_id, proposal in births(made).items():
-            family.add(variant_id, proposal.parents, proposal.operator)
+        for variant_id, one in births(made).items():
+            family.add(variant_id, one.parents, one.operator, one.island, one.seen)
         return family
 
     def __contains__(self, variant_id: str) -> bool:
         return variant_id in self._place
 
-    def add(self, variant_id: str, parents: Sequence[Parent], operator: str = "") -> None:
+    def add(
+        self,
+        variant_id: str,
+        parents: Sequence[Parent],
+        operator: str = "",
+        island: str = "",
+        seen: int = 0,
+    ) -> None:
         """Take in a variant after its parents; a variant already known keeps its first parents."""
         if variant_id in self._place:
             return
@@ -83,7 +95,7 @@ class Lineage:
         self._ancestors[variant_id] = ancestors
         self._parents[variant_id] = ids
         base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
-        self._births[variant_id] = Birth(operator, ids, base)
+        self._births[variant_id] = Birth(operator, ids, base, island, seen)
         self._children[variant_id] = []
         self._place[variant_id] = len(self._order)
         self._order.append(variant_id)
@@ -169,7 +181,7 @@ def tree(store: Store, keep: Collection[str] | None = None) -> list[Branch]:
         if keep is not None and variant_id not in keep:
             continue
         below = tuple(reversed(waiting.pop(variant_id, [])))
-        branch = Branch(variant_id, proposal.operator, proposal.idea, below)
+        branch = Branch(variant_id, proposal.made_by, proposal.idea, below)
         parent = proposal.parents[0].variant_id if proposal.parents else None
         waiting.setdefault(parent, []).append(branch)
     return list(reversed(waiting.get(None, [])))

@@ -319,6 +319,9 @@ _SHARED = (
     )""",
 )
 
+# whose proposal it is, where a campaign has several populations
+_ISLANDS = ("ALTER TABLE proposals ADD COLUMN island TEXT NOT NULL DEFAULT ''",)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (*_TABLES, *_FINAL, *_VIEWS),
     _IDEAS,
@@ -327,6 +330,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _BANKS,
     _SECOND_QUESTIONS,
     _SHARED,
+    _ISLANDS,
 )
 
 

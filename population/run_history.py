@@ -10,7 +10,7 @@ import math
 import threading
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.beliefs import RungBeliefs
@@ -32,6 +32,20 @@ ROWS_OF_A_LOOK = 20  # variants that a row pays for, when all are looked at
 MAX_ATTEMPTS = 3  # a run that our own machine lost this often is given up
 
 
+class _LeftOut:
+    """Who is neither parent nor front member: who was vetoed, and who belongs to another population."""
+
+    def __init__(self) -> None:
+        self.vetoed: frozenset[str] = frozenset()
+        self.members: Container[str] | None = None  # None: everyone belongs here
+
+    def __contains__(self, variant_id: object) -> bool:
+        return variant_id in self.vetoed or not self.is_member(variant_id)
+
+    def is_member(self, variant_id: object) -> bool:
+        return self.members is None or variant_id in self.members
+
+
 class RunHistory:
     """Measurements in short, by rung, in the order they were recorded. Thread-safe."""
 
@@ -46,7 +60,8 @@ class RunHistory:
         self.objectives = tuple(objectives)
         self.constraints = tuple(constraints)
         self.seed_id = seed_id
-        self._vetoed: set[str] = set()
+        self._left_out = _LeftOut()
+        self._parts: list[RunHistory] = []  # what hears of everything, too
         self._lock = threading.RLock()
         self._last_id = 0
         self._rows: dict[str, list[MeasurementRow]] = defaultdict(list)
@@ -64,6 +79,8 @@ class RunHistory:
     def add(self, row: MeasurementRow) -> None:
         """Take in one recorded measurement; a lost one only counts as an attempt."""
         request = row.measurement.request
+        for part in self._parts:
+            part.add(row)
         with self._lock:
             if row.measurement.status is Status.LOST:
                 self._lost[request.key] += 1
@@ -82,6 +99,8 @@ class RunHistory:
 
     def void(self, request: RunRequest) -> None:
         """A run of this request was recorded and does not count."""
+        for part in self._parts:
+            part.void(request)
         with self._lock:
             self._voided[request.key] += 1
 
@@ -92,14 +111,37 @@ class RunHistory:
 
     def veto(self, variant_ids: Collection[str]) -> None:
         """Who is neither parent nor front member from now on, whatever was measured."""
+        for part in self._parts:
+            part.veto(variant_ids)
         with self._lock:
-            self._vetoed = set(variant_ids)
+            self._left_out.vetoed = frozenset(variant_ids)
+            self._beliefs.clear()
+
+    def part(self, objectives: Sequence[Objective], members: Container[str]) -> RunHistory:
+        """The same rows for a population of its own: only its members are parents or on its front.
+
+        It hears of every row that comes. Make it before the first row, and tell it by `forget_front` when
+        others belong to it. `objectives`: what it is to improve.
+        """
+        made = RunHistory(objectives, self.seed_id, self.constraints, self._family)
+        made._left_out.members = members
+        self._parts.append(made)
+        return made
+
+    def forget_front(self) -> None:
+        """Others belong to this population from now on."""
+        with self._lock:
             self._beliefs.clear()
 
     def is_vetoed(self, variant_id: str | None) -> bool:
         """Whether a person turned this variant away."""
         with self._lock:
-            return variant_id in self._vetoed
+            return variant_id in self._left_out.vetoed
+
+    def is_member(self, variant_id: str) -> bool:
+        """Whether this variant belongs to the population that is meant here."""
+        with self._lock:
+            return self._left_out.is_member(variant_id)
 
     def rungs(self) -> list[str]:
         """The rungs that something was measured at."""
@@ -234,7 +276,7 @@ class RunHistory:
         known = self._beliefs.get(wanted)
         if known is None or (as_of is not None and known.last_id > as_of):
             known = RungBeliefs(
-                self.seed_id, self.objectives, self.constraints, self._vetoed, self._family
+                self.seed_id, self.objectives, self.constraints, self._left_out, self._family
             )
             self._beliefs[wanted] = known
         while known.taken < len(rows) and (as_of is None or rows[known.taken].id <= as_of):
@@ -300,7 +342,7 @@ class RunHistory:
                 if left == 0 and variant_id not in waiting:
                     continue
                 waiting.discard(variant_id)
-                if variant_id in self._vetoed:
+                if variant_id in self._left_out:
                     continue
                 found = known.found(variant_id)
                 if not admissible(found, self.objectives, seed):

@@ -183,6 +183,7 @@ class Store:
                     "seen": proposal.seen,
                     "created": now,
                     "idea_id": self._idea_of(proposal),
+                    "island": proposal.island,
                 },
             )
             for position, parent in enumerate(proposal.parents):

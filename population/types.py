@@ -244,6 +244,7 @@ class Proposal:
     idea_id: int | None = None  # the row of `ideas` it tries; None: a new one, if it states one
     origin: str = ""  # JSON: the line of an idea bank that it tries, and the bank's name
     resting: bool = False
+    island: str = ""  # whose proposal it is; "" where there is one population
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +389,12 @@ class ProposalRow:
     idea_id: int | None = None  # the row of `ideas` it tries
     bank: str = ""  # the idea bank that this idea is from; "" for none
     recorded_from: str = ""  # its author, as that bank says
+    island: str = ""  # whose proposal it was; "": of one population, or a person's
+
+    @property
+    def made_by(self) -> str:
+        """The operator, and on which island where there are several."""
+        return f"{self.operator} on {self.island}" if self.island else self.operator
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from evo.config import Config, ConfigError, RungSettings, read_config, rung_of
+from evo.config import Config, ConfigError, IslandSettings, RungSettings, read_config, rung_of
 from evo.evaluation.cluster.settings import ClusterSettings
 from evo.folder import CHANGEABLE
 from evo.mistakes import group_in
@@ -44,13 +44,20 @@ class Key:
     default: str
 
 
+NAMED = ("rungs", "metrics", "islands")  # groups by a name of one's own
+
+
 def keys_of(settings: type[BaseModel], above: str = "") -> Iterator[Key]:
+    """Every key once: what an island sets again is the campaign's own key, as a test below holds."""
+    again = set(Config.model_fields) if settings is IslandSettings else set()
     for name, one in settings.model_fields.items():
+        if name in again:
+            continue
         group = group_in(one.annotation)
         default = "" if group else shown_default(one.default)
         yield Key(above + name, "group" if group else shown_type(one.annotation), default)
         if group:
-            inside = f"{above}{name}.NAME." if name in ("rungs", "metrics") else f"{above}{name}."
+            inside = f"{above}{name}.NAME." if name in NAMED else f"{above}{name}."
             yield from keys_of(group, inside)
 
 
@@ -95,7 +102,66 @@ def test_every_key_is_documented_with_its_type_and_default() -> None:
     assert all(f"`{name}`" in text for name in (*SEARCHABLE, *CHANGEABLE))
 
 
-@pytest.mark.parametrize("name", ["quickstart", "ladder", "gpu", "cluster"])
+def test_what_an_island_sets_again_is_the_campaigns_own_key_of_the_same_kind() -> None:
+    own = {"share", "role"}
+    for name, field in IslandSettings.model_fields.items():
+        if name not in own:
+            given = Config.model_fields[name].annotation
+            assert field.annotation in (given, given | None) and field.default is None  # type: ignore[operator]
+
+
+ISLANDS = """
+islands:
+  wide: {share: 3, operators: {nudge: 1}, objectives: [{name: parameters}, {name: val_bpb}]}
+  doubt: {role: sceptic}
+"""
+
+
+def test_a_campaign_of_one_island_is_a_campaign_whose_keys_are_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(SMALL)
+    plain = read_config(path)
+    path.write_text(SMALL + "islands: {only: {share: 3}}\n")
+    assert read_config(path).of_one_population() == plain == plain.of_one_population()
+    path.write_text(SMALL + "islands: {only: {operators: {nudge: 2}}}\n")
+    assert read_config(path).of_one_population() == plain.model_copy(
+        update={"operators": {"nudge": 2.0}}
+    )
+
+
+def test_an_island_has_the_campaigns_keys_but_for_those_it_sets_again(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(SMALL + ISLANDS)
+    (tmp_path / "wide.md").write_text("be bold")
+    read = read_config(path, ["islands.wide.brief=wide.md"])
+    own = read.populations()
+    assert [one.name for one in own["wide"].objectives] == ["parameters", "val_bpb"]
+    assert own["wide"].operators == {"nudge": 1.0} and own["doubt"].operators == {"revert": 1.0}
+    assert own["wide"].brief == tmp_path / "wide.md" and own["doubt"].brief == read.brief
+    assert own["doubt"].objectives == read.objectives
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("islands.doubt.share=2", "islands: sceptics have 40% of the shares; at most 30%"),
+        ("islands.doubt.operators={nudge: 1}",
+         "islands.doubt.operators: a sceptic proposes nothing new, so nudge is not for it"),
+        ("islands.wide.operators={nugde: 1}", "islands.wide.there is no operator 'nugde'"),
+        ("islands.wide.objectives=[{name: weights_mb}]",
+         "islands.wide.objectives: weights_mb is none of the campaign's; add it to `objectives`"),
+        ("islands.wide.role=critic", "islands.wide.role: should be 'explorer' or 'sceptic'"),
+        ("islands.wide.shre=1", "islands.wide.shre: unknown key; did you mean 'share'?"),
+        ("islands.wide.brief=nowhere.md", "islands.wide.brief: "),
+        ("islands={a: {role: sceptic}}", "islands: somebody has to find something"),
+        ("islands={a/b: {}}", "islands: 'a/b' is no name"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_island_names_it(tmp_path: Path, change: str, told: str) -> None:
+    assert told in mistake(tmp_path, change, more=ISLANDS)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "ladder", "gpu", "cluster", "islands"])
 def test_the_shipped_configs_are_sound(name: str) -> None:
     assert read_config(ROOT / "configs" / f"{name}.yaml").name == name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evo.analysis.campaign_view import Record
@@ -91,6 +91,9 @@ class Overview:
     stop: list[RuleProgress]  # how far each rule is that ends the search beside its budgets
     unprotected: str  # a warning where variants run without a sandbox, else ""
     imported: Imported | None  # whose numbers these are; None: measured here
+    islands: Mapping[str, int] = field(
+        default_factory=dict
+    )  # children by name, where there are several
     seconds_left: float | None = None  # to the expected end of what runs
 
 
@@ -152,6 +155,7 @@ def overview(
         stop=list(stop),
         unprotected=record.unprotected() if record.imported is None else "",
         imported=record.history(),
+        islands=Counter(one.island for one in record.births().values() if one.island),
     )
 
 

@@ -51,6 +51,7 @@ class Ranked:
     vetoed: bool = False
     trust: Mapping[str, Trust] = field(default_factory=dict)  # who says each metric
     beyond: str = ""
+    island: str = ""  # that made it; "" in a campaign of one population
 
     def told(self, metric: str) -> tuple[float, float, int]:
         """Mean, error and n of a metric, as every screen shows them."""
@@ -97,6 +98,7 @@ def _ranking(record: Record) -> tuple[Ranked, ...]:
             variant_id in record.ladder.vetoed,
             {name: trust_of(name) for name in metrics},
             "" if seed is None else _beyond(record, estimates[variant_id], seed),
+            births[variant_id].island if variant_id in births else "",
         )
         for variant_id, metrics in measured.items()
         if objective.name in metrics

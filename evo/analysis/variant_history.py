@@ -11,6 +11,7 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
 from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.ranking import ranking
+from population.islands import MIGRATED, RESTARTED
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
 from population.statistics.stopping import WOULD_STOP
 from population.types import CHOSEN_BY, DERIVED, PUBLISHED, DecisionRow, Purpose, Status
@@ -110,7 +111,7 @@ def story(record: Record, variant_id: str, decided: Sequence[DecisionRow]) -> St
             Chapter(
                 variant_id=one,
                 number=made.number,
-                operator=made.operator,
+                operator=made.made_by,
                 author=made.author,
                 model=made.model,
                 idea=made.idea,
@@ -181,6 +182,10 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "certification": _challenge,
     "verdict": _verdict,
     "leaders": _leaders,
+    MIGRATED: lambda detail: f"went from {detail['from']} to {detail['island']}, too",
+    RESTARTED: lambda detail: (
+        f"{detail['island']} began again from it and others of the front of {detail['from']}"
+    ),
     "final": lambda detail: (
         f"compared with the seed on fresh blocks, from block {detail['first_block']} on"
     ),

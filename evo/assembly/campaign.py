@@ -6,15 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from evo.assembly.bench import Bench, open_bench
+from evo.assembly.islands import ProposerBuilder, open_islands
 from evo.assembly.proposers import (
-    build_portfolio,
     contract_in_words,
-    open_banks,
     open_desk,
-    open_models,
     open_papers,
 )
 from evo.config import Config
@@ -22,11 +19,9 @@ from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.tree import remove_folder
 from evo.folder import DEADLINE, RUNS, WEIGHTS, CampaignError, Folder
 from evo.proposals.context import CampaignInfo
-from evo.proposals.proposer import Proposer
-from evo.proposals.repeats import Repeats
 from evo.runtime.budget import Budget, BudgetSpent
 from evo.runtime.campaign import Campaign
-from evo.runtime.components import Components, LoopSettings, Proposes
+from evo.runtime.components import Components, LoopSettings
 from evo.runtime.decisions import decided_before
 from evo.runtime.monitor import LiveFile, Monitor
 from evo.runtime.neighbours import Neighbours, end_leftovers, end_strays
@@ -45,7 +40,6 @@ from evo.search.voiding import RunConditions, Voiding
 from evo.tasks.settings import TaskSettings
 from operators.llm.research_notes import NoteWriter
 from operators.llm.response_formats import Forms
-from operators.optimisers.optimiser import Method
 from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
 from population.reading import (
@@ -60,7 +54,6 @@ from population.reading import (
     voided,
 )
 from population.run_history import RunHistory
-from population.selection import SelectionSettings
 from population.store import Store
 from population.types import AGAIN, FIRST_RUNS, Clock, Decision, Rung, RunRequest, Status
 
@@ -77,6 +70,7 @@ def build_campaign(
     `only`: the runs to make instead of the usual calibration, a slot's share each, from the seed's id and the
     names of the rungs.
     """
+    config = config.of_one_population()
     with folder.open_store() as store:
         left = end_leftovers(store)
         if left:
@@ -102,7 +96,9 @@ def build_campaign(
             )
         store.set_setting("data", bench.data_id)
         lineage = Lineage.of(store)
-        history = _known(store, config, lineage)
+        history = _unfilled(store, config, lineage)
+        islands = open_islands(config, history, lineage)
+        _fill(history, store)
         used = spent(store)
         known_forms = dict(store.setting("llm_forms", {}))
         decided = decided_before(store)
@@ -150,7 +146,6 @@ def build_campaign(
         bench.evaluator.keep_weights = weights.take if weights else None
     notifier = _notifier(folder, config, lambda text: tell(text, "notify"))
     board.listeners.append(notifier.hear)
-    ideas = open_banks(config, folder.config, lambda text: tell(text, "bank"))
     desk = open_desk(config, folder, bench, budget, stopping.is_set, tell)
     proxy = bench.rungs[0]
     names = [rung.name for rung in bench.rungs]
@@ -176,10 +171,10 @@ def build_campaign(
         decided,
         (int(gain[0]), float(gain[1])),
     )
-    weighs_repeats = config.tune.method is Method.GP and bool(config.operators.get("tune"))
-    repeats = (
-        Repeats(history, lineage, folder.open_store, campaign_info) if weighs_repeats else None
-    )
+    builder = ProposerBuilder(
+        folder, bench, lineage, campaign_info, budget, recorder, stopping, forms, desk, say, tell,
+        loop.exact,
+    )  # fmt: skip
     scheduler = Scheduler(
         config.policy,
         history,
@@ -200,23 +195,15 @@ def build_campaign(
         exact=loop.exact,
         search=loop.search,
         finish=loop.finish,
-        repeats=repeats,
+        repeats=builder.all_repeats(config, history, islands),
+        islands=islands,
     )
     few = config.budget.variants or 100
     noise = FirstNoise(scheduler, history, proxy.name, config.certification, few)
-    client = open_models(config, budget, recorder, stopping, say, tell, forms)
-    proposer: Proposes = Proposer(
-        build_portfolio(config, client, desk, ideas),
-        history,
-        lineage,
-        SelectionSettings(),
-        folder.open_store,
-        partial(config.objection_to, seed=bench.evaluator.seed_source),
-        campaign_info,
-        loop.exact,
-    )
-    if client is not None and config.llm is not None and config.llm.notes_every:
-        writer, every = NoteWriter(client), config.llm.notes_every
+    proposer = builder.all_proposers(config, history, islands)
+    llm, client = builder.first_client()
+    if client is not None and llm is not None and llm.notes_every:
+        writer, every = NoteWriter(client), llm.notes_every
         note_taker = NoteTaker(writer, every, history, lineage, campaign_info, recorder, tell)
         proposer = NotingProposer(proposer, note_taker, folder.open_store)
     neighbours = Neighbours(folder.path, [slot.name for slot in bench.slots])
@@ -297,16 +284,19 @@ def _early(
     return early
 
 
-def _known(store: Store, config: Config, lineage: Lineage) -> RunHistory:
-    """Everything measured so far, in memory."""
+def _unfilled(store: Store, config: Config, lineage: Lineage) -> RunHistory:
+    """Where everything measured will be known, in memory."""
     seed_id = seed(store)
     assert seed_id is not None, "create_campaign() records the seed"
-    history = RunHistory(config.objectives, seed_id, config.constraints, lineage)
+    return RunHistory(config.objectives, seed_id, config.constraints, lineage)
+
+
+def _fill(history: RunHistory, store: Store) -> None:
+    """Everything measured so far."""
     for row in measurements(store, statuses=list(Status)):
         history.add(row)
     for request, _ in voided(store):
         history.void(request)
-    return history
 
 
 def _voiding(store: Store, bench: Bench, history: RunHistory) -> Voiding:

@@ -48,7 +48,12 @@ MAX_NAMED = 6  # constants in one sentence
 
 
 def must_propose(config: Config) -> None:
-    """ConfigError when no operator of a config can work here, or when none of its budgets can be spent."""
+    """ConfigError when no operator of a population can work here, or when none of its budgets can be spent."""
+    for own in config.populations().values():
+        _must_propose(own)
+
+
+def _must_propose(config: Config) -> None:
     open_banks(config, Path("config"))
     asking = names_with_llm(config.operators)
     answers = bool(asking) and config.llm is not None and _can_answer(config.llm)
@@ -182,14 +187,15 @@ def open_banks(
 
 
 def open_papers(
-    folder: Folder, config: Config, tell: Callable[[str], None]
+    folder: Folder, config: Config, tell: Callable[[str], None], island: str = ""
 ) -> Callable[[str, int], tuple[Passage, ...]] | None:
     """How the user's papers are searched; None without any, or when no model would read them."""
     if config.knowledge is None or not names_with_llm(config.operators):
         return None
     if not config.knowledge.is_dir():
         raise ConfigError(f"{folder.config}: knowledge: no folder {config.knowledge}")
-    return Knowledge(config.knowledge, folder.path / "knowledge.db", tell).find
+    index = f"knowledge-{island}.db" if island else "knowledge.db"
+    return Knowledge(config.knowledge, folder.path / index, tell).find
 
 
 def _can_answer(llm: LlmSettings) -> bool:

@@ -240,7 +240,7 @@ def show_variant(
     rows += [("decided", decision_in_words(one)) for one in decided]
     if made is not None:
         parents = ", ".join(f"{short(one.variant_id)} ({one.role})" for one in made.parents)
-        rows[1:1] = [("made by", f"{made.operator}, {by_whom(made.author, made.model)}")]
+        rows[1:1] = [("made by", f"{made.made_by}, {by_whom(made.author, made.model)}")]
         rows[2:2] = [("parents", parents or "none"), ("idea", made.idea or "none")]
         rows[4:4] = [("call", call_line(one)) for one in asked]
         if origin is not None:

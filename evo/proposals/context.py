@@ -26,7 +26,7 @@ from population.reading import (
 from population.reading.memory import notes
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import CurvePoint, Estimate, JudgedIdea, Parent, Status
+from population.types import CurvePoint, Estimate, JudgedIdea, Note, Parent, Status
 
 TRIED_SHOWN = 12
 INSPIRING = 4
@@ -177,13 +177,20 @@ class ContextBuilder:
             ideas=tuple(ideas),
             under_way=self._under_way(store, as_of),
             awaited=tuple(awaited),
-            notes=tuple(notes(store)),
+            notes=self._notes(store),
             leader=self._leader(store, parents, as_of),
             inspirations=self._inspirations(store, parents, as_of),
             passages=self._passages(views, ideas),
             prompt=self._at.prompt,
             failure=failure,
             log_tail=log_tail,
+        )
+
+    def _notes(self, store: Store) -> tuple[Note, ...]:
+        """Those that rest on a variant which belongs here, or on none."""
+        known = self._run_history.is_member
+        return tuple(
+            one for one in notes(store) if not one.evidence or any(map(known, one.evidence))
         )
 
     def _children(self, variant_id: str) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ class Proposer:
         exact: bool = False,
         candidates: Callable[[int | None], list[Candidate]] | None = None,
         third_parent_share: float = THIRD_PARENT_SHARE,
+        turn: threading.Lock | None = None,
     ) -> None:
         self._candidates = (
             candidates or self._population
@@ -118,7 +119,7 @@ class Proposer:
         self._repairs = Repairs(run_history, lineage, campaign_info.rung)
         self._rewards = RewardHistory(portfolio, run_history, campaign_info.rung, exact)
         self._history = histories(run_history, lineage, campaign_info.rung, campaign_info.budget)
-        self._turn = threading.Lock()
+        self._turn = threading.Lock() if turn is None else turn  # shared by those of one process
         self._asked: dict[int, Asked] = {}  # by proposal
         self._repaired: dict[int, Asked] = {}  # answered, and perhaps not recorded yet
 

@@ -6,7 +6,7 @@ Branches that ended are folded into a mark with their count, which the page open
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.ranking import Ranked
-from evo.report.page import GOLD, NEUTRAL, blank, hover
+from evo.report.page import GOLD, NEUTRAL, blank, colours, hover
 from evo.terminal.tables import standing_in_words
 from evo.terminal.text import plus_minus, short
 from population.metrics import label
@@ -23,6 +23,7 @@ MAX_LANES = 24  # the largest lineages have a lane each, all others share the la
 LANE_PIXELS = 34
 STEP = 0.5  # of a lane, from one generation to the next
 REST = "the rest"
+SHARED = "of all islands"  # the seed, and what a person put in
 MIN_FOLDED = 40  # fewer variants than this on dead branches are all shown
 MAX_COUNTS = 12  # folds with their count beside them; the others tell it when pointed at
 YOUNG = 20  # the newest variants are never folded: their branch may go on
@@ -74,8 +75,9 @@ def lineage(
 ) -> go.Figure:
     """Every variant under its first parent; x is the number of its proposal.
 
-    The page leaves out what is folded: `meta` of a trace says of each point in which fold it lies, -1 in
-    none; the folds are listed in the layout's `meta`, each with its variant, its count and its name.
+    Coloured by operator, by `colour`; by island where there is more than one. The page leaves out what is
+    folded: `meta` of a trace says of each point in which fold it lies, -1 in none; the folds are listed in the
+    layout's `meta`, each with its variant, its count and its name.
     """
     lowest = _lowest(places, folds)
     figure = blank("proposal", "", height=height_of(places, folds))
@@ -86,8 +88,14 @@ def lineage(
     figure.add_trace(
         _edges(record, places, set(marked.way), inside, GOLD, 3.0, "the way to the leader")
     )
-    for operator, hue in colour.items():
-        figure.add_trace(_dots(record, places, ranked, inside, operator, hue))
+    births = record.births()
+    groups = {one: made.operator for one, made in births.items()}
+    if any(made.island for made in births.values()):
+        groups = {one: made.island or SHARED for one, made in births.items()}
+        colour = {SHARED: NEUTRAL, **colours(one for one in groups.values() if one != SHARED)}
+    for name, hue in colour.items():
+        mine = [one for one, group in groups.items() if group == name]
+        figure.add_trace(_dots(record, places, ranked, inside, (name, hue), mine))
     _marks(figure, places, "graduate", "square-open", 15, marked.graduates)
     _marks(figure, places, "certified", "star", 15, marked.certified)
     _folded(figure, places, folds)
@@ -204,23 +212,25 @@ def _dots(
     places: Mapping[str, tuple[float, float]],
     ranked: Mapping[str, Ranked],
     inside: Mapping[str, int],
-    operator: str,
-    hue: str,
+    named: tuple[str, str],
+    mine: Sequence[str],
 ) -> go.Scatter:
-    births = record.births()
-    mine = [one for one, made in births.items() if made.operator == operator]
+    """A group of variants, by its name and its colour."""
+    (name, hue), births = named, record.births()
     metric = record.objective.name
     texts = []
     for one in mine:
         score = plus_minus(metric, *ranked[one].told(metric)) if one in ranked else "no score"
         standing = standing_in_words(ranked[one], record.seed_id) if one in ranked else ""
         idea = "the seed" if one == record.seed_id else births[one].idea
-        texts.append(hover(f"{one[:8]}  {operator}  {standing}", f"{label(metric)} {score}", idea))
+        texts.append(
+            hover(f"{one[:8]}  {births[one].made_by}  {standing}", f"{label(metric)} {score}", idea)
+        )
     return go.Scatter(
         x=[places[one][0] for one in mine],
         y=[places[one][1] for one in mine],
         mode="markers",
-        name=operator,
+        name=name,
         marker={
             "color": hue,
             "size": [11 if one in record.front else 7 for one in mine],

@@ -98,7 +98,11 @@ def _front_row(one: Ranked, names: Sequence[str], seed_id: str) -> list[str]:
     cells += [
         value(name, one.estimates[name].mean if name in one.estimates else None) for name in others
     ]
-    return [*cells, one.operator, clip(one.idea, 300)]
+    return [
+        *cells,
+        f"{one.operator} on {one.island}" if one.island else one.operator,
+        clip(one.idea, 300),
+    ]
 
 
 def _change(data: ReportData, one: Ranked) -> str:

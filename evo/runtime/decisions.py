@@ -8,11 +8,15 @@ from typing import Any
 from evo.runtime.components import Shared
 from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
 from evo.search.halting import HALTED
+from population.islands import MIGRATED, RESTARTED
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, user_decision
 from population.reading import UnknownVariant, decisions, seed, variant
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store
 from population.types import Decision, RequestRow
+
+OF_THE_SEARCH = (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP, HALTED)
+OF_ISLANDS = (MIGRATED, RESTARTED)
 
 
 class Decisions:
@@ -42,7 +46,7 @@ def decided_before(store: Store) -> list[Decision]:
     """The decisions of earlier processes, to go on from."""
     return [
         Decision(one.kind, one.variant_id or "", dict(one.detail))
-        for one in decisions(store, (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP, HALTED))
+        for one in decisions(store, (*OF_THE_SEARCH, *OF_ISLANDS))
     ]
 
 
@@ -91,6 +95,14 @@ def _describe(decision: Decision) -> str:
         return f"{author} vetoed {who}{because}"
     if decision.kind == UNVETOED:
         return f"{author} lifted the veto on {who}"
+    if decision.kind == MIGRATED:
+        return f"{who} goes from {decision.detail['from']} to {decision.detail['island']}, too"
+    if decision.kind == RESTARTED:
+        island, other = decision.detail["island"], decision.detail["from"]
+        return (
+            f"{island} begins again from the front of {other}: none of its last "
+            f"{decision.detail['children']} children came near, and {who} is ahead of all it has"
+        )
     if decision.kind == REACHING:
         return f"how long {who} needs to reach the seed at {decision.detail['rung']} is measured"
     return ""

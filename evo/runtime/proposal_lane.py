@@ -284,6 +284,7 @@ class ProposalLane:
 
     def _add_child(self, proposal: Proposal, child: str) -> None:
         self._fruitless = 0
-        self._components.lineage.add(child, proposal.parents, proposal.operator)
+        made = proposal
+        self._components.lineage.add(child, made.parents, made.operator, made.island, made.seen)
         self._number_of[child] = proposal.number
         self.ready.add([child])

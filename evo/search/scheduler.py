@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evo.search.certification import FINAL, Certification
 from evo.search.final_selection import FinalRace
+from evo.search.islands import in_turn, migrations, restart, runs_by_island
 from evo.search.ladder import Graduation
+from population.islands import Island, IslandRole, Islands
 from population.run_history import RunHistory
 from population.types import (
     RACING,
@@ -98,7 +100,7 @@ class Scheduler:
     which only the first `seed_runs` are made. `exact`: one run at a time, so that timing decides nothing;
     `search`, `finish`: whether there is a search, and whether final comparison and ladder follow it.
     `repeats`: who is better run again than anything new, the best first; None: it cannot say, and a fixed share
-    is repeated.
+    is repeated. `islands`: the populations where there are several; `repeats` is asked by the name of each.
     """
 
     def __init__(
@@ -115,7 +117,8 @@ class Scheduler:
         exact: bool = False,
         search: bool = True,
         finish: bool = True,
-        repeats: Repeats | None = None,
+        repeats: Repeats | Mapping[str, Repeats] | None = None,
+        islands: Islands | None = None,
     ) -> None:
         self._settings, self._history, self._rung = settings, history, rung
         self.certification, self.graduation = certification, graduation
@@ -124,7 +127,13 @@ class Scheduler:
         own = [[one] for one in self._default_calibrations()[:seed_runs]]
         self._calibrations = tuple(own if calibrations is None else calibrations)
         self._exact, self._search, self._finish = exact, search, finish
-        self._repeats = repeats
+        self._repeats = repeats if isinstance(repeats, Mapping) else {}
+        if callable(repeats):
+            self._repeats = {"": repeats}
+        self.islands = islands
+        if islands is not None:
+            for one in decided:
+                islands.take(one)
 
     # -- the way through the duties ------------------------------------------------------------------------
 
@@ -157,6 +166,8 @@ class Scheduler:
         self.leaders.take(decision)
         self.certification.take(decision)
         self.graduation.take(decision)
+        if self.islands is not None:
+            self.islands.take(decision)
 
     def is_calibrated(self) -> bool:
         """Whether every calibration run is recorded or given up."""
@@ -271,6 +282,15 @@ class Scheduler:
         ended = certification.settle(idle=True)
         return Step(decisions=(ended,)) if ended is not None else None
 
+    def migrate(self, state: SearchState) -> Step | None:
+        """The proven go round the islands, and an island that finds nothing any more begins again."""
+        if self.islands is None or state.search_is_over:
+            return None
+        moved = migrations(self.islands, self._rung, self._searched(), self.certification.proven)
+        again = restart(self.islands, self._rung)
+        decided = moved if again is None else (*moved, again)
+        return Step(decisions=decided) if decided else None
+
     def remeasure(self, state: SearchState) -> Step | None:
         """Who is better run again than a new child, by what is believed of both.
 
@@ -278,16 +298,23 @@ class Scheduler:
         """
         if state.search_is_over:
             return None
-        chosen = self._repeats() if self._repeats else None
+        steps = (
+            self._remeasure_in(state, name, history) for name, history in self._populations(state)
+        )
+        return next((step for step in steps if step is not None), None)
+
+    def _remeasure_in(self, state: SearchState, name: str, history: RunHistory) -> Step | None:
+        """What is to be run again in one population."""
+        chosen = self._repeats[name]() if name in self._repeats else None
         if chosen is not None:
             able = (one for one in chosen if not self._history.is_vetoed(one))
             return self._start(state, [self._next_block(one) for one in able])
-        screens = self._history.count(self._rung, Purpose.SCREEN)
-        remeasures = self._history.count(self._rung, Purpose.REMEASURE)
+        screens = self._count(name, Purpose.SCREEN)
+        remeasures = self._count(name, Purpose.REMEASURE)
         if remeasures + 1 > self._settings.remeasure_share * (screens + remeasures + 1):
             return None
         thin = []  # ties go to the better score
-        for place, variant_id in enumerate(self._history.front(self._rung)):
+        for place, variant_id in enumerate(history.front(self._rung)):
             blocks = len(self._history.blocks(variant_id, self._rung))
             if blocks < MAX_BLOCKS:
                 thin.append((blocks, place, self._next_block(variant_id)))
@@ -302,10 +329,17 @@ class Scheduler:
         return RunRequest(variant_id, self._rung, block, 0, Purpose.REMEASURE)
 
     def screen(self, state: SearchState) -> Step | None:
-        """A new child on block 0, the one that waited longest: the last duty of a search."""
+        """A new child on block 0, the one that waited longest: the last duty of a search.
+
+        Of several islands first one of that which is furthest behind its share of the runs.
+        """
         if state.search_is_over:
             return None
-        requests = [RunRequest(one, self._rung, 0, 0, Purpose.SCREEN) for one in state.ready]
+        ready = state.ready
+        if self.islands is not None:
+            turns = {one.name: at for at, one in enumerate(self._in_turn(state))}
+            ready = sorted(ready, key=lambda one: turns.get(self._island_of(one), -1))
+        requests = [RunRequest(one, self._rung, 0, 0, Purpose.SCREEN) for one in ready]
         return self._start(state, requests) or WAIT
 
     def compare_final(self, state: SearchState) -> Step | None:
@@ -346,6 +380,29 @@ class Scheduler:
     def _searched(self) -> int:
         return sum(self._history.count(self._rung, one) for one in SEARCHED)
 
+    def _populations(self, state: SearchState) -> Iterable[tuple[str, RunHistory]]:
+        """Each population that breeds, by name, with what is known as it counts there."""
+        if self.islands is None:
+            return [("", self._history)]
+        found = [one for one in self._in_turn(state) if one.role is IslandRole.EXPLORER]
+        return [(one.name, one.history) for one in found]
+
+    def _in_turn(self, state: SearchState) -> list[Island]:
+        """The islands, the one first that is furthest behind its share of the search's runs."""
+        assert self.islands is not None
+        used = runs_by_island(self.islands, self._rung, state.under_way.values())
+        return in_turn(self.islands.all, used)
+
+    def _island_of(self, variant_id: str) -> str:
+        return self.islands.of(variant_id) if self.islands is not None else ""
+
+    def _count(self, name: str, purpose: Purpose) -> int:
+        """Runs of a population's children for a purpose."""
+        if self.islands is None:
+            return self._history.count(self._rung, purpose)
+        rows = self._history.rows(self._rung, purposes={purpose})
+        return sum(self._island_of(row.measurement.request.variant_id) == name for row in rows)
+
     def _is_dropped(self) -> bool:
         """Whether the challenger was vetoed meanwhile."""
         race = self.certification.race
@@ -382,6 +439,7 @@ DUTIES: tuple[Duty, ...] = (  # the order is the policy
     Scheduler.publish_champion,
     Scheduler.race_leaders,
     Scheduler.certify,
+    Scheduler.migrate,
     Scheduler.remeasure,
     Scheduler.screen,
     Scheduler.compare_final,

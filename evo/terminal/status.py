@@ -167,6 +167,7 @@ def _search(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
     return [
         ("proposals", _counts(one.proposals)),
         *([("operators", _operators(tried))] if tried and not all_of_it else []),
+        *([("islands", _counts(one.islands))] if one.islands else []),
         *(("answers", answers_line(model)) for model in one.answers),
         *([("asked", _asked(one))] if one.asked else []),
         ("seed", _believed(one.seed, metric)),

@@ -146,13 +146,20 @@ class _Ranking:
             ),
             *(((label(name).replace(" ", "_"), "right"), values) for name, values in cells.items()),
             (("standing", "left"), standing),
+            *self._island(),
             (("idea", "left"), [one_line(words(idea)) for idea in ideas]),
         ]
-        yield FittingTable(columns, [head[0] for head, _ in columns[-3:1:-1]], elastic="idea")
+        more = [head[0] for head, _ in columns[2:-1] if head[0] != "standing"]
+        yield FittingTable(columns, more[::-1], elastic="idea")
         told = [caption(self.objectives[0]), *([BEYOND] if any(map(_beyond, self.rows)) else [])]
         yield Text("; ".join(told), FAINT)
         if any(trust_of(one.name) is Trust.SELF_REPORTED for one in self.objectives):
             yield Text(SELF_REPORTED, FAINT)
+
+    def _island(self) -> list[tuple[Heading, Sequence[str | Text]]]:
+        """Whose it is, where there are several."""
+        islands = [plain(one.island) or NOTHING for one in self.rows]
+        return [(("island", "left"), islands)] if any(one.island for one in self.rows) else []
 
 
 def _cell(one: Ranked, name: str) -> str:

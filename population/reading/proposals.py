@@ -11,7 +11,7 @@ from population.types import Cost, Outcome, Parent, Proposal, ProposalRow
 _PROPOSAL = """number, operator, outcome, reason, variant_id, idea, author, model, seconds,
     tokens_in, tokens_out, dollars, seen, created, idea_id,
     (SELECT coalesce(json_extract(origin, '$.bank'), '') FROM ideas WHERE ideas.id = idea_id),
-    (SELECT coalesce(json_extract(origin, '$.author'), '') FROM ideas WHERE ideas.id = idea_id)"""
+    (SELECT coalesce(json_extract(origin, '$.author'), '') FROM ideas WHERE ideas.id = idea_id), island"""
 
 
 def proposals(store: Store, after: int = 0) -> list[ProposalRow]:
@@ -71,6 +71,7 @@ def proposal(store: Store, number: int) -> Proposal:
         cost=one.cost,
         seen=one.seen,
         idea_id=one.idea_id,
+        island=one.island,
     )
 
 
@@ -93,7 +94,7 @@ def _proposed(store: Store, where: str, *values: object) -> list[ProposalRow]:
 
 def _one_proposed(row: tuple[Any, ...], parents: tuple[Parent, ...]) -> ProposalRow:
     number, operator, outcome, reason, variant_id, idea, author, model, *rest = row
-    *cost, seen, created, idea_id, bank, recorded_from = rest
+    *cost, seen, created, idea_id, bank, recorded_from, island = rest
     return ProposalRow(
         number=number,
         operator=operator,
@@ -110,4 +111,5 @@ def _one_proposed(row: tuple[Any, ...], parents: tuple[Parent, ...]) -> Proposal
         idea_id=idea_id,
         bank=bank or "",
         recorded_from=str(recorded_from or ""),
+        island=island,
     )
