@@ -127,7 +127,7 @@ def means(one: Comparison) -> str:
     """What a difference to the seed means, as far as its pairs can say."""
     if one.verdict in (PairVerdict.BETTER, PairVerdict.WORSE):
         return f"{one.verdict} than the seed"
-    pairs = f"{count(one.n, 'pair')} cannot show it"
+    pairs = f"{count(one.n, 'pair')} {'is' if one.n == 1 else 'are'} too few to tell"
     if one.verdict is PairVerdict.UNCLEAR and one.gain >= -(one.se or 0.0):
         return "not distinguishable from the seed"
     if not one.gain:

@@ -245,9 +245,11 @@ def test_two_pairs_give_no_interval_and_no_selection_bias(tmp_path: Path) -> Non
     assert found.final is not None and found.final.verdict is PairVerdict.TOO_FEW
     assert found.selection is None
     told = " ".join([*said(found), *certainty(found)])
-    assert "0.1350 worse (n=2; lower is better): looks worse; 2 pairs cannot show it." in told
+    assert "0.1350 worse (n=2; lower is better): looks worse; 2 pairs are too few to tell." in told
     assert "not distinguishable" not in told and "interval" not in told
-    assert "0.1000 better (n=2): looks better; 2 pairs cannot show it." in told  # the test text
+    assert (
+        "0.1000 better (n=2): looks better; 2 pairs are too few to tell." in told
+    )  # the test text
 
 
 def test_what_looks_much_worse_is_not_called_undistinguishable(tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_what_looks_much_worse_is_not_called_undistinguishable(tmp_path: Path) -
     built.runs(built.seed, [2.5, 2.5, 2.5], Purpose.FINAL, first=5)
     built.runs(child, [2.51, 2.7, 2.6], Purpose.FINAL, first=5)
     (line,) = said(findings(built))
-    assert line.endswith(": looks worse; 3 pairs cannot show it.")
+    assert line.endswith(": looks worse; 3 pairs are too few to tell.")
 
 
 def test_an_operator_is_told_with_validity_certified_gain_and_share_over_time(

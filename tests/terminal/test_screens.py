@@ -106,7 +106,7 @@ def test_the_closing_screen_says_what_how_sure_and_what_next(tmp_path: Path) -> 
     assert "LR 0.1 → 0.3" in text
     assert (
         f"At larger: {leader[:8]}'s val_bpb is 2.1000 against the seed's 2.2000, 0.1000 better "
-        "(n=1; lower is better): looks better; 1 pair cannot show it." in text
+        "(n=1; lower is better): looks better; 1 pair is too few to tell." in text
     )
     assert f"1 crashed, the last ({crashed[:8]}): NameError: boom" in text
     assert text.endswith("Next evo tree")
