@@ -1,16 +1,17 @@
 """Islands: populations of one campaign that breed apart, and now and then take in another's best.
 
-A child belongs to the island that proposed it, as its proposal's row says; the seed, and what a person put in,
-belong to all. What came from elsewhere, and that an island began again, are decisions. So who belongs where
-follows from rows alone.
+A child belongs to the island that proposed it, as its proposal's row says; the seed, what a person put in, and
+what a sceptic took back belong to all. What came from elsewhere, and that an island began again, are decisions.
+So who belongs where follows from rows alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from population.lineage import Lineage
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from population.types import Decision
 
 MIGRATED, RESTARTED = "migration", "restart"  # of decisions
+CHECKING, CHECKED = "check", "checked"  # of a sceptic
 
 
 class IslandRole(StrEnum):
@@ -27,11 +29,25 @@ class IslandRole(StrEnum):
     SCEPTIC = "sceptic"  # proposes nothing new: tests what others claim
 
 
-class Members:
-    """Who belongs to one island: a container of ids, which grows with the lineage."""
+class ClaimVerdict(StrEnum):
+    """What a sceptic found of a claim."""
 
-    def __init__(self, name: str, seed_id: str, lineage: Lineage) -> None:
-        self._name, self._seed_id, self._lineage = name, seed_id, lineage
+    UPHELD = "upheld"  # proven on fresh blocks
+    REFUTED = "refuted"  # less than half of it can be left
+    UNPROVEN = "unproven"
+
+
+class Members:
+    """Who belongs to one island: a container of ids, which grows with the lineage.
+
+    `shared`: the islands whose children belong to all, as those of a sceptic do.
+    """
+
+    def __init__(
+        self, name: str, seed_id: str, lineage: Lineage, shared: Collection[str] = ()
+    ) -> None:
+        self._made_by = frozenset(("", name, *shared))
+        self._seed_id, self._lineage = seed_id, lineage
         self._came: frozenset[str] = frozenset()
         self.since = (
             0  # children whose proposal saw fewer rows are of a population that was given up
@@ -41,7 +57,7 @@ class Members:
         if variant_id == self._seed_id or variant_id in self._came:
             return True
         born = self._lineage.birth_of(str(variant_id))
-        return born is not None and born.island in ("", self._name) and born.seen >= self.since
+        return born is not None and born.island in self._made_by and born.seen >= self.since
 
     def take_in(self, variant_id: str) -> None:
         """One that another island found belongs here, too."""
@@ -70,8 +86,12 @@ class Islands:
     """All populations of a campaign. Its state is the lineage and the decisions that it took."""
 
     def __init__(self, islands: Sequence[Island], lineage: Lineage) -> None:
-        self.all, self._lineage = tuple(islands), lineage
+        self.all, self.lineage = tuple(islands), lineage
         self.explorers = tuple(one for one in islands if one.role is IslandRole.EXPLORER)
+        self.sceptics = tuple(one for one in islands if one.role is IslandRole.SCEPTIC)
+        whole = sum(one.share for one in islands)
+        # of the search's runs; the other half of their share is for what they take back
+        self.checking_share = 0.5 * sum(one.share for one in self.sceptics) / whole
         self._by_name = {one.name: one for one in islands}
         self.rounds = 0  # of migration that were decided
 
@@ -91,5 +111,19 @@ class Islands:
 
     def of(self, variant_id: str) -> str:
         """The name of the island that made a variant; "" for the seed and for what a person put in."""
-        born = self._lineage.birth_of(variant_id)
+        born = self.lineage.birth_of(variant_id)
         return born.island if born is not None else ""
+
+
+def checked_in_words(detail: Mapping[str, Any]) -> str:
+    """What a sceptic found of a claim, in one sentence without its subject."""
+    against = str(detail["against"])[:8]
+    blocks = "1 block" if detail["claimed_on"] == 1 else f"{detail['claimed_on']} blocks"
+    said = f"{detail['verdict']} by the sceptic: {detail['claimed']:.4g} better than {against} on {blocks}"
+    if detail["gain"] is None:
+        return f"{said}, and it failed on fresh ones"
+    error = "" if detail["se"] is None else f" ± {detail['se']:.2g}"
+    said += f", {detail['gain']:.4g}{error} on {detail['pairs']} fresh ones"
+    said += f" (e-value {math.exp(detail['log_e']):.3g})"
+    more = [f"{ratio:g} times the {name}" for name, ratio in detail.get("more", {}).items()]
+    return f"{said}, with {' and '.join(more)}" if more else said

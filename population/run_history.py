@@ -61,6 +61,7 @@ class RunHistory:
         self.constraints = tuple(constraints)
         self.seed_id = seed_id
         self._left_out = _LeftOut()
+        self._fresh_after: dict[str, int] = {}  # by variant: rows up to here chose it
         self._parts: list[RunHistory] = []  # what hears of everything, too
         self._lock = threading.RLock()
         self._last_id = 0
@@ -127,6 +128,14 @@ class RunHistory:
         made._left_out.members = members
         self._parts.append(made)
         return made
+
+    def judge_afresh(self, variant_id: str, after: int) -> None:
+        """From now on only rows with ids above `after` say what is believed of it: those before chose it."""
+        for part in self._parts:
+            part.judge_afresh(variant_id, after)
+        with self._lock:
+            self._fresh_after[variant_id] = after
+            self._beliefs.clear()
 
     def forget_front(self) -> None:
         """Others belong to this population from now on."""
@@ -282,7 +291,8 @@ class RunHistory:
         while known.taken < len(rows) and (as_of is None or rows[known.taken].id <= as_of):
             row = rows[known.taken]
             known.taken, known.last_id = known.taken + 1, row.id
-            known.add(row)
+            if row.id > self._fresh_after.get(row.measurement.request.variant_id, 0):
+                known.add(row)
         return known
 
     def members(self, rung: str, certified: Collection[str] = ()) -> list[FrontMember]:

@@ -39,13 +39,17 @@ class Purpose(StrEnum):
     FINAL = "final"
     GRADUATE = "graduate"
     ABLATE = "ablate"
+    CHECK = "check"
     SHARED = (
         "shared"  # by another group that nobody here vouches for, whatever it was made for there
     )
 
 
 # Which runs count as what. Nowhere else are purposes put together.
-SEARCHED = frozenset({Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE})  # the search's runs
+SEARCHED = frozenset(  # the search's runs
+    {Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE, Purpose.CHECK}
+)
+CHECKS = frozenset({Purpose.CHECK})  # a sceptic's: what others claim, in pairs on fresh blocks
 CHOSEN_BY = frozenset(  # figures that choose
     {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.SHARED}
 )
@@ -57,12 +61,12 @@ RACING = frozenset({Purpose.RACE, Purpose.POST})
 PROFILED = frozenset({Purpose.CALIBRATE, Purpose.POST})  # then it is asked what takes longest
 SEES_TEST = PUBLISHED | GRADUATING
 PAIRED = (
-    FRESH | GRADUATING | ABLATING
+    FRESH | GRADUATING | ABLATING | CHECKS
 )  # compared in pairs: everyone is asked the same rows on a block
 SEARCHING = frozenset(Purpose) - SEES_TEST - ABLATING
 SEED_ALONE = (Purpose.CALIBRATE, Purpose.REFERENCE)
 # runs that no operator asked for
-NOT_PROPOSED = frozenset({Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE})
+NOT_PROPOSED = frozenset({Purpose.CALIBRATE, Purpose.FINAL, Purpose.GRADUATE}) | CHECKS
 FIRST_RUNS = frozenset({Purpose.SCREEN, Purpose.CALIBRATE})
 SCREENED = frozenset({Purpose.SCREEN, Purpose.REMEASURE})
 

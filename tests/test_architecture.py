@@ -230,7 +230,10 @@ DECIDING = {
     ],
     ".next_pair": ["evo/search/scheduler.py"],
     ".next_post": ["evo/search/scheduler.py"],
-    "population.statistics.certification.decide": ["evo/search/certification.py"],
+    "population.statistics.certification.decide": [
+        "evo/search/certification.py",
+        "evo/search/islands.py",  # whether what others claim holds
+    ],
     "population.statistics.race.race": ["evo/search/final_selection.py"],
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from evo.analysis.imported import IMPORT, Imported, imported
 from evo.old_keys import current
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
+from population.islands import CHECKED
 from population.ladder import KINDS, Ladder
 from population.lineage import births
 from population.reading import (
@@ -87,6 +88,7 @@ class Record:
     asked: Sequence[RequestRow]  # what people asked and no campaign has taken yet
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
     fresh_blocks: int  # that the text holds rows for which nobody was asked; 0: none, or not known
+    tested: Mapping[str, int]  # by a sceptic: variant to its last row that chose it
     facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
 
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -136,6 +138,10 @@ class Record:
             asked=asked,
             imported=about,
             fresh_blocks=int(store.setting("fresh_blocks", 0)),
+            tested={
+                str(one.variant_id): int(one.detail["chosen_by"])
+                for one in decisions(store, (CHECKED,))
+            },
             facts=facts_by_measurement(store) if about is not None else {},
         )
 
@@ -192,7 +198,7 @@ class Record:
 
         def read() -> RungBeliefs:
             found = self.new_beliefs()
-            for row in self.at_proxy():
+            for row in self.believable():
                 found.add(row)
             return found
 
@@ -203,7 +209,7 @@ class Record:
 
         And by how much an sd that rests on them is widened where it is shown (`BlockMeans.widening`).
         """
-        runs = block_means(self.at_proxy(), self.seed_id)
+        runs = block_means(self.believable(), self.seed_id)
         if self.imported is not None:  # no two of its runs share a block: they only number repeats
             plain = {
                 one: {
@@ -239,6 +245,14 @@ class Record:
         return self.once(
             "proxy", lambda: [row for row in self.rows if row.measurement.request.rung == proxy]
         )
+
+    def believable(self) -> list[MeasurementRow]:
+        """The rows of the first rung that say what is believed: of what a sceptic tested, those since then."""
+        return [
+            row
+            for row in self.at_proxy()
+            if row.id > self.tested.get(row.measurement.request.variant_id, 0)
+        ]
 
     def births(self) -> dict[str, ProposalRow]:
         """Each variant's first proposal, parents before children: lineage follows it."""

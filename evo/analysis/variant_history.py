@@ -11,7 +11,7 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import Comparison, compare
 from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.ranking import ranking
-from population.islands import MIGRATED, RESTARTED
+from population.islands import CHECKED, CHECKING, MIGRATED, RESTARTED, checked_in_words
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
 from population.statistics.stopping import WOULD_STOP
 from population.types import CHOSEN_BY, DERIVED, PUBLISHED, DecisionRow, Purpose, Status
@@ -182,6 +182,10 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "certification": _challenge,
     "verdict": _verdict,
     "leaders": _leaders,
+    CHECKING: lambda detail: (
+        f"claims to be {detail['claimed']:.4g} better than {str(detail['against'])[:8]}: tested by the sceptic"
+    ),
+    CHECKED: checked_in_words,
     MIGRATED: lambda detail: f"went from {detail['from']} to {detail['island']}, too",
     RESTARTED: lambda detail: (
         f"{detail['island']} began again from it and others of the front of {detail['from']}"

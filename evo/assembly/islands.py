@@ -36,9 +36,10 @@ def open_islands(config: Config, history: RunHistory, lineage: Lineage) -> Islan
     if len(config.islands) < 2:
         return None
     found = []
+    sceptics = [name for name, one in config.islands.items() if one.role is IslandRole.SCEPTIC]
     for name, own in config.populations().items():
         island = config.islands[name]
-        members = Members(name, history.seed_id, lineage)
+        members = Members(name, history.seed_id, lineage, sceptics)
         finds = island.role is IslandRole.EXPLORER
         known = history.part(own.objectives, members) if finds else history
         found.append(Island(name, island.share, known, members, island.role))

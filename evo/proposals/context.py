@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 from evo.proposals.ideas import Judge, Lines, tried_by
 from operators.knowledge import MAX_PASSAGES, Passage
@@ -14,9 +15,11 @@ from operators.operator import Left, ParentView, ProposalContext, RunState, Trie
 from operators.prompting import MAX_IDEA_CHARS, estimate_in_words
 from operators.source.knobs import sound_knobs
 from population.archive import Objective
+from population.islands import CHECKED, checked_in_words
 from population.lineage import ANCESTOR, Lineage
 from population.metrics import METRICS
 from population.reading import (
+    decisions,
     first_proposal,
     measurement,
     operations,
@@ -68,6 +71,13 @@ class ContextBuilder:
         views = [self._view(store, parent, as_of) for parent in parents]
         if len(views) == 1:
             views = [replace(views[0], why=self._why(views[0].variant_id, as_of))]
+        tested = {one.variant_id: one.detail for one in decisions(store, (CHECKED,))}
+        views = [
+            replace(one, why=f"{one.why} Its gain was {found}.".strip())
+            if (found := _tested(tested.get(one.variant_id), as_of))
+            else one
+            for one in views
+        ]
         base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
         if base is None or len(parents) < 3:
             return tuple(views)
@@ -276,6 +286,13 @@ class ContextBuilder:
         knobs = [knob.name.replace("_", " ") for knob in sound_knobs(views[0].source)]
         words = " ".join([*(view.idea[:MAX_IDEA_CHARS] for view in views), *new, *knobs])
         return self._at.find(words, MAX_PASSAGES)
+
+
+def _tested(detail: Mapping[str, Any] | None, as_of: int | None) -> str:
+    """What a sceptic found, as far as it may be known; "" where nothing was tested."""
+    if detail is None or (as_of is not None and detail["seen"] > as_of):
+        return ""
+    return checked_in_words(detail)
 
 
 def _losses(curve: Sequence[CurvePoint]) -> str:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from evo.search.islands import in_turn
 from operators.operator import Draft
-from population.islands import Island
+from population.islands import Island, IslandRole
 from population.types import Outcome, Parent, Proposal, ProposalRow
 
 MAX_DOUBLED = 7  # failures in a row, each of which counts as much as all before it and one child
@@ -52,7 +52,12 @@ class IslandProposers:
         made: Iterable[ProposalRow] = (),
     ) -> None:
         self._proposers = dict(proposers)
-        self._islands = [one for one in islands if one.name in self._proposers]
+        found = [one for one in islands if one.name in self._proposers]
+        # half of a sceptic's share is for what it measures anew
+        self._islands = [
+            replace(one, share=one.share / 2) if one.role is IslandRole.SCEPTIC else one
+            for one in found
+        ]
         self._lock = threading.Lock()
         self._children: Counter[str] = Counter()  # in the making, too
         self._failures: Counter[str] = Counter()  # since the last child

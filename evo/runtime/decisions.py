@@ -8,7 +8,7 @@ from typing import Any
 from evo.runtime.components import Shared
 from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
 from evo.search.halting import HALTED
-from population.islands import MIGRATED, RESTARTED
+from population.islands import CHECKED, CHECKING, MIGRATED, RESTARTED, checked_in_words
 from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, user_decision
 from population.reading import UnknownVariant, decisions, seed, variant
 from population.statistics.stopping import WOULD_STOP
@@ -16,7 +16,7 @@ from population.store import Store
 from population.types import Decision, RequestRow
 
 OF_THE_SEARCH = (BEGUN, ENDED, LEADERS, FINAL, WOULD_STOP, HALTED)
-OF_ISLANDS = (MIGRATED, RESTARTED)
+OF_ISLANDS = (MIGRATED, RESTARTED, CHECKING, CHECKED)
 
 
 class Decisions:
@@ -95,6 +95,11 @@ def _describe(decision: Decision) -> str:
         return f"{author} vetoed {who}{because}"
     if decision.kind == UNVETOED:
         return f"{author} lifted the veto on {who}"
+    if decision.kind == CHECKING:
+        against = str(decision.detail["against"])[:8]
+        return f"the sceptic tests {who}, which seems {decision.detail['claimed']:.4g} better than {against}"
+    if decision.kind == CHECKED:
+        return f"{who} is {checked_in_words(decision.detail)}"
     if decision.kind == MIGRATED:
         return f"{who} goes from {decision.detail['from']} to {decision.detail['island']}, too"
     if decision.kind == RESTARTED:

@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evo.search.certification import FINAL, Certification
 from evo.search.final_selection import FinalRace
-from evo.search.islands import in_turn, migrations, restart, runs_by_island
+from evo.search.islands import Sceptic, in_turn, migrations, restart, runs_by_island
 from evo.search.ladder import Graduation
 from population.islands import Island, IslandRole, Islands
 from population.run_history import RunHistory
 from population.types import (
+    CHECKS,
     RACING,
     SEARCHED,
     SEARCHING,
@@ -131,9 +132,12 @@ class Scheduler:
         if callable(repeats):
             self._repeats = {"": repeats}
         self.islands = islands
+        self._sceptic: Sceptic | None = None
         if islands is not None:
+            if islands.sceptics:
+                self._sceptic = Sceptic(islands, history, islands.lineage, rung)
             for one in decided:
-                islands.take(one)
+                self._take_on_islands(one)
 
     # -- the way through the duties ------------------------------------------------------------------------
 
@@ -166,8 +170,13 @@ class Scheduler:
         self.leaders.take(decision)
         self.certification.take(decision)
         self.graduation.take(decision)
+        self._take_on_islands(decision)
+
+    def _take_on_islands(self, decision: Decision) -> None:
         if self.islands is not None:
             self.islands.take(decision)
+        if self._sceptic is not None:
+            self._sceptic.take(decision)
 
     def is_calibrated(self) -> bool:
         """Whether every calibration run is recorded or given up."""
@@ -281,6 +290,23 @@ class Scheduler:
             return WAIT
         ended = certification.settle(idle=True)
         return Step(decisions=(ended,)) if ended is not None else None
+
+    def check_claims(self, state: SearchState) -> Step | None:
+        """The next pair of the claim that a sceptic tests, as long as it is within its share of the runs."""
+        sceptic, islands = self._sceptic, self.islands
+        if sceptic is None or islands is None or state.search_is_over:
+            return None
+        if state.is_running(CHECKS):
+            return None  # one pair at a time: children go on
+        pair = sceptic.next_pair(self._taken(state))
+        if ended := sceptic.settle(idle=not pair):
+            return Step(decisions=(ended,))
+        tested = self._history.count(self._rung, Purpose.CHECK)
+        if tested + 2 > islands.checking_share * (self._searched() + 2):
+            return None
+        if begun := sceptic.begin():
+            return Step(decisions=(begun,))
+        return self._start_pair(state, pair)
 
     def migrate(self, state: SearchState) -> Step | None:
         """The proven go round the islands, and an island that finds nothing any more begins again."""
@@ -439,6 +465,7 @@ DUTIES: tuple[Duty, ...] = (  # the order is the policy
     Scheduler.publish_champion,
     Scheduler.race_leaders,
     Scheduler.certify,
+    Scheduler.check_claims,
     Scheduler.migrate,
     Scheduler.remeasure,
     Scheduler.screen,
