@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
-
-from benchmarks.simulate_campaigns import (
+from simulate_campaigns import (
     BUDGET,
     LEVEL,
     RUNG,
@@ -29,7 +28,8 @@ from benchmarks.simulate_campaigns import (
     search_runs,
     with_interval,
 )
-from benchmarks.simulate_campaigns import Settings as Play
+from simulate_campaigns import Settings as Play
+
 from evo.search.certification import Certification
 from evo.search.islands import in_turn
 from evo.search.ladder import Graduation
