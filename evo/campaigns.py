@@ -157,8 +157,10 @@ def terms_of(folder: Path, record: Record) -> Terms:
         if not isinstance(said, Mapping):
             continue
         manual, blocks = said.get("promotion", "manual"), said.get("blocks", Terms().blocks)
-        if manual in ("manual", "auto") and isinstance(blocks, int) and blocks > 0:
-            return Terms(manual == "manual", blocks)
+        known = manual in ("manual", "auto", "review")
+        if known and isinstance(blocks, int) and blocks > 0:
+            reviewers = tuple(map(str, said.get("reviewers") or ()))
+            return Terms(manual != "auto", blocks, reviewers if manual == "review" else ())
     return Terms()
 
 

@@ -59,7 +59,10 @@ SHIPPED = Path(__file__).resolve().parents[1]  # the folder that holds seed/ and
 GRACE_SECONDS = {Clock.CPU_SECONDS: 0.1, Clock.SECONDS: 0.5}  # for saving, beside the file's own
 ANSWER_SECONDS = 90.0  # of the wall, for questions and what is slow in a start
 WALL_FACTOR = 4.0  # wall seconds per second of CPU budget before a run counts as hanging
-KEPT_BY_A_BENCH = ("selection.primary_share",)  # where the whole front is judged
+KEPT_BY_A_BENCH = (
+    "selection.primary_share",
+    "tune.primary_share",
+)  # where the whole front is judged
 MAX_SCEPTIC_SHARE = 0.3  # of all shares: what tests must leave room to what finds
 UNDOING = {"revert"}  # operators that propose nothing new
 OF_A_BENCH = {"landscapes", "contestants", "campaign"}  # keys that only a benchmark's file has

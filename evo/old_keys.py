@@ -30,6 +30,8 @@ RENAMED = {  # in the same group
 CLOCKS = ("seconds", "cpu_seconds", "tokens")
 # What holds instead: a value, or where it stands as `module:CONSTANT`.
 REMOVED: dict[str, Any] = {
+    "tune.primary_share": "operators.tune:PRIMARY_SHARE",
+    "tune.first_share": "operators.tune:PRIMARY_SHARE",
     "tune.told": "operators.tune:MAX_OBSERVATIONS",
     "portfolio.half_life": "operators.portfolio:HALF_LIFE",
     "portfolio.explore": "operators.portfolio:EXPLORED_SHARE",
@@ -137,6 +139,9 @@ def current(
     whole = copy.deepcopy(dict(values))
     found = []
     for pattern, new_name in RENAMED.items():
+        today = ".".join([*pattern.split(".")[:-1], new_name])
+        if today in REMOVED and today not in keep:
+            continue
         for place, group, name in _holding(whole, pattern):
             if new_name in group:
                 where = ".".join(map(str, place))

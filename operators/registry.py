@@ -20,7 +20,7 @@ from operators.operator import Operator
 from operators.replicate import Replicate
 from operators.revert import Revert
 from operators.transplant import Transplant
-from operators.tune import Tune, TuneSettings
+from operators.tune import PRIMARY_SHARE, Tune, TuneSettings
 from population.reading.idea_bank import BankIdea
 
 
@@ -29,6 +29,7 @@ class OperatorSettings:
     """What a campaign file says to operators that can be set."""
 
     tune: TuneSettings = field(default_factory=TuneSettings)
+    tune_share: float = PRIMARY_SHARE  # of its proposals, for the first objective alone
     desk: Desk | None = None  # where an agent works; None: there is no agent
     ideas: tuple[BankIdea, ...] = ()  # of all banks
 
@@ -36,7 +37,7 @@ class OperatorSettings:
 CLASSICAL: dict[str, Callable[[OperatorSettings], Operator]] = {
     "nudge": lambda _: Nudge(),
     "merge": lambda _: Merge(),
-    "tune": lambda settings: Tune(settings.tune),
+    "tune": lambda settings: Tune(settings.tune, settings.tune_share),
     "revert": lambda _: Revert(),
     "transplant": lambda settings: Transplant(settings.ideas),
 }

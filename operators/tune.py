@@ -22,6 +22,7 @@ MAX_KNOBS = 3  # TPE sets that many at once: most of twenty are fine where they 
 FEW_KNOBS = 6  # ... but all of so few, as TPE does by itself (measured: docs/benchmark.md)
 RELATIVES = 3  # of the relatives' settings are told to TPE
 MAX_OBSERVATIONS = 200  # measured settings that the optimiser is told, the newest
+PRIMARY_SHARE = 1.0  # of the proposals, for the first objective alone
 DRAWS = 12  # suggestions before it is said that everything near was tried
 
 
@@ -31,28 +32,27 @@ class TuneSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = Field(default=Method.TPE, description="the optimiser")
-    primary_share: float = Field(
-        default=1.0,
-        ge=0,
-        le=1,
-        description="of its proposals, for the first objective alone; the others weigh all at random",
-    )
 
 
 class Tune:
-    """Sets constants of its parent by what an optimiser makes of all measured settings."""
+    """Sets constants of its parent by what an optimiser makes of all measured settings.
+
+    `primary_share`: of its proposals, for the first objective alone; the others weigh all at random.
+    """
 
     name = "tune"
     parent_rule = ParentRule.ONE
 
-    def __init__(self, settings: TuneSettings | None = None) -> None:
-        self._settings = settings or TuneSettings()
+    def __init__(
+        self, settings: TuneSettings | None = None, primary_share: float = PRIMARY_SHARE
+    ) -> None:
+        self._settings, self._primary_share = settings or TuneSettings(), primary_share
         self._fits = Fits()
 
     def propose(self, request: Request) -> Draft:
         """The parent with other constants. ProposalFailed when it has none, or all near was tried."""
         source, space = request.parent("parent").source, Space.of(request)
-        share = self._settings.primary_share
+        share = self._primary_share
         weighs = share < 1 and request.rng.random() >= share
         for values in islice(self._suggestions(request, space, weighs), DRAWS):
             moved = {

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 CHOSEN, APPROVED, VETOED, UNVETOED = "chosen", "approved", "vetoed", "unvetoed"
 REACHING = "time to reach"
-KINDS = (CHOSEN, APPROVED, VETOED, UNVETOED, REACHING)
+REVIEWED = "review"  # what one reviewer said of a variant
+KINDS = (CHOSEN, APPROVED, VETOED, UNVETOED, REACHING, REVIEWED)
 GROWS_LIKE_SEED = (
     0.5  # of the seed's growth from the proxy, in logarithms: less is no growth with depth
 )
@@ -54,6 +55,21 @@ class LadderEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """What a reviewer said of a variant: that it may go up, or why not."""
+
+    author: str
+    approves: bool
+    reason: str
+
+    @property
+    def in_words(self) -> str:
+        """It as one line."""
+        said = "approves" if self.approves else "objects"
+        return f"{self.author} {said}{f': {self.reason}' if self.reason else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One choosing for a rung: the best come first; `basis` is what it rested on."""
 
@@ -80,6 +96,7 @@ class Ladder:
     vetoed: dict[str, str] = field(default_factory=dict)
     reaching: str | None = None
     ever: dict[tuple[str, str], LadderEntry] = field(default_factory=dict)
+    reviews: dict[str, dict[str, Review]] = field(default_factory=dict)  # by variant and name
     constraints: Sequence[Constraint] = ()
 
     @classmethod
@@ -102,17 +119,37 @@ class Ladder:
             self.vetoed.pop(variant_id, None)
         elif kind == REACHING:
             self.reaching = variant_id
+        elif kind == REVIEWED:
+            said = Review(str(detail["author"]), bool(detail["approves"]), str(detail["reason"]))
+            self.reviews.setdefault(variant_id, {})[said.author] = said
 
-    def is_approved(self, variant_id: str, rung: str) -> bool:
-        """Whether a person let it go up to this rung."""
-        return bool({(variant_id, rung), (variant_id, "")} & self.approved)
+    def is_approved(self, variant_id: str, rung: str, reviewers: Sequence[str] = ()) -> bool:
+        """Whether a person let it go up to this rung, or each of the reviewers did."""
+        if {(variant_id, rung), (variant_id, "")} & self.approved:
+            return True
+        said = self.reviews.get(variant_id, {})
+        words = [said.get(name) for name in reviewers]
+        return bool(words) and all(one is not None and one.approves for one in words)
+
+    def said_of(self, variant_id: str, reviewers: Sequence[str]) -> tuple[str, ...]:
+        """What each of the reviewers said of it, in words."""
+        said = self.reviews.get(variant_id, {})
+        return tuple(
+            said[name].in_words if name in said else f"{name} is awaited" for name in reviewers
+        )
 
     def state(
-        self, climber: LadderEntry, mine: Measurement | None, seed: Measurement | None, manual: bool
+        self,
+        climber: LadderEntry,
+        mine: Measurement | None,
+        seed: Measurement | None,
+        manual: bool,
+        reviewers: Sequence[str] = (),
     ) -> tuple[LadderState, str]:
         """How far a climber is before its runs at its rung, and who or what stopped it.
 
-        From what was built there of it and of the seed; `manual`: graduates wait for a person.
+        From what was built there of it and of the seed; `manual`: graduates wait for a person,
+        or for `reviewers`.
         """
         one, rung = climber.variant_id, climber.rung
         if one in self.vetoed:
@@ -121,7 +158,9 @@ class Ladder:
             return LadderState.NOT_BUILT, trouble
         if mine is None or seed is None:
             return LadderState.TO_BUILD, ""
-        waits = manual and climber.role is Role.GRADUATE and not self.is_approved(one, rung)
+        waits = (
+            manual and climber.role is Role.GRADUATE and not self.is_approved(one, rung, reviewers)
+        )
         return (LadderState.WAITS if waits else LadderState.TO_RUN), ""
 
     def misfit(self, mine: Measurement | None, seed: Measurement | None, rung: str) -> str:
@@ -182,11 +221,15 @@ def user_decision(
 ) -> tuple[str, str, dict[str, Any]] | None:
     """A request about a variant as the kind, variant and detail of a decision; None for any other.
 
-    approve: for `rung`, for every one without; veto, with a `reason`; unveto.
+    approve: for `rung`, for every one without; veto, with a `reason`; unveto. With `as`, the name of a
+    reviewer, the first two are that one's word, which counts beside the others'.
     """
     variant_id = detail.get("variant_id")
     if not isinstance(variant_id, str):
         return None
+    if kind in ("approve", "veto") and detail.get("as"):
+        said = {"author": str(detail["as"]), "approves": kind == "approve", "by": author}
+        return REVIEWED, variant_id, {**said, "reason": str(detail.get("reason") or "")}
     if kind == "approve":
         return APPROVED, variant_id, {"rung": str(detail.get("rung") or ""), "author": author}
     if kind == "veto":

@@ -17,6 +17,7 @@ class Terms:
 
     manual: bool = True
     blocks: int = 2
+    reviewers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def _state(
     mine: Measurement | None,
     seed: Measurement | None,
 ) -> tuple[LadderState, str]:
-    state = record.ladder.state(climber, mine, seed, terms.manual)
+    state = record.ladder.state(climber, mine, seed, terms.manual, terms.reviewers)
     if state[0] in (LadderState.VETOED, LadderState.NOT_BUILT):
         return state
     runs = _runs(record, climber.variant_id, climber.rung, GRADUATING)

@@ -81,6 +81,7 @@ class PromotionEvidence:
     scale: float | None
     remark: str  # where it does not grow with depth like the seed
     cost: PromotionCost
+    reviews: tuple[str, ...] = ()  # what each reviewer said, in words
 
 
 def waiting(
@@ -125,6 +126,7 @@ def _evidence(
         scale=step.scale,
         remark=step.remark,
         cost=_cost(record, terms, step, everyone, planned),
+        reviews=record.ladder.said_of(one, terms.reviewers),
     )
 
 

@@ -12,7 +12,7 @@ from evo.analysis.comparison import Comparison, compare
 from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.ranking import ranking
 from population.islands import CHECKED, CHECKING, MIGRATED, RESTARTED, checked_in_words
-from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED
+from population.ladder import APPROVED, CHOSEN, REACHING, REVIEWED, UNVETOED, VETOED
 from population.statistics.stopping import WOULD_STOP
 from population.types import CHOSEN_BY, DERIVED, PUBLISHED, DecisionRow, Purpose, Status
 
@@ -196,6 +196,9 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     CHOSEN: lambda detail: f"chosen to go up to {detail['rung']} as {detail['role']}",
     APPROVED: lambda detail: f"approved for {detail['rung'] or 'every rung'}{_by(detail)}",
     VETOED: lambda detail: f"vetoed{_by(detail)}",
+    REVIEWED: lambda detail: (
+        f"{'approved' if detail['approves'] else 'objected to'} in review{_by(detail)}"
+    ),
     UNVETOED: lambda detail: f"veto lifted{_by(detail)}",
     REACHING: lambda detail: "chosen to measure how soon it reaches the seed's end",
     WOULD_STOP: lambda detail: (

@@ -228,6 +228,7 @@ def build_campaign(
         guards=[DiskBudget(folder.path, config.keep.disk_mb)] if config.keep.disk_mb else [],
         notices=notices if only else [noise, *notices],
         live=live.write,
+        review=builder.model_reviews(config),
         closing=[live.remove, notifier.close, neighbours.close, *closing],
     )
     return Campaign(components, loop)

@@ -15,6 +15,7 @@ from evo.proposals.context import CampaignInfo
 from evo.proposals.islands import IslandProposers
 from evo.proposals.proposer import Proposer
 from evo.proposals.repeats import Repeats
+from evo.proposals.reviews import ModelReviews
 from evo.runtime.budget import Budget
 from evo.runtime.components import Proposes
 from evo.runtime.recorder import Recorder
@@ -90,6 +91,26 @@ class ProposerBuilder:
             name: self.repeats(own, known[name], name) for name, own in config.populations().items()
         }
         return {name: one for name, one in found.items() if one is not None}
+
+    def model_reviews(self, config: Config) -> ModelReviews | None:
+        """The models among the reviewers of a campaign; None where there are none, or none can answer."""
+        named = {one.name for one in config.llm.endpoints} if config.llm else set[str]()
+        names = [one for one in config.graduation.reviewers if one in named]
+        if not names:
+            return None
+        client = next((client for llm, client in self.clients if llm == config.llm), None)
+        client = client or open_models(
+            config, self.budget, self.recorder, self.stopping, self.say, self.tell, self.forms, True
+        )
+        if client is None:
+            return None
+        return ModelReviews(
+            client,
+            names,
+            self.folder.open_store,
+            config.random_seed,
+            partial(self.tell, kind="review"),
+        )
 
     def first_client(self) -> tuple[LlmSettings, Ask] | tuple[None, None]:
         """What writes research notes, with its settings: the models of the first population that asks any."""

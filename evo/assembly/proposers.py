@@ -102,7 +102,7 @@ def build_portfolio(
     ideas: Sequence[BankIdea] = (),
 ) -> Portfolio:
     """The operators of a config; without a model, those that need none. `ideas`: of its banks."""
-    settings = OperatorSettings(config.tune, desk, tuple(ideas))
+    settings = OperatorSettings(config.tune, desk=desk, ideas=tuple(ideas))
     operators = build_operators(config.operators, None, settings, client)
     if not operators:
         raise _in_want_of_a_model(config)
@@ -118,12 +118,15 @@ def open_models(
     say: Callable[[str], None],
     tell: Callable[[str], None],
     forms: Forms | None = None,
+    reviews: bool = False,
 ) -> Ask | None:
     """What answers for the models of a config; None when no operator asks, or no endpoint has its key.
 
+    `reviews`: also where no operator asks, since a model reviews.
+
     `say` hears of it now, `tell` of models that are paused and come back while the campaign runs.
     """
-    if not names_with_llm(config.operators):
+    if not reviews and not names_with_llm(config.operators):
         return None
     if config.llm is None or not _can_answer(config.llm):
         wanting = _wanting(config)

@@ -13,6 +13,7 @@ from evo.cli.folder import at, opened, searched_folder
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
+    from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
     from population.store import Store
 
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 VariantArgument = Annotated[
     str,
     typer.Argument(metavar="ID", help=ID_HELP),
+]
+
+
+ReviewerOption = Annotated[
+    str, typer.Option("--as", metavar="NAME", help="As this one of graduation.reviewers.")
+]
+BecauseOption = Annotated[
+    str, typer.Option("--because", "--reason", metavar="TEXT", help="Why, for the record.")
 ]
 
 
@@ -36,12 +45,15 @@ def approve(
         str | None,
         typer.Option("--to", metavar="RUNG", help="Every step up to this rung, not only the next."),
     ] = None,
+    reviewer: ReviewerOption = "",
+    because: BecauseOption = "",
     directory: DirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a variant go up to the next rung, or lift a veto; without an ID, show what waits and why.
 
-    With `graduation.promotion: manual` each step above the proxy waits for this.
+    With `graduation.promotion: manual` each step above the proxy waits for this. With `review` it goes up once
+    each of `graduation.reviewers` approved it (--as NAME); without --as you decide for all of them.
     """
     if variant is None:
         _show_waiting(directory, as_json)
@@ -62,6 +74,9 @@ def approve(
     if objection:
         complain(objection)
         raise typer.Exit(FAILED)
+    if reviewer:
+        _review(folder, "approve", variant_id, terms, (reviewer, because), as_json)
+        return
     for rung in rungs:
         ask(folder, "approve", {"variant_id": variant_id, "rung": rung})
     if lifts:
@@ -77,16 +92,17 @@ def approve(
 @app.command(epilog='Example: evo veto 3fa9c1d2 --because "trains on the clock"')
 def veto(
     variant: VariantArgument,
-    because: Annotated[
-        str, typer.Option("--because", metavar="TEXT", help="Why, for the record.")
-    ] = "",
+    because: BecauseOption = "",
+    reviewer: ReviewerOption = "",
     directory: DirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Never let a variant be parent, front member or graduate again; `evo approve ID` lifts it.
 
-    What was measured stays recorded, a run under way finishes, and children it already has live on.
+    What was measured stays recorded, a run under way finishes, and children it already has live on. With
+    --as NAME it is a reviewer's objection: that variant goes up only where `evo approve` without --as lets it.
     """
+    from evo.analysis.campaign_view import Record
     from population.reading import resolve, seed
     from population.store import Store
 
@@ -94,9 +110,13 @@ def veto(
     with Store.open(folder / DATABASE, read_only=True) as store:
         variant_id = resolve(store, variant)
         is_seed = variant_id == seed(store)
+        terms = terms_of(folder, Record.of(store)) if reviewer else None
     if is_seed:
         complain("the seed cannot be vetoed: everything is measured against it")
         raise typer.Exit(FAILED)
+    if terms is not None:
+        _review(folder, "veto", variant_id, terms, (reviewer, because), as_json)
+        return
     ask(folder, "veto", {"variant_id": variant_id, "reason": because})
     if as_json:
         show_json({"variant": variant_id, "reason": because, "path": folder})
@@ -139,6 +159,29 @@ def ladder_report_of(folder: Path, store: Store, record: Record) -> LadderReport
 def _when(folder: Path) -> str:
     running = running_process(folder) is not None
     return "now" if running else "with the next `evo graduate` or `evo resume`"
+
+
+def _review(
+    folder: Path,
+    kind: str,
+    variant_id: str,
+    terms: Terms,
+    word: tuple[str, str],
+    as_json: bool,
+) -> None:
+    """The word of a reviewer, a name and a reason, which counts beside the others'."""
+    reviewer, reason = word
+    if reviewer not in terms.reviewers:
+        told = f"graduation.reviewers are {', '.join(terms.reviewers)}"
+        nobody = "nobody reviews here: graduation: {promotion: review, reviewers: [NAME, ...]} asks for it"
+        complain(f"--as {reviewer}: {told if terms.reviewers else nobody}")
+        raise typer.Exit(FAILED)
+    ask(folder, kind, {"variant_id": variant_id, "as": reviewer, "reason": reason})
+    if as_json:
+        show_json({"variant": variant_id, "reviewer": reviewer, "said": kind, "path": folder})
+        return
+    what = "approves" if kind == "approve" else "objects to"
+    print(f"{reviewer} {what} {variant_id[:8]}; takes effect {_when(folder)}")
 
 
 def _show_waiting(directory: Path | None, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from evo.runtime.decisions import decision_in, describe, is_about_a_child
 from evo.runtime.evaluation_lane import EvaluationLane
 from evo.runtime.proposal_lane import ProposalLane
 from evo.runtime.requests import Answer, Requests, saying
-from population.ladder import APPROVED, VETOED
+from population.ladder import UNVETOED, VETOED
 from population.store import Store
 from population.types import CampaignState, Decision, RequestRow, phase_of
 
@@ -123,7 +123,7 @@ class Campaign:
         with self.shared.changed:
             if not graduation.apply(said):
                 return ""
-            if said.kind != APPROVED:
+            if said.kind in (VETOED, UNVETOED):
                 self._proposals.apply_veto(said.variant_id, said.kind == VETOED)
                 self._evaluations.veto(graduation.ladder.vetoed)
             self.shared.changed.notify_all()

@@ -19,6 +19,7 @@ from evo.search.halting import StopRules
 from evo.search.scheduler import Scheduler
 from evo.search.voiding import Voiding
 from operators.operator import Draft
+from population.ladder import Ladder, LadderEntry
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.store import Store
@@ -82,6 +83,7 @@ class Components:
     guards: Sequence[Callable[[], str]] = ()  # each says why to stop, "" while there is no reason
     notices: Sequence[Callable[[], str]] = ()  # each says what is new, "" while nothing is
     live: Callable[[], None] | None = None  # shows other processes what runs
+    review: Callable[[Sequence[LadderEntry], Ladder], Sequence[Decision]] | None = None  # by models
     closing: Sequence[Callable[[], None]] = ()  # called as the campaign ends, records still open
 
 

@@ -9,7 +9,16 @@ from evo.runtime.components import Shared
 from evo.search.certification import BEGUN, ENDED, FINAL, LEADERS, in_a_line
 from evo.search.halting import HALTED
 from population.islands import CHECKED, CHECKING, MIGRATED, RESTARTED, checked_in_words
-from population.ladder import APPROVED, CHOSEN, REACHING, UNVETOED, VETOED, Role, user_decision
+from population.ladder import (
+    APPROVED,
+    CHOSEN,
+    REACHING,
+    REVIEWED,
+    UNVETOED,
+    VETOED,
+    Role,
+    user_decision,
+)
 from population.reading import UnknownVariant, decisions, seed, variant
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store
@@ -93,6 +102,10 @@ def _describe(decision: Decision) -> str:
     if decision.kind == VETOED:
         because = f": {decision.detail['reason']}" if decision.detail.get("reason") else ""
         return f"{author} vetoed {who}{because}"
+    if decision.kind == REVIEWED:
+        said = "approves" if decision.detail["approves"] else "objects to"
+        because = f": {decision.detail['reason']}" if decision.detail.get("reason") else ""
+        return f"reviewer {author} {said} {who}{because}"
     if decision.kind == UNVETOED:
         return f"{author} lifted the veto on {who}"
     if decision.kind == CHECKING:

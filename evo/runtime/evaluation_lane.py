@@ -103,17 +103,30 @@ class EvaluationLane:
                     self._take_in(event)
                 self._fill_slots()
                 with changed:
-                    if not self._under_way and self._is_over():
-                        break
-                    if not self._news:
+                    over = not self._under_way and self._is_over()
+                    if not over and not self._news:
                         changed.wait(POLL_SECONDS)
                     self._news = False
+                if over and not self._hear_reviewers():
+                    break
             for rung in self._components.history.rungs():
                 self._publish_front(rung, whole=True)  # with what only moved a little
         except Exception as error:  # noqa: BLE001 - border of the thread: a campaign never goes on maimed
             self._fail(error)
         finally:
             slots.close()
+
+    def _hear_reviewers(self) -> bool:
+        """Whether models that review said something new of who waits to go up."""
+        graduation, review = self._components.scheduler.graduation, self._components.review
+        if review is None or self._shared.stop is not Stop.NO:
+            return False
+        said = review(graduation.waiting(), graduation.ladder)  # nothing runs: nobody waits for it
+        with self._shared.changed:
+            for one in said:
+                graduation.take(one)
+        self._decisions.tell(said)
+        return bool(said)
 
     def _wake(self) -> None:
         with self._shared.changed:

@@ -291,10 +291,10 @@ class Graduation:
         return [one for one in climbers if self._state(one) is LadderState.WAITS]
 
     def _state(self, climber: LadderEntry) -> LadderState:
-        manual = self._settings.promotion is Promotion.MANUAL
+        manual = self._settings.promotion is not Promotion.AUTO
         mine = self._built(climber.variant_id, climber.rung)
         seed = self._built(self._history.seed_id, climber.rung)
-        return self.ladder.state(climber, mine, seed, manual)[0]
+        return self.ladder.state(climber, mine, seed, manual, self._settings.reviewers)[0]
 
     def _is_open(self, climber: LadderEntry) -> bool:
         """Whether a climber or the seed beside it has still to be built or run, with no approval needed."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evo.analysis.forecast import RungWork
 from population.types import ONE_STEP, Clock, Rung, share_rung
@@ -23,6 +23,7 @@ class Promotion(StrEnum):
 
     AUTO = "auto"
     MANUAL = "manual"
+    REVIEW = "review"
 
 
 class GraduationSettings(BaseModel):
@@ -31,6 +32,9 @@ class GraduationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     promotion: Promotion = Promotion.MANUAL
+    reviewers: tuple[str, ...] = Field(
+        default=(), description="names; that of an endpoint: a model"
+    )
     graduates: int = Field(default=4, ge=0, description="to the first upper rung, one a lineage")
     controls: int = Field(default=2, ge=0, description="drawn from the middle, at every upper rung")
     blocks: int = Field(
@@ -52,6 +56,16 @@ class GraduationSettings(BaseModel):
         if len(found) < MIN_SHARES:
             raise ValueError("give at least one share below 1, for example [0.6, 0.75, 0.9]")
         return found
+
+    @model_validator(mode="after")
+    def _has_reviewers(self) -> GraduationSettings:
+        if (self.promotion is Promotion.REVIEW) != bool(self.reviewers):
+            raise ValueError(
+                "promotion: review and reviewers: [NAME, ...] belong together: give both, or neither"
+            )
+        if len(set(self.reviewers)) != len(self.reviewers) or not all(self.reviewers):
+            raise ValueError("reviewers: each has a name of its own")
+        return self
 
     @property
     def proxy_blocks(self) -> int:

@@ -283,6 +283,7 @@ def evidence(one: PromotionEvidence) -> list[tuple[str, str]]:
     scale = "not built there" if one.scale is None else f"{one.scale:.2f} times the seed's"
     rows.append(("parameters", f"{scale}; it {one.remark}" if one.remark else scale))
     rows.append(("cost", cost(one.cost)))
+    rows += [("review", said) for said in one.reviews]
     return rows
 
 

@@ -147,8 +147,8 @@ ADVICE = (  # on its file, in order
     "objectives.0.box is now called epsilon",
     "objectives.1.box is now called epsilon",
     "objectives.0.worst is now called limit",
-    "tune.first_share is now called primary_share",
     "constraints.0.relative_to_seed is no key any more: write `seed x 1.1` for such an end of the range",
+    "tune.first_share is no key any more: not 0.5 but 1.0 holds; remove it",
     "tune.told is no key any more: not 100 but 200 holds; remove it",
     "selection.tournament is no key any more: not 3 but 5 holds; remove it",
     "policy.most_blocks is no key any more: not 4 but 6 holds; remove it",
@@ -193,7 +193,7 @@ def test_a_campaign_that_an_older_version_began_is_resumed_with_a_line_of_advice
     assert after[: len(before)] == before
     assert Purpose.SCREEN in {row.measurement.request.purpose for row in after[len(before) :]}
     read = config_of(begun)  # without advice: the file was written anew
-    assert (read.random_seed, read.tune.primary_share) == (7, 0.5)
+    assert read.random_seed == 7
     assert [(one.epsilon, one.limit) for one in read.objectives] == [
         (0.002, "seed x 1.05"),
         (8.0, None),

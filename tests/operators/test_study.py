@@ -188,7 +188,7 @@ def test_for_several_objectives_it_fills_the_front_and_for_the_first_alone_its_e
         """How many of ten settings lie where nobody was yet, between both ends of the front."""
         sources = [with_knobs(source, {"A": a, "B": a % 7}) for a in (40, *range(20, 30))]
         known = [run(row, one) for row, one in enumerate(sources, 1)]
-        tune = Tune(TuneSettings(method=Method.GP, primary_share=primary_share))
+        tune = Tune(TuneSettings(method=Method.GP), primary_share)
         for row in range(12, 22):
             asked = replace(request(source, seed=row), history=FakeHistory(known, seed=source))
             known.append(run(row, tune.propose(asked).source))

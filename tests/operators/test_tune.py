@@ -87,7 +87,7 @@ def test_with_all_objectives_weighed_it_looks_at_both_ends_of_the_front() -> Non
     runs = [setting(one, constants(one)["A"], others=(-constants(one)["A"],)) for one in sources]
 
     def means(share: float) -> list[float]:
-        tune = Tune(TuneSettings(primary_share=share))
+        tune = Tune(primary_share=share)
         history = FakeHistory(runs, seed=source)
         drafts = [tune.propose(asked(sources[4], history, seed)) for seed in range(40)]
         assert all(("all objectives weighed" in one.idea) == (share < 1) for one in drafts)

@@ -7,7 +7,7 @@ scheduler with all its duties - and variants are real sources. Only the sandbox 
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from evo.benchmark.contestants.contract import Problem, Wish
 from evo.benchmark.contestants.sources import Sources
@@ -21,12 +21,18 @@ from evo.search.scheduler import MAX_LEADERS, PolicySettings, Scheduler
 from evo.search.synchronous import SynchronousSearch
 from operators.operator import Left
 from operators.optimisers.optimiser import Method
-from operators.tune import TuneSettings
+from operators.tune import PRIMARY_SHARE, TuneSettings
 from population.selection import SelectionSettings
 from population.types import SEED_ALONE, RunRequest
 
 # Of the seconds, for the seed beyond its first run: on a table it may cost as much as ten others.
 SEED_SHARE = 0.05
+
+
+class OursTuneSettings(TuneSettings):
+    """How constants are optimised; where the whole front is judged, for all objectives."""
+
+    primary_share: float = Field(default=PRIMARY_SHARE, ge=0, le=1)
 
 
 class OursSettings(BaseModel):
@@ -37,7 +43,7 @@ class OursSettings(BaseModel):
     policy: PolicySettings = PolicySettings()
     certification: CertificationSettings = CertificationSettings(attempts=0)
     selection: SelectionSettings = SelectionSettings()
-    tune: TuneSettings = TuneSettings()
+    tune: OursTuneSettings = OursTuneSettings()
     operators: dict[str, float] = Config.model_fields["operators"].default
 
 
@@ -66,7 +72,14 @@ class Ours:
         share = 1 - settings.policy.race_share
         budget = Left(problem.seconds * share, problem.runs * share)
         self._sources = Sources(
-            problem, seed, weights, settings.selection, model, tune=settings.tune, budget=budget
+            problem,
+            seed,
+            weights,
+            settings.selection,
+            model,
+            tune=settings.tune,
+            tune_share=settings.tune.primary_share,
+            budget=budget,
         )
         self.history = history = self._sources.history
         scheduler = Scheduler(

@@ -19,7 +19,7 @@ from operators.operator import Left
 from operators.portfolio import Portfolio
 from operators.registry import OperatorSettings, build_operators
 from operators.source.knobs import read_knobs
-from operators.tune import TuneSettings
+from operators.tune import PRIMARY_SHARE, TuneSettings
 from population.archive import Objective
 from population.fingerprint import fingerprint
 from population.lineage import Lineage
@@ -57,6 +57,7 @@ class Sources:
         model: Model | None = None,
         candidates: Callable[[], list[Candidate]] | None = None,
         tune: TuneSettings | None = None,
+        tune_share: float = PRIMARY_SHARE,
         budget: Left | None = None,
     ) -> None:
         self._problem = problem
@@ -68,7 +69,9 @@ class Sources:
         self._enter(Proposal(1, "seed", (), Outcome.VARIANT, variant=root, idea="the seed"))
         objectives = [Objective(name=one) for one in problem.objectives]
         self.history = RunHistory(objectives, root.id, family=self.lineage)
-        told = OperatorSettings(tune or TuneSettings(), ideas=edits.ideas if edits else ())
+        told = OperatorSettings(
+            tune or TuneSettings(), tune_share, ideas=edits.ideas if edits else ()
+        )
         operators = build_operators(weights, None, told, model.ask if model else None)
         brief, prompt = "", PromptSettings()
         if model:

@@ -1,0 +1,135 @@
+"""Reviewers, people and models by name, let a variant go up together; one objection waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from evo.proposals.reviews import ModelReviews
+from evo.search.ladder import Graduation
+from evo.search.ladder_settings import GraduationSettings
+from operators.llm.answer import Message, Reply
+from operators.operator import ProposalFailed
+from operators.reviewing import MAX_PATCH_CHARS, review_patch
+from population.fingerprint import fingerprint
+from population.ladder import user_decision
+from population.store import Store
+from population.types import Cost, Decision, Outcome, Parent, Proposal, Variant, variant_id
+from tests.campaign.climbing import SETTINGS, Mountain
+
+REVIEW = GraduationSettings.model_validate(
+    SETTINGS.model_dump() | {"promotion": "review", "reviewers": ("ann", "default")}
+)
+
+
+def say(graduation: Graduation, kind: str, one: str, name: str, reason: str = "") -> None:
+    said = user_decision(kind, {"variant_id": one, "as": name, "reason": reason}, "typed")
+    assert said is not None
+    graduation.take(Decision(*said))
+
+
+def waiting(graduation: Graduation) -> list[str]:
+    return [one.variant_id for one in graduation.waiting()]
+
+
+def test_a_variant_goes_up_once_each_reviewer_approved_it_and_an_objection_waits_for_a_person() -> (
+    None
+):
+    mountain = Mountain()
+    graduation = mountain.graduation(REVIEW)
+    mountain.climb(graduation)
+    assert waiting(graduation) == ["v00", "v01", "v02", "v03"] and mountain.on("mid") == set()
+    say(graduation, "approve", "v00", "ann")
+    say(graduation, "approve", "v01", "ann")
+    say(graduation, "approve", "v00", "somebody else")
+    assert waiting(graduation)[:2] == ["v00", "v01"], "one word of two"
+    say(graduation, "approve", "v00", "default", "reads well")
+    say(graduation, "veto", "v01", "default", "40 steps of warm-up")
+    assert waiting(graduation) == ["v01", "v02", "v03"]
+    assert graduation.ladder.said_of("v01", REVIEW.reviewers) == (
+        "ann approves",
+        "default objects: 40 steps of warm-up",
+    )
+    assert graduation.ladder.said_of("v02", REVIEW.reviewers)[1] == "default is awaited"
+    assert "v01" in mountain.history.front("proxy"), "an objection takes nobody out of the search"
+    assert mountain.say(graduation, "approve", "v01")
+    assert "v01" not in waiting(graduation), "a person decides"
+
+
+def test_who_has_reviewers_asks_for_a_review_and_the_other_way_round() -> None:
+    for wrong in ({"promotion": "review"}, {"reviewers": ["ann"]}):
+        with pytest.raises(ValidationError, match="belong together"):
+            GraduationSettings.model_validate(wrong)
+    with pytest.raises(ValidationError, match="a name of its own"):
+        GraduationSettings.model_validate({"promotion": "review", "reviewers": ["ann", "ann"]})
+
+
+class FakeModel:
+    """Answers with what it was given, in turn; keeps what it was asked."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.asked = list(answers), list[tuple[str, str]]()
+
+    def ask(
+        self,
+        messages: Sequence[Message],
+        rng: np.random.Generator,
+        proposal_number: int = 0,
+        endpoint: str = "",
+        as_text: bool = False,
+    ) -> Reply:
+        self.asked.append((endpoint, messages[-1].content))
+        return Reply(self.answers.pop(0), endpoint, "fake", Cost())
+
+    def is_unavailable(self) -> bool:
+        return False
+
+    def endpoints(self) -> tuple[str, ...]:
+        return ("default",)
+
+
+def reviewed(answer: str, patch: str = "+ x = 1") -> tuple[bool, str]:
+    model = FakeModel(answer)
+    said = review_patch(model, "default", patch, "target", np.random.default_rng(0))
+    return said.approves, said.reason
+
+
+def test_a_models_review_is_its_verdict_with_its_reason_and_nothing_else_counts() -> None:
+    assert reviewed("VERDICT: approve\nREASON: plain constants") == (True, "plain constants")
+    assert reviewed("**VERDICT:** object\n**REASON:** reads /proc") == (False, "reads /proc")
+    for useless in ("approve", "VERDICT: approve", "VERDICT: perhaps\nREASON: x", ""):
+        with pytest.raises(ProposalFailed, match="VERDICT"):
+            reviewed(useless)
+    model = FakeModel()
+    long = review_patch(
+        model, "default", "+" * (MAX_PATCH_CHARS + 1), "t", np.random.default_rng(0)
+    )
+    assert not long.approves and not model.asked, "what nobody reads is not approved"
+
+
+def test_a_model_among_the_reviewers_reads_each_patch_once() -> None:
+    sources = ["A = 1\n", "A = 2\n", "A = 3\n"]
+    store = Store.in_memory()
+    variants = [Variant(variant_id(one), one, fingerprint(one)) for one in sources]
+    for number, one in enumerate(variants, 1):
+        parents = (Parent(variants[0].id, "parent"),) if number > 1 else ()
+        made = "seed" if number == 1 else "nudge"
+        store.add_proposal(Proposal(number, made, parents, Outcome.VARIANT, variant=one))
+    mountain = Mountain(variants=0)
+    for one in variants[1:]:
+        first = one is variants[1]
+        mountain.grow(one.id, "seed", 0.3 if first else 0.2, 900.0 if first else 800.0)
+    graduation = mountain.graduation(REVIEW)
+    mountain.climb(graduation)
+    assert waiting(graduation)
+    model, said = FakeModel("VERDICT: object\nREASON: odd", "what?"), list[str]()
+    store.close = lambda: None  # type: ignore[method-assign]
+    reviews = ModelReviews(model, ["default"], lambda: store, 0, said.append)
+    found = reviews(graduation.waiting(), graduation.ladder)
+    assert [(one.detail["author"], one.detail["approves"]) for one in found] == [("default", False)]
+    assert "reviewed" in said[0] and len(model.asked) == 2
+    assert "-A = 1" in model.asked[0][1] and "<data patch" in model.asked[0][1]
+    assert reviews(graduation.waiting(), graduation.ladder) == [], "nobody is asked twice"
