@@ -49,19 +49,21 @@ def page_of(
     )
     parts = _measured_here(data) if overview.imported is None else _read(data)
     headed = _headline(data)
+    said = [
+        line
+        for line in (overview.unprotected, *sentences.trust(data.findings), *told_lines(overview))
+        if line not in ("", headed)
+    ]
+    plain = "" if overview.calibrates or overview.imported else sentences.headline(data.findings)
+    first = said.index(overview.unprotected) + 1 if overview.unprotected in said else 0
     return Page(
         title=f"{overview.name}: evolution of train.py",
         subtitle=_subtitle(data),
         headline=headed,
-        lines=[
-            line
-            for line in (
-                overview.unprotected,
-                *sentences.trust(data.findings),
-                *told_lines(overview),
-            )
-            if line not in ("", headed)
-        ],
+        lines=[*said[:first], f"{plain}."] if plain else said,
+        caveats=sentences.against(data.findings) if plain else (),
+        evidence=said[first:] if plain else (),
+        leader=data.findings.leader_id or "",
         merits=_merits(data),
         sections=[one for one in parts if one is not None],
         pack=Pack(tuple(record.births()), ()) if live else pack(store, record, ranked, source_of),
@@ -181,10 +183,12 @@ def _merits(data: ReportData) -> list[tuple[str, str, str]]:
     tried = count(len(data.verdicts), "attempt")
     if data.overview.certifies or certified:
         merits.append(("certified champions", str(certified), tried))
-    busy = share(data.overview.slot_busy_share)
-    merits.append(
-        ("slots busy", busy, f"{duration(data.overview.spent.slot_seconds)} of slot time")
-    )
+    spent, price = data.overview.spent, []
+    if tokens := spent.tokens_in + spent.tokens_out:
+        unknown = " + unknown" if spent.price_unknown else ""
+        price = [f"{tokens:,} tokens", f"{spent.dollars:.2f}{unknown} dollars"]
+    busy = f"slots busy {share(data.overview.slot_busy_share)}"
+    merits.append(("slot time", duration(spent.slot_seconds), "; ".join([busy, *price])))
     return merits
 
 

@@ -205,6 +205,9 @@ def _line(
 # -- The Pareto fronts: one figure for each pair of objectives.
 
 
+MIN_LOG_SPAN = (
+    10  # from the smallest to the largest: on a linear axis most would lie on its first tenth
+)
 PAIR_HEIGHT = 380  # pixels; two stand beside each other
 MEMBER_LOOKS = {
     "": ("measured", NEUTRAL, 6, "circle", 0.4),
@@ -250,6 +253,9 @@ def _pair(
         if mine:
             figure.add_trace(_points(mine, above.name, below.name, look, changes))
     levels = [one.estimates[above.name].mean for one in both]
+    sizes = [one.estimates[below.name].mean for one in both]
+    if sizes and min(sizes) > 0 and max(sizes) >= MIN_LOG_SPAN * min(sizes):
+        figure.update_xaxes(type="log")
     if above.lower_is_better and (shown := span(levels)):
         figure.update_yaxes(range=shown)
     return figure
@@ -305,7 +311,7 @@ def ladders(record: Record, ranked: Mapping[str, Ranked]) -> list[tuple[str, go.
     for rung in record.rungs[1:]:
         scores = _scores(record, rung)
         both = [one for one in scores if one in ranked]
-        if both:
+        if set(both) - {record.seed_id}:  # the seed alone says nothing of what went up
             found.append((rung, _beside(record, rung, both, scores, ranked)))
     return found
 

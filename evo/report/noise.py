@@ -12,7 +12,7 @@ from evo.terminal.text import value
 from population.metrics import label
 from population.types import DERIVED, SEED_ALONE, Purpose
 
-MIN_RUNS = 3
+MIN_RUNS = 5  # fewer show nothing of drift
 
 
 def noise_section(data: ReportData) -> Section | None:
@@ -57,7 +57,7 @@ def _seed_runs(data: ReportData) -> list[tuple[str, ...]]:
 
 
 def _chart(data: ReportData) -> go.Figure | None:
-    """The seed's runs on block 0 of the proxy by time, calibration and references; None below three."""
+    """The seed's runs on block 0 of the proxy by time, calibration and references; None below five."""
     metric, record = data.findings.objective, data.record
     runs = [
         run

@@ -72,7 +72,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What the report holds. `figures` of merit: (name, value, remark)."""
+    """What the report holds. `lines`: what to read first, `caveats`: what speaks against it, `evidence`: what
+    both rest on, folded; `merits`: figures, each (name, value, remark); `leader`: its id, "" without one.
+    """
 
     title: str
     subtitle: str
@@ -81,6 +83,9 @@ class Page:
     merits: Sequence[tuple[str, str, str]]
     sections: Sequence[Section]
     pack: Pack
+    caveats: Sequence[str] = ()
+    evidence: Sequence[str] = ()
+    leader: str = ""
 
 
 def render(page: Page) -> str:

@@ -138,8 +138,16 @@ def family_section(data: ReportData) -> Section | None:
             "+12 says how many variants it hides. Click it, or choose it below, to open them."
         )
     steps = ReportTable(
-        ("step", "operator", "idea"),
-        [(short(s.variant_id), s.operator, clip(s.idea, 300)) for s in findings.chain],
+        ("step", "operator", "beside its parent", "idea"),
+        [
+            (
+                short(s.variant_id),
+                s.operator,
+                sentences.beside(s.effect) if s.effect is not None else "no common block",
+                clip(s.idea, 300),
+            )
+            for s in findings.chain
+        ],
         [s.variant_id for s in findings.chain],
     )
     lines = ["The way from the seed to the leader:"] if findings.chain else []

@@ -284,13 +284,12 @@ async def _stream(watched: Watched, ends: Callable[[], bool], number: int) -> As
     """What is new, as it comes, by a look a second. `number`: of the reading that is shown, 0: none."""
     shown, after, said = "", 0, time.monotonic()
     while not ends():
-        now = json.dumps(await run_in_threadpool(watched.now), allow_nan=False)
+        state, reading, new = await run_in_threadpool(watched.look)
+        now = json.dumps(state, allow_nan=False)
         if now != shown:
             shown, said = now, time.monotonic()
             yield f"event: now\ndata: {now}\n\n"
-        try:
-            reading, new = await run_in_threadpool(watched.new_runs)
-        except StoreError:  # someone holds the database: the next look tells
+        if reading is None:
             await asyncio.sleep(LOOK_SECONDS)
             continue
         if reading.number != number:

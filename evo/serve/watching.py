@@ -36,11 +36,11 @@ from evo.terminal.text import count, short, value
 from population.metrics import label
 from population.reading import first_proposal, measurements, resolve, seed, source_of
 from population.reading.traces import first_curve
-from population.store import Store
+from population.store import Store, StoreError
 from population.types import ProposalRow
 
 LEAST_SECONDS = 2.0  # between two readings of the whole campaign
-CPU_SHARE = 0.005  # of one core, for reading it again
+CPU_SHARE = 0.003  # of one core, for reading it again, and as much for new runs
 POINTS = 64  # of a curve
 
 
@@ -169,6 +169,14 @@ class Watched:
                 self._new_state = state
                 self._next_new = time.monotonic() + (time.thread_time() - began) / CPU_SHARE
             return reading, self._new
+
+    def look(self) -> tuple[dict[str, Any], Snapshot | None, Sequence[NewRun]]:
+        """What runs now and what is new; no reading while someone holds the database: the next look tells."""
+        now = self.now()
+        try:
+            return now, *self.new_runs()
+        except StoreError:
+            return now, None, ()
 
     def dossier(self, named: str) -> dict[str, Any] | None:
         """What a click on a variant opens. UnknownVariant for what is no id or beginning of one."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.analysis.built import finished
+from tests.analysis.built import SEED, finished
 from tests.report.conftest import Write
 from tests.report.large import campaign_of, hostile_campaign
 
@@ -134,6 +134,27 @@ def test_nothing_that_a_variant_or_a_model_wrote_runs(
     assert "owned" not in browser.title.split(":")[0].replace("document.title='owned'", "")
     assert browser.execute_script("return document.querySelectorAll('img').length") == 0
     assert said == [] and complaints(browser) == []
+
+
+def test_on_a_phone_a_row_of_a_table_is_a_card_with_the_names_of_its_cells(
+    browser: Any, write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.child(SEED.replace("0.1", "0.4"), leader, idea="warm up for longer " * 20)
+    built.store.close()
+    page = write_report(tmp_path / "c")
+    metrics = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        opened(browser, page)
+        rows = browser.find_elements("css selector", "#front tbody tr")
+        assert rows and all(row.size["width"] <= 360 and row.size["height"] < 600 for row in rows)
+        cell = rows[0].find_elements("css selector", "td")[-1]
+        named = "return getComputedStyle(arguments[0], '::before').content"
+        assert browser.execute_script(named, cell) == '"idea"'
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_five_thousand_variants_open_in_under_three_seconds(

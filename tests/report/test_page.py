@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from population.types import Measurement, Purpose, RunRequest, Status
+from evo.analysis.campaign_view import Record
+from evo.analysis.ranking import ranking
+from evo.report.figures import fronts
+from population.store import Store
+from population.types import Estimate, Measurement, Purpose, RunRequest, Status
 from tests.analysis.built import finished
 from tests.report.conftest import Write
 from tests.report.large import HOSTILE, campaign_of, hostile_campaign
@@ -120,6 +124,47 @@ def test_the_headline_carries_its_n_and_its_verdict(write_report: Write, tmp_pat
         == f"{leader[:8]} is better than the seed: val_bpb 0.1000 better on 3 fresh blocks "
         "(LR 0.2 -&gt; 0.3)"
     )
+
+
+def test_first_comes_what_was_found_then_what_speaks_against_it_and_its_evidence_is_folded(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.store.close()
+    html = write_report(tmp_path / "c").read_text()
+    hero = html.split("What was found")[1].split("</section>")[0]
+    found = hero.index("4.0 % fewer bits per byte than the seed")
+    against = hero.index('class="caveat">')
+    folded = hero.index("<summary>How sure that is</summary>")
+    interval = hero.index("95 % interval of the difference")
+    assert found < against < folded < interval < hero.index("</details>")
+    assert f'data-variant="{leader}">Open the leader' in hero
+
+
+def test_the_way_to_the_leader_says_what_each_step_did(write_report: Write, tmp_path: Path) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.run(leader, 2.31, block=1)
+    built.run(leader, 2.33, block=2)
+    built.store.close()
+    html = write_report(tmp_path / "c").read_text()
+    steps = html.split("The way from the seed to the leader")[1].split("</table>")[0]
+    assert '<th scope="col">beside its parent</th>' in steps
+    assert re.search(r"0\.0[57]\d* better \(n=1\)", steps), steps
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(9.0, None), (40.0, "log")])
+def test_an_axis_of_sizes_is_logarithmic_where_they_differ_tenfold(
+    tmp_path: Path, largest: float, kind: str | None
+) -> None:
+    finished(tmp_path / "c")[0].store.close()
+    with Store.open(tmp_path / "c" / "campaign.db", read_only=True) as store:
+        record = Record.of(store)
+    ranked = [
+        replace(one, estimates={**one.estimates, "parameters": Estimate(size, 0.0, 1)})
+        for one, size in zip(ranking(record), (1.0, largest, 2.0), strict=False)
+    ]
+    ((_, make),) = fronts(ranked, record.objectives, {})
+    assert json.loads(make().to_json())["layout"]["xaxis"].get("type") == kind
 
 
 def test_the_ladders_report_stands_in_the_page(write_report: Write, tmp_path: Path) -> None:

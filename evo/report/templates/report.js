@@ -15,6 +15,7 @@
     const ink = colour("--ink"), line = colour("--line");
     const copy = structuredClone(layout);
     copy.uirevision = "kept";  // what was zoomed stays so when new points come
+    if (innerWidth < 500) copy.margin = { ...copy.margin, l: 40, r: 8 };
     if (matchMedia("(pointer: coarse)").matches) copy.dragmode = false;  // a finger scrolls the page; buttons zoom
     copy.font = { ...copy.font, color: ink };
     copy.hoverlabel = { bgcolor: colour("--card"), bordercolor: line, font: { color: ink }, align: "left" };
@@ -215,7 +216,8 @@
 
   function runs(rows) {
     const head = ["rung", "block", "purpose", "status", "score", "slot time", "what happened"];
-    const body = rows.map((row) => element("tr", "", ...row.map((cell) => element("td", cell))));
+    const cell = (text, at) => Object.assign(element("td", text), { title: head[at] });
+    const body = rows.map((row) => element("tr", "", ...row.map(cell)));
     const table = element("table", "", element("thead", "", element("tr", "", ...head.map((one) => element("th", one)))), element("tbody", "", ...body));
     const box = element("div", "", table);
     box.className = "scroll";
