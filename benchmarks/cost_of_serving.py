@@ -18,7 +18,10 @@ from pathlib import Path
 import httpx
 import psutil
 
-from evo.campaigns import running_process
+from evo.campaigns import DATABASE, running_process
+from population.reading import measurements
+from population.store import Store
+from population.types import Status
 
 FIGURES = ("progress", "family")  # those in sight
 
@@ -43,11 +46,13 @@ def main() -> None:
         threading.Thread(target=view, args=(f"{base}campaign/{key}",), daemon=True).start()
         time.sleep(10)  # opening the page is done once
         server, campaign = psutil.Process(serving.pid), psutil.Process(number)
-        began, ours, theirs = time.monotonic(), spent(server), spent_by_all(campaign)
+        began, ours, own = time.monotonic(), spent(server), spent(campaign)
+        runs = spent_by_runs(asked.folder)
         while time.monotonic() - began < asked.seconds and campaign.is_running():
-            mine, whole = spent(server) - ours, spent_by_all(campaign) - theirs
+            mine, theirs = spent(server) - ours, spent(campaign) - own
             seconds = time.monotonic() - began
             time.sleep(1)
+        whole = theirs + spent_by_runs(asked.folder) - runs
         serving.terminate()
     print(
         f"in {seconds:.0f} s: evo serve {mine:.2f} CPU s ({1000 * mine / seconds:.1f} ms a second), "
@@ -76,15 +81,12 @@ def spent(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
-def spent_by_all(process: psutil.Process) -> float:
-    """CPU seconds of a process and of everything that it started."""
-    total = spent(process)
-    for child in process.children(recursive=True):
-        try:
-            total += spent(child)
-        except psutil.Error:  # it ended meanwhile: its parent has its seconds
-            continue
-    return total
+def spent_by_runs(folder: Path) -> float:
+    """CPU seconds of all runs that are recorded: their processes are no children of the campaign's."""
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        return sum(
+            one.measurement.cpu_seconds for one in measurements(store, statuses=list(Status))
+        )
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def family_section(data: ReportData) -> Section | None:
         ],
         [s.variant_id for s in findings.chain],
     )
-    lines = ["The way from the seed to the leader:"] if findings.chain else []
+    lines = ["The way from the seed to the leader is golden here, and a table below."] if findings.chain else []
     tables = (steps,) if findings.chain else ()
     figure = Figure("family", make, about, height=height_of(places, folds))
     return Section("family", "Lineage", lines, (figure,), tables)
