@@ -82,6 +82,7 @@ def _measured_here(data: ReportData) -> tuple[Section | None, ...]:
         sections.spending_section(data),
         noise_section(data),
         sections.sandbox_section(data),
+        sections.events_section(data),
         sections.again_section(data),
         sections.words_section(),
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from evo.analysis.effects_of_edits import better_than_parents
 from evo.analysis.findings import Findings, changed_knobs
 from evo.analysis.imported import Imported
 from evo.analysis.ladder import Terms
@@ -26,11 +27,35 @@ from evo.terminal import sentences
 from evo.terminal.imported import REMARK, keep_cells
 from evo.terminal.ladder import ladder_lines
 from evo.terminal.tables import caption, parts_in_words, standing_in_words
-from evo.terminal.text import GLOSSARY, NOTE, clip, count, duration, plus_minus, share, short, value
+from evo.terminal.text import (
+    GLOSSARY,
+    NOTE,
+    clip,
+    count,
+    dated_line,
+    duration,
+    plain,
+    plus_minus,
+    share,
+    short,
+    value,
+)
 from population.metrics import label
 from population.reading.traces import facts
+from population.types import Outcome, ProposalRow
 
 MAX_ROWS = 25
+MAX_EVENTS = 200
+PROPOSING = (
+    "operator",
+    "proposals",
+    "children",
+    "beat a parent (one run)",
+    "on the front",
+    "slot time",
+    "tokens",
+    "dollars",
+)
 
 
 def progress_section(data: ReportData) -> Section | None:
@@ -138,7 +163,7 @@ def family_section(data: ReportData) -> Section | None:
             "+12 says how many variants it hides. Click it, or choose it below, to open them."
         )
     steps = ReportTable(
-        ("step", "operator", "beside its parent", "idea"),
+        ("step", "operator", "against its parent", "idea"),
         [
             (
                 short(s.variant_id),
@@ -150,7 +175,11 @@ def family_section(data: ReportData) -> Section | None:
         ],
         [s.variant_id for s in findings.chain],
     )
-    lines = ["The way from the seed to the leader is golden here, and a table below."] if findings.chain else []
+    lines = (
+        ["The way from the seed to the leader is golden here, and a table below."]
+        if findings.chain
+        else []
+    )
     tables = (steps,) if findings.chain else ()
     figure = Figure("family", make, about, height=height_of(places, folds))
     return Section("family", "Lineage", lines, (figure,), tables)
@@ -194,21 +223,43 @@ def operators_section(data: ReportData) -> Section | None:
         )
         for one in data.overview.operators
     ]
-    columns = (
-        "operator",
-        "proposals",
-        "children",
-        "beat a parent (one run)",
-        "on the front",
-        "slot time",
-        "tokens",
-        "dollars",
-    )
     figure = operator_shares(data.record, data.colour)
     about = "Who proposed, over time."
     figures = (Figure.drawn("shares", figure, about),) if figure is not None else ()
-    tables = (ReportTable(columns, rows), *_prompts(data))
+    tables = (ReportTable(PROPOSING, rows), *_models(data), *_prompts(data))
     return Section("operators", "Operators", figures=figures, tables=tables)
+
+
+def _models(data: ReportData) -> tuple[ReportTable, ...]:
+    """What each model's children came to; nothing where none proposed."""
+    record, by_model = data.record, dict[str, list[ProposalRow]]()
+    for made in record.proposals:
+        if made.model:
+            by_model.setdefault(made.model, []).append(made)
+    if not by_model:
+        return ()
+    better = better_than_parents(record.rows, record.births(), record.proxy, record.objective)
+    again = {one.model: one.again_share for one in data.overview.answers}
+    rows = []
+    for model, asked in by_model.items():
+        children = {str(one.variant_id) for one in asked if one.outcome is Outcome.VARIANT}
+        tokens = sum(one.cost.tokens_in + one.cost.tokens_out for one in asked)
+        known = [one.cost.dollars for one in asked if one.cost.dollars is not None]
+        unknown = " + unknown" if len(known) < len(asked) else ""
+        rows.append(
+            (
+                model,
+                f"{len(asked):,}",
+                f"{len(children):,}",
+                f"{sum(one in better for one in children)} of {sum(one in data.by_id for one in children)}",
+                str(sum(one in record.front for one in children)),
+                f"{tokens:,}" if tokens else "–",
+                (f"{sum(known):.2f}{unknown}" if known else "unknown") if tokens else "–",
+                share(again.get(model)),
+            )
+        )
+    columns = ("model", *PROPOSING[1:5], *PROPOSING[6:], "answers asked for twice")
+    return (ReportTable(columns, rows),)
 
 
 def _prompts(data: ReportData) -> tuple[ReportTable, ...]:
@@ -300,6 +351,16 @@ def _ways(promise: str, found: Sequence[tuple[Mapping[str, str], int]]) -> str:
     if len(ways) < 2:
         return next(iter(ways), "")
     return "; ".join(f"{way} ({count(runs, 'run')})" for way, runs in ways.most_common())
+
+
+def events_section(data: ReportData) -> Section | None:
+    """What happened, the newest last, as `evo log` tells it."""
+    newest = data.record.events[-MAX_EVENTS:]
+    if not newest:
+        return None
+    text = "\n".join(dated_line(one.created_at, plain(one.text)) for one in newest)
+    title = f"The newest {len(newest):,} lines; `evo log` has all"
+    return Section("events", "What happened", texts={title: text})
 
 
 def words_section() -> Section:

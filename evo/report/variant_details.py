@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ CURVE_POINTS = 40
 LOG_CHARACTERS = 3_000
 DIFF_CHARACTERS = 30_000
 DIFF_STEPS = 200_000  # of comparing; a report has many diffs
+MAX_OTHERS = 40  # children of the same idea
 CALL_CHARACTERS = 12_000  # of a prompt, and of a reply
 CALLS_CHARACTERS = 20_000_000  # of all of them; the newest stay
 
@@ -51,8 +52,10 @@ def pack(
     left = traces(store, CURVE_POINTS, LOG_CHARACTERS)
     asked = _newest(exchanges(store, CALL_CHARACTERS))
     believed = {one.variant_id: one for one in ranked}
+    alike = _by_idea(births.values())
     dossiers = [
         _dossier(record, made, believed.get(one), runs.get(one, ()), source_of, left, asked)
+        | {"others": _others(made, alike)}
         for one, made in births.items()
     ]
     pieces = [dossiers[at : at + CHUNK] for at in range(0, len(dossiers), CHUNK)]
@@ -73,7 +76,8 @@ def dossier(
     runs = measurements(store, variant_id=variant_id, statuses=list(Status))
     left = traces(store, CURVE_POINTS, LOG_CHARACTERS, variant_id)
     asked = _newest(exchanges(store, CALL_CHARACTERS, made.number))
-    return _dossier(record, made, ranked.get(variant_id), runs, source_of, left, asked)
+    found = _dossier(record, made, ranked.get(variant_id), runs, source_of, left, asked)
+    return found | {"others": _others(made, _by_idea(record.births().values()))}
 
 
 def _dossier(
@@ -93,6 +97,26 @@ def _dossier(
         **_traces([row.id for row in runs], left),
         "calls": asked.get(made.number, []),
     }
+
+
+def _by_idea(births: Iterable[ProposalRow]) -> dict[object, list[str]]:
+    """The variants that try each idea, one of the campaign's or one recorded in a bank, in order."""
+    found: dict[object, list[str]] = {}
+    for made in births:
+        if (idea := _idea_of(made)) is not None:
+            found.setdefault(idea, []).append(str(made.variant_id))
+    return found
+
+
+def _idea_of(made: ProposalRow) -> object | None:
+    return (
+        made.idea_id if made.idea_id is not None else (made.bank, made.idea) if made.bank else None
+    )
+
+
+def _others(made: ProposalRow, alike: Mapping[object, Sequence[str]]) -> list[str]:
+    """The other children of its idea."""
+    return [one for one in alike.get(_idea_of(made), ()) if one != made.variant_id][:MAX_OTHERS]
 
 
 def _packed(piece: list[dict[str, Any]]) -> str:

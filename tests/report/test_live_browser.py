@@ -147,6 +147,28 @@ def test_a_new_run_is_drawn_into_the_figure_before_the_page_is_read_again(
     built.store.close()
 
 
+def test_in_the_dark_page_and_figures_are_light_on_dark(browser: Any, tmp_path: Path) -> None:
+    finished(tmp_path / "c")[0].store.close()
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    try:
+        with served(tmp_path / "c") as base:
+            browser.get(f"{base}/campaign/c/")
+            until(lambda: browser.find_elements("css selector", ".plot[data-drawn] .xtick text"))
+            paper, ink, tick = browser.execute_script(LIGHTNESS)
+            assert paper < 0.2 and ink > 0.7 and tick > 0.7
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+LIGHTNESS = """
+const of = (css) => css.match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 765;
+const style = (one) => getComputedStyle(one);
+return [of(style(document.body).backgroundColor), of(style(document.body).color),
+        of(style(document.querySelector(".xtick text")).fill)];
+"""
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_ten_thousand_variants_are_seen_within_two_seconds_of_the_servers_answer(
     browser: Any, tmp_path: Path, width: int, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from evo.analysis.ranking import ranking
 from evo.report.figures import fronts
 from population.store import Store
 from population.types import Estimate, Measurement, Purpose, RunRequest, Status
-from tests.analysis.built import finished
+from tests.analysis.built import SEED, Built, finished
 from tests.report.conftest import Write
 from tests.report.large import HOSTILE, campaign_of, hostile_campaign
 
@@ -148,7 +148,7 @@ def test_the_way_to_the_leader_says_what_each_step_did(write_report: Write, tmp_
     built.store.close()
     html = write_report(tmp_path / "c").read_text()
     steps = html.split("The way from the seed to the leader")[1].split("</table>")[0]
-    assert '<th scope="col">beside its parent</th>' in steps
+    assert '<th scope="col">against its parent</th>' in steps
     assert re.search(r"0\.0[57]\d* better \(n=1\)", steps), steps
 
 
@@ -165,6 +165,54 @@ def test_an_axis_of_sizes_is_logarithmic_where_they_differ_tenfold(
     ]
     ((_, make),) = fronts(ranked, record.objectives, {})
     assert json.loads(make().to_json())["layout"]["xaxis"].get("type") == kind
+
+
+def test_a_dossier_names_the_other_children_of_its_idea(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    again = built.child(SEED.replace("0.1", "0.6"), built.seed, "llm_mutate", "warm up longer")
+    idea = built.store.add_idea("warm up longer", "ada")
+    for one in (leader, again):
+        built.store._execute("UPDATE proposals SET idea_id = ? WHERE variant_id = ?", [idea, one])
+    built.store.close()
+    found = {one["id"]: one["others"] for one in dossiers(write_report(tmp_path / "c").read_text())}
+    assert found[leader] == [again] and found[again] == [leader]
+    assert [one for one, others in found.items() if others] == [leader, again]
+
+
+def test_what_happened_and_what_models_came_to_stand_in_the_page(
+    write_report: Write, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "c")
+    built.store._execute("UPDATE proposals SET model = 'oracle-9' WHERE variant_id = ?", [leader])
+    built.store.add_event("note", "a slot \x1b[31mblinked")
+    built.store.close()
+    html = write_report(tmp_path / "c").read_text()
+    happened = html.split("What happened</h2>")[1].split("</section>")[0]
+    assert "budget spent, variants (3)" in happened and "a slot blinked" in happened
+    models = html.split(">model</th>")[1].split("</table>")[0]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", models)
+    assert cells == ["oracle-9", "1", "1", "1 of 1", "1", "–", "–", "–"]
+
+
+@pytest.mark.parametrize("scores", [[2.5], [2.5] * 8, [2.5, 1e300, 2.4, -1e300, 2.3, 0.0]])
+def test_odd_campaigns_give_pages_with_figures_that_a_browser_can_read(
+    write_report: Write, tmp_path: Path, scores: list[float]
+) -> None:
+    built = Built(tmp_path / "c")
+    built.run(built.seed, scores[0], 0, Purpose.CALIBRATE)
+    for place, score in enumerate(scores[1:]):
+        child = built.child(SEED.replace("0.1", f"0.{place + 2}"), built.seed)
+        built.run(child, score, more={"parameters": score})
+    built.store.close()
+
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    html = write_report(tmp_path / "c").read_text()
+    drawn = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html)
+    assert drawn and "progress" in json.loads(drawn[1], parse_constant=refused)
 
 
 def test_the_ladders_report_stands_in_the_page(write_report: Write, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@
     const found = await dossier(id);
     const body = [pairs([
       ["idea", found.idea], ["operator", found.operator], ["by", found.author], ["proposal", String(found.number)],
-      ["parents", found.parents.map(([one, role]) => link(one, role))], ["standing", found.standing],
+      ["parents", found.parents.map(([one, role]) => link(one, role))], ["same idea", (found.others ?? []).map((one) => link(one))], ["standing", found.standing],
       ...found.metrics.map(([name, text]) => [name.replaceAll("_", " "), text]),
     ])];
     body.push(element("h3", found.parents.length ? "What it changed in its first parent" : "Its source"), coloured(found.diff || "Nothing but form."));
