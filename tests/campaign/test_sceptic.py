@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from evo.proposals.context import CampaignInfo, ContextBuilder
 from evo.search.certification import Certification, CertificationSettings
 from evo.search.islands import MAX_PAIRS
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings, Scheduler, SearchState
 from population.archive import VAL_BPB
+from population.fingerprint import fingerprint
 from population.islands import (
     CHECKED,
     CHECKING,
@@ -18,15 +20,21 @@ from population.islands import (
     checked_in_words,
 )
 from population.lineage import Lineage
+from population.reading import proposals
 from population.run_history import RunHistory
+from population.store import Store
 from population.types import (
     Decision,
     Measurement,
     MeasurementRow,
+    Outcome,
     Parent,
+    Proposal,
     Purpose,
     RunRequest,
     Status,
+    Variant,
+    variant_id,
 )
 
 POLICY = PolicySettings(seed_blocks=4, seed_repeats=0, race_share=0, final_blocks=0)
@@ -162,3 +170,43 @@ def test_what_a_sceptic_found_is_said_in_a_sentence() -> None:
     )
     failed = {**detail, "gain": None, "pairs": 0}
     assert checked_in_words(failed).endswith("on 1 block, and it failed on fresh ones")
+
+
+def test_prompts_quote_the_verdict_on_a_parent_and_hold_the_notes_of_its_island_alone() -> None:
+    sources = ["LR = 1\n", "LR = 2\n", "LR = 3\n"]
+    seed, mine, theirs = (variant_id(one) for one in sources)
+    store, lineage = Store.in_memory(), Lineage()
+    for number, (source, island) in enumerate(zip(sources, ("", "a", "b"), strict=True), 1):
+        made = Variant(variant_id(source), source, fingerprint(source))
+        parents = (Parent(seed, "parent"),) if island else ()
+        proposal = Proposal(number, "nudge", parents, Outcome.VARIANT, variant=made, island=island)
+        store.add_proposal(proposal)
+        lineage.add(made.id, parents, "nudge", island)
+    assert {one.variant_id: one.island for one in proposals(store)} == {
+        seed: "",
+        mine: "a",
+        theirs: "b",
+    }
+    whole = RunHistory([VAL_BPB], seed, family=lineage)
+    part = whole.part([VAL_BPB], Members("a", seed, lineage))
+    for at, one in enumerate((seed, mine, theirs), 1):
+        run = RunRequest(one, "proxy", 0, 0, Purpose.SCREEN)
+        found = Measurement(run, Status.OK, metrics={"val_bpb": 2 - 0.1 * at})
+        assert store.add_measurement(found) == at
+        whole.add(MeasurementRow(at, found))
+    for text, evidence in (("ours", [mine]), ("theirs", [theirs]), ("a person's", [])):
+        store.add_note(text, "ann", evidence, 1)
+    detail = {
+        "against": seed, "claimed": 0.1, "claimed_on": 1, "verdict": "refuted", "pairs": 4,
+        "gain": 0.0, "se": 0.01, "log_e": 0.0, "more": {}, "chosen_by": 1, "seen": 2,
+    }  # fmt: skip
+    store.add_decision(CHECKED, mine, detail)
+    builder = ContextBuilder(part, lineage, CampaignInfo(0, "", "proxy", ""))
+    parents = (Parent(mine, "parent"),)
+    views = builder.views(store, parents, None)
+    assert f"Its gain was refuted by the sceptic: 0.1 better than {seed[:8]}" in views[0].why
+    assert "refuted" not in builder.views(store, parents, 1)[0].why, "it was not known yet"
+    told = builder.context(store, parents, views, None)
+    assert [one.text for one in told.notes] == ["ours", "a person's"]
+    assert told.leader is None, "the best of its own island, and no parent"
+    assert whole.front("proxy")[0] == theirs
