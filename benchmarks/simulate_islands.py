@@ -30,8 +30,8 @@ from simulate_campaigns import (
 )
 from simulate_campaigns import Settings as Play
 
-from evo.search.certification import Certification
-from evo.search.islands import in_turn
+from evo.search.certification import FLOOR_SHARE, Certification
+from evo.search.islands import CHECK_ALPHA, MAX_PAIRS, in_turn
 from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import Scheduler
@@ -49,6 +49,7 @@ from population.islands import (
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.selection import NEWEST, choose_parents, population, within_reach
+from population.statistics.certification import Rule, simulate
 from population.types import Measurement, MeasurementRow, Parent, Purpose, RunRequest, Status
 
 FLATTERED_BLOCKS = 3  # the first ones: a child is chosen by them
@@ -233,6 +234,19 @@ def row(regime: Regime, arm: str, found: Sequence[Outcome], usual: Sequence[Outc
     return "| " + " | ".join([*cells, f"{moved:.1f}, {again:.2f}"]) + " |"
 
 
+def rule_table(attempts: int) -> None:
+    """How often a claim is upheld, by its true gain in sds of one run."""
+    rule = Rule(1, 0.0, FLOOR_SHARE, CHECK_ALPHA, MAX_PAIRS)
+    print(
+        f"One claim in up to {MAX_PAIRS} pairs, upheld at e >= {1 / CHECK_ALPHA:.0f}; gains in run sds.\n"
+    )
+    print("| true gain | upheld | pairs |")
+    print("|---|---|---|")
+    for gain in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0):
+        found = simulate(rule, gain, sqrt(2), np.random.default_rng(1), attempts)
+        print(f"| {gain:g} | {found.certified:.4f} | {found.pairs:.1f} |")
+
+
 def share(some: int, every: int) -> str:
     """A share with its lower limit at 95 % (Wilson 1927)."""
     if not every:
@@ -246,11 +260,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--campaigns", type=int, default=100, help="of an arm in a regime")
     parser.add_argument("--arm", choices=ARMS, action="append", help="only these")
-    parser.add_argument("--regimes", type=int, default=len(WORLDS), help="only the first so many")
+    worlds = {one.name: one for one in WORLDS}
+    parser.add_argument("--world", choices=worlds, action="append", help="only these")
+    parser.add_argument("--rule", action="store_true", help="only what a sceptic's test can do")
     parser.add_argument("--planted", type=float, default=PLANTED, help="share of the children")
     given = parser.parse_args()
     began = time.perf_counter()
-    table(given.arm or list(ARMS), WORLDS[: given.regimes], given.campaigns, given.planted)
+    if given.rule:
+        rule_table(40_000)
+        return
+    chosen = [worlds[name] for name in given.world or worlds]
+    table(given.arm or list(ARMS), chosen, given.campaigns, given.planted)
     print(f"\n{time.perf_counter() - began:.0f} s")
 
 
