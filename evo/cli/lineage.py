@@ -21,7 +21,7 @@ from evo.cli.app import (
     show_json,
     write_out,
 )
-from evo.cli.folder import named, opened, remark_on
+from evo.cli.folder import at, named, opened, remark_on
 from evo.cli.read import VariantArgument
 from evo.files import objection, write_file
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.comparison import Comparison
     from evo.analysis.variant_history import Story
+    from evo.report.summary import Prose, Summary
+    from evo.runtime.components import Ending
     from population.lineage import Branch
     from population.store import Store
     from population.types import Estimate
@@ -231,12 +233,21 @@ def story_of(store: Store, record: Record, variant_id: str) -> Story:
 @app.command(epilog="Example: evo report -o report.html")
 def report(
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "-o", "--output", help="The file to write, - for stdout; an older report is replaced."
+            "-o",
+            "--output",
+            help="The file to write, - for stdout; an older report is replaced. By default report.html, "
+            "and a summary goes to stdout.",
         ),
-    ] = Path("report.html"),
+    ] = None,
     directory: DirOption = None,
+    summary: Annotated[
+        bool,
+        typer.Option(
+            "--summary", help="A page of Markdown instead, as SUMMARY.md has it at the end."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a file that is no report.")
     ] = False,
@@ -251,6 +262,10 @@ def report(
     from evo.report.page import OURS, render
     from population.reading import source_of
 
+    if summary:
+        _tell_summary(directory, output or Path("-"), force, as_json)
+        return
+    output = output or Path("report.html")
     to_stdout = is_stdout(output)
     if to_stdout and as_json:
         complain("-o - writes the page to stdout; give --json a file to write the page to")
@@ -278,6 +293,51 @@ def report(
     print(
         f"{output}: {megabytes:.1f} MB, {count(len(page.pack.ids), 'variant')}; open it in a browser"
     )
+
+
+def _tell_summary(directory: Path | None, output: Path, force: bool, as_json: bool) -> None:
+    """The summary as it stands now, to a file or to stdout."""
+    from evo.report.summary import MARK, render_summary
+
+    if not is_stdout(output) and (problem := objection(output, force, ours=MARK)):
+        complain(problem)
+        raise typer.Exit(FAILED)
+    with opened(directory) as (folder, store):
+        one, prose = summary_in(folder, store)
+    if as_json and is_stdout(output):
+        show_json({"path": None, "summary": one, "prose": prose})
+        return
+    text = render_summary(one, prose)
+    if is_stdout(output):
+        write_out(text)
+        return
+    write_file(output, text)
+    if as_json:
+        show_json({"path": output, "summary": one, "prose": prose})
+        return
+    print(f"{output}: {one.headline}")
+
+
+def summary_in(
+    folder: Path, store: Store, ending: Ending | None = None
+) -> tuple[Summary, Prose | None]:
+    """What SUMMARY.md says of a campaign now, and what a model wrote of the same rows.
+
+    `ending`: how it ended just now, while this process still holds it.
+    """
+    from dataclasses import replace
+
+    from evo.analysis.campaign_view import Record
+    from evo.cli.ladder import ladder_report_of
+    from evo.report.summary import VERDICT, summary_of
+    from population.reading import decisions
+
+    record = Record.of(store)
+    one = overview_of(folder, store, record=record)
+    if ending is not None:
+        one = replace(one, running=None, state=ending.state, phase=ending.reason)
+    ladder = ladder_report_of(folder, store, record) if record.ladder.choices else None
+    return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder)), None
 
 
 def _config(folder: Path) -> str:

@@ -260,23 +260,40 @@ def _follow(
         follower = Follower(campaign, config.name, live, as_json, plan, at(folder.path))
         ending = follower.run()
         code = follower.exit_code(ending)
+        said = _summarise(folder, ending)
         # a closed terminal takes no closing screen
         with suppress(OSError) if code == 128 + signal.SIGHUP else nullcontext():
-            _close(folder, config, ending, as_json)
+            _close(folder, config, ending, as_json, said)
         if code:
             leave(code)
 
 
-def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> None:
+def _summarise(folder: Folder, ending: Ending) -> str:
+    """Write SUMMARY.md into the campaign's folder; where it is, or why there is none, in words."""
+    from evo.cli.lineage import summary_in
+    from evo.report.summary import SUMMARY, render_summary, write_summary
+
+    try:
+        with folder.open_store() as store:
+            text = render_summary(*summary_in(folder.path, store, ending))
+        return write_summary(folder.path / SUMMARY, text) or f"summary: {folder.path / SUMMARY}"
+    except OSError as error:  # a full disk must not hide how the campaign ended
+        return f"no summary was written: {error.strerror or error}"
+
+
+def _close(folder: Folder, config: Config, ending: Ending, as_json: bool, said: str) -> None:
     from evo.analysis.campaign_view import Record
     from evo.campaigns import findings_of, overview_of
     from evo.cli.ladder import ladder_report_of
     from evo.terminal.screens import closing_screen
+    from evo.terminal.tables import FAINT
+    from evo.terminal.text import words
 
     with folder.open_store() as store:
         if as_json:
             found = overview_of(folder.path, store)
-            show_json({"ending": ending.reason, "complete": ending.complete, "overview": found})
+            told = {"ending": ending.reason, "complete": ending.complete, "summary": said}
+            show_json({**told, "overview": found})
             return
         record = Record.of(store)
         findings = findings_of(store, record)
@@ -295,6 +312,7 @@ def _close(folder: Folder, config: Config, ending: Ending, as_json: bool) -> Non
             record.unprotected(),
         )
     )
+    show(words(said, FAINT))
 
 
 def _next(folder: Folder, findings: Findings, ending: Ending, config: Config) -> Sequence[str]:

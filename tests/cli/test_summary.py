@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evo.report.summary import (
+    MARK,
+    SUMMARY,
+    Summary,
+    SummaryPart,
+    _foreign,
+    render_summary,
+    write_summary,
+)
+from evo.runtime.budget import BudgetSettings
+from population.reading import decisions
+from tests.campaign.fakes import make_campaign, make_store
 from tests.campaign.real import write_config
+from tests.campaign.test_certifying import ONCE, POLICY, FakeNoise
 
 from .driving import Evo
 
@@ -29,5 +42,64 @@ def test_every_reading_command_tells_which_rule_ended_a_campaign_and_how_to_go_o
     assert ended["rule"] == "no_certified_gain_for.variants" and ended["is_reached"]
     assert target["rule"] == "target" and not target["is_reached"]
     assert reason in evo("list", "--json").out
+    written = (tmp_path / "c" / SUMMARY).read_text()
+    assert is_whole(written) and reason in " ".join(written.split())
     left = evo("resume", *where, "--set", "stop.no_certified_gain_for.variants=9", "--dry-run")
     assert "of 9 children" in " ".join(left.out.split())
+
+
+# -- SUMMARY.md ------------------------------------------------------------------------------------
+
+HEADINGS = (
+    "## What was tried",
+    "## What holds",
+    "## What was refuted, or is not shown",
+    "## What transfers to larger scale",
+    "## What it cost",
+    "## What to try next",
+    "## How to reproduce it",
+)
+
+
+def is_whole(text: str) -> bool:
+    places = [text.find(f"\n{one}\n") for one in HEADINGS]
+    lines = [line for line in text.splitlines() if "evo " not in line]  # a folder may be long
+    narrow = all(len(line) <= 80 for line in lines)
+    return places == sorted(places) and places[0] > 0 and narrow and "\n\n\n" not in text
+
+
+def test_a_summary_is_true_of_a_fake_campaign_at_every_row(tmp_path: Path, evo: Evo) -> None:
+    open_store = make_store(tmp_path / "campaign.db")
+    told = evo("report", "--summary", "--dir", tmp_path)
+    assert told.code == 0 and is_whole(told.out) and "Nothing is certified" in told.out
+    for variants in (1, 3, 12):
+        made = {"evaluator": FakeNoise(gain=0.03), "policy": POLICY, "certification": ONCE}
+        make_campaign(open_store, budget=BudgetSettings(variants=variants), **made).run()
+        told = evo("report", "--summary", "--dir", tmp_path)
+        assert told.code == 0 and is_whole(told.out), told.out
+        with open_store() as store:
+            certified = [
+                str(one.variant_id)
+                for one in decisions(store, ("verdict",))
+                if one.detail["verdict"] == "certified"
+            ]
+        for one in certified:
+            assert f"{one[:8]} is certified better than" in " ".join(told.out.split())
+    assert certified
+    found = evo("report", "--summary", "--json", "--dir", tmp_path).json()["summary"]
+    assert [f"## {one['title']}" for one in found["parts"]] == list(HEADINGS)
+
+
+def test_a_summary_never_takes_the_place_of_a_file_that_is_not_ours(tmp_path: Path) -> None:
+    path = tmp_path / SUMMARY
+    assert not write_summary(path, f"{MARK}\nfirst\n") and path.read_text().endswith("first\n")
+    assert not write_summary(path, f"{MARK}\nsecond\n") and "second" in path.read_text()
+    path.write_text("my own notes\n")
+    assert "exists" in write_summary(path, f"{MARK}\nthird\n")
+    assert path.read_text() == "my own notes\n"
+
+
+def test_what_a_variant_says_of_itself_is_no_markup_in_a_summary() -> None:
+    evil = SummaryPart("What holds", (_foreign("<script>x</script> [a](http://b) `c` # d"),))
+    text = render_summary(Summary("t", "s", "h", True, (evil,)))
+    assert "\\<script>" in text and "\\[a\\]" in text and "\\`c\\`" in text
