@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.campaigns import DATABASE, ask, running_process, terms_of
+from evo.campaigns import DATABASE, ask, overview_of, running_process, terms_of
 from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import at, opened, searched_folder
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
+    from evo.report.summary import Prose, Summary
+    from evo.runtime.components import Ending
     from population.store import Store
 
 
@@ -214,3 +216,24 @@ def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvi
         plans.append(RungPlan(name, rung.get("budget") if timed else None))
     terms = terms_of(folder, record)
     return waiting(record, terms, lambda one: source_of(store, one), plans)
+
+
+def summary_in(
+    folder: Path, store: Store, ending: Ending | None = None
+) -> tuple[Summary, Prose | None]:
+    """What SUMMARY.md says of a campaign now, and what a model wrote of the same rows.
+
+    `ending`: how it ended just now, while this process still holds it.
+    """
+    from dataclasses import replace
+
+    from evo.analysis.campaign_view import Record
+    from evo.report.summary import VERDICT, summary_of
+    from population.reading import decisions
+
+    record = Record.of(store)
+    one = overview_of(folder, store, record=record)
+    if ending is not None:
+        one = replace(one, running=None, state=ending.state, phase=ending.reason)
+    ladder = ladder_report_of(folder, store, record) if record.ladder.choices else None
+    return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder)), None

@@ -21,7 +21,7 @@ from evo.cli.app import (
     show_json,
     write_out,
 )
-from evo.cli.folder import at, named, opened, remark_on
+from evo.cli.folder import named, opened, remark_on
 from evo.cli.read import VariantArgument
 from evo.files import objection, write_file
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.comparison import Comparison
     from evo.analysis.variant_history import Story
-    from evo.report.summary import Prose, Summary
-    from evo.runtime.components import Ending
     from population.lineage import Branch
     from population.store import Store
     from population.types import Estimate
@@ -297,6 +295,7 @@ def report(
 
 def _tell_summary(directory: Path | None, output: Path, force: bool, as_json: bool) -> None:
     """The summary as it stands now, to a file or to stdout."""
+    from evo.cli.ladder import summary_in
     from evo.report.summary import MARK, render_summary
 
     if not is_stdout(output) and (problem := objection(output, force, ours=MARK)):
@@ -316,28 +315,6 @@ def _tell_summary(directory: Path | None, output: Path, force: bool, as_json: bo
         show_json({"path": output, "summary": one, "prose": prose})
         return
     print(f"{output}: {one.headline}")
-
-
-def summary_in(
-    folder: Path, store: Store, ending: Ending | None = None
-) -> tuple[Summary, Prose | None]:
-    """What SUMMARY.md says of a campaign now, and what a model wrote of the same rows.
-
-    `ending`: how it ended just now, while this process still holds it.
-    """
-    from dataclasses import replace
-
-    from evo.analysis.campaign_view import Record
-    from evo.cli.ladder import ladder_report_of
-    from evo.report.summary import VERDICT, summary_of
-    from population.reading import decisions
-
-    record = Record.of(store)
-    one = overview_of(folder, store, record=record)
-    if ending is not None:
-        one = replace(one, running=None, state=ending.state, phase=ending.reason)
-    ladder = ladder_report_of(folder, store, record) if record.ladder.choices else None
-    return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder)), None
 
 
 def _config(folder: Path) -> str:

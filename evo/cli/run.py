@@ -270,7 +270,7 @@ def _follow(
 
 def _summarise(folder: Folder, ending: Ending) -> str:
     """Write SUMMARY.md into the campaign's folder; where it is, or why there is none, in words."""
-    from evo.cli.lineage import summary_in
+    from evo.cli.ladder import summary_in
     from evo.report.summary import SUMMARY, render_summary, write_summary
 
     try:
