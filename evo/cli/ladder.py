@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
-    from evo.report.summary import Prose, Summary
+    from evo.report.summary import CampaignSummary, Prose
     from evo.runtime.components import Ending
     from population.store import Store
 
@@ -220,7 +220,7 @@ def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvi
 
 def summary_in(
     folder: Path, store: Store, ending: Ending | None = None
-) -> tuple[Summary, Prose | None]:
+) -> tuple[CampaignSummary, Prose | None]:
     """What SUMMARY.md says of a campaign now, and what a model wrote of the same rows.
 
     `ending`: how it ended just now, while this process still holds it.

@@ -45,7 +45,7 @@ class SummaryPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CampaignSummary:
     """What the file says; `complete`: whether nothing is left for `evo resume`."""
 
     title: str
@@ -69,7 +69,7 @@ def summary_of(
     ladder: LadderReport | None,
     verdicts: Sequence[DecisionRow],
     where: str = "",
-) -> Summary:
+) -> CampaignSummary:
     """Everything that SUMMARY.md says. `where`: " --dir FOLDER" for commands to type."""
     found = overview.findings
     headline = sentences.headline(found) or told_lines(overview)[0]
@@ -89,7 +89,7 @@ def summary_of(
         SummaryPart("How to reproduce it", tuple(_again(record, overview)), _take(overview, where)),
     ]
     complete = overview.state is CampaignState.COMPLETE
-    return Summary(
+    return CampaignSummary(
         f"{overview.name}: summary",
         plain(placed(overview.phase, where)),
         headline,
@@ -98,12 +98,12 @@ def summary_of(
     )
 
 
-def render_summary(one: Summary, prose: Prose | None = None) -> str:
+def render_summary(one: CampaignSummary, prose: Prose | None = None) -> str:
     """The Markdown, at most 80 columns wide where words allow it."""
     environment = Environment(
         loader=PackageLoader("evo.report"), trim_blocks=True, lstrip_blocks=True
     )
-    wrapped = Summary(
+    wrapped = CampaignSummary(
         one.title,
         _wrapped(one.state, ""),
         _wrapped(one.headline, "> ")[2:],

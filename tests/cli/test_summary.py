@@ -7,7 +7,7 @@ from pathlib import Path
 from evo.report.summary import (
     MARK,
     SUMMARY,
-    Summary,
+    CampaignSummary,
     SummaryPart,
     _foreign,
     render_summary,
@@ -101,5 +101,5 @@ def test_a_summary_never_takes_the_place_of_a_file_that_is_not_ours(tmp_path: Pa
 
 def test_what_a_variant_says_of_itself_is_no_markup_in_a_summary() -> None:
     evil = SummaryPart("What holds", (_foreign("<script>x</script> [a](http://b) `c` # d"),))
-    text = render_summary(Summary("t", "s", "h", True, (evil,)))
+    text = render_summary(CampaignSummary("t", "s", "h", True, (evil,)))
     assert "\\<script>" in text and "\\[a\\]" in text and "\\`c\\`" in text
