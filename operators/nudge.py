@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
+from operators.source.constants import tunable, with_settings
 from operators.source.knobs import (
     Knob,
     KnobError,
@@ -14,7 +15,6 @@ from operators.source.knobs import (
     Value,
     rounded,
     sound_knobs,
-    with_knobs,
 )
 
 MAX_KNOBS = 3
@@ -29,10 +29,13 @@ class Nudge:
     parent_rule = ParentRule.ONE
 
     def propose(self, request: Request) -> Draft:
-        """The parent with some knobs moved. Raises ProposalFailed when no knob can move."""
+        """The parent with some knobs moved, or constants within guessed ranges where it has no knob.
+
+        Raises ProposalFailed when none can move.
+        """
         source, rng = request.parent("parent").source, request.rng
         try:
-            knobs = sound_knobs(source)
+            knobs = sound_knobs(source) or tunable(source, (), {})
         except KnobError as error:
             raise ProposalFailed(str(error)) from None
         moves: dict[str, Value] = {}
@@ -48,7 +51,7 @@ class Nudge:
             raise ProposalFailed("the parent has no knob that can move")
         old = {knob.name: knob.value for knob in knobs}
         idea = ", ".join(f"{name} {old[name]} -> {value}" for name, value in moves.items())
-        return Draft(with_knobs(source, moves), idea)
+        return Draft(with_settings(source, knobs, moves), idea)
 
 
 def moved(knob: Knob, rng: np.random.Generator) -> Value | None:

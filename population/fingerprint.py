@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Collection
+import operator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 
 from population.parsing import parse
 
+Literal = bool | int | float | str
+LARGEST = 1e15  # numbers beyond it set nothing: whole numbers stay exact, ranges finite
+MAX_PARTS = 8  # numbers of a tuple
+_OPERATIONS: dict[type, Callable[..., object]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _FORM_ONLY = frozenset({"kind", "type_comment", "type_ignores", "ctx"})  # u"" prefix and the like
 
@@ -24,7 +36,7 @@ def fingerprint(source: str) -> str:
 
 
 def knob_free_fingerprint(source: str) -> str:
-    """Like `fingerprint`, with the values of UPPER-case literals of the module level left out."""
+    """Like `fingerprint`, with the values of its constants left out (`find_settings`)."""
     tree = parse(source)
     return fingerprint_without(tree, _knob_values(tree))
 
@@ -121,20 +133,106 @@ def _number(node: ast.AST) -> int | float | None:
 
 
 def _knob_values(tree: ast.Module) -> list[ast.expr]:
-    values: list[ast.expr] = []
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, value = statement.targets[0], statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            target, value = statement.target, statement.value
+    """What `find_settings` finds, and UPPER-case literals of the module level that are bound more than once."""
+    bound = [value for name, value in _assigned(tree) if name.isupper() and _is_literal(value)]
+    return [*bound, *find_settings(tree).values()]
+
+
+def find_settings(tree: ast.Module) -> dict[str, ast.expr]:
+    """The literals that set what a source does, by name; `value_of` reads them.
+
+    A constant that the module level binds, in small letters where nothing else in the source does; its
+    numbers, one by one, where it is a tuple of them (`BETAS[0]`); the field of a dataclass (`Config.width`);
+    the default of an argument (`--width`).
+    """
+    found: dict[str, ast.expr] = {}
+    assigned = _assigned(tree)
+    often = Counter(name for name, _ in assigned)
+    stored = Counter(
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+    )
+    for name, value in assigned:
+        if often[name] == 1 and (name.isupper() or stored[name] == 1):
+            parts = value.elts if isinstance(value, ast.Tuple) else []
+            if 1 < len(parts) <= MAX_PARTS and all(_is_number(one) for one in parts):
+                found |= {f"{name}[{at}]": one for at, one in enumerate(parts)}
+            elif _is_literal(value):
+                found[name] = value
+    for node in ast.walk(tree):
+        for name, value in _set_in(node):
+            if value is not None and _is_literal(value):
+                found.setdefault(name, value)
+    return found
+
+
+def _set_in(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+    """The fields of a dataclass, or the default of an argument."""
+    if isinstance(node, ast.ClassDef) and any(map(_makes_a_dataclass, node.decorator_list)):
+        for one in node.body:
+            if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
+                yield f"{node.name}.{one.target.id}", one.value
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+        names = [one.value for one in node.args if isinstance(one, ast.Constant)]
+        default = next((one.value for one in node.keywords if one.arg == "default"), None)
+        yield str(names[-1] if names else ""), default if names else None
+
+
+def value_of(node: ast.expr) -> Literal | None:
+    """What a literal says, also a number written as an expression of numbers; None for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bool):
+        return node.value
+    return _number_of(node)
+
+
+def _number_of(node: ast.expr) -> int | float | None:
+    number = _number(node)
+    return _computed(node) if number is None else number
+
+
+def _computed(node: ast.expr) -> int | float | None:
+    """The number that an expression of numbers comes to, such as 2**19; None where that is none or huge."""
+    if not isinstance(node, ast.BinOp) or type(node.op) not in _OPERATIONS:
+        return None
+    left, right = (
+        _number(one) if _number(one) is not None else _computed(one)
+        for one in (node.left, node.right)
+    )
+    if left is None or right is None or max(abs(left), abs(right)) > LARGEST:
+        return None
+    if isinstance(node.op, ast.Pow) and (abs(right) > 64 or abs(left) > 1024):
+        return None
+    try:
+        found = _OPERATIONS[type(node.op)](left, right)
+    except (ArithmeticError, ValueError):
+        return None
+    return found if isinstance(found, int | float) and abs(found) <= LARGEST else None
+
+
+def _assigned(tree: ast.Module) -> list[tuple[str, ast.expr]]:
+    """What the module level binds to one name, in order."""
+    found = list[tuple[str, ast.expr]]()
+    for one in tree.body:
+        if isinstance(one, ast.Assign) and len(one.targets) == 1:
+            target, value = one.targets[0], one.value
+        elif isinstance(one, ast.AnnAssign) and one.value is not None:
+            target, value = one.target, one.value
         else:
             continue
-        if isinstance(target, ast.Name) and target.id.isupper() and _is_literal(value):
-            values.append(value)
-    return values
+        if isinstance(target, ast.Name):
+            found.append((target.id, value))
+    return found
+
+
+def _makes_a_dataclass(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return getattr(called, "attr", getattr(called, "id", "")) == "dataclass"
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(value_of(node), int | float) and not isinstance(value_of(node), bool)
 
 
 def _is_literal(node: ast.expr) -> bool:
-    if isinstance(node, ast.Constant):
-        return isinstance(node.value, str | bool | int | float)
-    return _number(node) is not None
+    return value_of(node) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,7 +36,7 @@ from operators.registry import (
     open_client,
 )
 from operators.source.constants import tunable
-from operators.source.knobs import KnobError, sound_knobs
+from operators.source.knobs import KnobError, range_text, sound_knobs
 from population.file_set import head_of
 from population.reading.idea_bank import BankError, BankIdea, joined, read_bank
 from population.store import Store, StoreError
@@ -44,6 +44,7 @@ from population.store import Store, StoreError
 MARKED = f"\n- Only what stands between {START} and {END} may change; an edit outside is rejected."
 # They turn constants, join or undo what others changed, or need a model: without a knob they make nothing.
 NEED_KNOBS = {"nudge", "tune", "merge", "revert", *CONTROLS, *WITH_LLM}
+GUESSES = {"nudge", "tune"}  # they turn numbers without a comment where no constant has one
 MAX_NAMED = 6  # constants in one sentence
 
 
@@ -61,7 +62,7 @@ def _must_propose(config: Config) -> None:
     if not answers and weights <= set(asking):
         raise _in_want_of_a_model(config)
     if not answers and weights <= NEED_KNOBS:
-        _must_have_knobs(config)
+        _must_have_knobs(config, weights)
     ends = config.budget.variants is not None or config.budget.seconds is not None
     if not ends and not answers and not config.operators.get("agent"):
         raise ConfigError(
@@ -70,7 +71,7 @@ def _must_propose(config: Config) -> None:
         )
 
 
-def _must_have_knobs(config: Config) -> None:
+def _must_have_knobs(config: Config, operators: Collection[str]) -> None:
     """ConfigError when the seed has nothing that operators without a model could turn."""
     source = config.seed_source()
     try:
@@ -79,7 +80,9 @@ def _must_have_knobs(config: Config) -> None:
         names = [knob.name for knob in tunable(source, (), {})]
     except KnobError:
         return  # what does not parse is refused as such
-    could = "no constant in capitals either"
+    if names and GUESSES & {*operators}:
+        return
+    could = "no constant either"
     if names:
         one = "1 constant" if len(names) == 1 else f"{len(names)} constants"
         more = ", ..." if len(names) > MAX_NAMED else ""
@@ -87,6 +90,23 @@ def _must_have_knobs(config: Config) -> None:
     raise ConfigError(
         f"{config.train}: nothing could propose a child: no knob and no model. {could}: write "
         f"`{names[0] if names else 'LR'} = ...  # knob: log a b`, or name a model"
+    )
+
+
+def guessed_ranges(config: Config) -> str:
+    """Of a seed without knob comments, which constants are turned all the same and how far; "" for others."""
+    source = config.seed_source()
+    try:
+        found = () if sound_knobs(source) else tunable(source, (), {})
+    except KnobError:
+        return ""
+    if not found or not any(config.operators.get(name) for name in GUESSES):
+        return ""
+    told = [f"{one.name} = {one.text} ({range_text(one)})" for one in found[:MAX_NAMED]]
+    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    return (
+        f"{config.train.name}: no knob comments, so ranges are guessed: {', '.join(told)}{more}; a comment "
+        f"such as `# knob: {range_text(found[0])}` names yours"
     )
 
 

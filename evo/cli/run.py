@@ -459,6 +459,7 @@ def _stop_plan(config: Config, record: Record | None, folder: Path | None) -> li
 def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     """What a person should know before it starts, each in a sentence."""
     from evo.analysis.campaign_view import UNPROTECTED
+    from evo.assembly.proposers import guessed_ranges
     from operators.registry import names_with_llm
     from operators.source.knobs import unreadable_knobs
     from population.types import Clock
@@ -489,6 +490,8 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
         )
     if wrong := unreadable_knobs(config.seed_source()):
         found.append(cannot_be_read(config.train.name, wrong))
+    if guessed := guessed_ranges(config):
+        found.append(guessed)
     return found
 
 

@@ -324,10 +324,13 @@ class Space:
 
 
 def _at_home(request: Request) -> set[str]:
-    """The names that need no guess: the seed's author gave them a comment, or meant them to stay."""
+    """The names that need no guess: the seed's author gave them a comment, or meant them to stay.
+
+    Where the author gave none a comment, all are guessed.
+    """
     source = request.history.seed_source() or request.parent("parent").source
     try:
-        return set(constants(source))
+        return set(constants(source)) if sound_knobs(source) else set()
     except SourceError:
         return set()
 

@@ -1,12 +1,12 @@
-"""The constants of a structure: its UPPER-case literals, with and without a knob comment."""
+"""The constants of a structure: the literals that set what it does, with and without a knob comment."""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections import Counter
+import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from operators.source.knobs import (
     MAX_KNOBS,
@@ -14,7 +14,6 @@ from operators.source.knobs import (
     KnobError,
     KnobKind,
     Value,
-    literal_of,
     literal_text,
     plain_value,
     range_text,
@@ -23,10 +22,17 @@ from operators.source.knobs import (
     with_literals,
 )
 from operators.source.parse import Offsets, SourceError, parse
-from population.fingerprint import knob_free_fingerprint
+from population.fingerprint import LARGEST, find_settings, knob_free_fingerprint, value_of
 
 NEAR = 0.003  # of a range: settings nearer than this in every knob are the same
 GUESS_FACTOR = 4.0  # a guessed range goes so far up and down
+MAX_SHARE_FROM_ZERO = 0.5  # a share that is 0 now may go so far
+# Names in small letters that say how much is run, shown or kept rather than how it learns.
+_SAYS_LITTLE = re.compile(
+    r"seed|interval|iters?$|steps?$|epochs?$|log|eval|save|port|rank|world|vers|vocab|worker|best|count|_id$|max_|num_",
+    re.IGNORECASE,
+)
+_IS_A_SHARE = re.compile(r"drop|decay|smooth|noise|jitter|penalty|mix", re.IGNORECASE)
 MIN_LOG_WHOLE = 16  # whole numbers from here on are guessed by their logarithm
 
 
@@ -44,8 +50,8 @@ def structure_of(source: str) -> Structure:
 
 
 def constants(source: str) -> dict[str, Value]:
-    """Each UPPER-case literal that the module level binds once, by name. SourceError."""
-    return {name: ast.literal_eval(literal) for name, literal in _literals(source).items()}
+    """What `find_settings` of population.fingerprint finds, by name. SourceError."""
+    return {name: _value(literal) for name, literal in _literals(source).items()}
 
 
 def tunable(source: str, at_home: Container[str], around: Mapping[str, Value]) -> tuple[Knob, ...]:
@@ -64,11 +70,11 @@ def tunable(source: str, at_home: Container[str], around: Mapping[str, Value]) -
     for name, literal in literals.items():
         if len(sound) + len(guessed) == MAX_KNOBS:
             break
-        if name in names or name in at_home:
+        if name in names or name in at_home or (not name.isupper() and _SAYS_LITTLE.search(name)):
             continue
         start = offsets.at(literal.lineno, literal.col_offset)
         end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
-        value = ast.literal_eval(literal)
+        value = _value(literal)
         knob = Knob(
             name,
             KnobKind.FLOAT,
@@ -130,21 +136,30 @@ def distance(
 
 
 def _literals(source: str) -> dict[str, ast.expr]:
-    found: dict[str, ast.expr] = {}
-    bound: Counter[str] = Counter()
-    for statement in parse(source).body:
-        name, literal = literal_of(statement)
-        bound[name] += 1
-        if name.isupper() and literal is not None:
-            found[name] = literal
-    return {name: literal for name, literal in found.items() if bound[name] == 1}
+    found = find_settings(parse(source))
+    return {name: one for name, one in found.items() if _is_small_enough(value_of(one))}
+
+
+def _is_small_enough(value: Value | None) -> bool:
+    return isinstance(value, str) or (value is not None and abs(value) <= LARGEST)
+
+
+def _value(literal: ast.expr) -> Value:
+    value = value_of(literal)
+    assert value is not None  # `find_settings` gives literals alone
+    return value
 
 
 def _guessed(knob: Knob, around: Value) -> Knob | None:
     """The knob with a range around a number; None where its size says nothing about its range."""
     value = knob.value
-    if isinstance(value, bool | str) or isinstance(around, bool | str) or around <= 0 or value <= 0:
+    if isinstance(value, bool | str) or isinstance(around, bool | str) or around < 0 or value < 0:
         return None
+    if not around or not value:
+        if not _IS_A_SHARE.search(knob.name) or isinstance(value, int) or max(around, value) >= 1:
+            return None
+        high = max(MAX_SHARE_FROM_ZERO, around, value)
+        return replace(knob, kind=KnobKind.FLOAT, low=0.0, high=high)
     kind, low, high, whole = KnobKind.LOG, around / GUESS_FACTOR, around * GUESS_FACTOR, False
     if isinstance(value, int) and isinstance(around, int):
         if around < 2:  # 0 and 1 are often flags

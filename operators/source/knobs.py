@@ -3,6 +3,7 @@
 MATRIX_LR = 0.02  # knob: log 1e-3 1e-1
 DEPTH_SCALE = 3  # knob: int 1 8 what follows a range is for people
 ACTIVATION = "relu2"  # knob: choice relu2 gelu silu; here it follows a semicolon
+BETAS = (0.8, 0.95)  # knob: float 0.5 0.999; two of them, BETAS[0] and BETAS[1]
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from operators.source.parse import Offsets, SourceError, parse
+from population.fingerprint import LARGEST, find_settings, value_of
 from population.parsing import tokens
 
 Value = bool | int | float | str
 MAX_KNOBS = 256  # of one source; those after them are not read
-LARGEST = 1e15  # numbers beyond it are no knobs: whole numbers stay exact, ranges finite
 _COMMENT = re.compile(r"\s*#\s*knob:(.*)$", re.IGNORECASE)
 _PLACE = (
-    "a knob comment belongs on a top-level `NAME = literal` line, "
-    "NAME in UPPER case and the literal one number, string or truth value"
+    "a knob comment belongs at the end of a top-level `NAME = literal` line, the literal one number, string or "
+    "truth value or a tuple of numbers; of a dataclass's field, of add_argument with a default, or of a call "
+    "with one keyword that is such a literal"
 )
-_NAME = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 
 
 class KnobKind(StrEnum):
@@ -161,8 +162,8 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
     except SourceError as error:
         raise KnobError(f"the source does not parse: {error}") from None
     offsets, knobs, errors = Offsets(source), dict[str, Knob](), list[KnobError]()
+    unread, sites = _remarks(source), find_settings(tree)
     top = {id(statement) for statement in tree.body}
-    unread = _remarks(source)
     for statement in _statements(tree):
         lineno, column = statement.end_lineno or 0, statement.end_col_offset or 0
         comment = _COMMENT.match(offsets.rest_of_line(lineno, column))
@@ -170,12 +171,16 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
             continue
         unread.discard(lineno)
         try:
-            if len(knobs) == MAX_KNOBS:
+            found = _literals_in(statement, sites, id(statement) in top)
+            if len(knobs) + len(found) > MAX_KNOBS:
                 raise KnobError(f"line {lineno}: more than {MAX_KNOBS} knobs")
-            knob = _knob(statement, id(statement) in top, comment[1], source, offsets)
-            if knob.name in knobs:
-                raise KnobError(f"line {knob.line}: {knob.name} is a knob twice; keep one of them")
-            knobs[knob.name] = knob
+            for name, literal in found.items():
+                knob = _knob(statement.lineno, name, literal, comment[1], source, offsets)
+                if knob.name in knobs:
+                    raise KnobError(
+                        f"line {knob.line}: {knob.name} is a knob twice; keep one of them"
+                    )
+                knobs[knob.name] = knob
         except KnobError as error:
             errors.append(error)
     errors += [KnobError(f"line {line}: {_PLACE}") for line in sorted(unread)]
@@ -206,14 +211,38 @@ def _column(statement: ast.stmt) -> int:
     return statement.end_col_offset or 0
 
 
-def _knob(statement: ast.stmt, top: bool, comment: str, source: str, offsets: Offsets) -> Knob:
-    line = statement.lineno
-    name, literal = literal_of(statement)
-    if not top or not _NAME.match(name) or literal is None:
-        raise KnobError(f"line {line}: {_PLACE}")
+def _literals_in(
+    statement: ast.stmt, sites: Mapping[str, ast.expr], top: bool
+) -> dict[str, ast.expr]:
+    """The literals of a statement that its comment is about, by name. KnobError without one."""
+    inside = {id(node) for node in ast.walk(statement)}
+    found = {name: one for name, one in sites.items() if id(one) in inside}
+    if found:
+        return found
+    name, literal = literal_of(statement) if top else ("", None)
+    if name and literal is not None:
+        return {name: literal}
+    keywords = {
+        one.arg: one.value
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call)
+        for one in node.keywords
+        if one.arg and value_of(one.value) is not None
+    }
+    if len(keywords) != 1:
+        of = f" (here are {', '.join(keywords)})" if keywords else ""
+        raise KnobError(f"line {statement.lineno}: {_PLACE}{of}")
+    return keywords
+
+
+def _knob(
+    line: int, name: str, literal: ast.expr, comment: str, source: str, offsets: Offsets
+) -> Knob:
     start = offsets.at(literal.lineno, literal.col_offset)
     end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
-    value = ast.literal_eval(literal)
+    value = value_of(literal)
+    if value is None or (not isinstance(value, str) and abs(value) > LARGEST):
+        raise KnobError(f"line {line}: {_PLACE}")
     words = comment.split(";")[0].split()
     text = source[start:end]
     try:
@@ -239,15 +268,7 @@ def literal_of(statement: ast.stmt) -> tuple[str, ast.expr | None]:
     else:
         return "", None
     name = target.id if isinstance(target, ast.Name) else ""
-    minus = isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub)
-    inner = value.operand if isinstance(value, ast.UnaryOp) and minus else value
-    content = inner.value if isinstance(inner, ast.Constant) else None
-    fits = isinstance(content, bool | str) or (
-        isinstance(content, int | float) and abs(content) <= LARGEST
-    )
-    if not fits or (minus and isinstance(content, bool | str)):
-        return name, None
-    return name, value
+    return name, value if value_of(value) is not None else None
 
 
 def _range(

@@ -248,8 +248,12 @@ def test_a_seed_that_nothing_could_change_is_refused_before_it_is_run(
 ) -> None:
     bare = re.sub(r"# knob:.*", "", STANDIN.read_text())
     (tmp_path / "bare.py").write_text(bare + "ROUNDS = 40\n")
+    assert "ranges are guessed: SMOOTHING = 0.5 (float" in told(
+        evo("run", quick, "--dry-run", "--set", "train=bare.py")
+    )
     for extra in ((), ("--json",)):
-        said = evo("run", quick, "--dry-run", "--set", "train=bare.py", *extra)
+        merges = ("--set", "operators={merge: 1}")
+        said = evo("run", quick, "--dry-run", "--set", "train=bare.py", *merges, *extra)
         assert said.code == 2
         assert "nothing could propose a child: no knob and no model" in said.err
         assert "ROUNDS" in said.err and "bare.py" in said.err
@@ -260,7 +264,7 @@ def test_a_seed_that_nothing_could_change_is_refused_before_it_is_run(
 
 
 def test_knob_comments_that_cannot_be_read_are_told(evo: Evo, quick: Path, tmp_path: Path) -> None:
-    (tmp_path / "odd.py").write_text(STANDIN.read_text() + "rate = 1  # knob: log 1 2\n")
+    (tmp_path / "odd.py").write_text(STANDIN.read_text() + "rate = 1  # knob: lin 1 2\n")
     said = evo("run", quick, "--dry-run", "--set", "train=odd.py")
     assert "odd.py: 1 knob comment cannot be read: line" in told(said)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from operators.nudge import MAX_KNOBS, Nudge, moved
 from operators.operator import ProposalFailed
+from operators.source.constants import constants, structure_of, tunable
 from operators.source.knobs import (
     KnobError,
     KnobKind,
@@ -20,6 +22,7 @@ from operators.source.knobs import (
     unreadable_knobs,
     with_knobs,
 )
+from population.fingerprint import value_of
 from tests.operators.samples import SEED, SMALL, request
 
 
@@ -66,8 +69,9 @@ def test_odd_layouts_are_kept(source: str) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("lr = 0.1  # knob: log 1e-3 1", "UPPER case"),
-        ("LR = 1 / 10  # knob: log 1e-3 1", "one number"),
+        ("LR = 1 / x  # knob: log 1e-3 1", "one number"),
+        ("f(a=1, b=2)  # knob: int 1 8", "here are a, b"),
+        ("LR = (0.1, 'a')  # knob: log 1e-3 1", "one number"),
         ("LR = 0.1  # knob: lin 1e-3 1", "log a b"),
         ("LR = 0.1  # knob:", "log a b"),
         ("LR = 0.1  # knob: log 1e-3", "two numbers"),
@@ -175,3 +179,79 @@ def test_a_nudge_without_a_knob_to_turn_fails_with_a_reason() -> None:
     for source in ("x = 1\n", "def (:\n"):
         with pytest.raises(ProposalFailed, match=r"no knob that can move|does not parse"):
             Nudge().propose(request(source))
+
+
+KINDS = """
+import argparse
+from dataclasses import dataclass
+lr = 3e-4  # knob: log 1e-5 1e-2
+BATCH = 2**19  # knob: log 65536 1048576
+betas = (0.9, 0.95)  # knob: float 0.5 0.999
+parser = argparse.ArgumentParser()
+parser.add_argument("-d", "--depth", type=int, default=12)  # knob: int 2 24
+
+@dataclass
+class Settings:
+    warmup: int = 256  # knob: log 16 4096
+    kind: str = "cosine"  # knob: choice cosine linear
+
+def build(model):
+    return Adam(model, decay=0.1)  # knob: float 0 0.5
+"""
+
+
+def test_knobs_stand_wherever_people_keep_their_numbers() -> None:
+    knobs = {one.name: one for one in read_knobs(KINDS)}
+    assert {name: one.value for name, one in knobs.items()} == {
+        "lr": 3e-4,
+        "BATCH": 2**19,
+        "betas[0]": 0.9,
+        "betas[1]": 0.95,
+        "--depth": 12,
+        "Settings.warmup": 256,
+        "Settings.kind": "cosine",
+        "decay": 0.1,
+    }
+    moved = with_knobs(
+        KINDS, {"BATCH": 2**18, "betas[1]": 0.99, "--depth": 6, "Settings.kind": "linear"}
+    )
+    expected = (
+        KINDS.replace("2**19", "262144")
+        .replace("0.95)", "0.99)")
+        .replace("default=12", "default=6")
+    )
+    assert moved == expected.replace('"cosine"', '"linear"')
+    assert not unreadable_knobs(KINDS)
+    plain = re.sub("  # knob.*", "", KINDS)
+    assert (
+        structure_of(with_knobs(KINDS, {"lr": 1e-3})).fingerprint == structure_of(plain).fingerprint
+    )
+
+
+def test_without_comments_ranges_are_guessed_of_what_reads_as_a_setting() -> None:
+    plain = (
+        re.sub("  # knob.*", "", KINDS)
+        + "eval_interval = 500\nstep = 3\nstep += 1\ndropout = 0.0\n"
+    )
+    found = {one.name: (one.low, one.high) for one in tunable(plain, (), {})}
+    assert set(found) == {
+        "lr",
+        "BATCH",
+        "betas[0]",
+        "betas[1]",
+        "--depth",
+        "Settings.warmup",
+        "dropout",
+    }
+    assert found["lr"] == (pytest.approx(7.5e-5), pytest.approx(1.2e-3))
+    assert found["dropout"] == (0.0, 0.5) and found["BATCH"] == (2**17, 2**21)
+    assert set(constants(plain)) == {*found, "Settings.kind", "eval_interval"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2**19", 2**19), ("5 * 8", 40), ("-1e-3", -1e-3), ("1 / 8", 0.125), ("3 * (2 + 2)", 12),
+     ("9**9**9", None), ("1 / 0", None), ("x * 2", None), ("(-8) ** 0.5", None), ("1e300 * 1e300", None)],
+)  # fmt: skip
+def test_numbers_are_read_as_people_write_them(text: str, value: float | None) -> None:
+    assert value_of(ast.parse(text, mode="eval").body) == value
