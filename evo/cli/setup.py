@@ -305,9 +305,11 @@ def import_autoresearch(
     else:
         read, beside = read_subjects(found.subjects(), asked), PurePosixPath(TRAIN)
         if read is None:
+            others = found.elsewhere()
+            more = f"; --branch {others[0]} has one" if others else ""
             raise ImportFailure(
-                f"{found.path}: no {RESULTS} there, neither in the folder nor in git, and its commits' "
-                "subjects do not end with a number"
+                f"{found.path}: no {RESULTS} there, neither in the folder nor in this branch, and its commits' "
+                f"subjects do not end with a number{more}"
             )
         results = read
     file = train or str(beside)

@@ -38,8 +38,14 @@ class Repository:
         wanted = branch or "HEAD"
         # a branch is handed over behind --verify and --end-of-options: it cannot be an option
         told = f"no branch or commit {wanted!r} there" if branch else "it has no commit yet"
-        words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
-        self.head = self._ask(told, *words).split()[-1]
+        words = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+        done = self._run(*words, f"refs/remotes/origin/{wanted}^{{commit}}")
+        here = self._run(*words, f"{wanted}^{{commit}}")
+        if (
+            here.returncode and not done.returncode
+        ):  # a clone has its remote's branches under origin/
+            wanted = f"refs/remotes/origin/{wanted}"
+        self.head = self._ask(told, *words, f"{wanted}^{{commit}}").split()[-1]
 
     def results(self) -> tuple[str, str] | None:
         """The text of the table of attempts and where it stands, from the root; None where there is none.
@@ -67,7 +73,8 @@ class Repository:
 
     def _deleted(self) -> tuple[str, str] | None:
         """The table that a commit before this one took away."""
-        done = self._run("rev-list", "-1", self.head, "--", f":(glob)**/{RESULTS}")
+        words = ("rev-list", "-1", "--full-history")  # also where a merge took it away again
+        done = self._run(*words, self.head, "--", f":(glob)**/{RESULTS}")
         last = _decoded(done.stdout).strip()
         if done.returncode or not last:
             return None
@@ -77,6 +84,16 @@ class Repository:
             if text is not None:
                 return _decoded(text), place
         return None
+
+    def elsewhere(self) -> list[str]:
+        """Branches whose histories hold a results.tsv, where the one that is looked at holds none."""
+        words = ("rev-list", "-1", "--all", "--full-history")
+        done = self._run(*words, "--", f":(glob)**/{RESULTS}")
+        last = _decoded(done.stdout).strip()
+        if done.returncode or not last:
+            return []
+        named = self._run("for-each-ref", "--contains", last, "--format=%(refname:short)")
+        return _decoded(named.stdout).split()
 
     def subjects(self) -> list[tuple[str, str]]:
         """The short hash and subject of each commit on the first parents' line, oldest first."""

@@ -381,6 +381,33 @@ def test_a_branch_brings_its_own_results(evo: Evo, history: History) -> None:
     assert said.json()["import"]["measurements"] == 9
 
 
+def test_a_branch_of_the_remote_is_found_by_its_name_and_named_where_it_alone_has_a_table(
+    evo: Evo, history: History
+) -> None:
+    history.git("checkout", "-q", "-b", "mar5")
+    history.git("add", "-f", "results.tsv")
+    history.git("commit", "-q", "-m", "results")
+    history.git("checkout", "-q", "main")
+    history.git("clone", "-q", str(history.path), str(history.path.with_name("clone")))
+    refused = evo("import-autoresearch", "clone")
+    assert refused.code == 2 and "--branch origin/mar5 has one" in refused.err
+    said = evo("import-autoresearch", "clone", "--branch", "mar5", "--json")
+    assert said.json()["import"]["measurements"] == 9
+
+
+def test_a_table_that_a_merged_branch_took_away_is_found(evo: Evo, history: History) -> None:
+    history.git("checkout", "-q", "-b", "mar5")
+    history.git("add", "-f", "results.tsv")
+    history.git("commit", "-q", "-m", "results")
+    history.git("rm", "-q", "results.tsv")
+    history.git("commit", "-q", "-m", "tidy")
+    history.git("checkout", "-q", "main")
+    history.git("commit", "-q", "--allow-empty", "-m", "meanwhile")
+    history.git("merge", "-q", "--no-ff", "-m", "merged", "mar5")
+    said = evo("import-autoresearch", "lab", "--json")
+    assert said.json()["import"]["measurements"] == 9
+
+
 def test_a_second_import_into_the_same_folder_is_refused(evo: Evo, history: History) -> None:
     assert evo("import-autoresearch", "lab", "--dir", "seen").code == 0
     again = evo("import-autoresearch", "lab", "--dir", "seen")
