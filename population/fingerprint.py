@@ -161,9 +161,9 @@ def find_settings(tree: ast.Module) -> dict[str, ast.expr]:
             elif _is_literal(value):
                 found[name] = value
     for node in ast.walk(tree):
-        for name, value in _set_in(node):
-            if value is not None and _is_literal(value):
-                found.setdefault(name, value)
+        for name, literal in _set_in(node):
+            if literal is not None and _is_literal(literal):
+                found.setdefault(name, literal)
     return found
 
 
