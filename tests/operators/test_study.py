@@ -152,7 +152,7 @@ def test_a_failure_bends_no_belief_and_keeps_others_away() -> None:
 
 
 def test_a_new_structure_begins_with_what_its_relatives_showed() -> None:
-    new = f"{FEW}x = 1\n"
+    new = f"{FEW}x = [1]\n"
     relatives = [replace(one, own=False, structure="parent") for one in some(30)]
     child = measured(new, 31, bowl(FEW), edits=frozenset({"x"}))
     history = FakeHistory([*relatives, child], seed=FEW)
