@@ -31,6 +31,8 @@ from population.types import (
     Status,
 )
 
+MAX_SITES = 10_000
+
 
 class NotMergeable(ValueError):
     """These campaigns do not measure the same thing; the message names the key that differs."""
@@ -142,10 +144,12 @@ def lay_out(
     """
     campaigns = [
         replace(one, body={**one.body, "config": completed(one.body["config"])})
-        for one in sorted(rows.of(Kind.CAMPAIGN), key=_by_age)
+        for one in sorted(rows.of(Kind.CAMPAIGN), key=by_age)
     ]
     if not campaigns:
         raise NotMergeable("no campaign among these rows")
+    if len(campaigns) > MAX_SITES:
+        raise NotMergeable(f"more than {MAX_SITES:,} campaigns")
     first = campaigns[0].body
     of_data = next((one.body for one in campaigns if one.body["data"] is not None), first)
     for one in campaigns[1:]:
@@ -164,23 +168,30 @@ def lay_out(
     return layout
 
 
-def _by_age(row: SharedRow) -> tuple[float, str]:
-    return float(row.body["created"]), str(row.body["campaign"])
+def by_age(row: SharedRow) -> tuple[bool, float, str]:
+    """Campaigns that somebody vouches for before others, of each kind the oldest first."""
+    others = row.vouched is Vouched.OTHERS
+    return others, float(row.body["created"]), str(row.body["campaign"])
 
 
 def _rungs_of(
     campaigns: Sequence[SharedRow],
 ) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """One ladder of all, the oldest campaign's first; a rung is its settings, not its name."""
+    """One ladder of all, the first campaign's first; a rung is its settings, not its name.
+
+    Nobody adds a rung to it whom nobody vouches for, beside the first.
+    """
     rungs: dict[str, Any] = {}
     renamed: dict[str, dict[str, str]] = {}
     for one in campaigns:
+        adds = one is campaigns[0] or one.vouched is not Vouched.OTHERS
         names: dict[str, str] = {}
         for name, settings in one.body["config"]["rungs"]:
             same = [known for known, other in rungs.items() if other == settings]
-            if name not in rungs and not same:
+            if name not in rungs and not same and adds:
                 rungs[name] = settings
-            names[name] = name if name in rungs and rungs[name] == settings else same[0]
+            if name in rungs or same:
+                names[name] = name if rungs.get(name) == settings else same[0]
         renamed[one.body["campaign"]] = names
     return rungs, renamed
 
@@ -238,7 +249,7 @@ def _place_proposals(
 
 
 def _without_circles(seed_id: str, chosen: Sequence[SharedRow]) -> dict[str, tuple[Parent, ...]]:
-    """Other parents for the few first proposals that need them: a child of nobody, or of itself.
+    """Other parents for the few proposals that need them: a child of nobody, or of itself.
 
     Such a row is no campaign's of ours; it is taken for an edit of the seed.
     """
@@ -250,7 +261,11 @@ def _without_circles(seed_id: str, chosen: Sequence[SharedRow]) -> dict[str, tup
     allowed: dict[str, tuple[Parent, ...]] = {
         row.key: of_seed
         for row in chosen
-        if row.body["outcome"] == Outcome.VARIANT and not row.body["parents"]
+        if row.body["outcome"] == Outcome.VARIANT
+        and (
+            not row.body["parents"]
+            or any(up not in first and up != seed_id for up, _ in row.body["parents"])
+        )
     }
     state: dict[str, int] = {}  # 1: on the way, 2: its ancestors end at the seed
     for start in first:
@@ -337,7 +352,7 @@ def _place_measurements(
 def _rung(layout: Layout, body: Body) -> str | None:
     name, slash, derived = str(body["rung"]).partition("/")
     names = layout.renamed[body["campaign"]]
-    if not names:
+    if not layout.rungs:
         return str(body["rung"])
     return f"{names[name]}{slash}{derived}" if name in names else None
 

@@ -77,6 +77,7 @@ DOORS = {
     "distributed": ("evo.evaluation.cluster",),
     "pyarrow": ("evo.tokens.sources", "evo.exporting.tables"),
     "tokenizers": ("evo.tokens.tokenizer",),
+    "cryptography": ("evo.sharing.signing",),
     "typer": ("evo.cli",),
     "rich": ("evo.cli", "evo.terminal"),
     "joblib": ("evo.benchmark",),

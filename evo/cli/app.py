@@ -205,7 +205,7 @@ PANELS = {
     ),
     "Steer": ("idea", "note", "inject", "approve", "veto", "mcp"),
     "Measure and compare": ("evaluate", "calibrate", "ablate", "compare", "bench"),
-    "Share": ("merge",),
+    "Share": ("merge", "push", "pull"),
 }
 
 

@@ -1,14 +1,12 @@
-"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost, `evo merge` as one; and the doors to
-them: `evo serve` live in a browser, `evo mcp` for agents."""
+"""Several campaigns: `evo list` at a glance, `evo compare` at equal cost, `evo merge` as one, `evo push` and
+`evo pull` with others; and the doors to them: `evo serve` live in a browser, `evo mcp` for agents."""
 
 from __future__ import annotations
 
 import math
-import shlex
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,8 +19,6 @@ from evo.cli.folder import campaign_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from evo.sharing.merging import Merger
 
 SIDES = {"children": "right", "age": "right"}
 MAX_PATH, MIN_STATE = 30, 13  # letters of a folder and of a state, at the least where there is room
@@ -424,18 +420,22 @@ def _tokens(file: Path) -> dict[str, str]:
 # -- Several campaigns as one: `evo merge`.
 
 
+NewOption = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="NEW", help="The folder to write: none, or empty."),
+]
+DryOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would come in; nothing is written.")
+]
+
+
 @app.command(epilog="Example: evo merge campaigns/mine ../theirs/campaigns/a -o campaigns/both")
 def merge(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR OTHER...", help="Campaigns' folders, or names.")
     ],
-    new: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="NEW", help="The folder to write: none, or empty."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would come in; nothing is written.")
-    ] = False,
+    new: NewOption = None,
+    dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make one campaign of several: every row once, whatever the order, and claims found anew from the rows.
@@ -443,60 +443,133 @@ def merge(
     They have to measure the same thing: seed, text, rungs, objectives. Sources are only read, also where
     nothing may be written. `evo resume --dir NEW` goes on from all of it (docs/community.md).
     """
-    from evo.sharing.merging import SharingError, read_source
     from evo.sharing.merging import merge as merge_into
+    from evo.sharing.merging import read_campaign
+    from evo.terminal.sharing import steps, tell_merger
     from population.shared_rows import SharedRows
+
+    written = _written(new, dry_run)
+    with steps(as_json) as tell:
+        sources = []
+        for folder in map(campaign_folder, folders):
+            tell(f"reading {folder}")
+            sources.append(read_campaign(folder))
+        one = merge_into(sources, SharedRows(), written, tell)
+    if as_json:
+        show_json(one)
+    else:
+        tell_merger(one.sites, one.rows, one.new, one.waiting, one.variants, one.certified, written)
+
+
+TrustOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY",
+        help="Count what this public key has signed as measured by us: ed25519:..., or its file. Repeatable.",
+    ),
+]
+
+
+@app.command(
+    epilog="Example: evo push git@host:group/rows.git campaigns/mine --key ~/.config/evo.key"
+)
+def push(
+    remote: Annotated[
+        str,
+        typer.Argument(
+            metavar="REMOTE", help="A folder, a git repository, or HOST:PATH for rsync."
+        ),
+    ],
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="The campaign; by default the newest here."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Sign with the private key in this file; made where there is none."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent; nothing is.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a campaign's rows to where others pull them: files that are only added, each named by its content.
+
+    Sent are variants, proposals, runs, ideas, notes and decisions, with host names and logs; never prompts,
+    answers, paths of the config, keys or the text. Pushing twice sends nothing twice.
+    """
+    from evo.sharing.exchange import push as send
+    from evo.terminal.sharing import steps
+
+    with steps(as_json) as tell:
+        found = send(remote, campaign_folder(directory), key, dry_run, tell)
+    if found.key_is_new:
+        complain(f"made the key {key}; keep it for yourself")
+    for one in found.left_out:
+        complain(f"left out: {one}")
+    if as_json:
+        show_json(found)
+        return
+    if found.public_key:
+        print(f"signed; others trust it with --trust {found.public_key}")
+    verb = "would be sent" if dry_run else "sent"
+    print(f"{found.rows:,} rows in {len(found.bundles)} bundles {verb} to {found.remote}")
+
+
+@app.command(epilog="Example: evo pull git@host:group/rows.git campaigns/mine -o campaigns/ours")
+def pull(
+    remote: Annotated[
+        str,
+        typer.Argument(
+            metavar="REMOTE", help="A folder, a git repository, or HOST:PATH for rsync."
+        ),
+    ],
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help="A campaign of yours to merge with; none: theirs alone."
+        ),
+    ] = None,
+    new: NewOption = None,
+    trust: TrustOption = None,
+    dry_run: DryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge a campaign of yours with what others pushed, into a new folder; yours is only read.
+
+    What comes in is evidence for candidates, and certifies nobody, unless a key that you --trust has signed
+    it. A bundle that was changed, or holds anything but rows, is refused by its name (docs/security.md).
+    """
+    from evo.sharing.exchange import pull as take
+    from evo.terminal.sharing import steps, tell_merger
+
+    folder = None if directory is None else campaign_folder(directory)
+    with steps(as_json) as tell:
+        found = take(remote, folder, trust or (), _written(new, dry_run), tell)
+    for bad in found.refused:
+        complain(f"refused {bad.bundle}: {bad.reason}")
+    if as_json:
+        show_json(found)
+        return
+    print(f"{found.bundles} bundles, {found.trusted} signed by a key that you trust")
+    one = found.merger
+    tell_merger(
+        one.sites,
+        one.rows,
+        one.new,
+        one.waiting,
+        one.variants,
+        one.certified,
+        _written(new, dry_run),
+    )
+
+
+def _written(new: Path | None, dry_run: bool) -> Path | None:
+    """The folder to write; None for a look."""
+    from evo.sharing.merging import SharingError
 
     if new is None and not dry_run:
         raise SharingError(
             "give the folder to write with -o NEW, or --dry-run to see what it would hold"
         )
-    with _steps(as_json) as tell:
-        sources = []
-        for folder in map(campaign_folder, folders):
-            tell(f"reading {folder}")
-            sources.append(read_source(folder))
-        found = merge_into(sources, SharedRows(), None if dry_run else new, tell)
-    show_json(found) if as_json else _tell_merger(found, dry_run)
-
-
-@contextmanager
-def _steps(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """What to tell of each step: shown on a terminal while it lasts."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
-        yield lambda text: None
-        return
-    with console.status("...") as line:
-        yield lambda text: line.update(text)
-
-
-def _tell_merger(found: Merger, dry_run: bool) -> None:
-    from evo.terminal.tables import FAINT, one_line, table_of
-    from evo.terminal.text import words
-
-    table = table_of(("site", "right"), ("runs", "right"), ("rows are", "left"))
-    for head in ("campaign", "host class"):
-        table.add_column(head, style=FAINT)
-    for one in found.sites:
-        cells = (one.number, one.measurements, one.vouched.name.lower())
-        named = f"{one.name} {one.campaign[:8]}"
-        table.add_row(
-            *map(words, map(str, cells)), one_line(words(named)), one_line(words(one.host_class))
-        )
-    show(table)
-    rows = found.rows
-    print(
-        f"{found.variants} variants, {rows['proposal']} proposals, {rows['measurement']} runs, "
-        f"{rows['note']} notes, {rows['decision']} decisions; "
-        f"{found.new['measurement']} runs are not in the first"
-    )
-    if found.waiting:
-        print(f"{found.waiting} rows wait for what they refer to")
-    proven = ", ".join(one[:8] for one in reversed(found.certified))
-    print(f"certified by these rows: {proven or 'nobody'}")
-    if not dry_run:
-        where = shlex.quote(str(found.folder))
-        print(f"`evo status --dir {where}` shows it, `evo resume --dir {where}` goes on from it")
+    return None if dry_run else new

@@ -72,7 +72,7 @@ class Merger:
     certified: tuple[str, ...]
 
 
-def read_source(path: Path) -> CampaignRows:
+def read_campaign(path: Path) -> CampaignRows:
     """The rows of a campaign's folder, which is only read. SharingError for one without a search."""
     with Store.open(path / DATABASE, read_only=True) as store:
         kind = str(store.setting("kind") or "")

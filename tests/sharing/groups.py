@@ -13,7 +13,7 @@ import yaml
 from hypothesis import strategies as st
 
 from evo.config import SHIPPED
-from evo.sharing.merging import Merger, merge, read_source
+from evo.sharing.merging import Merger, merge, read_campaign
 from population.fingerprint import fingerprint
 from population.shared_rows import SharedRows
 from population.store import Store
@@ -197,7 +197,7 @@ GROUPS = st.builds(
 
 
 def merge_folders(new: Path, *folders: Path) -> Merger:
-    return merge([read_source(one) for one in folders], SharedRows(), new)
+    return merge([read_campaign(one) for one in folders], SharedRows(), new)
 
 
 def content(folder: Path) -> list[str]:

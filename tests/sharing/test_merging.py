@@ -21,7 +21,7 @@ from evo.folder import CampaignError
 from evo.runtime.budget import BudgetSettings
 from evo.search.certification import CertificationSettings
 from evo.search.scheduler import PolicySettings
-from evo.sharing.merging import SharingError, _history, completed, merge, read_source
+from evo.sharing.merging import SharingError, _history, completed, merge, read_campaign
 from population import reading
 from population.merging import lay_out
 from population.shared_rows import SharedRows, Vouched, shared_rows
@@ -55,7 +55,7 @@ def test_merging_is_commutative_associative_and_idempotent(groups: list[Group]) 
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         a, b, c = (write_group(base / f"from-{k}", one) for k, one in enumerate(groups))
-        rows = {one: read_source(one).rows for one in (a, b, c)}
+        rows = {one: read_campaign(one).rows for one in (a, b, c)}
         unions = [
             SharedRows(row for one in order for row in rows[one]) for order in permutations(rows)
         ]
@@ -72,7 +72,7 @@ def test_merging_is_commutative_associative_and_idempotent(groups: list[Group]) 
         assert content(base / "left") == content(base / "right") == content(base / "again") == whole
         with Store.open(base / "ab" / "campaign.db", read_only=True) as store:
             kept = shared_rows(store)
-        union = SharedRows([*read_source(a).rows, *read_source(b).rows])
+        union = SharedRows([*read_campaign(a).rows, *read_campaign(b).rows])
         assert kept == union
 
 
@@ -253,7 +253,7 @@ def test_a_folder_with_anything_in_it_is_refused_and_an_empty_one_is_filled(tmp_
 
 def test_a_dry_run_says_what_would_come_in_and_writes_nothing(tmp_path: Path) -> None:
     a, b = write_group(tmp_path / "a", Group("a")), write_group(tmp_path / "b", Group("b", (GOOD,)))
-    found = merge([read_source(a), read_source(b)], SharedRows(), None)
+    found = merge([read_campaign(a), read_campaign(b)], SharedRows(), None)
     assert found.new["measurement"] == 5 + 2 + 16
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a", "b"]
 
@@ -269,7 +269,7 @@ def tell(text):
         os.kill(os.getpid(), signal.SIGKILL)
 if at == "rename":
     ours.os.rename = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
-ours.merge([ours.read_source(Path(one)) for one in folders], ours.SharedRows(), Path(new), tell)
+ours.merge([ours.read_campaign(Path(one)) for one in folders], ours.SharedRows(), Path(new), tell)
 """
 
 
@@ -325,7 +325,7 @@ def test_two_copies_of_a_campaign_that_went_apart_keep_the_rows_of_both(tmp_path
 
 def test_blocks_that_anyone_used_are_not_fresh(tmp_path: Path) -> None:
     a = write_group(tmp_path / "a", Group("a", (GOOD,)))
-    rows = read_source(a).rows
+    rows = read_campaign(a).rows
     history = _history(rows, lay_out(rows, completed), CONFIG)
     assert history.first_fresh_block("proxy", [variant_id(SEED)]) == 18, "8 pairs from block 10 on"
     assert history.first_fresh_block("larger") == 0
