@@ -65,6 +65,13 @@ class Layout:
     voids: list[tuple[int, SharedRow]] = field(default_factory=list)
     waiting: int = 0  # rows that refer to what is not there
 
+    def site_of(self, row: SharedRow) -> int:
+        """The site of a measurement: what nobody vouches for stands apart from a campaign of ours."""
+        place = self.sites[row.body["campaign"]]
+        others = self.campaigns[place - 1].vouched is Vouched.OTHERS
+        same = others == (row.vouched is Vouched.OTHERS)
+        return place if same else len(self.campaigns) + place
+
     def counted(self) -> list[MeasurementRow]:
         """The measurements that are not voided."""
         gone = {id for id, _ in self.voids}
@@ -320,10 +327,10 @@ def _place_measurements(
         if body["variant"] not in born or rung is None:
             layout.waiting += 1
             continue
-        block = layout.sites[body["campaign"]] * SITE + body["block"]
+        block = layout.site_of(row) * SITE + body["block"]
         repeat, lost = body["repeat"], body["status"] == Status.LOST
         while not lost and (body["variant"], rung, block, repeat) in taken:
-            repeat += AGAIN  # two copies of one campaign went on apart from each other
+            repeat += AGAIN  # two copies of one campaign that went on apart from each other
         taken.add((body["variant"], rung, block, repeat))
         ours = row.vouched is not Vouched.OTHERS
         purpose = Purpose(body["purpose"]) if ours else Purpose.SHARED

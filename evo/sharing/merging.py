@@ -114,7 +114,8 @@ def merge(
     tell("claims")
     config, of = _config(sources, layout)
     history = _history(rows, layout, config)
-    claims = claims_of(history, next(iter(layout.rungs), "proxy"))
+    vouched = _history(rows, layout, config, vouched=True)
+    claims = claims_of(vouched, next(iter(layout.rungs), "proxy"))
     told = Merger(
         new or Path(),
         tuple(layout.told_sites()),
@@ -227,13 +228,17 @@ def _write_beside(draft: Path, of: CampaignRows, config: Mapping[str, Any], seed
 # -- Claims: front, standings, who is proven, whom the final comparison is about.
 
 
-def _history(rows: SharedRows, layout: Layout, config: Mapping[str, Any]) -> RunHistory:
+def _history(
+    rows: SharedRows, layout: Layout, config: Mapping[str, Any], vouched: bool = False
+) -> RunHistory:
+    """What is known; `vouched`: from rows alone that somebody vouches for, as claims rest on no others."""
     objectives = [Objective.model_validate(one) for one in config.get("objectives") or ()]
     constraints = [Constraint.model_validate(one) for one in config.get("constraints") or ()]
     family = Lineage.of_proposals(one for one, _ in layout.proposals)
     history = RunHistory(objectives or DEFAULT_OBJECTIVES, layout.seed_id, constraints, family)
     for row in layout.counted():
-        history.add(row)
+        if not vouched or row.measurement.request.purpose is not Purpose.SHARED:
+            history.add(row)
     ladder = Ladder()
     for one in lasting_decisions(rows):
         ladder.take(one.body["what"], one.body["variant"] or "", one.body["detail"])

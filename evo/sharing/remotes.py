@@ -193,7 +193,9 @@ class _Git(_Copied):
         if found is not None:
             return found[1]
         heads = self._run("ls-remote", "--heads", "--", self._where).decode().split()
-        return heads[1] if heads else "refs/heads/main"
+        if heads or not Path(self._where).is_dir():
+            return heads[1] if heads else "refs/heads/main"
+        return self._run("symbolic-ref", "HEAD", cwd=Path(self._where)).decode().strip()
 
     def _fetch(self) -> str:
         """The newest commit, "" in an empty repository, and what lies in its top folder."""
