@@ -1,4 +1,4 @@
-"""What merging, pushing and pulling say while they work, and what came of a merge."""
+"""What merging, pushing and pulling say while they work, and what a merge holds."""
 
 from __future__ import annotations
 
