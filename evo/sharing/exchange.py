@@ -30,7 +30,7 @@ from population.shared_rows import Kind, SharedRow, SharedRows, Vouched, canonic
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedBundle:
     """A bundle that is not taken in, and why."""
 
     bundle: str
@@ -38,13 +38,13 @@ class Refused:
 
 
 @dataclass(slots=True)
-class Fetched:
+class RemoteRows:
     """What lies at a remote: its rows, and by bundle who signed it."""
 
     rows: SharedRows = field(default_factory=SharedRows)
     signed_by: dict[str, list[str]] = field(default_factory=dict)
     of_bundle: dict[str, list[SharedRow]] = field(default_factory=dict)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedBundle] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,13 @@ class Pulled:
     remote: str
     bundles: int
     trusted: int  # bundles that a trusted key has signed
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedBundle, ...]
     merger: Merger
 
 
-def fetch(remote: Remote, trusted: Collection[str], tell: Tell = lambda text: None) -> Fetched:
+def fetch(remote: Remote, trusted: Collection[str], tell: Tell = lambda text: None) -> RemoteRows:
     """Every bundle of a remote that holds what it should; the others with why they are refused."""
-    found, names = Fetched(), remote.names()
+    found, names = RemoteRows(), remote.names()
     signatures: dict[str, list[str]] = {}
     for name in names:
         if parts := signing.NAME.fullmatch(name):
@@ -85,7 +85,7 @@ def fetch(remote: Remote, trusted: Collection[str], tell: Tell = lambda text: No
                 raise BundleError(f"larger than {MAX_PACKED_BYTES:,} bytes")
             bodies = read_bundle(name, remote.read(name))
         except (BundleError, SharingError) as error:
-            found.refused.append(Refused(name, str(error)))
+            found.refused.append(RefusedBundle(name, str(error)))
             continue
         signers = []
         for public in signatures.get(digest, ()):
@@ -94,7 +94,7 @@ def fetch(remote: Remote, trusted: Collection[str], tell: Tell = lambda text: No
                 signers.append(public)
             else:
                 why = "does not hold, so it does not count"
-                found.refused.append(Refused(signature, f"the signature {why}"))
+                found.refused.append(RefusedBundle(signature, f"the signature {why}"))
         vouched = Vouched.TRUSTED if set(signers) & set(trusted) else Vouched.OTHERS
         rows = [SharedRow.of(body, vouched) for body in bodies]
         found.signed_by[name], found.of_bundle[name] = signers, rows
@@ -203,7 +203,7 @@ def pull(
     return Pulled(where, len(found.of_bundle), signed, tuple(found.refused), merger)
 
 
-def _comparable(sources: Collection[CampaignRows], found: Fetched) -> SharedRows:
+def _comparable(sources: Collection[CampaignRows], found: RemoteRows) -> SharedRows:
     """The rows of those campaigns that measure what ours does, or the oldest that we trust, or the oldest."""
     own = [one for source in sources for one in source.rows.of(Kind.CAMPAIGN)]
     there = sorted(found.rows.of(Kind.CAMPAIGN), key=by_age)
@@ -220,5 +220,5 @@ def _comparable(sources: Collection[CampaignRows], found: Fetched) -> SharedRows
             )
     for name, rows in found.of_bundle.items():
         reasons = {refused[of] for row in rows if (of := row.body.get("campaign")) in refused}
-        found.refused += [Refused(name, reason) for reason in sorted(reasons)]
+        found.refused += [RefusedBundle(name, reason) for reason in sorted(reasons)]
     return SharedRows(row for row in found.rows if row.body.get("campaign") not in refused)
