@@ -1,4 +1,4 @@
-"""`evo doctor`, `evo slots`: whether this machine is fit, alone or for a config, and where runs would be."""
+"""`evo doctor`, `evo slots`, `evo brief check`: whether machine, config and brief are fit, and the slots."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.cli.app import JsonOption, app, show, show_json
+from evo.cli.app import FAILED, JsonOption, app, complain, show, show_json
 
 if TYPE_CHECKING:
     from evo.config import Config
+    from evo.tasks.brief import BriefReading
     from operators.llm.client import Examined
     from operators.llm.settings import Endpoint
 
@@ -381,3 +382,59 @@ def _manners(one: Endpoint, found: Examined) -> str:
     if len(found.calls) > 1:
         parts.append(f"{count(len(found.calls), 'request')} to find that out")
     return "; ".join(parts)
+
+
+# -- `evo brief check`: whether a brief speaks of what a research brief has to say.
+
+
+brief = typer.Typer(name="brief", help="Read a plain-text brief.", no_args_is_help=True)
+app.add_typer(brief, rich_help_panel="Set up")
+
+
+@brief.command(name="check", epilog="Example: evo brief check configs/quickstart.yaml")
+def check_brief(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE|CONFIG]", help="A brief, or a campaign file with one.")
+    ] = Path("brief.md"),
+    as_json: JsonOption = False,
+) -> None:
+    """Whether a brief has its parts: task, limits, what must not change, when to stop, what to summarise.
+
+    Rules on words, so only a reading aid. Of a campaign file, what its brief says is compared with its keys.
+    Exit code 1: something is missing or differs.
+    """
+    from evo.config import read_config
+    from evo.tasks.brief import read_brief
+
+    values = None
+    if file.suffix in (".yaml", ".yml"):
+        config = read_config(file)
+        file, values = config.brief, config.model_dump(mode="json")
+    try:
+        found = read_brief(file.read_text(encoding="utf-8-sig"), values)
+    except (OSError, UnicodeDecodeError) as error:
+        complain(f"{file}: cannot be read as text: {getattr(error, 'strerror', None) or error}")
+        raise typer.Exit(FAILED) from error
+    if as_json:
+        show_json({"file": file, "whole": found.is_whole, **_as_values(found)})
+    else:
+        from rich.text import Text
+
+        from evo.terminal.tables import pairs
+        from evo.terminal.text import plain
+
+        rows = [
+            (
+                one.name,
+                Text(plain(one.found) or f"missing: {one.advice}", "" if one.found else "red"),
+            )
+            for one in found.parts
+        ]
+        rows += [("differs", Text(plain(one), "red")) for one in found.differs]
+        show(pairs(rows))
+    if not found.is_whole:
+        raise typer.Exit(1)
+
+
+def _as_values(found: BriefReading) -> dict[str, object]:
+    return {"parts": found.parts, "differs": found.differs}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
-    from evo.report.summary import CampaignSummary, Prose
+    from evo.report.summary import CampaignSummary
     from evo.runtime.components import Ending
     from population.store import Store
 
@@ -218,10 +218,8 @@ def evidence_of(folder: Path, store: Store, record: Record) -> list[PromotionEvi
     return waiting(record, terms, lambda one: source_of(store, one), plans)
 
 
-def summary_in(
-    folder: Path, store: Store, ending: Ending | None = None
-) -> tuple[CampaignSummary, Prose | None]:
-    """What SUMMARY.md says of a campaign now, and what a model wrote of the same rows.
+def summary_in(folder: Path, store: Store, ending: Ending | None = None) -> CampaignSummary:
+    """What SUMMARY.md says of a campaign now.
 
     `ending`: how it ended just now, while this process still holds it.
     """
@@ -236,4 +234,4 @@ def summary_in(
     if ending is not None:
         one = replace(one, running=None, state=ending.state, phase=ending.reason)
     ladder = ladder_report_of(folder, store, record) if record.ladder.choices else None
-    return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder)), None
+    return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder))

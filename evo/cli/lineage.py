@@ -302,17 +302,17 @@ def _tell_summary(directory: Path | None, output: Path, force: bool, as_json: bo
         complain(problem)
         raise typer.Exit(FAILED)
     with opened(directory) as (folder, store):
-        one, prose = summary_in(folder, store)
+        one = summary_in(folder, store)
     if as_json and is_stdout(output):
-        show_json({"path": None, "summary": one, "prose": prose})
+        show_json({"path": None, "summary": one})
         return
-    text = render_summary(one, prose)
+    text = render_summary(one)
     if is_stdout(output):
         write_out(text)
         return
     write_file(output, text)
     if as_json:
-        show_json({"path": output, "summary": one, "prose": prose})
+        show_json({"path": output, "summary": one})
         return
     print(f"{output}: {one.headline}")
 

@@ -275,7 +275,7 @@ def _summarise(folder: Folder, ending: Ending) -> str:
 
     try:
         with folder.open_store() as store:
-            text = render_summary(*summary_in(folder.path, store, ending))
+            text = render_summary(summary_in(folder.path, store, ending))
         return write_summary(folder.path / SUMMARY, text) or f"summary: {folder.path / SUMMARY}"
     except OSError as error:  # a full disk must not hide how the campaign ended
         return f"no summary was written: {error.strerror or error}"

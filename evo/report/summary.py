@@ -55,14 +55,6 @@ class CampaignSummary:
     parts: tuple[SummaryPart, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Prose:
-    """What a model wrote of the same rows, its numbers checked."""
-
-    text: str
-    author: str
-
-
 def summary_of(
     record: Record,
     overview: Overview,
@@ -98,7 +90,7 @@ def summary_of(
     )
 
 
-def render_summary(one: CampaignSummary, prose: Prose | None = None) -> str:
+def render_summary(one: CampaignSummary) -> str:
     """The Markdown, at most 80 columns wide where words allow it."""
     environment = Environment(
         loader=PackageLoader("evo.report"), trim_blocks=True, lstrip_blocks=True
@@ -115,13 +107,7 @@ def render_summary(one: CampaignSummary, prose: Prose | None = None) -> str:
             for part in one.parts
         ),
     )
-    told = None
-    if prose is not None:
-        paragraphs = [_wrapped(_quiet(plain(part)), "") for part in prose.text.split("\n\n")]
-        told = Prose("\n\n".join(one for one in paragraphs if one), plain(prose.author))
-    text = environment.get_template(TEMPLATE).render(
-        one=wrapped, mark=MARK, title=plain(one.title), prose=told
-    )
+    text = environment.get_template(TEMPLATE).render(one=wrapped, mark=MARK, title=plain(one.title))
     return text.rstrip() + "\n"
 
 
