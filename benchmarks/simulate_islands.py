@@ -125,7 +125,7 @@ class IslandCampaign:
     def _islands(self, shares: Shares) -> Islands:
         found = []
         for name, share in shares.items():
-            members = Members(name, SEED, self.lineage)
+            members = Members(SEED, self.lineage, set(shares) - {name, SCEPTIC})
             sceptic = name == SCEPTIC
             known = self.history if sceptic else self.history.part([LEVEL], members)
             role = IslandRole.SCEPTIC if sceptic else IslandRole.EXPLORER

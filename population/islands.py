@@ -1,8 +1,8 @@
 """Islands: populations of one campaign that breed apart, and now and then take in another's best.
 
-A child belongs to the island that proposed it, as its proposal's row says; the seed, what a person put in, and
-what a sceptic took back belong to all. What came from elsewhere, and that an island began again, are decisions.
-So who belongs where follows from rows alone.
+A child belongs to the island that proposed it, as its proposal's row says; the seed, what a person put in, what
+a sceptic took back, and what was there before there were islands belong to all. What came from another island,
+and that one began again, are decisions. So who belongs where follows from rows alone.
 """
 
 from __future__ import annotations
@@ -40,14 +40,11 @@ class ClaimVerdict(StrEnum):
 class Members:
     """Who belongs to one island: a container of ids, which grows with the lineage.
 
-    `shared`: the islands whose children belong to all, as those of a sceptic do.
+    `others`: the explorers beside it, whose children are theirs; what came from elsewhere belongs to all.
     """
 
-    def __init__(
-        self, name: str, seed_id: str, lineage: Lineage, shared: Collection[str] = ()
-    ) -> None:
-        self._made_by = frozenset(("", name, *shared))
-        self._seed_id, self._lineage = seed_id, lineage
+    def __init__(self, seed_id: str, lineage: Lineage, others: Collection[str] = ()) -> None:
+        self._seed_id, self._lineage, self._others = seed_id, lineage, frozenset(others)
         self._came: frozenset[str] = frozenset()
         self.since = (
             0  # children whose proposal saw fewer rows are of a population that was given up
@@ -57,7 +54,7 @@ class Members:
         if variant_id == self._seed_id or variant_id in self._came:
             return True
         born = self._lineage.birth_of(str(variant_id))
-        return born is not None and born.island in self._made_by and born.seen >= self.since
+        return born is not None and born.island not in self._others and born.seen >= self.since
 
     def take_in(self, variant_id: str) -> None:
         """One that another island found belongs here, too."""

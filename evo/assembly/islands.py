@@ -37,10 +37,10 @@ def open_islands(config: Config, history: RunHistory, lineage: Lineage) -> Islan
     if len(config.islands) < 2:
         return None
     found = []
-    sceptics = [name for name, one in config.islands.items() if one.role is IslandRole.SCEPTIC]
+    find = {name for name, one in config.islands.items() if one.role is IslandRole.EXPLORER}
     for name, own in config.populations().items():
         island = config.islands[name]
-        members = Members(name, history.seed_id, lineage, sceptics)
+        members = Members(history.seed_id, lineage, find - {name})
         finds = island.role is IslandRole.EXPLORER
         known = history.part(own.objectives, members) if finds else history
         found.append(Island(name, island.share, known, members, island.role))

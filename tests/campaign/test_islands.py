@@ -51,7 +51,7 @@ class Archipelago:
         self.history = RunHistory([VAL_BPB, SIZE], "seed", family=self.lineage)
         found = []
         for name, share in self.shares.items():
-            members = Members(name, "seed", self.lineage)
+            members = Members("seed", self.lineage, set(self.shares) - {name})
             wanted = [SIZE, VAL_BPB] if name == "small" else [VAL_BPB, SIZE]
             found.append(Island(name, share, self.history.part(wanted, members), members))
         self.islands = Islands(found, self.lineage)
@@ -116,6 +116,14 @@ def test_a_child_belongs_to_its_island_and_what_a_person_put_in_to_all() -> None
     assert world.history.front("proxy")[0] == "found", "the campaign's front is over all"
     parents = [one.variant_id for one in world.island("b").history.candidates("proxy")]
     assert set(parents) == {"seed", "given"}
+
+
+def test_what_an_island_made_that_is_no_more_belongs_to_all() -> None:
+    world = Archipelago(a=1, b=1)
+    world.child("left", "gone", 0.3)
+    while world.ready:
+        world.run()
+    assert world.front("a")[0] == world.front("b")[0] == "left"
 
 
 def test_an_island_counts_what_it_is_to_improve() -> None:

@@ -54,9 +54,9 @@ class Doubted:
     def begin(self) -> None:
         """As another process would go on: from the rows and decisions alone."""
         self.history = RunHistory([VAL_BPB], "seed", family=self.lineage)
-        members = Members("finds", "seed", self.lineage, ["doubts"])
+        members = Members("seed", self.lineage)
         part = self.history.part([VAL_BPB], members)
-        own = Members("doubts", "seed", self.lineage)
+        own = Members("seed", self.lineage, ["finds"])
         finds = Island("finds", SHARE["finds"], part, members)
         doubts = Island("doubts", SHARE["doubts"], self.history, own, IslandRole.SCEPTIC)
         for row in self.rows:
@@ -188,7 +188,7 @@ def test_prompts_quote_the_verdict_on_a_parent_and_hold_the_notes_of_its_island_
         theirs: "b",
     }
     whole = RunHistory([VAL_BPB], seed, family=lineage)
-    part = whole.part([VAL_BPB], Members("a", seed, lineage))
+    part = whole.part([VAL_BPB], Members(seed, lineage, ["b"]))
     for at, one in enumerate((seed, mine, theirs), 1):
         run = RunRequest(one, "proxy", 0, 0, Purpose.SCREEN)
         found = Measurement(run, Status.OK, metrics={"val_bpb": 2 - 0.1 * at})
