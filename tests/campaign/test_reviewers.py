@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from evo.proposals.reviews import ModelReviews
+from evo.runtime.budget import BudgetSettings
+from evo.runtime.campaign import Campaign
+from evo.runtime.components import LoopSettings
 from evo.search.ladder import Graduation
-from evo.search.ladder_settings import GraduationSettings
+from evo.search.ladder_settings import GraduationSettings, Promotion
 from operators.llm.answer import Message, Reply
 from operators.operator import ProposalFailed
 from operators.reviewing import MAX_PATCH_CHARS, review_patch
 from population.fingerprint import fingerprint
-from population.ladder import user_decision
+from population.ladder import REVIEWED, Ladder, LadderEntry, user_decision
+from population.reading import decisions, events, measurements
 from population.store import Store
-from population.types import Cost, Decision, Outcome, Parent, Proposal, Variant, variant_id
+from population.types import (
+    CampaignState,
+    Cost,
+    Decision,
+    Outcome,
+    Parent,
+    Proposal,
+    Variant,
+    variant_id,
+)
 from tests.campaign.climbing import SETTINGS, Mountain
+from tests.campaign.fakes import LARGER, ONE_GRADUATE, PROXY, make_campaign, make_store
 
 REVIEW = GraduationSettings.model_validate(
     SETTINGS.model_dump() | {"promotion": "review", "reviewers": ("ann", "default")}
@@ -133,3 +149,30 @@ def test_a_model_among_the_reviewers_reads_each_patch_once() -> None:
     assert "reviewed" in said[0] and len(model.asked) == 2
     assert "-A = 1" in model.asked[0][1] and "<data patch" in model.asked[0][1]
     assert reviews(graduation.waiting(), graduation.ladder) == [], "nobody is asked twice"
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_campaign_hears_its_models_before_it_waits_and_goes_on(
+    asks: bool, tmp_path: Path
+) -> None:
+    open_store = make_store(tmp_path / "campaign.db")
+    graduation = ONE_GRADUATE.model_copy(update={"reviewers": ("default",)})
+    built = make_campaign(
+        open_store, graduation=graduation, promotion=Promotion.REVIEW, rungs=(PROXY, LARGER),
+        budget=BudgetSettings(variants=5),
+    )  # fmt: skip
+
+    def review(waiting: Sequence[LadderEntry], ladder: Ladder) -> list[Decision]:
+        detail = {"author": "default", "approves": True, "reason": "plain", "by": "default"}
+        new = [one.variant_id for one in waiting if one.variant_id not in ladder.reviews]
+        return [Decision(REVIEWED, one, detail) for one in new]
+
+    campaign = Campaign(replace(built.components, review=review if asks else None), LoopSettings())
+    state = campaign.run().state
+    assert state is (CampaignState.COMPLETE if asks else CampaignState.WAITING)
+    with open_store() as store:
+        said = decisions(store, (REVIEWED,))
+        ran = [one.measurement.request for one in measurements(store, "larger")]
+        told = [one.text for one in events(store) if "reviewer default approves" in one.text]
+    graduates = {one.variant_id for one in ran} - {built.components.history.seed_id}
+    assert graduates == {one.variant_id for one in said} and len(said) == len(told) == asks

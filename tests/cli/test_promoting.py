@@ -111,3 +111,28 @@ def test_show_says_what_a_variant_was_chosen_for_and_what_people_said(
         "approved for": "larger",
     }
     assert "vetoed" in evo("show", second[:8]).out
+
+
+def test_reviewers_say_their_word_by_name_and_an_objection_waits_for_a_person(
+    evo: Evo, campaign: tuple[Built, str, str]
+) -> None:
+    built, first, second = campaign
+    told = evo("approve", first[:8], "--as", "ann")
+    assert told.code == 2 and "nobody reviews here" in told.err and told.err.count("\n") == 1
+    config = built.store.setting("config")
+    config["graduation"] = {"promotion": "review", "reviewers": ["ann", "bob"]}
+    built.store.set_setting("config", config)
+    told = evo("veto", first[:8], "--as", "tim")
+    assert told.code == 2 and "--as tim: graduation.reviewers are ann, bob" in told.err
+    said = evo("approve", first[:8], "--as", "ann", "--reason", "reads well")
+    assert f"ann approves {first[:8]}" in said.out
+    out = " ".join(evo("approve").out.split())
+    assert "ann approves: reads well" in out and "bob is awaited" in out, "one word of two"
+    assert evo("approve", first[:8], "--as", "bob", "--json").json()["reviewer"] == "bob"
+    assert [one["variant_id"] for one in evo("approve", "--json").json()] == [second]
+    said = evo("veto", second[:8], "--as", "bob", "--because", "40 steps of warm-up")
+    assert f"bob objects to {second[:8]}" in said.out
+    waits = evo("approve", "--json").json()
+    assert waits[0]["reviews"] == ["ann is awaited", "bob objects: 40 steps of warm-up"]
+    assert "approved" in evo("approve", second[:8]).out, "a person decides for all"
+    assert evo("approve", "--json").json() == []
