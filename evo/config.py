@@ -264,7 +264,7 @@ class Config(_Settings):
                 type(self).model_validate(dict(self._with(one)))
             except ValidationError as error:
                 told = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-                raise ValueError(f"islands.{name}.{told}") from error
+                raise ValueError(f"islands.{name}: {told}") from error
 
     def _with(self, island: IslandSettings) -> Config:
         return self.model_copy(update={**island.set_again(), "islands": {}})

@@ -147,7 +147,7 @@ def test_an_island_has_the_campaigns_keys_but_for_those_it_sets_again(tmp_path: 
         ("islands.doubt.share=2", "islands: sceptics have 40% of the shares; at most 30%"),
         ("islands.doubt.operators={nudge: 1}",
          "islands.doubt.operators: a sceptic proposes nothing new, so nudge is not for it"),
-        ("islands.wide.operators={nugde: 1}", "islands.wide.there is no operator 'nugde'"),
+        ("islands.wide.operators={nugde: 1}", "islands.wide: there is no operator 'nugde'"),
         ("islands.wide.objectives=[{name: weights_mb}]",
          "islands.wide.objectives: weights_mb is none of the campaign's; add it to `objectives`"),
         ("islands.wide.role=critic", "islands.wide.role: should be 'explorer' or 'sceptic'"),
