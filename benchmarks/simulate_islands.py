@@ -190,11 +190,11 @@ def played(regime: Regime, shares: Shares, count: int, planted: float) -> list[O
 
 ARMS: dict[str, Shares] = {
     "one population": {},
+    "and a sceptic, 5 %": {"a": 19, SCEPTIC: 1},
     "and a sceptic, 10 %": {"a": 9, SCEPTIC: 1},
-    "and a sceptic, 20 %": {"a": 8, SCEPTIC: 2},
     "two islands": {"a": 1, "b": 1},
     "three islands": {"a": 1, "b": 1, "c": 1},
-    "three and a sceptic, 20 %": {"a": 4, "b": 4, "c": 4, SCEPTIC: 3},
+    "three and a sceptic, 10 %": {"a": 3, "b": 3, "c": 3, SCEPTIC: 1},
 }
 
 

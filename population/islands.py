@@ -87,8 +87,9 @@ class Islands:
         self.explorers = tuple(one for one in islands if one.role is IslandRole.EXPLORER)
         self.sceptics = tuple(one for one in islands if one.role is IslandRole.SCEPTIC)
         whole = sum(one.share for one in islands)
-        # of the search's runs; the other half of their share is for what they take back
-        self.checking_share = 0.5 * sum(one.share for one in self.sceptics) / whole
+        self.sceptics_share = (
+            sum(one.share for one in self.sceptics) / whole
+        )  # of the search's runs
         self._by_name = {one.name: one for one in islands}
         self.rounds = 0  # of migration that were decided
 

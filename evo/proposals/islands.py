@@ -53,7 +53,7 @@ class IslandProposers:
     ) -> None:
         self._proposers = dict(proposers)
         found = [one for one in islands if one.name in self._proposers]
-        # half of a sceptic's share is for what it measures anew
+        # at least half of a sceptic's share is for what it measures anew
         self._islands = [
             replace(one, share=one.share / 2) if one.role is IslandRole.SCEPTIC else one
             for one in found

@@ -301,8 +301,9 @@ class Scheduler:
         pair = sceptic.next_pair(self._taken(state))
         if ended := sceptic.settle(idle=not pair):
             return Step(decisions=(ended,))
-        tested = self._history.count(self._rung, Purpose.CHECK)
-        if tested + 2 > islands.checking_share * (self._searched() + 2):
+        used = runs_by_island(islands, self._rung, state.under_way.values())
+        spent = sum(used[one.name] for one in islands.sceptics)
+        if spent + 2 > islands.sceptics_share * (self._searched() + 2):
             return None
         if begun := sceptic.begin():
             return Step(decisions=(begun,))

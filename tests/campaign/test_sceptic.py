@@ -113,7 +113,7 @@ class Doubted:
 
 def test_a_gain_of_the_blocks_that_chose_it_is_refuted_and_believed_no_more() -> None:
     world = Doubted()
-    world.child("lucky", -0.02, flattery=0.3)
+    world.child("lucky", -0.1, flattery=0.4)
     world.search(110)
     told = world.found("lucky").detail
     assert told["verdict"] == "refuted" and told["gain"] < 0.05 < 0.2 < told["claimed"]
@@ -153,7 +153,7 @@ def test_a_claim_is_tested_once_in_pairs_and_within_the_sceptics_share() -> None
     assert begun[0] == "b", "the most surprising one first"
     checks = world.checks()
     searched = sum(row.measurement.request.purpose is not Purpose.CALIBRATE for row in world.rows)
-    assert len(checks) <= 0.15 * (searched + 2)
+    assert len(checks) <= 0.3 * (searched + 2)
     for one, other in zip(checks[::2], checks[1::2], strict=True):
         assert one.block == other.block and one.variant_id != other.variant_id
     assert checks[0].variant_id == checks[3].variant_id, "in turn A B and B A"
