@@ -28,6 +28,7 @@ from evo.search.ladder_settings import every_rung
 from evo.tasks.autoresearch import STAND_IN
 from evo.tasks.command import CommandEvaluator
 from evo.tasks.folder_copy import take_snapshot
+from evo.tasks.interpreters import make_environment
 from evo.tasks.settings import TaskSettings
 from population.types import Clock, Rung
 
@@ -98,7 +99,7 @@ def open_bench(
     most_memory = max(one.memory_mb for one in config.rungs.values())
     slots = find_slots(config.slots, memory_mb=most_memory)
     if config.command is not None:
-        return _open_command(config, config.command, work, slots)
+        return _open_command(config, config.command, work, slots, say)
     dataset = prepare(config.data, work / "data")
     sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
     require_cuda(sandbox, slots)
@@ -180,7 +181,14 @@ def _evaluators(
     return rungs, evaluator(rungs)
 
 
-def _open_command(config: Config, task: TaskSettings, work: Path, slots: Sequence[Slot]) -> Bench:
+def _open_command(
+    config: Config,
+    task: TaskSettings,
+    work: Path,
+    slots: Sequence[Slot],
+    say: Callable[[str], None],
+) -> Bench:
+    make_environment(task, say)
     snapshot = take_snapshot(task.folder, task.files, work / "data")
     for name, text in task.texts(config.seed_source()).items():  # as it was when the campaign began
         (snapshot.path / name).write_text(text, encoding="utf-8")

@@ -11,7 +11,6 @@ import os
 import shlex
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from evo.evaluation.tree import remove_folder
 from evo.files import take_bytes
 from evo.tasks.figures import read_figures
 from evo.tasks.folder_copy import FolderCopy, read_files
+from evo.tasks.interpreters import VENV, interpreter
 from evo.tasks.settings import DRIVER, MetricSettings, TaskError, TaskSettings, objection_to
 from population.file_set import is_python
 from population.fingerprint import count_nodes
@@ -36,7 +36,6 @@ from population.metrics import Trust, trust_of
 from population.types import ONE_STEP, Measurement, Rung, RunRequest, Status
 
 OUT = "evo-out"  # what {out} stands for, in the folder of a run
-VENV = ".venv"
 MIXING = "evo-mixing"  # the folder of a run that Python imports MIXER from
 DRIVERS = Path(__file__).parents[2] / "seed" / "drivers"  # by kind of task
 MIXER = Path(__file__).parents[2] / "seed" / "mixing" / "sitecustomize.py"
@@ -334,30 +333,6 @@ def environment(task: TaskSettings, environ: Mapping[str, str]) -> dict[str, str
             raise TaskError(f"task.environment: {name} is not set here; {name}=value sets it")
         found[name] = text if given else environ[name]
     return found
-
-
-def interpreter(task: TaskSettings) -> tuple[Path, tuple[Path, ...]]:
-    """The Python of a task, and the folders that it needs to be seen. TaskError where there is none.
-
-    A virtual environment is a folder of links: the interpreter that they lead to has to be seen, too.
-    """
-    own = task.folder / VENV / "bin" / "python"
-    if task.python == "auto":
-        python = own if own.exists() else Path(sys.executable)
-    else:
-        python = task.folder / Path(task.python).expanduser()
-    if not os.access(python, os.X_OK) or python.is_dir():
-        raise TaskError(f"task.python: {python} is no program that can be run")
-    python = Path(
-        os.path.abspath(python)
-    )  # not through its links: by its place it knows its packages
-    if python == Path(sys.executable):
-        return python, ()
-    roots = dict.fromkeys((python.parent.parent, Path(os.path.realpath(python)).parent.parent))
-    seen = ("/usr", sys.base_prefix, sys.prefix)
-    return python, tuple(
-        root for root in roots if not any(root.is_relative_to(one) for one in seen)
-    )
 
 
 def shown(entry: str, folder: Path) -> tuple[str, str]:

@@ -118,7 +118,9 @@ class TaskSettings(BaseModel):
         description="a line of shell that grades what a run left in {out}; its folder no run sees",
     )
     python: str = Field(
-        default="auto", description="what `python` is; auto: the folder's .venv, else ours"
+        default="auto",
+        description="what `python` is: a path, conda:NAME, or requirements.txt or uv.lock, installed once; "
+        "auto: the folder's .venv, else ours",
     )
     environment: tuple[str, ...] = Field(
         default=(), description="NAME=value sets a variable, NAME hands ours on"
