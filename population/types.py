@@ -440,6 +440,16 @@ class RequestRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """An idea that one author works on; until: seconds since the epoch, when others may take it."""
+
+    id: int
+    author: str
+    text: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, in plain words; `created_at` in seconds since the epoch."""
 

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import math
+import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evo.campaigns import DATABASE, Listed, findings_of, listed
+from evo.campaigns import ABLATION, DATABASE, Listed, findings_of, kind_of, listed
 from evo.cli.app import FAILED, JsonOption, app, complain, show, show_json
 from evo.cli.folder import campaign_folder
 
@@ -379,10 +381,18 @@ def mcp(
         complain("--port and --token-file belong to --http; over stdio there is no token")
         raise typer.Exit(FAILED)
     folder = campaign_folder(directory)
+    if kind_of(folder) == ABLATION:
+        complain(f"{folder} is an ablation: `evo status --dir {folder}` shows what it found")
+        raise typer.Exit(FAILED)
     door = Door(folder, propose, plain(author), most)
     if not http:
+        _leave_at_once_when_told()
         complain(f"{folder}: tools over stdio, {'--propose' if propose else 'only reading'}")
-        asyncio.run(build_server(door).run_stdio_async())
+        with suppress(BrokenPipeError):
+            try:
+                asyncio.run(build_server(door).run_stdio_async())
+            except* BrokenPipeError as gone:  # the agent left in the middle of an answer
+                raise gone.exceptions[0] from None
         return
     import secrets
 
@@ -397,6 +407,15 @@ def mcp(
         build_http(door, tokens), log_level="error", lifespan="on", timeout_graceful_shutdown=5
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _leave_at_once_when_told() -> None:
+    """A thread that waits for the agent's next line cannot be ended; each write is whole: nothing is lost."""
+    from evo.cli.follow import leave
+
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) is not signal.SIG_IGN:  # nohup stays in force
+            signal.signal(one, lambda number, frame: leave(128 + number))
 
 
 def _tokens(file: Path) -> dict[str, str]:

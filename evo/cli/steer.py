@@ -56,6 +56,7 @@ def idea(
 def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: bool) -> None:
     from evo.analysis.campaign_view import Record
     from evo.analysis.effects_of_edits import ideas_with_effects
+    from evo.serve.verbs import claims
 
     with opened(directory) as (folder, store):
         record = Record.of(store)
@@ -63,16 +64,17 @@ def _list_ideas(directory: Path | None, author: str | None, most: int, as_json: 
             ideas_with_effects(store, record, author),
             _waiting(store, ("idea",), author),
         )
+        claimed = [one for one in claims(store) if author in (None, one.author)]
     why = unheard(folder) if waiting or any(not one.children for one in ideas) else ""
     if as_json:
-        show_json({"ideas": ideas, "waiting": waiting})
+        show_json({"ideas": ideas, "waiting": waiting, "claims": claimed})
         return
-    if not ideas and not waiting:
+    if not ideas and not waiting and not claimed:
         print('No ideas yet. Put one in: evo idea "what to try and why"')
         return
-    from evo.terminal.tables import ideas_list
+    from evo.terminal.tables import claims_list, ideas_list
 
-    show(ideas_list(ideas[-most:], waiting, record.objective))
+    show(ideas_list(ideas[-most:], waiting, record.objective), claims_list(claimed))
     if len(ideas) > most:
         print(f"\nthe newest {most} of {len(ideas):,}; -n shows more")
     if why:

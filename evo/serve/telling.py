@@ -14,7 +14,7 @@ from evo.analysis.ranking import Ranked, front_of, ranking
 from evo.analysis.variant_history import effects, story
 from evo.campaigns import DATABASE, findings_of, overview_of
 from evo.report.variant_details import diff_from_parent
-from evo.serve.verbs import Claim, Refused, Stage, claims, state_of, words_in
+from evo.serve.verbs import Refused, Stage, claims, state_of, words_in
 from evo.terminal import sentences
 from evo.terminal.imported import REMARK
 from evo.terminal.status import status_screen
@@ -33,8 +33,9 @@ from population.reading import (
     source_of,
 )
 from population.reading.memory import notes
+from population.reading.variants import UnknownVariant
 from population.store import Store
-from population.types import PUBLISHED, ProposalRow, Status
+from population.types import PUBLISHED, Claim, ProposalRow, Status
 
 MAX_CHARS = 12_000  # of one answer, about 4,000 tokens
 MAX_LINES = 250  # of a source or a diff in one answer
@@ -256,7 +257,8 @@ def claim_line(one: Claim) -> str:
 def tried_near(folder: Path, wanted: str, about: str) -> str:
     """What was tried from a variant, from its parents, and anywhere else in words like these."""
     with Store.open(folder / DATABASE, read_only=True) as store:
-        variant_id, record = resolve(store, wanted or "best"), Record.of(store)
+        record = Record.of(store)
+        variant_id = _best_or_seed(store) if wanted == "best" else resolve(store, wanted)
         under_way, claimed = [one for one in pending(store) if one.kind == "inject"], claims(store)
     births, beside = record.births(), effects(record)
     made = births.get(variant_id)
@@ -298,6 +300,13 @@ def tried_near(folder: Path, wanted: str, about: str) -> str:
     left = sum(max(len(found) - half, 0) for found in (near, alike if about else []))
     head = f"{len(near)} tried near {short(variant_id)}" + (f", {left} left out" if left else "")
     return head + "\n" + data("tried", "\n".join(parts))
+
+
+def _best_or_seed(store: Store) -> str:
+    try:
+        return resolve(store, "best")
+    except UnknownVariant:  # nothing has a score yet
+        return resolve(store, "seed")
 
 
 def _idea_of(detail: object) -> str:

@@ -34,7 +34,7 @@ from population.reading import (
 from population.reading.memory import notes
 from population.reading.variants import SHORTEST_PREFIX, UnknownVariant
 from population.store import Store
-from population.types import MAX_TEXT_CHARS, RequestRow, Variant
+from population.types import MAX_TEXT_CHARS, Claim, RequestRow, Variant
 
 IDEA, NOTE, EDIT_NOTE, INJECT, VETO, APPROVE, STOP = (
     "idea", "note", "edit note", "inject", "veto", "approve", "stop",
@@ -181,10 +181,9 @@ def propose(
                 f"{what}: the same code was put in before and waits; `evo status` shows what waits"
             )
         detail: dict[str, object] = {"parent_id": parent_id, "source": child.source, "idea": said}
-        detail["variant_id"] = child.id
         if most is not None:
             _refuse_too_many(store, author, most)
-            detail["within_budget"] = True
+            detail |= {"within_budget": True, "variant_id": child.id}
         if claim_id is not None:
             _refuse_a_claim_of_another(store, author, claim_id)
             detail["claim"] = claim_id
@@ -243,16 +242,6 @@ class ProposalState:
     stage: Stage
     variant_id: str
     words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """An idea that one author works on; until: seconds since the epoch, when others may take it."""
-
-    id: int
-    author: str
-    text: str
-    until: float
 
 
 def agent_name(name: str) -> str:

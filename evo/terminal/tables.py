@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from evo.terminal.text import (
 from population.archive import Objective, Standing
 from population.metrics import METRICS, SELF_REPORTED, Trust, label, trust_of
 from population.reading.idea_bank import BankIdea, IdeaEffect
-from population.types import JudgedIdea, LlmCallRow, Note, RequestRow
+from population.types import Claim, JudgedIdea, LlmCallRow, Note, RequestRow
 
 FAINT = "bright_black"
 NOTHING = "–"
@@ -301,6 +302,21 @@ def ideas_list(
         for one in ideas
     ]
     return Group(*told, *map(_waits, waiting))
+
+
+def claims_list(found: Sequence[Claim]) -> RenderableType:
+    """Which ideas agents work on now, each with how long it holds."""
+    return Group(
+        *(
+            _told(
+                str(one.id),
+                one.author,
+                f"works on it, for {duration(max(one.until - time.time(), 0.0))} more",
+                clip(one.text, IDEA_CHARACTERS),
+            )
+            for one in found
+        )
+    )
 
 
 def notes_list(notes: Sequence[Note], waiting: Sequence[RequestRow]) -> RenderableType:

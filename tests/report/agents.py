@@ -14,6 +14,8 @@ from typing import Any
 
 import uvicorn
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 from evo.serve.agents import Door, build_http, build_server
 from tests.cli.driving import MAIN
@@ -88,3 +90,15 @@ def listening(folder: Path, tokens: Mapping[str, str], propose: bool = True) -> 
         server.should_exit = True
         thread.join(20)
         bound.close()
+
+
+def over_http(url: str, token: str, script: Script) -> Any:
+    """Run a script against a door that listens, with an agent's token."""
+
+    async def play() -> Any:
+        with_token = create_mcp_http_client(headers={"authorization": f"Bearer {token}"})
+        way = streamable_http_client(url, http_client=with_token)
+        async with Client(way, read_timeout_seconds=280) as client:
+            return await script(Agent(client))
+
+    return asyncio.run(play())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from population.reading import pending, requests_of
 from population.store import Store
 from population.types import Purpose
 from tests.analysis.built import Built, finished
-from tests.cli.driving import ROOT, Evo
+from tests.cli.driving import MAIN, ROOT, Evo
 from tests.report.agents import ASK, READ, Agent, Reply, here, listening
 
 SOURCE = (ROOT / "tests" / "standins" / "quick.py").read_text(encoding="utf-8")
@@ -172,6 +174,46 @@ def test_a_proposal_waits_where_nobody_runs_the_campaign_and_says_so(campaign: P
     ((author, detail),) = asked(campaign, "inject")
     assert author == "agent:Codex-evil" and detail["idea"] == "more"
     assert detail["within_budget"] is True
+
+
+def test_a_person_sees_what_agents_claim(campaign: Path, evo: Evo) -> None:
+    verbs.claim(campaign, "widen the second layer", 30, "agent:ada")
+    told = " ".join(evo("idea", "--dir", campaign).out.split())
+    assert "agent:ada works on it, for 30 min more widen the second layer" in told
+    (one,) = evo("idea", "--dir", campaign, "--json").json()["claims"]
+    assert one["author"] == "agent:ada"
+    assert evo("idea", "--dir", campaign, "--author", "bob", "--json").json()["claims"] == []
+
+
+def test_before_the_first_score_every_tool_answers_or_says_what_is_missing(tmp_path: Path) -> None:
+    built = Built(tmp_path / "c")
+    built.store.close()
+
+    async def look(agent: Agent) -> dict[str, Reply]:
+        tools = sorted(READ - {"variant", "wait", "lineage"})
+        found = {tool: await agent(tool) for tool in tools}
+        return found | {"lineage": await agent("lineage", id="leader")}
+
+    told = here(tmp_path / "c", look, propose=False)
+    assert [tool for tool, one in told.items() if one.wrong] == ["lineage"]
+    assert "there is no 'leader' yet" in told["lineage"].text
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_door_ends_at_once_when_it_is_told_or_its_agent_has_gone(
+    campaign: Path, told: bool
+) -> None:
+    words = [sys.executable, "-c", MAIN, "mcp", str(campaign)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as door:
+        assert door.stderr is not None and door.stdin is not None
+        assert "only reading" in door.stderr.readline()
+        if told:
+            door.send_signal(signal.SIGINT)
+            assert door.wait(60) == 130
+        else:
+            door.stdin.close()
+            assert door.wait(60) == 0
+        assert door.stderr.read() == ""
 
 
 def test_two_agents_do_not_claim_one_idea_and_a_claim_expires(
