@@ -183,7 +183,7 @@ class Store:
                     "seen": proposal.seen,
                     "created": now,
                     "idea_id": self._idea_of(proposal),
-                    "island": proposal.island,
+                    **({"island": proposal.island} if proposal.island else {}),
                 },
             )
             for position, parent in enumerate(proposal.parents):
