@@ -448,19 +448,26 @@ DryOption = Annotated[
 ]
 
 
-@app.command(epilog="Example: evo merge campaigns/mine ../theirs/campaigns/a -o campaigns/both")
+@app.command(
+    epilog="Example: evo merge campaigns/mine ../theirs/campaigns/a -o campaigns/both",
+    context_settings={"allow_extra_args": True},  # the third folder and further ones
+)
 def merge(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR OTHER...", help="Campaigns' folders, or names.")
+    more: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A campaign's folder, or its name.")
     ],
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[OTHER...]", help="Others to merge with it.")
+    ] = None,
     new: NewOption = None,
     dry_run: DryOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make one campaign of several: every row once, whatever the order, and claims found anew from the rows.
 
-    They have to measure the same thing: seed, text, rungs, objectives. Sources are only read, also where
-    nothing may be written. `evo resume --dir NEW` goes on from all of it (docs/community.md).
+    They have to measure the same thing: seed, text, rungs, objectives. Sources are only read.
+    `evo resume --dir NEW` goes on from all of it (docs/community.md).
     """
     from evo.sharing.merging import merge as merge_into
     from evo.sharing.merging import read_campaign
@@ -470,14 +477,12 @@ def merge(
     written = _written(new, dry_run)
     with steps(as_json) as tell:
         sources = []
-        for folder in map(campaign_folder, folders):
-            tell(f"reading {folder}")
-            sources.append(read_campaign(folder))
+        for given in (folder, *filter(None, [other]), *map(Path, more.args)):
+            tell(f"reading {given}")
+            sources.append(read_campaign(campaign_folder(given)))
         one = merge_into(sources, SharedRows(), written, tell)
-    if as_json:
-        show_json(one)
-    else:
-        tell_merger(one.sites, one.rows, one.new, one.waiting, one.variants, one.certified, written)
+    told = (one.sites, one.rows, one.new, one.waiting, one.variants, one.certified)
+    show_json(one) if as_json else tell_merger(*told, written)
 
 
 TrustOption = Annotated[
