@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+import pytest
 
 from evo.report.summary import (
     MARK,
@@ -14,9 +17,11 @@ from evo.report.summary import (
     write_summary,
 )
 from evo.runtime.budget import BudgetSettings
-from population.reading import decisions
+from evo.search.halting import HALTED
+from population.reading import decisions, measurements
+from population.store import Store, StoreError
 from tests.campaign.fakes import make_campaign, make_store
-from tests.campaign.real import write_config
+from tests.campaign.real import start_evo, write_config
 from tests.campaign.test_certifying import ONCE, POLICY, FakeNoise
 
 from .driving import Evo
@@ -103,3 +108,40 @@ def test_what_a_variant_says_of_itself_is_no_markup_in_a_summary() -> None:
     evil = SummaryPart("What holds", (_foreign("<script>x</script> [a](http://b) `c` # d"),))
     text = render_summary(CampaignSummary("t", "s", "h", True, (evil,)))
     assert "\\<script>" in text and "\\[a\\]" in text and "\\`c\\`" in text
+
+
+@pytest.mark.soak
+def test_a_campaign_killed_twice_halts_by_its_own_rule_and_ends_in_one_summary_and_one_page(
+    tmp_path: Path, evo: Evo
+) -> None:
+    stop = {"no_certified_gain_for": {"variants": 8}}
+    proof = {"attempts": 2, "most_pairs": 3}
+    budget, box = {"variants": 500}, {"mode": "none"}
+    config = write_config(
+        tmp_path, stop=stop, certification=proof, sandbox=box, slots=2, budget=budget
+    )
+    folder = tmp_path / "c"
+    first = ("run", str(config), "--dir", str(folder), "--plain")
+    again = ("resume", "--dir", str(folder), "--plain")
+    for words, rows in ((first, 2), (again, 5)):
+        running, end = start_evo(*words, cwd=tmp_path), time.monotonic() + 240
+        while measured(folder) < rows:
+            assert running.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        running.kill()
+        running.wait()
+    assert start_evo(*again, cwd=tmp_path).wait(600) == 0
+    with Store.open(folder / "campaign.db", read_only=True) as store:
+        assert len(decisions(store, (HALTED,))) == 1
+    status = evo("status", "--dir", folder, "--json").json()
+    assert status["phase"].startswith("stop.no_certified_gain_for.variants: ")
+    assert is_whole((folder / SUMMARY).read_text())
+    assert evo("report", "--dir", folder, "-o", tmp_path / "report.html").code == 0
+
+
+def measured(folder: Path) -> int:
+    try:
+        with Store.open(folder / "campaign.db", read_only=True) as store:
+            return len(measurements(store))
+    except StoreError:
+        return 0
