@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from evo.campaigns import DATABASE
 from evo.config import SHIPPED, Config, ConfigError, RungSettings, read_plain
+from evo.evaluation.static_check import MODULES
 from evo.files import DRAFT as UNFINISHED
 from evo.files import write_file
 from evo.folder import CONFIG, refuse_folder, write_values
@@ -215,6 +216,7 @@ def _write_beside(draft: Path, of: CampaignRows, config: Mapping[str, Any], seed
     write_file(draft / "brief.md", words.read_bytes())
     values = dict(config)
     if has_folder:
+        _copy_companions(of.path, draft)
         try:
             values = read_plain(of.path / CONFIG)
         except ConfigError:  # gone or damaged: as first run
@@ -223,6 +225,14 @@ def _write_beside(draft: Path, of: CampaignRows, config: Mapping[str, Any], seed
     if rungs and list(values.get("rungs") or {}) != list(rungs):
         values["rungs"] = rungs
     write_values(draft / CONFIG, values)
+
+
+def _copy_companions(folder: Path, draft: Path) -> None:
+    """Modules that the seed imports, and briefs of islands: plain files, no links."""
+    for path in (*(folder / MODULES).glob("*.py"), *folder.glob("brief*.md")):
+        place = draft / path.relative_to(folder)
+        if path.is_file() and not path.is_symlink() and not place.exists():
+            write_file(place, path.read_bytes())
 
 
 # -- Claims: front, standings, who is proven, whom the final comparison is about.

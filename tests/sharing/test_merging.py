@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evo.evaluation.static_check import MODULES
 from evo.folder import CampaignError
 from evo.runtime.budget import BudgetSettings
 from evo.search.certification import CertificationSettings
@@ -249,6 +250,16 @@ def test_a_folder_with_anything_in_it_is_refused_and_an_empty_one_is_filled(tmp_
     merge_folders(new, a)
     with pytest.raises(CampaignError, match="holds a campaign already"):
         merge_folders(new, a)
+
+
+def test_modules_and_briefs_beside_the_seed_come_along(tmp_path: Path) -> None:
+    a = write_group(tmp_path / "a", Group("a"))
+    (a / MODULES).mkdir()
+    (a / MODULES / "layers.py").write_text("WIDTH = 3\n")
+    (a / "brief-speed.md").write_text("fast\n")
+    merge_folders(tmp_path / "new", a)
+    assert (tmp_path / "new" / MODULES / "layers.py").read_text() == "WIDTH = 3\n"
+    assert (tmp_path / "new" / "brief-speed.md").read_text() == "fast\n"
 
 
 def test_a_dry_run_says_what_would_come_in_and_writes_nothing(tmp_path: Path) -> None:
