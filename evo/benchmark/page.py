@@ -73,7 +73,7 @@ def _regrets(standings: Sequence[ContestantStanding], hue: dict[str, str], name:
     if all(one.regret.low > 0 for one in standings):  # the worst would press all others into a line
         figure.update_xaxes(type="log")
     about = "True regret over all landscapes with 95 % intervals; further left is better."
-    return Figure(name, figure, about)
+    return Figure.drawn(name, figure, about)
 
 
 def _optimism(summary: Summary, hue: dict[str, str]) -> Figure:
@@ -83,7 +83,7 @@ def _optimism(summary: Summary, hue: dict[str, str]) -> Figure:
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     figure.update_layout(showlegend=False)
     about = "How much better each report looks than what it reports; 0 is honest."
-    return Figure("optimism", figure, about, "Optimism")
+    return Figure.drawn("optimism", figure, about, "Optimism")
 
 
 def _bar(name: str, bounds: object, factor: float, hue: dict[str, str]) -> go.Scatter:
@@ -120,7 +120,7 @@ def _anytime(summary: Summary, landscape: str, hue: dict[str, str]) -> Figure:
     figure.update_yaxes(type="log", range=_log_range(summary, landscape))
     about = f"{landscape}: median over seeds, bands from quarter to three quarters."
     name = "".join(letter if letter.isalnum() else "-" for letter in landscape)
-    return Figure(f"anytime-{name}", figure, about, landscape)
+    return Figure.drawn(f"anytime-{name}", figure, about, landscape)
 
 
 def _log_range(summary: Summary, landscape: str) -> list[float]:
