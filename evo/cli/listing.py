@@ -472,7 +472,7 @@ def merge(
     from evo.sharing.merging import merge as merge_into
     from evo.sharing.merging import read_campaign
     from evo.terminal.sharing import steps, tell_merger
-    from population.shared_rows import SharedRows
+    from population.sharing.shared_rows import SharedRows
 
     written = _written(new, dry_run)
     with steps(as_json) as tell:

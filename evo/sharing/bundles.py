@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from population.parsing import MAX_BYTES as MAX_SOURCE_BYTES
-from population.shared_rows import CONTRACT, MEASURED, Body, Kind, SharedRow, canonical
+from population.sharing.shared_rows import CONTRACT, MEASURED, Body, Kind, SharedRow, canonical
 from population.types import Outcome, Purpose, Status, variant_id
 
 NAME = re.compile(r"([0-9a-f]{64})\.jsonl\.gz")

@@ -25,8 +25,8 @@ from evo.sharing.merging import (
     read_campaign,
 )
 from evo.sharing.remotes import Remote, opened_remote
-from population.merging import by_age, objection
-from population.shared_rows import Kind, SharedRow, SharedRows, Vouched, canonical
+from population.sharing.merging import by_age, objection
+from population.sharing.shared_rows import Kind, SharedRow, SharedRows, Vouched, canonical
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,17 @@ from evo.search.certification import (
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.ladder import Ladder
 from population.lineage import Lineage
-from population.merged_store import lasting_decisions, write_rows
-from population.merging import Layout, MergedSite, NotMergeable, lay_out
 from population.run_history import RunHistory
-from population.shared_rows import CONTRACT, MERGED, Kind, SharedRows, campaign_id, shared_rows
+from population.sharing.merged_store import lasting_decisions, write_rows
+from population.sharing.merging import Layout, MergedSite, NotMergeable, lay_out
+from population.sharing.shared_rows import (
+    CONTRACT,
+    MERGED,
+    Kind,
+    SharedRows,
+    campaign_id,
+    shared_rows,
+)
 from population.statistics.certification import Verdict
 from population.store import Store
 from population.types import SITE, Decision, Purpose

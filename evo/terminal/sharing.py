@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evo.terminal.tables import FAINT, one_line, table_of
 from evo.terminal.text import words
-from population.merging import MergedSite
+from population.sharing.merging import MergedSite
 
 
 @contextmanager

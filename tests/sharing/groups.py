@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evo.config import SHIPPED
 from evo.sharing.merging import Merger, merge, read_campaign
 from population.fingerprint import fingerprint
-from population.shared_rows import SharedRows
+from population.sharing.shared_rows import SharedRows
 from population.store import Store
 from population.types import (
     Cost,

@@ -21,7 +21,7 @@ from evo.sharing.bundles import (
     read_bundle,
 )
 from evo.sharing.merging import read_campaign
-from population.shared_rows import Kind, SharedRow, SharedRows, Vouched, canonical
+from population.sharing.shared_rows import Kind, SharedRow, SharedRows, Vouched, canonical
 from tests.sharing.groups import Child, Group, write_group
 
 

@@ -17,7 +17,7 @@ import pytest
 from evo.sharing.bundles import bundle_name, bundles_of
 from evo.sharing.exchange import Pulled, Pushed, pull, push
 from evo.sharing.merging import SharingError, read_campaign
-from population.shared_rows import Kind, SharedRow, SharedRows, Vouched
+from population.sharing.shared_rows import Kind, SharedRow, SharedRows, Vouched
 from population.store import Store
 from population.types import variant_id
 from tests.cli.driving import ROOT, Evo

@@ -24,8 +24,8 @@ from evo.search.certification import CertificationSettings
 from evo.search.scheduler import PolicySettings
 from evo.sharing.merging import SharingError, _history, completed, merge, read_campaign
 from population import reading
-from population.merging import lay_out
-from population.shared_rows import SharedRows, Vouched, shared_rows
+from population.sharing.merging import lay_out
+from population.sharing.shared_rows import SharedRows, Vouched, shared_rows
 from population.store import Store
 from population.types import FRESH, SITE, Measurement, Purpose, Status, variant_id
 from tests.campaign.fakes import make_campaign, make_store
@@ -272,7 +272,7 @@ def test_a_dry_run_says_what_would_come_in_and_writes_nothing(tmp_path: Path) ->
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from population import merging
+from population.sharing import merging
 import evo.sharing.merging as ours
 at, new, *folders = sys.argv[1:]
 def tell(text):

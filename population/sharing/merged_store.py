@@ -9,8 +9,16 @@ from typing import Any
 
 from population.fingerprint import fingerprint
 from population.ladder import UNVETOED, VETOED
-from population.merging import Layout, in_time
-from population.shared_rows import MERGED, Body, Kind, SharedRow, SharedRows, Vouched, packed
+from population.sharing.merging import Layout, in_time
+from population.sharing.shared_rows import (
+    MERGED,
+    Body,
+    Kind,
+    SharedRow,
+    SharedRows,
+    Vouched,
+    packed,
+)
 from population.store import Store
 from population.types import SITE, Decision, MeasurementRow, ProposalRow, Purpose
 

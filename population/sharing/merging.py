@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
-from population.shared_rows import Body, Kind, SharedRow, SharedRows, Vouched
+from population.sharing.shared_rows import Body, Kind, SharedRow, SharedRows, Vouched
 from population.types import (
     AGAIN,
     SITE,
