@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -90,11 +91,31 @@ def running_process(folder: Path) -> int | None:
     return None if holder is None else holder.pid
 
 
+def open_to_write(folder: Path) -> Store:
+    """The store of a campaign that another process may be running. StoreError as of Store.open.
+
+    Also where an older evotrain runs it: with a newer schema that process could not go on.
+    """
+    from population.connection import explained, is_older
+    from population.store import Store, StoreError
+
+    database = folder / DATABASE
+    running = running_process(folder) if database.is_file() else None
+    if running not in (None, os.getpid()):
+        with explained(database):
+            older = is_older(database)
+        if older:
+            raise StoreError(
+                f"{folder}: process {running} runs this campaign with an older evotrain, which cannot go "
+                f"on once this one has written; stop it first (kill -INT {running}; nothing is lost), then "
+                "`evo resume`"
+            )
+    return Store.open(database)
+
+
 def ask(folder: Path, kind: str, detail: Mapping[str, object], author: str | None = None) -> None:
     """Ask something of the campaign: of the process that runs it, or of the next one that does."""
-    from population.store import Store
-
-    with Store.open(folder / DATABASE) as store:
+    with open_to_write(folder) as store:
         store.add_request(kind, detail, author=author or login_name())
 
 

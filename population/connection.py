@@ -79,6 +79,15 @@ def connect_to_read(path: Path) -> tuple[sqlite3.Connection, TemporaryDirectory[
     return db, None
 
 
+def is_older(path: Path) -> bool:
+    """Whether opening this store to write would bring it to a newer schema. sqlite3.Error where it is none."""
+    db = connect(path, "ro")
+    try:
+        return _is_ours(db) and schema_version(db) < len(MIGRATIONS)
+    finally:
+        db.close()
+
+
 def _is_ours(db: sqlite3.Connection) -> bool:
     return bool(db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
 

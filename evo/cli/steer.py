@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from evo.campaigns import DATABASE, ask, login_name
+from evo.campaigns import DATABASE, ask, login_name, open_to_write
 from evo.cli.app import FAILED, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import at, opened, searched_folder
 
@@ -189,9 +189,7 @@ def _tell_change(
 
 def _change_waiting(folder: Path, kind: str, number: str, said: str | None) -> None:
     """Withdraw a note or idea that no campaign has taken yet; with other words, ask for those in its place."""
-    from population.store import Store
-
-    with Store.open(folder / DATABASE) as store, store.transaction():
+    with open_to_write(folder) as store, store.transaction():
         waiting = {one.name: one for one in _waiting(store, (kind,))}
         asked = waiting.get(number)
         if asked is None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from evo.campaigns import DATABASE, ask, no_search_in, running_process
+from evo.campaigns import DATABASE, ask, no_search_in, open_to_write, running_process
 from population.ladder import KINDS, Ladder
 from population.reading import (
     decisions,
@@ -174,7 +174,7 @@ def propose(
         parent_id, shared = (
             (resolve(store, parent), None) if parent else nearest(store, child.source)
         )
-    with Store.open(folder / DATABASE) as store, store.transaction():
+    with open_to_write(folder) as store, store.transaction():
         waiting = [one for one in pending(store) if one.kind == INJECT]
         if any(_code(one) == child.fingerprint for one in waiting):
             raise Refused(
@@ -310,7 +310,7 @@ def claim(folder: Path, text: str, minutes: int, author: str) -> Claim:
     if not 1 <= minutes <= MAX_CLAIM_MINUTES:
         raise Refused(f"a claim is for 1 to {MAX_CLAIM_MINUTES} minutes")
     until = time.time() + 60 * minutes
-    with Store.open(_searched(folder) / DATABASE) as store, store.transaction():
+    with open_to_write(_searched(folder)) as store, store.transaction():
         known = claims(store)
         for one in known:
             if one.author != author and are_alike(one.text, said):
@@ -340,7 +340,7 @@ def post_note(folder: Path, text: str, on: Sequence[str], author: str) -> str:
     said = _short(text, "note")
     with Store.open(_searched(folder) / DATABASE, read_only=True) as store:
         evidence = [resolve(store, one) for one in on[:MAX_PENDING_OF_ALL]]
-    with Store.open(folder / DATABASE) as store, store.transaction():
+    with open_to_write(folder) as store, store.transaction():
         held = [one.author for one in notes(store)]
         held += [one.author for one in pending(store) if one.kind == NOTE]
         if held.count(author) >= MAX_NOTES:

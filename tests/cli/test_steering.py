@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from evo.campaigns import LOCK
 from evo.config import read_config
 from evo.folder import create_campaign
+from population.connection import is_older
 from population.fingerprint import fingerprint
+from population.migrations import MIGRATIONS
 from population.reading import first_proposal, measurements, pending
 from population.store import Store
 from population.types import Outcome, Parent, Proposal, Status, Variant, variant_id
@@ -37,6 +42,41 @@ def test_an_idea_waits_for_the_next_resume(evo: Evo, campaign: tuple[Built, str,
     (asked,) = pending(campaign[0].store)
     assert (asked.kind, asked.detail) == ("idea", {"text": "warm up longer"})
     assert asked.author == getpass.getuser()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from evo.lock import hold
+with hold(Path(sys.argv[1])):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    "asked", [("stop",), ("idea", "wider"), ("note", "seen"), ("veto", "leader")]
+)
+def test_what_an_older_version_runs_keeps_its_schema(
+    evo: Evo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "campaigns" / "built-1"
+    with monkeypatch.context() as patch:
+        for module in ("migrations", "connection"):
+            patch.setattr(f"population.{module}.MIGRATIONS", MIGRATIONS[:2])
+        built, *_ = finished(folder)
+        built.store.close()
+    running = [sys.executable, "-c", HOLDS, str(folder / LOCK)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(running, stdin=pipe, stdout=pipe, cwd=ROOT) as older:
+        assert older.stdout is not None and older.stdout.readline()
+        said = evo(*asked)
+        assert (
+            said.code == 2 and f"process {older.pid} runs this campaign with an older" in said.err
+        )
+        assert is_older(folder / "campaign.db")
+        older.communicate()
+    assert evo(*asked).code == 0
 
 
 def test_an_author_can_be_named(evo: Evo, campaign: tuple[Built, str, str]) -> None:
