@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +68,41 @@ def test_each_worker_makes_one_run_at_a_time_and_tells_of_it(driver: ClusterDriv
     assert sum(isinstance(one, RunStarted) for one in driver.events) == 3
     assert any(isinstance(one, RunProgress) for one in driver.events)
     assert driver.slots.capacity() == 2
+
+
+def test_workers_too_busy_to_answer_at_the_start_get_what_they_need_later(
+    cluster: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(ClusterSettings(dask=cluster.address))
+    connection.open()
+    call, late = connection.call, [TimeoutError()]
+
+    def slow(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        if function is receive and late:
+            raise late.pop()
+        return call(function, *args, **more)
+
+    monkeypatch.setattr(connection, "call", slow)
+    driver = ClusterDriver(ClusterSlots(connection, SleepingKit))
+    try:
+        driver.until(lambda: driver.slots.capacity() == 2)
+    finally:
+        driver.slots.close()
+    assert not late
+
+
+def test_a_cluster_that_does_not_end_in_time_is_left_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class FakeSlow:
+        def close(self, timeout: float) -> None:
+            raise TimeoutError(f"timed out after {timeout} s.")
+
+    connection, broken = Connection(ClusterSettings(dask_local=1)), list[object]()
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+    monkeypatch.setattr(connection, "_cluster", FakeSlow())
+    connection.close()
+    assert broken == []
 
 
 def test_a_run_is_stopped_by_its_lease_early_or_at_once(driver: ClusterDriver) -> None:

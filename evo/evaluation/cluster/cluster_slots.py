@@ -92,7 +92,8 @@ class ClusterSlots:
         self._wake = wake
         self._kit, self._content = packed(self._make_kit())
         self._connection.hear = self._hear
-        self._equip()
+        with contextlib.suppress(OSError, TimeoutError):  # busy with their own beginning: sent anew
+            self._equip()
         self._thread.start()
 
     def capacity(self) -> int:

@@ -356,6 +356,11 @@ def _local_cluster(workers: int) -> Any:
 
 def _close(one: Any) -> None:
     """Close a client or a cluster; one that does not answer is left to its own end."""
-    closing = threading.Thread(target=lambda: one.close(timeout=CALL_SECONDS), daemon=True)
+
+    def close() -> None:
+        with contextlib.suppress(OSError, TimeoutError):
+            one.close(timeout=CALL_SECONDS)
+
+    closing = threading.Thread(target=close, daemon=True)
     closing.start()
     closing.join(2 * CALL_SECONDS)
