@@ -1,5 +1,6 @@
 # attacks: the clock, by a helper that writes on after saving, and that a timer continues when it is stopped
 # must end: rejected | timed_out
+# slow
 # rung: grace_seconds=0.1
 # table
 import struct

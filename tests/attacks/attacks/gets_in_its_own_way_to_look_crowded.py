@@ -1,5 +1,6 @@
 # attacks: its luck, by many processes on its one core, so that all of them wait and the run does not count
 # must end: ok at the honest score
+# slow
 # rung: grace_seconds=1.5
 # table
 def compete():

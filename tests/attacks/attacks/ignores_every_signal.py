@@ -1,5 +1,6 @@
 # attacks: the slot, by ignoring every signal that can be ignored
 # must end: timed_out
+# slow
 # rung: wall_seconds=2.0
 # table
 import signal

@@ -1,5 +1,6 @@
 # attacks: the audit, by looking ahead at one position of every row, where few cuts fall
 # must end: cheated
+# slow
 # rung: rows=128
 # table
 class Model(Table):

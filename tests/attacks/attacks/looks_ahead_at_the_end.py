@@ -1,5 +1,6 @@
 # attacks: the metric, by looking ahead at the last position that can
 # must end: cheated
+# slow
 # rung: rows=256
 # table
 class Model(Table):

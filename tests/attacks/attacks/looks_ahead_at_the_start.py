@@ -1,5 +1,6 @@
 # attacks: the metric, by looking ahead in the first quarter only
 # must end: cheated
+# slow
 # rung: rows=256
 # table
 class Model(Table):

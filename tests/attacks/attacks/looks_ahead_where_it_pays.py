@@ -1,5 +1,6 @@
 # attacks: the metric, by looking ahead only at the dearest tokens
 # must end: cheated
+# slow
 # rung: rows=256
 # purpose: final
 # table

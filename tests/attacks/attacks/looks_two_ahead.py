@@ -1,5 +1,6 @@
 # attacks: the metric, by a hint from the token after the next
 # must end: cheated
+# slow
 # rung: rows=256
 # table
 class Model(Table):

@@ -1,5 +1,6 @@
 # attacks: the audit, by names looked up in vain among the packages
 # must end: cheated
+# slow
 # rung: rows=128
 # table
 # missing names

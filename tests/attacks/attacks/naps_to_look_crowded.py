@@ -1,5 +1,6 @@
 # attacks: its luck, by a thousand naps so that the machine looks busy and an unlucky run does not count
 # must end: ok at the honest score
+# slow
 # table
 def nap():
     end = time.monotonic() + 1.5

@@ -1,5 +1,6 @@
 # attacks: the supervisor, by its memory and its descriptors
 # must end: ok at the honest score
+# slow
 # table
 import ctypes
 

@@ -1,5 +1,6 @@
 # attacks: its luck, by stopping itself, so that the machine looks busy and an unlucky run does not count
 # must end: ok at the honest score
+# slow
 # table
 import signal
 

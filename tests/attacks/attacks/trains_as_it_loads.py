@@ -1,5 +1,6 @@
 # attacks: the clock, by training while the weights are loaded, on text packed into them
 # must end: rejected
+# slow
 # because: before it was ready
 # learner
 class Late(Bigram):

@@ -1,5 +1,6 @@
 # attacks: the clock, by training in a large request that nobody compares, and as slowly at every other
 # must end: rejected | cheated
+# slow
 # rung: wall_seconds=300
 # learner
 class Late(Bigram):

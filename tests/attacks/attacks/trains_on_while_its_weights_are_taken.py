@@ -1,5 +1,6 @@
 # attacks: the clock, by a helper that writes better weights once the old ones were said to be saved
 # must end: rejected | timed_out
+# slow
 # rung: grace_seconds=0.1
 # table
 import struct
