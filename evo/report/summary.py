@@ -17,13 +17,14 @@ from evo.analysis.campaign_view import Record
 from evo.analysis.ladder_report import LadderReport
 from evo.analysis.overview import Overview
 from evo.files import objection, write_file
+from evo.search.halting import HALTED, way_on
 from evo.terminal import sentences
 from evo.terminal.imported import imported_lines
 from evo.terminal.ladder import ladder_lines
 from evo.terminal.status import told_lines
 from evo.terminal.text import clip, count, duration, placed, plain, plus_minus, share, short
 from population.metrics import label
-from population.types import CampaignState, DecisionRow
+from population.types import CampaignState, Decision, DecisionRow
 
 SUMMARY = "SUMMARY.md"
 MARK = "<!-- Written by evotrain, anew at the end of every run of the campaign. -->"
@@ -53,6 +54,15 @@ class CampaignSummary:
     headline: str
     complete: bool
     parts: tuple[SummaryPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToldByModel:
+    """The summary in a model's words, every number of it checked; `tokens`: in and out, that it cost."""
+
+    text: str
+    model: str
+    tokens: int = 0
 
 
 def summary_of(
@@ -90,8 +100,8 @@ def summary_of(
     )
 
 
-def render_summary(one: CampaignSummary) -> str:
-    """The Markdown, at most 80 columns wide where words allow it."""
+def render_summary(one: CampaignSummary, told: ToldByModel | None = None) -> str:
+    """The Markdown, at most 80 columns wide where words allow it; `told` comes above what is made from rows."""
     environment = Environment(
         loader=PackageLoader("evo.report"), trim_blocks=True, lstrip_blocks=True
     )
@@ -107,8 +117,27 @@ def render_summary(one: CampaignSummary) -> str:
             for part in one.parts
         ),
     )
-    text = environment.get_template(TEMPLATE).render(one=wrapped, mark=MARK, title=plain(one.title))
+    prose = () if told is None else tuple(_prose(told))
+    text = environment.get_template(TEMPLATE).render(
+        one=wrapped, mark=MARK, title=plain(one.title), prose=prose
+    )
     return text.rstrip() + "\n"
+
+
+def _prose(told: ToldByModel) -> list[str]:
+    """What a model wrote, marked as such: its headings below ours, nothing else in it is markup."""
+    cost = f" Asking it cost {told.tokens:,} tokens more." if told.tokens else ""
+    mark = (
+        f"Written by {_foreign(told.model)} from the rows; every number was checked against them."
+    )
+    lines = [_wrapped(mark + cost, "> ")]
+    for line in told.text.splitlines():
+        words = plain(line)
+        if words.startswith("#"):
+            lines.append(f"### {_quiet(words.lstrip('# '))}")
+        elif words:
+            lines.append(_wrapped(_quiet(words.removeprefix("- ")), "- " * words.startswith("- ")))
+    return lines
 
 
 def write_summary(path: Path, text: str) -> str:
@@ -302,7 +331,8 @@ def _go_on(overview: Overview, where: str) -> tuple[str, ...]:
     ended = next((one for one in overview.stop if one.is_reached), None)
     limit = overview.budget["variants"].limit
     if ended is not None:
-        return (f"evo resume{where} --set stop.{ended.rule.partition('.')[0]}=...",)
+        halt = Decision(HALTED, "", {"rule": ended.rule, "limit": ended.limit})
+        return (f"evo resume{where} {way_on(halt)}",)
     return (
         (f"evo resume{where} --set budget.variants={max(2 * int(limit), 1)}",)
         if limit is not None
