@@ -214,3 +214,12 @@ def test_the_name_of_today_is_found_for_any_dotted_key() -> None:
     assert name_today("objectives.3.box") == "objectives.3.epsilon"
     assert name_today("seed") == "random_seed"
     assert name_today("budget.variants") == "budget.variants"
+
+
+def test_an_old_template_of_messages_is_read_as_their_format(tmp_path: Path) -> None:
+    body = '{"said": "$text"}'
+    old = f"notify: {{url: 'http://h/x', format: json, template: '{body}'}}\n"
+    read, lines = advised(tmp_path, old)
+    assert read.notify.format == body
+    assert len(lines) == 1 and "notify.template is now the value of notify.format" in lines[0]
+    assert config(tmp_path, old.replace("template", "format").replace("format: json, ", "")) == read

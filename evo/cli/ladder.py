@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,15 +11,21 @@ import typer
 from evo.campaigns import DATABASE, ask, overview_of, running_process, terms_of
 from evo.cli.app import FAILED, ID_HELP, DirOption, JsonOption, app, complain, show, show_json
 from evo.cli.folder import at, opened, searched_folder
+from evo.files import objection
 
 if TYPE_CHECKING:
     from evo.analysis.campaign_view import Record
     from evo.analysis.ladder import Terms
     from evo.analysis.ladder_report import LadderReport, PromotionEvidence
-    from evo.report.summary import CampaignSummary
+    from evo.config import Config
+    from evo.folder import Folder
+    from evo.report.summary import CampaignSummary, ToldByModel
     from evo.runtime.components import Ending
+    from operators.llm.settings import LlmSettings
     from population.store import Store
 
+MAX_ASKING_SECONDS = 120.0  # for a summary by a model; then that of the rows stays
+ASKED = "summary_asked"  # the setting that holds what the last one was about that a model answered
 
 VariantArgument = Annotated[
     str,
@@ -235,3 +242,96 @@ def summary_in(folder: Path, store: Store, ending: Ending | None = None) -> Camp
         one = replace(one, running=None, state=ending.state, phase=ending.reason)
     ladder = ladder_report_of(folder, store, record) if record.ladder.choices else None
     return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder))
+
+
+def summarise(folder: Folder, config: Config, ending: Ending, say: Callable[[str], None]) -> str:
+    """Write SUMMARY.md into the campaign's folder; where it is, or why there is none, in words.
+
+    Where models write notes in a campaign that came to its end, one of them tells it above the rows' own words.
+    """
+    from evo.report.model_summary import content_of
+    from evo.report.summary import MARK, SUMMARY, render_summary, write_summary
+
+    path = folder.path / SUMMARY
+    try:
+        with folder.open_store() as store:
+            one, asked = summary_in(folder.path, store, ending), store.setting(ASKED)
+        if asked == content_of(one) and path.is_file() and not objection(path, ours=MARK):
+            return f"summary: {path}"  # nothing is new since a model was asked
+        if problem := write_summary(path, render_summary(one)):
+            return problem
+        if ending.complete and (told := _told_by_model(folder, config, one, say)) is not None:
+            write_summary(path, render_summary(one, told))
+        return f"summary: {path}"
+    except OSError as error:  # a full disk must not hide how the campaign ended
+        return f"no summary was written: {error.strerror or error}"
+
+
+def _told_by_model(
+    folder: Folder, config: Config, one: CampaignSummary, say: Callable[[str], None]
+) -> ToldByModel | None:
+    """The summary by a model, from one call on record and within the budgets; None where none is kept."""
+    import threading
+
+    from evo.report.model_summary import SummaryRejected, ask_for_summary, content_of
+    from evo.runtime.budget import Budget, BudgetSpent
+    from evo.runtime.recorder import Recorder, StoredCalls
+    from operators.llm.breaker import Patience
+    from operators.operator import ProposalFailed
+    from operators.registry import LlmContext, open_client
+    from population.reading import spent
+    from population.store import StoreError
+
+    llm, stopping = _notes_by(config), threading.Event()
+    with folder.open_store() as store:
+        used = spent(store)
+    if llm is None or used.variants < 2:  # nothing but the seed
+        return None
+    so_far = BudgetSpent(llm_tokens=used.tokens_in + used.tokens_out, llm_dollars=used.dollars)
+    recorder = Recorder(folder.open_store, say)
+    calls, once = StoredCalls(recorder), Patience(attempts=1)
+    budget = Budget(config.budget, so_far)
+    client = open_client(LlmContext(llm, budget, calls, stopping.is_set, patience=once))
+    if client.is_unavailable():
+        return None
+
+    def give_up() -> None:
+        stopping.set()
+        recorder.give_up()
+
+    alarm = threading.Timer(MAX_ASKING_SECONDS, give_up)
+    alarm.daemon = True
+    recorder.start()
+    alarm.start()
+    told, answered = None, True
+    say(f"asking a model for the summary, for at most {MAX_ASKING_SECONDS:.0f} s")
+    try:
+        told = ask_for_summary(client, one)
+        outcome = f"the summary by {told.model} is kept: every number stands in the rows"
+    except SummaryRejected as rejected:
+        outcome = str(rejected)
+    except ProposalFailed as failed:
+        late = f"no answer within {MAX_ASKING_SECONDS:.0f} s"
+        answered, outcome = (
+            False,
+            f"no summary by a model: {late if stopping.is_set() else failed.reason}",
+        )
+    except (KeyboardInterrupt, StoreError) as error:
+        answered, outcome = False, f"no summary by a model: {error or 'interrupted'}"
+    alarm.cancel()
+    say(outcome)
+    recorder.submit(lambda store: store.add_event("model", outcome))
+    if answered:
+        recorder.submit(lambda store: store.set_setting(ASKED, content_of(one)))
+    recorder.close(give_up=True)
+    return told
+
+
+def _notes_by(config: Config) -> LlmSettings | None:
+    """The models that write notes in a campaign; None where none does, or records answer for them."""
+    from operators.registry import names_with_llm
+
+    for own in config.populations().values():
+        if own.llm is not None and names_with_llm(own.operators):
+            return own.llm if own.llm.notes_every and own.llm.replay is None else None
+    return None

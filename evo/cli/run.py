@@ -239,6 +239,7 @@ def _follow(
     from evo.analysis.campaign_view import START, WARNING, Record
     from evo.assembly.campaign import build_campaign
     from evo.cli.follow import Follower, leave, say_line
+    from evo.cli.ladder import summarise
     from evo.folder import locked
     from evo.runtime.components import LoopSettings
 
@@ -260,25 +261,12 @@ def _follow(
         follower = Follower(campaign, config.name, live, as_json, plan, at(folder.path))
         ending = follower.run()
         code = follower.exit_code(ending)
-        said = _summarise(folder, ending)
+        said = summarise(folder, config, ending, lambda text: say_line(text, as_json))
         # a closed terminal takes no closing screen
         with suppress(OSError) if code == 128 + signal.SIGHUP else nullcontext():
             _close(folder, config, ending, as_json, said)
         if code:
             leave(code)
-
-
-def _summarise(folder: Folder, ending: Ending) -> str:
-    """Write SUMMARY.md into the campaign's folder; where it is, or why there is none, in words."""
-    from evo.cli.ladder import summary_in
-    from evo.report.summary import SUMMARY, render_summary, write_summary
-
-    try:
-        with folder.open_store() as store:
-            text = render_summary(summary_in(folder.path, store, ending))
-        return write_summary(folder.path / SUMMARY, text) or f"summary: {folder.path / SUMMARY}"
-    except OSError as error:  # a full disk must not hide how the campaign ended
-        return f"no summary was written: {error.strerror or error}"
 
 
 def _close(folder: Folder, config: Config, ending: Ending, as_json: bool, said: str) -> None:

@@ -6,14 +6,16 @@ full or rounded. Whether it is said of the right thing is not: the text is marke
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 
 import numpy as np
 
-from evo.report.summary import CampaignSummary, ToldByModel
+from evo.report.summary import COST, CampaignSummary, ToldByModel
 from operators.llm.answer import Message, estimate_tokens
 from operators.llm.thoughts import without_thoughts
 from operators.llm_operators import Ask
@@ -27,7 +29,7 @@ MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}|(?<![\d:])\d{1,2}:\d{2}(?::\d{2})?(?![\d
 ID = re.compile(
     r"(?<![a-z0-9_.])(?=[a-f]*\d|[a-f]{8})[0-9a-f]{4,64}(?![a-z0-9_]|\.\d)", re.IGNORECASE
 )
-SHOWN = 8  # digits of an id that are shown; an id of decimal digits alone has as many
+SHOWN = 8  # digits of an id that are shown
 NAMED = re.compile(r"(?<![A-Za-z0-9_.])[A-Za-z_]\w*\d\w*")  # a word that begins with a letter
 NUMBER = re.compile(
     r"(?:(?:\d{1,3}(?:[,_]\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII
@@ -45,17 +47,17 @@ class SummaryRejected(ValueError):
     """What a model wrote is not kept; the message says why, for a person."""
 
 
-def first_unknown(text: str, known: str, ids: Collection[str] = ()) -> str | None:
+def first_unknown(text: str, known: str) -> str | None:
     """The first number or id of `text` that is none of `known`; None where all are.
 
     `known`: everything that the rows' summary says. A number may be rounded to two significant digits or
     more, be a share or its percentage, and be written with thousands separators; its sign is not compared.
-    An id is a word of 4 hex digits or more, and the beginning of one of `ids`, or of one that `known` names.
+    An id is a word of 4 hex digits or more, one of them a letter, that begins an id which `known` names.
     Numbers in words are known up to ten; above, they are to be digits.
     """
     text, known = _even(text), _even(known)
     values = _roundings(MOMENT.sub(" ", known))
-    told = {*ids, *(one for one in ID.findall(known) if len(one) >= SHOWN and not one.isdigit())}
+    ids = [one for one in ID.findall(known) if len(one) >= SHOWN and not one.isdigit()]
     found = list[tuple[int, str]]()
 
     def take(pattern: re.Pattern[str], left: str, is_known: Callable[[str], bool]) -> str:
@@ -66,7 +68,7 @@ def first_unknown(text: str, known: str, ids: Collection[str] = ()) -> str | Non
         return pattern.sub(lambda one: " " * len(one[0]), left)
 
     def is_id(word: str) -> bool:
-        return any(one.startswith(word.lower()) for one in told)
+        return any(one.startswith(word.lower()) for one in ids)
 
     def is_number(word: str) -> bool:
         factor = FACTOR.search(word)
@@ -76,7 +78,7 @@ def first_unknown(text: str, known: str, ids: Collection[str] = ()) -> str | Non
     moments, names = {*MOMENT.findall(known)}, {*NAMED.findall(known)}
     left = take(MOMENT, text, moments.__contains__)
     for one in ID.finditer(left):
-        if one[0].isdigit() and not (len(one[0]) >= SHOWN and is_id(one[0])):
+        if one[0].isdigit():
             continue  # a number
         if not is_id(one[0]) and not is_number(one[0]) and one[0] not in names:
             found.append((one.start(), one[0]))
@@ -139,7 +141,13 @@ def said_by(one: CampaignSummary) -> str:
     return "\n".join(lines)
 
 
-def checked(text: str, one: CampaignSummary, ids: Collection[str] = ()) -> str:
+def content_of(one: CampaignSummary) -> str:
+    """A fingerprint of all that a summary says but the cost, which grows where nothing else is new."""
+    parts = tuple(part for part in one.parts if part.title != COST)
+    return hashlib.sha256(said_by(replace(one, parts=parts)).encode(errors="replace")).hexdigest()
+
+
+def checked(text: str, one: CampaignSummary) -> str:
     """A model's text as it is kept. SummaryRejected names what stands in no row."""
     lines = [line for line in without_thoughts(text).strip().splitlines() if line.strip()]
     if not lines:
@@ -147,13 +155,13 @@ def checked(text: str, one: CampaignSummary, ids: Collection[str] = ()) -> str:
     if len(lines) > MAX_LINES or sum(map(len, lines)) > MAX_CHARS:
         raise SummaryRejected(f"it is longer than {MAX_LINES} lines, or {MAX_CHARS:,} characters")
     kept = "\n".join(lines)
-    wrong = first_unknown(kept, said_by(one), ids)
+    wrong = first_unknown(kept, said_by(one))
     if wrong is not None:
         raise SummaryRejected(f"{' '.join(wrong.split())!r} is in none of the rows")
     return kept
 
 
-def ask_for_summary(llm: Ask, one: CampaignSummary, ids: Collection[str] = ()) -> ToldByModel:
+def ask_for_summary(llm: Ask, one: CampaignSummary) -> ToldByModel:
     """The summary in the words of the model that answers, from one call.
 
     Raises SummaryRejected for a text that is not kept, ProposalFailed where no answer came.
@@ -166,7 +174,7 @@ def ask_for_summary(llm: Ask, one: CampaignSummary, ids: Collection[str] = ()) -
     messages = (Message("system", system), Message("user", user, parts))
     reply = llm.ask(messages, np.random.default_rng(0), as_text=True)
     try:
-        kept = checked(reply.text, one, ids)
+        kept = checked(reply.text, one)
     except SummaryRejected as rejected:
         raise SummaryRejected(f"the summary by {reply.endpoint} was rejected: {rejected}") from None
     return ToldByModel(kept, reply.model, reply.cost.tokens_in + reply.cost.tokens_out)

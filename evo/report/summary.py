@@ -34,6 +34,7 @@ MAX_FRONT, MAX_IDEA, MAX_OPERATORS = 6, 100, 10
 MARKUP = re.compile(r"([\\`*_<\[\]#|])")  # what Markdown would read in foreign text
 TAGS = re.compile(r"([<\[])")  # what it would read in sentences of ours that quote some
 VERDICT, CERTIFIED = "verdict", "certified"
+COST = "What it cost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def summary_of(
             "What was refuted, or is not shown", tuple(_refuted(record, overview, verdicts))
         ),
         SummaryPart("What transfers to larger scale", tuple(_transfers(record, overview, ladder))),
-        SummaryPart("What it cost", tuple(_cost(overview))),
+        SummaryPart(COST, tuple(_cost(overview))),
         SummaryPart(
             "What to try next", tuple(_next(record, overview, where)), _go_on(overview, where)
         ),

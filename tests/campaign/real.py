@@ -65,12 +65,14 @@ def start_evo(
 
 
 def lone_edits(delay: float = 1.0) -> Callable[[RequestRow], Answer]:
-    """A model that sets the stand-in's SMOOTHING to ever new values, and notes nothing."""
+    """A model that sets the stand-in's SMOOTHING to ever new values, and tells nothing."""
     values = itertools.count(1)
 
     def answer(asked: RequestRow) -> Answer:
         if "NOTHING" in asked.prompt:  # what a request for a research note offers
             return Answer("NOTHING")
+        if "summary of a finished" in asked.prompt:
+            return Answer("Nothing to tell.")
         value = 0.3 + next(values) / 1000
         was = re.search(r"^SMOOTHING = \S+", asked.prompt, re.MULTILINE)
         assert was, asked.prompt

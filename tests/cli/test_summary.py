@@ -21,8 +21,9 @@ from evo.search.halting import HALTED
 from population.reading import decisions, measurements
 from population.store import Store, StoreError
 from tests.campaign.fakes import make_campaign, make_store
-from tests.campaign.real import start_evo, write_config
+from tests.campaign.real import lone_edits, start_evo, write_config
 from tests.campaign.test_certifying import ONCE, POLICY, FakeNoise
+from tests.operators.fake_openai import Answer, FakeOpenAI, RequestRow
 
 from .driving import Evo
 
@@ -49,6 +50,7 @@ def test_every_reading_command_tells_which_rule_ended_a_campaign_and_how_to_go_o
     assert reason in evo("list", "--json").out
     written = (tmp_path / "c" / SUMMARY).read_text()
     assert is_whole(written) and reason in " ".join(written.split())
+    assert "--set stop.no_certified_gain_for.variants=4\n" in written
     left = evo("resume", *where, "--set", "stop.no_certified_gain_for.variants=9", "--dry-run")
     assert "of 9 children" in " ".join(left.out.split())
 
@@ -108,6 +110,67 @@ def test_what_a_variant_says_of_itself_is_no_markup_in_a_summary() -> None:
     evil = SummaryPart("What holds", (_foreign("<script>x</script> [a](http://b) `c` # d"),))
     text = render_summary(CampaignSummary("t", "s", "h", True, (evil,)))
     assert "\\<script>" in text and "\\[a\\]" in text and "\\`c\\`" in text
+
+
+def told_by(evo: Evo, tmp_path: Path, text: str, **llm: object) -> tuple[str, list[str], str]:
+    """SUMMARY.md of a campaign whose model wrote this, the prompts for it, and what was printed."""
+    edits, prompts = lone_edits(delay=0), list[str]()
+
+    def script(asked: RequestRow) -> Answer:
+        if "summary of a finished" not in asked.prompt:
+            return edits(asked)
+        prompts.append(asked.prompt)
+        return Answer(text) if text else Answer(status=500)
+
+    with FakeOpenAI(script) as server:
+        one = {"name": "fake", "model": "m-one", "base_url": server.base_url, "key_env": ""}
+        changes = {"budget": {"variants": 1}, "sandbox": {"mode": "none"}, "slots": 1}
+        config = write_config(
+            tmp_path, operators={"llm_mutate": 1}, llm={"endpoints": [one], **llm}, **changes
+        )
+        where = ("--dir", tmp_path / "c")
+        told = evo("run", config, *where, "--plain")
+        written = (tmp_path / "c" / SUMMARY).read_text()
+        assert told.code == 0 and evo("resume", *where, "--plain").code == 0
+        if text:
+            assert (tmp_path / "c" / SUMMARY).read_text() == written, "nothing is new"
+    log = " ".join(evo("log", *where).out.split())
+    assert ("summary by" in log) == bool(prompts)
+    return written, prompts, " ".join(told.out.split())
+
+
+def test_a_model_tells_the_summary_above_the_rows_in_one_call_that_is_on_record(
+    evo: Evo, tmp_path: Path
+) -> None:
+    text = "## What was tried\n\nOf 1 new child, 1 was measured; nothing else is known."
+    written, prompts, _ = told_by(evo, tmp_path, text)
+    assert "> Written by m-one from the rows; every number was checked against them." in written
+    assert is_whole(written) and written.index("nothing else is known") < written.index("\n## ")
+    assert len(prompts) == 1 and "1 new child" in prompts[0] and "data summary" in prompts[0]
+    with Store.open(tmp_path / "c" / "campaign.db", read_only=True) as store:
+        query = (
+            "SELECT outcome, tokens_in FROM llm_calls WHERE prompt LIKE '%summary of a finished%'"
+        )
+        assert [tuple(row) for row in store.query(query)] == [("ok", 100)]
+
+
+def test_a_summary_with_a_number_of_the_models_own_is_rejected_and_that_of_the_rows_stays(
+    evo: Evo, tmp_path: Path
+) -> None:
+    written, prompts, said = told_by(evo, tmp_path, "It gained 0.98765 at least.")
+    assert is_whole(written) and "Written by m-one" not in written and len(prompts) == 1
+    assert "the summary by fake was rejected: '0.98765' is in none of the rows" in said
+
+
+def test_where_a_model_fails_the_summary_of_the_rows_stays(evo: Evo, tmp_path: Path) -> None:
+    written, prompts, said = told_by(evo, tmp_path, "")
+    assert is_whole(written) and "Written by m-one" not in written
+    assert "no summary by a model: fake: " in said and prompts
+
+
+def test_no_model_is_asked_for_a_summary_where_none_writes_notes(evo: Evo, tmp_path: Path) -> None:
+    written, prompts, said = told_by(evo, tmp_path, "Well.", notes_every=0)
+    assert not prompts and is_whole(written) and "Well." not in written and "asking" not in said
 
 
 @pytest.mark.soak

@@ -60,11 +60,6 @@ def test_the_first_number_or_id_that_no_row_says_is_named(text: str, wrong: str)
     assert first_unknown(text, KNOWN) == wrong
 
 
-def test_an_id_of_a_variant_that_the_summary_does_not_name_is_known_by_its_beginning() -> None:
-    assert first_unknown("4444aaaa", KNOWN, {"4444aaaa1111"}) is None
-    assert first_unknown("4444", KNOWN, {"4444aaaa1111"}) == "4444", "a number, not an id"
-
-
 numbers = st.decimals(min_value="0.00001", max_value="99999999", places=5, allow_nan=False).filter(
     lambda one: one != 0
 )
