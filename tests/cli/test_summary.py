@@ -57,6 +57,7 @@ def test_every_reading_command_tells_which_rule_ended_a_campaign_and_how_to_go_o
 
 # -- SUMMARY.md ------------------------------------------------------------------------------------
 
+MODELS = "> Written by m-one from the rows; every number was checked against them."
 HEADINGS = (
     "## What was tried",
     "## What holds",
@@ -112,65 +113,56 @@ def test_what_a_variant_says_of_itself_is_no_markup_in_a_summary() -> None:
     assert "\\<script>" in text and "\\[a\\]" in text and "\\`c\\`" in text
 
 
-def told_by(evo: Evo, tmp_path: Path, text: str, **llm: object) -> tuple[str, list[str], str]:
-    """SUMMARY.md of a campaign whose model wrote this, the prompts for it, and what was printed."""
-    edits, prompts = lone_edits(delay=0), list[str]()
+def test_a_model_tells_a_finished_campaign_once_if_the_rows_know_each_number_of_it(
+    evo: Evo, tmp_path: Path
+) -> None:
+    edits, prompts, tells = lone_edits(delay=0), list[str](), [Answer(status=500)]
 
     def script(asked: RequestRow) -> Answer:
         if "summary of a finished" not in asked.prompt:
             return edits(asked)
         prompts.append(asked.prompt)
-        return Answer(text) if text else Answer(status=500)
+        return tells[-1]
+
+    def ended(*words: object) -> tuple[str, str, int]:
+        """SUMMARY.md after this command, what it printed, and how often a model was asked for a summary."""
+        prompts.clear()
+        told = evo(*words, "--dir", tmp_path / "c", "--plain")
+        written = (tmp_path / "c" / SUMMARY).read_text()
+        assert told.code == 0 and is_whole(written)
+        return written, " ".join(told.out.split()), len(prompts)
 
     with FakeOpenAI(script) as server:
         one = {"name": "fake", "model": "m-one", "base_url": server.base_url, "key_env": ""}
         changes = {"budget": {"variants": 1}, "sandbox": {"mode": "none"}, "slots": 1}
         config = write_config(
-            tmp_path, operators={"llm_mutate": 1}, llm={"endpoints": [one], **llm}, **changes
+            tmp_path, operators={"llm_mutate": 1}, llm={"endpoints": [one]}, **changes
         )
-        where = ("--dir", tmp_path / "c")
-        told = evo("run", config, *where, "--plain")
-        written = (tmp_path / "c" / SUMMARY).read_text()
-        assert told.code == 0 and evo("resume", *where, "--plain").code == 0
-        if text:
-            assert (tmp_path / "c" / SUMMARY).read_text() == written, "nothing is new"
-    log = " ".join(evo("log", *where).out.split())
-    assert ("summary by" in log) == bool(prompts)
-    return written, prompts, " ".join(told.out.split())
-
-
-def test_a_model_tells_the_summary_above_the_rows_in_one_call_that_is_on_record(
-    evo: Evo, tmp_path: Path
-) -> None:
-    text = "## What was tried\n\nOf 1 new child, 1 was measured; nothing else is known."
-    written, prompts, _ = told_by(evo, tmp_path, text)
-    assert "> Written by m-one from the rows; every number was checked against them." in written
-    assert is_whole(written) and written.index("nothing else is known") < written.index("\n## ")
-    assert len(prompts) == 1 and "1 new child" in prompts[0] and "data summary" in prompts[0]
+        written, said, asked = ended("run", config)
+        assert asked and "no summary by a model: fake: " in said and MODELS not in written
+        tells.append(Answer("It gained 0.98765 at least."))
+        written, said, asked = ended("resume", "--set", "llm.notes_every=0")
+        assert not asked and MODELS not in written and "asking a model" not in said
+        written, said, asked = ended("resume", "--set", "llm.notes_every=40")
+        assert asked == 1 and MODELS not in written and "0.98765" not in written
+        rejected = "the summary by fake was rejected: '0.98765' is in none of the rows"
+        assert rejected in said and rejected in " ".join(
+            evo("log", "--dir", tmp_path / "c").out.split()
+        )
+        tells.append(Answer("## What was tried\n\nOf 2 new children, nothing else is known."))
+        written, said, asked = ended("resume", "--set", "budget.variants=2")
+        assert asked == 1 and "2 new children" in prompts[0] and "<data summary" in prompts[0]
+        assert MODELS in written and 0 < written.find("else is known") < written.find("\n## ")
+        assert ended("resume")[::2] == (written, 0), "nothing is new since a model answered"
+        _, said, asked = ended(
+            "resume", "--set", "budget.variants=3", "--set", "budget.llm_tokens=1"
+        )
+        assert not asked, "the budget is spent"
     with Store.open(tmp_path / "c" / "campaign.db", read_only=True) as store:
-        query = (
+        calls = store.query(
             "SELECT outcome, tokens_in FROM llm_calls WHERE prompt LIKE '%summary of a finished%'"
         )
-        assert [tuple(row) for row in store.query(query)] == [("ok", 100)]
-
-
-def test_a_summary_with_a_number_of_the_models_own_is_rejected_and_that_of_the_rows_stays(
-    evo: Evo, tmp_path: Path
-) -> None:
-    written, prompts, said = told_by(evo, tmp_path, "It gained 0.98765 at least.")
-    assert is_whole(written) and "Written by m-one" not in written and len(prompts) == 1
-    assert "the summary by fake was rejected: '0.98765' is in none of the rows" in said
-
-
-def test_where_a_model_fails_the_summary_of_the_rows_stays(evo: Evo, tmp_path: Path) -> None:
-    written, prompts, said = told_by(evo, tmp_path, "")
-    assert is_whole(written) and "Written by m-one" not in written
-    assert "no summary by a model: fake: " in said and prompts
-
-
-def test_no_model_is_asked_for_a_summary_where_none_writes_notes(evo: Evo, tmp_path: Path) -> None:
-    written, prompts, said = told_by(evo, tmp_path, "Well.", notes_every=0)
-    assert not prompts and is_whole(written) and "Well." not in written and "asking" not in said
+    assert [tuple(one) for one in calls][-2:] == [("ok", 100)] * 2
 
 
 @pytest.mark.soak
