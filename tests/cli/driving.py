@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,13 @@ certification: {{most_pairs: 4}}
 graduation: {{promotion: auto}}
 budget: {{variants: 3}}
 """
+
+
+def commands_of(page: str) -> list[str]:
+    """The lines of a page's shell blocks, without what is said of them."""
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    lines = [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("evo ")]
 
 
 @dataclass(frozen=True)

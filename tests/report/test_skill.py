@@ -12,22 +12,18 @@ from typing import Any
 
 import pytest
 from mcp import StdioServerParameters
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from evo.cli import app
 from tests.analysis.built import Built, finished
-from tests.cli.driving import MAIN, ROOT, Evo
+from tests.cli.driving import MAIN, ROOT, Evo, commands_of
 from tests.report.agents import ASK, READ, Agent, over_stdio
 
 SKILL = (ROOT / "skills" / "evotrain" / "SKILL.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "community.md").read_text(encoding="utf-8")
 STANDIN = ROOT / "tests" / "standins" / "quick.py"
 NOT_HERE = {"evo run mine/campaign.yaml"}  # it would train the real seed: its dry run is tried
-
-
-def commands_of(page: str) -> list[str]:
-    """The lines of a page's shell blocks, without what is said of them."""
-    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    lines = [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("evo ")]
 
 
 def block_of(page: str, kind: str) -> str:
@@ -87,3 +83,18 @@ def test_the_lines_for_an_agent_start_a_server_that_lists_its_tools(
 def test_the_page_lists_every_tool() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     assert rows == READ | ASK
+
+
+def test_the_commands_of_the_walk_through_are_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").touch()
+    lines = commands_of(PAGE.split("## A night together")[1].split("\n## ")[0])
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    for line in lines:
+        _, name, *words = shlex.split(line)
+        command = root.commands[name]
+        command.make_context(name, words)  # an option that is none, or a word too many, is an error
+    assert len(lines) >= 10
