@@ -28,6 +28,7 @@ from tests.faults.taking_part import (
     waits,
 )
 from tests.faults.test_all_together import wait_for
+from tests.sharing.groups import content
 
 PAGE = (ROOT / "docs" / "community.md").read_text(encoding="utf-8")
 SIZE = {"name": "weights_mb", "epsilon": 0.001}
@@ -148,8 +149,7 @@ def test_islands_agents_and_a_person_on_a_cluster_end_in_one_report_and_merge(
         assert len(proposals(store)) == len(made) + len(proposals(theirs)) - 1  # one seed
         assert len(notes(store)) == 3
     said_by(tmp_path, "merge", merge[-1], *merge[1:3], "-o", "campaigns/again")
-    again = tmp_path / "campaigns" / "again" / "campaign.db"
-    assert again.read_bytes() == (both / "campaign.db").read_bytes()
+    assert content(tmp_path / "campaigns" / "again") == content(both)
     said_by(tmp_path, *merged)
     assert "dora" in (tmp_path / merged[-1]).read_text()
     assert not leftovers(str(tmp_path))
