@@ -9,6 +9,7 @@ from typing import Any
 from evo.proposals.proposer import one_line
 from evo.runtime.components import Components, Shared
 from evo.runtime.proposal_lane import ProposalLane
+from evo.search.halting import reason_of
 from operators.operator import Draft
 from population.reading import pending
 from population.store import Store, StoreError
@@ -144,8 +145,7 @@ class Requests:
         proposal = self._components.proposer.judge(
             self._children.next_number(), INJECT, (Parent(parent, "parent"),), draft
         )
-        if within and (over := self._components.budget.exhausted()):
-            reason = f"budget spent, {over}"
+        if within and (reason := self._why_over()):
             proposal = replace(proposal, outcome=Outcome.FAILED, reason=reason, variant=None)
 
         def said(made: Proposal) -> str:
@@ -155,6 +155,14 @@ class Requests:
             return f"what {asked.author} put in gave no child ({made.outcome}): {made.reason}"
 
         return Answer(lambda store: self._children.commit(store, proposal), said)
+
+    def _why_over(self) -> str:
+        """Why no child of an agent comes in any more; "" while the search goes on."""
+        if over := self._components.budget.exhausted():
+            return f"budget spent, {over}"
+        rules = self._components.stop
+        halted = None if rules is None else rules.halted
+        return "" if halted is None else f"the search is over, {reason_of(halted)}"
 
 
 def _of_note(stood: bool, number: int, done: str) -> str:

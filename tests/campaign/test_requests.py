@@ -8,6 +8,8 @@ import pytest
 
 from evo.runtime.budget import BudgetSettings
 from evo.runtime.components import LoopSettings
+from evo.search.certification import CertificationSettings
+from evo.search.halting import StopSettings
 from population.reading import (
     events,
     first_proposal,
@@ -104,6 +106,21 @@ def test_an_agents_variant_counts_in_the_budget_and_is_rejected_where_that_is_sp
         assert len(children) == 2 and pending(store) == []
         (late,) = [one for one in proposals(store) if one.outcome is Outcome.FAILED]
         assert (late.author, late.reason) == ("agent:ada", "budget spent, variants (2)")
+
+
+def test_an_agents_variant_is_rejected_where_a_rule_ended_the_search(tmp_path):
+    open_store = make_store(tmp_path / "campaign.db")
+    proof = CertificationSettings(attempts=2, most_pairs=2)
+    stop = StopSettings(no_certified_gain_for={"variants": 2})
+    made = {"stop": stop, "certification": proof, "budget": BudgetSettings(variants=50)}
+    assert make_campaign(open_store, **made).run().halt is not None
+    with open_store() as store:
+        ask_as_agent(store)
+    assert make_campaign(open_store, **made).run().halt is not None
+    with open_store() as store:
+        late = proposals(store)[-1]
+        assert (late.author, late.outcome) == ("agent:ada", Outcome.FAILED)
+        assert late.reason.startswith("the search is over, stop.no_certified_gain_for.variants: ")
 
 
 def test_an_agents_variant_waits_for_its_turn(tmp_path):
