@@ -105,6 +105,22 @@ def test_a_cluster_that_does_not_end_in_time_is_left_without_a_traceback(
     assert broken == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_key_pressed_for_all_ends_no_worker_of_ours(number: signal.Signals) -> None:
+    """A terminal sends Ctrl-C, and its end, to every process in it."""
+    connection = Connection(ClusterSettings(dask_local=1))
+    connection.open()
+    try:
+        (address,) = connection.members
+        before = connection.call(os.getpid, workers=[address])
+        os.kill(before[address], number)
+        assert connection.call(os.getpid, workers=[address]) == before
+        said = connection.call(signal.getsignal, number, workers=[address])
+        assert said[address] == signal.SIG_IGN
+    finally:
+        connection.close()
+
+
 def test_a_run_is_stopped_by_its_lease_early_or_at_once(driver: ClusterDriver) -> None:
     early, now = asleep(60, "early"), asleep(60, "now")
     driver.submit(early)

@@ -22,6 +22,7 @@ from evo.evaluation.cluster.worker import (
     MAX_SILENCE_SECONDS,
     Introduction,
     introduce,
+    leave_keys_alone,
     versions,
 )
 from evo.evaluation.slots import Slot, find_slots
@@ -165,6 +166,8 @@ class Connection:
         members = {address: one for address, one in self.members.items() if address in alive}
         self.refused = {one: why for one, why in self.refused.items() if one in found}
         new = sorted(alive - members.keys() - self.refused.keys())
+        if self.settings.dask_local:
+            self.call(leave_keys_alone, workers=new)
         for resource, device in DEVICES.items():
             asked = [one for one in new if found[one]["resources"].get(resource) == 1]
             for address, said in self.call(introduce, device, workers=asked).items():
@@ -348,7 +351,7 @@ def _local_cluster(workers: int) -> Any:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # none asked for is 8787 on every address
             resources={resource: 1},
             silence_logs=logging.CRITICAL,
         )

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import pickle
 import platform
+import signal
 import socket
 import time
 import traceback
@@ -53,6 +54,15 @@ def versions() -> dict[str, str]:
     except PackageNotFoundError:
         torch = "none"
     return {"evotrain": our_version(), "python": platform.python_version(), "torch": torch}
+
+
+def leave_keys_alone() -> None:
+    """In a worker that the coordinator started: a key or the end of its terminal is meant for the coordinator.
+
+    It lets the runs finish, or ends them; a worker that ended by itself would lose them.
+    """
+    for one in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, slots=True)
