@@ -78,7 +78,7 @@ def _differences(standings: Sequence[RealStanding]) -> Figure:
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     figure.update_layout(showlegend=False)
     about = "Means over seeds with 95 % intervals, each seed as a ring; further left is better."
-    return Figure("less-the-seed", figure, about)
+    return Figure.drawn("less-the-seed", figure, about)
 
 
 def _recommended(results: Sequence[RealResult], names: Sequence[str]) -> ReportTable:
