@@ -143,7 +143,7 @@ class RunHistory:
             self._beliefs.clear()
 
     def is_vetoed(self, variant_id: str | None) -> bool:
-        """Whether a person turned this variant away."""
+        """Whether a person rejected this variant."""
         with self._lock:
             return variant_id in self._left_out.vetoed
 

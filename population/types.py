@@ -135,7 +135,7 @@ class Outcome(StrEnum):
 
     VARIANT = "variant"  # a new variant, waiting to be measured
     DUPLICATE = "duplicate"  # its fingerprint is already known
-    INVALID = "invalid"  # it does not parse, or a static check turned it away
+    INVALID = "invalid"  # it does not parse, or a static check rejected it
     FAILED = "failed"  # the operator gave no source (server down, reply not an edit, ...)
 
 

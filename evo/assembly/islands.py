@@ -13,11 +13,10 @@ from evo.config import Config
 from evo.folder import Folder
 from evo.proposals.context import CampaignInfo
 from evo.proposals.islands import IslandProposers
-from evo.proposals.proposer import Proposer
+from evo.proposals.proposer import Proposer, Proposes
 from evo.proposals.repeats import Repeats
 from evo.proposals.reviews import ModelReviews
 from evo.runtime.budget import Budget
-from evo.runtime.components import Proposes
 from evo.runtime.recorder import Recorder
 from operators.agent import Desk
 from operators.llm.response_formats import Forms

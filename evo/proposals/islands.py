@@ -6,36 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
 
+from evo.proposals.proposer import Proposes
 from evo.search.islands import in_turn
 from operators.operator import Draft
 from population.islands import Island, IslandRole
 from population.types import Outcome, Parent, Proposal, ProposalRow
 
 MAX_DOUBLED = 7  # failures in a row, each of which counts as much as all before it and one child
-
-
-class ProposesForAnIsland(Protocol):
-    """Makes the proposals of one island."""
-
-    def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
-        """One proposal, whatever its outcome."""
-        ...
-
-    def judge(
-        self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
-    ) -> Proposal:
-        """The outcome of a draft that is there already."""
-        ...
-
-    def is_unavailable(self, may_ask: bool = True) -> bool:
-        """Whether nothing can be proposed now."""
-        ...
-
-    def answers_awaited(self) -> list[float]:
-        """For how many seconds each model that was asked has not answered yet."""
-        ...
 
 
 class IslandProposers:
@@ -47,7 +25,7 @@ class IslandProposers:
 
     def __init__(
         self,
-        proposers: Mapping[str, ProposesForAnIsland],
+        proposers: Mapping[str, Proposes],
         islands: Iterable[Island],
         made: Iterable[ProposalRow] = (),
     ) -> None:

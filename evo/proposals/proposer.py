@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -56,6 +57,28 @@ BOLD = frozenset(
 NOBODY = "no operator can work here"
 SAME_ANSWER = "not asked: the model gave the same useless answer to it again and again"
 MAX_DRAWS = 8  # of parents, to find some that are not being asked about
+
+
+class Proposes(Protocol):
+    """Makes proposal `number` from measurements with ids up to `as_of` (None: all)."""
+
+    def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
+        """The proposal, whatever its outcome; without `may_ask` no operator that waits for a model."""
+        ...
+
+    def judge(
+        self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
+    ) -> Proposal:
+        """The outcome of a draft that is there already, checked like any other."""
+        ...
+
+    def is_unavailable(self, may_ask: bool = True) -> bool:
+        """Whether nothing can be proposed now: every operator waits for its model, or may not ask one."""
+        ...
+
+    def answers_awaited(self) -> list[float]:
+        """For how many seconds each model or program that was asked has not answered yet."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
 
 from evo.evaluation.local_slots import Slots
+from evo.proposals.proposer import Proposes
 from evo.runtime.budget import Budget
 from evo.runtime.monitor import Monitor
 from evo.runtime.recorder import Recorder
@@ -18,35 +18,11 @@ from evo.search.early_stopping import EarlyStopping
 from evo.search.halting import StopRules
 from evo.search.scheduler import Scheduler
 from evo.search.voiding import Voiding
-from operators.operator import Draft
 from population.ladder import Ladder, LadderEntry
 from population.lineage import Lineage
 from population.run_history import RunHistory
 from population.store import Store
-from population.types import CampaignState, Decision, Parent, Proposal
-
-
-class Proposes(Protocol):
-    """Makes proposal `number` from measurements with ids up to `as_of` (None: all)."""
-
-    def propose(self, number: int, as_of: int | None, may_ask: bool = True) -> Proposal:
-        """The proposal, whatever its outcome; without `may_ask` no operator that waits for a model."""
-        ...
-
-    def judge(
-        self, number: int, operator: str, parents: tuple[Parent, ...], draft: Draft
-    ) -> Proposal:
-        """The outcome of a draft that is there already, checked like any other."""
-        ...
-
-    def is_unavailable(self, may_ask: bool = True) -> bool:
-        """Whether nothing can be proposed now: every operator waits for its model, or may not ask one."""
-        ...
-
-    def answers_awaited(self) -> list[float]:
-        """For how many seconds each model or program that was asked has not answered yet."""
-        ...
-
+from population.types import CampaignState, Decision
 
 MAX_WAITING = 1  # children waiting or in the making, beyond one a slot
 

@@ -121,7 +121,9 @@ class EvaluationLane:
         graduation, review = self._components.scheduler.graduation, self._components.review
         if review is None or self._shared.stop is not Stop.NO:
             return False
-        said = review(graduation.waiting(), graduation.ladder)  # nothing runs: nobody waits for it
+        with self._shared.changed:
+            waiting = graduation.waiting()
+        said = review(waiting, graduation.ladder)  # nothing runs: nobody waits for it
         with self._shared.changed:
             for one in said:
                 graduation.take(one)

@@ -9,7 +9,7 @@ import numpy as np
 
 from evo.proposals.context import CampaignInfo, constraints_in_words
 from evo.proposals.ideas import tried_by
-from evo.runtime.components import Proposes
+from evo.proposals.proposer import Proposes
 from evo.runtime.recorder import Recorder
 from operators.llm.answer import one_line
 from operators.llm.research_notes import Finding, NoteDraft, NoteWriter
