@@ -70,6 +70,7 @@ class RunHistory:
         self._lost: Counter[RunKey] = Counter()
         self._voided: Counter[RunKey] = Counter()
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
+        self._of_island: Counter[tuple[str, Purpose, str]] = Counter()  # by who made the variant
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
         self._elsewhere: defaultdict[str, int] = defaultdict(lambda: -1)  # the last block, by rung
         self._told: dict[str, Beliefs] = {}  # what moved_beliefs() has told, by rung
@@ -94,6 +95,9 @@ class RunHistory:
             insort(self._of_variant[request.rung, request.variant_id], row, key=lambda one: one.id)
             self._keys[request.key] = row.measurement.status
             self._purposes[request.rung, request.purpose] += 1
+            born = self._family.birth_of(request.variant_id)
+            island = born.island if born is not None else ""
+            self._of_island[request.rung, request.purpose, island] += 1
             if request.block >= SITE:
                 last = max(self._elsewhere[request.rung], request.block % SITE)
                 self._elsewhere[request.rung] = last
@@ -186,10 +190,12 @@ class RunHistory:
         """Whether this run is recorded or given up."""
         return self.measured(key) or self.is_given_up(key)
 
-    def count(self, rung: str, purpose: Purpose) -> int:
-        """Runs recorded at a rung for a purpose."""
+    def count(self, rung: str, purpose: Purpose, island: str | None = None) -> int:
+        """Runs recorded at a rung for a purpose; `island`: of its children alone, "" of what no island made."""
         with self._lock:
-            return self._purposes[rung, purpose]
+            if island is None:
+                return self._purposes[rung, purpose]
+            return self._of_island[rung, purpose, island]
 
     def rows(
         self,

@@ -43,15 +43,19 @@ def runs_by_island(
     islands: Islands, rung: str, under_way: Iterable[RunRequest] = ()
 ) -> dict[str, float]:
     """How many runs of the search went to each island's children, and to a sceptic's tests; `under_way` too."""
-    used: dict[str, float] = dict.fromkeys((one.name for one in islands.all), 0.0)
-    rows = islands.all[0].history.rows(rung, purposes=SCREENED | CHECKS)
-    begun = (one for one in under_way if one.rung == rung and one.purpose in SCREENED | CHECKS)
-    for request in (*(row.measurement.request for row in rows), *begun):
-        name = islands.of(request.variant_id)
-        if request.purpose in CHECKS:
-            name = islands.sceptics[0].name if islands.sceptics else ""
-        if name in used:
+    history = islands.all[0].history
+    used: dict[str, float] = {
+        one.name: sum(history.count(rung, purpose, one.name) for purpose in SCREENED)
+        for one in islands.all
+    }
+    begun = [one for one in under_way if one.rung == rung]
+    for one in begun:
+        name = islands.of(one.variant_id)
+        if one.purpose in SCREENED and name in used:
             used[name] += 1
+    if islands.sceptics:
+        tests = sum(history.count(rung, purpose) for purpose in CHECKS)
+        used[islands.sceptics[0].name] += tests + sum(one.purpose in CHECKS for one in begun)
     return used
 
 

@@ -336,8 +336,9 @@ class Scheduler:
         if chosen is not None:
             able = (one for one in chosen if not self._history.is_vetoed(one))
             return self._start(state, [self._next_block(one) for one in able])
-        screens = self._count(name, Purpose.SCREEN)
-        remeasures = self._count(name, Purpose.REMEASURE)
+        island = None if self.islands is None else name
+        screens = self._history.count(self._rung, Purpose.SCREEN, island)
+        remeasures = self._history.count(self._rung, Purpose.REMEASURE, island)
         if remeasures + 1 > self._settings.remeasure_share * (screens + remeasures + 1):
             return None
         thin = []  # ties go to the better score
@@ -422,13 +423,6 @@ class Scheduler:
 
     def _island_of(self, variant_id: str) -> str:
         return self.islands.of(variant_id) if self.islands is not None else ""
-
-    def _count(self, name: str, purpose: Purpose) -> int:
-        """Runs of a population's children for a purpose."""
-        if self.islands is None:
-            return self._history.count(self._rung, purpose)
-        rows = self._history.rows(self._rung, purposes={purpose})
-        return sum(self._island_of(row.measurement.request.variant_id) == name for row in rows)
 
     def _is_dropped(self) -> bool:
         """Whether the challenger was vetoed meanwhile."""
