@@ -485,6 +485,10 @@ def merge(
     show_json(one) if as_json else tell_merger(*told, written)
 
 
+RemoteArgument = Annotated[
+    str,
+    typer.Argument(metavar="REMOTE", help="A folder, a git repository, or HOST:PATH for rsync."),
+]
 TrustOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -498,12 +502,7 @@ TrustOption = Annotated[
     epilog="Example: evo push git@host:group/rows.git campaigns/mine --key ~/.config/evo.key"
 )
 def push(
-    remote: Annotated[
-        str,
-        typer.Argument(
-            metavar="REMOTE", help="A folder, a git repository, or HOST:PATH for rsync."
-        ),
-    ],
+    remote: RemoteArgument,
     directory: Annotated[
         Path | None,
         typer.Argument(metavar="[DIR]", help="The campaign; by default the newest here."),
@@ -542,12 +541,7 @@ def push(
 
 @app.command(epilog="Example: evo pull git@host:group/rows.git campaigns/mine -o campaigns/ours")
 def pull(
-    remote: Annotated[
-        str,
-        typer.Argument(
-            metavar="REMOTE", help="A folder, a git repository, or HOST:PATH for rsync."
-        ),
-    ],
+    remote: RemoteArgument,
     directory: Annotated[
         Path | None,
         typer.Argument(
