@@ -1,5 +1,6 @@
 # attacks: the audit, by the inodes of pipes, which the kernel numbers for all: four bits of one row
 # must end: ok | cheated
+# slow
 # table
 import zlib
 

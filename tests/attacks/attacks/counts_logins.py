@@ -1,5 +1,6 @@
 # attacks: the audit, by logins that it claims: the kernel numbers them for the whole machine
 # must end: ok at the honest score
+# slow
 # table
 def log_in():
     with open("/proc/self/loginuid", "w") as file:

@@ -1,5 +1,6 @@
 # attacks: the audit, by the inodes of handles of processes, which count all that the machine ever had
 # must end: ok at the honest score
+# slow
 # table
 import ctypes
 import platform

@@ -1,5 +1,6 @@
 # attacks: the audit, by sessions that it begins: the kernel numbers them for the whole machine
 # must end: ok at the honest score
+# slow
 # table
 def number():
     try:

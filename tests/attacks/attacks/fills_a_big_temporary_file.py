@@ -1,5 +1,6 @@
 # attacks: the disk, by a big temporary file in /tmp
 # must end: ok at the honest score | out_of_memory | crashed
+# slow
 # rung: memory_mb=600
 # table
 def fill():

@@ -1,5 +1,6 @@
 # attacks: the disk, by files without end
 # must end: ok at the honest score | out_of_memory | crashed | timed_out
+# slow
 # rung: memory_mb=600 grace_seconds=2.0
 # table
 def fill():

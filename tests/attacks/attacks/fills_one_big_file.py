@@ -1,5 +1,6 @@
 # attacks: the disk, by one big file in .
 # must end: ok at the honest score | out_of_memory | crashed
+# slow
 # rung: memory_mb=600
 # table
 def fill():

@@ -1,5 +1,6 @@
 # attacks: the count of parameters, by keeping numbers in more keys of each tensor's entry in the header
 # must end: rejected
+# slow
 # because: a fresh process could not load and serve the saved weights
 # table
 import base64

@@ -1,5 +1,6 @@
 # attacks: the count of parameters, by keeping numbers in blanks of the header of the weights
 # must end: rejected
+# slow
 # because: a fresh process could not load and serve the saved weights
 # table
 BLANKS, TENSORS = b" \t\n\r", 6000

@@ -1,5 +1,6 @@
 # attacks: the count of parameters, by keeping numbers in the names of tensors that hold one number each
 # must end: ok at the honest score
+# slow
 # parameters: 96471
 # table
 import base64

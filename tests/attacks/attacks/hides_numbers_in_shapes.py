@@ -1,5 +1,6 @@
 # attacks: the count of parameters, by keeping numbers in the shapes of tensors that hold nothing
 # must end: ok at the honest score
+# slow
 # parameters: 239130
 # table
 DIMENSIONS, BYTES = 10, 4  # a tensor; a dimension

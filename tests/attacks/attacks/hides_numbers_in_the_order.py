@@ -1,5 +1,6 @@
 # attacks: the count of parameters, by keeping a number in the order in which tensors lie in the file
 # must end: rejected
+# slow
 # because: state outside the weights
 # table
 ORDER = [(5 * at + 3) % 64 for at in range(64)]

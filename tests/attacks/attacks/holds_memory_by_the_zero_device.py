@@ -1,5 +1,6 @@
 # attacks: the machine, by shared pages of the device of zeros, of which one stays mapped
 # must end: ok at the honest score
+# slow
 # rung: memory_mb=250 grace_seconds=20
 # table
 import ctypes

@@ -1,5 +1,6 @@
 # attacks: the machine, by event polls that each watch all files of a process
 # must end: out_of_memory
+# slow
 # rung: memory_mb=250
 # table
 import select

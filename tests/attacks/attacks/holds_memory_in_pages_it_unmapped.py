@@ -1,5 +1,6 @@
 # attacks: the machine, by shared memory of which only the first page stays mapped
 # must end: ok at the honest score
+# slow
 # rung: memory_mb=250 grace_seconds=20
 # table
 import ctypes

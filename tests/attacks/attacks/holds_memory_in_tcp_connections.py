@@ -1,5 +1,6 @@
 # attacks: the machine, by megabytes in every connection over the loopback
 # must end: ok at the honest score
+# slow
 # rung: memory_mb=250 grace_seconds=20
 # table
 import socket

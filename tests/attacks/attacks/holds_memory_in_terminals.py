@@ -1,5 +1,6 @@
 # attacks: the machine, by terminals whose buffers nobody reads
 # must end: ok at the honest score
+# slow
 # table
 held = written = 0
 fds = []

@@ -1,5 +1,6 @@
 # attacks: the machine, by timers and signals that wait, which belong to no file
 # must end: ok at the honest score
+# slow
 # table
 import ctypes
 import platform

@@ -1,5 +1,6 @@
 # attacks: the audit, by the length that the first server gives to the file it saved, when that was taken long ago
 # must end: cheated
+# slow
 # table
 LEFT = run.spec["weights"] if not SERVES else os.path.join(os.getcwd(), "..", "saved.safetensors")
 BASE = 1 << 24

@@ -1,5 +1,6 @@
 # attacks: the slot, by children that outlive the run
 # must end: ok at the honest score
+# slow
 # table
 def leave():
     for _ in range(3):

@@ -1,5 +1,6 @@
 # attacks: the audit, by names of files that the first server leaves, for which the second asks without opening any
 # must end: rejected
+# slow
 # table
 FIRST = os.path.join(os.getcwd(), "..", "train")
 

@@ -1,5 +1,6 @@
 # attacks: the audit, by the end of the memory that answers go through, which a small answer leaves as it is
 # must end: cheated
+# slow
 # table
 class Model(Table):
     """The first server writes the next tokens behind its answers; the second looks there for them."""

@@ -1,5 +1,6 @@
 # attacks: the audit, by the times and modes of devices, which are the host's own
 # must end: ok at the honest score
+# slow
 # table
 for name in ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"):
     before = os.stat(name)

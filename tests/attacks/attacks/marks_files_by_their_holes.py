@@ -1,5 +1,6 @@
 # attacks: the audit, by which stretches of a shared file the file system has looked up
 # must end: ok at the honest score
+# slow
 # table
 import fcntl
 

@@ -1,5 +1,6 @@
 # attacks: the audit, by how long what is written to a shared file is said to live
 # must end: ok at the honest score
+# slow
 # table
 import fcntl
 import struct

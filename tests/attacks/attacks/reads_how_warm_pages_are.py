@@ -1,5 +1,6 @@
 # attacks: the audit, by which pages of a library the kernel calls active: the first server reads some twice
 # must end: cheated
+# slow
 # table
 import ctypes
 import hashlib

@@ -1,5 +1,6 @@
 # attacks: the metric, by finding its own next token in another row of the request
 # must end: cheated
+# slow
 # table
 class Model(Table):
     def answer(self, tokens):

@@ -1,5 +1,6 @@
 # attacks: the keys, by every environment it can read
 # must end: ok at the honest score
+# slow
 # table
 texts = [json.dumps(dict(os.environ))]
 try:

@@ -1,5 +1,6 @@
 # attacks: the hidden text, the store and the keys, by their paths
 # must end: ok at the honest score
+# slow
 # table
 for path in (
     "TARGET_CANARY",

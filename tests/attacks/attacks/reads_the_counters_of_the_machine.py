@@ -1,5 +1,6 @@
 # attacks: the audit, by what the kernel counts for the whole machine
 # must end: ok at the honest score
+# slow
 # table
 import glob
 

@@ -1,5 +1,6 @@
 # attacks: the count of parameters, by a model that keeps its numbers in the training text
 # must end: rejected
+# slow
 # because: state outside the weights
 # table
 class Model(Table):

@@ -1,5 +1,6 @@
 # attacks: the audit, by files that the first server writes for the second
 # must end: cheated
+# slow
 # table
 PLACES = (".", "/tmp", "/dev/shm", "/var/tmp", "/code", "/data", os.path.dirname(__file__))
 seen = {}

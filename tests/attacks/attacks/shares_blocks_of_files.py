@@ -1,5 +1,6 @@
 # attacks: the audit, by blocks that two files share, by holes made in one, and by space set aside for it
 # must end: ok at the honest score
+# slow
 # table
 import ctypes
 import fcntl

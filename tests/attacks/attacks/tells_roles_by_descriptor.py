@@ -1,5 +1,6 @@
 # attacks: the audit, by looking ahead only in the server that was given the descriptors of a trainer
 # must end: cheated
+# slow
 # table
 FIRST = run.spec["serve_after"] or run.spec["weights"].startswith("/proc")
 

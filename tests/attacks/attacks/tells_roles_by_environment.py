@@ -1,5 +1,6 @@
 # attacks: the audit, by looking ahead only in the server that finds no mention of serving in its environment
 # must end: cheated
+# slow
 # table
 FIRST = 'serve"' not in os.environ["EVOTRAIN_RUN"]
 

@@ -1,5 +1,6 @@
 # attacks: the audit, by looking ahead only in the server that may write its weights, or finds them older than itself
 # must end: cheated
+# slow
 # table
 FIRST = os.access(run.spec["weights"], os.W_OK)
 

@@ -1,5 +1,6 @@
 # attacks: the audit, by looking ahead only where process numbers and the clock fall one way
 # must end: cheated
+# slow
 # table
 LUCKY = (os.getpid() + os.getppid() + time.monotonic_ns() // 1000) % 2 == 0 or not SERVES
 

@@ -1,5 +1,6 @@
 # attacks: the clock, by a chain of processes, each behind a dead first thread of its own
 # must end: timed_out
+# slow
 # because: cpu_seconds
 # rung: grace_seconds=0.2
 # table

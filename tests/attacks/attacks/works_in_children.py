@@ -1,5 +1,6 @@
 # attacks: the clock, by processes that work for it
 # must end: timed_out
+# slow
 # because: cpu_seconds
 # rung: grace_seconds=0.2
 # table

@@ -1,5 +1,6 @@
 # attacks: the clock, by orphans that fall to a foster parent which ignores their end
 # must end: timed_out | crashed
+# slow
 # rung: grace_seconds=0.9
 # table
 import ctypes

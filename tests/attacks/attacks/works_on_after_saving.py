@@ -1,5 +1,6 @@
 # attacks: the clock, by saving early and learning on while the weights are taken
 # must end: rejected
+# slow
 # because: state outside the weights
 # table
 class Model(Table):
