@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,8 @@ from evo.cli.app import FAILED, JsonOption, app, complain, show, show_json
 
 if TYPE_CHECKING:
     from evo.config import Config
+    from evo.evaluation.sandbox.sandbox import SandboxSettings
+    from evo.evaluation.slots import Slot
     from evo.tasks.brief import BriefReading
     from operators.llm.client import Examined
     from operators.llm.settings import Endpoint
@@ -29,6 +31,7 @@ MAX_ANSWER_SECONDS = 60.0  # for a small question
 LIMITS = ("max_tokens", "max_completion_tokens")  # of an answer, as servers call them
 MAX_REPLY_BYTES = 4_000_000
 ANSWERS = "answers"
+NEEDED = ("config", "slots")  # without these nobody can look at workers
 PROMISE = "sandbox."  # before the name of what it holds
 DEFAULT_SERVER = "https://api.openai.com/v1"
 
@@ -50,19 +53,39 @@ def doctor(
             metavar="[CONFIG]", help="A campaign file: its seed, data, rungs, models, slots, disk."
         ),
     ] = None,
+    on_workers: Annotated[
+        bool,
+        typer.Option(
+            "--on-workers",
+            help="Look where the workers of CONFIG's cluster are: once a host, as a task of one of them.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Whether this machine is fit, alone or for a config: python, torch, devices, sandbox, data, models, disk.
 
     Each model of a config is asked one small question, for a minute at most: how it answers, how fast, how
-    it counts tokens, what that costs. Exit code 1: something is wrong.
+    it counts tokens, what that costs. On a cluster, the machines that matter are its workers' (--on-workers).
+    Exit code 1: something is wrong.
     """
-    looks: list[Callable[[], list[Check]]] = [_python, _torch, _devices]
-    looks += [lambda: _sandbox(config_file)]
+    if on_workers:
+        _must_name_a_cluster(config_file)
+    looks: list[Callable[[], list[Check]]] = [_python, _torch]
+    looks += [] if on_workers else [_devices, lambda: _sandbox(config_file)]
     looks += [_data, _endpoint] if config_file is None else [lambda: _for_config(config_file)]
     checks = [check for look in looks for check in look()]
+    hosts: list[HostChecks] = []
+    if (
+        on_workers
+        and config_file
+        and all(one.ok is not False for one in checks if one.name in NEEDED)
+    ):
+        hosts, more = _on_workers(config_file)
+        checks += more
+    every = [*checks, *(one for host in hosts for one in host.checks)]
     if as_json:
-        show_json({"ok": all(check.ok is not False for check in checks), "checks": checks})
+        told = {"ok": all(check.ok is not False for check in every), "checks": checks}
+        show_json(told | ({"hosts": hosts} if on_workers else {}))
     else:
         from rich.text import Text
 
@@ -75,8 +98,14 @@ def doctor(
             None: ("–     ", "bright_black"),
         }
         rows = [(_shown(one), Text.assemble(marks[one.ok], plain(one.text))) for one in checks]
+        for host in hosts:
+            rows.append((host.host, Text(plain(f"runs at {', '.join(host.workers)}"))))
+            rows += [
+                (f"  {_shown(one)}", Text.assemble(marks[one.ok], plain(one.text)))
+                for one in host.checks
+            ]
         show(pairs(rows))
-    if any(check.ok is False for check in checks):
+    if any(check.ok is False for check in every):
         raise typer.Exit(1)
 
 
@@ -163,14 +192,23 @@ def slots(
 def _sandbox(config_file: Path | None) -> list[Check]:
     """The box that a campaign begun in this folder would get, by this config or by default."""
     from evo.config import ConfigError, read_config
-    from evo.evaluation.sandbox.probe import open_sandbox
-    from evo.evaluation.sandbox.sandbox import SandboxSettings, SandboxUnavailable
+    from evo.evaluation.sandbox.sandbox import SandboxSettings
 
     settings = SandboxSettings()
     with contextlib.suppress(ConfigError):  # what is wrong with it is said further down
         settings = read_config(config_file).sandbox if config_file else settings
+    return _box(settings, Path.cwd())
+
+
+def _box(settings: SandboxSettings, folder: Path, slots: Sequence[Slot] = ()) -> list[Check]:
+    """The box of these settings for work in a folder, and whether CUDA works inside at each slot."""
+    from evo.evaluation.gpu import require_cuda
+    from evo.evaluation.sandbox.probe import open_sandbox
+    from evo.evaluation.sandbox.sandbox import SandboxUnavailable
+
     try:
-        box = open_sandbox(settings, reach=(Path.cwd(),))
+        box = open_sandbox(settings, reach=(folder,))
+        require_cuda(box, slots)
     except SandboxUnavailable as error:
         return [Check("sandbox", False, str(error))]
     facts = [
@@ -310,12 +348,100 @@ def _slots(config: Config) -> list[Check]:
     try:
         if isinstance(config.slots, ClusterSettings):
             many = count_workers(config.slots)
-            return [Check("slots", many > 0, f"{many} workers of {config.slots}")]
+            none = f"no worker of {config.slots} is there: `dask worker ADDRESS --nthreads 1 ...`"
+            told = (
+                str(config.slots) if config.slots.workers else f"{many} workers of {config.slots}"
+            )
+            return [Check("slots", many > 0, told if many else none)]
         memory_mb = max(one.memory_mb for one in config.rungs.values())
         slots = find_slots(config.slots, memory_mb=memory_mb)
     except (ClusterUnavailable, ValueError) as error:
         return [Check("slots", False, str(error))]
     return [Check("slots", True, ", ".join(slot.name for slot in slots))]
+
+
+# -- on the workers of a cluster ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostChecks:
+    """What was seen at one host of a cluster: the slots of its workers, and the checks made there."""
+
+    host: str
+    workers: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+
+def _must_name_a_cluster(file: Path | None) -> None:
+    """ConfigError where there are no workers to look at."""
+    from evo.config import ConfigError, read_config
+    from evo.evaluation.cluster.settings import FORMS, ClusterSettings
+
+    if file is None:
+        raise ConfigError("--on-workers needs a CONFIG whose slots are on a cluster")
+    if not isinstance(read_config(file).slots, ClusterSettings):
+        raise ConfigError(
+            f"{file}: slots names no cluster, so --on-workers has nowhere to look: leave it out, or "
+            f"write {FORMS}"
+        )
+
+
+def _on_workers(file: Path) -> tuple[list[HostChecks], list[Check]]:
+    """The checks at each host, and what can be said of workers that are not used or not reached."""
+    from evo.config import read_config
+    from evo.evaluation.cluster.connection import ClusterUnavailable, ask_hosts
+    from evo.evaluation.cluster.settings import ClusterSettings
+
+    config = read_config(file)
+    assert isinstance(config.slots, ClusterSettings)
+    memory_mb = max(one.memory_mb for one in config.rungs.values())
+    try:
+        found, refused = ask_hosts(config.slots, look_at_host, config.sandbox, memory_mb)
+    except ClusterUnavailable as error:
+        return [], [Check("workers", False, str(error))]
+    told = [Check("not used", None, f"{name}: {why}") for name, why in refused]
+    if not found:
+        told.append(Check("workers", False, f"slots: no worker of {config.slots} can be used"))
+    hosts = []
+    for one in found:
+        checks = one.said
+        if isinstance(checks, BaseException):
+            checks = [Check("checks", False, f"{type(checks).__name__}: {checks}")]
+        hosts.append(HostChecks(one.host, tuple(x.name for x in one.slots), tuple(checks)))
+    return hosts, told
+
+
+def look_at_host(
+    folder: Path, slots: Sequence[Slot], sandbox: SandboxSettings, memory_mb: int
+) -> list[Check]:
+    """The checks of one host, made by one of its workers in its `folder`; `slots` are all workers' there."""
+    return [
+        *(*_python(), *_torch(), *_devices(), *_box(sandbox, folder, slots)),
+        _memory(len(slots), memory_mb),
+        _disk(folder, len(slots) * sandbox.scratch_mb),
+    ]
+
+
+def _memory(runs: int, memory_mb: int) -> Check:
+    """Whether as many runs fit: one that may not fit beside others is no fault, only a risk."""
+    from evo.evaluation.slots import memory_limit
+
+    there = memory_limit() >> 20
+    told = f"{there:,} MB for {runs} x {memory_mb:,} MB"
+    if there < memory_mb:
+        return Check("memory", False, f"{there:,} MB, and one run may take {memory_mb:,}")
+    if there < runs * memory_mb:
+        return Check("memory", None, f"{told}: too little if all take what they may")
+    return Check("memory", True, told)
+
+
+def _disk(folder: Path, need_mb: int) -> Check:
+    """Whether what runs may write beside their weights has room where a worker puts it."""
+    import psutil
+
+    free = psutil.disk_usage(str(folder)).free >> 20
+    told = f"{free:,} MB free at {folder}, {need_mb:,} MB needed at most"
+    return Check("disk", free >= need_mb, told)
 
 
 def _tried(name: str, fine: str, look: Callable[[], None]) -> Check:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,13 +19,14 @@ import pytest
 
 from evo.evaluation.cluster import cluster_slots, worker
 from evo.evaluation.cluster.cluster_slots import ClusterSlots
-from evo.evaluation.cluster.connection import Connection, objection
+from evo.evaluation.cluster.connection import Connection, ask_hosts, objection, survey_cluster
 from evo.evaluation.cluster.settings import ClusterSettings, read_cluster
 from evo.evaluation.cluster.slurm import job_settings
 from evo.evaluation.cluster.worker import Assignment, Introduction, Leased, receive, renew
 from evo.evaluation.local_slots import RunProgress, RunStarted
 from evo.evaluation.slots import Slot
 from population.types import CurvePoint, Status
+from tests.cli.driving import QUICK, Evo
 from tests.evaluation.clusters import ROOT, ClusterDriver, Processes, SleepingKit, asleep
 
 SLOT = Slot("here/cpu0", "cpu", (0,))
@@ -91,6 +94,74 @@ def test_workers_too_busy_to_answer_at_the_start_get_what_they_need_later(
     assert not late
 
 
+@pytest.fixture
+def of_cluster(cluster: Processes, driver: ClusterDriver, tmp_path: Path) -> Path:
+    """A campaign file whose slots are the workers of that cluster, which have joined it."""
+    path = tmp_path / "far.yaml"
+    path.write_text(QUICK + f'slots: {{dask: "{cluster.address}"}}\n')
+    return path
+
+
+def test_the_doctor_looks_once_at_each_host_and_names_its_workers(
+    cluster: Processes, of_cluster: Path, monkeypatch, capsys
+) -> None:
+    said = Evo(monkeypatch, capsys)("doctor", of_cluster, "--on-workers", "--json").json()
+    (host,) = said["hosts"]
+    assert len(host["workers"]) == 2 and len(set(host["workers"])) == 2
+    found = {one["name"]: one for one in host["checks"]}
+    assert {"python", "torch", "devices", "sandbox", "memory", "disk"} <= found.keys()
+    assert found["sandbox"]["text"] == "in force: none", "by the campaign's own settings"
+    assert str(cluster.folder) in found["disk"]["text"], "where the worker is, not where we are"
+    assert not {"devices", "sandbox"} & {one["name"] for one in said["checks"]}, "nothing runs here"
+    assert said["ok"]
+
+
+def look_breaks(folder: Path, slots: tuple[Slot, ...]) -> None:
+    raise OSError(f"{len(slots)} in a bad place")
+
+
+def test_a_look_that_breaks_at_a_host_is_told_of_that_host(
+    cluster: Processes, driver: ClusterDriver
+) -> None:
+    (one,), _ = ask_hosts(ClusterSettings(dask=cluster.address), look_breaks)
+    assert isinstance(one.said, OSError) and str(one.said) == "2 in a bad place"
+
+
+@pytest.mark.parametrize(
+    ("slots", "code", "why"),
+    [
+        ('{dask: "tcp://127.0.0.1:1"}', 1, "no scheduler answers at tcp://127.0.0.1:1"),
+        ("1", 2, "names no cluster"),
+    ],
+)
+def test_workers_that_cannot_be_reached_are_told_of_in_one_line(
+    tmp_path: Path, monkeypatch, capsys, slots: str, code: int, why: str
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("evo.evaluation.cluster.connection.CONNECT_SECONDS", 0.5)
+    path = tmp_path / "far.yaml"
+    path.write_text(QUICK + f"slots: {slots}\n")
+    said = Evo(monkeypatch, capsys)("doctor", path, "--on-workers")
+    assert said.code == code
+    assert why in " ".join((said.out + said.err).split())
+    assert "Traceback" not in said.out + said.err
+
+
+def test_workers_too_busy_to_answer_a_survey_at_first_are_asked_again(
+    cluster: Processes, driver: ClusterDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, late = Connection.look, [TimeoutError()]
+
+    def slow(connection: Connection) -> None:
+        if late:
+            raise late.pop()
+        look(connection)
+
+    monkeypatch.setattr(Connection, "look", slow)
+    found, _ = survey_cluster(ClusterSettings(dask=cluster.address))
+    assert len(found) == 2 and not late
+
+
 def test_a_cluster_that_does_not_end_in_time_is_left_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -105,18 +176,27 @@ def test_a_cluster_that_does_not_end_in_time_is_left_without_a_traceback(
     assert broken == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_key_pressed_for_all_ends_no_worker_of_ours(number: signal.Signals) -> None:
-    """A terminal sends Ctrl-C, and its end, to every process in it."""
+def answers_of_a_child() -> list[signal.Handlers]:
+    """In a worker: how what it starts would take each signal."""
+    asked = (
+        "import signal; print(*(int(signal.getsignal(n) is signal.SIG_IGN) for n in (1, 2, 15)))"
+    )
+    out = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True).stdout
+    return [signal.Handlers(int(one)) for one in out.split()]
+
+
+def test_a_signal_to_the_whole_group_ends_no_worker_of_ours() -> None:
+    """A terminal sends Ctrl-C, and its end, to every process in it; a service manager does so with SIGTERM."""
     connection = Connection(ClusterSettings(dask_local=1))
     connection.open()
     try:
         (address,) = connection.members
         before = connection.call(os.getpid, workers=[address])
-        os.kill(before[address], number)
-        assert connection.call(os.getpid, workers=[address]) == before
-        said = connection.call(signal.getsignal, number, workers=[address])
-        assert said[address] == signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(before[address], number)
+            assert connection.call(os.getpid, workers=[address]) == before
+        said = connection.call(answers_of_a_child, workers=[address])[address]
+        assert said == [signal.SIG_DFL] * 3, "a run's processes can be ended"
     finally:
         connection.close()
 

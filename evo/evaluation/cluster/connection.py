@@ -11,8 +11,9 @@ import logging
 import threading
 import time
 import uuid
+from asyncio import CancelledError
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +23,8 @@ from evo.evaluation.cluster.worker import (
     MAX_SILENCE_SECONDS,
     Introduction,
     introduce,
-    leave_keys_alone,
+    leave_signals_alone,
+    look_around,
     versions,
 )
 from evo.evaluation.slots import Slot, find_slots
@@ -30,6 +32,7 @@ from evo.evaluation.slots import Slot, find_slots
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 10.0
 JOBS_SECONDS = 30.0  # between two looks whether jobs are missing
+LOOK_SECONDS = 240.0  # at a host, all together: the first start of CUDA can take a minute
 FIRST_SECONDS = 60.0  # for the first worker, where nobody queues for it
 DEVICES: dict[str, Literal["cpu", "cuda"]] = {
     "CPU": "cpu",
@@ -59,6 +62,7 @@ def list_workers(dask_scheduler: Any) -> dict[str, dict[str, Any]]:
             "name": str(one.name),
             "threads": one.nthreads,
             "resources": dict(one.resources),
+            "busy": bool(one.processing),
             "silent": time.time() - one.last_seen,
         }
         for address, one in dask_scheduler.workers.items()
@@ -167,7 +171,7 @@ class Connection:
         self.refused = {one: why for one, why in self.refused.items() if one in found}
         new = sorted(alive - members.keys() - self.refused.keys())
         if self.settings.dask_local:
-            self.call(leave_keys_alone, workers=new)
+            self.call(leave_signals_alone, workers=new)
         for resource, device in DEVICES.items():
             asked = [one for one in new if found[one]["resources"].get(resource) == 1]
             for address, said in self.call(introduce, device, workers=asked).items():
@@ -261,26 +265,79 @@ class Connection:
         )
 
 
-def survey_cluster(settings: ClusterSettings) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """The workers that would be used, each with its host class, and those refused, with why."""
+@contextlib.contextmanager
+def _surveyed(settings: ClusterSettings) -> Iterator[Connection]:
+    """A connection whose workers have been looked at, left afterwards. ClusterUnavailable."""
     connection = Connection(settings)
     connection.start()
     try:
-        began = time.monotonic()
-        while time.monotonic() - began < FIRST_SECONDS:
-            connection.look()
-            if len(connection.members) + len(connection.refused) >= max(settings.workers, 1):
-                break
+        end = time.monotonic() + FIRST_SECONDS
+        while len(connection.members) + len(connection.refused) < max(settings.workers, 1):
+            if (late := time.monotonic() > end) and connection.classes:
+                break  # some are there
+            try:
+                connection.look()
+            except (OSError, TimeoutError):  # workers are busy with their own beginning
+                if late:
+                    raise
+            else:
+                if late:
+                    break
             time.sleep(0.2)
-        found = {
-            one.slot.name: connection.classes[address]
-            for address, one in connection.members.items()
-        }
-        return found, list(connection.refused.items())
+        yield connection
     except (OSError, TimeoutError) as error:
         raise ClusterUnavailable(f"slots: {settings} does not answer") from error
     finally:
         connection.close()
+
+
+def survey_cluster(settings: ClusterSettings) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The workers that would be used, each with its host class, and those refused, with why."""
+    with _surveyed(settings) as connection:
+        members = connection.members.items()
+        found = {one.slot.name: connection.classes[address] for address, one in members}
+        return found, list(connection.refused.items())
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What one worker of a host says for all of them there; `said` is an exception where it broke."""
+
+    host: str
+    slots: tuple[Slot, ...]
+    said: Any
+
+
+def ask_hosts(
+    settings: ClusterSettings, look: Callable[..., Any], *args: Any
+) -> tuple[list[HostReport], list[tuple[str, str]]]:
+    """What `look(folder of the worker, slots of the host, *args)` says at each host, and the workers refused.
+
+    It is a task, as a run is, of one worker a host: one without a run if there is any. ClusterUnavailable.
+    """
+    with _surveyed(settings) as connection:
+        known = connection.on_scheduler(list_workers)
+        by_machine: dict[str, list[Member]] = {}
+        for one in sorted(connection.members.values(), key=lambda one: one.slot.name):
+            by_machine.setdefault(one.machine, []).append(one)
+        asked = []
+        for members in by_machine.values():
+            free = [one for one in members if not known.get(one.address, {"busy": True})["busy"]]
+            slots = tuple(one.slot for one in members)
+            key = f"look-{len(asked)}"
+            future = connection.submit((free or members)[0], key, look_around, look, slots, *args)
+            asked.append((members[0].slot.name.rpartition("/")[0], slots, bool(free), future))
+        found, end = [], time.monotonic() + LOOK_SECONDS
+        for host, slots, was_free, future in asked:
+            try:
+                said = future.result(timeout=max(end - time.monotonic(), 0.1))
+            except TimeoutError:
+                busy = "" if was_free else ": each of its workers has a run"
+                said = TimeoutError(f"no answer within {LOOK_SECONDS:.0f} s{busy}")
+            except (Exception, CancelledError) as error:  # noqa: BLE001 - border to Dask
+                said = error
+            found.append(HostReport(host, slots, said))
+        return found, list(connection.refused.items())
 
 
 def count_workers(settings: ClusterSettings) -> int:

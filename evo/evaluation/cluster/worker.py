@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, Protocol
 
 from evo.evaluation.data import Dataset
@@ -56,13 +57,18 @@ def versions() -> dict[str, str]:
     return {"evotrain": our_version(), "python": platform.python_version(), "torch": torch}
 
 
-def leave_keys_alone() -> None:
-    """In a worker that the coordinator started: a key or the end of its terminal is meant for the coordinator.
+def leave_signals_alone() -> None:
+    """In a worker that the coordinator started: Ctrl-C, a terminal's end and `kill` are for the coordinator.
 
-    It lets the runs finish, or ends them; a worker that ended by itself would lose them.
+    It lets the runs finish, or ends them; a worker that ended by itself would lose them. A handler, for what a
+    run starts would inherit a signal that is ignored.
     """
-    for one in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(one, signal.SIG_IGN)
+    for one in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(one, _left_alone)
+
+
+def _left_alone(number: int, frame: FrameType | None) -> None:
+    """Nothing: it is the coordinator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,3 +314,10 @@ def measure_startup(digest: str, rung: str, slot: Slot) -> float | str:
         return evaluator.measure_startup(rung, slot)
     except Ended as end:
         return f"{end.status}, {end.reason}"
+
+
+def look_around(look: Callable[..., Any], *args: Any) -> Any:
+    """What `look` says of this worker's folder and machine: a task."""
+    from distributed import get_worker
+
+    return look(Path(get_worker().local_directory), *args)
