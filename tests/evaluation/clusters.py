@@ -92,9 +92,15 @@ class Processes:
         return f"tcp://127.0.0.1:{self.port}"
 
     def scheduler(self) -> None:
-        """Start it, or start it again."""
+        """Start it, or start it again, and wait until it listens."""
         words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
         self._start("scheduler", "dask_scheduler", [*words, "--pid-file", f"/tmp/{self.mark}.pid"])
+        end = time.monotonic() + HANG_SECONDS
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
+                return
+            assert time.monotonic() < end, (self.folder / "scheduler.log").read_text()[-2000:]
+            time.sleep(0.05)
 
     def worker(self, name: str, threads: int = 1) -> None:
         """Start one, or start it again."""

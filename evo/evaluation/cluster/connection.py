@@ -320,7 +320,7 @@ def ask_hosts(
         by_machine: dict[str, list[Member]] = {}
         for one in sorted(connection.members.values(), key=lambda one: one.slot.name):
             by_machine.setdefault(one.machine, []).append(one)
-        asked = []
+        asked: list[tuple[str, tuple[Slot, ...], bool, Any]] = []
         for members in by_machine.values():
             free = [one for one in members if not known.get(one.address, {"busy": True})["busy"]]
             slots = tuple(one.slot for one in members)
