@@ -79,17 +79,19 @@ class Archipelago:
         step = self.scheduler.next(SearchState({}, tuple(self.ready)))
         self.decided += step.decisions
         for one in step.runs[:1]:
-            noise = 0.002 * ((7 * one.block + 3 * len(self.rows)) % 5)
-            score = 2.0 - self.gains[one.variant_id] + noise
-            metrics = {"val_bpb": score, "parameters": self.size[one.variant_id]}
-            self.rows.append(
-                MeasurementRow(len(self.rows) + 1, Measurement(one, Status.OK, metrics=metrics))
-            )
-            self.history.add(self.rows[-1])
-            if one.variant_id in self.ready:
-                self.ready.remove(one.variant_id)
+            self.measure(one)
             return one
         return None
+
+    def measure(self, one: RunRequest) -> None:
+        noise = 0.002 * ((7 * one.block + 3 * len(self.rows)) % 5)
+        score = 2.0 - self.gains[one.variant_id] + noise
+        metrics = {"val_bpb": score, "parameters": self.size[one.variant_id]}
+        made = Measurement(one, Status.OK, metrics=metrics)
+        self.rows.append(MeasurementRow(len(self.rows) + 1, made))
+        self.history.add(self.rows[-1])
+        if one.variant_id in self.ready:
+            self.ready.remove(one.variant_id)
 
     def fill(self, island: str, many: int, gain: float = -0.5) -> None:
         """As many children that are no better, each measured."""
@@ -174,6 +176,27 @@ def test_what_is_replicated_goes_round_and_another_process_knows_of_it() -> None
     before = [world.front(name) for name in "ab"]
     world.begin()
     assert [world.front(name) for name in "ab"] == before
+
+
+def test_a_round_of_migration_takes_one_of_each_island_and_comes_once_in_so_many_runs() -> None:
+    world = Archipelago(a=1, b=1)
+    world.child("better", "a", 0.4)
+    world.child("smaller", "a", 0.2, size=50)
+    while world.ready:
+        world.run()
+    for block in range(10, 14):
+        for name in ("better", "smaller"):
+            world.measure(RunRequest(name, "proxy", block, 0, Purpose.REMEASURE))
+    assert {"better", "smaller"} <= set(world.front("a"))
+    assert not [one for one in world.decided if one.kind == MIGRATED]
+    for k in range(3 * MIGRATION_EVERY):
+        world.child(f"x{k}", "ab"[k % 2], -0.3 - 0.001 * k)
+        while world.ready:
+            world.run()
+    moved = [one for one in world.decided if one.kind == MIGRATED and one.detail["from"] == "a"]
+    assert [one.variant_id for one in moved] == ["better", "smaller"], "each goes once"
+    rounds = [one.detail["round"] for one in moved]
+    assert rounds[0] < rounds[1], "two that are proven at once do not go at once"
 
 
 def test_an_island_that_finds_nothing_begins_again_from_the_front_of_one_that_is_ahead() -> None:

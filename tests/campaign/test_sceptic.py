@@ -44,7 +44,8 @@ SHARE = {"finds": 7.0, "doubts": 3.0}
 class Doubted:
     """One island and a sceptic; a child's gain is its truth, and more on the blocks that flatter it."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = SHARE["doubts"]) -> None:
+        self.share = {**SHARE, "doubts": share}
         self.decided, self.rows, self.ready = list[Decision](), list[MeasurementRow](), list[str]()
         self.lineage = Lineage()
         self.lineage.add("seed", ())
@@ -57,8 +58,8 @@ class Doubted:
         members = Members("seed", self.lineage)
         part = self.history.part([VAL_BPB], members)
         own = Members("seed", self.lineage, ["finds"])
-        finds = Island("finds", SHARE["finds"], part, members)
-        doubts = Island("doubts", SHARE["doubts"], self.history, own, IslandRole.SCEPTIC)
+        finds = Island("finds", self.share["finds"], part, members)
+        doubts = Island("doubts", self.share["doubts"], self.history, own, IslandRole.SCEPTIC)
         for row in self.rows:
             self.history.add(row)
         self.islands = Islands([finds, doubts], self.lineage)
@@ -99,8 +100,15 @@ class Doubted:
         """So many children that gain nothing, each measured."""
         for k in range(children):
             self.child(f"c{len(self.rows)}", -0.2 - 0.003 * k)
-            while self.ready:
-                self.run()
+            self.run_ready()
+
+    def run_ready(self) -> None:
+        """Until each child was measured once."""
+        for _ in range(200):
+            if not self.ready:
+                return
+            self.run()
+        raise AssertionError("what is ready is not run")
 
     def found(self, variant_id: str) -> Decision:
         (one,) = [d for d in self.decided if d.kind == CHECKED and d.variant_id == variant_id]
@@ -158,6 +166,17 @@ def test_a_claim_is_tested_once_in_pairs_and_within_the_sceptics_share() -> None
         assert one.block == other.block and one.variant_id != other.variant_id
     assert checks[0].variant_id == checks[3].variant_id, "in turn A B and B A"
     assert len({one.block for one in checks if one.variant_id == "b"}) <= MAX_PAIRS
+
+
+def test_a_sceptic_stops_at_its_share_where_more_is_claimed_than_it_may_test() -> None:
+    world = Doubted(share=0.5)
+    for k in range(60):  # each the best so far
+        world.child(f"c{k}", 0.1 * (k + 1))
+        world.run_ready()
+    searched = sum(row.measurement.request.purpose is not Purpose.CALIBRATE for row in world.rows)
+    allowed = 0.5 / 7.5 * searched
+    assert len(world.checks()) <= allowed + 2
+    assert len(world.checks()) >= allowed - 4, "and it has all of that share"
 
 
 def test_what_a_sceptic_found_is_said_in_a_sentence() -> None:
