@@ -245,22 +245,22 @@ def inject(
 
     It counts in the budget, and is measured even where that is spent.
     """
-    from evo.serve.verbs import propose
+    from evo.serve.verbs import propose, when_measured
     from population.store import Store
 
     folder = searched_folder(directory)
     with Store.open(folder / DATABASE, read_only=True) as store:
         source = _source(file, store)
     said = _worded(words) if words else ""
-    made = propose(folder, source, said, parent, author or login_name(), str(file))
+    who = author or login_name()
+    made = propose(folder, source, said, parent, who, str(file))
     if as_json:
-        who = author or login_name()
         known = {"variant": made.variant_id, "parent": made.parent_id}
         show_json({**known, "author": who, "path": folder})
         return
     because = "" if made.shared is None else f", with which it shares {_shared(made.shared)}"
     child = f"{made.variant_id[:8]}, a child of {made.parent_id[:8]}"
-    print(f"{child}{because}: {when_taken_up(folder)}")
+    print(f"{child}{because}: {when_measured(folder, who, at(folder))}")
 
 
 def _shared(part: float) -> str:

@@ -167,15 +167,11 @@ class Tools:
     ) -> str:
         """Put in a variant: it is checked, runs in the sandbox and counts in the budget as every child does."""
         text = _joined(source, files)
-        given = (text, hypothesis, parent or None, self._author(ctx), "the source")
+        author = self._author(ctx)
+        given = (text, hypothesis, parent or None, author, "the source")
         made = await self._read(verbs.propose, *given, self._door.most, claim or None)
-        over = await self._read(telling.spent_budgets)
-        when = verbs.when_answered(self._door.folder)
+        when = await self._read(verbs.when_measured, author)
         lines = [f"put in: {made.variant_id}", f"a child of {made.parent_id[:8]}; {when}"]
-        if over:
-            lines.append(
-                f"but the budget is spent ({over}): it is rejected unless a person raises it"
-            )
         lines.append(f"next: wait(id='{made.variant_id[:8]}')")
         return "\n".join(lines)
 

@@ -112,16 +112,6 @@ def _trust(record: Record) -> str:
     return f"{label(record.objective.name)} is {said}\n" if said else ""
 
 
-def spent_budgets(folder: Path) -> str:
-    """Which budgets have nothing left, in words; "" where every one has."""
-    with Store.open(folder / DATABASE, read_only=True) as store:
-        budgets = overview_of(folder, store, changes=False).budget
-    over = [
-        name for name, one in budgets.items() if one.limit is not None and one.used >= one.limit
-    ]
-    return ", ".join(over).replace("_", " ")
-
-
 def front(folder: Path, most: int) -> str:
     """The Pareto front, then the best of the others, with what each one tries."""
     with Store.open(folder / DATABASE, read_only=True) as store:

@@ -99,6 +99,32 @@ def when_answered(folder: Path, where: str | None = None) -> str:
     return f"no process runs this campaign; carried out by the next `evo resume{where}`"
 
 
+def when_measured(folder: Path, author: str, where: str | None = None) -> str:
+    """When a variant that was put in is measured, or that it will not be as the search is over, in words."""
+    when, over = when_answered(folder, where), why_over(folder)
+    if not over:
+        return when
+    if author.startswith(AGENT):
+        rejected = "it is rejected unless a person lets the search go on"
+        return f"{when}\nbut the search is over ({over}): {rejected}"
+    return f"{when}; the search is over ({over}): it is measured all the same, and nothing is made from it"
+
+
+def why_over(folder: Path) -> str:
+    """Which budgets are spent, or the rule that ends the search, in words; "" while it takes children."""
+    from evo.campaigns import overview_of
+
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        one = overview_of(folder, store, changes=False)
+    spent = [
+        name.replace("_", " ")
+        for name, part in one.budget.items()
+        if part.limit is not None and part.used >= part.limit
+    ]
+    rules = [rule.line for rule in one.stop if rule.is_reached]
+    return "; ".join([f"budget spent, {', '.join(spent)}"] * bool(spent) + rules)
+
+
 def give_idea(folder: Path, text: str, author: str) -> str:
     """An idea in words, for language models to try."""
     ask(_searched(folder), IDEA, {"text": worded(text, "idea")}, author)
@@ -416,7 +442,9 @@ def _line(asked: Mapping[str, str]) -> str:
 def _put_in(folder: Path, asked: Mapping[str, str], author: str) -> str:
     parent = asked.get("variant", "") or None
     made = propose(folder, asked.get("source", ""), _line(asked), parent, author)
-    return f"{made.variant_id[:8]}, a child of {made.parent_id[:8]}: {when_answered(folder)}"
+    return (
+        f"{made.variant_id[:8]}, a child of {made.parent_id[:8]}: {when_measured(folder, author)}"
+    )
 
 
 FORMS: Mapping[str, Form] = {

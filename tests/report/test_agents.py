@@ -176,6 +176,34 @@ def test_a_proposal_waits_where_nobody_runs_the_campaign_and_says_so(campaign: P
     assert detail["within_budget"] is True
 
 
+def test_who_puts_something_in_is_told_that_a_rule_or_a_budget_ended_the_search(
+    campaign: Path, evo: Evo, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.py"
+
+    def replies(place: int, **config: object) -> tuple[str, str]:
+        with Store.open(campaign / "campaign.db") as store:
+            store.set_setting("config", {**store.setting("config"), **config})
+        mine.write_text(child(10 * place))
+
+        async def play(agent: Agent) -> Reply:
+            return await agent("propose", hypothesis="more", source=child(place))
+
+        person = evo("inject", mine, "--dir", campaign)
+        assert person.code == 0
+        return " ".join(here(campaign, play).text.split()), " ".join(person.out.split())
+
+    agent, person = replies(1)
+    assert "is over" not in agent + person
+    rule = "stop.no_certified_gain_for"
+    agent, person = replies(2, stop={"no_certified_gain_for": {"variants": 1}})
+    assert f"but the search is over ({rule}" in agent and "it is rejected unless" in agent
+    assert f"the search is over ({rule}" in person and "measured all the same" in person
+    agent, person = replies(3, stop={}, budget={"variants": 1})
+    assert "the search is over (budget spent, variants)" in agent
+    assert "the search is over (budget spent, variants)" in person
+
+
 def test_a_person_sees_what_agents_claim(campaign: Path, evo: Evo) -> None:
     verbs.claim(campaign, "widen the second layer", 30, "agent:ada")
     told = " ".join(evo("idea", "--dir", campaign).out.split())
