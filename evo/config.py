@@ -50,7 +50,7 @@ from operators.registry import check_names
 from operators.transplant import TransplantSettings
 from operators.tune import TuneSettings
 from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
-from population.file_set import paths_of
+from population.file_set import ADDED, paths_of
 from population.islands import IslandRole
 from population.metrics import METRICS, SEARCHABLE
 from population.types import DERIVED, Clock, Rung
@@ -327,7 +327,7 @@ class Config(_Settings):
         task = self.command
         if task is None or task.alone or paths_of(text):  # a campaign's own copy names its files
             return text
-        return read_files(task.folder, task.files)
+        return read_files(task.folder, task.paths, task.alone)
 
     def objection_to(self, source: str, seed: str) -> str | None:
         """Why a source cannot be run in this campaign, which began with `seed`; None when it may."""
@@ -456,8 +456,9 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         values = completed(values, where)
         task = values["task"]
     files = _found(where, task.get("files", ["train.py"]))
-    if "train" not in values and isinstance(files, list) and files and isinstance(files[0], str):
-        values["train"] = str(where / files[0])
+    there = [one for one in files if isinstance(one, str) and not one.startswith(ADDED)]
+    if "train" not in values and there:
+        values["train"] = str(where / there[0])
     brief = "brief-autoresearch.md" if task.get("kind") == "autoresearch" else "brief-task.md"
     values.setdefault("brief", str(SHIPPED / "configs" / brief))
     rungs = values.get("rungs")
@@ -475,7 +476,7 @@ def _found(folder: Path, files: Any) -> Any:
         return files
     paths = list[str]()
     for one in files:
-        inside = "*" in one and not Path(one).is_absolute()
+        inside = "*" in one and not one.startswith(ADDED) and not Path(one).is_absolute()
         there = sorted(folder.glob(one)) if inside else []
         paths += [path.relative_to(folder).as_posix() for path in there if path.is_file()] or [one]
     return list(dict.fromkeys(paths))

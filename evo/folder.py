@@ -220,7 +220,7 @@ def check_seed(config: Config) -> None:
 def check_data(config: Config) -> None:
     """DataError when the text cannot be read, or is too little for a rung; TaskError for a task's folder."""
     if config.command is not None:
-        look_at(config.command.folder, config.command.files)
+        look_at(config.command.folder, config.command.paths)
         return
     look_ahead(config.data, [(rung.context, rung.rows) for rung in config.rungs.values()])
 

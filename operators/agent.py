@@ -18,7 +18,7 @@ from operators.prompting import (
     setting_in_words,
 )
 from operators.source.compare import unified_diff
-from population.file_set import split_files
+from population.file_set import ADDED, split_files
 from population.types import MAX_TEXT_CHARS, Cost
 
 FILE = "train.py"  # what a source is called that is one file
@@ -41,7 +41,10 @@ class Desk(Protocol):
     most_bytes: int  # of all files that are taken back
 
     def work(self, files: Mapping[str, str], taken: Sequence[str] = (FILE,)) -> Worked:
-        """Let the agent work on these files, and take some of them back. Raises ProposalFailed."""
+        """Let the agent work on these files, and take some of them back. Raises ProposalFailed.
+
+        `taken`: paths; with a + before it a pattern of new files.
+        """
         ...
 
     def is_unavailable(self) -> bool:
@@ -67,7 +70,9 @@ class Agent:
         parent = request.parent("parent")
         edited = split_files(parent.source) or {FILE: parent.source}
         told = {"BRIEF.md": self._brief(request, list(edited)), "HISTORY.md": history(request)}
-        worked = self._desk.work({**told, **edited}, list(edited))
+        may_add = request.context.may_add
+        taken = [*edited, *(f"{ADDED}{one}" for one in may_add)]
+        worked = self._desk.work({**told, **edited}, taken)
         if worked.source == parent.source:
             raise ProposalFailed(f"the agent changed nothing in {', '.join(edited)}", worked.cost)
         idea, numbers = stated_idea(worked.said)
@@ -85,6 +90,7 @@ class Agent:
         return fill(
             "agent.md" if edited == [FILE] else "agent_files.md",
             files="".join(f"- `{one}`\n" for one in edited),
+            added=", ".join(f"`{one}`" for one in request.context.may_add) or "nowhere",
             most_bytes=f"{self._desk.most_bytes:,}",
             seconds=f"{self._desk.seconds:.0f}",
             brief=request.context.brief.strip() or "Lower the first objective.",

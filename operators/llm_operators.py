@@ -150,7 +150,8 @@ class LlmOperator:
         return text if self.as_text else plain_answer(text)
 
     def _edit(self, request: Request, reply: str) -> str:
-        source = apply_reply(request.parent(self._edited).source, reply)
+        parent, may_add = request.parent(self._edited), request.context.may_add
+        source = apply_reply(parent.source, reply, may_add)
         for view in request.parents:
             if source == view.source:
                 raise EditError(f"the result is the same text as the {view.role}")

@@ -203,6 +203,7 @@ class ProposalContext:
 
     brief: str = ""
     contract: str = ""  # what the script can rely on
+    may_add: tuple[str, ...] = ()  # patterns of files that a variant may have beside the seed's
     objectives: tuple[str, ...] = ()
     lower_is_better: bool = True  # in the first of them
     trade: str = ""  # what a loss in one objective has to buy in another, in words

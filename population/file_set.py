@@ -7,10 +7,16 @@ its own text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 MAX_FILES = 20  # of one variant
+MAX_PATH = 200  # characters of a path that a variant brings
+ADDED = "+"  # before a pattern: files that a variant may add, beside those that the seed has
 _HEAD = re.compile(r"# ==== file: (\S(?:.*\S)?) ====")
+_PLAIN = re.compile(
+    r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII
+)  # no .., no hidden file, no other root
 
 
 def head_of(path: str) -> str:
@@ -76,6 +82,30 @@ def changed_files(old: str, new: str, alone: str = "train.py") -> Iterator[tuple
     for path in dict.fromkeys([*before, *after]):
         if before.get(path) != after.get(path):
             yield path, before.get(path, ""), after.get(path, "")
+
+
+def may_be_added(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a variant may add a file of this path to the seed's: it fits a pattern, `*` any name."""
+    if not _PLAIN.fullmatch(path) or len(path) > MAX_PATH:
+        return False
+    parts = path.split("/")
+    return any(
+        len(wanted) == len(parts) and all(map(fnmatchcase, parts, wanted))
+        for wanted in (one.split("/") for one in patterns)
+    )
+
+
+def added_objection(source: str, seed: str, patterns: Sequence[str]) -> str | None:
+    """Which file a source lacks, or has although no pattern allows it, in words; None for neither."""
+    there, begun = paths_of(source), paths_of(seed)
+    if lost := [one for one in begun if one not in there]:
+        return f"{lost[0]} is gone: the lines that name the files stay as they are"
+    if strange := [one for one in there if one not in begun and not may_be_added(one, patterns)]:
+        more = f", nor a new one as {', '.join(patterns)}" if patterns else ""
+        return f"{strange[0]} is none of the files: {', '.join(begun)}{more}"
+    if inside := [one for one in there if any(f"{one}/" == two[: len(one) + 1] for two in there)]:
+        return f"{inside[0]} cannot be both a file and a folder"
+    return f"it has more than {MAX_FILES} files" if len(there) > MAX_FILES else None
 
 
 def is_python(path: str) -> bool:

@@ -25,7 +25,7 @@ from operators.source.compare import Matcher, unified_diff
 from operators.source.knobs import sound_knobs
 from operators.source.parse import lines_of
 from population.archive import Objective
-from population.file_set import changed_files
+from population.file_set import changed_files, paths_of
 from population.metrics import METRICS
 from population.parsing import parse
 from population.reading import source_of
@@ -150,7 +150,12 @@ def patch_text(
     parts = [head]
     for path, old, new in changed_files(before, after, file):
         parts.append(f"diff --git a/{path} b/{path}\n")
-        parts += map(_ended, unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}"))
+        names = [f"a/{path}", f"b/{path}"]
+        for side, (text, word) in enumerate(((before, "new"), (after, "deleted"))):
+            if path not in (paths_of(text) or (file,)):
+                parts.append(f"{word} file mode 100644\n")
+                names[side] = "/dev/null"
+        parts += map(_ended, unified_diff(_lines(old), _lines(new), names[0], names[1]))
     return "".join(parts) + "-- \nevotrain\n"
 
 

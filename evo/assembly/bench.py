@@ -189,7 +189,7 @@ def _open_command(
     say: Callable[[str], None],
 ) -> Bench:
     make_environment(task, say)
-    snapshot = take_snapshot(task.folder, task.files, work / "data")
+    snapshot = take_snapshot(task.folder, task.paths, work / "data")
     for name, text in task.texts(config.seed_source()).items():  # as it was when the campaign began
         (snapshot.path / name).write_text(text, encoding="utf-8")
     sandbox = open_sandbox(config.sandbox, reach=(work,), with_image=False)

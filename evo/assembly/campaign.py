@@ -160,6 +160,7 @@ def build_campaign(
         in_words(proxy) if config.command is None else f"at most {proxy.budget:g} seconds a run",
         find=open_papers(folder, config, tell),
         contract=contract_in_words(config, bench),
+        may_add=config.command.may_add if config.command else (),
         timed=not loop.exact,
     )
     stop = StopRules(

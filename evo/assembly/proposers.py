@@ -259,11 +259,14 @@ def contract_in_words(config: Config, bench: Bench) -> str:
 
 def _files_in_words(task: TaskSettings) -> str:
     """How a source of several files is read and edited."""
+    added = ", ".join(f"`{one}`" for one in task.may_add)
+    new = f"no file goes, and a new one may come where its path fits {added}" if added else ""
     return (
-        f"It consists of {', '.join(f'`{one}`' for one in sorted(task.files))}, shown as one text: above the "
-        f"lines of each file stands a line that names it, such as `{head_of(min(task.files))}`. Those lines "
-        "stay as they are; no file comes or goes. Where the same lines stand in several files, the first line "
-        "to look for is the one that names the file. A whole file is given below the line that names it"
+        f"It consists of {', '.join(f'`{one}`' for one in sorted(task.paths))}, shown as one text: above the "
+        f"lines of each file stands a line that names it, such as `{head_of(min(task.paths))}`. Those lines "
+        f"stay as they are; {new or 'no file comes or goes'}. Where the same lines stand in several files, "
+        "the first line to look for is the one that names the file. A whole file is given below the line that "
+        "names it"
     )
 
 

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from operators.llm.accounting import Hold, TokenBudget, UnlimitedBudget
 from operators.llm.answer import one_line
 from operators.llm.breaker import PATIENCE, Breaker, Patience
 from operators.operator import ProposalFailed
-from population.file_set import join_files
+from population.file_set import ADDED, MAX_FILES, join_files, may_be_added
 from population.types import Cost, CurvePoint
 
 SAID_BYTES = 64 << 10
@@ -65,6 +65,7 @@ class _Ticket:
 
 
 MAX_AGENTS = 1  # that work at the same time
+GIVEN = ("BRIEF.md", "HISTORY.md", "harness.py")  # what lies beside the files it may change
 
 
 class AgentDesk:
@@ -107,7 +108,10 @@ class AgentDesk:
         return self._free <= 0 or self._breaker.is_unavailable()
 
     def work(self, files: Mapping[str, str], taken: Sequence[str] = (FILE,)) -> Worked:
-        """Let the agent work on these files and take some of them back. Raises ProposalFailed."""
+        """Let the agent work on these files and take some of them back. Raises ProposalFailed.
+
+        `taken`: paths; with a + before it a pattern of new files.
+        """
         hold, cost = Hold(0, 0.0), Cost()
         if not self._budget.reserve(hold):
             raise ProposalFailed("the budget for models is spent")
@@ -144,8 +148,12 @@ class AgentDesk:
 
     def _taken_back(self, work: Path, taken: Sequence[str], cost: Cost) -> str:
         """The source that these files are. ProposalFailed when one is not what it was."""
-        texts = dict[str, str]()
-        for name in taken:
+        texts, patterns = (
+            dict[str, str](),
+            [one[len(ADDED) :] for one in taken if one.startswith(ADDED)],
+        )
+        there = [one for one in taken if not one.startswith(ADDED)]
+        for name in [*there, *_added(work, patterns, {*there, *GIVEN})]:
             try:
                 folder = Path(os.path.realpath((work / name).parent))
                 if not folder.is_relative_to(os.path.realpath(work)):
@@ -252,6 +260,19 @@ class AgentDesk:
             yield scratch
         finally:
             _remove(scratch)
+
+
+def _added(work: Path, patterns: Sequence[str], known: Collection[str]) -> list[str]:
+    """The new files that fit a pattern, in order; one more than a variant may have at most."""
+    found = dict[str, None]()
+    for pattern in patterns:
+        for path in work.glob(pattern):
+            name = path.relative_to(work).as_posix()
+            if name not in known and may_be_added(name, patterns):
+                found[name] = None
+            if len(found) > MAX_FILES:
+                break
+    return sorted(found)
 
 
 def _last_line(said: str) -> str:

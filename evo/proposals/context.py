@@ -48,6 +48,7 @@ class CampaignInfo:
     prompt: PromptSettings = PromptSettings()
     find: Callable[[str, int], tuple[Passage, ...]] | None = None  # in the user's papers
     contract: str = ""  # what a script can rely on
+    may_add: tuple[str, ...] = ()  # patterns of files that a variant may have beside the seed's
     budget: Left | None = None  # of the search's runs, where they differ in what they take
     timed: bool = True  # whether prompts may hold measured seconds and memory, never the same twice
 
@@ -175,6 +176,7 @@ class ContextBuilder:
         return ProposalContext(
             brief=self._at.brief,
             contract=self._at.contract,
+            may_add=self._at.may_add,
             objectives=tuple(one.in_words for one in self._run_history.objectives),
             lower_is_better=self._run_history.objectives[0].lower_is_better,
             trade=trade_in_words(self._run_history.objectives),

@@ -80,7 +80,7 @@ class CommandEvaluator:
         """
         self.task, self.metrics, self.rungs = task, dict(metrics), dict(rungs)
         self.sandbox, self.workspaces, self.snapshot = sandbox, workspaces, snapshot
-        self.seed_source = read_files(snapshot.path, task.files)
+        self.seed_source = read_files(snapshot.path, task.paths, task.alone)
         self._sets, self._hidden = dict(sets or {}), task.hidden
         self._host = socket.gethostname()
         self._seed_nodes = nodes_in(task.texts(self.seed_source))
@@ -154,8 +154,9 @@ class CommandEvaluator:
             return
         folder = workspace / "job"
         self.snapshot.copy(folder, self._hidden)
-        texts = self.task.texts(source)
-        for name, text in texts.items():
+        for name, text in self.task.texts(source).items():
+            if name not in self.task.paths:
+                make_way(folder, name)
             (folder / name).write_text(text, encoding="utf-8")
         (folder / OUT).mkdir(exist_ok=True)
         if (DRIVERS / self.task.kind).is_dir():
@@ -246,6 +247,7 @@ class CommandEvaluator:
             "seed": str(seed_of(block)),
             "out": f"{JOB_PLACE}/{OUT}",
             "python": str(self._python),
+            "gpus": str(int(slot.gpu is not None)),
             **{name: str(value) for name, value in self._sets.get(rung.name, {}).items()},
         }
         line = line.format(**{name: shlex.quote(text) for name, text in words.items()})
@@ -259,7 +261,7 @@ class CommandEvaluator:
             threads=len(slot.cpus),
             gpu=slot.gpu,
             gpu_uuid=slot.gpu_uuid,
-            job=Job(("/bin/sh", "-c", line), self._told(block), self._read_only),
+            job=Job(("/bin/sh", "-c", line), self._told(block, folder), self._read_only),
         )
         settings = self.sandbox.settings
         limits = Limits(
@@ -273,8 +275,8 @@ class CommandEvaluator:
         spec = {"device": slot.device}
         return RoleProcess(self.sandbox.launch(view), spec, limits, watch, slot.cpus)
 
-    def _told(self, block: int) -> dict[str, str]:
-        """The variables of a run on a block."""
+    def _told(self, block: int, folder: Path) -> dict[str, str]:
+        """The variables of a run on a block, whose files lie in a folder."""
         seed = str(seed_of(block))
         given = {name: text.replace("{seed}", seed) for name, text in self._environment.items()}
         ours = [f"{JOB_PLACE}/{MIXING}"] if self.task.mixes else []
@@ -282,8 +284,26 @@ class CommandEvaluator:
         path = ":".join(filter(None, (*ours, given.get("PYTHONPATH", ""))))
         if not self.task.mixes:
             return {**given, "PYTHONPATH": path} if ours else given
-        files = ":".join(Path(one).name for one in self.task.files)
+        added = (file for one in self.task.may_add for file in folder.glob(one))
+        names = dict.fromkeys(file.name for file in (*map(Path, self.task.paths), *added))
+        files = ":".join(names)
         return {**given, "PYTHONPATH": path, "EVO_BLOCK": str(block), "EVO_FILES": files}
+
+
+def make_way(folder: Path, name: str) -> None:
+    """The folders for a file that a variant adds to a copy. Ended: rejected where something of it is there.
+
+    What is there stays as it is, and a folder may be a link to anywhere.
+    """
+    place = folder / name
+    for above in reversed(place.relative_to(folder).parents[:-1]):
+        if (folder / above).is_symlink() or not (folder / above).is_dir():
+            try:
+                (folder / above).mkdir()
+            except FileExistsError:
+                raise Ended(Status.REJECTED, f"{name}: {above} is no folder here") from None
+    if os.path.lexists(place):
+        raise Ended(Status.REJECTED, f"{name} is there already, and stays as it is")
 
 
 def hand_over(left: Path, to: Path) -> None:

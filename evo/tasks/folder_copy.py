@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from evo.evaluation.tree import remove_folder
 from evo.files import STORE
 from evo.tasks.settings import TaskError, TaskSettings
-from population.file_set import is_python, join_files, paths_of
+from population.file_set import join_files, may_be_added, paths_of
 
 MAX_FOLDER_MB = 512
 MAX_FILES = 10_000
@@ -64,10 +64,10 @@ def look_at(folder: Path, files: Collection[str]) -> None:
     _count(folder)
 
 
-def read_files(folder: Path, files: Sequence[str]) -> str:
-    """The files of a folder as one source; one Python file is its own. TaskError."""
+def read_files(folder: Path, files: Sequence[str], alone: bool) -> str:
+    """The files of a folder as one source; `alone`: one that is its own text. TaskError."""
     texts = {name: _text_of(folder / name) for name in files}
-    if len(files) == 1 and is_python(files[0]):
+    if alone:
         return texts[files[0]]
     try:
         return join_files(texts)
@@ -81,16 +81,28 @@ def source_at(path: Path, task: TaskSettings) -> str:
     TaskError where the others are not there.
     """
     if path.is_dir():
-        return read_files(path, task.files)
+        return read_files(path, [*task.paths, *added_in(path, task)], task.alone)
     text = _text_of(path)
     if task.alone or paths_of(text):
         return text
     real = path.resolve()
-    for name in task.files:
+    for name in task.paths:
         parts = PurePosixPath(name).parts
         if real.parts[-len(parts) :] == parts:
-            return read_files(real.parents[len(parts) - 1], task.files)
+            return source_at(real.parents[len(parts) - 1], task)
     raise TaskError(f"{path}: what evolves here is {task.file}; give the folder that holds them")
+
+
+def added_in(folder: Path, task: TaskSettings) -> list[str]:
+    """The files of a folder that a variant may add, and that the folder of the task has not."""
+    found = dict[str, None]()
+    for pattern in task.may_add:
+        for path in sorted(folder.glob(pattern)):
+            name = path.relative_to(folder).as_posix()
+            fixed = name in task.paths or (task.folder / name).exists()
+            if path.is_file() and not fixed and may_be_added(name, task.may_add):
+                found[name] = None
+    return list(found)
 
 
 def _text_of(path: Path) -> str:

@@ -16,14 +16,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from evo.evaluation.static_check import check_source, check_syntax
 from evo.tasks.autoresearch import PREPARE, takes_what_is_there
 from evo.tasks.marks import marks_objection
-from population.file_set import MAX_FILES, is_python, is_sound, paths_of, split_files
+from population.file_set import (
+    ADDED,
+    MAX_FILES,
+    added_objection,
+    is_python,
+    is_sound,
+    paths_of,
+    split_files,
+)
 from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE
 
 DRIVER = (
     "evo-driver"  # the folder of a run that holds what calls an evaluator of OpenEvolve or Shinka
 )
 MAX_FILE_BYTES = 200_000  # of one file that evolves
-PLACEHOLDERS = ("seed", "out", "python")
+PLACEHOLDERS = ("seed", "out", "python", "gpus")
+OURS = "evo-"  # begins the names of what we put beside a script
 # What we read ourselves of a run of any command; everything else is the script's word.
 MEASURED = ("wall_seconds", "cpu_seconds", "peak_memory_mb", "added_nodes")
 # Keys that mean something to the sealed training alone.
@@ -103,7 +112,7 @@ class TaskSettings(BaseModel):
         default=("train.py",),
         min_length=1,
         max_length=MAX_FILES,
-        description="what evolves: paths in that folder, * for any name",
+        description="what evolves: paths in that folder, * for any name; +parts/*.py: new files, too",
     )
     command: str | tuple[str, ...] = Field(
         default="",
@@ -133,10 +142,13 @@ class TaskSettings(BaseModel):
     @classmethod
     def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
         for one in files:
-            path = PurePosixPath(one)
+            path = PurePosixPath(one.removeprefix(ADDED))
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise ValueError(f"{one}: name the files inside task.folder")
-        return files
+        there = [one for one in files if not one.startswith(ADDED)]
+        if not there:
+            raise ValueError(f"{files[0]}: which file is there already? [train.py, {files[0]}]")
+        return (*there, *(one for one in files if one.startswith(ADDED)))
 
     @field_validator("command", "judge")
     @classmethod
@@ -194,7 +206,7 @@ class TaskSettings(BaseModel):
             raise TaskError(
                 f"task.judge: it names no file of {self.folder}: python judge/grade.py {{out}}/answers.csv"
             )
-        inside = [one for one in self.files if _is_in(one, found)]
+        inside = [one for one in self.files if _is_in(one.removeprefix(ADDED), found)]
         if inside:
             raise TaskError(f"task.files: {inside[0]} lies in a folder of the judge")
         return tuple(found)
@@ -202,7 +214,17 @@ class TaskSettings(BaseModel):
     @property
     def file(self) -> str:
         """What evolves, in words: the file by its path inside the folder, or the files."""
-        return ", ".join(self.files)
+        return ", ".join(self.paths)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that evolve and are there from the beginning."""
+        return tuple(one for one in self.files if not one.startswith(ADDED))
+
+    @property
+    def may_add(self) -> tuple[str, ...]:
+        """The patterns of further files that a variant may have."""
+        return tuple(one[len(ADDED) :] for one in self.files if one.startswith(ADDED))
 
     @property
     def alone(self) -> bool:
@@ -281,14 +303,18 @@ def objection_to(
         return check_source(source, seed, beside=beside)
     if task.kind == "autoresearch":
         return check_source(source, seed, PREPARE, beside) or takes_what_is_there(source)
-    if paths_of(source) != paths_of(seed) or not is_sound(source):
+    if not is_sound(source) or bool(paths_of(source)) != bool(paths_of(seed)):
         return f"it does not consist of {task.file}, each once below the line that names it"
+    if said := added_objection(source, seed, task.may_add):
+        return f"it does not consist of {task.file}: {said}"
     before = task.texts(seed)
     for path, text in task.texts(source).items():
+        if path not in before and path.startswith(OURS):
+            return f"{path}: names that begin with {OURS} are ours"
         if len(text.encode(errors="replace")) > MAX_FILE_BYTES:
             return f"{path} is larger than {MAX_FILE_BYTES:,} bytes"
         said = check_syntax(text) if is_python(path) else None
-        if said := said or marks_objection(text, before[path]):
+        if said := said or marks_objection(text, before.get(path, "")):
             return said if task.alone else f"{path}: {said}"
     return None if task.alone else check_syntax(source)  # as a whole it is not too large either
 

@@ -13,7 +13,15 @@ from operators.source.blocks import Block, EditError, Replacement, plain_lines, 
 from operators.source.compare import Steps
 from operators.source.dress import plain_characters, readings, rivals
 from operators.source.parse import SourceError, line_end_of, parse, unify_lines
-from population.file_set import head_of, is_sound, join_files, path_in, paths_of, split_files
+from population.file_set import (
+    added_objection,
+    head_of,
+    is_sound,
+    join_files,
+    path_in,
+    paths_of,
+    split_files,
+)
 
 MAX_REPLY_CHARS = 400_000
 _MAX_PAGES = 2
@@ -48,9 +56,11 @@ class _Ambiguous(EditError):
     """There are two places, or two meanings: no other reading is tried."""
 
 
-def apply_reply(parent_source: str, reply: str) -> str:
+def apply_reply(parent_source: str, reply: str, may_add: Sequence[str] = ()) -> str:
     """The child's source. Raises EditError: no edit, text not found or found n times, no change, two
-    meanings, or a result that does not parse. Line ends stay the parent's."""
+    meanings, or a result that does not parse. Line ends stay the parent's.
+
+    `may_add`: patterns of files that a parent of several files may get."""
     if len(reply) > MAX_REPLY_CHARS:
         raise EditError(f"the reply has {len(reply)} characters, more than {MAX_REPLY_CHARS}")
     parent = unify_lines(parent_source)
@@ -70,8 +80,10 @@ def apply_reply(parent_source: str, reply: str) -> str:
         child += "\n"
     if child == parent:
         raise EditError("the reply changes nothing")
-    if paths_of(child) != paths_of(parent) or not is_sound(child):
-        raise EditError("the lines that name the files stay as they are: no file comes or goes")
+    if bool(paths_of(child)) != files or not is_sound(child):
+        raise EditError("the lines that name the files stay as they are: no file goes")
+    if objection := added_objection(child, parent, may_add):
+        raise EditError(objection)
     return child.replace("\n", "\r\n") if line_end_of(parent_source) == "\r\n" else child
 
 
@@ -168,6 +180,8 @@ def _apply(source: str, replacement: Replacement, label: str, steps: Steps) -> s
             replacement, search=replacement.search[1:], replace=_headless(replacement.replace, path)
         )
         files = split_files(source)
+        if files and path not in files and not "".join(within.search).strip():
+            return join_files({**files, path: "\n".join(_trimmed(within.replace))})
         if files and path not in files:
             raise EditError(f"{label}: {path} is none of the files: {', '.join(files)}")
         if not files:
@@ -386,8 +400,6 @@ def _whole_files(parent: str, reply: str) -> str:
     lines = reply.split("\n")
     heads = [(at, path) for at, line in enumerate(lines) if (path := path_in(line)) is not None]
     for number, (at, path) in enumerate(heads):
-        if path not in files:
-            raise EditError(f"{path} is none of the files: {', '.join(files)}")
         end = heads[number + 1][0] if number + 1 < len(heads) else len(lines)
         text = "\n".join(_unfenced(lines[at + 1 : end])).strip("\n")
         _refuse_left_out(text.split("\n"), set(map(str.strip, parent.split("\n"))), path)

@@ -85,12 +85,19 @@ def _merge_files(
     steps: Steps,
     join: bool,
 ) -> Merged:
-    """File by file; one that a single side changed is taken as it is."""
-    if not first.keys() == second.keys() == ancestor.keys():
+    """File by file; one that a single side changed, added or left out is taken as it is there."""
+    if not (first and second and ancestor):
         raise SourceError("the sides consist of different files")
     merged, taken = dict[str, str](), list[Taken]()
-    for path, ours in first.items():
-        theirs, old = second[path], ancestor[path]
+    for path in dict.fromkeys((*first, *second)):
+        both, base = (first.get(path), second.get(path)), ancestor.get(path)
+        if None in (*both, base) and both[0] != both[1]:
+            side = both.index(base) ^ 1 if base in both else int(rng.integers(2))
+            taken.append(Taken("file", path, SIDES[side], conflict=base not in both))
+            if (chosen := both[side]) is not None:
+                merged[path] = chosen
+            continue
+        ours, theirs, old = both[0] or "", both[1] or "", base or ""
         origin = _origin((ours, theirs), old)
         if origin is None:
             merged[path] = ours

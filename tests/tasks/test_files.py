@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evo.analysis.edits import patch_text
 from evo.config import ConfigError, read_config
+from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.evaluation.static_check import check_source
+from evo.proposals.agents import AgentDesk
+from evo.tasks.folder_copy import source_at
 from evo.tasks.settings import objection_to
 from operators.source.blocks import EditError
 from operators.source.edits import apply_reply
@@ -168,7 +174,7 @@ def test_a_merge_goes_file_by_file() -> None:
         "train.py",
     }
     with pytest.raises(SourceError, match="different files"):
-        merge_sources(first, second, BOTH, np.random.default_rng(0))
+        merge_sources(first, TRAIN, BOTH, np.random.default_rng(0))
 
 
 @pytest.fixture
@@ -268,3 +274,113 @@ def test_the_closing_screen_names_the_file_that_evolves(tmp_path: Path, evo: Evo
     ran = evo("run", "one.yaml", "--plain", "--set", "budget.variants=4")
     assert ran.code == 0, ran.err
     assert " -o solve.py" in ran.out and "train.py" not in ran.out
+
+
+PARTS = """
+name: parts
+task:
+  kind: command
+  folder: parts
+  files: ["+lib/*.py", main.py]
+  command: python main.py
+metrics: {score: {line: "score {}"}}
+objectives: [{name: score, direction: maximise}]
+rungs: {proxy: {budget: 60}}
+budget: {variants: 2}
+"""
+MAIN = "print('score', 1)\n"
+LEAVES = "mkdir lib; echo 'VALUE = 2' > lib/more.py; echo x > y.py"
+WITH_LIB = "import random\nfrom lib.more import VALUE\nprint('score', VALUE)\n"
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    (tmp_path / "parts" / "lib").mkdir(parents=True)
+    (tmp_path / "parts" / "main.py").write_text(MAIN)
+    (tmp_path / "parts" / "lib" / "fixed.py").write_text("VALUE = 5\n")
+    (tmp_path / "parts" / "away").symlink_to(tmp_path)
+    path = tmp_path / "parts.yaml"
+    path.write_text(PARTS)
+    return path
+
+
+def test_a_variant_may_add_files_where_the_task_says_and_change_nothing_else(parts: Path) -> None:
+    seed = read_config(parts).seed_source()
+    assert seed == join_files({"main.py": MAIN})
+    assert (
+        measured(parts, None, "sandbox=none", "task.command=echo score {gpus}").metrics["score"]
+        == 0
+    )
+    child = join_files(
+        {
+            "main.py": WITH_LIB,
+            "lib/more.py": "import random\nrandom.seed(7)\nVALUE = random.random()\n",
+        }
+    )
+    runs = [measured(parts, child, "sandbox=none", block=block) for block in (0, 1)]
+    assert [one.status for one in runs] == [Status.OK] * 2, runs[0].reason
+    assert runs[0].metrics["score"] == random.Random(7).random() != runs[1].metrics["score"]
+    task = read_config(parts).task
+    assert objection_to(child, seed, task) is None
+    for path, said in (
+        ("lib/deep/more.py", "lib/deep/more.py is none of the files: main.py, nor a new one as lib/*.py"),
+        ("lib/../up.py", "none of the files"), ("lib/.hidden.py", "none of the files"),
+        ("more.py", "none of the files"),
+    ):  # fmt: skip
+        assert said in str(objection_to(join_files({"main.py": MAIN, path: ""}), seed, task)), path
+    assert "main.py is gone" in str(objection_to(join_files({"lib/more.py": ""}), seed, task))
+    run = measured(
+        parts, join_files({"main.py": MAIN, "lib/fixed.py": "VALUE = 9\n"}), "sandbox=none"
+    )
+    assert (run.status, run.reason) == (
+        Status.REJECTED,
+        "lib/fixed.py is there already, and stays as it is",
+    )
+    away = "task.files=[main.py, '+away/*.py']"
+    run = measured(parts, join_files({"main.py": MAIN, "away/out.py": ""}), "sandbox=none", away)
+    assert (run.status, run.reason) == (Status.REJECTED, "away/out.py: away is no folder here")
+    assert not (parts.parent / "out.py").exists()
+    with pytest.raises(ConfigError, match="which file is there already"):
+        read_config(parts, ["task.files=['+lib/*.py']", "train=parts/main.py"])
+
+
+def test_answers_merges_and_patches_know_of_added_files(parts: Path, tmp_path: Path) -> None:
+    seed = read_config(parts).seed_source()
+    whole = f"IDEA: more\n\n{head_of('lib/more.py')}\n```python\nVALUE = 2\n```\n"
+    block = "FILE lib/more.py\n<<<<<<< SEARCH\n=======\nVALUE = 2\n>>>>>>> REPLACE\n"
+    wanted = join_files({"main.py": MAIN, "lib/more.py": "VALUE = 2\n"})
+    for reply in (whole, block):
+        assert apply_reply(seed, reply, ("lib/*.py",)) == wanted
+        with pytest.raises(EditError, match=r"lib/more\.py is none of the files: main\.py$"):
+            apply_reply(seed, reply)
+    other = join_files({"main.py": MAIN.replace("1", "3"), "lib/other.py": "X = 1\n"})
+    rng = np.random.default_rng(0)
+    merged = merge_sources(wanted, other, seed, rng)
+    assert merged.conflicts == 0
+    assert split_files(merged.source) == {**split_files(wanted), **split_files(other)}
+    assert merge_sources(merged.source, seed, wanted, rng).source == other  # one edit taken back
+    both = merge_sources(wanted, wanted.replace("= 2", "= 3"), seed, rng)
+    assert both.conflicts == 1 and set(split_files(both.source)) == {"main.py", "lib/more.py"}
+    for number, (before, after) in enumerate(((seed, wanted), (wanted, seed))):
+        patch = tmp_path / f"{number}.patch"
+        patch.write_text(patch_text(before, after, "more", [], 0.0))
+        subprocess.run(["git", "apply", str(patch)], cwd=parts.parent / "parts", check=True)
+        assert (parts.parent / "parts" / "lib" / "more.py").exists() == (number == 0)
+
+
+def test_a_folder_put_in_and_an_agents_folder_bring_their_new_files(
+    parts: Path, tmp_path: Path
+) -> None:
+    task = read_config(parts).task
+    assert task is not None
+    theirs = tmp_path / "theirs"
+    shutil.copytree(parts.parent / "parts", theirs, symlinks=True)
+    (theirs / "lib" / "more.py").write_text("VALUE = 2\n")
+    (theirs / "lib" / "notes.txt").write_text("none\n")
+    assert source_at(theirs, task) == join_files({"main.py": MAIN, "lib/more.py": "VALUE = 2\n"})
+    desk = AgentDesk(
+        AgentSettings(command=("sh", "-c", LEAVES), sandbox="none"),
+        tmp_path / "theirs" / "main.py", tmp_path / "desk", None,
+    )  # fmt: skip
+    worked = desk.work({"BRIEF.md": "", "main.py": MAIN}, ["main.py", "+lib/*.py", "+BRIEF.*"])
+    assert worked.source == join_files({"main.py": MAIN, "lib/more.py": "VALUE = 2\n"})
