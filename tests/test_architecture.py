@@ -64,7 +64,7 @@ DOORS = {
     "mlflow": ("evo.exporting.trackers",),
     "tensorboardX": ("evo.exporting.trackers",),
     "wandb": ("evo.exporting.trackers",),
-    "cmaes": ("operators.optimisers.optimiser",),
+    "cmaes": ("operators.optimisers.optimiser", "evo.benchmark.contestants.catcma"),
     "openai": ("operators.llm.wire",),
     "httpx": ("operators.llm.wire",),  # the openai client's own transport: its time-outs
     "pypdf": ("operators.knowledge",),

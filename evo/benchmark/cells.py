@@ -44,11 +44,15 @@ class Cell:
     digest: str = ""
     ours: str = ""  # settings of ours that differ from its defaults, as JSON
     asking: str = ""  # of those that ask a model: which, and what it may cost, as JSON
+    equal_seconds: bool = False
 
     @property
     def key(self) -> str:
         """The content key that the result is kept under."""
-        text = json.dumps([VERSION, asdict(self)], sort_keys=True)
+        values = asdict(self)
+        if not self.equal_seconds:  # as it was before there was a choice
+            del values["equal_seconds"]
+        text = json.dumps([VERSION, values], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
@@ -103,7 +107,7 @@ def compute(cell: Cell, folder: Path | None = None) -> Result:
     """
     began = process_time()
     table, judged = tables_of(cell.landscape)
-    landscape = Landscape(table, cell.objectives, cell.noise, cell.seed, judged)
+    landscape = Landscape(table, cell.objectives, cell.noise, cell.seed, judged, cell.equal_seconds)
     average = landscape.mean_seconds()
     most = int(cell.runs * cell.most_runs)
     asking = Asking.model_validate_json(cell.asking) if cell.asking else None

@@ -38,6 +38,10 @@ class BenchConfig(BaseModel):
         default=2.0, ge=1, description="a cell ends at N times `runs`, however cheap they are"
     )
     noise: TableNoise = TableNoise.NORMAL
+    equal_seconds: bool = Field(
+        default=False,
+        description="every run takes as long as the average one, as in most campaigns",
+    )
     objectives: tuple[str, ...] = Field(
         default=(ERROR,), min_length=1, description="error first; size and latency on nb201"
     )

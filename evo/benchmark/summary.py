@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 from evo.benchmark.cells import Result
 from evo.benchmark.comparison import Bounds, ContestantStanding, standings
+from evo.benchmark.contestants import versions, versions_told
 from evo.benchmark.settings import BenchConfig
 from evo.benchmark.tournament import scale_of
 
@@ -131,10 +131,11 @@ def legend(summary: Summary) -> list[str]:
         "percentage points. IQM: interquartile mean of regret in percent of the median setting's. Optimism: "
         "true error less the reported one. Last columns: how likely ours has less regret, and by how much."
     )
+    taking = ", every run taking the same" if config.equal_seconds else ""
     return [
         f"{seeds} seeds a contestant and landscape; the seconds of {config.runs} average trainings each, "
-        f"re-measurements and races included; {config.noise} noise; brackets are 95 % intervals. "
-        f"Optuna {version('optuna')}, whose defaults change from version to version.",
+        f"re-measurements and races included{taking}; {config.noise} noise; brackets are 95 % intervals. "
+        f"{versions_told()}",
         several if summary.several else single,
     ]
 
@@ -144,6 +145,7 @@ def as_values(summary: Summary) -> dict[str, Any]:
     return {
         "headline": summary.headline,
         "config": summary.config.model_dump(mode="json"),
+        "versions": versions(),
         "published": [asdict(one) for one in summary.published],
         "raced": [asdict(one) for one in summary.raced],
         "cells": len(summary.results),

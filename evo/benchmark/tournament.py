@@ -37,6 +37,7 @@ def cells_of(config: BenchConfig) -> list[Cell]:
             digests[contestant],
             changed if contestant in SETTABLE else "",
             asking if contestant in ASKING else "",
+            config.equal_seconds,
         )
         for seed in range(config.seeds)
         for landscape in config.landscapes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from evo.benchmark.landscapes.table import ERROR, Dial, Landscape, Setting, Show
 from population.types import Purpose
 
 RUNS = 40
+FEW_RUNS = {"gp by optuna": 16}  # ten at random, then a tenth of a second and more each
 
 
 @pytest.fixture(scope="module")
@@ -35,47 +38,97 @@ def hill() -> Landscape:
 
 
 def play(name: str, landscape: Landscape, seed: int = 0) -> tuple[Contestant, list[Setting]]:
+    runs = FEW_RUNS.get(name, RUNS)
     problem = Problem(
-        landscape.table.dials, landscape.objectives, landscape.start, float(RUNS), RUNS, seed
+        landscape.table.dials, landscape.objectives, landscape.start, float(runs), runs, seed
     )
     contestant = CONTESTANTS[name](problem, np.random.default_rng(seed))
-    asked = [setting for setting, *_ in made_by(contestant, landscape.run, np.inf, RUNS)]
+    asked = [setting for setting, *_ in made_by(contestant, landscape.run, np.inf, runs)]
     return contestant, asked
+
+
+Played = Callable[[str], tuple[Contestant, list[Setting]]]
+
+
+@pytest.fixture(scope="module")
+def played(hill: Landscape) -> Played:
+    """Each contestant's first game, played once for all tests."""
+    return cache(lambda name: play(name, hill))
 
 
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_a_contestant_asks_for_settings_of_the_landscape_and_recommends_one_it_ran(
-    name: str, hill: Landscape
+    name: str, hill: Landscape, played: Played
 ) -> None:
-    contestant, asked = play(name, hill)
-    assert len(asked) > RUNS // 2
+    contestant, asked = played(name)
+    assert len(asked) > FEW_RUNS.get(name, RUNS) // 2
     assert all(0 <= hill.table.place(setting) < 36 for setting in asked)
     assert contestant.recommend() in asked
 
 
 @pytest.mark.parametrize("name", CONTESTANTS)
-def test_the_same_seed_plays_the_same_game(name: str, hill: Landscape) -> None:
-    assert play(name, hill)[1] == play(name, hill)[1]
+def test_the_same_seed_plays_the_same_game(name: str, hill: Landscape, played: Played) -> None:
+    assert play(name, hill)[1] == played(name)[1]
 
 
 @pytest.mark.parametrize("name", [one for one in CONTESTANTS if one != "seed again"])
-def test_a_contestant_finds_something_better_than_the_start(name: str, hill: Landscape) -> None:
-    contestant, _ = play(name, hill)
+def test_a_contestant_finds_something_better_than_the_start(
+    name: str, hill: Landscape, played: Played
+) -> None:
+    contestant, _ = played(name)
     assert hill.regret(contestant.recommend()) < hill.regret(hill.start)
 
 
-def test_doing_nothing_recommends_the_seed(hill: Landscape) -> None:
-    contestant, asked = play("seed again", hill)
+def test_doing_nothing_recommends_the_seed(hill: Landscape, played: Played) -> None:
+    contestant, asked = played("seed again")
     assert set(asked) == {hill.start} and contestant.recommend() == hill.start
 
 
-def test_ours_does_what_a_campaign_does(hill: Landscape) -> None:
-    contestant, _ = play("ours", hill)
+def test_ours_does_what_a_campaign_does(played: Played) -> None:
+    contestant, _ = played("ours")
     assert isinstance(contestant, Ours)
     rows = [row.measurement.request for row in contestant.history.rows("table")]
     purposes = {request.purpose for request in rows}
     assert {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.RACE} <= purposes
     assert [one.kind for one in contestant.search.decisions] == ["leaders"]
+
+
+def test_local_search_climbs_by_steps_to_where_no_neighbour_is_better_then_starts_anew(
+    hill: Landscape,
+) -> None:
+    calm = replace(hill, table=replace(hill.table, sd=0 * hill.table.sd))
+    _, asked = play("local search", calm)
+    best_and_around = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 1)]
+    end = max(asked.index(one) for one in best_and_around)
+    assert len(set(asked[: end + 1])) == end + 1  # no neighbour twice
+    here = asked[0]
+    for one in asked[1 : end + 1]:
+        (turned,) = [at for at in range(3) if one[at] != here[at]]
+        assert turned == 0 or abs(one[turned] - here[turned]) == 1  # names have no order
+        here = one if sum(one) < sum(here) else here
+    assert here == (0, 0, 0)
+    assert asked[end + 1] not in best_and_around and len(asked) == RUNS
+
+
+def test_catcma_takes_numbers_names_pairs_and_what_cannot_be_chosen() -> None:
+    dials = (
+        Dial("fixed", (7,), ordered=True),
+        Dial("pair", (0.1, 0.2), ordered=True),
+        Dial("rate", (1, 2, 3, 4, 5), ordered=True),
+        Dial("op", ("a", "b", "c"), ordered=False),
+    )
+    sizes = [len(one.choices) for one in dials]
+    problem = Problem(dials, (ERROR,), (0, 0, 0, 0), np.inf, 200, 0)
+    contestant = CONTESTANTS["catcma"](problem, np.random.default_rng(0))
+    seen = []
+    for _ in range(200):
+        wish = contestant.ask()
+        assert wish is not None
+        seen.append(wish.setting)
+        contestant.tell(wish, Shown((float(sum(wish.setting)),), 1.0))
+    assert all(0 <= at < size for one in seen for at, size in zip(one, sizes, strict=True))
+    first, last = (np.sum(part, axis=1).mean() for part in (seen[:40], seen[-40:]))
+    assert last < first / 2
 
 
 def test_a_dear_seed_takes_little_of_what_ours_may_spend(hill: Landscape) -> None:

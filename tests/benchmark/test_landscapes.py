@@ -75,6 +75,16 @@ def test_a_noise_given_as_a_plain_word_is_that_noise_and_an_unknown_one_is_refus
         Landscape(cells, noise="gaussian")  # type: ignore[arg-type]
 
 
+def test_with_equal_seconds_every_run_takes_as_long_as_the_average_one(cells: Table) -> None:
+    landscape = Landscape(cells, seed=5, equal_seconds=True)
+    settings = [(0, 0, 0, 0, 0, 0), (4, 2, 1, 2, 1, 1), landscape.start]
+    assert {landscape.run(one, 0).seconds for one in settings} == {landscape.mean_seconds()}
+    assert landscape.run((0, 0, 0, 0, 0, 0), 0).seconds == pytest.approx(cells.seconds.mean())
+    plain = Landscape(cells, seed=5)
+    for one in settings:
+        assert landscape.run(one, 0).values == plain.run(one, 0).values
+
+
 def test_size_and_latency_have_no_noise_and_regret_is_zero_at_the_best(cells: Table) -> None:
     landscape = Landscape(cells, (ERROR, "size", "latency"))
     assert landscape.run(landscape.start, 0).values[1:] == landscape.truth(landscape.start)[1:]

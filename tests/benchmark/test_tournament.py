@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,10 @@ def test_the_command_writes_a_page_a_table_and_json(tmp_path: Path) -> None:
     told = json.loads(ran.stdout)
     assert {one["contestant"] for one in told["raced"]} == {"random", "ours"}
     assert told["cells"] == 4
+    table = (tmp_path / "out" / "b.md").read_text()
+    for package, number in told["versions"].items():
+        assert f"{package} {number}" in table and version(package.lower()) == number
+    assert {"Optuna", "cmaes", "DEAP"} <= told["versions"].keys()
     page = (tmp_path / "out" / "b.html").read_text()
     assert "default-src &#39;none&#39;" in page and "With the same race" in page
     assert 'id="find"' not in page  # there is no variant to open
@@ -183,6 +188,21 @@ def test_a_proxy_is_judged_by_its_target() -> None:
     errors = judged.means["error"]
     start = errors[judged.place(landscape.start)]
     assert target.start_regret == pytest.approx(start - errors.min())
+
+
+def test_equal_seconds_are_cells_of_their_own_and_those_of_before_keep_their_keys(
+    tmp_path: Path,
+) -> None:
+    assert CELL.key == "a0c9b388a3b708a89d03560a5a7b0d96"
+    (tmp_path / "b.yaml").write_text("landscapes: [nb201/cifar10]\ncontestants: [random]\n")
+    (equal, *_) = cells_of(read_bench(tmp_path / "b.yaml", ["equal_seconds=true"]))
+    assert equal.equal_seconds and equal.key != replace(equal, equal_seconds=False).key
+    result, average = (
+        compute(replace(CELL, equal_seconds=True)),
+        TABLES[CELL.landscape]().seconds.mean(),
+    )
+    assert result.published.seconds == pytest.approx(60 * average)
+    assert result.published.runs == 60
 
 
 def test_settings_of_ours_change_its_cells_alone(tmp_path: Path) -> None:

@@ -7,24 +7,30 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
-from evo.benchmark.contestants import genetic, models, samplers, simple, surrogate
+from evo.benchmark.contestants import catcma, genetic, models, samplers, simple, surrogate
 from evo.benchmark.contestants.contract import Make
-from evo.benchmark.contestants.ours import Ours, OursSettings
+from evo.benchmark.contestants.ours import Ours, OursSettings, OursTuneSettings
 from evo.search.certification import CertificationSettings
+from operators.optimisers.optimiser import Method
 
 CONTESTANTS: Mapping[str, Make] = {
     "random": simple.Random,
     "seed again": simple.SeedAgain,
     "greedy": simple.Greedy,
+    "local search": simple.LocalSearch,
     "regularised evolution": simple.RegularisedEvolution,
     "tpe": samplers.tpe,
     "cmaes": samplers.cmaes,
+    "catcma": catcma.CatCma,
+    "gp by optuna": samplers.gp,
     "nsga2": samplers.nsga2,
     "nsga2 by deap": genetic.GeneticNsga2,
     "surrogate": surrogate.SurrogateAlone,
     "ours": Ours,
+    "ours, gp": partial(Ours, settings=OursSettings(tune=OursTuneSettings(method=Method.GP))),
     "ours, certifying": partial(Ours, settings=OursSettings(certification=CertificationSettings())),
 }
 ASKING: Mapping[str, Make] = {  # take part where a model is named
@@ -38,8 +44,27 @@ BANKED: Mapping[str, Make] = {  # on real training, where the campaign names ban
     "ours with ideas": Ours,
 }
 OURS = frozenset(
-    {"ours", "ours, certifying", "ours with llm", "ours with ideas"}
+    {"ours", "ours, gp", "ours, certifying", "ours with llm", "ours with ideas"}
 )  # with a race of their own
+
+PACKAGES = {
+    "Optuna": "optuna",
+    "cmaes": "cmaes",
+    "DEAP": "deap",
+    "SciPy": "scipy",
+    "NumPy": "numpy",
+}
+
+
+def versions() -> dict[str, str]:
+    """The packages that contestants are made of: what they find changes from version to version."""
+    return {name: version(package) for name, package in PACKAGES.items()}
+
+
+def versions_told() -> str:
+    """The same in one sentence."""
+    told = ", ".join(f"{name} {number}" for name, number in versions().items())
+    return f"Made with {told}, whose defaults change from version to version."
 
 
 class ContestantError(ValueError):

@@ -154,3 +154,19 @@ def changed(setting: Setting, dials: tuple[Dial, ...], rng: np.random.Generator)
     step = int(rng.integers(1, len(dials[at].choices)))
     value = (setting[at] + step) % len(dials[at].choices)
     return (*setting[:at], value, *setting[at + 1 :])
+
+
+def neighbours(
+    setting: Setting, dials: tuple[Dial, ...], rng: np.random.Generator
+) -> list[Setting]:
+    """All settings with one dial a step away, or at another choice where choices have no order; shuffled."""
+    found = list[Setting]()
+    for at, dial in enumerate(dials):
+        here, count = setting[at], len(dial.choices)
+        others = (here - 1, here + 1) if dial.ordered else range(count)
+        found += [
+            (*setting[:at], one, *setting[at + 1 :])
+            for one in others
+            if 0 <= one < count and one != here
+        ]
+    return [found[int(at)] for at in rng.permutation(len(found))]

@@ -63,6 +63,21 @@ def cmaes(problem: Problem, rng: np.random.Generator) -> Sampled:
     return Sampled(problem, lambda: CmaEsSampler(seed=_seed(rng)), numeric=True)
 
 
+def gp(problem: Problem, rng: np.random.Generator) -> Sampled:
+    """A Gaussian process with expected improvement of the log (Ament et al. 2023), which knows of noise."""
+    import warnings
+
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import GPSampler
+
+    def make() -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return GPSampler(seed=_seed(rng), deterministic_objective=False)
+
+    return Sampled(problem, make)
+
+
 def nsga2(problem: Problem, rng: np.random.Generator) -> Sampled:
     """NSGA-II (Deb et al. 2002)."""
     from optuna.samplers import NSGAIISampler

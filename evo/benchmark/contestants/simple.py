@@ -1,4 +1,4 @@
-"""Contestants of a few lines: random, the seed again and again, greedy, regularised evolution."""
+"""Contestants of a few lines: random, the seed again and again, greedy, local search, regularised evolution."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from evo.benchmark.contestants.contract import BestSeen, Problem, Wish, changed, drawn
+from evo.benchmark.contestants.contract import BestSeen, Problem, Wish, changed, drawn, neighbours
 from evo.benchmark.landscapes.table import Setting, Shown
 
 POPULATION, SAMPLE = 20, 5  # of regularised evolution; 50 and 10 did as well at 300 runs
@@ -48,6 +48,33 @@ class Greedy(BestSeen):
         if self.best is None:
             return Wish(self._problem.start)
         return Wish(changed(self.best, self._problem.dials, self._rng))
+
+
+class LocalSearch(BestSeen):
+    """To the first better neighbour, one run each, until there is none; then again from a random setting."""
+
+    def __init__(self, problem: Problem, rng: np.random.Generator) -> None:
+        super().__init__()
+        self._dials, self._rng = problem.dials, rng
+        self._here, self._level = problem.start, float("inf")
+        self._waiting = deque([problem.start])
+
+    def ask(self) -> Wish:
+        """A neighbour that was never run, else a new start."""
+        while self._waiting and self._waiting[0] in self.seen:
+            self._waiting.popleft()
+        if not self._waiting:
+            self._waiting.append(drawn(self._dials, self._rng))
+            self._level = float("inf")
+        return Wish(self._waiting[0])
+
+    def tell(self, wish: Wish, shown: Shown) -> None:
+        """Move there if it is better."""
+        super().tell(wish, shown)
+        self._waiting.popleft()
+        if shown.values[0] < self._level:
+            self._here, self._level = wish.setting, shown.values[0]
+            self._waiting = deque(neighbours(self._here, self._dials, self._rng))
 
 
 class RegularisedEvolution(BestSeen):

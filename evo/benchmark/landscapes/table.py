@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
@@ -66,7 +67,8 @@ class Shown:
 class Landscape:
     """A table seen through noise. The same run always shows the same, whichever contestant asks for it.
 
-    `target`: another table of the same settings that regret is judged by; None: this one.
+    `target`: another table of the same settings that regret is judged by; None: this one. `equal_seconds`:
+    every run takes as long as the average one.
 
     The noise of a run is drawn from a stream of its own: of this landscape's `seed`, the setting, the
     block and the repeat. Blocks have no effect that settings share: the tables do not say that they have.
@@ -77,6 +79,7 @@ class Landscape:
     noise: TableNoise = TableNoise.NORMAL
     seed: int = 0
     target: Table | None = None
+    equal_seconds: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noise", TableNoise(self.noise))  # a plain word is as good
@@ -96,7 +99,8 @@ class Landscape:
         values = [float(self.table.means[one][place]) for one in self.objectives]
         if ERROR in self.objectives:
             values[self.objectives.index(ERROR)] = self._error(place, stream)
-        return Shown(tuple(values), float(self.table.seconds[place]))
+        seconds = self._average if self.equal_seconds else float(self.table.seconds[place])
+        return Shown(tuple(values), seconds)
 
     def _error(self, place: int, stream: np.random.Generator) -> float:
         if self.noise is TableNoise.NORMAL:
@@ -119,6 +123,10 @@ class Landscape:
 
     def mean_seconds(self) -> float:
         """What the training of a setting drawn at random takes on average."""
+        return self._average
+
+    @cached_property
+    def _average(self) -> float:
         return math.fsum(self.table.seconds) / len(self.table.seconds)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from evo.benchmark.contestants import OURS
+from evo.benchmark.contestants import OURS, versions, versions_told
 from evo.benchmark.keeping import play_cells
 from evo.benchmark.real.cells import (
     YARDSTICK,
@@ -115,7 +115,8 @@ def real_legend(config: RealConfig) -> str:
         f"val_bpb of what each recommends after {config.seconds:g} seconds (of the CPU in training where "
         "that is the clock, else of the slot), final race included, less the "
         f"seed's on the same {config.judged_blocks} fresh blocks; below 0 is better. Brackets: 95 % intervals "
-        "over seeds. Optimism: that less the gain it believed in. Contestants stand in the order of the file."
+        "over seeds. Optimism: that less the gain it believed in. Contestants stand in the order of the file. "
+        f"{versions_told()}"
     )
 
 
@@ -150,6 +151,7 @@ def real_values(config: RealConfig, results: Sequence[RealResult]) -> dict[str, 
     """Everything, for `--json`."""
     return {
         "config": config.model_dump(mode="json"),
+        "versions": versions(),
         "standings": [asdict(one) for one in real_standings(results, config.contestants)],
         "cells": [asdict(one) for one in results],
     }
