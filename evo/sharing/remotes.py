@@ -283,6 +283,8 @@ class _Rsync(_Copied):
         return self._folder.read(name)
 
     def add(self, files: Mapping[str, bytes]) -> None:
+        if not files:
+            return
         out = self._work / "new"
         _Folder(out, False).add(files)
         self._run("-rt", "--ignore-existing", "--", f"{out}/", f"{self._where.rstrip('/')}/")

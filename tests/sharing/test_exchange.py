@@ -419,6 +419,35 @@ def test_rsync_is_given_what_is_new_and_brings_what_is_there(
     assert take(where, a, None).bundles == 2
 
 
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+def test_the_real_rsync_carries_bundles_both_ways_and_leaves_what_is_there(
+    groups: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = groups
+    shell = tmp_path / "shell"  # reaches this machine in place of another one
+    shell.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    shell.chmod(0o755)
+    monkeypatch.setenv("RSYNC_RSH", str(shell))
+    far = tmp_path / "far away"
+    where = f"host:{far}"
+    assert send(where, a).rows and not send(where, a).rows
+    first = {one.name: one.read_bytes() for one in far.iterdir()}
+    (far / "README").write_text("not a bundle")
+    (far / "deeper").mkdir()
+    assert send(where, b, tmp_path / "key").rows
+    assert {name: (far / name).read_bytes() for name in first} == first
+    assert take(where, a, None).bundles == 2
+    assert take(where, None, tmp_path / "both").bundles == 2
+    assert content(tmp_path / "both") == content(pulled(far, tmp_path / "by folder"))
+    with pytest.raises(SharingError, match="rsync"):
+        send(f"host:{tmp_path}/nowhere/at/all", a)
+
+
+def pulled(remote: Path, new: Path) -> Path:
+    take(remote, None, new)
+    return new
+
+
 def test_the_key_of_another_kind_or_open_to_others_is_refused(
     groups: tuple[Path, Path], tmp_path: Path
 ) -> None:
