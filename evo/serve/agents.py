@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
@@ -83,7 +83,7 @@ class Tools:
         """The tools that only read."""
         return [
             self.overview, self.front, self.variant, self.lineage, self.notes, self.tried_near,
-            self.why_best, self.wait,
+            self.why_best, self.plot, self.wait,
         ]  # fmt: skip
 
     def asking(self) -> list[Callable[..., Any]]:
@@ -130,6 +130,11 @@ class Tools:
     async def why_best(self) -> str:
         """A paragraph on the leader: what it gains, how sure that is, its edits, with the evidence's ids."""
         return await self._told(telling.why_best)
+
+    async def plot(self, kind: Literal["progress", "front", "lineage"] = "progress") -> list[Any]:
+        """A figure as an image: every measurement and who led, the Pareto front, or who came from whom."""
+        drawn, said = await self._read(telling.plot, kind)
+        return [Image(data=drawn, format="png"), said]
 
     async def wait(
         self, id: Id, seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 60

@@ -13,6 +13,7 @@ from evo.analysis.effects_of_edits import ideas_with_effects
 from evo.analysis.ranking import Ranked, front_of, ranking
 from evo.analysis.variant_history import effects, story
 from evo.campaigns import DATABASE, findings_of, overview_of
+from evo.report.contents import page_of
 from evo.report.variant_details import diff_from_parent
 from evo.serve.verbs import Refused, Stage, claims, state_of, words_in
 from evo.terminal import sentences
@@ -337,6 +338,28 @@ def _run_ids(record: Record, ids: Sequence[str]) -> Iterable[str]:
         found = [str(row.id) for row in chosen if row.measurement.request.variant_id == one]
         more = f" and {len(found) - MAX_ROWS} more" if len(found) > MAX_ROWS else ""
         yield f"runs of {short(one)}: {', '.join(found[:MAX_ROWS])}{more}"
+
+
+PLOTS = {"progress": "progress", "front": "front-0", "lineage": "family"}  # figures of the page
+
+
+def plot(folder: Path, kind: str) -> tuple[bytes, str]:
+    """A figure of the page as a PNG, and what it shows. Refused where there is nothing to draw yet."""
+    try:
+        from evo.report.picture import png_of
+    except ImportError:
+        raise Refused("plots need Pillow: pip install -e '.[mcp]'") from None
+    with Store.open(folder / DATABASE, read_only=True) as store:
+        record = Record.of(store)
+        one = overview_of(folder, store, changes=False, record=record)
+        page = page_of(store, record, one, lambda it: source_of(store, it), "", live=True)
+        figures = {figure.name: figure for part in page.sections for figure in part.figures}
+        if PLOTS[kind] not in figures:
+            raise Refused(f"there is nothing to draw of {kind} yet; overview says where it stands")
+        found = figures[PLOTS[kind]]
+        drawn = png_of(found.make())
+    said = [line for line in re.split(r"(?<=\.) ", found.about) if "lick" not in line]
+    return drawn, " ".join(said)
 
 
 def measured(folder: Path, wanted: str) -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import sys
 import threading
@@ -20,7 +21,17 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from evo.serve.agents import Door, build_http, build_server
 from tests.cli.driving import MAIN
 
-READ = {"overview", "front", "variant", "lineage", "notes", "tried_near", "why_best", "wait"}
+READ = {
+    "overview",
+    "front",
+    "variant",
+    "lineage",
+    "notes",
+    "tried_near",
+    "why_best",
+    "plot",
+    "wait",
+}
 ASK = {"propose", "post_note", "claim"}
 
 
@@ -28,6 +39,7 @@ ASK = {"propose", "post_note", "claim"}
 class Reply:
     wrong: bool
     text: str
+    images: tuple[bytes, ...] = ()
 
 
 class Agent:
@@ -38,7 +50,9 @@ class Agent:
 
     async def __call__(self, tool: str, **given: Any) -> Reply:
         found = await self.client.call_tool(tool, given)
-        return Reply(bool(found.is_error), "".join(one.text for one in found.content))  # type: ignore[union-attr]
+        texts = [one.text for one in found.content if one.type == "text"]
+        images = [base64.b64decode(one.data) for one in found.content if one.type == "image"]
+        return Reply(bool(found.is_error), "".join(texts), tuple(images))
 
     async def tools(self) -> set[str]:
         return {one.name for one in (await self.client.list_tools()).tools}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -143,6 +144,39 @@ def test_an_answer_is_bounded_and_says_what_it_left_out(tmp_path: Path) -> None:
     assert len(near) < 13_000
 
 
+def test_plots_are_pictures_of_what_the_page_draws(tmp_path: Path) -> None:
+    pil = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    built, leader, _ = finished(tmp_path / "c")
+    built.run(leader, 2.4, 9, Purpose.REMEASURE, more={"parameters": 120.0})
+    built.believe()
+    built.store.close()
+
+    async def look(agent: Agent) -> list[Reply]:
+        return [await agent("plot", kind=one) for one in ("progress", "front", "lineage", "x")]
+
+    *drawn, wrong = here(tmp_path / "c", look, propose=False)
+    assert wrong.wrong and not wrong.images
+    colours = []
+    for one in drawn:
+        assert not one.wrong and len(one.images) == 1 and len(one.images[0]) < 200_000
+        picture = pil.open(io.BytesIO(one.images[0]))
+        assert picture.format == "PNG" and picture.size[0] == 1000 and picture.size[1] <= 1000
+        colours.append({hue for _, hue in picture.convert("RGB").getcolors(1 << 20)})
+    assert "measurement" in drawn[0].text and "lick" not in "".join(one.text for one in drawn)
+    assert all(len(found) > 20 for found in colours), "points, lines and letters are there"
+
+
+def test_a_campaign_without_a_score_has_nothing_to_draw_and_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    Built(tmp_path / "c").store.close()
+
+    async def look(agent: Agent) -> list[Reply]:
+        return [await agent("plot", kind=one) for one in ("progress", "front", "lineage")]
+
+    for one in here(tmp_path / "c", look):
+        assert one.wrong and "nothing to draw" in one.text and not one.images
+
+
 def test_a_door_without_propose_puts_nothing_in_and_opens_on_a_folder_that_is_read_only(
     campaign: Path,
 ) -> None:
@@ -223,7 +257,7 @@ def test_before_the_first_score_every_tool_answers_or_says_what_is_missing(tmp_p
         return found | {"lineage": await agent("lineage", id="leader")}
 
     told = here(tmp_path / "c", look, propose=False)
-    assert [tool for tool, one in told.items() if one.wrong] == ["lineage"]
+    assert {tool for tool, one in told.items() if one.wrong} == {"lineage", "plot"}
     assert "there is no 'leader' yet" in told["lineage"].text
 
 
