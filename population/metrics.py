@@ -54,6 +54,14 @@ JUDGED_PREFIX = (
 )
 
 
+HELD_OUT_PREFIX = "holdout_"  # begins the name of what nothing is searched by, after the judge's
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a metric of a command is kept from the search: told of final and graduating runs alone."""
+    return name.removeprefix(JUDGED_PREFIX).startswith(HELD_OUT_PREFIX)
+
+
 class Trust(StrEnum):
     """Who says a figure."""
 

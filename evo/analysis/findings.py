@@ -20,7 +20,7 @@ from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.health import Failures, by_status, failures
 from evo.analysis.ranking import Ranked, front_of, ranking
 from population.archive import Objective
-from population.metrics import Trust, trust_of
+from population.metrics import Trust, is_held_out, trust_of
 from population.statistics import NoiseKind, noise_kind
 from population.statistics.race import SelectionBias
 from population.types import CHOSEN_BY, ONE_STEP, PUBLISHED, MeasurementRow, Purpose, Status
@@ -153,7 +153,7 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
     if leader is not None:
         pair = (record.rows, leader, record.seed_id, record.proxy, record.objective)
         search, final = compare(*pair, CHOSEN_BY), compare(*pair, PUBLISHED)
-        test = compare(*pair[:-1], TEST, PUBLISHED)
+        test = compare(*pair[:-1], _tested_by(record), PUBLISHED)
         if source_of is not None:
             sources = source_of(record.seed_id), source_of(leader)
             knobs, lines = changed_knobs(*sources), changed_lines(*sources)
@@ -295,6 +295,13 @@ def _not_run(record: Record, leader: str | None) -> tuple[str, ...]:
         if run.request.variant_id == leader and run.status is Status.OK
     }
     return tuple(rung for rung in record.rungs[1:] if rung not in ran) if leader else ()
+
+
+def _tested_by(record: Record) -> Objective:
+    """What final runs alone are scored by: the test text, or what a command holds out, better in one way."""
+    final = (row.measurement for row in record.rows if row.measurement.request.purpose in PUBLISHED)
+    held_out = next((name for one in final for name in one.metrics if is_held_out(name)), None)
+    return record.objective.model_copy(update={"name": held_out}) if held_out else TEST
 
 
 def _noise(record: Record) -> Noise | None:

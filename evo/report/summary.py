@@ -228,9 +228,7 @@ def _holds(record: Record, overview: Overview) -> list[str]:
     if found.final is not None:
         lines += [*sentences.found(found), sentences.interval(found.final)]
     if found.test is not None:
-        lines += [
-            line for line in sentences.certainty(found) if line.startswith("On the test text")
-        ]
+        lines.append(sentences.tested(found.test))
     for one in found.front[:MAX_FRONT]:
         if one.variant_id == record.seed_id:
             continue

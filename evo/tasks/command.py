@@ -26,14 +26,14 @@ from evo.evaluation.sandbox.sandbox import JOB_PLACE, SAFE_PATH, Job, Sandbox, V
 from evo.evaluation.slots import Slot, Watch, host_class
 from evo.evaluation.tree import remove_folder
 from evo.files import take_bytes
-from evo.tasks.figures import read_figures
+from evo.tasks.figures import read_figures, without_figures
 from evo.tasks.folder_copy import FolderCopy, read_files
 from evo.tasks.interpreters import VENV, interpreter
 from evo.tasks.settings import DRIVER, MetricSettings, TaskError, TaskSettings, objection_to
 from population.file_set import is_python
 from population.fingerprint import count_nodes
-from population.metrics import Trust, trust_of
-from population.types import ONE_STEP, Measurement, Rung, RunRequest, Status
+from population.metrics import Trust, is_held_out, trust_of
+from population.types import ONE_STEP, SEES_TEST, Measurement, Rung, RunRequest, Status
 
 OUT = "evo-out"  # what {out} stands for, in the folder of a run
 MIXING = "evo-mixing"  # the folder of a run that Python imports MIXER from
@@ -82,6 +82,7 @@ class CommandEvaluator:
         self.sandbox, self.workspaces, self.snapshot = sandbox, workspaces, snapshot
         self.seed_source = read_files(snapshot.path, task.paths, task.alone)
         self._sets, self._hidden = dict(sets or {}), task.hidden
+        self._held_out = {name: one for name, one in metrics.items() if is_held_out(name)}
         self._host = socket.gethostname()
         self._seed_nodes = nodes_in(task.texts(self.seed_source))
         self._read_only = tuple(shown(one, task.folder) for one in task.read_only)
@@ -118,7 +119,7 @@ class CommandEvaluator:
         return Measurement(
             request=request,
             status=status,
-            reason=reason,
+            reason=without_figures(self._held_out, reason),
             metrics=seen.metrics if status is Status.OK else {},
             slot=slot.name,
             host=self._host,
@@ -133,7 +134,7 @@ class CommandEvaluator:
                 WAITED: f"{seen.waited_seconds:.3f}",
                 HOST_CLASS: host_class(slot),
             },
-            log_tail=seen.log_tail,
+            log_tail=without_figures(self._held_out, seen.log_tail),
         )
 
     def _measure(
@@ -153,19 +154,7 @@ class CommandEvaluator:
             seen.metrics = {"added_nodes": self._added_nodes(source)}
             return
         folder = workspace / "job"
-        self.snapshot.copy(folder, self._hidden)
-        for name, text in self.task.texts(source).items():
-            if name not in self.task.paths:
-                make_way(folder, name)
-            (folder / name).write_text(text, encoding="utf-8")
-        (folder / OUT).mkdir(exist_ok=True)
-        if (DRIVERS / self.task.kind).is_dir():
-            shutil.copytree(DRIVERS / self.task.kind, folder / DRIVER)
-        if self.task.mixes:
-            (folder / MIXING).mkdir()
-            shutil.copyfile(MIXER, folder / MIXING / MIXER.name)
-        if (self.task.folder / VENV).is_dir() and not os.path.lexists(folder / VENV):
-            (folder / VENV).symlink_to(self.task.folder / VENV)
+        self._furnish(folder, source)
         rung = self.rungs[request.rung]
         for number, line in enumerate(self.task.lines[:-1], 1):
             self._check(f"check {number}", line, rung, request.block, folder, slot, watch)
@@ -182,6 +171,8 @@ class CommandEvaluator:
             hand_over(folder / OUT, room / OUT)
             told = self._check("the judge", self.task.judge, rung, request.block, room, slot, watch)
             figures |= read_figures(judged, told, room, OUT)
+        if request.purpose not in SEES_TEST:  # else what reads a row could choose by it
+            figures = {name: one for name, one in figures.items() if name not in self._held_out}
         seen.metrics = {
             **figures,
             "wall_seconds": seconds,
@@ -189,6 +180,22 @@ class CommandEvaluator:
             "peak_memory_mb": peak / 2**20,
             "added_nodes": self._added_nodes(source),
         }
+
+    def _furnish(self, folder: Path, source: str) -> None:
+        """The copy of the user's folder that a run has, with the variant's files and ours."""
+        self.snapshot.copy(folder, self._hidden)
+        for name, text in self.task.texts(source).items():
+            if name not in self.task.paths:
+                make_way(folder, name)
+            (folder / name).write_text(text, encoding="utf-8")
+        (folder / OUT).mkdir(exist_ok=True)
+        if (DRIVERS / self.task.kind).is_dir():
+            shutil.copytree(DRIVERS / self.task.kind, folder / DRIVER)
+        if self.task.mixes:
+            (folder / MIXING).mkdir()
+            shutil.copyfile(MIXER, folder / MIXING / MIXER.name)
+        if (self.task.folder / VENV).is_dir() and not os.path.lexists(folder / VENV):
+            (folder / VENV).symlink_to(self.task.folder / VENV)
 
     def _added_nodes(self, source: str) -> float:
         return float(max(nodes_in(self.task.texts(source)) - self._seed_nodes, 0))

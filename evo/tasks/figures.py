@@ -23,6 +23,7 @@ from population.types import Status
 MAX_FILE_BYTES = 4 << 20
 TABLES = {".csv": ",", ".tsv": "\t"}  # what parts the columns of a file with such a name
 WRITTEN = "metrics.json"  # in {out}, where a metric names no place
+HELD_OUT = "(held out)"  # in place of a number that the search must not see
 MAX_NUMBER = 1e300
 MAX_LINE = 4096  # characters of a line that are looked at
 MAX_PATTERN_LINE = 500  # the same where the pattern is a user's own: it may go back and forth
@@ -68,6 +69,23 @@ def read_figures(
             )
         found[name] = number
     return found
+
+
+def without_figures(metrics: Mapping[str, MetricSettings], text: str) -> str:
+    """A text, of what a run printed or of why it failed, without the numbers of these metrics."""
+    until, lines = time.thread_time() + READ_SECONDS, list[str]()
+    for line in text.split("\n") if metrics else ():
+        for name, one in metrics.items():
+            if one.line:
+                most = MAX_PATTERN_LINE if one.line.startswith("re:") else MAX_LINE
+                line = pattern_of(one.line).sub(HELD_OUT, line[:most])
+            else:
+                key = re.escape((one.key or name).rpartition(".")[2])
+                line = re.sub(rf"{key}[\"']?\s*+[:=]\s*+{_NUMBER}", HELD_OUT, line[:MAX_LINE])
+        if time.thread_time() > until:
+            break
+        lines.append(line)
+    return "\n".join(lines) if metrics else text
 
 
 def _in_lines(one: MetricSettings, lines: Sequence[str], until: float) -> float:

@@ -25,7 +25,7 @@ from population.file_set import (
     paths_of,
     split_files,
 )
-from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE
+from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE, is_held_out
 
 DRIVER = (
     "evo-driver"  # the folder of a run that holds what calls an evaluator of OpenEvolve or Shinka
@@ -337,7 +337,15 @@ def refuse_metrics(
                 f"metrics: {name} is the name of a figure that we measure, and a script's word is not that: "
                 f"call yours reported_{name}, and name that in objectives"
             )
+    if len(held_out := [one for one in named if is_held_out(one)]) > 1:
+        raise ValueError(
+            f"metrics: {' and '.join(held_out)} are both held out; the final comparison tells one: keep one"
+        )
     for key, name in searched:
+        if is_held_out(name):
+            raise ValueError(
+                f"{key}: {name} is held out, by its name: nothing is searched by it; name another metric"
+            )
         if name not in (*named, *MEASURED):
             known = ", ".join((*named, *MEASURED))
             ours = " (of a sealed train.py alone)" if name in SEARCHABLE else ""

@@ -18,7 +18,7 @@ from evo.terminal.text import (
     short,
     value,
 )
-from population.metrics import JUDGED, METRICS, SELF_REPORTED, Trust, label
+from population.metrics import JUDGED, METRICS, SELF_REPORTED, Trust, is_held_out, label
 from population.statistics import NoiseKind
 from population.statistics.intervals import Interval
 from population.statistics.race import SelectionBias
@@ -178,7 +178,7 @@ def certainty(findings: Findings) -> list[str]:
     elif findings.search is not None:
         lines.append("Not known yet: the only runs that compare it with the seed also chose it.")
     if findings.test is not None:
-        lines.append(_test(findings.test))
+        lines.append(tested(findings.test))
     if findings.selection is not None:
         claimed = findings.final.metric if findings.final is not None else findings.objective
         lines.append(_selection(findings.objective, claimed, findings.selection))
@@ -290,8 +290,11 @@ def _half(one: Interval) -> float:
     return 0.0 if one.low != one.low else (one.high - one.low) / 2
 
 
-def _test(one: Comparison) -> str:
+def tested(one: Comparison) -> str:
+    """How the leader stands to the seed in what nothing was searched by."""
     line = f"On the test text, which nobody searched on, its {one.metric} is "
+    if is_held_out(one.metric):
+        line = f"Its {label(one.metric)}, which nothing was searched by, is "
     if one.verdict is PairVerdict.TOO_FEW:
         return f"{line}{beside(one)}: {means(one)}."
     return f"{line}{beside(one)} than the seed's."

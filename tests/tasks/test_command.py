@@ -14,7 +14,9 @@ import pytest
 from evo.assembly.bench import open_bench
 from evo.config import ConfigError, read_config
 from evo.evaluation.slots import Unwatched
-from population.types import Measurement, Purpose, RunRequest, Status, variant_id
+from population.reading import measurements
+from population.store import Store
+from population.types import SEES_TEST, Measurement, Purpose, RunRequest, Status, variant_id
 from tests.cli.conftest import evo  # noqa: F401 (a fixture)
 from tests.cli.driving import Evo
 
@@ -242,3 +244,45 @@ def test_a_mistake_in_a_task_is_told_in_words(tiny: Path, change: str, said: str
     with pytest.raises(ConfigError) as caught:
         read_config(tiny, [change])
     assert said in str(caught.value)
+
+
+HELD_OUT = """
+name: held
+task: {kind: command, folder: held, files: [solve.py], command: python solve.py}
+metrics: {score: {line: "score {}"}, holdout_score: {line: "test: {}"}}
+objectives: [{name: score, direction: maximise}]
+rungs: {proxy: {budget: 60}}
+sandbox: none
+operators: {nudge: 1}
+certification: {attempts: 0}
+policy: {seed_blocks: 1, seed_repeats: 1, final_blocks: 1}
+budget: {variants: 4}
+"""
+SOLVE = "RATE = 1.0  # knob: log 0.1 10\nprint('score', RATE)\nprint('test: 777.25')\n"
+
+
+def test_what_is_held_out_is_told_by_final_runs_alone(tmp_path: Path, evo: Evo) -> None:  # noqa: F811
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "solve.py").write_text(SOLVE)
+    (tmp_path / "held.yaml").write_text(HELD_OUT)
+    ran = evo("run", "held.yaml", "--plain")
+    assert ran.code == 0, ran.err
+    assert "Its holdout_score*, which nothing was searched by, is " in " ".join(ran.out.split())
+    with Store.open(tmp_path / "campaigns" / "held-1" / "campaign.db", read_only=True) as store:
+        rows = [row.measurement for row in measurements(store)]
+    finals = {one.request.purpose in SEES_TEST: set[float | None]() for one in rows}
+    for one in rows:
+        finals[one.request.purpose in SEES_TEST].add(one.metrics.get("holdout_score"))
+    assert finals == {False: {None}, True: {777.25}}
+    failing = SOLVE + "raise SystemExit('test: 777.25')\n"
+    run = measured(tmp_path / "held.yaml", failing)
+    assert (run.status, "777" in run.reason + run.log_tail) == (Status.CRASHED, False)
+    assert "score 1.0" in run.log_tail and "(held out)" in run.reason
+    run = measured(tmp_path / "held.yaml", SOLVE.replace("test:", "tset:"))
+    assert run.status is Status.REJECTED and 'no line "test: {}"' in run.reason
+    for wrong, said in (
+        ("objectives=[{name: holdout_score}]", "objectives: holdout_score is held out"),
+        ("metrics.holdout_more={line: 'm {}'}", "both held out"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            read_config(tmp_path / "held.yaml", [wrong])
