@@ -36,11 +36,13 @@ from operators.source.knobs import (
     same_value,
     sound_knobs,
 )
+from operators.source.outline import shown_within
 from operators.source.parse import SourceError
 from population.metrics import METRICS
 from population.types import Estimate, JudgedIdea, Status
 
 MAX_SOURCE_CHARS = 80_000
+OUTLINED = "The other files, in outline; leave them as they are, for no line of them is shown:"
 MAX_DIFF_CHARS = 20_000
 MAX_EDITS_SHARE = 0.25  # of the tokens of the context: for the edits of one parent's line
 MAX_DECIMALS = 9  # of a number with its error; an error that needs as many is none
@@ -69,7 +71,7 @@ def repair_messages(request: Request) -> tuple[Message, ...]:
     failed, worked, context = request.parent("parent"), request.parent("ancestor"), request.context
     told, source, diff = (
         context_text(context, nearby(request)),
-        _source(failed, "train.py"),
+        _source(failed, "train.py", request),
         _diff(worked, failed),
     )
     user = fill(
@@ -96,7 +98,7 @@ def messages_about(
         () if "runs" in more else nearby(request),
         () if "runs" in more else leader_lines(context.leader, parent),
     )
-    source = _source(parent, "train.py")
+    source = _source(parent, "train.py", request)
     parts = {"numbers": numbers_in_words(parent), "source": source, "tried": told.text, **more}
     user = fill(prompt, setting=setting_in_words(context), log=_log(context), **parts)
     return _briefed(context, user, told, source, system)
@@ -111,7 +113,7 @@ def crossover_messages(request: Request) -> tuple[Message, ...]:
     shown = [edit for view in request.parents for edit in view.edits]
     ideas = {_short(one.idea) for one in shown}
     told = context_text(_without(context, shown), nearby(request), shown=ideas)
-    source = _source(first, "first")
+    source = _source(first, "first", request)
     user = fill(
         "crossover.md",
         numbers=numbers_in_words(first),
@@ -174,12 +176,15 @@ def _system(context: ProposalContext, prompt: str) -> Message:
 # -- parts -------------------------------------------------------------------------------------------
 
 
-def _source(view: ParentView, name: str) -> str:
-    if len(view.source) > MAX_SOURCE_CHARS:
+def _source(view: ParentView, name: str, request: Request) -> str:
+    whole, outline = shown_within(view.source, MAX_SOURCE_CHARS, request.number)
+    if view.source and not whole:
+        size = len(view.source)
         raise ProposalFailed(
-            f"the parent has {len(view.source)} characters, more than fit a prompt ({MAX_SOURCE_CHARS})"
+            f"the parent has {size} characters, more than fit a prompt ({MAX_SOURCE_CHARS})"
         )
-    return quoted(name, view.source)
+    more = f"\n\n{OUTLINED}\n\n{quoted(f'{name}-outline', outline)}" if outline else ""
+    return quoted(name, whole) + more
 
 
 def _diff(old: ParentView, new: ParentView) -> str:

@@ -19,11 +19,13 @@ from evo.evaluation.static_check import check_source
 from evo.proposals.agents import AgentDesk
 from evo.tasks.folder_copy import source_at
 from evo.tasks.settings import objection_to
+from operators.prompting import MAX_SOURCE_CHARS, OUTLINED, mutate_messages
 from operators.source.blocks import EditError
 from operators.source.edits import apply_reply
 from operators.source.knobs import read_knobs, with_knobs
 from operators.source.merge import merge_sources
 from operators.source.names import undefined_names
+from operators.source.outline import MAX_OUTLINE_CHARS, shown_within
 from operators.source.parse import SourceError, parse
 from population.file_set import (
     changed_files,
@@ -38,6 +40,7 @@ from population.fingerprint import fingerprint
 from population.types import Status
 from tests.cli.conftest import evo  # noqa: F401 (a fixture)
 from tests.cli.driving import Evo
+from tests.operators.samples import request
 from tests.tasks.test_command import HERE, measured
 
 MODEL = "WIDTH = 4  # knob: int 1 9\n\n\ndef build():\n    return WIDTH\n"
@@ -384,3 +387,36 @@ def test_a_folder_put_in_and_an_agents_folder_bring_their_new_files(
     )  # fmt: skip
     worked = desk.work({"BRIEF.md": "", "main.py": MAIN}, ["main.py", "+lib/*.py", "+BRIEF.*"])
     assert worked.source == join_files({"main.py": MAIN, "lib/more.py": "VALUE = 2\n"})
+
+
+def test_of_files_too_large_for_a_prompt_each_is_shown_whole_in_turn_and_the_others_in_outline() -> (
+    None
+):
+    filler = f"    x = 1  # {'-' * 989}\n" * (MAX_SOURCE_CHARS // 2_000)
+    large = {
+        f"{name}.py": f"class {name.upper()}(Base):\n  def go(self, a: int = 1) -> str:\n{filler}"
+        for name in "abc"
+    }
+    source = join_files({**large, "notes.txt": "short\n", "huge.txt": f"{'y' * 999}\n" * 160})
+    shown = set[str]()
+    for number in range(3):
+        prompt = mutate_messages(request(source, number=number))[1].content
+        whole, _, outline = prompt.partition(OUTLINED)
+        here = {path for path in split_files(source) if head_of(path) in whole}
+        shown |= here
+        assert 1 <= len(here) <= 2 + ("notes.txt" in here) and "huge.txt" not in here
+        for name in "abc":
+            told = (
+                f"{name}.py: " in outline
+                and f"  class {name.upper()}(Base)\n    def go(self, a: int=1) -> str\n" in outline
+            )
+            assert told == (f"{name}.py" not in here)
+        assert "huge.txt: 160 lines, 160,000 characters\n" in outline
+        assert len(prompt) < MAX_SOURCE_CHARS + MAX_OUTLINE_CHARS + 10_000
+        # an edit of a file that is shown makes a child of all files
+        edited = f"{head_of(min(here))}\n" + split_files(source)[min(here)].split("\n")[0]
+        reply = f"<<<<<<< SEARCH\n{edited}\n=======\n{edited}  # more\n>>>>>>> REPLACE\n"
+        assert set(split_files(apply_reply(source, reply))) == set(split_files(source))
+    assert shown == {"a.py", "b.py", "c.py", "notes.txt"}
+    many = {f"f{at}.py": "def function(a, b, c): pass\n" * 250 for at in range(19)}
+    assert len(shown_within(join_files(many), 20_000)[1]) < MAX_OUTLINE_CHARS + 100
