@@ -84,6 +84,7 @@ class Run:
         self._profiler = None
         self._rng = np.random.default_rng([self.seed, 1])
         self._pieces = None
+        self._stream, self._ahead = None, {}  # of copies to a GPU; the next batch by its rows
 
     # -- clock ---------------------------------------------------------------------------------------------
 
@@ -135,7 +136,33 @@ class Run:
         return self._pieces
 
     def batch(self, rows):
-        """Random chunks of the training text: (x, y), int64 [rows, context], contiguous, on the device."""
+        """Random chunks of the training text: (x, y), int64 [rows, context], contiguous, on the device.
+
+        On a GPU the next one, of as many rows, is copied there meanwhile.
+        """
+        tokens = self._chunks(rows) if self.device == "cpu" else self._copied_ahead(rows)
+        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+
+    def _copied_ahead(self, rows):
+        """Copies go through a stream of their own: none waits for the steps that are queued before it."""
+        import torch
+
+        def copy():
+            with torch.cuda.stream(self._stream):
+                return self._chunks(rows).pin_memory().to(self.device, non_blocking=True)
+
+        self._stream = self._stream or torch.cuda.Stream()
+        tokens = self._ahead.pop(rows, None)
+        if tokens is None:
+            tokens = copy()
+        now = torch.cuda.current_stream()
+        now.wait_stream(self._stream)  # before the next copy is in it
+        tokens.record_stream(now)  # its memory is this stream's, too
+        self._ahead = {rows: copy()}
+        return tokens
+
+    def _chunks(self, rows):
+        """Random chunks, int64 [rows, context + 1], on the CPU."""
         import torch
 
         pieces = self.data()
@@ -145,10 +172,7 @@ class Run:
             index = int(np.searchsorted(self._ends, pick, side="right"))
             at = int(pick) - (int(self._ends[index - 1]) if index else 0)
             out[row] = pieces[index][at : at + self.context + 1]
-        tokens = torch.from_numpy(out)
-        if self.device != "cpu":
-            tokens = tokens.pin_memory().to(self.device, non_blocking=True)
-        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+        return torch.from_numpy(out)
 
     # -- what the run says ---------------------------------------------------------------------------------
 

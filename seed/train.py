@@ -59,6 +59,8 @@ FINAL_LR = 0.05  # knob: float 0.0 0.5
 REFERENCE_DEPTH = 2
 REFERENCE_TOKENS = 4e5  # 8 seconds of one CPU core
 FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 1e14}  # sustained; CPU measured, CUDA assumed
+LARGE_VOCAB = 8192  # from here on the loss is worked out in slabs: quicker on a CPU, too
+SLAB_LOGITS = {"cpu": 2**20, "cuda": 2**26}  # at once; CPU measured, CUDA assumed
 
 
 class Scale:
@@ -205,8 +207,35 @@ class Block(nn.Module):
         return x + F.linear(activate(F.linear(rms_norm(x), self.up)), self.down)
 
 
+class LossInSlabs(torch.autograd.Function):
+    """Mean nats a token of x [n, width] @ head.T [width, vocab] by targets [n], a few positions at a time.
+
+    Each slab's share of the gradients is worked out at once, so that its logits need not be kept.
+    """
+
+    @staticmethod
+    def forward(ctx, x, head, targets):
+        gradient, head_gradient, nats = torch.empty_like(x), torch.zeros_like(head), x.new_zeros(())
+        many = max(SLAB_LOGITS[x.device.type] // len(head), 1)
+        for part, out, wanted in zip(
+            x.split(many), gradient.split(many), targets[:, None].split(many), strict=True
+        ):
+            slab = F.log_softmax(F.linear(part, head), -1, dtype=torch.float32)
+            nats -= slab.gather(1, wanted).sum()
+            slab.exp_().scatter_add_(1, wanted, slab.new_full(wanted.shape, -1))
+            out.copy_(slab @ head)
+            head_gradient += slab.mT @ part
+        ctx.save_for_backward(gradient / len(x), head_gradient / len(x))
+        return nats / len(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, head = ctx.saved_tensors
+        return x * gradient, head * gradient, None
+
+
 class Model(nn.Module):
-    """tokens int64 [B, t] -> logits [B, t, vocab]."""
+    """tokens int64 [B, t] -> logits [B, t, vocab]; with targets [B, t], their mean nats instead."""
 
     def __init__(self, scale, vocab, context):
         super().__init__()
@@ -215,11 +244,14 @@ class Model(nn.Module):
         self.head = None if TIE_EMBEDDINGS else nn.Parameter(torch.zeros(vocab, scale.width))
         self.register_buffer("table", rotary_table(context, HEAD_DIM), persistent=False)
 
-    def forward(self, tokens):
+    def forward(self, tokens, targets=None):
         table = self.table[: tokens.shape[1]]
         x = rms_norm(F.embedding(tokens, self.embedding))
         for block in self.blocks:
             x = block(x, table)
+        if targets is not None:  # what changes the logits below has to change them here, too
+            head = self.embedding / math.sqrt(x.shape[-1]) if TIE_EMBEDDINGS else self.head
+            return LossInSlabs.apply(rms_norm(x).flatten(0, 1), head, targets.flatten())
         return F.linear(
             rms_norm(x), self.embedding / math.sqrt(x.shape[-1]) if TIE_EMBEDDINGS else self.head
         )
@@ -355,6 +387,8 @@ if cuda and run.progress() < 1:
 def loss_of(x, y):
     """Mean nats a token."""
     with torch.autocast("cuda", dtype=torch.bfloat16, enabled=cuda):
+        if run.vocab >= LARGE_VOCAB:
+            return model(x, y)
         logits = model(x)
     return F.cross_entropy(logits.float().flatten(0, 1), y.flatten())
 

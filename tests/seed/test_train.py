@@ -1,5 +1,6 @@
 """The seed as it is: run by hand, in the roles of the contract, and at other scales."""
 
+import contextlib
 import json
 import math
 import mmap
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_model, save_model
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 SEED = Path(__file__).parents[2] / "seed"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*) = (\S+)  # knob: (log|int|float|choice)((?: \S+)+)$", re.M)
@@ -37,19 +40,42 @@ def spec_of(folder, role="train", **changes):
 
 
 @pytest.fixture
-def build(tmp_path, monkeypatch):
-    """Executes train.py here under a spec and returns the model that it handed to finish."""
+def names(tmp_path, monkeypatch):
+    """Executes train.py here under a spec, with some literals changed, and returns its names."""
 
-    def run(**changes):
-        handed = []
+    def run(literals=(), **changes):
         monkeypatch.syspath_prepend(str(SEED))
         monkeypatch.setenv("EVOTRAIN_RUN", json.dumps(spec_of(tmp_path, **changes)))
-        monkeypatch.setattr("harness.Run.finish", lambda self, model: handed.append(model))
-        runpy.run_path(str(SEED / "train.py"))
-        return handed[0].eval()
+        monkeypatch.setattr("harness.Run.finish", lambda self, model: None)
+        source = (SEED / "train.py").read_text()
+        for old, new in literals:
+            assert source.count(old) == 1, old
+            source = source.replace(old, new)
+        (tmp_path / "train.py").write_text(source)
+        return runpy.run_path(str(tmp_path / "train.py"))
 
     yield run
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def build(names):
+    """Executes train.py here under a spec and returns the model that it handed to finish."""
+    return lambda **changes: names(**changes)["model"].eval()
+
+
+class Watched(TorchDispatchMode):
+    """Counts how often the value of a tensor is read, and keeps the shapes of what is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.shapes = 0, set()
+
+    def __torch_dispatch__(self, operation, types, given=(), named=None):
+        made = operation(*given, **(named or {}))
+        self.read += operation is torch.ops.aten._local_scalar_dense.default
+        self.shapes |= {made.shape} if isinstance(made, torch.Tensor) else set()
+        return made
 
 
 def random_tokens(vocab, rows=3, length=32):
@@ -185,6 +211,85 @@ def test_a_vocabulary_of_a_thousand_tokens_is_learned(build):
         pattern = torch.arange(32)[None] % 7 * 125
         loss = torch.nn.functional.cross_entropy(model(pattern)[0, :-1], pattern[0, 1:])
     assert loss < 0.8 * math.log(1000)
+
+
+@pytest.mark.parametrize("vocab", [2, 257, 1000, 5003])
+@pytest.mark.parametrize("slab", [1, 2**13, 2**20])
+def test_the_loss_in_slabs_and_its_gradients_are_those_of_the_plain_one(names, vocab, slab):
+    loss_in_slabs = (made := names(role="serve"))["LossInSlabs"].apply
+    made["SLAB_LOGITS"]["cpu"] = slab
+    draws = torch.Generator().manual_seed(vocab)
+    x = torch.randn(37, 16, generator=draws, requires_grad=True)
+    head = torch.randn(vocab, 16, generator=draws, requires_grad=True)
+    targets = torch.randint(vocab, (37,), generator=draws)
+    found = []
+    for loss in (loss_in_slabs(x, head, targets), cross_entropy(x @ head.T, targets)):
+        x.grad = head.grad = None
+        (loss / 3).backward()
+        found.append((loss.detach(), x.grad, head.grad))
+    for ours, plain in zip(*found, strict=True):
+        assert torch.allclose(ours, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_at_a_large_vocabulary_no_step_holds_the_logits_of_all_its_tokens(names, tied):
+    change = [("TIE_EMBEDDINGS = False", f"TIE_EMBEDDINGS = {tied}")]
+    made = names(change, role="serve", vocab=8192)
+    model, (x, y) = made["model"], (random_tokens(8192, rows=10), random_tokens(8192, rows=10))
+    if not tied:
+        torch.nn.init.normal_(model.head)
+    with Watched() as watched:
+        loss = made["loss_of"](x, y)
+        loss.backward()
+    logits = [math.prod(shape) for shape in watched.shapes if shape[-1:] == (8192,)]
+    assert 0 < max(logits) <= 2**20 < x.numel() * 8192
+    ours = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    plain = cross_entropy(model(x).flatten(0, 1), y.flatten())
+    plain.backward()
+    assert torch.allclose(loss, plain)
+    for gradient, p in zip(ours, model.parameters(), strict=True):
+        assert torch.allclose(gradient, p.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_the_loop_reads_no_value_but_the_losses_of_the_curve(names, large):
+    # on a GPU each reading waits for all the steps that are queued
+    few = [("BATCH_TOKENS = 1280", "BATCH_TOKENS = 128")]
+    few += [("LARGE_VOCAB = 8192", "LARGE_VOCAB = 256")] if large else []
+    with Watched() as watched:
+        run = names(few, budget=640, context=8, depth=1)["run"]
+    assert run.steps == 80
+    assert 32 <= watched.read <= 65
+
+
+def test_batches_that_are_copied_ahead_are_those_that_a_cpu_gets_and_none_is_used_before_its_copy(
+    tmp_path, monkeypatch
+):
+    """The stream of copies is a fake: it writes down who waited for what."""
+    monkeypatch.syspath_prepend(str(SEED))
+    import harness
+
+    told, one, two = [], harness.Run(spec_of(tmp_path)), harness.Run(spec_of(tmp_path))
+    two.device, two._stream = "cpu:0", "copies"
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: FakeStream(told))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: told.append("copy") or x)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda x, stream: told.append("kept"))
+    for _ in range(3):
+        for ours, plain in zip(two.batch(4), one.batch(4), strict=True):
+            assert torch.equal(ours, plain)
+    assert two.batch(5)[0].shape == (5, 32)
+    wait = ["wait for copies", "kept", "copy"]
+    assert told == ["copy", *wait, *wait, *wait, "copy", *wait]
+
+
+class FakeStream:
+    def __init__(self, told):
+        self.told = told
+
+    def wait_stream(self, other):
+        self.told.append(f"wait for {other}")
 
 
 def test_depth_is_the_dial_of_size(build):
