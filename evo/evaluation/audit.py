@@ -44,6 +44,9 @@ ROUGH = Tolerance(
     largest=1e-2, mean=1e-2
 )  # CPU, weights that nothing trained: what leaks, leaks more
 REDUCED = Tolerance(largest=None, mean=2e-3)  # bf16; by judgement, not calibrated on a GPU yet
+QUANTISED = Tolerance(
+    largest=None, mean=2e-2, tail=1.0
+)  # what scales that a batch shares may do: it gives no score, only other words
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +264,7 @@ class Exam:
     `rehearsal`: for A, of the size of the largest request on hidden text. What has not the memory or the time
     for it ends there, where an end says nothing. B is not asked it: many rows explain much work, and what
     nobody compares may be training. `looks`: how often B is shown each hidden row, always a little
-    more of it, before it is shown it whole.
+    more of it, before it is shown it whole. `quantises`: the source says so, as anyone may.
     """
 
     probe: Tokens
@@ -269,6 +272,7 @@ class Exam:
     splits: tuple[Hidden, ...]
     looks: int
     tolerance: Tolerance = EXACT
+    quantises: bool = False
 
 
 class Fetched(Ended):
@@ -324,16 +328,35 @@ def ask_probe(server: Server, exam: Exam) -> Floats:
     return probe
 
 
+class SharedScales(Ended):
+    """A source that quantises gave answers that depend on their company no further than rounding explains.
+
+    Whether that was rounding or a peek below it, nobody can tell from outside: there is no score either way.
+    """
+
+    def __init__(self, found: Audit) -> None:
+        super().__init__(
+            Status.REJECTED,
+            "its outputs depend on neighbours through shared scales: it quantises by a scale of the whole "
+            f"batch ({found.flagged} of {found.rows} rows differ, by up to {found.largest:.2g} nats); "
+            "serve in bf16, or give each position a scale of its own",
+        )
+
+
 class Unserved(Ended):
     """A model cannot be served as it is built: no training would mend that."""
 
 
 def must_serve(
-    server: Server, probe: Tokens, tolerance: Tolerance, rng: np.random.Generator
+    server: Server,
+    probe: Tokens,
+    tolerance: Tolerance,
+    rng: np.random.Generator,
+    quantises: bool = False,
 ) -> None:
     """Unserved for an answer of another kind or shape, and for one that changes with tokens to come.
 
-    `probe` [rows, length + 1] holds nothing hidden.
+    `probe` [rows, length + 1] holds nothing hidden. SharedScales as in `must_not_peek`.
     """
     inputs, targets = probe[:, :-1], probe[:, 1:]
     cuts = rng.integers(1, inputs.shape[1], len(inputs))
@@ -346,6 +369,8 @@ def must_serve(
         fell = server.process.exit_code == UNCAUGHT
         raise Unserved(Status.CRASHED if fell else end.status, end.reason) from end
     found = audit(first, second, cuts, tolerance)
+    if found.flagged and quantises and not audit(first, second, cuts, QUANTISED).flagged:
+        raise SharedScales(found)
     if found.flagged:
         raise Unserved(
             Status.REJECTED,
@@ -384,7 +409,7 @@ def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
 def must_not_peek(
     server: Server, hidden: Hidden, costs: Floats, exam: Exam, rng: np.random.Generator
 ) -> None:
-    """Ended (cheated) unless B, shown less, gives A's costs before each cut.
+    """Ended (cheated, or SharedScales) unless B, shown less, gives A's costs before each cut.
 
     One look at a row checks the position before its cut against any peek, so a rare one needs several.
     Each look cuts later than the one before: what B remembers of a row never holds the token in question.
@@ -397,13 +422,16 @@ def must_not_peek(
     seen = [
         _corrupted_costs(server, rows, cut, rng, alone=look == 0) for look, cut in enumerate(cuts)
     ]
-    again = np.tile(costs, (exam.looks, 1))
-    found = audit(again, np.concatenate(seen), cuts.ravel(), exam.tolerance)
+    compared = np.tile(costs, (exam.looks, 1)), np.concatenate(seen), cuts.ravel()
+    found = audit(*compared, exam.tolerance)
     if not found.flagged:
         some = rng.permutation(len(rows))[: max(len(rows) // WHOLE, server.shape.rows)]
         half = max(min(server.shape.rows, len(some)) // 2, 1)
         whole = _in_halves(server, rows[some], half)
-        found = audit(costs[some], whole, np.full(len(some), length), exam.tolerance)
+        compared = costs[some], whole, np.full(len(some), length)
+        found = audit(*compared, exam.tolerance)
+    if found.flagged and exam.quantises and not audit(*compared, QUANTISED).flagged:
+        raise SharedScales(found)
     if found.flagged:
         raise Ended(
             Status.CHEATED,

@@ -22,6 +22,7 @@ from evo.evaluation.audit import (
     Exam,
     Fetched,
     ServerWork,
+    SharedScales,
     Unserved,
     ask_first,
     ask_probe,
@@ -41,7 +42,7 @@ from evo.evaluation.process import Ended
 from evo.evaluation.roles import Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot, Unwatched, Watch, host_class
-from evo.evaluation.static_check import check_source
+from evo.evaluation.static_check import check_source, quantises
 from evo.evaluation.tree import remove_folder
 from evo.evaluation.unseen import MAX_SDS, MIN_BLOCKS, Reserve, gap_in_sds, no_rows
 from evo.evaluation.weights import Exams, Training
@@ -325,7 +326,7 @@ class Evaluator:
                 found.training, weights = kept
                 run.take(weights, found.training.weights_sha256)
             found.facts[WEIGHTS_DIGEST] = found.training.weights_sha256
-            self._score(request, run, found)
+            self._score(request, source, run, found)
             if self.keep_weights:
                 self.keep_weights(request, run.weights)
 
@@ -348,11 +349,11 @@ class Evaluator:
         with self._run(startup_rung(rung), request.block, source, slot, watch) as run:
             probe = harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS)
             try:
-                must_serve(run.untrained_server(), probe, tolerance, rng)
+                must_serve(run.untrained_server(), probe, tolerance, rng, quantises(source))
             except Ended as end:
                 if end.status in (Status.STOPPED, Status.TIMED_OUT):
                     raise
-                if end.status is Status.CRASHED or isinstance(end, Unserved):
+                if end.status is Status.CRASHED or isinstance(end, Unserved | SharedScales):
                     found.training = _training_of(run)
                     raise Ended(end.status, f"before any training: {end.reason}") from end
 
@@ -366,7 +367,7 @@ class Evaluator:
         found.training.weights_sha256 = trained.weights.sha256
         found.training.peak_bytes = memory.peak_bytes if memory else trained.peak_bytes
 
-    def _score(self, request: RunRequest, run: Run, found: _Found) -> None:
+    def _score(self, request: RunRequest, source: str, run: Run, found: _Found) -> None:
         """The exam. Before the first hidden request an end is what it is; from then on it is a verdict."""
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
         order = np.random.default_rng(int(found.training.weights_sha256, 16))
@@ -377,6 +378,7 @@ class Evaluator:
             splits=tuple(splits.values()),
             looks=_LOOKS.get(request.purpose, LOOKS),
             tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
+            quantises=quantises(source),
         )
         begun, knows = self.exams.find(request) is not None, False
         try:
@@ -487,7 +489,8 @@ def _verdict(end: Ended, knows: bool) -> Ended:
 
     `knows`: whether the server that ended had seen any of it.
     """
-    if isinstance(end, Fetched | ServerWork) or end.status in (Status.LOST, Status.CHEATED):
+    judged = isinstance(end, Fetched | ServerWork | SharedScales)
+    if judged or end.status in (Status.LOST, Status.CHEATED):
         return end
     said = end.reason if end.status is Status.REJECTED else f"{end.status}, {end.reason}"
     if knows:

@@ -23,6 +23,7 @@ MAX_LITERAL = 4_096  # characters or bytes of one literal, digits of one number
 MODULES = "modules"  # in a campaign's folder: what stood beside its train.py
 NO_MODULES = frozenset((*sys.stdlib_module_names, "harness"))
 CALLS = ("start", "progress", "finish")
+_QUANTISES = re.compile(r"quanti[sz]|float8|fp8|_scaled_mm|\bq?int8\b", re.IGNORECASE)
 _COOKIE = re.compile(r"coding[:=][ \t]*([-\w.]+)")
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 _MAY_NOT_RUN = (ast.Try, ast.TryStar, ast.If, ast.FunctionDef, ast.AsyncFunctionDef, ast.expr)
@@ -43,6 +44,11 @@ class _Sizes:
 
 
 MOST = _Sizes(MAX_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
+
+
+def quantises(source: str) -> bool:
+    """Whether a source speaks of quantised numbers. Anyone may: it allows nothing, it chooses words."""
+    return bool(_QUANTISES.search(source))
 
 
 def check_source(

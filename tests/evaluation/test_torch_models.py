@@ -161,6 +161,65 @@ def test_attention_that_sees_the_future_is_caught(evaluate: Evaluate, box: Sandb
     assert seen.status is Status.CHEATED
 
 
+QUANTISED = '''
+import harness
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+run = harness.start()
+
+
+class Model(nn.Module):
+    """Served in int8, weights and activations; torch scales activations by the whole batch."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        self.embed = nn.Embedding(run.vocab, width)
+        self.weight = nn.Parameter(torch.zeros(run.vocab, width))
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        if self.training:
+            return F.linear(x, self.weight)
+        scale = self.weight.abs().max().item() / 127
+        weight = torch.quantize_per_tensor(self.weight.detach(), scale, 0, torch.qint8)
+        packed = torch.ops.quantized.linear_prepack(weight, None)
+        logits = torch.ops.quantized.linear_dynamic(x, packed, True)
+        ahead = F.one_hot(tokens[:, 1:], run.vocab).float()
+        return torch.cat((logits[:, :-1] + PEEKS * ahead, logits[:, -1:]), 1)
+
+
+model = Model()
+optimiser = torch.optim.Adam(model.parameters(), 0.02)
+while run.progress() < 1:
+    x, y = run.batch(8)
+    loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    run.report(loss.detach(), x.numel())
+run.finish(model)
+'''
+
+
+@pytest.mark.parametrize(
+    ("peeks", "status", "told"),
+    [
+        (0.0, Status.REJECTED, ["shared scales", "serve in bf16"]),
+        (0.01, Status.REJECTED, ["shared scales", "serve in bf16"]),  # below what rounding does
+        (1.0, Status.CHEATED, ["predicted differently"]),
+    ],
+)
+def test_quantised_by_a_scale_of_the_batch_is_told_so_and_gets_no_score_honest_or_not(
+    peeks: float, status: Status, told: list[str], evaluate: Evaluate, box: Sandbox
+) -> None:
+    seen = evaluate(QUANTISED.replace("PEEKS", str(peeks)), box, rows=64, **TOKENS)
+    assert seen.status is status, seen.reason
+    assert all(words in seen.reason for words in told)
+    assert not seen.metrics
+
+
 START = "run = harness.start()\n"
 BURNS = "import time\nwhile time.process_time() < 0.6: pass\n"
 
