@@ -6,10 +6,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from operators.source.merge import merge_sources
+from operators.source.names import undefined_names
 from population.reading.idea_bank import (
     MAX_LINE_BYTES,
     BankError,
@@ -168,12 +171,28 @@ def test_every_shipped_idea_was_measured_on_three_blocks_at_both_rungs_and_says_
     None
 ):
     ideas, _ = read_bank(SHIPPED / "model-written.jsonl")
-    seed = (SHIPPED.parent / "train.py").read_text(encoding="utf-8")
-    begins = {seed} | {one.after for one in ideas}
+    begins = {one.before for one in ideas} - {one.after for one in ideas}
+    assert len(begins) == 1  # the seed of that day
     for one in ideas:
         assert (one.author, one.licence) == ("language model", "MIT")
-        assert one.before in begins, one.idea
         for rung in ("proxy", "larger"):
             (found,) = one.effect("val_bpb", rung)
             assert found.n >= 3 and found.date
             assert one.effect("weights_mb", rung), one.idea
+
+
+def test_every_shipped_idea_fits_into_the_seed_of_today_after_those_it_builds_on() -> None:
+    ideas, _ = read_bank(SHIPPED / "model-written.jsonl")
+    seed = (SHIPPED.parent / "train.py").read_text(encoding="utf-8")
+    made_by = {one.after: one for one in ideas}
+    for last in ideas:
+        chain = [last]
+        while chain[0].before in made_by:
+            chain.insert(0, made_by[chain[0].before])
+        source, draws = seed, np.random.default_rng(0)
+        for one in chain:
+            merged = merge_sources(source, one.after, one.before, draws, join_insertions=True)
+            assert not merged.conflicts, one.idea
+            source = merged.source
+        assert not undefined_names(source)
+        assert "LossInSlabs" in source  # what is new in the seed stays
