@@ -12,9 +12,9 @@ from time import process_time
 import numpy as np
 
 from evo.benchmark.asking import Asking, open_model
-from evo.benchmark.contestants import ASKING, CONTESTANTS, OURS, contestant_of
+from evo.benchmark.contestants import ASKING, CONTESTANTS, OURS, SETTABLE, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem, play
-from evo.benchmark.contestants.ours import Ours, OursSettings
+from evo.benchmark.contestants.ours import OursSettings
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.keeping import keep, read_kept
 from evo.benchmark.landscapes import tables_of
@@ -25,7 +25,6 @@ from evo.runtime.budget import Budget
 VERSION = 3  # of what a cell holds and how it comes about; a new one computes everything anew
 POINTS = 40  # of an anytime curve
 FIGURES = ("start_regret", "cpu_seconds", "llm_tokens", "llm_dollars")
-SETTABLE = ("ours", "ours with llm")  # whom the settings of ours are for
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def _asked(asking: Asking | None, budget: Budget | None) -> tuple[int, float | N
 def _contestant(cell: Cell, problem: Problem, rng: np.random.Generator) -> Contestant:
     if cell.contestant in SETTABLE:
         settings = OursSettings.model_validate_json(cell.ours or "{}")
-        return Ours(problem, rng, settings, asks=cell.contestant in ASKING)
+        return SETTABLE[cell.contestant](problem, rng, settings)
     return contestant_of(cell.contestant)(problem, rng)
 
 

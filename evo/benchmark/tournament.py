@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from evo.benchmark.asking import make_record
-from evo.benchmark.cells import SETTABLE, Cell, Result, compute_and_keep, digest_of, kept
-from evo.benchmark.contestants import ASKING
+from evo.benchmark.cells import Cell, Result, compute_and_keep, digest_of, kept
+from evo.benchmark.contestants import ASKING, SETTABLE
 from evo.benchmark.keeping import play_cells
 from evo.benchmark.landscapes import tables_of
 from evo.benchmark.landscapes.table import ERROR

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evo.benchmark.contestants import CONTESTANTS, contestant_of
+from evo.benchmark.contestants import CONTESTANTS, SETTABLE, contestant_of
 from evo.benchmark.contestants.contract import Contestant, Problem, Wish
 from evo.benchmark.contestants.contract import play as made_by
-from evo.benchmark.contestants.ours import Ours
+from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.benchmark.contestants.sources import setting_of, source_of
 from evo.benchmark.landscapes.table import ERROR, Dial, Landscape, Setting, Shown, Table
+from evo.search.scheduler import PolicySettings
 from population.types import Purpose
 
 RUNS = 40
@@ -129,6 +130,21 @@ def test_catcma_takes_numbers_names_pairs_and_what_cannot_be_chosen() -> None:
     assert all(0 <= at < size for one in seen for at, size in zip(one, sizes, strict=True))
     first, last = (np.sum(part, axis=1).mean() for part in (seen[:40], seen[-40:]))
     assert last < first / 2
+
+
+def test_ours_with_another_optimiser_keeps_all_other_settings(hill: Landscape) -> None:
+    problem = Problem(hill.table.dials, hill.objectives, hill.start, 24.0, 24, 0)
+    none_twice = OursSettings(policy=PolicySettings(remeasure_share=0, race_share=0))
+    by_tpe, by_gp = (
+        SETTABLE[one](problem, np.random.default_rng(0), none_twice) for one in ("ours", "ours, gp")
+    )
+    settings = [
+        {one for one, *_ in made_by(each, hill.run, np.inf, 24)} for each in (by_tpe, by_gp)
+    ]
+    assert settings[0] != settings[1]
+    for each in (by_tpe, by_gp):
+        purposes = {row.measurement.request.purpose for row in each.history.rows("table")}
+        assert Purpose.RACE not in purposes
 
 
 def test_a_dear_seed_takes_little_of_what_ours_may_spend(hill: Landscape) -> None:

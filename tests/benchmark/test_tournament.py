@@ -206,7 +206,9 @@ def test_equal_seconds_are_cells_of_their_own_and_those_of_before_keep_their_key
 
 
 def test_settings_of_ours_change_its_cells_alone(tmp_path: Path) -> None:
-    (tmp_path / "b.yaml").write_text("landscapes: [nb201/cifar10]\ncontestants: [random, ours]\n")
+    (tmp_path / "b.yaml").write_text(
+        "landscapes: [nb201/cifar10]\ncontestants: [random, ours, 'ours, gp']\n"
+    )
     plain = cells_of(read_bench(tmp_path / "b.yaml"))
     other = cells_of(read_bench(tmp_path / "b.yaml", ["ours.policy.remeasure_share=0"]))
     same = {one.contestant for one, two in zip(plain, other, strict=True) if one.key == two.key}

@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from evo.benchmark.contestants import catcma, genetic, models, samplers, simple, surrogate
 from evo.benchmark.contestants.contract import Make
-from evo.benchmark.contestants.ours import Ours, OursSettings, OursTuneSettings
+from evo.benchmark.contestants.ours import Ours, OursSettings
 from evo.search.certification import CertificationSettings
 from operators.optimisers.optimiser import Method
 
+SETTABLE: Mapping[str, Callable[..., Ours]] = {  # whom the settings of ours are for
+    "ours": Ours,
+    "ours, gp": partial(Ours, method=Method.GP),
+    "ours with llm": partial(Ours, asks=True),
+}
 CONTESTANTS: Mapping[str, Make] = {
     "random": simple.Random,
     "seed again": simple.SeedAgain,
@@ -29,14 +34,14 @@ CONTESTANTS: Mapping[str, Make] = {
     "nsga2": samplers.nsga2,
     "nsga2 by deap": genetic.GeneticNsga2,
     "surrogate": surrogate.SurrogateAlone,
-    "ours": Ours,
-    "ours, gp": partial(Ours, settings=OursSettings(tune=OursTuneSettings(method=Method.GP))),
+    "ours": SETTABLE["ours"],
+    "ours, gp": SETTABLE["ours, gp"],
     "ours, certifying": partial(Ours, settings=OursSettings(certification=CertificationSettings())),
 }
 ASKING: Mapping[str, Make] = {  # take part where a model is named
     "best of n": models.best_of_n,
     "greedy llm": models.keep_or_discard,
-    "ours with llm": partial(Ours, asks=True),
+    "ours with llm": SETTABLE["ours with llm"],
 }
 BANKED: Mapping[str, Make] = {  # on real training, where the campaign names banks of ideas
     "best of n ideas": models.best_of_n,

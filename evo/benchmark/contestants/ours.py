@@ -54,7 +54,7 @@ WITH_MODEL = {"llm_mutate": 3.0, "llm_crossover": 1.0, "hybrid": 1.0}  # beside 
 class Ours:
     """One campaign as a contestant. Certification costs runs that choose nobody: off unless asked for.
 
-    `asks`: operators with a model take part, too.
+    `asks`: operators with a model take part, too. `method`: the optimiser of `tune`, whatever the settings say.
     """
 
     def __init__(
@@ -63,8 +63,10 @@ class Ours:
         rng: np.random.Generator,
         settings: OursSettings = NO_PROOF,
         asks: bool = False,
+        method: Method | None = None,
     ) -> None:
         self._problem, self._policy_settings = problem, settings.policy
+        tune = settings.tune.model_copy(update={"method": method or settings.tune.method})
         seed = int(rng.integers(2**31))
         own = problem.edits.operators if problem.edits else settings.operators
         weights = {**own, **(WITH_MODEL if asks else {})}
@@ -77,8 +79,8 @@ class Ours:
             weights,
             settings.selection,
             model,
-            tune=settings.tune,
-            tune_share=settings.tune.primary_share,
+            tune=tune,
+            tune_share=tune.primary_share,
             budget=budget,
         )
         self.history = history = self._sources.history
@@ -88,7 +90,7 @@ class Ours:
             RUNG,
             Certification(settings.certification, history, RUNG),
             Graduation(GraduationSettings(), history, self._sources.lineage, [RUNG]),
-            repeats=self._sources.repeats if settings.tune.method is Method.GP else None,
+            repeats=self._sources.repeats if tune.method is Method.GP else None,
         )
         self.search = SynchronousSearch(
             scheduler, self._sources.propose, self._is_spent, self._allows, self._begin_racing
