@@ -33,8 +33,9 @@ class Bounds:
 class ContestantStanding:
     """One contestant over all landscapes.
 
-    `regret`: interquartile mean of true regret as a share of the median setting's; `beaten`: how likely ours
-    is better; `gap`: ours minus it in mean regret by seed, in percentage points averaged over landscapes.
+    `regret`: interquartile mean of true regret as a share of the median setting's; `beaten`: how likely the
+    one compared is better; `gap`: it minus this one in mean regret by seed, in percentage points averaged over
+    landscapes.
     """
 
     contestant: str
@@ -49,18 +50,21 @@ class ContestantStanding:
 
 
 def standings(
-    results: Sequence[Result], pick: Callable[[Result], Pick], scale: Mapping[str, float], ours: str
+    results: Sequence[Result],
+    pick: Callable[[Result], Pick],
+    scale: Mapping[str, float],
+    compared: str,
 ) -> list[ContestantStanding]:
     """All contestants, best first. `scale`: by landscape the regret of its median setting."""
     by_name: dict[str, list[Result]] = {}
     for one in results:
         by_name.setdefault(one.cell.contestant, []).append(one)
     regrets = {name: _scores(found, lambda r: pick(r).regret) for name, found in by_name.items()}
-    mine = regrets.get(ours)
+    mine = regrets.get(compared)
     table = []
     for name, found in by_name.items():
         optimism = _scores(found, lambda r: pick(r).optimism)
-        other = None if mine is None or name == ours else regrets[name]
+        other = None if mine is None or name == compared else regrets[name]
         table.append(
             ContestantStanding(
                 name,

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from evo.benchmark.comparison import ContestantStanding, curves
-from evo.benchmark.summary import Summary, columns, cpu_time, legend, row
+from evo.benchmark.summary import Summary, columns, compared, cpu_time, legend, row
 from evo.report.page import NEUTRAL, Figure, Page, ReportTable, Section, blank, colours
 from evo.report.variant_details import Pack
 
@@ -61,7 +61,8 @@ def _standings(
 def _table(standings: Sequence[ContestantStanding], summary: Summary) -> ReportTable:
     landscapes, asked = summary.config.landscapes, summary.asked
     return ReportTable(
-        columns(landscapes, asked), [row(one, landscapes, asked) for one in standings]
+        columns(landscapes, asked, compared(summary.config)),
+        [row(one, landscapes, asked) for one in standings],
     )
 
 

@@ -47,7 +47,8 @@ class Summary:
     @property
     def headline(self) -> str:
         """What may be claimed, from the second table alone."""
-        others = [one for one in self.raced if one.contestant != OURS and one.gap is not None]
+        mine = compared(self.config)
+        others = [one for one in self.raced if one.contestant != mine and one.gap is not None]
         if not others:
             return f"{len(self.raced)} contestants by the true value of what each recommends"
         best = others[0]
@@ -59,10 +60,20 @@ class Summary:
         told = f"{gap.value:+.2f} {unit} ({gap.low:+.2f} to {gap.high:+.2f})"
         race = "" if self.several else " with the same race"
         if gap.high < 0:
-            return f"Ours beats {best.contestant}, the best of the others{race}: {told}"
+            return f"{_first(mine)} beats {best.contestant}, the best of the others{race}: {told}"
         if gap.low > 0:
-            return f"{best.contestant}{race} beats ours: {told} for ours"
-        return f"Ours and {best.contestant}{race} are not told apart: {told}"
+            return f"{_first(best.contestant)}{race} beats {mine}: {told} for {mine}"
+        return f"{_first(mine)} and {best.contestant}{race} are not told apart: {told}"
+
+
+def compared(config: BenchConfig) -> str:
+    """Who is held against each other contestant: ours, or the first of the file where ours takes no part."""
+    return OURS if OURS in config.contestants else config.contestants[0]
+
+
+def _first(name: str) -> str:
+    """A contestant's name as the first word of a sentence."""
+    return name if name.endswith(".py") else name[0].upper() + name[1:]
 
 
 def summarise(config: BenchConfig, results: Sequence[Result]) -> Summary:
@@ -72,20 +83,20 @@ def summarise(config: BenchConfig, results: Sequence[Result]) -> Summary:
     return Summary(
         config,
         results,
-        standings(results, lambda one: one.published, scale, OURS),
-        standings(results, lambda one: one.raced, scale, OURS),
+        standings(results, lambda one: one.published, scale, compared(config)),
+        standings(results, lambda one: one.raced, scale, compared(config)),
     )
 
 
-def columns(landscapes: Sequence[str], asked: bool = False) -> list[str]:
-    """The heads of a table of standings; `asked`: a model was."""
+def columns(landscapes: Sequence[str], asked: bool = False, mine: str = OURS) -> list[str]:
+    """The heads of a table of standings; `asked`: a model was; `mine`: who is held against the others."""
     return [
         "contestant",
         "IQM of regret",
         *landscapes,
         "optimism",
-        "ours is better",
-        "ours minus it",
+        f"{mine} is better",
+        f"{mine} minus it",
         "runs",
         *(["tokens", "dollars"] if asked else []),
     ]
@@ -110,7 +121,7 @@ def markdown(summary: Summary) -> str:
     """Both tables in Markdown, with what their columns mean."""
     landscapes, parts = summary.config.landscapes, [f"**{summary.headline}**", "", *legend(summary)]
     for _, title, table in summary.tables:
-        heads = columns(landscapes, summary.asked)
+        heads = columns(landscapes, summary.asked, compared(summary.config))
         rows = [row(one, landscapes, summary.asked) for one in table]
         lines = [heads, ["---"] * len(heads), *rows]
         parts += ["", f"{title}.", "", *(f"| {' | '.join(map(_cell, line))} |" for line in lines)]
@@ -129,7 +140,8 @@ def legend(summary: Summary) -> list[str]:
     single = (
         "Judged by the true value of what is recommended. Columns of landscapes: mean true regret in "
         "percentage points. IQM: interquartile mean of regret in percent of the median setting's. Optimism: "
-        "true error less the reported one. Last columns: how likely ours has less regret, and by how much."
+        f"true error less the reported one. Last columns: how likely {compared(config)} has less regret, "
+        "and by how much."
     )
     taking = ", every run taking the same" if config.equal_seconds else ""
     return [

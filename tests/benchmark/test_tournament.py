@@ -17,7 +17,8 @@ from evo.benchmark.comparison import bootstrap, gap, improvement, interquartile_
 from evo.benchmark.fronts import Volumes
 from evo.benchmark.landscapes import TABLES, tables_of
 from evo.benchmark.landscapes.table import Landscape, TableNoise
-from evo.benchmark.settings import read_bench
+from evo.benchmark.settings import BenchConfig, read_bench
+from evo.benchmark.summary import markdown, summarise
 from evo.benchmark.tournament import cells_of, play
 from evo.config import ConfigError
 
@@ -150,6 +151,21 @@ def test_the_command_writes_a_page_a_table_and_json(tmp_path: Path) -> None:
     assert "default-src &#39;none&#39;" in page and "With the same race" in page
     assert 'id="find"' not in page  # there is no variant to open
     assert (tmp_path / "out" / "b.md").read_text().count("| ours |") == 2
+
+
+def test_where_ours_takes_no_part_the_first_of_the_file_is_held_against_the_others() -> None:
+    names = ("greedy", "random", "seed again")
+    cells = [replace(CELL, contestant=one, seed=seed) for one in names for seed in range(4)]
+    results = [compute(one) for one in cells]
+    config = BenchConfig(landscapes=(CELL.landscape,), contestants=names, seeds=4, runs=60)
+    told = markdown(summarise(config, results))
+    assert "| greedy is better | greedy minus it |" in told
+    (again,) = [one for one in summarise(config, results).raced if one.contestant == "seed again"]
+    assert again.gap is not None and again.gap.high < 0
+    regret = {(one.cell.contestant, one.cell.seed): one.raced.regret for one in results}
+    apart = [regret["greedy", seed] - regret["seed again", seed] for seed in range(4)]
+    assert again.gap.value == pytest.approx(np.mean(apart))
+    assert told.startswith(("**Greedy ", "**Random "))
 
 
 def test_several_objectives_are_judged_by_the_hypervolume_of_true_values() -> None:
