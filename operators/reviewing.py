@@ -20,7 +20,7 @@ _VERDICT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _REASON = re.compile(
-    r"^[ \t#*_>`-]{0,20}REASON[ \t*_`]{0,9}:[ \t*_`]{0,9}(.+)$", re.IGNORECASE | re.MULTILINE
+    r"^[ \t#*_>`-]{0,20}REASON[ \t*_`]{0,9}:[ \t*_]{0,9}(.+)$", re.IGNORECASE | re.MULTILINE
 )
 
 
@@ -47,8 +47,13 @@ def review_patch(
     messages = (Message("system", system), Message("user", user, parts))
     reply = llm.ask(messages, rng, endpoint=endpoint, as_text=True)
     text = without_thoughts(reply.text)
-    verdict, reason = _VERDICT.search(text), _REASON.search(text)
-    if verdict is None or reason is None:
+    verdicts, reasons = {one.lower() for one in _VERDICT.findall(text)}, _REASON.findall(text)
+    if not verdicts or not reasons:
         raise ProposalFailed("the answer has no VERDICT and REASON line", reply.cost, reply.model)
-    said = one_line(reason[1].strip("*_` "), MAX_REASON_CHARS)
-    return WrittenReview(verdict[1].lower() == "approve", said)
+    if len(verdicts) > 1:  # it may quote the patch, and who wrote that may have put a verdict there
+        raise ProposalFailed(
+            "the answer has a VERDICT for and one against", reply.cost, reply.model
+        )
+    said = reasons[-1].strip("*_ ")
+    said = one_line(said.strip("`") if said.count("`") % 2 else said, MAX_REASON_CHARS)
+    return WrittenReview(verdicts == {"approve"}, said)
