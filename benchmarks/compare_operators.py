@@ -12,9 +12,11 @@ A run that was interrupted goes on where it stopped.
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from evo.analysis.campaign_view import START, Record
 from evo.analysis.comparison import block_values, paired_differences
@@ -27,6 +29,7 @@ from evo.evaluation.cluster.settings import ClusterSettings
 from evo.evaluation.slots import find_slots
 from evo.folder import Folder, config_of, create_campaign, locked
 from evo.runtime.components import LoopSettings
+from evo.search.halting import StopSettings
 from population.statistics.intervals import Interval, mean_interval
 
 WEIGHTS = {"nudge": 1, "merge": 1, "revert": 0.5, "tune": 2}
@@ -68,26 +71,32 @@ def weights_of(arm: str) -> dict[str, float]:
     return {name: weight for name, weight in WEIGHTS.items() if arm != f"without {name}"}
 
 
-def order_of(seeds: int) -> list[tuple[int, str]]:
+def order_of(seeds: int, arms: Sequence[str] = ARMS) -> list[tuple[int, str]]:
     """Seed by seed all arms, each seed beginning with another one."""
     return [
-        (seed, ARMS[(at + seed) % len(ARMS)]) for seed in range(seeds) for at in range(len(ARMS))
+        (seed, arms[(at + seed) % len(arms)]) for seed in range(seeds) for at in range(len(arms))
     ]
 
 
 def play(
-    config_file: Path, path: Path, arm: str, seed: int, slot_seconds: float, final: int
+    config_file: Path,
+    path: Path,
+    arm: str,
+    seed: int,
+    slot_seconds: float,
+    final: int,
+    keys: Mapping[str, Any],
 ) -> Played:
-    """Run one campaign to its end, or go on with it; then read its outcome."""
+    """Run one campaign to its end, or go on with it; then read its outcome. `keys`: what the arm sets."""
     folder = Folder(path)
     if not folder.database.exists():
-        create_campaign(configured(config_file, arm, seed, slot_seconds, final), path)
+        create_campaign(configured(config_file, arm, seed, slot_seconds, final, keys), path)
     with folder.open_store() as store:
         done = store.setting(DONE, False)
     if not done:
         with locked(folder):
             config = config_of(folder)
-            refuse_change(path, config, arm, seed, slot_seconds, final)
+            refuse_change(path, config, seed, slot_seconds, final, keys)
             loop = LoopSettings(config.exact)
             campaign = build_campaign(folder, config, loop, tell)
             with folder.open_store() as store:
@@ -98,12 +107,14 @@ def play(
             with folder.open_store() as store:
                 store.set_setting(DONE, True)
     else:
-        refuse_change(path, config_of(folder), arm, seed, slot_seconds, final)
+        refuse_change(path, config_of(folder), seed, slot_seconds, final, keys)
     return read(folder, arm, seed)
 
 
-def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, final: int) -> Config:
-    """The campaign file with one arm's operators and budget, without models and larger rungs."""
+def configured(
+    config_file: Path, arm: str, seed: int, slot_seconds: float, final: int, keys: Mapping[str, Any]
+) -> Config:
+    """The campaign file with one arm's keys and budget, without models, larger rungs and other ends."""
     config = read_config(config_file)
     if isinstance(config.slots, ClusterSettings):
         raise SystemExit(
@@ -119,10 +130,11 @@ def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, fina
         update={
             "name": arm.replace(" ", "-"),
             "random_seed": seed,
-            "operators": weights_of(arm),
+            **keys,
             "rungs": {first: config.rungs[first]},
             "policy": policy,
             "budget": budget,
+            "stop": StopSettings(),
             "llm": None,
             "agent": None,
             "slots": slots,
@@ -131,21 +143,23 @@ def configured(config_file: Path, arm: str, seed: int, slot_seconds: float, fina
 
 
 def refuse_change(
-    path: Path, config: Config, arm: str, seed: int, slot_seconds: float, final: int
+    path: Path,
+    config: Config,
+    seed: int,
+    slot_seconds: float,
+    final: int,
+    keys: Mapping[str, Any],
 ) -> None:
     """Campaigns of other terms in the same folder cannot be compared."""
     seconds, slots = config.budget.seconds, config.slots
     assert seconds is not None and isinstance(slots, int)  # as `configured` wrote them
-    found = (
-        config.operators,
-        config.random_seed,
-        seconds * slots,
-        config.policy.final_blocks,
-    )
-    if found != (weights_of(arm), seed, slot_seconds, final):
+    found = (seconds * slots, config.policy.final_blocks, config.random_seed)
+    differing = [key for key, wanted in keys.items() if getattr(config, key) != wanted]
+    if differing or found != (slot_seconds, final, seed):
+        told = f", {differing[0]} {getattr(config, differing[0])}" if differing else ""
         raise SystemExit(
-            f"{path} was begun with other terms: {found[2]:g} slot seconds, {found[3]} final blocks, "
-            f"operators {found[0]}; give the same ones, or another --dir"
+            f"{path} was begun with other terms: {found[0]:g} slot seconds, {found[1]} final blocks, "
+            f"random seed {found[2]}{told}; give the same ones, or another --dir"
         )
 
 
@@ -202,15 +216,16 @@ class Arm:
     slot_seconds: float  # a campaign
 
 
-def arms_of(played: list[Played]) -> list[Arm]:
-    full = {one.seed: one.gain for one in played if one.arm == FULL}
+def arms_of(played: Sequence[Played], arms: Sequence[str] = ARMS) -> list[Arm]:
+    """Each arm that was played; differences are to the first of `arms`."""
+    full = {one.seed: one.gain for one in played if one.arm == arms[0]}
     found = []
-    for arm in ARMS:
+    for arm in arms:
         mine = [one for one in played if one.arm == arm]
         if not mine:
             continue
         gains = [one.gain for one in mine]
-        pairs = [one.gain - full[one.seed] for one in mine if one.seed in full and arm != FULL]
+        pairs = [one.gain - full[one.seed] for one in mine if one.seed in full and arm != arms[0]]
         found.append(
             Arm(
                 arm,
@@ -262,14 +277,14 @@ def operators_of(played: list[Played]) -> list[Operator]:
     return found
 
 
-def markdown(played: list[Played]) -> str:
-    """Both tables."""
+def arms_table(played: Sequence[Played], arms: Sequence[str] = ARMS) -> list[str]:
+    """The lines of a table, an arm each."""
     lines = [
-        "| arm | campaigns | gain over the seed on fresh blocks (95 %) | difference to all (95 %) "
+        f"| arm | campaigns | gain over the seed on fresh blocks (95 %) | difference to {arms[0]} (95 %) "
         "| evaluations | slot seconds |",
         "|---|---|---|---|---|---|",
     ]
-    for one in arms_of(played):
+    for one in arms_of(played, arms):
         difference = (
             "-"
             if one.difference is None
@@ -279,7 +294,13 @@ def markdown(played: list[Played]) -> str:
             f"| {one.arm} | {one.campaigns} | {with_interval(one.gain, one.interval)} | {difference} "
             f"| {one.evaluations:.0f} | {one.slot_seconds:.0f} |"
         )
-    lines += [
+    return lines
+
+
+def markdown(played: list[Played]) -> str:
+    """Both tables."""
+    lines = [
+        *arms_table(played),
         "",
         "| operator | campaigns | proposals | valid | slot seconds "
         "| gain of its steps on the leader's line, a campaign (95 %) |",
@@ -313,7 +334,8 @@ def main() -> None:
     for number, (seed, arm) in enumerate(order, 1):
         tell(f"campaign {number} of {len(order)}: {arm}, seed {seed}")
         path = given.dir / f"{arm.replace(' ', '-')}-{seed}"
-        terms = (given.slot_seconds, given.final_blocks)
+        keys = {"operators": weights_of(arm)}
+        terms = (given.slot_seconds, given.final_blocks, keys)
         played.append(play(given.config, path, arm, seed, *terms))
     if given.json:
         found = {
