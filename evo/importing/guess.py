@@ -6,13 +6,14 @@ from pathlib import Path
 
 from evo.config import SHIPPED
 from evo.importing.results import ImportFailure
-from evo.importing.script import read_script
+from evo.importing.script import Script, imported_by, read_script
 from evo.tasks.autoresearch import takes_what_is_there
 from evo.tasks.problem_folders import kind_in, read_folder
 from evo.tasks.settings import TaskError
-from evo.tasks.starting import config_of_folder, goal_of, starting_config
+from evo.tasks.starting import config_of_folder, goal_of, packages_in, starting_config
 
 MAX_METRICS, MAX_SETTINGS = 3, 8  # that are told
+MAX_BESIDE = 100  # scripts beside one that are read
 
 
 def guess(folder: Path, source: Path, file: str) -> tuple[dict[str, bytes], list[str], str]:
@@ -46,28 +47,65 @@ def guess(folder: Path, source: Path, file: str) -> tuple[dict[str, bytes], list
             brief = (SHIPPED / "configs" / "brief-autoresearch.md").read_bytes()
             text = config_of_folder(folder, source, "autoresearch", said)
             return {"campaign.yaml": text.encode(), "brief.md": brief}, said, file
-        script = read_script(code)
+        text, said = _of_script(folder, source, file, code)
     except (TaskError, SyntaxError, UnicodeDecodeError) as error:
         raise ImportFailure(str(error)) from error
-    if script.score is None:
+    return {"campaign.yaml": text.encode(), "brief.md": brief}, said, file
+
+
+def _of_script(folder: Path, source: Path, file: str, code: str) -> tuple[str, list[str]]:
+    """The campaign file for a script that is run as it is, and what was guessed. ImportFailure, SyntaxError."""
+    script = read_script(code)
+    runs, told_by, score = _scored(source, file, script, code)
+    if score is None:
         raise ImportFailure(
             f"{source / file} prints no figure that reads as a score; say how it is run and what it prints: "
             f'--command "python {file}" --metric "val loss {{}}" --goal min'
         )
-    line, metric = script.score
+    line, metric = score
     seeded = script.seed.split()[1] if script.seed.startswith("argument") else ""
-    command = f"python {file}" + (f" {seeded} {{seed}}" if seeded else "")
+    command = f"python {runs}" + (f" {seeded} {{seed}}" if seeded else "")
     goal = goal_of(metric)
     said = [
-        f'guessed: the score is the line "{metric}" ({file} line {line}), {goal} is better',
+        f'guessed: the score is the line "{metric}" ({told_by} line {line}), {goal} is better',
         f"guessed: seed: {script.seed}"
         + ("" if seeded else "; literal seeds are mixed with the block"),
     ]
-    others = [one for at_, one in script.metrics if at_ != line][:MAX_METRICS]
+    if runs != file:
+        said.append(f"guessed: {runs} is what is run, for it imports {file} and prints the score")
+    if packages := packages_in(source):
+        said.append(f"guessed: its packages are those of {packages}, installed once (task.python)")
+    others = [one for at_, one in script.metrics if (file, at_) != (told_by, line)][:MAX_METRICS]
     if others:
         said.append(f"it also prints: {'; '.join(others)}")
     constants = ", ".join(f"{one.name} {one.value:g}" for one in script.settings[:MAX_SETTINGS])
     if constants:
         said.append(f"could be knobs, with a comment each: {constants}")
-    text = starting_config(folder, source, file, command, metric, goal, said)
-    return {"campaign.yaml": text.encode(), "brief.md": brief}, said, file
+    return starting_config(folder, source, file, command, metric, goal, said), said
+
+
+def _scored(
+    source: Path, file: str, script: Script, code: str
+) -> tuple[str, str, tuple[int, str] | None]:
+    """What is run, the file that prints the score, and its line and template; None where nothing prints one.
+
+    The script itself, else a module beside it that it imports, else a script beside it that imports it.
+    """
+    if script.score is not None:
+        return file, file, script.score
+    beside = dict[str, tuple[Script, set[str]]]()
+    for path in sorted((source / file).parent.glob("*.py"))[:MAX_BESIDE]:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            beside[path.stem] = (read_script(text), imported_by(text))
+        except (OSError, SyntaxError, UnicodeDecodeError):
+            continue
+    folder, own = Path(file).parent, Path(file).stem
+    for name in sorted(imported_by(code) & beside.keys()):
+        if (score := beside[name][0].score) is not None:
+            return file, (folder / f"{name}.py").as_posix(), score
+    for name, (one, imports) in beside.items():
+        if own in imports and one.score is not None:
+            runs = (folder / f"{name}.py").as_posix()
+            return runs, runs, one.score
+    return file, file, None

@@ -14,6 +14,7 @@ _METRIC = re.compile(
     r"loss|acc|auc|f1|bpb|perplexity|ppl|rmse|mse|mae|error|score|r2|reward|bleu|rouge|iou", re.I
 )
 _HELD_OUT = re.compile(r"val|test|eval|dev|held", re.I)
+_LAST = re.compile(r"(?<![a-z])test", re.I)  # of what a search should not choose by, where it can
 _PROGRESS = re.compile(r"\b(step|iter|epoch)", re.I)
 _BATCH = re.compile(r"batch|loader|\bnext\b|sample|dataset", re.I)
 _EVALUATES = re.compile(r"eval|valid|estimate|checkpoint|save|test", re.I)
@@ -61,17 +62,18 @@ class Script:
     def score(self) -> tuple[int, str] | None:
         """The printed figure that most reads as a score, as its line and a template for it alone; None: none.
 
-        One of held-out data before others, a line of its own before one of the progress, a later one before.
+        One of held-out data before others and the test set's after them, a line of its own before one of the
+        progress, a later one before.
         """
-        found = list[tuple[bool, bool, int, str]]()
+        found = list[tuple[int, bool, int, str]]()
         for line, template in self.metrics:
             parts = template.split("{}")
             for at, part in enumerate(parts[:-1]):
                 words = re.split(r"[,;|]", part)[-1].lstrip(" :-").strip()
                 if _METRIC.search(words):
                     figure = f"{words} {{}}/{{}}" if parts[at + 1] == "/" else f"{words} {{}}"
-                    held_out = _HELD_OUT.search(words) is None
-                    found.append((held_out, _PROGRESS.search(template) is not None, -line, figure))
+                    rank = 1 if _LAST.search(words) else 0 if _HELD_OUT.search(words) else 2
+                    found.append((rank, _PROGRESS.search(template) is not None, -line, figure))
         return (-min(found)[2], min(found)[3]) if found else None
 
     @property
@@ -96,6 +98,17 @@ def read_script(source: str) -> Script:
         seed=_seed(nodes, calls),
         settings=tuple(_settings(tree, nodes)),
     )
+
+
+def imported_by(source: str) -> set[str]:
+    """The names of the modules that a script imports. SyntaxError."""
+    found = set[str]()
+    for node in ast.walk(parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
 
 
 def _parts(

@@ -7,6 +7,9 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import which
+
+from evo.tasks.interpreters import VENV
 
 GOALS = {"max": "maximise", "min": "minimise"}
 
@@ -27,6 +30,15 @@ def goal_of(metric: str) -> str:
         if HIGHER.search(metric) and not re.search(r"loss|error", metric, re.IGNORECASE)
         else "min"
     )
+
+
+def packages_in(folder: Path) -> str:
+    """The list of packages of a folder without an environment; "" for none that can be installed."""
+    if (folder / VENV).is_dir():
+        return ""
+    if (folder / "uv.lock").is_file() and which("uv"):
+        return "uv.lock"
+    return "requirements.txt" if (folder / "requirements.txt").is_file() else ""
 
 
 def name_of(folder: Path) -> str:
@@ -68,6 +80,10 @@ def starting_config(
     called = metric_name(metric)
     # JSON strings are YAML strings, whatever is in them.
     where, line = json.dumps(os.path.relpath(of, folder)), json.dumps(metric)
+    packages = packages_in(of)
+    python = f"  python: {packages}              # installed once, outside the sandbox\n" * bool(
+        packages
+    )
     seeded = (
         "the block's seed goes in for {seed}"
         if "{seed}" in command
@@ -82,7 +98,7 @@ task:
   files: [{json.dumps(file)}]
   command: {json.dumps(command)}
   # {seeded}
-  # read_only: [~/data]          # more that a run may read; there is no network
+{python}  # read_only: [~/data]          # more that a run may read; there is no network
 metrics:
   {called}: {{line: {line}}}     # the script's own word: shown with a star
 objectives:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from evo.config import read_config
-from tests.tasks.test_command import HERE
+from evo.tasks.starting import packages_in
+from tests.tasks.test_command import HERE, measured
 
 from .driving import Evo
 
@@ -40,6 +41,61 @@ def test_a_repository_is_recognised_and_its_config_can_be_used(
         assert read.task.command == "python train.py --seed {seed}"
     if repository == "hill":
         assert (tmp_path / "mine" / "brief.md").read_text() == "Find the lowest point of a bowl."
+
+
+EVALUATOR = """
+def evaluate(model):
+    print(f"val_auc:          {1 - model:.6f}")
+    print(f"test_auc:         {2 - model:.6f}")
+"""
+RUNNER = """
+import train
+print(f"val_accuracy : {train.fit():.4f}")
+print(f"best so far  : {0.5:.4f}")
+"""
+
+
+def test_a_score_that_a_fixed_file_prints_is_found_there(
+    tmp_path: Path, evo: Evo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a module that the script imports, or in a script that imports it and is what is run."""
+    for folder, files in {
+        "tabular": {"train.py": "from prepare import evaluate\nevaluate(0.25)\n", "prepare.py": EVALUATOR,
+                    "requirements.txt": "", "broken.py": "print("},
+        "forest": {"train.py": "def fit():\n    return 0.75\n", "run.py": RUNNER, "uv.lock": ""},
+    }.items():  # fmt: skip
+        (tmp_path / folder).mkdir()
+        for name, text in files.items():
+            (tmp_path / folder / name).write_text(text)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    for path, packages in (("", ""), (f"{tmp_path / 'bin'}:", "uv.lock")):
+        monkeypatch.setenv("PATH", f"{path}/usr/bin:/bin")
+        assert packages_in(tmp_path / "forest") == packages
+    for folder, line, command, said in (
+        ("tabular", "val_auc: {}", "python train.py", "(prepare.py line 3), max is better"),
+        (
+            "forest",
+            "val_accuracy : {}",
+            "python run.py",
+            "run.py is what is run, for it imports train.py",
+        ),
+    ):
+        told = evo("init", f"my-{folder}", "--from", folder)
+        assert told.code == 0, told.err
+        assert said in " ".join(told.out.split())
+        read = read_config(tmp_path / f"my-{folder}" / "campaign.yaml")
+        assert read.task is not None and (read.task.command, read.task.file) == (
+            command,
+            "train.py",
+        )
+        assert read.metrics[read.objectives[0].name].line == line
+    assert read_config(tmp_path / "my-tabular" / "campaign.yaml").task.python == "requirements.txt"
+    run = measured(
+        tmp_path / "my-forest" / "campaign.yaml", None, "sandbox=none", "task.python=auto"
+    )
+    assert run.metrics["val_accuracy"] == 0.75
 
 
 def test_what_prints_no_score_is_told_what_to_say(tmp_path: Path, evo: Evo) -> None:
