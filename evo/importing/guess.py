@@ -56,13 +56,13 @@ def guess(folder: Path, source: Path, file: str) -> tuple[dict[str, bytes], list
 def _of_script(folder: Path, source: Path, file: str, code: str) -> tuple[str, list[str]]:
     """The campaign file for a script that is run as it is, and what was guessed. ImportFailure, SyntaxError."""
     script = read_script(code)
-    runs, told_by, score = _scored(source, file, script, code)
-    if score is None:
+    runs, told_by, teller = _scored(source, file, script, code)
+    if teller.score is None:
         raise ImportFailure(
             f"{source / file} prints no figure that reads as a score; say how it is run and what it prints: "
             f'--command "python {file}" --metric "val loss {{}}" --goal min'
         )
-    line, metric = score
+    line, metric = teller.score
     seeded = script.seed.split()[1] if script.seed.startswith("argument") else ""
     command = f"python {runs}" + (f" {seeded} {{seed}}" if seeded else "")
     goal = goal_of(metric)
@@ -75,7 +75,7 @@ def _of_script(folder: Path, source: Path, file: str, code: str) -> tuple[str, l
         said.append(f"guessed: {runs} is what is run, for it imports {file} and prints the score")
     if packages := packages_in(source):
         said.append(f"guessed: its packages are those of {packages}, installed once (task.python)")
-    others = [one for at_, one in script.metrics if (file, at_) != (told_by, line)][:MAX_METRICS]
+    others = [one for at_, one in teller.metrics if at_ != line][:MAX_METRICS]
     if others:
         said.append(f"it also prints: {'; '.join(others)}")
     constants = ", ".join(f"{one.name} {one.value:g}" for one in script.settings[:MAX_SETTINGS])
@@ -84,15 +84,13 @@ def _of_script(folder: Path, source: Path, file: str, code: str) -> tuple[str, l
     return starting_config(folder, source, file, command, metric, goal, said), said
 
 
-def _scored(
-    source: Path, file: str, script: Script, code: str
-) -> tuple[str, str, tuple[int, str] | None]:
-    """What is run, the file that prints the score, and its line and template; None where nothing prints one.
+def _scored(source: Path, file: str, script: Script, code: str) -> tuple[str, str, Script]:
+    """What is run, and the file that prints the score with what it holds; the script itself where none does.
 
     The script itself, else a module beside it that it imports, else a script beside it that imports it.
     """
     if script.score is not None:
-        return file, file, script.score
+        return file, file, script
     beside = dict[str, tuple[Script, set[str]]]()
     for path in sorted((source / file).parent.glob("*.py"))[:MAX_BESIDE]:
         try:
@@ -102,10 +100,10 @@ def _scored(
             continue
     folder, own = Path(file).parent, Path(file).stem
     for name in sorted(imported_by(code) & beside.keys()):
-        if (score := beside[name][0].score) is not None:
-            return file, (folder / f"{name}.py").as_posix(), score
+        if beside[name][0].score is not None:
+            return file, (folder / f"{name}.py").as_posix(), beside[name][0]
     for name, (one, imports) in beside.items():
         if own in imports and one.score is not None:
             runs = (folder / f"{name}.py").as_posix()
-            return runs, runs, one.score
-    return file, file, None
+            return runs, runs, one
+    return file, file, script

@@ -85,6 +85,7 @@ def test_a_score_that_a_fixed_file_prints_is_found_there(
         told = evo("init", f"my-{folder}", "--from", folder)
         assert told.code == 0, told.err
         assert said in " ".join(told.out.split())
+        assert ("it also prints: test_auc: {}" in told.out) == (folder == "tabular")
         read = read_config(tmp_path / f"my-{folder}" / "campaign.yaml")
         assert read.task is not None and (read.task.command, read.task.file) == (
             command,

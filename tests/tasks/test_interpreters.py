@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import subprocess
 import zipfile
 from pathlib import Path
+from shutil import which
 
 import pytest
 
 from evo.tasks.interpreters import interpreter, make_environment
 from evo.tasks.settings import TaskError, TaskSettings
+from population.types import Status
+from tests.tasks.test_command import measured
 
 
 def write_wheel(folder: Path, value: int) -> str:
@@ -58,6 +62,46 @@ def test_a_list_of_packages_is_installed_once_and_again_when_it_changes(task: Ta
     packages.write_text(f"# one more line\n{packages.read_text()}")
     make_environment(task, said.append)
     assert len(said) == 2 and interpreter(task)[0] != first
+
+
+LOCKED = """
+[project]
+name = "mine"
+version = "0"
+requires-python = ">=3.11"
+dependencies = ["answer"]
+[tool.uv.sources]
+answer = {path = "answer-1.0-py3-none-any.whl"}
+"""
+CAMPAIGN = """
+name: locked
+task: {kind: command, folder: mine, command: python train.py, python: uv.lock}
+metrics: {score: {line: "score {}"}}
+objectives: [{name: score}]
+rungs: {proxy: {budget: 60}}
+budget: {variants: 1}
+"""
+
+
+@pytest.mark.sandbox
+@pytest.mark.skipif(which("uv") is None, reason="uv is not here")
+def test_what_uv_lock_names_is_installed_and_found_by_a_run_in_the_box(
+    task: TaskSettings, tmp_path: Path
+) -> None:
+    (task.folder / "pyproject.toml").write_text(LOCKED)
+    (task.folder / "train.py").write_text("import answer\nprint('score', answer.VALUE)\n")
+    (tmp_path / "locked.yaml").write_text(CAMPAIGN)
+    for value in (42, 43):  # another lock: another environment
+        write_wheel(task.folder, value)
+        (task.folder / "uv.lock").unlink(missing_ok=True)
+        subprocess.run(["uv", "lock", "--offline", "-q"], cwd=task.folder, check=True)
+        run = measured(tmp_path / "locked.yaml")
+        assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", value)
+    places = tmp_path / "cache" / "evotrain" / "environments"
+    assert len(list(places.glob("*/made"))) == 2 and not (task.folder / ".venv").exists()
+    (task.folder / "uv.lock").write_text("version = 1\nnothing = [\n")
+    with pytest.raises(TaskError, match=r"uv\.lock cannot be installed: "):
+        make_environment(task.model_copy(update={"python": "uv.lock"}), lambda text: None)
 
 
 def test_a_list_that_cannot_be_installed_says_so_and_leaves_nothing(
