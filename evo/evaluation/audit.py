@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,26 +70,36 @@ def nats(logits: NDArray[np.float32], targets: Tokens) -> Floats:
 
 
 def nats_in_slabs(
-    read: Callable[[int, int], NDArray[np.float32]], targets: Tokens, vocab: int
+    read: Callable[[int, int], NDArray[np.float32]], targets: Tokens, vocab: int, threads: int = 1
 ) -> Floats:
     """-log p(target) of each position, its logits read a slab of positions at a time. Raises NonFinite.
 
-    `read(at, many)` gives the logits [many, vocab] from a position on. Beside one slab nothing is held, and
-    what is worked on stays in the processor's cache.
+    `read(at, many)` gives the logits [many, vocab] from a position on. Beside one slab a thread nothing is
+    held, and what is worked on stays in the processor's cache.
     """
     many = max(SLAB_LOGITS // vocab, 1)
-    wanted, cost = targets.astype(np.int64), np.empty(len(targets))
-    room, places = np.empty((min(many, len(targets)), vocab), dtype=np.float32), np.arange(many)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is an infinite cost
-        for at in range(0, len(targets), many):
-            logits = read(at, min(many, len(targets) - at))
-            top, spread = logits.max(axis=-1, keepdims=True), room[: len(logits)]
-            if not (np.isfinite(top).all() and np.isfinite(logits.min())):
-                raise NonFinite("the logits are not finite")
-            np.subtract(logits, top, out=spread)
-            chosen = spread[places[: len(spread)], wanted[at : at + many]]
-            total = np.exp(spread, out=spread).sum(axis=-1, dtype=np.float64)
-            cost[at : at + many] = np.log(total) - chosen
+    threads = max(min(threads, -(-len(targets) // many)), 1)
+    wanted, cost, places = targets.astype(np.int64), np.empty(len(targets)), np.arange(many)
+
+    def look(first: int) -> None:
+        """One slab in `threads`, from this position on; numpy lets the other threads run meanwhile."""
+        room = np.empty((min(many, len(targets)), vocab), dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is an infinite cost
+            for at in range(first, len(targets), many * threads):
+                logits = read(at, min(many, len(targets) - at))
+                top, spread = logits.max(axis=-1, keepdims=True), room[: len(logits)]
+                if not (np.isfinite(top).all() and np.isfinite(logits.min())):
+                    raise NonFinite("the logits are not finite")
+                np.subtract(logits, top, out=spread)
+                chosen = spread[places[: len(spread)], wanted[at : at + many]]
+                total = np.exp(spread, out=spread).sum(axis=-1, dtype=np.float64)
+                cost[at : at + many] = np.log(total) - chosen
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(look, range(0, many * threads, many)))
+    else:
+        look(0)
     if not np.isfinite(cost).all():
         raise NonFinite("the logits overflow")
     return cost
@@ -175,8 +186,11 @@ def shape_for(context: int, vocab: int) -> Shape:
 class Server:
     """One serving role: tokens in, costs of the true targets out. Raises Ended."""
 
-    def __init__(self, process: RoleProcess, shape: Shape, answer_seconds: float) -> None:
+    def __init__(
+        self, process: RoleProcess, shape: Shape, answer_seconds: float, threads: int = 1
+    ) -> None:
         self.process = process
+        self.threads = threads  # that work out costs, while the server waits
         self.shape = shape
         self.answer_seconds = answer_seconds
         self.busy_seconds = 0.0
@@ -252,7 +266,8 @@ class Server:
             return np.frombuffer(raw, dtype="<f4").reshape(many, vocab)
 
         try:
-            return nats_in_slabs(read, targets.reshape(-1), vocab).reshape(targets.shape)
+            flat = nats_in_slabs(read, targets.reshape(-1), vocab, self.threads)
+            return flat.reshape(targets.shape)
         except NonFinite as error:
             raise Ended(Status.DIVERGED, f"{error}, when served") from error
 

@@ -120,7 +120,7 @@ class Run:
         """The server that will see the truth: on a CPU, the process that trained, if it still runs."""
         if self.setting.fresh_roles or self.trainer is None:
             return self._server("serve-a")
-        return Server(self._running[0], self.setting.shape, self.setting.rung.wall_seconds)
+        return self._asked(self._running[0])
 
     def second_server(self) -> Server:
         """The server that has seen nothing but the weights. The first is gone before this one starts.
@@ -143,7 +143,7 @@ class Run:
         process = self._start("serve", self._folder("rehearsal"), self._copy, math.inf, True)
         self.trainer = process  # its log is the one that is told
         process.until(READY)
-        return Server(process, self.setting.shape, self.setting.rung.wall_seconds)
+        return self._asked(process)
 
     def _server(self, name: str) -> Server:
         process = self._start("serve", self._folder(name), self._copy, math.inf)
@@ -154,7 +154,13 @@ class Run:
                 raise
             what = "a fresh process could not load and serve the saved weights"
             raise Ended(Status.REJECTED, f"{what}: {end.reason}") from end
-        return Server(process, self.setting.shape, self.setting.rung.wall_seconds)
+        return self._asked(process)
+
+    def _asked(self, process: RoleProcess) -> Server:
+        """A process that serves, to be asked; the slot's cores work out what its answers cost."""
+        setting = self.setting
+        cores = max(len(setting.slot.cpus), 1)
+        return Server(process, setting.shape, setting.rung.wall_seconds, cores)
 
     def close(self) -> None:
         """End everything that still runs."""

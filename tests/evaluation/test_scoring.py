@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import cast
@@ -76,6 +77,27 @@ def test_costs_are_the_same_to_the_last_bit_however_many_positions_are_looked_at
             broken[place] = np.nan
             with pytest.raises(NonFinite):
                 nats(broken, targets)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 40])
+def test_several_threads_find_the_same_costs_to_the_last_bit_and_what_is_not_finite(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = RNG.normal(size=(31, 70)).astype(np.float32) * 9
+    targets = RNG.integers(0, 70, 31).astype(np.uint32)
+    monkeypatch.setattr(scoring, "SLAB_LOGITS", 140)
+    together = threading.Barrier(min(threads, 16), timeout=60)  # of 16 slabs each is read once
+
+    def read(at: int, many: int) -> NDArray[np.float32]:
+        if at < 2 * threads:
+            together.wait()
+        return logits[at : at + many]
+
+    found = nats_in_slabs(read, targets, 70, threads)
+    assert (found == nats(logits[None], targets[None])[0]).all()
+    logits[30, 69] = np.inf
+    with pytest.raises(NonFinite):
+        nats_in_slabs(read, targets, 70, threads)
 
 
 def test_no_more_logits_are_held_than_a_slab_of_positions() -> None:
