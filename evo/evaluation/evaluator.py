@@ -137,6 +137,7 @@ class Evaluator:
         self.profiled = set[str]()  # who was asked already
         self.rehearsal_share = MAX_REHEARSAL_SHARE
         self._rehearsed = set[tuple[str, str]]()  # variant and rung
+        self._compiled: dict[str, Mapping[str, bytes]] = {}  # by rung, what the seed compiled here
         self.exams = Exams(workspaces.with_name(EXAMS))
         # whether a run has its row, so that it need not be kept for another scoring
         self.is_recorded: Callable[[RunRequest], bool] = lambda request: True
@@ -317,11 +318,14 @@ class Evaluator:
     ) -> None:
         """Train unless that was done, and score the weights."""
         memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
-        with self._run(self.rungs[request.rung], request.block, source, slot, watch, memory) as run:
+        rung = self.rungs[request.rung]
+        with self._run(rung, request.block, source, slot, watch, memory) as run:
             kept = self.exams.find(request)
             if kept is None:
                 self._rehearse(request, source, slot, watch, found)
                 self._train(run, found, memory)
+                if run.setting.keeps_compiled:
+                    self._compiled[rung.name] = run.compiled
             else:
                 found.training, weights = kept
                 run.take(weights, found.training.weights_sha256)
@@ -457,6 +461,9 @@ class Evaluator:
         """A run in a workspace of its own; both are gone afterwards."""
         self.workspaces.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix="run-", dir=self.workspaces)).resolve()
+        # On a clock all start cold: whoever kept the seed's structure would train while the others compile.
+        warms = rung.clock is Clock.TOKENS
+        compiled = self._compiled.get(rung.name) if warms else {}
         setting = RunContext(
             sandbox=self.sandbox,
             dataset=self.dataset,
@@ -469,6 +476,8 @@ class Evaluator:
             beside=self.beside,
             gauge=memory.sample if memory else None,
             profile=profile,
+            compiled=compiled or {},
+            keeps_compiled=compiled is None and source == self.seed_source,
         )
         try:
             run = Run(setting, source, watch)

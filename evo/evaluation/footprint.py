@@ -12,6 +12,8 @@ from evo.evaluation.tree import TICK, ProcessTree, Reading, folder_bytes, read_b
 from population.types import Status
 
 MAX_FILES = 20_000
+MIN_HELPER_BYTES = 32 << 20  # a process that compiles or loads data; a box's own are smaller
+HELPERS_SHARE = 0.1  # of the limit: less explains nothing
 PIPE_BYTES = 64 << 10  # a box refuses larger ones
 WATCH_BYTES = 256  # what an event poll holds for each file
 LOOKS_PER_SCAN = 4  # files are looked through less often: it costs more
@@ -39,8 +41,18 @@ class Footprint:
         if self._looks % LOOKS_PER_SCAN == 1 and (found := self._scan()):
             return found
         if self._used_bytes(reading) > self._memory_bytes:
-            return Status.OUT_OF_MEMORY, f"more than {self._memory_bytes >> 20} MB of memory"
+            most = f"more than {self._memory_bytes >> 20} MB of memory"
+            return Status.OUT_OF_MEMORY, f"{most}{self.of_helpers()}"
         return None
+
+    def of_helpers(self) -> str:
+        """In words, what processes beside the largest held when last read; "" where that is little."""
+        held = sorted(self._tree.resident())[:-1]
+        large = [one for one in held if one >= MIN_HELPER_BYTES]
+        if sum(large) < HELPERS_SHARE * self._memory_bytes:
+            return ""
+        few = "1 helper process" if len(large) == 1 else f"{len(large)} helper processes"
+        return f", {sum(large) >> 20} of them in {few}"
 
     def _used_bytes(self, reading: Reading) -> int:
         hidden = self._hidden

@@ -203,7 +203,8 @@ class RoleProcess:
 
     def _must_not_be_killed(self, exit_code: int) -> None:
         if self._group.ran_out_of_memory():  # whomever of it the kernel chose, the box's own too
-            raise Ended(Status.OUT_OF_MEMORY, "ended by the kernel: out of memory")
+            helpers = self._footprint.of_helpers()
+            raise Ended(Status.OUT_OF_MEMORY, f"ended by the kernel: out of memory{helpers}")
         if self._launch.guarded and exit_code < 0:  # from inside nobody can reach the box's process
             raise Ended(Status.LOST, f"the sandbox was killed by signal {-exit_code}")
 

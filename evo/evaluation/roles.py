@@ -6,9 +6,10 @@ import contextlib
 import math
 import os
 import shutil
+import stat
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from evo.evaluation.audit import Server, Shape, shape_for
 from evo.evaluation.channels import READY, SAVE
 from evo.evaluation.data import Dataset
 from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
-from evo.evaluation.sandbox.sandbox import Sandbox, View
+from evo.evaluation.sandbox.sandbox import COMPILED, Sandbox, View
 from evo.evaluation.slots import Slot, Watch
 from evo.evaluation.tree import remove_folder
 from evo.evaluation.weights import Weights, take_weights
@@ -44,6 +45,8 @@ class RunContext:
     beside: tuple[Path, ...] = ()  # further files that stand next to train.py
     gauge: Callable[[], None] | None = None  # called at every look, on a GPU
     profile: bool = False  # it only says what takes longest in a few steps
+    compiled: Mapping[str, bytes] = field(default_factory=dict)  # by the seed, by its path
+    keeps_compiled: bool = False  # it is the seed, and what it compiles is kept
 
     @property
     def shape(self) -> Shape:
@@ -70,6 +73,7 @@ class Run:
         self._homes: list[Path] = []  # of roles, where they may write
         self._began = time.monotonic()
         self._held_up_seconds = 0.0  # of the roles that are gone
+        self.compiled: Mapping[str, bytes] = {}  # of what it compiled itself, where that is kept
         self._saved = setting.workspace / "saved.safetensors"  # a run writes it
         self._copy = setting.workspace / "weights.safetensors"  # and never sees this one
         if setting.sandbox.drops:
@@ -101,6 +105,8 @@ class Run:
         peak = trainer.peak_bytes()
         with trainer.stopped(self._saved):
             weights = take_weights(self._saved, self._copy, self.setting.rung.memory_mb << 20)
+            if self.setting.keeps_compiled:  # now, for it may go on to serve hidden text
+                self.compiled = read_compiled(self._homes[0] / COMPILED)
         if self.setting.fresh_roles:
             trainer.close_log()
             self._end(trainer)
@@ -205,6 +211,8 @@ class Run:
         setting, rung = self.setting, self.setting.rung
         trains = role == "train"
         serves = not trains or not setting.fresh_roles
+        if setting.keeps_compiled:
+            (home / COMPILED).mkdir(exist_ok=True)
         threads = len(setting.slot.cpus) if rung.clock is Clock.SECONDS else 1
         view = View(
             code=setting.workspace / "code",
@@ -216,6 +224,8 @@ class Run:
             threads=threads,
             gpu=setting.slot.gpu,
             gpu_uuid=setting.slot.gpu_uuid,
+            compiled=setting.compiled,
+            keeps_compiled=setting.keeps_compiled,
         )
         launch = setting.sandbox.launch(view)
         spec = {
@@ -282,6 +292,28 @@ class _Unfollowed:
 
     def hopeless(self) -> str:
         return ""
+
+
+MAX_COMPILED_FILES, MAX_COMPILED_BYTES = 512, 64 << 20  # a descriptor each, and memory of each box
+
+
+def read_compiled(folder: Path) -> dict[str, bytes]:
+    """What a role compiled into a folder: plain files by their paths in it, less locks.
+
+    {} when there are too many, or one is a link or anything else.
+    """
+    found: dict[str, bytes] = {}
+    room = MAX_COMPILED_BYTES
+    for top, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if one != "locks"]
+        for name in names:
+            path = Path(top, name)
+            seen = path.lstat()
+            room -= seen.st_size
+            if not stat.S_ISREG(seen.st_mode) or room < 0 or len(found) == MAX_COMPILED_FILES:
+                return {}
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
 
 
 def seed_of(block: int) -> int:

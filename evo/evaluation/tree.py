@@ -120,6 +120,10 @@ class ProcessTree:
                 self.peak_bytes = max(self.peak_bytes, int(mark) * 1024)
         return self.peak_bytes
 
+    def resident(self) -> list[int]:
+        """Resident bytes of each process, when last read."""
+        return [stat.rss_bytes for stat in self._alive]
+
     def shared_once_bytes(self) -> int:
         """Memory with pages that several processes share counted once: slow, for the verdict only."""
         return sum(map(_share_bytes, self._alive))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,23 @@ def test_a_fork_bomb_is_a_crash_and_is_cleared_away(evaluate: Evaluate, sandbox:
     assert seen.status is Status.CRASHED
     assert "processes" in seen.reason or "BlockingIOError" in seen.reason
     assert not alive(word)
+
+
+HELPERS = """
+import subprocess, sys
+eats = "import time; held = bytearray(150 << 20); time.sleep(60)"
+helpers = [subprocess.Popen([sys.executable, "-c", eats]) for _ in range(3)]
+[one.wait() for one in helpers]
+"""
+
+
+def test_memory_of_helper_processes_is_told_apart_where_a_run_is_out_of_memory(
+    evaluate: Evaluate, box: Sandbox, quick: str
+) -> None:
+    source = quick.replace("run = harness.start()\n", f"run = harness.start()\n{HELPERS}")
+    seen = evaluate(source, box, memory_mb=400)
+    assert seen.status is Status.OUT_OF_MEMORY
+    assert re.search(r"\d{3} of them in [23] helper processes$", seen.reason), seen.reason
 
 
 @every_rung

@@ -7,14 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from evo.evaluation.data import Dataset
 from evo.evaluation.evaluator import OPERATIONS, Evaluator
 from evo.evaluation.process import Ended
-from evo.evaluation.sandbox.sandbox import Sandbox
+from evo.evaluation.sandbox.probe import open_sandbox
+from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot
 from operators.source.knobs import read_knobs
 from population.types import Clock, Purpose, RunRequest, Status, variant_id
@@ -249,6 +250,72 @@ def test_on_a_gpu_start_up_lasts_to_the_end_of_the_first_step_which_compiles(
     assert measured("time.sleep(0.5)") >= 0.5
     with pytest.raises(Ended, match="never compiled"):
         measured("raise ValueError('never compiled')")
+
+
+COMPILED_MODEL = (
+    (Path(__file__).parents[1] / "attacks/honest/compiled.py")
+    .read_text()
+    .replace("aot_eager", "inductor")
+)
+SAYS_WARM = """
+from torch._dynamo.utils import counters
+found = counters["inductor"]
+print("hits", found["fxgraph_cache_hit"], "misses", found["fxgraph_cache_miss"], flush=True)
+run.finish(fast)
+"""
+LEAVES_A_NOTE = """
+import os, pathlib
+home = pathlib.Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+print("notes", len(list(home.rglob("note*"))), flush=True)
+print("threads", os.environ["TORCHINDUCTOR_COMPILE_THREADS"], flush=True)
+for path in [one for one in home.rglob("*") if one.is_file()]:
+    path.unlink()
+    path.write_bytes(b"spoilt")
+(home / "note").write_text("from another")
+"""
+
+
+@pytest.mark.parametrize("rung", ["bwrap", "landlock"])
+def test_what_the_seed_compiled_all_of_its_rung_find_and_nobody_changes_for_another(
+    rung: Literal["bwrap", "landlock"], dataset: Dataset, slot: Slot, tmp_path: Path
+) -> None:
+    box = open_sandbox(SandboxSettings(mode=rung), dataset.sources)  # a compiler writes much
+    says = SAYS_WARM.strip().replace("\n", "\n    ")
+    seed = COMPILED_MODEL.replace("    run.finish(fast)", f"    {says}")
+    proxy = replace(RUNG, clock=Clock.TOKENS, budget=4096.0, memory_mb=4000, wall_seconds=300.0)
+    evaluator = Evaluator(dataset, {"proxy": proxy}, box, tmp_path / "workspaces", seed)
+
+    def told(source: str) -> str:
+        seen = evaluator.evaluate(run_of(source, Purpose.SCREEN), source, slot, FakeWatch())
+        assert seen.status is Status.OK, (seen.reason, seen.log_tail)
+        return seen.log_tail
+
+    assert "hits 0 misses 2" in told(seed)
+    assert "hits 2 misses 0" in told(f"{seed}\n# a child that compiles the same")
+    vandal = seed.replace("    before_finish()", "    exec(LEAVES)\n    before_finish()")
+    vandal = vandal.replace("WIDTH = 32", f"LEAVES = {LEAVES_A_NOTE!r}\nWIDTH = 32")
+    for _ in range(2):
+        said = told(vandal)
+        assert "hits 2 misses 0" in said, "what an earlier run spoilt was its own copy"
+        assert "notes 0" in said and "threads 1" in said
+        vandal += "# again\n"
+
+
+def test_on_a_clock_all_start_cold_for_else_the_seeds_structure_would_train_while_others_compile(
+    dataset: Dataset, box: Sandbox, slot: Slot, quick: str, tmp_path: Path
+) -> None:
+    note = "import os, pathlib\nhome = pathlib.Path(os.environ['TORCHINDUCTOR_CACHE_DIR'])\n"
+    note += "print('notes', len(list(home.rglob('note'))), flush=True)\n"
+    note += "home.mkdir(parents=True, exist_ok=True)\n(home / 'note').touch()\n"
+    source = quick.replace(START, START + note)
+    for clock, found in ((Clock.CPU_SECONDS, 0), (Clock.TOKENS, 1)):
+        rung = replace(RUNG, clock=clock, budget=RUNG.budget if found == 0 else 2000.0)
+        evaluator = Evaluator(dataset, {"proxy": rung}, box, tmp_path / "w", source)
+        evaluator.evaluate(run_of(source, Purpose.SCREEN), source, slot, FakeWatch())
+        child = f"{source}# a child\n"
+        seen = evaluator.evaluate(run_of(child, Purpose.SCREEN), child, slot, FakeWatch())
+        assert seen.status is Status.OK, seen.reason
+        assert f"notes {found}" in seen.log_tail
 
 
 SMALL = """

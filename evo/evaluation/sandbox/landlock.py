@@ -16,6 +16,7 @@ from pathlib import Path
 
 from evo.evaluation.sandbox import launcher
 from evo.evaluation.sandbox.sandbox import (
+    COMPILED,
     STATUS_FD,
     Launch,
     SandboxSettings,
@@ -116,6 +117,10 @@ def _launch(sandbox: Landlocked | Unboxed, view: View, spec: Mapping[str, object
     if user is None:
         most = _threads_of_user() + SPARE_THREADS
     home, job = str(view.scratch), view.job
+    for name, text in view.compiled.items():
+        path = view.scratch / COMPILED / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
     argv = (
         *(sys.executable, "-S", "-I", launcher.__file__, json.dumps(whole), STATUS_FD),
         *limits_prefix(view, most),
@@ -129,7 +134,14 @@ def _launch(sandbox: Landlocked | Unboxed, view: View, spec: Mapping[str, object
         data=tuple(map(str, view.data)),
         weights=str(view.weights),
         owner=user,
-        owned=(*(all_in(view.scratch) if job else (view.scratch,)), *weights),
+        owned=(
+            *(
+                all_in(view.scratch)
+                if job or view.compiled or view.keeps_compiled
+                else (view.scratch,)
+            ),
+            *weights,
+        ),
         on_disk=view.scratch,
         guarded=isinstance(sandbox, Landlocked),
     )

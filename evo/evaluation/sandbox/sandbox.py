@@ -28,6 +28,8 @@ JOB_PLACE = "<job>"  # in a job's words: where it finds its folder
 JOB = "/job"  # the folder of a command, as it sees it
 WEIGHTS = "/weights.safetensors"  # handed over there, or loaded from there
 SAFE_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+COMPILED = "compiled"  # a folder of its home, where torch and Triton keep what they compiled
+MAX_COMPILE_THREADS = 8  # a helper process each, of some hundred megabytes
 DEV_SHM_MB = 256
 TMP_MB = 64
 MAX_TEXT_MB = (
@@ -93,7 +95,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one role may see: host paths. `data` are files of one folder; `gpu` is an index or None."""
+    """What one role may see: host paths. `data` are files of one folder; `gpu` is an index or None.
+
+    `compiled`: code by its path that it finds compiled, a copy of its own. `keeps_compiled`: what it compiles
+    goes into the folder COMPILED of `scratch`, which is there; for the seed alone, whose first run fills
+    what all others of its rung are given.
+    """
 
     code: Path  # holds train.py and harness.py; read-only
     data: tuple[Path, ...]  # read-only
@@ -105,6 +112,8 @@ class View:
     gpu: int | None = None
     gpu_uuid: str = ""
     job: Job | None = None
+    compiled: Mapping[str, bytes] = field(default_factory=dict)
+    keeps_compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +185,10 @@ def role_environment(home: str, view: View) -> dict[str, str]:
         "PATH": SAFE_PATH,
         "HOME": home,
         "TMPDIR": home,
-        "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
-        "TRITON_CACHE_DIR": f"{home}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{home}/{COMPILED}/inductor",
+        "TRITON_CACHE_DIR": f"{home}/{COMPILED}/triton",
+        # by default one for each core of the machine, whatever the slot: their memory is the variant's
+        "TORCHINDUCTOR_COMPILE_THREADS": str(min(max(view.threads, 1), MAX_COMPILE_THREADS)),
         "USER": "nobody",
         "LOGNAME": "nobody",
         "LANG": "C.UTF-8",
@@ -248,7 +259,9 @@ class Bubblewrap:
         }
         data = _held_text(view.data)
         held = code | {f"/data/{path.name}": path.read_bytes() for path in data}
-        texts = {f"<{name}>": text for name, text in (held | standing_still()).items()}
+        compiled = {f"{BOX}/{COMPILED}/{name}": text for name, text in view.compiled.items()}
+        every = held | compiled | standing_still()
+        texts = {f"<{name}>": text for name, text in every.items()}
         if supported():
             texts[FILTER_FD] = program(gpu=view.gpu is not None)
         argv = [
@@ -271,6 +284,12 @@ class Bubblewrap:
                 for word in ("--ro-bind", str(path), f"/data/{path.name}")
             ),
             *_tmpfs(BOX, self.settings.scratch_mb),
+            *(
+                word
+                for name in compiled
+                for word in ("--perms", "0644", "--file", f"<{name}>", name)
+            ),
+            *_shared_with_us(view),
             *self._weights(view),
             *("--chdir", BOX, "--remount-ro", "/", "--"),
             *limits_prefix(view, 8 * self.settings.processes),  # counts threads, too
@@ -285,7 +304,8 @@ class Bubblewrap:
             texts=texts,
             user=user,
             owner=user,
-            owned=(view.scratch, *((view.weights,) if view.writes_weights else ())),
+            owned=(*all_in(view.scratch), *((view.weights,) if view.writes_weights else ())),
+            on_disk=view.scratch if view.keeps_compiled else None,
             tmpfs_mb=DEV_SHM_MB + TMP_MB + MAX_TEXT_MB + self.settings.scratch_mb,
             all_in_namespace=True,
         )
@@ -402,6 +422,12 @@ def _held_text(data: tuple[Path, ...]) -> tuple[Path, ...]:
     found = [path.stat() for path in data]
     few = sum(one.st_size for one in found) <= MAX_TEXT_MB << 20
     return data if few and any(one.st_blocks for one in found) else ()
+
+
+def _shared_with_us(view: View) -> tuple[str, ...]:
+    """Where the box's own memory is not the place for what is compiled, because it is to be kept."""
+    where = str(view.scratch / COMPILED)
+    return ("--bind", where, f"{BOX}/{COMPILED}") if view.keeps_compiled else ()
 
 
 def _tmpfs(path: str, megabytes: int) -> tuple[str, ...]:

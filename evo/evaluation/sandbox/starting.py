@@ -6,12 +6,15 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from evo.evaluation.channels import Wires
 from evo.evaluation.sandbox import keeper
 from evo.evaluation.sandbox.cgroups import Group
 from evo.evaluation.sandbox.sandbox import STATUS_FD, Launch
+
+_one_at_a_time = threading.Lock()  # each start holds a descriptor for each of its texts
 
 # Waits until we have put it where it belongs, so that nothing it starts is outside.
 GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
@@ -24,7 +27,7 @@ def start(
     if launch.owner is not None:
         for path in launch.owned:
             os.chown(path, launch.owner, launch.owner)
-    with _in_memory(launch.texts) as given, _on_cores(cpus):
+    with _one_at_a_time, _in_memory(launch.texts) as given, _on_cores(cpus):
         words = {STATUS_FD: str(wires.setup_end), **{word: str(fd) for word, fd in given.items()}}
         argv = [*_keeper(launch), *(words.get(word, word) for word in launch.argv)]
         popen = subprocess.Popen(
