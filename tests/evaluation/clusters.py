@@ -78,39 +78,42 @@ class Processes:
 
     folder: Path
     resources: str = "CPU=1"
+    host: str = "127.0.0.1"
     mark: str = ""
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
+            one.bind((self.host, 0))
             self.port = one.getsockname()[1]
         self.mark = f"evo-{os.getpid()}-{self.port}"
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"tcp://{self.host}:{self.port}"
 
     def scheduler(self) -> None:
         """Start it, or start it again, and wait until it listens."""
-        words = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        words = ["--host", self.host, "--port", str(self.port), "--no-dashboard"]
         self._start("scheduler", "dask_scheduler", [*words, "--pid-file", f"/tmp/{self.mark}.pid"])
         end = time.monotonic() + HANG_SECONDS
         while True:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0):
+            with suppress(OSError), socket.create_connection((self.host, self.port), 1.0):
                 return
             assert time.monotonic() < end, (self.folder / "scheduler.log").read_text()[-2000:]
             time.sleep(0.05)
 
-    def worker(self, name: str, threads: int = 1) -> None:
-        """Start one, or start it again."""
+    def worker(self, name: str, threads: int = 1, within: Sequence[str] = ()) -> None:
+        """Start one, or start it again; `within`: the words of a command that it is to run in."""
         words = [self.address, "--nthreads", str(threads), "--no-nanny", "--no-dashboard"]
         words += ["--name", f"{self.mark}-{name}", "--local-directory", str(self.folder)]
         words += ["--resources", self.resources] if self.resources else []
-        self._start(name, "dask_worker", words)
+        self._start(name, "dask_worker", words, within)
 
-    def _start(self, name: str, what: str, words: Sequence[str]) -> None:
-        command = [sys.executable, "-m", f"distributed.cli.{what}", *words]
+    def _start(
+        self, name: str, what: str, words: Sequence[str], within: Sequence[str] = ()
+    ) -> None:
+        command = [*within, sys.executable, "-m", f"distributed.cli.{what}", *words]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 command,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ WORKERS = ("a", "b", "c", "d")
 SECONDS = 1.0
 HANG_SECONDS = 300.0
 STOPPED_SECONDS = 30.0
+CUT_SECONDS = 20.0
 
 
 @dataclass
@@ -147,6 +149,90 @@ def test_a_worker_that_stood_still_costs_one_attempt_and_no_result(cluster: Proc
     campaign.until(campaign.is_over)
     campaign.must_be_whole()
     assert {row.status for row in campaign.rows()} <= {Status.OK, Status.LOST}
+
+
+@dataclass
+class Link:
+    """A second network namespace, and the one cable to it, which has an end on each side."""
+
+    name: str
+    here: str = "10.213.77.1"
+
+    @property
+    def within(self) -> tuple[str, ...]:
+        """The words before a command that is to run there."""
+        return ("ip", "netns", "exec", self.name)
+
+    def lay(self) -> None:
+        near, far = f"{self.name}a", f"{self.name}b"
+        ip("netns", "add", self.name)
+        ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", self.name)
+        ip("addr", "add", f"{self.here}/30", "dev", near)
+        ip("link", "set", near, "up")
+        ip("-n", self.name, "addr", "add", "10.213.77.2/30", "dev", far)
+        for one in (far, "lo"):
+            ip("-n", self.name, "link", "set", one, "up")
+
+    def cut(self) -> None:
+        ip("link", "set", f"{self.name}a", "down")
+
+    def mend(self) -> None:
+        ip("link", "set", f"{self.name}a", "up")
+
+    def remove(self) -> None:
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], capture_output=True, check=True, timeout=30)
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    if os.geteuid() != 0:
+        pytest.skip("only root lays cables between network namespaces")
+    if shutil.which("ip") is None:
+        pytest.skip("no `ip` here (iproute2)")
+    link = Link(f"evo{os.getpid()}")
+    try:
+        link.lay()
+    except subprocess.CalledProcessError as error:
+        link.remove()
+        pytest.skip(f"no network namespaces here: {error.stderr.decode(errors='replace').strip()}")
+    yield link
+    link.remove()
+
+
+@pytest.mark.soak
+def test_a_worker_whose_network_is_cut_loses_no_result_and_doubles_none(
+    link: Link, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    pytest.importorskip("distributed")
+    cluster = Processes(tmp_path, host=link.here)
+    try:
+        cluster.scheduler()
+        cluster.worker("near")
+        cluster.worker("far", within=link.within)
+        campaign = FarCampaign(cluster, variants=30)
+        campaign.start()
+        campaign.until_rows(6)
+        link.cut()
+        before = len(campaign.rows())
+        time.sleep(CUT_SECONDS)
+        meanwhile = len(campaign.rows()) - before
+        link.mend()
+        campaign.until(campaign.is_over)
+        campaign.must_be_whole()
+        rows = campaign.rows()
+        assert len({row.slot for row in rows}) == 2, "both had a share"
+        assert {row.status for row in rows} <= {Status.OK, Status.LOST}
+        lost = sum(row.status is Status.LOST for row in rows)
+        tell(
+            f"cut for {CUT_SECONDS:g} s: {meanwhile} rows meanwhile, {lost} attempts lost, 0 results"
+        )
+    finally:
+        cluster.close()
+    assert not cluster.left()
 
 
 @pytest.mark.soak
