@@ -25,7 +25,6 @@ from evo.assembly.campaign import build_campaign
 from evo.campaigns import findings_of
 from evo.cli.follow import Follower
 from evo.config import Config, read_config
-from evo.evaluation.cluster.settings import ClusterSettings
 from evo.evaluation.slots import find_slots
 from evo.folder import Folder, config_of, create_campaign, locked
 from evo.runtime.components import LoopSettings
@@ -116,7 +115,7 @@ def configured(
 ) -> Config:
     """The campaign file with one arm's keys and budget, without models, larger rungs and other ends."""
     config = read_config(config_file)
-    if isinstance(config.slots, ClusterSettings):
+    if not isinstance(config.slots, int | str):
         raise SystemExit(
             f"{config_file}: slots: a number or auto; slot seconds are compared on one machine"
         )

@@ -14,10 +14,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from evo.evaluation.cluster.settings import ClusterSettings, read_cluster
+from evo.evaluation.cluster.settings import ClusterSettings, read_slots
 from evo.evaluation.data import DataSettings
 from evo.evaluation.sandbox.agent_box import AgentSettings
 from evo.evaluation.sandbox.sandbox import SandboxSettings
+from evo.evaluation.slots import SlotSettings
 from evo.evaluation.static_check import modules_beside
 from evo.mistakes import blame, in_words, nearest, place_of
 from evo.old_keys import BothNames, OldKey, OldKeyWarning, current, name_today
@@ -127,7 +128,7 @@ class Config(_Settings):
     )
     clock: Clock | Literal["auto"] = "auto"
     rungs: dict[str, RungSettings] = Field(min_length=1)
-    slots: int | Literal["auto"] | ClusterSettings = "auto"
+    slots: int | Literal["auto"] | SlotSettings | ClusterSettings = "auto"
     sandbox: SandboxSettings = SandboxSettings()
     islands: dict[str, IslandSettings] = Field(default={}, description="populations, by name")
     objectives: tuple[Objective, ...] = Field(default=DEFAULT_OBJECTIVES, min_length=1)
@@ -160,8 +161,8 @@ class Config(_Settings):
 
     @field_validator("slots", mode="before")
     @classmethod
-    def _on_a_cluster(cls, given: Any) -> Any:
-        return read_cluster(given) if isinstance(given, Mapping) else given
+    def _where(cls, given: Any) -> Any:
+        return read_slots(given) if isinstance(given, Mapping) else given
 
     @field_validator("rungs")
     @classmethod

@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from evo.config import Config, ConfigError, IslandSettings, RungSettings, read_config, rung_of
 from evo.evaluation.cluster.settings import ClusterSettings
+from evo.evaluation.slots import SlotSettings
 from evo.folder import CHANGEABLE
 from evo.mistakes import group_in
 from population.metrics import SEARCHABLE
@@ -24,7 +25,7 @@ from population.types import Clock
 ROOT = Path(__file__).parents[1]
 TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", Path: "path"}
 TYPES[typing.Any] = "anything"
-TYPES[ClusterSettings] = "a cluster"
+TYPES[ClusterSettings], TYPES[SlotSettings] = "a cluster", "what a slot is"
 SMALL = f"""
 train: {ROOT}/seed/train.py
 brief: {ROOT}/configs/brief.md

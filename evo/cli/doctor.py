@@ -157,7 +157,7 @@ def slots(
     from evo.config import ConfigError, read_config
     from evo.evaluation.cluster.connection import ClusterUnavailable, survey_cluster
     from evo.evaluation.cluster.settings import ClusterSettings
-    from evo.evaluation.slots import host_class, survey_slots
+    from evo.evaluation.slots import SlotSettings, host_class, survey_slots
 
     config = read_config(config_file) if config_file else None
     try:
@@ -167,9 +167,10 @@ def slots(
             memory_mb = (
                 max((one.memory_mb for one in config.rungs.values()), default=0) if config else None
             )
-            survey = survey_slots(memory_mb=memory_mb)
             wanted = config.slots if config else "auto"
-            most = wanted if isinstance(wanted, int) else None
+            settings = wanted if isinstance(wanted, SlotSettings) else SlotSettings(wanted)
+            survey = survey_slots(memory_mb=memory_mb, settings=settings)
+            most = settings.count if isinstance(settings.count, int) else None
             found = {one.name: host_class(one) for one in survey.slots[:most]}
             left_out = [*survey.left_out]
             left_out += [(one.name, f"slots: {most}") for one in survey.slots[len(found) :]]

@@ -100,6 +100,7 @@ def measure_once(
     """One file measured outside any campaign."""
     from evo.assembly.bench import open_bench
     from evo.config import ConfigError, read_config
+    from evo.evaluation.cluster.settings import ClusterSettings
     from evo.evaluation.evaluator import Evaluator
     from evo.evaluation.slots import Unwatched
     from evo.tasks.folder_copy import source_at
@@ -120,7 +121,8 @@ def measure_once(
     if objection := config.objection_to(source, config.seed_source()):
         request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
         return Measurement(request, Status.REJECTED, objection)
-    here = {} if isinstance(config.slots, int) else {"slots": "auto"}  # on this machine, always
+    far = isinstance(config.slots, ClusterSettings)
+    here = {"slots": "auto"} if far else {}  # on this machine, always
     one_rung = config.model_copy(update={"rungs": {name: config.rungs[name]}, **here})
     request = RunRequest(variant_id(source), name, block, 0, Purpose.SCREEN)
     with tempfile.TemporaryDirectory(prefix="evo-evaluate-") as work:

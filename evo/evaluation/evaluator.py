@@ -317,7 +317,7 @@ class Evaluator:
         self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
     ) -> None:
         """Train unless that was done, and score the weights."""
-        memory = GpuMemory(slot.gpu_uuid) if slot.gpu_uuid else None
+        memory = GpuMemory(slot.gpu_uuids) if slot.gpu_uuid else None
         rung = self.rungs[request.rung]
         with self._run(rung, request.block, source, slot, watch, memory) as run:
             kept = self.exams.find(request)

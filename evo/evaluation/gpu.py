@@ -23,8 +23,9 @@ import torch
 
 found = {"build": torch.version.cuda or "", "available": torch.cuda.is_available()}
 if found["available"]:
-    ones = torch.ones(64, 64, device="cuda")
-    found |= {"sum": float((ones @ ones).sum()), "devices": torch.cuda.device_count()}
+    many = torch.cuda.device_count()
+    every = [torch.ones(64, 64, device=f"cuda:{n}") for n in range(many)]
+    found |= {"sum": sum(float((ones @ ones).sum()) for ones in every) / many, "devices": many}
 print(json.dumps(found))
 """
 LOOK_SUM = 64.0**3
@@ -66,24 +67,25 @@ def _missing(sandbox: Sandbox, slot: Slot) -> str:
         return "torch is built without CUDA"
     if not found["available"]:
         return "torch.cuda.is_available() is False"
-    if found["devices"] != 1 or found["sum"] != LOOK_SUM:
-        return f"{found['devices']} devices instead of one, sum {found['sum']}"
+    many = 1 + len(slot.other_gpus)
+    if found["devices"] != many or found["sum"] != LOOK_SUM:
+        return f"{found['devices']} devices instead of {many}, sum {found['sum']}"
     return ""
 
 
 class GpuMemory:
-    """The peak use of one GPU beyond what was in use at the start. Stays 0 without NVML."""
+    """The peak use of a slot's GPUs together beyond what was in use at the start. Stays 0 without NVML."""
 
-    def __init__(self, uuid: str) -> None:
+    def __init__(self, uuids: Sequence[str]) -> None:
         self.peak_bytes = 0
-        self._handle: Any = None
+        self._handles: list[Any] = []
         with contextlib.suppress(ImportError):
             import pynvml
 
             self._nvml = pynvml
             with contextlib.suppress(pynvml.NVMLError):
                 pynvml.nvmlInit()
-                self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+                self._handles = [pynvml.nvmlDeviceGetHandleByUUID(one) for one in uuids]
         self._before = self._used()
 
     def sample(self) -> None:
@@ -91,9 +93,9 @@ class GpuMemory:
         self.peak_bytes = max(self.peak_bytes, self._used() - self._before)
 
     def _used(self) -> int:
-        if self._handle is None:
+        if not self._handles:
             return 0
         try:
-            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used)
+            return sum(int(self._nvml.nvmlDeviceGetMemoryInfo(one).used) for one in self._handles)
         except self._nvml.NVMLError:
             return 0

@@ -224,6 +224,7 @@ class Run:
             threads=threads,
             gpu=setting.slot.gpu,
             gpu_uuid=setting.slot.gpu_uuid,
+            other_gpus=setting.slot.other_gpus,
             compiled=setting.compiled,
             keeps_compiled=setting.keeps_compiled,
         )

@@ -1,4 +1,4 @@
-"""Where runs happen: one slot per GPU that can be used, else one per core that we may use."""
+"""Where runs happen: one slot per GPU, or few, that can be used, else one per core that we may use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,13 +19,38 @@ from population.types import CurvePoint
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One GPU or one core. `gpu` is the index of its device node; `cpus` are core numbers."""
+    """Some GPUs or one core. `gpu` is the number of its device node, `other_gpus` those of further ones.
+
+    `cpus` are core numbers; `gpu_uuid` as CUDA_VISIBLE_DEVICES takes it: several with commas between them.
+    """
 
     name: str
     device: str  # "cpu" or "cuda"
     cpus: tuple[int, ...]
     gpu: int | None = None
     gpu_uuid: str = ""
+    other_gpus: tuple[int, ...] = ()
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """Of each of its GPUs."""
+        return tuple(filter(None, self.gpu_uuid.split(",")))
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSettings:
+    """What is a slot on this machine, where their number alone does not say it.
+
+    `count`: how many. `gpus_per_slot`: GPUs that a run has together. `cores`: `physical` is one slot for all
+    threads of a core.
+    """
+
+    count: int | Literal["auto"] = "auto"
+    gpus_per_slot: int = 1
+    cores: Literal["each", "physical"] = "each"
+
+
+Wanted = int | Literal["auto"] | SlotSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +62,7 @@ class Survey:
 
 
 def find_slots(
-    wanted: int | Literal["auto"] = "auto",
+    wanted: Wanted = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory_mb: int | None = None,
 ) -> tuple[Slot, ...]:
@@ -45,37 +71,85 @@ def find_slots(
     `auto` takes no more of the cores than a control group's quota allows, nor than there is memory for, with
     `memory_mb` a run. ValueError, too, where CUDA_VISIBLE_DEVICES names GPUs and none of them is found.
     """
-    if wanted != "auto" and wanted < 1:
-        raise ValueError(f"slots: {wanted} is less than one")
-    survey = survey_slots(device, memory_mb if wanted == "auto" else None, wanted == "auto")
+    settings = wanted if isinstance(wanted, SlotSettings) else SlotSettings(wanted)
+    count = settings.count
+    if count != "auto" and count < 1:
+        raise ValueError(f"slots: {count} is less than one")
+    survey = survey_slots(device, memory_mb if count == "auto" else None, count == "auto", settings)
     slots = survey.slots
-    if wanted == "auto":
+    if count == "auto":
         return slots
-    if wanted > len(slots):
+    if count > len(slots):
         kind = "GPUs" if slots[0].device == "cuda" else "cores"
-        raise ValueError(f"slots: {wanted} asked, but {len(slots)} {kind} can be used")
-    return slots[:wanted]
+        if settings.gpus_per_slot > 1:
+            kind = f"slots of {settings.gpus_per_slot} GPUs"
+        raise ValueError(f"slots: {count} asked, but {len(slots)} {kind} can be used")
+    return slots[:count]
 
 
 def survey_slots(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     memory_mb: int | None = None,
     within_quota: bool = True,
+    settings: SlotSettings = SlotSettings(),
 ) -> Survey:
-    """One slot a GPU that can be used, else one a core; and what was left out."""
+    """One slot for each `gpus_per_slot` GPUs that can be used, else one a core; and what was left out.
+
+    ValueError as `find_slots` says, and where several GPUs a slot are asked and there are not as many.
+    """
     cores = sorted(os.sched_getaffinity(0))
-    found, left_out = ((), ()) if device == "cpu" else _survey_gpus(cores)
+    each = settings.gpus_per_slot
+    found, left_out = ((), ()) if device == "cpu" else _survey_gpus(cores, each)
     if found:
         return Survey(found, left_out)
+    if each > 1:
+        why = "; ".join(f"{name}: {why}" for name, why in left_out) or "there is none"
+        raise ValueError(f"slots: gpus_per_slot: {each}, and no GPU can be used here ({why})")
     sick = [one for one in left_out if one[0] == "nvidia-smi"]
     if device == "cuda" or (sick and any(DRIVER.glob("*"))):
         why = "; ".join(f"{name}: {why}" for name, why in left_out)
         raise ValueError(f"slots: no GPU can be used here{f' ({why})' if why else ''}")
+    if settings.cores == "physical":
+        cores, second = _first_threads(cores, _siblings)
+        left_out = (*left_out, *second)
     slots = tuple(Slot(f"cpu{core}", "cpu", (core,)) for core in cores)
-    most, why = min(_limits_of_cores(memory_mb)) if within_quota else (len(slots), "")
+    limits = [(len(slots), ""), *_limits_of_cores(memory_mb)]
+    most, why = min(limits) if within_quota else (len(slots), "")
     most = max(most, 1)
     over = tuple((one.name, why) for one in slots[most:])
     return Survey(slots[:most], (*left_out, *over))
+
+
+TOPOLOGY = Path("/sys/devices/system/cpu")
+
+
+def _siblings(core: int) -> set[int]:
+    """The threads of the physical core that this one belongs to; itself alone where the kernel names none."""
+    found = {core}
+    with contextlib.suppress(OSError, ValueError):
+        path = TOPOLOGY / f"cpu{core}/topology/thread_siblings_list"
+        for part in path.read_text(encoding="utf-8").strip().split(","):
+            first, _, last = part.partition("-")
+            found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _first_threads(
+    cores: list[int], siblings: Callable[[int], set[int]]
+) -> tuple[list[int], list[tuple[str, str]]]:
+    """Of each physical core the first thread that is ours, and the others with why they are no slots.
+
+    They stay idle: a run has one thread, and two on one core make each other's seconds longer.
+    """
+    firsts: list[int] = []
+    left_out = []
+    for core in cores:
+        first = next((one for one in firsts if core in siblings(one)), None)
+        if first is not None:
+            left_out.append((f"cpu{core}", f"a second thread of the core of cpu{first}"))
+        else:
+            firsts.append(core)
+    return firsts, left_out
 
 
 # -- GPUs: what nvidia-smi lists, and what CUDA_VISIBLE_DEVICES makes of it.
@@ -95,6 +169,9 @@ class _Gpu:
     uuid: str
     of: str = ""  # the UUID of the whole GPU
 
+    def __str__(self) -> str:
+        return f"{self.index}" + (f"-{self.uuid[4:12]}" if self.of else "")
+
     def is_called(self, name: str) -> bool:
         """Whether an entry of CUDA_VISIBLE_DEVICES means it: its index, or the beginning of its UUID."""
         if name.isdigit():
@@ -103,7 +180,7 @@ class _Gpu:
 
 
 def _survey_gpus(
-    cores: list[int],
+    cores: list[int], each: int = 1
 ) -> tuple[tuple[Slot, ...], tuple[tuple[str, str], ...]]:
     """Slots of GPUs, cores shared out among them, and GPUs left out. ValueError as `find_slots` says."""
     variable = os.environ.get(VISIBLE)
@@ -125,19 +202,40 @@ def _survey_gpus(
         for one in listed
         if one not in found and not one.of
     ]
-    share = max(len(cores) // max(len(found), 1), 1)
+    groups, over = _grouped(found, each)
+    left_out += over
+    share = max(len(cores) // max(len(groups), 1), 1)
     minors = _minors()
-    slots = tuple(
-        Slot(
-            name=f"gpu{one.index}" + (f"-{one.uuid[4:12]}" if one.of else ""),
-            device="cuda",
-            cpus=tuple(cores[(n * share) % len(cores) :][:share]),
-            gpu=minors.get(one.of or one.uuid, one.index),
-            gpu_uuid=one.uuid,
+    slots = []
+    for n, group in enumerate(groups):
+        nodes = [minors.get(one.of or one.uuid, one.index) for one in group]
+        slots.append(
+            Slot(
+                name="gpu" + "+".join(map(str, group)),
+                device="cuda",
+                cpus=tuple(cores[(n * share) % len(cores) :][:share]),
+                gpu=nodes[0],
+                gpu_uuid=",".join(one.uuid for one in group),
+                other_gpus=tuple(nodes[1:]),
+            )
         )
-        for n, one in enumerate(found)
-    )
-    return slots, tuple(left_out)
+    return tuple(slots), tuple(left_out)
+
+
+def _grouped(found: list[_Gpu], each: int) -> tuple[list[list[_Gpu]], list[tuple[str, str]]]:
+    """The GPUs of each slot, neighbours in their order, and those that are too few for another one.
+
+    ValueError where they are too few for a first one, or where one is an instance: CUDA takes one of those.
+    """
+    if each > 1 and any(one.of for one in found):
+        raise ValueError(
+            f"slots: gpus_per_slot: {each}, and a process can use one MIG instance alone"
+        )
+    whole = len(found) - len(found) % each
+    if found and not whole:
+        raise ValueError(f"slots: gpus_per_slot: {each}, but {len(found)} GPUs can be used")
+    groups = [found[at : at + each] for at in range(0, whole, each)]
+    return groups, [(f"gpu{one}", f"a slot has {each} GPUs") for one in found[whole:]]
 
 
 def _chosen(listed: list[_Gpu], names: list[str] | None) -> tuple[list[_Gpu], list[str]]:
@@ -266,8 +364,10 @@ def host_class(slot: Slot) -> str:
     if slot.device == "cpu":
         return f"{_processor()}, {torch}"
     query = ["nvidia-smi", f"--id={slot.gpu_uuid}", "--query-gpu=name,driver_version"]
-    name, _, driver = _told([*query, "--format=csv,noheader"]).strip().partition(",")
-    return f"{name.strip() or 'a GPU'}, driver {driver.strip() or 'unknown'}, {torch}"
+    told = _told([*query, "--format=csv,noheader"]).strip()
+    name, _, driver = told.partition("\n")[0].partition(",")
+    many = f"{len(slot.gpu_uuids)} x " if slot.other_gpus else ""
+    return f"{many}{name.strip() or 'a GPU'}, driver {driver.strip() or 'unknown'}, {torch}"
 
 
 def _processor() -> str:

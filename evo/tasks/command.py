@@ -268,6 +268,7 @@ class CommandEvaluator:
             threads=len(slot.cpus),
             gpu=slot.gpu,
             gpu_uuid=slot.gpu_uuid,
+            other_gpus=slot.other_gpus,
             job=Job(("/bin/sh", "-c", line), self._told(block, folder), self._read_only),
         )
         settings = self.sandbox.settings

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from evo.evaluation import slots as finding
-from evo.evaluation.slots import cpu_quota, find_slots, host_class, memory_limit, survey_slots
+from evo.evaluation.cluster.settings import read_slots
+from evo.evaluation.sandbox.sandbox import View, gpu_devices, role_environment
+from evo.evaluation.slots import (
+    SlotSettings,
+    cpu_quota,
+    find_slots,
+    host_class,
+    memory_limit,
+    survey_slots,
+)
 
 QUERY = "0, GPU-1111-aa\n1, GPU-2222-bb\n2, GPU-2233-cc\n"
 LISTED = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1111-aa)
@@ -187,3 +196,109 @@ def test_a_host_class_names_device_driver_and_torch(smi: Smi) -> None:
     one = finding.Slot("gpu0", "cuda", (0,), 0, "GPU-1111-aa")
     assert host_class(one).startswith("NVIDIA H200, driver 580.65.06, torch ")
     assert host_class(finding.Slot("cpu0", "cpu", (0,))).count(", torch ") == 1
+
+
+PAIRS = SlotSettings(gpus_per_slot=2)
+
+
+@pytest.mark.parametrize(
+    ("visible", "slots", "left_out"),
+    [
+        (None, [("gpu0+1", "GPU-1111-aa,GPU-2222-bb", (0, 1))], ["gpu2"]),
+        ("2,0", [("gpu2+0", "GPU-2233-cc,GPU-1111-aa", (2, 0))], ["gpu1"]),
+        ("1,2,0", [("gpu1+2", "GPU-2222-bb,GPU-2233-cc", (1, 2))], ["gpu0"]),
+    ],
+)
+def test_neighbours_in_the_variables_order_are_one_slot_and_the_rest_is_left_out(
+    smi: Smi, monkeypatch: pytest.MonkeyPatch, visible, slots, left_out
+) -> None:
+    smi()
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = survey_slots(settings=PAIRS)
+    assert [(s.name, s.gpu_uuid, (s.gpu, *s.other_gpus)) for s in found.slots] == slots
+    assert [name for name, _ in found.left_out] == left_out
+    (one,) = find_slots(SlotSettings(1, gpus_per_slot=2))
+    assert one.gpu_uuids == tuple(one.gpu_uuid.split(","))
+
+
+@pytest.mark.parametrize(
+    ("query", "visible", "wanted", "why"),
+    [
+        (QUERY, None, SlotSettings(gpus_per_slot=4), "gpus_per_slot: 4, but 3 GPUs can be used"),
+        (QUERY, None, SlotSettings(2, gpus_per_slot=2), "2 asked, but 1 slots of 2 GPUs"),
+        (QUERY, "MIG-5555-xx,MIG-6666-yy", PAIRS, "one MIG instance"),
+        ("", None, PAIRS, "no GPU can be used here"),
+        (QUERY, "-1", PAIRS, "no GPU can be used here"),
+    ],
+)
+def test_several_gpus_a_slot_where_there_are_too_few_are_an_error_and_never_cores(
+    smi: Smi, monkeypatch: pytest.MonkeyPatch, query, visible, wanted, why
+) -> None:
+    smi(query=query)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(ValueError, match=why):
+        find_slots(wanted)
+
+
+def test_a_run_is_shown_the_nodes_of_all_its_gpus_and_of_no_other(smi: Smi, tmp_path: Path) -> None:
+    smi()
+    (one,) = find_slots(PAIRS)
+    view = View(
+        tmp_path,
+        (),
+        tmp_path,
+        tmp_path / "w",
+        True,
+        100,
+        1,
+        gpu=one.gpu,
+        gpu_uuid=one.gpu_uuid,
+        other_gpus=one.other_gpus,
+    )
+    nodes = {path for path in gpu_devices(view) if path.removeprefix("/dev/nvidia").isdigit()}
+    assert nodes == {"/dev/nvidia0", "/dev/nvidia1"}
+    assert role_environment("/box", view)["CUDA_VISIBLE_DEVICES"] == "GPU-1111-aa,GPU-2222-bb"
+
+
+def test_one_slot_a_physical_core_takes_its_first_thread_that_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 4, 5, 6})
+    monkeypatch.setattr(finding, "TOPOLOGY", tmp_path)
+    groups(tmp_path, monkeypatch, "0::/\n", cpu_dot_max="max 100000\n")
+    for core, said in {0: "0,4", 4: "0,4", 1: "1,5", 5: "1,5", 2: "2-3"}.items():
+        folder = tmp_path / f"cpu{core}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{said}\n")
+    found = survey_slots(settings=SlotSettings(cores="physical"))
+    assert [one.cpus for one in found.slots] == [(0,), (1,), (2,), (6,)]
+    assert dict(found.left_out)["cpu4"] == "a second thread of the core of cpu0"
+    assert len(survey_slots().slots) == 6
+    with pytest.raises(ValueError, match="5 asked, but 4 cores"):
+        find_slots(SlotSettings(5, cores="physical"))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"gpus_per_slot": 0}, "gpus_per_slot: 0"),
+        ({"gpus_per_slot": "two"}, "gpus_per_slot: 'two'"),
+        ({"count": 1.5}, "count: 1.5"),
+        ({"cores": "some"}, "neither 'each' nor 'physical'"),
+        ({"gpus_per_slot": 2, "dask_local": 2}, "dask_local: not beside gpus_per_slot"),
+        ({"gpus": 2}, "no key 'gpus'.*gpus_per_slot"),
+    ],
+)
+def test_what_a_slot_is_not_is_refused_in_one_line(given, why) -> None:
+    with pytest.raises(ValueError, match=why) as error:
+        read_slots(given)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_slot_is_is_read_and_a_number_alone_stays_one() -> None:
+    assert read_slots({"gpus_per_slot": 2}) == PAIRS
+    assert read_slots({"count": 3, "cores": "each"}) == 3
+    assert read_slots({"count": 3, "cores": "physical"}) == SlotSettings(3, 1, "physical")

@@ -275,6 +275,7 @@ for path in [one for one in home.rglob("*") if one.is_file()]:
 """
 
 
+@pytest.mark.soak  # half a minute of a compiler; the test below it says the same without one
 @pytest.mark.parametrize("rung", ["bwrap", "landlock"])
 def test_what_the_seed_compiled_all_of_its_rung_find_and_nobody_changes_for_another(
     rung: Literal["bwrap", "landlock"], dataset: Dataset, slot: Slot, tmp_path: Path

@@ -33,7 +33,6 @@ from evo.benchmark.real.landscape import (
 )
 from evo.benchmark.real.settings import RealConfig
 from evo.config import Config, ConfigError, read_config
-from evo.evaluation.cluster.settings import ClusterSettings
 from evo.evaluation.slots import Slot, find_slots
 from evo.lock import Held, Unlockable, hold
 from operators.registry import WITH_DESK, WITH_LLM
@@ -288,6 +287,6 @@ def slots_of(config: RealConfig) -> int:
 
 def of_this_machine(config: Config) -> int | Literal["auto"]:
     """The slots that a cell may use. ConfigError where they are on a cluster."""
-    if isinstance(config.slots, ClusterSettings):
+    if not isinstance(config.slots, int | str):
         raise ConfigError("slots: a benchmark runs on this machine alone; give a number or auto")
     return config.slots

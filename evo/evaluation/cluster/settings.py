@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from evo.evaluation.slots import SlotSettings
+
+HERE = "`{gpus_per_slot: N}`, `{cores: physical}`"
 FORMS = '`{dask: "tcp://HOST:8786"}`, `{dask_local: N}` or `{slurm: {queue: ..., jobs: N}}`'
 ADDRESS = re.compile(r"(tcp|tls|ucx)://\S+:\d+")
 OWN_KEYS = {"jobs": 1, "gpus_per_job": 0}  # of slurm; what else stands there dask-jobqueue takes
+CORES = ("each", "physical")
 MIXED = ("refuse", "allow")
 
 
@@ -39,11 +43,27 @@ class ClusterSettings:
         return f"{self.workers} workers of {'slurm' if self.slurm else 'dask_local'}"
 
 
+def read_slots(given: Mapping[str, Any]) -> ClusterSettings | SlotSettings | int | str:
+    """What `slots` says as keys and values: of this machine, or of a cluster. ValueError, in one line."""
+    here = {one.name for one in fields(SlotSettings)}
+    if not given or not here.intersection(given):
+        return read_cluster(given)
+    if unknown := [one for one in given if one not in here]:
+        raise ValueError(f"{unknown[0]}: not beside {', '.join(sorted(here.intersection(given)))}")
+    settings = SlotSettings(**given)
+    if settings.count != "auto":
+        _must_count("count", settings.count, 1)
+    _must_count("gpus_per_slot", settings.gpus_per_slot, 1)
+    if settings.cores not in CORES:
+        raise ValueError(f"cores: {settings.cores!r} is neither {CORES[0]!r} nor {CORES[1]!r}")
+    return settings.count if settings == SlotSettings(settings.count) else settings
+
+
 def read_cluster(given: Mapping[str, Any]) -> ClusterSettings:
     """The settings from plain values. ValueError, in one line, for any others."""
     known = {one.name: one for one in fields(ClusterSettings)}
     if unknown := [one for one in given if one not in known]:
-        raise ValueError(f"no key {unknown[0]!r}; write a number, `auto`, {FORMS}")
+        raise ValueError(f"no key {unknown[0]!r}; write a number, `auto`, {HERE}, {FORMS}")
     values = {key: one for key, one in given.items() if one not in (None, "", 0, {})}
     if len(values.keys() - {"mixed"}) != 1:
         raise ValueError(f"name one place: {FORMS}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from evo.evaluation.process import POLL_SECONDS, Limits, RoleProcess
@@ -29,9 +30,7 @@ def run_source(
     view = View(code, (), scratch, weights, True, memory_mb, 1)
     cores: tuple[int, ...] = (min(os.sched_getaffinity(0)),)
     if slot is not None:
-        view = View(
-            code, (), scratch, weights, True, memory_mb, 1, gpu=slot.gpu, gpu_uuid=slot.gpu_uuid
-        )
+        view = replace(view, gpu=slot.gpu, gpu_uuid=slot.gpu_uuid, other_gpus=slot.other_gpus)
         cores = slot.cpus
     limits = Limits(seconds, memory_mb << 20, sandbox.settings.processes)
     role = RoleProcess(sandbox.launch(view), {}, limits, Unwatched(), cores)

@@ -93,7 +93,7 @@ class Landlocked:
             yield "use" if view.writes_weights else "read", str(view.weights)
         if view.gpu is not None:
             yield from (("read", path) for path in ("/proc", "/sys"))
-            yield from (("use", path) for path in (ZEROS, *gpu_devices(view.gpu)))
+            yield from (("use", path) for path in (ZEROS, *gpu_devices(view)))
 
 
 @dataclass(frozen=True)

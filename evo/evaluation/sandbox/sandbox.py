@@ -97,9 +97,9 @@ class Job:
 class View:
     """What one role may see: host paths. `data` are files of one folder; `gpu` is an index or None.
 
-    `compiled`: code by its path that it finds compiled, a copy of its own. `keeps_compiled`: what it compiles
-    goes into the folder COMPILED of `scratch`, which is there; for the seed alone, whose first run fills
-    what all others of its rung are given.
+    `other_gpus`: further ones. `compiled`: code by its path that it finds compiled, a copy of its own.
+    `keeps_compiled`: what it compiles goes into the folder COMPILED of `scratch`, which is there; for the seed
+    alone, whose first run fills what all others of its rung are given.
     """
 
     code: Path  # holds train.py and harness.py; read-only
@@ -111,6 +111,7 @@ class View:
     threads: int
     gpu: int | None = None
     gpu_uuid: str = ""
+    other_gpus: tuple[int, ...] = ()
     job: Job | None = None
     compiled: Mapping[str, bytes] = field(default_factory=dict)
     keeps_compiled: bool = False
@@ -213,10 +214,11 @@ def all_in(folder: Path) -> tuple[Path, ...]:
     return (folder, *inside)
 
 
-def gpu_devices(gpu: int) -> tuple[str, ...]:
-    """The device nodes that one GPU needs (by documentation and issue reports; not measured by us)."""
-    names = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps", f"nvidia{gpu}", "dxg")
-    return tuple(f"/dev/{name}" for name in names)
+def gpu_devices(view: View) -> tuple[str, ...]:
+    """The device nodes that its GPUs need (by documentation and issue reports; not measured by us)."""
+    names = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps", "dxg")
+    own = [f"nvidia{one}" for one in (view.gpu, *view.other_gpus)]
+    return tuple(f"/dev/{name}" for name in (*names, *own))
 
 
 def limits_prefix(view: View, processes: int | None) -> tuple[str, ...]:
@@ -269,7 +271,7 @@ class Bubblewrap:
             *(self._image_view(in_tmp=False) if self.image else self.system_view()),
             *(*proc_view(view.gpu is not None), "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
-            *_gpu_nodes(view.gpu),
+            *_gpu_nodes(view),
             # Shared pages of zeros could be unmapped in part: then no process shows what they hold.
             *(("--ro-bind", "/dev/null", "/dev/zero") if view.gpu is None else ()),
             *("--remount-ro", "/dev"),
@@ -335,7 +337,7 @@ class Bubblewrap:
             *self.system_view(),
             *(*proc_view(view.gpu is not None), "--dev", "/dev"),
             *_tmpfs("/dev/shm", DEV_SHM_MB),
-            *_gpu_nodes(view.gpu),
+            *_gpu_nodes(view),
             *("--remount-ro", "/dev"),
             *_tmpfs("/tmp", self.settings.scratch_mb),
             *self.python_view(),
@@ -434,10 +436,10 @@ def _tmpfs(path: str, megabytes: int) -> tuple[str, ...]:
     return "--size", str(megabytes << 20), "--tmpfs", path
 
 
-def _gpu_nodes(gpu: int | None) -> list[str]:
-    if gpu is None:
+def _gpu_nodes(view: View) -> list[str]:
+    if view.gpu is None:
         return []
     argv = ["--ro-bind", "/sys", "/sys"]  # without it CUDA does not initialise
-    for path in gpu_devices(gpu):
+    for path in gpu_devices(view):
         argv += ["--dev-bind-try", path, path]
     return argv
