@@ -244,6 +244,33 @@ def pareto_front(
     return [id for id, keep in zip(best_in_box.values(), stays, strict=True) if keep]
 
 
+def nearest(
+    estimates: Mapping[str, Found],
+    objectives: Sequence[Objective],
+    seed_estimates: Found,
+    constraints: Sequence[Constraint],
+    most: int,
+) -> list[str]:
+    """At most so many: the front, what would be it without those, and so on; feasible ones first.
+
+    Of those that no front can have: whoever has no finite value comes last.
+    """
+    broken, values = dict[str, float](), dict[str, tuple[float, ...]]()
+    for id, found in estimates.items():
+        means = [found[one.name].mean if one.name in found else math.inf for one in objectives]
+        fits = admissible(found, objectives, seed_estimates)
+        broken[id] = violation(found, constraints, seed_estimates) if fits else math.inf
+        values[id] = tuple(one.turned(mean) for one, mean in zip(objectives, means, strict=True))
+    if not values:
+        return []
+    import moocore
+
+    points = np.nan_to_num(np.array(list(values.values()), dtype=float), nan=math.inf)
+    layers = dict(zip(values, moocore.pareto_rank(points).tolist(), strict=True))
+    order = sorted(values, key=lambda id: (broken[id], layers[id], values[id], id))
+    return order[:most]
+
+
 def standings(
     front: Sequence[str], n_blocks: Mapping[str, int], certified: Collection[str] = ()
 ) -> dict[str, Standing]:

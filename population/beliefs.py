@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from population.archive import Constraint, Objective, pareto_front
+from population.archive import Constraint, Objective, nearest, pareto_front
 from population.statistics import DISQUALIFYING
 from population.statistics.blocks import BlockMeans
 from population.statistics.posteriors import NO_FAMILY, Family, Posteriors
 from population.types import Estimate, MeasurementRow, Status
 
 FIRST_FIT = 8  # children, before the prior is fitted for the first time
+MAX_NEAR = 256  # variants near the front that are kept in sight of it, when there are twice as many
 GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
 
 Source = BlockMeans | Posteriors
@@ -69,6 +70,9 @@ class RungBeliefs:
         self._found: dict[str, MetricEstimates] = {}  # in order of first measurement
         self._disqualified: set[str] = set()
         self._front: list[str] = []
+        # Who can be on the front: every row moves all beliefs a little, and looking at all variants for that
+        # would make a row the dearer the more there are. Who is layers away comes back with its next run.
+        self._near: dict[str, None] = {}
         self._fresh: set[str] | None = None  # measured since the front; None: everything moved
         self._changes = 0
         self.taken = 0  # rows looked at so far
@@ -103,10 +107,20 @@ class RungBeliefs:
         self._found.setdefault(
             request.variant_id, MetricEstimates(self._beliefs, request.variant_id)
         )
+        self._near.setdefault(request.variant_id)
+        if len(self._near) > 2 * MAX_NEAR and self._seed_id in self._found:
+            self._keep_nearest()
         if moved:
             self._fresh = None  # a member may have become worse, so that others come back
         elif self._fresh is not None:
             self._fresh.add(request.variant_id)
+
+    def _keep_nearest(self) -> None:
+        """By what is believed at this row, so that it does not depend on when the front was asked for."""
+        seed = self._found[self._seed_id]
+        near = {one: self._found[one] for one in self._near if one not in self._left_out}
+        kept = nearest(near, self._objectives, seed, self._constraints, MAX_NEAR)
+        self._near = dict.fromkeys(kept)
 
     def _of(self, metric: str) -> BlockMeans:
         """The levels of a metric, and what is believed in it, from its first number on."""
@@ -128,6 +142,7 @@ class RungBeliefs:
 
     def _disqualify(self, variant_id: str) -> None:
         self._disqualified.add(variant_id)
+        self._near.pop(variant_id, None)
         if self._found.pop(variant_id, None) is not None:
             for metric, levels in self._levels.items():
                 levels.drop(variant_id)
@@ -181,7 +196,7 @@ class RungBeliefs:
         names = {one.name for one in self._objectives} | {one.name for one in self._constraints}
         changes = sum(self._beliefs[name].settle() for name in names if name in self._beliefs)
         if self._fresh is None or changes != self._changes:
-            among = list(self._found)
+            among = list(self._near)
         else:  # a newcomer meets the front alone: who was dominated before still is
             among = [*self._front, *self._fresh]
         if self._fresh is None or self._fresh or changes != self._changes:

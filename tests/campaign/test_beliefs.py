@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from population import beliefs
 from population.archive import (
     DEFAULT_OBJECTIVES,
     Constraint,
     Direction,
     Objective,
     admissible,
+    nearest,
     pareto_front,
 )
 from population.beliefs import RungBeliefs
@@ -22,7 +24,7 @@ from population.lineage import Birth
 from population.run_history import ROWS_OF_A_LOOK, RunHistory
 from population.selection import population
 from population.statistics import noise_sd
-from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
+from population.types import Estimate, Measurement, MeasurementRow, Purpose, RunRequest, Status
 from tests.at_once import estimates
 from tests.counting import lines_run
 
@@ -368,3 +370,106 @@ def test_children_on_one_block_of_the_seeds_stand_to_it_as_their_pairs_do(effect
     for k, one in enumerate(differences):
         gap = found[f"c{k}"]["val_bpb"].mean - found[SEED]["val_bpb"].mean
         assert gap == pytest.approx(one, abs=1e-9)
+
+
+def noisy_descent(many: int) -> tuple[list[MeasurementRow], Births]:
+    """Rows of a long search: children of late ones, most of them worse, the best measured again."""
+    rng, family = np.random.default_rng(11), Births()
+    truth, rows = {SEED: (2.0, 1.0e5, 0)}, list[MeasurementRow]()
+    best = [SEED]
+
+    def measure(one: str, block: int, purpose: Purpose) -> None:
+        score, size, nodes = truth[one]
+        metrics = {"val_bpb": score + float(rng.normal(0, 0.003)), "parameters": size}
+        request = RunRequest(one, "proxy", block, 0, purpose)
+        told = Measurement(request, Status.OK, metrics={**metrics, "added_nodes": float(nodes)})
+        rows.append(MeasurementRow(len(rows) + 1, told))
+
+    for block in range(3):
+        measure(SEED, block, Purpose.CALIBRATE)
+    for number in range(many):
+        parent = best[int(rng.integers(len(best)))]
+        score, size, nodes = truth[parent]
+        gain = abs(float(rng.normal(0, 0.002))) * (1 if rng.random() < 0.2 else -4)
+        one = f"v{number}"
+        truth[one] = (
+            score - gain,
+            size * float(rng.lognormal(0, 0.05)),
+            nodes + int(rng.integers(4)),
+        )
+        family.known[one] = Birth("nudge", (parent,))
+        measure(one, number % 3, Purpose.SCREEN)
+        if truth[one][0] < truth[best[-1]][0]:
+            best = [*best[-9:], one]
+            measure(one, 3 + number, Purpose.REMEASURE)
+    return rows, family
+
+
+def test_the_front_among_those_near_it_is_the_front_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, family = noisy_descent(400)
+    whole = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
+    monkeypatch.setattr(beliefs, "MAX_NEAR", 40)
+    near = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
+    asked = 0
+    for one in rows:
+        with monkeypatch.context() as patch:
+            patch.setattr(beliefs, "MAX_NEAR", 10**6)
+            whole.add(one)
+        near.add(one)
+        if one.id % 5 == 0:
+            asked += 1
+            assert near.front() == whole.front(), one.id
+    assert asked > 80 and len(near.front()) > 5
+
+
+def test_a_row_looks_at_no_more_variants_for_the_front_the_more_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beliefs, "MAX_NEAR", 30)
+    looked: list[int] = []
+
+    def counted(estimates, *settings):
+        looked.append(len(estimates))
+        return pareto_front(estimates, *settings)
+
+    monkeypatch.setattr(beliefs, "pareto_front", counted)
+    rows, family = noisy_descent(300)
+    known = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
+    for one in rows:
+        known.add(one)
+        known.front()
+    assert len(known) == 301 and max(looked) <= 2 * 30
+
+
+def test_who_is_near_the_front_follows_when_those_on_it_are_disqualified_one_after_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beliefs, "MAX_NEAR", 30)
+    rows, family = noisy_descent(200)
+    known = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
+    for one in rows:
+        known.add(one)
+    gone = set[str]()
+    for _ in range(8):
+        best = next(one for one in known.front() if one != SEED)
+        assert best not in gone
+        gone.add(best)
+        request = RunRequest(best, "proxy", 9999, 0, Purpose.REMEASURE)
+        known.add(MeasurementRow(len(rows) + len(gone), Measurement(request, Status.CHEATED)))
+        assert best not in known.front()
+
+
+def test_the_nearest_to_the_front_are_its_layers_feasible_ones_first() -> None:
+    def at(score: float, size: float) -> dict[str, Estimate]:
+        pairs = {"val_bpb": score, "parameters": size}
+        return {name: Estimate(value, 0.0, 1) for name, value in pairs.items()}
+
+    objectives = (Objective(name="val_bpb"), Objective(name="parameters"))
+    found = {"best": at(1.0, 2.0), "small": at(2.0, 1.0), "second": at(1.5, 3.0), "last": at(3, 4)}
+    found |= {"broken": at(0.5, 9.0), "nan": at(float("nan"), 1.0)}
+    limits = (Constraint(name="parameters", at_most=5.0),)
+    seed = at(2.0, 2.0)
+    order = nearest(found, objectives, seed, limits, 9)
+    assert order == ["best", "small", "second", "last", "broken", "nan"]
+    assert nearest(found, objectives, seed, limits, 2) == ["best", "small"]
+    assert nearest({}, objectives, seed, limits, 2) == []
