@@ -307,11 +307,11 @@ def test_on_a_clock_all_start_cold_for_else_the_seeds_structure_would_train_whil
 ) -> None:
     note = "import os, pathlib\nhome = pathlib.Path(os.environ['TORCHINDUCTOR_CACHE_DIR'])\n"
     note += "print('notes', len(list(home.rglob('note'))), flush=True)\n"
-    note += "home.mkdir(parents=True, exist_ok=True)\n(home / 'note').touch()\n"
+    note += "home.mkdir(parents=True, exist_ok=True)\n(home / 'note').write_text('x')\n"
     source = quick.replace(START, START + note)
     for clock, found in ((Clock.CPU_SECONDS, 0), (Clock.TOKENS, 1)):
         rung = replace(RUNG, clock=clock, budget=RUNG.budget if found == 0 else 2000.0)
-        evaluator = Evaluator(dataset, {"proxy": rung}, box, tmp_path / "w", source)
+        evaluator = Evaluator(dataset, {"proxy": rung}, box, tmp_path / clock / "w", source)
         evaluator.evaluate(run_of(source, Purpose.SCREEN), source, slot, FakeWatch())
         child = f"{source}# a child\n"
         seen = evaluator.evaluate(run_of(child, Purpose.SCREEN), child, slot, FakeWatch())

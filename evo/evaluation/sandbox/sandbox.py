@@ -190,6 +190,8 @@ def role_environment(home: str, view: View) -> dict[str, str]:
         "TRITON_CACHE_DIR": f"{home}/{COMPILED}/triton",
         # by default one for each core of the machine, whatever the slot: their memory is the variant's
         "TORCHINDUCTOR_COMPILE_THREADS": str(min(max(view.threads, 1), MAX_COMPILE_THREADS)),
+        # they would be made anew for each run, and what is found compiled depends on where they lie
+        "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
         "USER": "nobody",
         "LOGNAME": "nobody",
         "LANG": "C.UTF-8",
