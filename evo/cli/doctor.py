@@ -168,6 +168,7 @@ def slots(
                 max((one.memory_mb for one in config.rungs.values()), default=0) if config else None
             )
             wanted = config.slots if config else "auto"
+            assert not isinstance(wanted, ClusterSettings)
             settings = wanted if isinstance(wanted, SlotSettings) else SlotSettings(wanted)
             survey = survey_slots(memory_mb=memory_mb, settings=settings)
             most = settings.count if isinstance(settings.count, int) else None
