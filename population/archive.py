@@ -251,9 +251,9 @@ def nearest(
     constraints: Sequence[Constraint],
     most: int,
 ) -> list[str]:
-    """At most so many: the front, what would be it without those, and so on; feasible ones first.
+    """At most `most` ids: the front, what would be it without those, and on; feasible ones first.
 
-    Of those that no front can have: whoever has no finite value comes last.
+    A variant beyond a limit, or without a finite value, comes last.
     """
     broken, values = dict[str, float](), dict[str, tuple[float, ...]]()
     for id, found in estimates.items():

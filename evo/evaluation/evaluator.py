@@ -461,7 +461,7 @@ class Evaluator:
         """A run in a workspace of its own; both are gone afterwards."""
         self.workspaces.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix="run-", dir=self.workspaces)).resolve()
-        # On a clock all start cold: whoever kept the seed's structure would train while the others compile.
+        # On a clock all start cold: who keeps the seed's structure would train while others compile.
         warms = rung.clock is Clock.TOKENS
         compiled = self._compiled.get(rung.name) if warms else {}
         setting = RunContext(
