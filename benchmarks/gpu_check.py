@@ -25,10 +25,9 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from evo.evaluation import audit  # noqa: E402
 from evo.evaluation.data import Dataset, DataSettings, prepare  # noqa: E402
 from evo.evaluation.documents import BUNDLED  # noqa: E402
-from evo.evaluation.evaluator import Evaluator  # noqa: E402
+from evo.evaluation.evaluator import SERVERS_APART, Evaluator  # noqa: E402
 from evo.evaluation.gpu import require_cuda  # noqa: E402
 from evo.evaluation.sandbox.probe import open_sandbox  # noqa: E402
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings  # noqa: E402
@@ -190,23 +189,11 @@ def memory(here: Ground) -> dict[str, Any]:
 
 def differences(here: Ground) -> dict[str, Any]:
     """How far the two servers of honest models are apart, in nats: the audit's tolerance rests on it."""
-    apart, look = list[float](), audit.audit
-
-    def heard(*given: Any, **more: Any) -> audit.Audit:
-        found = look(*given, **more)
-        apart.append(found.largest)
-        return found
-
-    audit.audit = heard
-    try:
-        said = dict[str, Any]()
-        for name, source in {"seed": SEED, "yardstick": yardstick(here), **FAMILIES}.items():
-            apart.clear()
-            seen = here.run(source)
-            said[name] = f"{seen.status}, {max(apart, default=float('nan')):.2g}"
-        return said
-    finally:
-        audit.audit = look
+    said = dict[str, Any]()
+    for name, source in {"seed": SEED, "yardstick": yardstick(here), **FAMILIES}.items():
+        seen = here.run(source)
+        said[name] = f"{seen.status}, {seen.facts.get(SERVERS_APART, seen.reason)}"
+    return said
 
 
 def attacks(here: Ground) -> dict[str, Any]:

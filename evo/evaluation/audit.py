@@ -52,11 +52,28 @@ QUANTISED = Tolerance(
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What comparing two servers showed: rows that differ, and the largest difference in nats."""
+    """What comparing two servers showed: rows that differ, and by how many nats.
+
+    `tail`: 99.9 % of positions differ by less. `mean` has a sign: B's cost minus A's.
+    """
 
     rows: int
     flagged: int
     largest: float
+    tail: float
+    mean: float
+
+    def in_words(self, allowed: Tolerance) -> str:
+        """How far they were apart, and how far they may be."""
+        most = (
+            f"99.9 % {allowed.tail:g}"
+            if allowed.largest is None
+            else f"largest {allowed.largest:g}"
+        )
+        return (
+            f"mean {self.mean:+.1g}, 99.9 % within {self.tail:.1g}, largest {self.largest:.1g} nats "
+            f"(allowed: mean {allowed.mean:g}, {most})"
+        )
 
 
 def nats(logits: NDArray[np.float32], targets: Tokens) -> Floats:
@@ -117,18 +134,19 @@ def audit(
     apart = np.where(before, np.abs(signed), 0.0)
     largest = float(apart.max(initial=0.0))
     edge = signed[np.arange(len(cuts)), cuts - 1]
+    tail, mean = float(np.quantile(apart[before], 0.999)), float(signed[before].mean())
     if tolerance.largest is not None:
         flagged = int((apart.max(axis=1) > tolerance.largest).sum())
-        if max(abs(float(signed[before].mean())), abs(float(edge.mean()))) > tolerance.mean:
+        if max(abs(mean), abs(float(edge.mean()))) > tolerance.mean:
             flagged = max(flagged, int((np.abs(edge) > tolerance.mean).sum()), 1)
-        return Audit(len(cuts), flagged, largest)
+        return Audit(len(cuts), flagged, largest, tail, mean)
     beyond = (
-        abs(float(signed[before].mean())) > tolerance.mean
+        abs(mean) > tolerance.mean
         or abs(float(edge.mean())) > 10 * tolerance.mean
-        or float(np.quantile(apart[before], 0.999)) > tolerance.tail
+        or tail > tolerance.tail
     )
     flagged = int((np.abs(edge) > tolerance.tail).sum()) or 1
-    return Audit(len(cuts), flagged if beyond else 0, largest)
+    return Audit(len(cuts), flagged if beyond else 0, largest, tail, mean)
 
 
 def bits_by_document(cost: Floats, hidden: Hidden) -> tuple[DocumentScore, ...]:
@@ -423,8 +441,10 @@ def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
 
 def must_not_peek(
     server: Server, hidden: Hidden, costs: Floats, exam: Exam, rng: np.random.Generator
-) -> None:
-    """Ended (cheated, or SharedScales) unless B, shown less, gives A's costs before each cut.
+) -> Audit:
+    """How far A and B are apart. Ended (cheated, or SharedScales) unless B, shown less, gives A's costs.
+
+    They are compared before each cut.
 
     One look at a row checks the position before its cut against any peek, so a rare one needs several.
     Each look cuts later than the one before: what B remembers of a row never holds the token in question.
@@ -438,7 +458,7 @@ def must_not_peek(
         _corrupted_costs(server, rows, cut, rng, alone=look == 0) for look, cut in enumerate(cuts)
     ]
     compared = np.tile(costs, (exam.looks, 1)), np.concatenate(seen), cuts.ravel()
-    found = audit(*compared, exam.tolerance)
+    looked = found = audit(*compared, exam.tolerance)
     if not found.flagged:
         some = rng.permutation(len(rows))[: max(len(rows) // WHOLE, server.shape.rows)]
         half = max(min(server.shape.rows, len(some)) // 2, 1)
@@ -453,6 +473,7 @@ def must_not_peek(
             f"{found.flagged} of {found.rows} rows were predicted differently when the tokens after "
             "them, or the other rows, changed",
         )
+    return looked
 
 
 def _true_costs(server: Server, hidden: Hidden, rng: np.random.Generator) -> Floats:

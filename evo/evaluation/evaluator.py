@@ -19,6 +19,7 @@ from evo.evaluation.audit import (
     EXACT,
     REDUCED,
     ROUGH,
+    Audit,
     Exam,
     Fetched,
     ServerWork,
@@ -71,6 +72,7 @@ STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
 HOST_CLASS = "host_class"  # among the facts: device, driver and torch of where it ran
 WAITED = "waited_seconds"  # among the facts: in training, for cores that others held
+SERVERS_APART = "servers_apart"  # among the facts: how far two honest servers were, and may be
 OPERATIONS = "operations"  # among the facts: the dearest, as a run of the same source said
 MAX_OPERATIONS = 5
 _OPERATION = re.compile(
@@ -384,7 +386,7 @@ class Evaluator:
             tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
             quantises=quantises(source),
         )
-        begun, knows = self.exams.find(request) is not None, False
+        begun, knows, apart = self.exams.find(request) is not None, False, list[Audit]()
         try:
             first = run.first_server()
             probe = rehearse(first, exam)
@@ -399,7 +401,9 @@ class Evaluator:
             must_be_same(probe, ask_probe(second, exam), exam.tolerance)
             knows = True
             for rows, costs in zip(exam.splits, said, strict=True):
-                must_not_peek(second, rows, costs, exam, rng)
+                apart.append(must_not_peek(second, rows, costs, exam, rng))
+            widest = max(apart, key=lambda one: one.largest)
+            found.facts[SERVERS_APART] = widest.in_words(exam.tolerance)
             found.facts["second_server"] = second.in_words()
             must_not_train(second, run.setting.rung)  # last: overtime must win no other look
         except Ended as end:

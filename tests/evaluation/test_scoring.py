@@ -122,6 +122,10 @@ def test_a_difference_before_the_cut_is_flagged_and_one_after_it_is_not() -> Non
     found = audit(a, b, cuts)
     assert (found.flagged, found.rows) == (1, 4)
     assert found.largest == pytest.approx(0.002)
+    said = (
+        "mean +0.0002, 99.9 % within 0.002, largest 0.002 nats (allowed: mean 5e-05, largest 0.001)"
+    )
+    assert found.in_words(EXACT) == said  # .002 over 12 positions
 
 
 def test_an_audit_of_exact_arithmetic_allows_rounding() -> None:

@@ -137,6 +137,8 @@ def test_the_seed_is_measured_in_full(evaluate: Evaluate, box: Sandbox) -> None:
     assert 1.0 < seen.metrics["val_bpb"] < 8.0
     assert seen.metrics["parameters"] > 10_000
     assert seen.metrics["tokens_per_parameter"] > 0
+    apart = r"mean [-+].*, 99.9 % within .*, largest .* nats \(allowed: mean 5e-05, largest 0.001\)"
+    assert re.fullmatch(apart, seen.facts["servers_apart"])
 
 
 def test_the_textbook_is_measured_in_full_and_has_knobs_to_turn(
