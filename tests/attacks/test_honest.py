@@ -96,7 +96,7 @@ def check(
         return found
 
     monkeypatch.setattr(roles, "take_weights", keep)
-    rung = {"rows": 96, "context": 64, "budget": 8_192.0, "wall_seconds": 250.0, **changes}
+    rung = {"rows": 96, "context": 64, "budget": 8_192.0, "wall_seconds": 900.0, **changes}
     seen = evaluate(source, box, clock=clock, purpose=Purpose.REMEASURE, **rung)
     assert (seen.status, seen.reason) == (Status.OK, ""), seen.log_tail
     rows, context = int(rung["rows"]), int(rung["context"])
@@ -166,5 +166,5 @@ def test_a_hundred_honest_models_pass_with_the_right_score(
         source = source.replace('"aot_eager"', '"inductor"')
     context, rows = int(rng.integers(8, 160)), int(rng.integers(40, 300))
     budget = float(rng.integers(4_000, 60_000))
-    more = {"context": context, "rows": rows, "budget": budget, "wall_seconds": 300.0}
+    more = {"context": context, "rows": rows, "budget": budget, "wall_seconds": 1_500.0}
     check(source, evaluate, box, dataset, tmp_path / "kept", monkeypatch, Clock.TOKENS, **more)
