@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,7 +66,7 @@ def diff(
         ids = named(store, pair[0]), named(store, pair[1])
         old, new = (source_of(store, one) for one in ids)
         file = file_of(store)
-    names = (f"a/{{}}  {short(ids[0])}", f"b/{{}}  {short(ids[1])}")
+    names = (f"a/{{}}\t{short(ids[0])}", f"b/{{}}\t{short(ids[1])}")
     lines = [printable(line) for line in source_diff(old, new, names, file)]
     if not lines and not as_json:
         print(f"{short(ids[0])} and {short(ids[1])} are equal")
@@ -75,6 +76,9 @@ def diff(
 
         known = {"a": ids[0], "b": ids[1], "knobs": changed_knobs(old, new)}
         show_json({**known, "diff": "\n".join(lines)})
+        return
+    if not sys.stdout.isatty():  # a pipe or a file: a patch is no patch when cut or wrapped
+        write_out("\n".join(lines) + "\n")
         return
     from rich.text import Text
 

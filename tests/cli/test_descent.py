@@ -110,10 +110,25 @@ def test_a_diff_of_very_many_lines_is_cut_on_a_screen_and_whole_in_json(
 ) -> None:
     whole = evo("diff", "seed", "best").out.splitlines()
     monkeypatch.setattr("evo.cli.lineage.MAX_DIFF_LINES", 3)
+    assert evo("diff", "seed", "best").out.splitlines() == whole  # into a pipe or a file
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     said = evo("diff", "seed", "best")
-    assert said.out.splitlines() == whole[:3]
+    shown = re.sub(r"\x1b\[[\d;]*m", "", said.out).splitlines()
+    assert [one.split() for one in shown] == [one.split() for one in whole[:3]]
     assert f"{len(whole) - 3} more lines are left out" in said.err
     assert evo("diff", "seed", "best", "--json").json()["diff"].splitlines() == whole
+
+
+def test_a_diff_into_a_file_is_a_patch_however_narrow_the_terminal(
+    evo: Evo, campaign: tuple[Built, str, str], tmp_path: Path
+) -> None:
+    leader = campaign[1]
+    for name in ("seed", leader):
+        evo("export", name, "-o", tmp_path / f"{name}.py")
+    (tmp_path / "train.py").write_text((tmp_path / "seed.py").read_text())
+    (tmp_path / "my.patch").write_text(evo("diff", "seed", leader, columns=20).out)
+    subprocess.run(["git", "apply", "my.patch"], cwd=tmp_path, check=True)
+    assert (tmp_path / "train.py").read_text() == (tmp_path / f"{leader}.py").read_text()
 
 
 UNREADABLE = [
