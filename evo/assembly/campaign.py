@@ -74,7 +74,7 @@ def build_campaign(
     with folder.open_store() as store:
         left = end_leftovers(store)
         if left:
-            say(f"an earlier process left {left} runs unfinished; they are measured again")
+            say(f"an earlier process left runs unfinished, which are measured again: {left}")
         end_strays(folder.path / RUNS)
         remove_folder(folder.path / RUNS)  # workspaces that a kill left behind
         startup = dict(store.setting("startup_seconds", {}))

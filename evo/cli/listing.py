@@ -523,6 +523,7 @@ def push(
     """
     from evo.sharing.exchange import push as send
     from evo.terminal.sharing import steps
+    from evo.terminal.text import count
 
     with steps(as_json) as tell:
         found = send(remote, campaign_folder(directory), key, dry_run, tell)
@@ -536,7 +537,9 @@ def push(
     if found.public_key:
         print(f"signed; others trust it with --trust {found.public_key}")
     verb = "would be sent" if dry_run else "sent"
-    print(f"{found.rows:,} rows in {len(found.bundles)} bundles {verb} to {found.remote}")
+    print(
+        f"{count(found.rows, 'row')} in {count(len(found.bundles), 'bundle')} {verb} to {found.remote}"
+    )
 
 
 @app.command(epilog="Example: evo pull git@host:group/rows.git campaigns/mine -o campaigns/ours")
@@ -560,6 +563,7 @@ def pull(
     """
     from evo.sharing.exchange import pull as take
     from evo.terminal.sharing import steps, tell_merger
+    from evo.terminal.text import count
 
     folder = None if directory is None else campaign_folder(directory)
     with steps(as_json) as tell:
@@ -569,7 +573,7 @@ def pull(
     if as_json:
         show_json(found)
         return
-    print(f"{found.bundles} bundles, {found.trusted} signed by a key that you trust")
+    print(f"{count(found.bundles, 'bundle')}, {found.trusted} signed by a key that you trust")
     one = found.merger
     tell_merger(
         one.sites,

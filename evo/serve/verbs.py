@@ -107,7 +107,7 @@ def when_measured(folder: Path, author: str, where: str | None = None) -> str:
     if author.startswith(AGENT):
         rejected = "it is rejected unless a person lets the search go on"
         return f"{when}\nbut the search is over ({over}): {rejected}"
-    return f"{when}; the search is over ({over}): it is measured all the same, and nothing is made from it"
+    return f"{when}\nthe search is over ({over}): it is measured all the same, and nothing is made from it"
 
 
 def why_over(folder: Path) -> str:

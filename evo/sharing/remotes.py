@@ -62,7 +62,7 @@ def opened_remote(where: str, must_exist: bool) -> Iterator[Remote]:
         raise SharingError(f"{where!r} is no remote: give a folder, a git repository or HOST:PATH")
     local = Path(where).expanduser()
     if _is_repository(local):
-        kind: type[_Git | _Rsync] | None = _Git
+        kind: type[_Copied] | None = _Git
         where = str(local.resolve())
     elif where.startswith("rsync://"):
         kind = _Rsync
@@ -76,7 +76,8 @@ def opened_remote(where: str, must_exist: bool) -> Iterator[Remote]:
         yield _Folder(local, must_exist)
         return
     with tempfile.TemporaryDirectory(prefix="evo-remote-", ignore_cleanup_errors=True) as name:
-        yield kind(where, Path(name))
+        work = Path(name)
+        yield _Git(where, work) if kind is _Git else _Rsync(where, work, must_exist)
 
 
 def _is_repository(path: Path) -> bool:
@@ -265,14 +266,17 @@ class _Rsync(_Copied):
 
     program = "rsync"
 
-    def __init__(self, where: str, work: Path) -> None:
+    def __init__(self, where: str, work: Path, must_exist: bool) -> None:
         super().__init__(where, work)
         self._here = work / "there"
         self._here.mkdir()
         only = ("--include=*.jsonl.gz", "--include=*.sig", "--exclude=*")
         most = f"--max-size={MAX_PACKED_BYTES}"
         done = self._try("-dt", most, *only, "--", f"{where.rstrip('/')}/", f"{self._here}/")
-        if done.returncode and b"No such file" not in done.stderr:
+        is_missing = bool(re.search(rb"(change_dir|link_stat) .*No such file", done.stderr))
+        if done.returncode and must_exist and is_missing:
+            raise SharingError(f"{where}: there is no such folder")
+        if done.returncode and not is_missing:
             raise SharingError(f"{where}: rsync: {_last_words(done.stderr)}")
         self._folder = _Folder(self._here, True)
 

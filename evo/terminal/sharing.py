@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from evo.terminal.tables import FAINT, one_line, table_of
-from evo.terminal.text import words
+from evo.terminal.text import count, words
 from population.sharing.merging import MergedSite
 
 
@@ -44,12 +44,12 @@ def tell_merger(
         table.add_row(*map(words, cells), *(one_line(words(text)) for text in named))
     Console(highlight=False, markup=False).print(table)
     print(
-        f"{variants} variants, {rows['proposal']} proposals, {rows['measurement']} runs, "
-        f"{rows['note']} notes, {rows['decision']} decisions; "
-        f"{new['measurement']} runs are not in the first"
+        f"{count(variants, 'variant')}, {count(rows['proposal'], 'proposal')}, "
+        f"{count(rows['measurement'], 'run')}, {count(rows['note'], 'note')}, "
+        f"{count(rows['decision'], 'decision')}; {count(new['measurement'], 'run')} not in the first"
     )
     if waiting:
-        print(f"{waiting} rows wait for what they refer to")
+        print(f"waiting for what they refer to: {count(waiting, 'row')}")
     proven = ", ".join(one[:8] for one in reversed(certified))
     print(f"certified by these rows: {proven or 'nobody'}")
     if folder is not None:

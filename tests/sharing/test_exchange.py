@@ -441,6 +441,9 @@ def test_the_real_rsync_carries_bundles_both_ways_and_leaves_what_is_there(
     assert content(tmp_path / "both") == content(pulled(far, tmp_path / "by folder"))
     with pytest.raises(SharingError, match="rsync"):
         send(f"host:{tmp_path}/nowhere/at/all", a)
+    with pytest.raises(SharingError, match="there is no such folder"):
+        take(f"{where}r", a, tmp_path / "mistyped")
+    assert not (tmp_path / "mistyped").exists()
 
 
 def pulled(remote: Path, new: Path) -> Path:
