@@ -49,7 +49,7 @@ def said_by(home: Path, *words: str) -> str:
     """What a command prints that ends well."""
     log = home / "evo.log"
     before = len(log.read_bytes())
-    assert start_evo(*words, cwd=home).wait(120) == 0, log.read_text()[-3000:]
+    assert start_evo(*words, cwd=home).wait(400) == 0, log.read_text()[-3000:]
     return log.read_bytes()[before:].decode()
 
 
@@ -152,4 +152,48 @@ def test_islands_agents_and_a_person_on_a_cluster_end_in_one_report_and_merge(
     assert content(tmp_path / "campaigns" / "again") == content(both)
     said_by(tmp_path, *merged)
     assert "dora" in (tmp_path / merged[-1]).read_text()
+    assert not leftovers(str(tmp_path))
+
+
+@pytest.mark.soak
+@pytest.mark.sandbox
+@pytest.mark.timeout(1200)
+def test_merged_islands_go_on_across_a_kill_and_merge_again(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path,
+        islands=ISLANDS,
+        objectives=[{"name": "val_bpb"}, SIZE],
+        certification={"attempts": 1, "most_pairs": 4},
+        budget={"variants": 4},
+        slots=2,
+    )
+    (tmp_path / "evo.log").touch()
+    for number, name in enumerate("ab"):
+        seed = f"random_seed={number}"
+        said_by(tmp_path, "run", str(config), "--dir", name, "--set", seed)
+    said_by(tmp_path, "merge", "a", "b", "-o", "both")
+    with Store.open(tmp_path / "both" / "campaign.db") as store:
+        before = measurements(store, statuses=list(Status))
+        known = variants(store)
+    resume = ("resume", "--dir", "both", "--set", "budget.variants=14")
+    running = start_evo(*resume, cwd=tmp_path)
+    try:
+        wait_for(lambda: measured(tmp_path / "both") > len(before) + 4, running, 400)
+        running.send_signal(signal.SIGKILL)
+    finally:
+        running.kill()
+        running.wait()
+    said_by(tmp_path, "resume", "--dir", "both")
+    with Store.open(tmp_path / "both" / "campaign.db") as store:
+        rows, made = measurements(store, statuses=list(Status)), proposals(store)
+        new = [one for one in made if one.variant_id and one.variant_id not in known]
+    assert rows[: len(before)] == before
+    assert len({one.number for one in made}) == len(made)
+    assert len(known | {one.variant_id for one in new}) == 15, "14 children and the seed"
+    assert {one.island for one in new} <= {"", *ISLANDS} and any(one.island for one in new)
+    said_by(tmp_path, "report", "--dir", "both", "-o", "both.html")
+    said_by(tmp_path, "merge", "both", "b", "a", "-o", "again")
+    with Store.open(tmp_path / "again" / "campaign.db") as store:
+        assert len(measurements(store, statuses=list(Status))) == len(rows)
+        assert variants(store) == known | {str(one.variant_id) for one in new}
     assert not leftovers(str(tmp_path))
