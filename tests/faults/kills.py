@@ -8,14 +8,17 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
+import yaml
 
 from evo.folder import DATABASE, Folder, config_of
+from population.ladder import KINDS, Ladder
 from population.lineage import Lineage
-from population.reading import front, measurement, measurements, proposals, seed
+from population.reading import decisions, front, measurement, measurements, proposals, seed
 from population.run_history import RunHistory
 from population.store import Store, StoreError
 from population.types import MeasurementRow, Purpose, Status
@@ -32,13 +35,27 @@ BEHIND = 4  # the front may be behind the rows by what two slots recorded within
 class KilledCampaign:
     """Starts, kills and resumes one campaign in `home`; `kills` counts the rounds."""
 
-    def __init__(self, home: Path, rng: random.Random, server: FakeOpenAI) -> None:
+    def __init__(
+        self,
+        home: Path,
+        rng: random.Random,
+        server: FakeOpenAI,
+        task: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`task`: the keys of a campaign file for another task than a sealed train.py; asks no model."""
         self.home, self.folder, self.server, self._rng = home, Folder(home / "c"), server, rng
         self.kills = Counter[str]()
         self._rows: dict[int, MeasurementRow] = {}
         self._born: dict[int, str | None] = {}
-        self._variants = 8
+        self._variants = 8 if task is None else 4
         self._longest = MAX_LIFE_SECONDS
+        self._has_documents = task is None or task["task"]["kind"] == "autoresearch"
+        if task is not None:
+            few = {"seed_blocks": 2, "seed_repeats": 0, "final_blocks": 0}
+            changes = {"operators": {"nudge": 1}, "policy": few, "certification": {"attempts": 0}}
+            values = {**task, **changes, "budget": {"variants": self._variants}}
+            (home / "campaign.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+            return
         endpoint = {"name": "local", "model": "fake", "base_url": server.base_url}
         write_config(
             home,
@@ -147,7 +164,8 @@ class KilledCampaign:
             assert every.get(id) == row, f"measurement {id} was lost or changed"
         for id in every.keys() - self._rows.keys():
             whole = measurement(store, id).measurement
-            assert whole.status is not Status.OK or (whole.documents and whole.metrics)
+            assert whole.status is not Status.OK or whole.metrics
+            assert whole.status is not Status.OK or bool(whole.documents) == self._has_documents
         self._rows = every
         keys = Counter(
             (one.request.variant_id, one.request.rung, one.request.block, one.request.repeat)
@@ -182,10 +200,14 @@ class KilledCampaign:
         config, seed_id = config_of(self.folder), seed(store)
         assert seed_id is not None
         fronts, family = [], Lineage.of(store)
+        vetoed = Ladder.of(decisions(store, KINDS)).vetoed  # also what only the script's word says
         for cut in range(behind + 1):
             history = RunHistory(config.objectives, seed_id, config.constraints, family)
             for row in rows[: len(rows) - cut]:
                 history.add(row)
+            if behind:  # a veto comes after the row that it is about
+                fronts.append(history.front("proxy"))
+            history.veto(vetoed)
             fronts.append(history.front("proxy"))
         assert list(front(store, "proxy")) in fronts
 
@@ -232,6 +254,16 @@ def kill_in_a_run_and_in_a_call(home: Path) -> Counter[str]:
         answers.clear()
         campaign.round_at(lambda asked=len(server.requests): len(server.requests) > asked)
         answers.set()
+        campaign.finish()
+    return campaign.kills
+
+
+def kill_in_runs_of(home: Path, task: Mapping[str, Any], times: int) -> Counter[str]:
+    """A campaign of a task killed so often while a run is under way, and run to its end."""
+    with FakeOpenAI(lone_edits()) as server:
+        campaign = KilledCampaign(home, random.Random(1), server, task)
+        for _ in range(times):
+            campaign.round_at(campaign.in_a_run)
         campaign.finish()
     return campaign.kills
 
