@@ -14,6 +14,7 @@ import pytest
 from evo.assembly.bench import open_bench
 from evo.config import ConfigError, read_config
 from evo.evaluation.slots import Unwatched
+from evo.tasks.command import in_home
 from population.reading import measurements
 from population.store import Store
 from population.types import SEES_TEST, Measurement, Purpose, RunRequest, Status, variant_id
@@ -286,3 +287,25 @@ def test_what_is_held_out_is_told_by_final_runs_alone(tmp_path: Path, evo: Evo) 
     ):
         with pytest.raises(ConfigError, match=said):
             read_config(tmp_path / "held.yaml", [wrong])
+
+
+@pytest.mark.sandbox
+def test_what_lies_in_the_users_home_is_found_in_that_of_a_run(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tiny.parent / "home"
+    (home / ".cache" / "data").mkdir(parents=True)
+    (home / ".cache" / "data" / "x.txt").write_text("5")
+    (home / "other.txt").write_text("6")
+    monkeypatch.setenv("HOME", str(home))
+    looks = (
+        "from pathlib import Path\n"
+        f"places = [Path.home() / '.cache/data', Path({str(home)!r}) / '.cache/data']\n"
+        "print('score', sum(int((one / 'x.txt').read_text()) for one in places))\n"
+        f"assert not (Path.home() / 'other.txt').exists() and not Path({str(home / 'other.txt')!r}).exists()\n"
+        "(Path.home() / '.cache' / 'mine').mkdir()\n"
+    )
+    run = measured(tiny, looks, "task.read_only=['~/.cache/data']")
+    assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 10)
+    for entry, inside in (("~/../x", ""), ("/data", ""), ("~/a:/b", ""), ("~/a/./b", "a/b")):
+        assert in_home(entry) == inside
