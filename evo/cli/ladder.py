@@ -234,6 +234,7 @@ def summary_in(folder: Path, store: Store, ending: Ending | None = None) -> Camp
 
     from evo.analysis.campaign_view import Record
     from evo.report.summary import VERDICT, summary_of
+    from population.islands import CHECKED
     from population.reading import decisions
 
     record = Record.of(store)
@@ -241,7 +242,7 @@ def summary_in(folder: Path, store: Store, ending: Ending | None = None) -> Camp
     if ending is not None:
         one = replace(one, running=None, state=ending.state, phase=ending.reason)
     ladder = ladder_report_of(folder, store, record) if record.ladder.choices else None
-    return summary_of(record, one, ladder, decisions(store, (VERDICT,)), at(folder))
+    return summary_of(record, one, ladder, decisions(store, (VERDICT, CHECKED)), at(folder))
 
 
 def summarise(folder: Folder, config: Config, ending: Ending, say: Callable[[str], None]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from evo.terminal.imported import imported_lines
 from evo.terminal.ladder import ladder_lines
 from evo.terminal.status import told_lines
 from evo.terminal.text import clip, count, duration, placed, plain, plus_minus, share, short
+from population.islands import CHECKED, ClaimVerdict, checked_in_words
 from population.metrics import label
 from population.types import CampaignState, Decision, DecisionRow
 
@@ -30,7 +31,7 @@ SUMMARY = "SUMMARY.md"
 MARK = "<!-- Written by evotrain, anew at the end of every run of the campaign. -->"
 TEMPLATE = "summary.md"
 WIDTH = 80
-MAX_FRONT, MAX_IDEA, MAX_OPERATORS = 6, 100, 10
+MAX_FRONT, MAX_IDEA, MAX_OPERATORS, MAX_CLAIMS_TOLD = 6, 100, 10, 6
 MARKUP = re.compile(r"([\\`*_<\[\]#|])")  # what Markdown would read in foreign text
 TAGS = re.compile(r"([<\[])")  # what it would read in sentences of ours that quote some
 VERDICT, CERTIFIED = "verdict", "certified"
@@ -73,14 +74,17 @@ def summary_of(
     verdicts: Sequence[DecisionRow],
     where: str = "",
 ) -> CampaignSummary:
-    """Everything that SUMMARY.md says. `where`: " --dir FOLDER" for commands to type."""
+    """Everything that SUMMARY.md says.
+
+    `verdicts`: of certification and of sceptics. `where`: " --dir FOLDER" for commands to type.
+    """
     found = overview.findings
     headline = sentences.headline(found) or told_lines(overview)[0]
     if overview.imported is not None:
         headline = imported_lines(overview.imported)[0]
     parts = [
         SummaryPart("What was tried", tuple(_tried(record, overview))),
-        SummaryPart("What holds", tuple(_holds(record, overview))),
+        SummaryPart("What holds", tuple(_holds(record, overview, verdicts))),
         SummaryPart(
             "What was refuted, or is not shown", tuple(_refuted(record, overview, verdicts))
         ),
@@ -209,7 +213,7 @@ def _scale(scale: str) -> str:
     return f" ({plain(scale)})" if scale else ""
 
 
-def _holds(record: Record, overview: Overview) -> list[str]:
+def _holds(record: Record, overview: Overview, verdicts: Sequence[DecisionRow]) -> list[str]:
     found, lines = overview.findings, list[str]()
     lines += sentences.trust(found)
     for variant_id, detail in record.certified.items():
@@ -223,6 +227,7 @@ def _holds(record: Record, overview: Overview) -> list[str]:
     if not record.certified and overview.imported is None and not overview.calibrates:
         why = "" if overview.certifies else ", for certification.attempts is 0"
         lines.append(f"Nothing is certified{why}.")
+    lines += _checked(verdicts, {ClaimVerdict.UPHELD})
     if found.proof is not None:
         lines.append(sentences.proven(found.proof))
     if found.final is not None:
@@ -249,12 +254,13 @@ def _holds(record: Record, overview: Overview) -> list[str]:
 def _refuted(record: Record, overview: Overview, verdicts: Sequence[DecisionRow]) -> list[str]:
     found, lines = overview.findings, list[str]()
     for one in verdicts:
-        if one.detail.get("verdict") != CERTIFIED and one.variant_id:
+        if one.kind == VERDICT and one.detail.get("verdict") != CERTIFIED and one.variant_id:
             pairs = count(int(one.detail.get("pairs", 0)), "pair")
             why = plain(str(one.detail.get("verdict", "")))
             lines.append(
                 f"{short(one.variant_id)} was not certified: {why} after {pairs} on fresh blocks."
             )
+    lines += _checked(verdicts, {ClaimVerdict.REFUTED, ClaimVerdict.UNPROVEN})
     if found.final is None and found.leader_id is not None:
         lines += sentences.found(found)
     lines += [line for line in sentences.certainty(found) if line.startswith("Selection bias")]
@@ -267,6 +273,17 @@ def _refuted(record: Record, overview: Overview, verdicts: Sequence[DecisionRow]
     if record.voided:
         lines.append(f"{count(len(record.voided), 'run')} did not count and were made again.")
     return lines or ["Nothing was refuted: no claim has been put to the proof so far."]
+
+
+def _checked(verdicts: Sequence[DecisionRow], wanted: Collection[str]) -> list[str]:
+    """What sceptics found of claims, the newest."""
+    mine = [one for one in verdicts if one.kind == CHECKED and one.detail["verdict"] in wanted]
+    lines = [
+        f"{short(one.variant_id or '')} is {checked_in_words(one.detail)}."
+        for one in mine[-MAX_CLAIMS_TOLD:]
+    ]
+    more = len(mine) - len(lines)
+    return lines + ([f"{count(more, 'earlier claim')} came out alike; `evo log`."] if more else [])
 
 
 def _transfers(record: Record, overview: Overview, ladder: LadderReport | None) -> list[str]:

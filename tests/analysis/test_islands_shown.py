@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.ranking import ranking
+from evo.cli.ladder import summary_in
 from evo.report.lineage import Marked, fold, lineage, place_all
 from evo.report.page import colours
 from evo.terminal.tables import ranking_table
@@ -75,3 +76,20 @@ def test_what_was_tested_is_believed_by_the_runs_since_then(tmp_path: Path) -> N
     after = {it.variant_id: it for it in ranking(Record.of(built.store))}[one]
     assert before.measured.mean < 2.45 < 2.5 < after.measured.mean
     assert after.told("val_bpb")[0] > 2.5 and after.told("val_bpb")[2] == 3
+
+
+def test_a_summary_tells_what_a_sceptic_upheld_and_what_it_refuted(tmp_path: Path) -> None:
+    built, made = bred(tmp_path / "c", *["wide"] * 9)
+    told = {
+        "against": built.seed, "claimed": 0.2, "claimed_on": 1, "pairs": 4, "gain": 0.1, "se": 0.01,
+        "log_e": 6.0, "more": {}, "chosen_by": 1, "seen": 2,
+    }  # fmt: skip
+    for one, verdict in zip(made, ("upheld", "unproven", *["refuted"] * 7), strict=True):
+        built.store.add_decision(CHECKED, one, {**told, "verdict": verdict})
+    built.believe()
+    parts = {one.title: " ".join(one.lines) for one in summary_in(built.folder, built.store).parts}
+    holds, refuted = parts["What holds"], parts["What was refuted, or is not shown"]
+    said = f"{made[0][:8]} is upheld by the sceptic: 0.2 better than {built.seed[:8]} on 1 block"
+    assert said in holds and "sceptic" not in holds.replace(said, "")
+    assert f"{made[8][:8]} is refuted by the sceptic" in refuted and refuted.count("sceptic") == 6
+    assert "2 earlier claims came out alike" in refuted
