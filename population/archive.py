@@ -251,7 +251,7 @@ def nearest(
     constraints: Sequence[Constraint],
     most: int,
 ) -> list[str]:
-    """At most `most` ids: the front, what would be it without those, and on; feasible ones first.
+    """`most` ids, or twice the front's: the front, what would be it without those, and on; feasible ones first.
 
     A variant beyond a limit, or without a finite value, comes last.
     """
@@ -263,12 +263,14 @@ def nearest(
         values[id] = tuple(one.turned(mean) for one, mean in zip(objectives, means, strict=True))
     if not values:
         return []
-    import moocore
+    import moocore  # here, as above
 
     points = np.nan_to_num(np.array(list(values.values()), dtype=float), nan=math.inf)
     layers = dict(zip(values, moocore.pareto_rank(points).tolist(), strict=True))
     order = sorted(values, key=lambda id: (broken[id], layers[id], values[id], id))
-    return order[:most]
+    best = order[0]
+    front = sum(layers[id] == layers[best] and broken[id] == broken[best] for id in order)
+    return order[: max(most, 2 * front)]
 
 
 def standings(

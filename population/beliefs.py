@@ -8,7 +8,7 @@ on when it was asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from population.archive import Constraint, Objective, nearest, pareto_front
 from population.statistics import DISQUALIFYING
@@ -17,7 +17,7 @@ from population.statistics.posteriors import NO_FAMILY, Family, Posteriors
 from population.types import Estimate, MeasurementRow, Status
 
 FIRST_FIT = 8  # children, before the prior is fitted for the first time
-MAX_NEAR = 256  # variants near the front that are kept in sight of it, when there are twice as many
+MAX_NEAR = 128  # variants near the front that are kept in sight of it, when there are twice as many
 GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
 
 Source = BlockMeans | Posteriors
@@ -68,11 +68,13 @@ class RungBeliefs:
         self._children: dict[str, None] = {}  # with a row, whatever its status, in order
         self._next_fit = FIRST_FIT
         self._found: dict[str, MetricEstimates] = {}  # in order of first measurement
+        self._places: dict[str, int] = {}  # by variant, in that order
         self._disqualified: set[str] = set()
         self._front: list[str] = []
         # Who can be on the front: every row moves all beliefs a little, and looking at all variants for that
         # would make a row the dearer the more there are. Who is layers away comes back with its next run.
         self._near: dict[str, None] = {}
+        self._kept = 0  # of them, as it was last decided
         self._fresh: set[str] | None = None  # measured since the front; None: everything moved
         self._changes = 0
         self.taken = 0  # rows looked at so far
@@ -107,8 +109,9 @@ class RungBeliefs:
         self._found.setdefault(
             request.variant_id, MetricEstimates(self._beliefs, request.variant_id)
         )
+        self._places.setdefault(request.variant_id, len(self._places))
         self._near.setdefault(request.variant_id)
-        if len(self._near) > 2 * MAX_NEAR and self._seed_id in self._found:
+        if len(self._near) > 2 * max(MAX_NEAR, self._kept) and self._seed_id in self._found:
             self._keep_nearest()
         if moved:
             self._fresh = None  # a member may have become worse, so that others come back
@@ -117,10 +120,20 @@ class RungBeliefs:
 
     def _keep_nearest(self) -> None:
         """By what is believed at this row, so that it does not depend on when the front was asked for."""
-        seed = self._found[self._seed_id]
-        near = {one: self._found[one] for one in self._near if one not in self._left_out}
+        near = self.each_once(one for one in self._near if one not in self._left_out)
+        (seed,) = self.each_once([self._seed_id]).values()
         kept = nearest(near, self._objectives, seed, self._constraints, MAX_NEAR)
-        self._near = dict.fromkeys(kept)
+        self._near, self._kept = dict.fromkeys(kept), len(kept)
+
+    def each_once(self, variant_ids: Iterable[str]) -> dict[str, dict[str, Estimate]]:
+        """What a front depends on, each estimate asked for once: an objective asks several times."""
+        names = dict.fromkeys(one.name for one in (*self._objectives, *self._constraints))
+        sources = [(name, self._beliefs[name]) for name in names if name in self._beliefs]
+        found: dict[str, dict[str, Estimate]] = {}
+        for one in variant_ids:
+            asked = [(name, source.estimate(one)) for name, source in sources]
+            found[one] = {name: told for name, told in asked if told is not None}
+        return found
 
     def _of(self, metric: str) -> BlockMeans:
         """The levels of a metric, and what is believed in it, from its first number on."""
@@ -164,6 +177,10 @@ class RungBeliefs:
     def __reversed__(self) -> Iterator[str]:
         return reversed(self._found)
 
+    def place_of(self, variant_id: str) -> int:
+        """Where a variant stands in the order of first measurement; KeyError without an `ok` run."""
+        return self._places[variant_id]
+
     def found(self, variant_id: str) -> MetricEstimates:
         """What is believed of one variant; KeyError without an `ok` run."""
         return self._found[variant_id]
@@ -200,8 +217,8 @@ class RungBeliefs:
         else:  # a newcomer meets the front alone: who was dominated before still is
             among = [*self._front, *self._fresh]
         if self._fresh is None or self._fresh or changes != self._changes:
-            chosen = {one: self._found[one] for one in among if one not in self._left_out}
-            seed = self._found[self._seed_id]
+            chosen = self.each_once(one for one in among if one not in self._left_out)
+            (seed,) = self.each_once([self._seed_id]).values()
             self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
         self._fresh, self._changes = set(), changes
         return list(self._front)

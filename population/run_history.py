@@ -328,8 +328,9 @@ class RunHistory:
                 self._looked_at[rung] = len(rows)
                 among = {*known, *told}
             moved: Beliefs = {}
+            believed = known.each_once(one for one in among if one in known)
             for one in among:
-                found = known.found(one) if one in known else {}
+                found = believed.get(one, {})
                 now = {name: found[name] for name in names if name in found}
                 if repr(told.get(one)) != repr(now) and (now or one in told):
                     moved[one] = now
@@ -350,20 +351,20 @@ class RunHistory:
             front = set(known.front())
             if self.seed_id not in known:
                 return []
-            seed, chosen, left = known.found(self.seed_id), list[Candidate](), newest
+            (seed,), chosen, left = (
+                known.each_once([self.seed_id]).values(),
+                list[Candidate](),
+                newest,
+            )
             waiting = set(front)
-            for variant_id in reversed(known):
-                if left == 0 and not waiting:
-                    break
-                if left == 0 and variant_id not in waiting:
-                    continue
+
+            def taken(variant_id: str) -> bool:
                 waiting.discard(variant_id)
                 if variant_id in self._left_out:
-                    continue
-                found = known.found(variant_id)
+                    return False
+                (found,) = known.each_once([variant_id]).values()
                 if not admissible(found, self.objectives, seed):
-                    continue
-                left = left if not left else left - 1
+                    return False
                 chosen.append(
                     Candidate(
                         variant_id=variant_id,
@@ -373,6 +374,14 @@ class RunHistory:
                         sd=_known_sd(found[self.objectives[0].name]),
                     )
                 )
+                return True
+
+            for variant_id in reversed(known):
+                if left == 0:
+                    break
+                left = left - 1 if taken(variant_id) and left else left
+            for variant_id in sorted(waiting, key=known.place_of, reverse=True):
+                taken(variant_id)
             return chosen[::-1]
 
 
