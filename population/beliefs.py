@@ -127,7 +127,8 @@ class RungBeliefs:
 
     def each_once(self, variant_ids: Iterable[str]) -> dict[str, dict[str, Estimate]]:
         """What a front depends on, each estimate asked for once: an objective asks several times."""
-        names = dict.fromkeys(one.name for one in (*self._objectives, *self._constraints))
+        names = dict.fromkeys(one.name for one in self._objectives)
+        names |= dict.fromkeys(one.name for one in self._constraints)
         sources = [(name, self._beliefs[name]) for name in names if name in self._beliefs]
         found: dict[str, dict[str, Estimate]] = {}
         for one in variant_ids:

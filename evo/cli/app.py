@@ -80,6 +80,8 @@ def main() -> None:
     """The entry point `evo`: one clear line on stderr and exit code 2 for every foreseen mistake."""
     # We use no plugins of pydantic; looking for them in all that is installed takes 50 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # The cores are the runs'. Our matrices are small: threads that wait for each other double what a row costs.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
             stream, io.TextIOWrapper

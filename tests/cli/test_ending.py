@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -41,3 +44,16 @@ def test_an_evaluation_that_is_ended_leaves_no_folder_and_no_process(
     assert running.returncode == 130
     assert not list(work.glob("evo-evaluate-*"))
     assert not alive(str(work))
+
+
+def test_our_own_matrices_take_one_thread_where_nobody_says_otherwise(tmp_path: Path) -> None:
+    """numpy reads it as it is imported, so it must not be there before."""
+    ask = "import os, sys, evo.cli; early = 'numpy' in sys.modules; sys.argv = ['evo', '--help']\n"
+    ask += "try: evo.cli.main()\nexcept SystemExit: pass\n"
+    ask += "print('threads', os.environ['OPENBLAS_NUM_THREADS'], early)"
+    for given, found in ((None, "1"), ("2", "2")):
+        env = {key: one for key, one in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+        env |= {} if given is None else {"OPENBLAS_NUM_THREADS": given}
+        command = [sys.executable, "-c", ask]
+        said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        assert said.splitlines()[-1] == f"threads {found} False"
