@@ -10,8 +10,10 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -90,12 +92,15 @@ def main() -> None:
     _advise()
     for number in (signal.SIGTERM, signal.SIGHUP):  # they, too, tidy up; nohup stays in force
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _interrupt)
+    _signals.clear()
     try:
         app()
     except KeyboardInterrupt:
         complain("interrupted")
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted_code())
+    except SystemExit as end:  # typer ends every KeyboardInterrupt as if it were Ctrl-C
+        sys.exit(interrupted_code() if end.code == INTERRUPTED else end.code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone (`evo tree | head`)
         sys.exit(0)
@@ -112,6 +117,19 @@ def main() -> None:
         sys.exit(FAILED)
 
 
+_signals: list[int] = []  # those that interrupted this process, beside Ctrl-C
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _signals.append(number)
+    signal.default_int_handler(number, frame)
+
+
+def interrupted_code() -> int:
+    """The exit code of a process that was interrupted: 128 and the signal's number."""
+    return 128 + _signals[0] if _signals else INTERRUPTED
+
+
 def known_errors() -> tuple[type[Exception], ...]:
     """The classes of foreseen errors that this process has loaded."""
     loaded = ((sys.modules.get(module), name) for module, name in ERRORS.items())
@@ -119,10 +137,11 @@ def known_errors() -> tuple[type[Exception], ...]:
 
 
 def complain(text: str) -> None:
-    """One clear message on stderr."""
+    """One clear message on stderr; a closed terminal takes none."""
     from evo.terminal.text import printable
 
-    print(f"evo: {printable(text)}", file=sys.stderr, flush=True)
+    with suppress(OSError):
+        print(f"evo: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def _advise() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evo.cli.app import FAILED, INTERRUPTED, JsonOption, app, complain, show_json
+from evo.cli.app import FAILED, JsonOption, app, complain, interrupted_code, show_json
 from evo.files import objection, write_file
 
 if TYPE_CHECKING:
@@ -152,5 +152,5 @@ def _followed(coming: Iterator[Any], total: int, folder: Path) -> list[Any]:
             f"interrupted: {len(results)} of {total} cells are kept in {folder}; "
             "the same command goes on from there"
         )
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted_code()) from None
     return results

@@ -126,8 +126,12 @@ class Follower:
             transient=True,
             vertical_overflow="crop",
         )
-        with view:
+        view.start()
+        try:
             yield
+        finally:
+            with contextlib.suppress(OSError):  # a closed terminal must not hide how it ended
+                view.stop()
 
 
 def say_line(text: str, to_stderr: bool = False) -> None:
@@ -137,8 +141,9 @@ def say_line(text: str, to_stderr: bool = False) -> None:
 
 def leave(code: int) -> None:
     """End this process although threads of a campaign that was told to end now may still hang."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a closed terminal
+            stream.flush()
     os._exit(code)
 
 

@@ -17,11 +17,11 @@ import typer
 
 from evo.campaigns import CAMPAIGNS, DATABASE, ask, matching_calibration, running_process
 from evo.cli.app import (
-    INTERRUPTED,
     DirOption,
     JsonOption,
     app,
     complain,
+    interrupted_code,
     known_errors,
     show,
     show_json,
@@ -263,9 +263,9 @@ def _follow(
         code = follower.exit_code(ending)
         said = summarise(folder, config, ending, lambda text: say_line(text, as_json))
         # a closed terminal takes no closing screen
-        with suppress(OSError) if code == 128 + signal.SIGHUP else nullcontext():
+        with suppress(OSError) if follower.signal == signal.SIGHUP else nullcontext():
             _close(folder, config, ending, as_json, said)
-        if code:
+        if code or follower.signal == signal.SIGHUP:
             leave(code)
 
 
@@ -364,8 +364,9 @@ def new_campaign(
             raise
         clear(folder, keep=was_there)
         if isinstance(error, KeyboardInterrupt):
-            complain(f"interrupted before the first measurement; {where} was removed")
-            raise typer.Exit(INTERRUPTED) from error
+            left = "is empty again" if was_there else "was removed"
+            complain(f"interrupted before the first measurement; {where} {left}")
+            raise typer.Exit(interrupted_code()) from error
         raise
 
 

@@ -235,11 +235,11 @@ def dated_line(at: float, text: str) -> str:
 
 
 def write_line(out: TextIO, at: float, text: str) -> None:
-    """Write one event at once, for readers of the pipe. A closed pipe is no reason to stop a campaign."""
+    """Write one event at once, for readers of the pipe. A closed pipe or terminal stops no campaign."""
     try:
         out.write(event_line(at, text) + "\n")
         out.flush()
-    except (BrokenPipeError, ValueError):  # ValueError: the stream is closed
+    except (OSError, ValueError):  # ValueError: the stream is closed
         pass
 
 

@@ -41,7 +41,7 @@ def test_an_evaluation_that_is_ended_leaves_no_folder_and_no_process(
             time.sleep(0.05)
         running.send_signal(number)
         running.communicate(timeout=120)
-    assert running.returncode == 130
+    assert running.returncode == 128 + number
     assert not list(work.glob("evo-evaluate-*"))
     assert not alive(str(work))
 

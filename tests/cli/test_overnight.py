@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from tests.campaign.fakes import make_campaign, make_store
 from .driving import MAIN, Evo
 
 
-def wait_for_a_run(folder: Path) -> None:
+def wait_for_a_run(folder: Path, meanwhile: Callable[[], object] = lambda: None) -> None:
     end = time.monotonic() + 240
     while time.monotonic() < end:
         try:
@@ -27,6 +30,7 @@ def wait_for_a_run(folder: Path) -> None:
                     return
         except StoreError:
             pass
+        meanwhile()
         time.sleep(0.05)
     pytest.fail("nothing was measured")
 
@@ -54,6 +58,36 @@ def test_a_closed_terminal_stops_a_campaign_cleanly_unless_it_was_told_not_to_mi
     assert ("budget spent" in told) is nohup, told
     assert ("stopped" in told) is not nohup, told
     assert evo("status", "--json").json()["running"] is None
+
+
+def test_a_terminal_that_closes_on_the_live_view_leaves_a_summary_and_its_own_exit_code(
+    quick: Path, tmp_path: Path
+) -> None:
+    folder, shown = tmp_path / "campaigns" / "quick-1", bytearray()
+    ours, its = os.openpty()
+    os.set_blocking(ours, False)
+
+    def look() -> None:
+        with suppress(BlockingIOError):
+            shown.extend(os.read(ours, 1 << 16))
+
+    running = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "run", quick, "--set", "budget.variants=500"],
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "xterm"},
+        preexec_fn=lambda: os.login_tty(its),
+    )
+    try:
+        os.close(its)
+        wait_for_a_run(folder, look)
+        os.close(ours)
+        code = running.wait(240)
+    finally:
+        running.kill()
+        running.wait()
+    assert b"\x1b[?25l" in shown, "the live view was not up"
+    assert code == 128 + signal.SIGHUP
+    assert "stopped" in (folder / "SUMMARY.md").read_text()
 
 
 def test_the_bar_of_variants_counts_children_that_were_measured(tmp_path: Path) -> None:

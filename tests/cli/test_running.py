@@ -353,19 +353,26 @@ def test_a_dry_run_refuses_bad_data_a_bad_seed_and_a_folder_in_use(
         assert told in said.err and said.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["run", "calibrate"])
+@pytest.mark.parametrize(
+    ("command", "number", "was_there"),
+    [("run", signal.SIGTERM, False), ("calibrate", signal.SIGINT, True)],
+)
 def test_an_interrupt_before_the_first_measurement_leaves_nothing(
-    quick: Path, tmp_path: Path, command: str
+    quick: Path, tmp_path: Path, command: str, number: signal.Signals, was_there: bool
 ) -> None:
     folder = tmp_path / "here"
+    if was_there:
+        folder.mkdir()
     changes = ("--set", "rungs.proxy.startup_seconds=auto")
     with started(command, quick, "--dir", folder, *changes, cwd=tmp_path) as running:
         wait_for(lambda: any(folder.glob("runs/*")))
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         out, _ = running.communicate(timeout=250)
-    assert running.returncode == 130
-    assert f"interrupted before the first measurement; {folder} was removed" in out
-    assert not folder.exists()
+    assert running.returncode == 128 + number
+    left = "is empty again" if was_there else "was removed"
+    assert f"interrupted before the first measurement; {folder} {left}" in out
+    assert folder.exists() is was_there
+    assert not was_there or not list(folder.iterdir())
 
 
 def test_init_says_what_is_wrong_in_one_line(evo: Evo, tmp_path: Path) -> None:
