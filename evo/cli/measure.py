@@ -181,7 +181,12 @@ def adopt(
     script, short = (output / "train.py", [TRIED]) if adopted else (file, [])
     ended = try_once(script, output, short) if tries else None
     if as_json:
-        counts = adopted and {"lines_in": adopted.counts[0], "lines_out": adopted.counts[1]}
+        counts = adopted and {
+            "lines_in": adopted.counts[0],
+            "lines_out": adopted.counts[1],
+            "look_at": adopted.guessed,
+            "to_do": adopted.undone,
+        }
         show_json(
             {
                 "path": output,
@@ -258,13 +263,17 @@ def _adopted_lines(
             yield f"{name}.py is joined to it, so that it evolves as well"
         for one in adopted.guessed:
             yield fill(f"look at: {one}", 79, subsequent_indent="  ")
-        yield f"{folder / 'train.py'}   the contract kept: {into} lines in, {out} out"
+        for one in adopted.undone:
+            yield fill(f"to do: {one}", 79, subsequent_indent="  ")
+        done = "the calls are written in" if adopted.undone else "the contract kept"
+        yield f"{folder / 'train.py'}   {done}: {into} lines in, {out} out"
         yield f"{folder / 'adopt.patch'}   these lines"
         yield f"{folder / 'campaign.yaml'}   sealed: we score it, on text it never saw"
         script = folder / "train.py"
     config = shlex.quote(str(folder / "campaign.yaml"))
     yield ""
-    yield f"next  evo evaluate {shlex.quote(str(script))} --config {config}"
+    first = f"edit {shlex.quote(str(script))}, then\n      " if adopted and adopted.undone else ""
+    yield f"next  {first}evo evaluate {shlex.quote(str(script))} --config {config}"
 
 
 # -- `evo calibrate`: how noisy a run is here, before anything is searched.

@@ -26,6 +26,11 @@ _HEADS = re.compile(r"^(n_heads?|num_heads)$", re.I)
 _WIDTH = re.compile(r"^(n_embd|d_model|dim|width|hidden(_size|_dim)?|embed_dim)$", re.I)
 _VOCAB = re.compile(r"(^|_)(vocab_size|n_vocab)$", re.I)
 _ACCUMULATION = re.compile(r"accum", re.I)
+_READS = re.compile(
+    r"^((io\.)?open|(np|numpy)\.(load|loadtxt|genfromtxt|memmap|fromfile)|torch\.load|.*\.read_(text|bytes))$"
+)
+_WRITES = re.compile(r"[wax]")  # in the mode of a file
+_MAY_BE_MISSING = re.compile(r"\b(exists|isfile|is_file)\b|^False$")
 CONFIG = """\
 # {file} under the contract (docs/contract.md): its score is measured by us, on text it never saw.
 name: {name}
@@ -55,6 +60,7 @@ class Adopted:
     after: str
     joined: tuple[str, ...]
     guessed: tuple[str, ...]  # what a person should look at
+    undone: tuple[str, ...]  # what a person has to change before it can run
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -86,7 +92,7 @@ def files_of_script(
     elif not as_command:
         modules = {path.stem: path.read_text(encoding="utf-8-sig") for path in modules_beside(file)}
         try:
-            adopted = adopt_script(source, modules)
+            adopted = adopt_script(source, modules, file.name)
             beside = [name for name in modules if name not in adopted.joined]
             if problem := check_source(adopted.after, adopted.after, beside=beside):
                 raise NotTypical(problem)
@@ -112,26 +118,42 @@ def files_of_script(
     return files, None, [why, *said] if why else said
 
 
-def adopt_script(source: str, modules: Mapping[str, str]) -> Adopted:
-    """The script with the calls of the contract written in. `modules`: what stands beside it, by name.
+def adopt_script(source: str, modules: Mapping[str, str], name: str = "train.py") -> Adopted:
+    """The script `name` with the calls of the contract written in. `modules`: what stands beside it, by name.
 
     A module that the script takes names from goes into it, so that it evolves as well, where no two names
     meet. SyntaxError for what does not parse; NotTypical where the loop, its batches or its model are not
     found.
     """
-    before, joined = _joined(source, modules)
-    edits, guessed = _edits(parse(before), before.splitlines())
+    before, joined, origins = _joined(source, modules, name)
+    edits, guessed = _edits(parse(before), before.splitlines(), origins)
     lines = before.splitlines()
     for one in sorted(edits, key=lambda edit: (edit.first, edit.last), reverse=True):
         lines[one.first - 1 : one.last] = one.lines
+        origins[one.first - 1 : one.last] = [origins[min(one.first, len(origins)) - 1]] * len(
+            one.lines
+        )
     after = "\n".join(lines) + "\n"
-    parse(after)
-    return Adopted(before, after, joined, tuple(guessed))
+    undone = tuple(_undone(parse(after), origins))
+    return Adopted(before, after, joined, tuple(guessed), undone)
 
 
-def _joined(source: str, modules: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The script with each module that it imports from in the place of that import."""
+Origin = tuple[str, int]  # the file and the line in it that a line of the joined text is from
+
+
+def _place(origins: Sequence[Origin], first: int, last: int = 0) -> str:
+    """Where lines of the joined text stand in the user's own files."""
+    file, line = origins[first - 1]
+    end = origins[max(first, last) - 1][1]
+    return f"line{f's {line} to {end}' if end > line else f' {line}'} of {file}"
+
+
+def _joined(
+    source: str, modules: Mapping[str, str], script: str
+) -> tuple[str, tuple[str, ...], list[Origin]]:
+    """The script with each module that it imports from in the place of that import; where each line is from."""
     joined = []
+    origins = _numbered(script, source)
     for name, text in modules.items():
         tree = parse(source)
         imports = [
@@ -147,10 +169,16 @@ def _joined(source: str, modules: Mapping[str, str]) -> tuple[str, tuple[str, ..
             continue
         lines = source.splitlines()
         for number, one in reversed(list(enumerate(imports))):
-            lines[one.lineno - 1 : one.end_lineno] = text.splitlines() if number == 0 else []
+            put = text if number == 0 else ""
+            lines[one.lineno - 1 : one.end_lineno] = put.splitlines()
+            origins[one.lineno - 1 : one.end_lineno] = _numbered(f"{name}.py", put)
         source = "\n".join(lines) + "\n"
         joined.append(name)
-    return source, tuple(joined)
+    return source, tuple(joined), origins
+
+
+def _numbered(file: str, text: str) -> list[Origin]:
+    return [(file, number) for number, _ in enumerate(text.splitlines(), 1)]
 
 
 def _bound(tree: ast.Module, definitions: bool) -> set[str]:
@@ -170,13 +198,16 @@ def _bound(tree: ast.Module, definitions: bool) -> set[str]:
     return found
 
 
-def _edits(tree: ast.Module, lines: Sequence[str]) -> tuple[list[_Edit], list[str]]:
+def _edits(
+    tree: ast.Module, lines: Sequence[str], origins: Sequence[Origin]
+) -> tuple[list[_Edit], list[str]]:
     nodes = list(ast.walk(tree))
     loop, _ = find_loop(nodes)
     if loop is None:
         raise NotTypical("no loop with a backward pass")
     if loop not in tree.body:
-        raise NotTypical(f"its loop (line {loop.lineno}) does not stand at the top level")
+        where = _place(origins, loop.lineno)
+        raise NotTypical(f"its loop ({where}) does not stand at the top level")
     guessed: list[str] = []
     last_import = max(
         (one.end_lineno or 0 for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom)),
@@ -187,8 +218,8 @@ def _edits(tree: ast.Module, lines: Sequence[str]) -> tuple[list[_Edit], list[st
     edits += _seeds(nodes, lines)
     x, batches = _batches(tree, loop, lines)
     edits += batches
-    edits += _clock(loop, lines, guessed)
-    edits += _evaluations(tree, loop, lines, guessed)
+    edits += _clock(loop, lines, origins, guessed)
+    edits += _evaluations(tree, loop, lines, origins, guessed)
     edits += _reports(loop, x, model_name(nodes), lines)
     edits += _logits(nodes, lines)
     return edits, guessed
@@ -354,16 +385,18 @@ def _batches(
     return target.elts[0].id, edits
 
 
-def _clock(loop: ast.For | ast.While, lines: Sequence[str], guessed: list[str]) -> Iterator[_Edit]:
+def _clock(
+    loop: ast.For | ast.While, lines: Sequence[str], origins: Sequence[Origin], guessed: list[str]
+) -> Iterator[_Edit]:
     """The loop to the end of the budget, and its count of steps as a share of all that it would make."""
     indent, inside = _indent(lines, loop), _indent(lines, loop.body[0])
-    count, most = "", ""
+    count, most, where = "", "", _place(origins, loop.lineno)
     if isinstance(loop, ast.For):
         called = loop.iter
         if not (isinstance(loop.target, ast.Name) and isinstance(called, ast.Call) and called.args):
-            raise NotTypical(f"its loop (line {loop.lineno}) counts no steps")
+            raise NotTypical(f"its loop ({where}) counts no steps")
         if ast.unparse(called.func) != "range" or len(called.args) != 1:
-            raise NotTypical(f"its loop (line {loop.lineno}) counts no steps from 0")
+            raise NotTypical(f"its loop ({where}) counts no steps from 0")
         count, most = loop.target.id, ast.unparse(called.args[0])
     else:
         tests = [loop.test]
@@ -394,7 +427,11 @@ def _breaks(one: ast.If) -> bool:
 
 
 def _evaluations(
-    tree: ast.Module, loop: ast.For | ast.While, lines: Sequence[str], guessed: list[str]
+    tree: ast.Module,
+    loop: ast.For | ast.While,
+    lines: Sequence[str],
+    origins: Sequence[Origin],
+    guessed: list[str],
 ) -> Iterator[_Edit]:
     """What evaluates or saves in the loop is left out: the score is measured outside."""
     evaluating = {
@@ -410,7 +447,8 @@ def _evaluations(
             called & (evaluating | {"torch.save", "model.eval"})
             and one.test.end_lineno == one.lineno
         ):
-            guessed.append(f"lines {one.lineno} to {one.end_lineno} evaluate or save: left out")
+            where = _place(origins, one.lineno, one.end_lineno or 0)
+            guessed.append(f"{where}: evaluates or saves, left out")
             yield _Edit(
                 one.lineno, one.lineno, (f"{_indent(lines, one)}if False:  # it is scored outside",)
             )
@@ -483,6 +521,65 @@ def _logits(nodes: Sequence[ast.AST], lines: Sequence[str]) -> Iterator[_Edit]:
             inner = ast.unparse(one.value).encode()
             new = line[: one.col_offset] + inner + line[one.end_col_offset :]
             yield _Edit(one.lineno, one.lineno, (new.decode(),))
+
+
+def _undone(tree: ast.Module, origins: Sequence[Origin]) -> Iterator[str]:
+    """What is left of a script that cannot work in a run: files that it reads, and a vocabulary of its own.
+
+    `tree`: with all calls written in.
+    """
+    reached = sorted(_reached(tree), key=lambda one: (getattr(one, "lineno", 0), ast.dump(one)))
+    for node in reached:
+        if isinstance(node, ast.Call) and _READS.match(ast.unparse(node.func)):
+            given = [*node.args[1:2], *(one.value for one in node.keywords if one.arg == "mode")]
+            if not any(isinstance(one, ast.Constant) and _writes(one.value) for one in given):
+                told = f"a run sees no such file as in {ast.unparse(node)}; tokens are run.batch's"
+                yield f"{_place(origins, node.lineno)}: {told}"
+        for name, value in _named_values(node):
+            if _VOCAB.search(name) and not _is_of_the_run(value):
+                told = (
+                    f"{name} = {ast.unparse(value)}; the tokens of a run are as many as run.vocab"
+                )
+                yield f"{_place(origins, value.lineno)}: {told}"
+
+
+def _writes(mode: object) -> bool:
+    return isinstance(mode, str) and _WRITES.search(mode) is not None
+
+
+def _reached(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those that only run where a file is there, or never."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and _MAY_BE_MISSING.search(ast.unparse(node.test)):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _named_values(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What a node calls by a name: an assigned value, an entry of a dict, an argument of a call."""
+    if isinstance(node, ast.Assign):
+        yield from _pairs(node)
+        target = node.targets[0]
+        if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+            yield str(target.slice.value), node.value
+    elif isinstance(node, ast.Call):
+        yield from ((one.arg, one.value) for one in node.keywords if one.arg)
+
+
+def _is_of_the_run(value: ast.expr) -> bool:
+    """Whether a size of a vocabulary is the run's, or is handed on from where it was set, or set later."""
+    if isinstance(value, ast.Constant) and value.value is None:
+        return True
+    names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
+    fields = {ast.unparse(one) for one in ast.walk(value) if isinstance(one, ast.Attribute)}
+    settings = re.compile(r"\b(self|args|\w*(config|cfg|settings))\.\w*vocab", re.I)
+    return (
+        any(map(_VOCAB.search, names)) or "run.vocab" in fields or any(map(settings.search, fields))
+    )
 
 
 def _indent(lines: Sequence[str], node: ast.stmt) -> str:

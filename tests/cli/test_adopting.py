@@ -240,8 +240,35 @@ def test_what_was_guessed_of_a_loop_is_told(evo: Evo, two_files: Path) -> None:
     told = " ".join(said.out.split())
     assert "look at: n_embd = 48 with 6 layers: 8 x depth" in told
     assert "look at: grad_accum = 16: 1 for a small proxy" in told
-    assert "evaluate or save: left out" in told
+    assert "evaluates or saves, left out" in told
     assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_what_a_run_cannot_do_is_told_with_the_line_in_the_users_own_file(
+    evo: Evo, two_files: Path
+) -> None:
+    said = evo("adopt", two_files, "-o", "kept")
+    assert "the contract kept" in said.out and "to do" not in said.out, said.out
+    text = two_files.read_text()
+    text = text.replace("batch_size = 4\n", "batch_size = 4\ntext = open('input.txt').read()\n")
+    text = text.replace("vocab_size = vocab_size or 50304", "vocab_size = len(set(text))")
+    text += "if os.path.exists('more.bin'):\n    more = np.load('more.bin')\n"
+    text += "open('log.txt', 'w').write('done')\n"
+    two_files.write_text(text)
+    lines = text.splitlines()
+    read, sized, evaluates = (
+        next(at for at, one in enumerate(lines, 1) if words in one)
+        for words in ("open('input", "vocab_size = len", "if step % 100")
+    )
+    said = evo("adopt", two_files, "-o", "adopted")
+    told = " ".join(said.out.split())
+    assert (
+        f"to do: line {read} of train.py: a run sees no such file as in open('input.txt')" in told
+    )
+    assert f"to do: line {sized} of train.py: vocab_size = len(set(text))" in told
+    assert told.count("to do: ") == 2, told
+    assert "the calls are written in: " in told and "the contract kept" not in told
+    assert f"look at: lines {evaluates} to {evaluates + 2} of train.py: evaluates or saves" in told
 
 
 @pytest.mark.parametrize(
