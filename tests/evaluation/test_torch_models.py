@@ -285,7 +285,7 @@ def test_what_the_seed_compiled_all_of_its_rung_find_and_nobody_changes_for_anot
     box = open_sandbox(SandboxSettings(mode=rung), dataset.sources)  # a compiler writes much
     says = SAYS_WARM.strip().replace("\n", "\n    ")
     seed = COMPILED_MODEL.replace("    run.finish(fast)", f"    {says}")
-    proxy = replace(RUNG, clock=Clock.TOKENS, budget=4096.0, memory_mb=4000, wall_seconds=300.0)
+    proxy = replace(RUNG, clock=Clock.TOKENS, budget=4096.0, memory_mb=4000, wall_seconds=1500.0)
     evaluator = Evaluator(dataset, {"proxy": proxy}, box, tmp_path / "workspaces", seed)
 
     def told(source: str) -> str:
