@@ -34,7 +34,11 @@ def guess(folder: Path, source: Path, file: str) -> tuple[dict[str, bytes], list
             return {"campaign.yaml": text.encode(), "brief.md": brief}, said, found.program
         path = source / file
         if not path.is_file():
-            raise TaskError(f"{source}: there is no {file}; --file names the script that evolves")
+            there = ", ".join(sorted(one.name for one in source.glob("*.py"))[:MAX_METRICS])
+            raise TaskError(
+                f"{source}: there is no {file}; --file names the script that evolves"
+                + (f", such as {there}" if there else "")
+            )
         code = path.read_text(encoding="utf-8-sig")
         if (source / "prepare.py").is_file() and takes_what_is_there(code) is None:
             said = [

@@ -14,6 +14,8 @@ _METRIC = re.compile(
     r"loss|acc|auc|f1|bpb|perplexity|ppl|rmse|mse|mae|error|score|r2|reward|bleu|rouge|iou", re.I
 )
 _HELD_OUT = re.compile(r"val|test|eval|dev|held", re.I)
+_SPREAD = re.compile(r"(?<![a-z])(?:std|stdev|stderr|sd|var|variance)(?![a-z])", re.I)
+_COMPLAINT = re.compile(r"\W*(?:ERROR|Error|WARNING|Warning)\s*:")
 _LAST = re.compile(r"(?<![a-z])test", re.I)  # of what a search should not choose by, where it can
 _PROGRESS = re.compile(r"\b(step|iter|epoch)", re.I)
 _BATCH = re.compile(r"batch|loader|\bnext\b|sample|dataset", re.I)
@@ -70,7 +72,7 @@ class Script:
             parts = template.split("{}")
             for at, part in enumerate(parts[:-1]):
                 words = re.split(r"[,;|]", part)[-1].lstrip(" :-").strip()
-                if _METRIC.search(words):
+                if _METRIC.search(words) and not _SPREAD.search(words):
                     figure = f"{words} {{}}/{{}}" if parts[at + 1] == "/" else f"{words} {{}}"
                     rank = 1 if _LAST.search(words) else 0 if _HELD_OUT.search(words) else 2
                     found.append((rank, _PROGRESS.search(template) is not None, -line, figure))
@@ -234,7 +236,7 @@ def _metrics(calls: list[ast.Call]) -> list[tuple[int, str]]:
         text = " ".join(map(_template, call.args))
         parts = re.split(r"\{\}", text)
         named = [at for at, part in enumerate(parts[:-1]) if _METRIC.search(part)]
-        if named:
+        if named and not _COMPLAINT.match(text):
             found.append((call.lineno, " ".join(text.split())[:MAX_SHOWN]))
     return sorted(found, key=lambda one: (not _HELD_OUT.search(one[1]), one[0]))
 

@@ -56,7 +56,7 @@ def config_of_folder(folder: Path, of: Path, kind: str, remarks: Sequence[str]) 
 {told}name: {name_of(folder)}
 brief: brief.md                  # what every language model is told
 task: {{kind: {kind}, folder: {where}}}
-{rungs}# Without constants marked as knobs (docs/operators.md) a model is needed:
+{rungs}# Without a model constants are turned: with a knob comment (docs/operators.md), else those in capitals.
 # llm: {{endpoints: [{{name: main, model: MODEL}}]}}
 # operators: {{llm_mutate: 3, llm_rewrite: 1, merge: 1, revert: 0.5}}
 budget: {{variants: 60}}

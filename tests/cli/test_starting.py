@@ -50,7 +50,9 @@ def evaluate(model):
 """
 RUNNER = """
 import train
+print(f"ERROR: val_loss {0.5}")
 print(f"val_accuracy : {train.fit():.4f}")
+print(f"std_val_accuracy : {0.1:.4f}")
 print(f"best so far  : {0.5:.4f}")
 """
 
@@ -104,5 +106,6 @@ def test_what_prints_no_score_is_told_what_to_say(tmp_path: Path, evo: Evo) -> N
     (tmp_path / "odd" / "train.py").write_text("print('hello')\n")
     told = evo("init", "mine", "--from", "odd")
     assert told.code == 2 and "prints no figure that reads as a score" in told.err
-    assert "there is no run.py" in evo("init", "mine", "--from", "odd", "--file", "run.py").err
+    other = evo("init", "mine", "--from", "odd", "--file", "run.py").err
+    assert "there is no run.py" in other and "such as train.py" in " ".join(other.split())
     assert not (tmp_path / "mine").exists()
