@@ -192,7 +192,9 @@ def differences(here: Ground) -> dict[str, Any]:
     said = dict[str, Any]()
     for name, source in {"seed": SEED, "yardstick": yardstick(here), **FAMILIES}.items():
         seen = here.run(source)
-        said[name] = f"{seen.status}, {seen.facts.get(SERVERS_APART, seen.reason)}"
+        apart, _, allowed = seen.facts.get(SERVERS_APART, seen.reason).partition(" (allowed: ")
+        said[name] = f"{seen.status}, {apart}"
+        said |= {"allowed:": allowed.rstrip(")")} if allowed else {}
     return said
 
 

@@ -457,8 +457,8 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     timed = config.clock is Clock.SECONDS
     if timed and slots and slots[0].device == "cpu":
         found.append(
-            f"clock: seconds, and no GPU can be used here: this would train on {len(slots)} CPU slots of one "
-            f"core each, at depth {next(iter(config.rungs.values())).depth}, and other load on them would "
+            f"clock: seconds, and no GPU can be used here: this would train on {len(slots)} of the CPU's "
+            f"cores, at depth {next(iter(config.rungs.values())).depth}, and other load on them would "
             "change the scores; for a machine without a GPU see configs/quickstart.yaml (clock: cpu_seconds)"
         )
     asks = names_with_llm(config.operators)

@@ -292,7 +292,10 @@ def _found(key: str, patterns: Sequence[str]) -> tuple[Path, ...]:
         )
         matched = [path.resolve() for path in named]
         if not matched:
-            raise DataError(f"data.{key}: {pattern}: no such file; give files or globs that exist")
+            raise DataError(
+                f"data.{key}: {pattern}: no such file; give files or globs that exist, or the folder that "
+                "`evo data prepare SOURCE... -o DIR` makes (docs/tokens.md)"
+            )
         for path in matched:
             if path.is_dir():
                 raise DataError(
