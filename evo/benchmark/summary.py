@@ -13,7 +13,7 @@ from evo.benchmark.settings import BenchConfig
 from evo.benchmark.tournament import scale_of
 
 OURS = "ours"
-PUBLISHED = "As published: each picks by the best run it saw, ours by its belief and its race"
+PUBLISHED = "As published: each picks by the best run it saw; surrogate by its belief, ours by that and a race"
 SEVERAL = "By the hypervolume that the true values of each recommended set cover"
 RACED = "The same with our final race for everyone, on a share of the seconds held back"
 
