@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, stdev
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.comparison import claimed_values, paired_differences
 from evo.analysis.effects_of_edits import better_than_parents
 from population.archive import Standing, broken_limits
 from population.metrics import Trust, trust_of
+from population.statistics import block_means
 from population.statistics.blocks import widening
 from population.types import (
     FRESH,
@@ -34,11 +35,12 @@ class Ranked:
     """One variant with what is believed of it, by metric; `standing` is "" off the front.
 
     A belief in an objective is what the search ranks by: the mean of its blocks with what they do to everyone
-    taken off, shrunk to its parent's; in another metric it is that mean. measured: the mean of its runs in the
-    first objective, nothing shrunk. errors: what is shown after the ± of an estimate, the sd by which the
-    search weighs it widened by what few runs leave unknown: 1.96 of it hold the truth 19 times in 20. vetoed: a
-    person rejected it, whether the campaign has taken that yet or not. beyond: which limits of the config it is
-    outside of, in words; "" inside all.
+    taken off, shrunk to its parent's; in another metric it is the mean of its blocks as they were measured,
+    with its standard error (NaN on one). measured: the mean of its runs in the first objective, nothing shrunk.
+    errors: what is shown after the ± of an estimate, the sd by which the search weighs it widened by what few
+    runs leave unknown: 1.96 of it hold the truth 19 times in 20. vetoed: a person rejected it, whether the
+    campaign has taken that yet or not. beyond: which limits of the config it is outside of, in words; "" inside
+    all.
     """
 
     variant_id: str
@@ -80,8 +82,10 @@ def _ranking(record: Record) -> tuple[Ranked, ...]:
     ):  # an older store, or one that a kill left behind
         own = record.beliefs()
         believed = {one: own.found(one).all() for one in own}
-    estimates = {one: {**metrics, **believed.get(one, {})} for one, metrics in measured.items()}
-    seed = estimates.get(record.seed_id)
+    weighed = {one: {**metrics, **believed.get(one, {})} for one, metrics in measured.items()}
+    estimates = weighed if history is not None else _as_measured(record, weighed)
+    seed = weighed.get(record.seed_id)
+    objectives = {one.name for one in record.objectives}
     few = 1.0 if history is None or not history.freedom else widening(history.freedom)
     found = [
         Ranked(
@@ -89,6 +93,8 @@ def _ranking(record: Record) -> tuple[Ranked, ...]:
             estimates[variant_id],
             {
                 name: one.sd * wider.get(variant_id, {}).get(name, few)
+                if history is not None or name in objectives
+                else one.sd * widening(max(1, one.n - 1))
                 for name, one in estimates[variant_id].items()
             },
             metrics[objective.name],
@@ -97,7 +103,7 @@ def _ranking(record: Record) -> tuple[Ranked, ...]:
             births[variant_id].idea if variant_id in births else "",
             variant_id in record.ladder.vetoed,
             {name: trust_of(name) for name in metrics},
-            "" if seed is None else _beyond(record, estimates[variant_id], seed),
+            "" if seed is None else _beyond(record, weighed[variant_id], seed),
             births[variant_id].island if variant_id in births else "",
         )
         for variant_id, metrics in measured.items()
@@ -105,6 +111,28 @@ def _ranking(record: Record) -> tuple[Ranked, ...]:
     ]
     found.sort(key=lambda one: (objective.to_minimise(one.estimates), one.variant_id))
     return tuple(found)
+
+
+def _as_measured(
+    record: Record, weighed: Mapping[str, Mapping[str, Estimate]]
+) -> dict[str, dict[str, Estimate]]:
+    """These estimates, in what is no objective the mean of a variant's own blocks: no one is ranked by it."""
+    objectives = {one.name for one in record.objectives}
+    runs = block_means(record.believable(), record.seed_id)
+    return {
+        one: {
+            name: _mean(list(runs[one][name].values()))
+            if name not in objectives and name in runs.get(one, {})
+            else estimate
+            for name, estimate in metrics.items()
+        }
+        for one, metrics in weighed.items()
+    }
+
+
+def _mean(values: Sequence[float]) -> Estimate:
+    n = len(values)
+    return Estimate(fmean(values), stdev(values) / math.sqrt(n) if n > 1 else math.nan, n)
 
 
 def _beyond(record: Record, found: Mapping[str, Estimate], seed: Mapping[str, Estimate]) -> str:

@@ -172,7 +172,7 @@ class _Family:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """What only a new measurement can change."""
+    """What only a new measurement can change, or a certificate."""
 
     best: Score | None = None
     seed: Score | None = None
@@ -194,15 +194,16 @@ class Frames:
         self._plan = plan
         self._family = _Family()
         self._lock = threading.Lock()
-        self._seen = -1
+        self._seen = (-1, 0)
         self._standing = _Standing()
 
     def frame(self) -> Frame:
         """This moment. Called from the view's thread, never from a signal handler."""
         board, history = self._components.board, self._components.history
         with self._lock:
-            if history.last_id() != self._seen:
-                self._seen = history.last_id()
+            seen = (history.last_id(), len(self._components.scheduler.certification.certified))
+            if seen != self._seen:
+                self._seen = seen
                 self._standing = self._stand()
             standing = self._standing
         views = board.slots()
@@ -292,7 +293,10 @@ class Frames:
         pair = (variant_id, history.seed_id)
         rows = [row for one in pair for row in history.rows(proxy, variant_id=one)]
         found = shown_beside_seed(rows, *pair, proxy, history.objectives[0])
-        return None if found is None else Gap(found.gain, found.n, found.se, found.metric)
+        if found is None:
+            return None
+        certified = variant_id in self._components.scheduler.certification.proven()
+        return Gap(found.gain, found.n, found.se, found.metric, certified)
 
     def _way(self) -> Way | None:
         from evo.analysis.forecast import outlook_of

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -329,20 +330,26 @@ def _standing(
 
 
 def _metrics(own: Ranked | None, runs: list[MeasurementRow], proxy: str) -> list[tuple[str, str]]:
-    """The means of its other metrics, and the last run's where it says something else."""
+    """The means of its own runs in each metric but scores, and the last run's where it says something else."""
     from evo.terminal.text import value
+    from population.types import Status
 
-    scored = (run.measurement for run in reversed(runs) if run.measurement.metrics)
-    last = next((run.metrics for run in scored if run.request.rung == proxy), {})
+    scored = [run.measurement for run in runs if run.measurement.metrics]
+    mine = [run for run in scored if run.request.rung == proxy]
+    last = mine[-1].metrics if mine else {}
+    counted = [run for run in mine if run.status is Status.OK]
     if own is None:
         return [(name.replace("_", " "), f"{value(name, last[name])} (last run)") for name in last]
     rows = []
-    for name, mean in own.estimates.items():
+    for name in own.estimates:
         if name.endswith("_bpb"):
             continue  # scores stand with each run
-        text = value(name, mean.mean)
+        measured = [run.metrics[name] for run in counted if name in run.metrics]
+        if not measured:
+            continue
+        text = value(name, fmean(measured))
         if name in last and value(name, last[name]) != text:
-            text += f"  n={mean.n}, last run {value(name, last[name])}"
+            text += f"  n={len(measured)}, last run {value(name, last[name])}"
         rows.append((name.replace("_", " "), text))
     return rows
 

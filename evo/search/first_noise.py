@@ -48,6 +48,10 @@ class FirstNoise:
             f"noise: one run of the seed varies by {found.across.sd:.4f} {metric} from block to block "
             f"(n={len(across)}), {found.within.sd:.4f} on one block (n={len(within)}); "
         )
+        if found.repeats_are_equal:
+            return text + (
+                "repeats are equal; what a changed script varies by in pairs is not known from the seed"
+            )
         certifies = bool(self._settings.attempts)
         if not certifies:
             text += (

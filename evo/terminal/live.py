@@ -196,7 +196,8 @@ def _standing(frame: Frame) -> RenderableType:
             style = GOOD if gap.gain > 0 else FAINT
             line = Text(better(frame.best.metric, gap.gain, gap.se), style)
             metric = f" in {gap.metric}" if gap.metric not in ("", frame.best.metric) else ""
-            than = f" than the seed{metric} on {count(gap.n, 'block')}, not yet proven"
+            proof = "certified" if gap.certified else "not yet proven"
+            than = f" than the seed{metric} on {count(gap.n, 'block')}, {proof}"
             grid.add_row(Text(), Text(), line.append(than, FAINT))
     front = (
         f"{count(frame.front_size, 'variant')}, {count(frame.waiting, 'child', 'children')} waiting"
@@ -286,6 +287,7 @@ class Gap:
     n: int
     se: float | None = None
     metric: str = ""  # where it is another than that of the scores beside it
+    certified: bool = False  # the best, on fresh blocks
 
 
 @dataclass(frozen=True, slots=True)

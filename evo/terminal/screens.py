@@ -278,6 +278,12 @@ def noise_sentences(found: Calibration, metric: str, certifies: bool = True) -> 
         "block (sd)."
     ]
     share = found.correlation
+    if found.repeats_are_equal:
+        lines.append(
+            "Repeats are equal: the same code on the same block gives the same number. What a changed script "
+            "varies by in pairs is not known from the seed, nor is the smallest gain that can be certified."
+        )
+        return lines
     if share.low > 0:
         lines.append(
             f"Comparing on the same blocks takes away {share.value:.0%} of the variance "

@@ -57,8 +57,8 @@ class Calibration:
 
     `correlation` is what blocks can buy at most: the share of a run's variance that its block
     explains; its interval holds 0 while nothing is established. `pair_sd`: of a difference on one
-    block. `smallest` None: no gain can be certified with these pairs and attempts; `smallest_range`: what
-    it is at the ends of the interval of the across sd.
+    block. `smallest` None: no gain can be certified with these pairs and attempts, or nothing is known of it
+    as repeats are equal; `smallest_range`: what it is at the ends of the interval of the across sd.
     """
 
     across: Spread
@@ -69,6 +69,11 @@ class Calibration:
     smallest: Smallest | None
     smallest_range: tuple[float, float] | None
     greedy: GreedyKeeps
+
+    @property
+    def repeats_are_equal(self) -> bool:
+        """The same code gives the same number: how a changed script varies in pairs cannot be told from it."""
+        return self.within.sd == 0
 
 
 def seed_samples(rows: Iterable[MeasurementRow], metric: str) -> tuple[list[float], list[float]]:
@@ -105,7 +110,7 @@ def calibrate(
     established = max(bought.low, 0.0)
     pair_sd = math.sqrt(2 * (1 - established)) * a.sd if a.sd else math.sqrt(2) * w.sd
     rule = rule_of(a.sd)
-    found = smallest_gain(rule, pair_sd, rng, power) if pair_sd else None
+    found = smallest_gain(rule, pair_sd, rng, power) if pair_sd and w.sd else None
     ends = None
     if found is not None and a.sd:  # what a gain is above the boundary goes with the sd
         above = found.gain - rule.min_gain
@@ -121,6 +126,8 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     if len(values) < 2:
         raise ValueError("an sd needs two values or more")
     freedom, sd = len(values) - 1, float(np.std(np.asarray(values), ddof=1))
+    if min(values) == max(values):
+        sd = 0.0  # the mean of equal numbers may differ from them by rounding
     tail = (1 - confidence) / 2
     low, high = (sd * math.sqrt(freedom / float(chdtri(freedom, p))) for p in (tail, 1 - tail))
     return Spread(sd, low, high, freedom)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from evo.analysis.comparison import noise
-from evo.search.certification import CertificationSettings, log_e_of, proven_members
+from evo.search.certification import CertificationSettings, log_e_of, proven_members, rule_of
 from evo.search.first_noise import FirstNoise
+from evo.terminal.screens import noise_sentences
 from population.archive import DEFAULT_OBJECTIVES, Objective
 from population.run_history import RunHistory
+from population.statistics.certification import Rule
+from population.statistics.noise import calibrate, seed_samples
 from population.types import Measurement, MeasurementRow, Purpose, RunRequest, Status
 
 SEED, SD, TRADE = "seed", 0.005, 0.004
@@ -81,3 +84,29 @@ def test_the_first_sentence_on_noise_and_every_later_screen_tell_one_figure():
     within = stdev([2.00, 2.04, 2.05])
     assert f"{within:.4f} on one block (n=3)" in said
     assert later.sd == history.noise_sd("proxy", "val_bpb")
+
+
+def test_equal_repeats_say_nothing_of_what_can_be_certified_and_are_not_called_impossible():
+    history = RunHistory(DEFAULT_OBJECTIVES, "seed")
+    for id, bpb in enumerate((2.0, 2.1, 1.9, 2.05, 2.0, 2.0), start=1):
+        block, repeat = (id - 1, 0) if id <= 4 else (0, id - 4)
+        request = RunRequest("seed", "proxy", block, repeat, Purpose.CALIBRATE)
+        history.add(MeasurementRow(id, Measurement(request, Status.OK, metrics={"val_bpb": bpb})))
+    scheduler = SimpleNamespace(is_calibrated=lambda: True)
+    said = FirstNoise(scheduler, history, "proxy", CertificationSettings(), 10)()
+    rule = rule_of(CertificationSettings(), 0.08)
+    samples = seed_samples(history.rows("proxy"), "val_bpb")
+    found = calibrate(*samples, lambda run_sd: rule, 60, np.random.default_rng(1))
+    lines = " ".join(noise_sentences(found, "val_bpb"))
+    for text in (said, lines.replace("Repeats", "repeats").replace("What", "what")):
+        assert "repeats are equal" in text
+        assert "what a changed script varies by in pairs is not known from the seed" in text
+        for claim in ("impossible", "no gain", "100%", "by luck", "would keep"):
+            assert claim not in text
+
+
+def test_a_gain_that_no_pairs_can_certify_is_still_called_impossible():
+    rule = Rule(alpha=1e-9, attempts=2, most_pairs=4)
+    across, within = [2.0, 2.1, 1.9, 2.05], [2.0, 2.06, 1.97]
+    found = calibrate(across, within, lambda run_sd: rule, 60, np.random.default_rng(1))
+    assert "impossible at this n" in " ".join(noise_sentences(found, "val_bpb"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from dataclasses import dataclass, replace
@@ -14,14 +15,16 @@ from evo.evaluation.slots import Slot, Watch
 from evo.runtime.budget import BudgetSettings
 from evo.search.certification import CertificationSettings
 from evo.search.scheduler import PolicySettings
+from evo.terminal.live import draw
 from evo.terminal.text import plus_minus
 from population.migrations import MIGRATIONS
 from population.reading import decisions
 from population.store import Store
-from population.types import Measurement, RunRequest
-from tests.analysis.built import finished
+from population.types import Measurement, Purpose, RunRequest
+from tests.analysis.built import SEED, Built, finished
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.test_certifying import FakeNoise
+from tests.terminal.test_screens import shown as printed
 
 from .driving import Evo
 
@@ -104,6 +107,44 @@ def test_without_the_campaigns_word_the_same_is_believed_from_its_rows(
         store.set_beliefs("proxy", {one: {} for one in ids})
         assert not store.query("SELECT * FROM v_beliefs")
     assert evo("top", "-n", "100", "--json").json() == said
+
+
+def test_the_live_view_says_of_a_certified_leader_that_it_is(tmp_path: Path) -> None:
+    campaign = make_campaign(
+        make_store(tmp_path / "campaign.db"),
+        evaluator=FakeNoise(gain=0.03),
+        certification=CertificationSettings(attempts=0),
+        policy=POLICY,
+        budget=BudgetSettings(variants=3),
+    )
+    campaign.run()
+    frames, history = Frames(campaign, "one"), campaign.components.history
+    assert "not yet proven" in printed(draw(frames.frame()))
+    best = next(one for one in history.front("proxy") if one != history.seed_id)
+    campaign.components.scheduler.certification.certified.append(best)
+    text = printed(draw(frames.frame()))
+    assert ", certified" in text and "not yet proven" not in text
+
+
+def test_what_nobody_is_ranked_by_is_the_mean_of_the_runs_and_nothing_that_no_run_had(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built = Built(tmp_path / "campaigns" / "built-1")
+    child = built.child(SEED.replace("0.1", "0.2"), built.seed)
+    for block, ratio in enumerate((0.060, 0.052, 0.051)):  # the first block gives everyone more
+        built.run(built.seed, 2.5, block, Purpose.CALIBRATE, more={"tokens_per_parameter": ratio})
+    built.run(child, 2.4, 0, more={"tokens_per_parameter": 0.0607, "accuracy": 0.84})
+    built.believe()
+    said = " ".join(evo("show", child[:8]).out.split())
+    assert "tokens per parameter 0.0607 " in said and "accuracy 0.84 " in said
+    assert "last run" not in said
+    said = " ".join(evo("show", built.seed[:8]).out.split())
+    assert "tokens per parameter 0.05433 n=3, last run 0.051 " in said
+    assert evo("export-table", "--of", "variants", "-o", "v.csv").code == 0
+    with (tmp_path / "v.csv").open() as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert float(rows[child]["tokens_per_parameter"]) == 0.0607
+    assert float(rows[built.seed]["tokens_per_parameter"]) == pytest.approx(0.163 / 3)
 
 
 @dataclass
