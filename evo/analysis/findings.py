@@ -18,6 +18,7 @@ from evo.analysis.comparison import (
 )
 from evo.analysis.effects_of_edits import paired_comparisons
 from evo.analysis.health import Failures, by_status, failures
+from evo.analysis.ladder import growth_of
 from evo.analysis.ranking import Ranked, front_of, ranking
 from population.archive import Objective
 from population.metrics import Trust, is_held_out, trust_of
@@ -26,6 +27,7 @@ from population.statistics.race import SelectionBias
 from population.types import CHOSEN_BY, ONE_STEP, PUBLISHED, MeasurementRow, Purpose, Status
 
 SIZES = ("weights_mb", "parameters")  # the first that was measured
+ROUNDING = 1e-9  # as a share of a mean: what sums of the same numbers differ by
 MAX_LOG_E = 700.0  # of what a float holds
 TEST = Objective(name="test_bpb")  # of text that only final and graduating runs are scored on
 
@@ -134,6 +136,9 @@ class Findings:
     noise_kind: NoiseKind | None = None  # of the seed's runs in the first objective
     trust: Trust = Trust.MEASURED  # who says the first objective
     looks: int = 1  # final comparisons of the leader: the search may have gone on after one
+    growth: tuple[
+        tuple[str, str], ...
+    ] = ()  # rungs at which the leader does not grow as the seed does: how
 
 
 def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
@@ -189,6 +194,7 @@ def find(record: Record, source_of: Callable[[str], str] | None) -> Findings:
         noise_kind=noise_kind(_of_seed(record), record.objective.name),
         trust=trust_of(record.objective.name),
         looks=_looks(record, leader),
+        growth=_growth(record, leader),
     )
 
 
@@ -211,12 +217,18 @@ def _looks(record: Record, leader: str | None) -> int:
 
 
 def _lucky(record: Record, ranked: Sequence[Ranked]) -> Ranked | None:
-    """Whose mean beats everyone's without a place on the front: what is believed of it is less."""
+    """Whose mean beats all others, the seed's too, without a place on the front: it is believed less."""
     turned = record.objective.turned
     first = min(ranked, key=lambda one: (turned(one.measured.mean), one.variant_id), default=None)
-    if first is None or first.variant_id == record.seed_id or first.standing:
+    seed = next((one for one in ranked if one.variant_id == record.seed_id), None)
+    if first is None or seed is None or first.standing:
         return None
-    return first
+    mean, seeds = turned(first.measured.mean), turned(seed.measured.mean)
+    if mean >= seeds or math.isclose(mean, seeds, rel_tol=ROUNDING):
+        return None
+    pair = (record.rows, first.variant_id, record.seed_id, record.proxy, record.objective)
+    shown = shown_beside_seed(*pair)
+    return first if shown is not None and shown.gain > 0 else None
 
 
 def shown_beside_seed(
@@ -295,6 +307,13 @@ def _not_run(record: Record, leader: str | None) -> tuple[str, ...]:
         if run.request.variant_id == leader and run.status is Status.OK
     }
     return tuple(rung for rung in record.rungs[1:] if rung not in ran) if leader else ()
+
+
+def _growth(record: Record, leader: str | None) -> tuple[tuple[str, str], ...]:
+    if leader is None:
+        return ()
+    told = ((rung, growth_of(record, leader, rung)) for rung in record.rungs[1:])
+    return tuple((rung, remark) for rung, remark in told if remark)
 
 
 def _tested_by(record: Record) -> Objective:

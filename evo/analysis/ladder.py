@@ -79,7 +79,7 @@ def _step(record: Record, climber: LadderEntry, terms: Terms) -> LadderStep:
         _scale(mine, seed),
         beside_seed(record, one, record.rungs[record.rungs.index(rung) - 1]),
         beside_seed(record, one, rung),
-        _growth_remark(record, one, mine, seed),
+        growth_of(record, one, rung),
     )
 
 
@@ -128,10 +128,9 @@ def _runs(
     ]
 
 
-def _growth_remark(
-    record: Record, variant_id: str, mine: Measurement | None, seed: Measurement | None
-) -> str:
-    """Whether it grows with depth like the seed; "" where it does, or that is not known."""
+def growth_of(record: Record, variant_id: str, rung: str) -> str:
+    """Whether it grows with depth like the seed up to a rung; "" where it does, or that is not known."""
+    mine, seed = (_built(record, one, rung) for one in (variant_id, record.seed_id))
     if mine is None or seed is None or not (mine.status is seed.status is Status.OK):
         return ""
     at_proxy = [

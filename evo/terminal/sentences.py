@@ -236,12 +236,13 @@ def held(one: Graduate) -> str:
 
 
 def against(findings: Findings) -> list[str]:
-    """What is worth knowing against the leader: its size, where it did not run, and how small the scale is."""
+    """What is worth knowing against the leader: size, growth, where it did not run, how small the scale is."""
     if findings.leader_id is None:
         return []
     lines = []
     if findings.size is not None:
         lines.append(_size(findings.size))
+    lines += [f"Built for {plain(rung)}, it {remark}." for rung, remark in findings.growth]
     if findings.not_run:
         lines.append(f"It has not run at {', '.join(map(plain, findings.not_run))}.")
     scale = f" ({plain(findings.scale)})" if findings.scale else ""
