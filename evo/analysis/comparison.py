@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
@@ -292,3 +293,24 @@ def course_of(name: str, record: Record, final: Comparison | None) -> Course:
         low, high = (None, None) if ends is None else (scale * ends[0], scale * ends[1])
         fresh = (scale * final.gain, low, high)
     return Course(name, tuple(points), fresh, hours)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One campaign beside others. Gains in percent of its own seed's mean, above 0 where it is better.
+
+    equal: of the best mean of a child when its slots had worked `hours_equal`, the least of all campaigns'
+    hours; last: at its end; screening chose both, so they flatter. fresh: its leader's on fresh blocks, with
+    the ends of the 95 % interval; None before. `children_better`: of each operator, how many beat their parent.
+    """
+
+    campaign: Path
+    metric: str
+    equal: float | None
+    hours_equal: float
+    last: float | None
+    fresh: tuple[float, float | None, float | None] | None
+    hours: float
+    children: int
+    dollars: float
+    children_better: dict[str, tuple[int, int]]

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,8 @@ from evo.cli.folder import campaign_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from evo.analysis.comparison import Compared
 
 SIDES = {"children": "right", "age": "right"}
 MAX_PATH, MIN_STATE = 30, 13  # letters of a folder and of a state, at the least where there is room
@@ -82,27 +83,6 @@ def _table(rows: list[Listed]) -> Table:
 # -- `evo compare`: several campaigns at equal slot time.
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One campaign beside others. Gains in percent of its own seed's mean, above 0 where it is better.
-
-    equal: of the best mean of a child when its slots had worked `hours_equal`, the least of all campaigns'
-    hours; last: at its end; screening chose both, so they flatter. fresh: its leader's on fresh blocks, with
-    the ends of the 95 % interval; None before. `children_better`: of each operator, how many beat their parent.
-    """
-
-    campaign: Path
-    metric: str
-    equal: float | None
-    hours_equal: float
-    last: float | None
-    fresh: tuple[float, float | None, float | None] | None
-    hours: float
-    children: int
-    dollars: float
-    children_better: dict[str, tuple[int, int]]
-
-
 @app.command(epilog="Example: evo compare campaigns/with-model campaigns/without-model")
 def compare(
     folder: Annotated[
@@ -120,7 +100,8 @@ def compare(
 
     Each is held against its own seed. `evo serve` draws the same as curves.
     """
-    from evo.terminal.tables import FAINT
+    from evo.terminal.tables import FAINT, comparison_table
+    from evo.terminal.text import duration
 
     found = _compared(
         [campaign_folder(one) for one in (folder, *filter(None, [other]), *(more or ()))]
@@ -133,18 +114,18 @@ def compare(
     hours = found[0].hours_equal
     lines = [
         Text(
-            f"Better than its own seed, in percent; at equal slot time: {duration_in(hours)}. The first two "
-            "flatter, as screening chose the child; fresh blocks chose nobody.",
+            f"Better than its own seed, in percent; at equal slot time: {duration(3600 * hours)}. The "
+            "first two flatter, as screening chose the child; fresh blocks chose nobody.",
             FAINT,
         ),
         Text(),
     ]
-    show(*lines, _comparison(found))
+    show(*lines, comparison_table(found))
 
 
 def _compared(folders: Sequence[Path]) -> list[Compared]:
     from evo.analysis.campaign_view import Record
-    from evo.analysis.comparison import course_of
+    from evo.analysis.comparison import Compared, course_of
     from evo.analysis.overview import measured_children
     from evo.analysis.ranking import earnings
     from population.store import Store
@@ -171,47 +152,6 @@ def _compared(folders: Sequence[Path]) -> list[Compared]:
         )
         for folder, record, course in courses
     ]
-
-
-def _comparison(found: Sequence[Compared]) -> Table:
-    from rich.text import Text
-
-    from evo.terminal.tables import FAINT, NOTHING, table_of
-    from evo.terminal.text import words
-
-    table = table_of(
-        ("equal_time", "right"),
-        ("end", "right"),
-        ("fresh blocks", "right"),
-        ("slot_time", "right"),
-        ("children", "right"),
-        ("dollars", "right"),
-    )
-    table.add_column(Text("campaign", FAINT), vertical="bottom", overflow="fold")
-    for one in found:
-        fresh = NOTHING
-        if one.fresh is not None:
-            gain, low, high = one.fresh
-            ends = "" if low is None or high is None else f" [{low:+.1f}, {high:+.1f}]"
-            fresh = f"{gain:+.1f}{ends}"
-        cells = (
-            NOTHING if one.equal is None else f"{one.equal:+.1f}",
-            NOTHING if one.last is None else f"{one.last:+.1f}",
-            fresh,
-            duration_in(one.hours),
-            str(one.children),
-            f"{one.dollars:.2f}",
-            str(one.campaign),
-        )
-        table.add_row(*(words(cell) for cell in cells))
-    return table
-
-
-def duration_in(hours: float) -> str:
-    """Hours in words."""
-    from evo.terminal.text import duration
-
-    return duration(3600 * hours)
 
 
 # -- `evo serve`: the same, live in a browser.

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from evo.analysis.comparison import Compared
 from evo.analysis.ranking import Answers, Earning, Prompts, Ranked
 from evo.terminal.text import (
     better,
@@ -421,3 +422,36 @@ def _told(number: str, author: str, outcome: str, text: str, below: str = "") ->
     head.append(f"  {plain(outcome)}" if outcome else "", FAINT)
     lines: Iterable[Text] = (words(text), words(below, FAINT))
     return Group(head, *(Padding(one, (0, 0, 0, INDENT)) for one in lines if one.plain))
+
+
+# -- Several campaigns side by side.
+
+
+def comparison_table(found: Sequence[Compared]) -> Table:
+    """A row a campaign: what it had found at equal slot time, at its end and on fresh blocks, and its cost."""
+    table = table_of(
+        ("equal_time", "right"),
+        ("end", "right"),
+        ("fresh blocks", "right"),
+        ("slot_time", "right"),
+        ("children", "right"),
+        ("dollars", "right"),
+    )
+    table.add_column(Text("campaign", FAINT), vertical="bottom", overflow="fold")
+    for one in found:
+        fresh = NOTHING
+        if one.fresh is not None:
+            gain, low, high = one.fresh
+            ends = "" if low is None or high is None else f" [{low:+.1f}, {high:+.1f}]"
+            fresh = f"{gain:+.1f}{ends}"
+        cells = (
+            NOTHING if one.equal is None else f"{one.equal:+.1f}",
+            NOTHING if one.last is None else f"{one.last:+.1f}",
+            fresh,
+            duration(3600 * one.hours),
+            str(one.children),
+            f"{one.dollars:.2f}",
+            str(one.campaign),
+        )
+        table.add_row(*(words(cell) for cell in cells))
+    return table
