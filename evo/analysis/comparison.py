@@ -314,3 +314,4 @@ class Compared:
     children: int
     dollars: float
     children_better: dict[str, tuple[int, int]]
+    rung: str  # the first, in words

@@ -100,8 +100,8 @@ def compare(
 
     Each is held against its own seed. `evo serve` draws the same as curves.
     """
-    from evo.terminal.tables import FAINT, comparison_table
-    from evo.terminal.text import duration
+    from evo.terminal.tables import FAINT, comparison_table, incomparable
+    from evo.terminal.text import duration, words
 
     found = _compared(
         [campaign_folder(one) for one in (folder, *filter(None, [other]), *(more or ()))]
@@ -118,6 +118,7 @@ def compare(
             "first two flatter, as screening chose the child; fresh blocks chose nobody.",
             FAINT,
         ),
+        *(words(line) for line in incomparable(found)),
         Text(),
     ]
     show(*lines, comparison_table(found))
@@ -149,6 +150,7 @@ def _compared(folders: Sequence[Path]) -> list[Compared]:
             measured_children(record),
             record.spent.dollars,
             {one.operator: (one.better, one.children) for one in earnings(record) if one.children},
+            record.scale_in_words(record.proxy) or record.proxy,
         )
         for folder, record, course in courses
     ]

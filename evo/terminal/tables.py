@@ -429,13 +429,15 @@ def _told(number: str, author: str, outcome: str, text: str, below: str = "") ->
 
 def comparison_table(found: Sequence[Compared]) -> Table:
     """A row a campaign: what it had found at equal slot time, at its end and on fresh blocks, and its cost."""
+    paid = any(one.dollars for one in found)  # a narrow terminal needs the room
     table = table_of(
+        ("metric", "left"),
         ("equal_time", "right"),
         ("end", "right"),
         ("fresh blocks", "right"),
         ("slot_time", "right"),
         ("children", "right"),
-        ("dollars", "right"),
+        *([("dollars", "right")] if paid else []),
     )
     table.add_column(Text("campaign", FAINT), vertical="bottom", overflow="fold")
     for one in found:
@@ -445,13 +447,31 @@ def comparison_table(found: Sequence[Compared]) -> Table:
             ends = "" if low is None or high is None else f" [{low:+.1f}, {high:+.1f}]"
             fresh = f"{gain:+.1f}{ends}"
         cells = (
+            label(one.metric),
             NOTHING if one.equal is None else f"{one.equal:+.1f}",
             NOTHING if one.last is None else f"{one.last:+.1f}",
             fresh,
             duration(3600 * one.hours),
             str(one.children),
-            f"{one.dollars:.2f}",
+            *([f"{one.dollars:.2f}"] if paid else []),
             str(one.campaign),
         )
         table.add_row(*(words(cell) for cell in cells))
     return table
+
+
+def incomparable(found: Sequence[Compared]) -> list[str]:
+    """What speaks against comparing these gains: other metrics, other rungs, a script's own word."""
+    metrics = list(dict.fromkeys(label(one.metric) for one in found))
+    rungs = list(dict.fromkeys(one.rung for one in found))
+    lines = []
+    if len(metrics) > 1:
+        lines.append(
+            f"They were measured in different metrics ({', '.join(metrics)}): a percent of one is no "
+            "percent of another."
+        )
+    if len(rungs) > 1:
+        lines.append(f"Their first rungs differ: {'; '.join(rungs)}.")
+    if any(trust_of(one.metric) is Trust.SELF_REPORTED for one in found):
+        lines.append(SELF_REPORTED)
+    return lines

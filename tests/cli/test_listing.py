@@ -14,7 +14,7 @@ from evo.analysis.comparison import course_of
 from evo.campaigns import newest
 from evo.cli.folder import campaign_folder
 from evo.lock import hold
-from tests.analysis.built import SEED, Built, finished
+from tests.analysis.built import CONFIG, SEED, Built, finished
 from tests.cli.driving import Evo
 
 
@@ -109,6 +109,27 @@ def test_campaigns_are_compared_at_equal_slot_time_each_with_its_own_seed(
     told = evo("compare", tmp_path / "short", tmp_path / "long")
     assert "equal slot time" in told.out and "+15.0" in told.out
     assert max(map(len, told.out.splitlines())) <= 80 + len(str(tmp_path))
+
+
+def test_a_comparison_names_each_metric_and_says_where_metrics_or_rungs_differ(
+    evo: Evo, tmp_path: Path
+) -> None:
+    for name, metric, depth in (("text", "val_bpb", 2), ("own", "accuracy", 4)):
+        made = Built(tmp_path / name)
+        objective = {**CONFIG["objectives"][0], "name": metric}
+        rungs = {"proxy": {"depth": depth, "budget": 60}}
+        made.store.set_setting("config", CONFIG | {"objectives": [objective], "rungs": rungs})
+        made.run(made.seed, 2.0, more={"accuracy": 0.8})
+        made.run(made.child(SEED + "x = 1\n", made.seed), 1.9, more={"accuracy": 0.7})
+        made.store.close()
+    said = evo("compare", "text", "own", columns=80).out
+    told = " ".join(said.split())
+    assert "measured in different metrics (val_bpb, accuracy*)" in told
+    assert "first rungs differ: depth 2" in told and "; depth 4" in told
+    assert "* self-reported" in told and max(map(len, said.splitlines())) <= 80
+    (row,) = (line for line in said.splitlines() if line.rstrip().endswith("own"))
+    assert row.startswith("accuracy*")
+    assert "differ" not in " ".join(evo("compare", "text", "text").out.split())
 
 
 def test_the_child_that_is_compared_is_the_best_by_its_mean_so_far(tmp_path: Path) -> None:

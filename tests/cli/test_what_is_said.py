@@ -14,8 +14,9 @@ from evo.analysis.imported import Imported, Keep
 from evo.benchmark.comparison import Bounds
 from evo.benchmark.summary import _beaten, cpu_time
 from evo.terminal.imported import headline, imported_lines
+from evo.terminal.sentences import against
 from evo.terminal.text import GLOSSARY, NOTE, plus_minus
-from population.reading import resolve, source_of
+from population.reading import measurements, resolve, source_of
 from population.types import PAIRED, Purpose
 from tests.analysis.built import CONFIG, SEED, Built, choose, finished
 
@@ -162,6 +163,29 @@ def test_labels_say_what_they_mean(evo: Evo, tmp_path: Path) -> None:
     assert "replicated" not in evo("top").out
     built.run(child, 2.9, 1)
     assert "has a better mean" not in evo("status").out
+
+
+def test_a_child_that_equals_the_seed_has_no_better_mean(evo: Evo, tmp_path: Path) -> None:
+    built = Built(tmp_path / "campaigns" / "built-1")
+    built.runs(built.seed, [2.5, 2.52], Purpose.CALIBRATE)
+    for place in range(4):  # some id comes before the seed's
+        built.run(built.child(f"{SEED}same = {place}\n", built.seed), 2.5)
+    built.front({built.seed: "replicated"})
+    assert "has a better mean" not in evo("status").out
+
+
+def test_a_leader_that_does_not_grow_with_depth_is_told_so_against_it(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "campaigns" / "built-1")
+    for row in measurements(built.store, rung="larger/one-step"):
+        built.store.void(row.id, "made again")
+    for one, size in ((leader, 154.0), (built.seed, 291.0)):
+        built.run(one, 3.0, 1, Purpose.GRADUATE, "larger/one-step", more={"parameters": size})
+    lines = against(find(Record.of(built.store), None))
+    remark = "does not grow with depth: 1.54 times its size at the proxy, the seed 2.91 times"
+    assert f"Built for larger, it {remark}." in lines
+    assert remark in " ".join(evo("report", "--summary").out.split())
 
 
 def test_keeps_without_a_noise_are_not_held_against_it() -> None:
