@@ -178,8 +178,10 @@ class Record:
         return [row.measurement for row in self.rows]
 
     def slots(self) -> int:
-        """How many slots have measured something."""
-        return len({(row.measurement.host, row.measurement.slot) for row in self.attempts})
+        """How many slots have measured something or are about to."""
+        measured = {(row.measurement.host, row.measurement.slot) for row in self.attempts}
+        names = {slot for _, slot in measured}
+        return len(measured) + len({run.slot for run in self.in_flight} - names)
 
     def starts(self) -> list[float]:
         """When a process took the campaign up, seconds since the epoch."""

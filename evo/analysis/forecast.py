@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evo.analysis.health import run_seconds
-from population.types import Measurement, Purpose
+from population.types import ABLATING, CHECKS, RACING, Measurement
 
 OVERHEAD_SECONDS = (
     5.0  # two serving processes, scoring and the audit beside training, on a CPU core
@@ -232,15 +232,16 @@ class Outlook:
 def outlook_of(plan: Plan, runs: Sequence[Measurement]) -> Outlook | None:
     """The outlook after these runs, of any rung; None when no budget says so."""
     rungs = [replace(one, measured_seconds=run_seconds(runs, one.name)) for one in plan.rungs]
-    races = sum(run.request.purpose is Purpose.RACE for run in runs)
+    unplanned = sum(run.request.purpose in RACING | CHECKS | ABLATING for run in runs)
     spent = sum(run.wall_seconds for run in runs)
-    return outlook(replace(plan, rungs=rungs), len(runs), races, spent)
+    return outlook(replace(plan, rungs=rungs), len(runs), unplanned, spent)
 
 
-def outlook(plan: Plan, done: int, races: int, slot_seconds: float) -> Outlook | None:
-    """Where `done` runs of `slot_seconds` in all have led, `races` of them; None when no budget says so.
+def outlook(plan: Plan, done: int, unplanned: int, slot_seconds: float) -> Outlook | None:
+    """Where `done` runs of `slot_seconds` in all have led; None when no budget says so.
 
-    `plan` is of the whole campaign, with measured seconds where there are any.
+    `plan` is of the whole campaign, with measured seconds where there are any. `unplanned`: those of the runs
+    that come as they are needed, for proof and for checks, and shorten nothing that is still to come.
     """
     run = plan.rungs[0].run_seconds
     if run is None:
@@ -248,7 +249,7 @@ def outlook(plan: Plan, done: int, races: int, slot_seconds: float) -> Outlook |
     children, _, _ = _search(plan, plan.slots * 3600 / run / _runs_a_child(plan))
     if children is None:
         return None
-    work = [*_work(plan, children), (races, run)]
+    work = [*_work(plan, children), (unplanned, run)]
     left = sum(runs * seconds for runs, seconds in work) - slot_seconds
     return Outlook(max(sum(runs for runs, _ in work), done), max(0.0, left) / plan.slots)
 

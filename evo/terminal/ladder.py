@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -33,6 +35,7 @@ from population.metrics import label
 from population.statistics.intervals import Interval
 from population.statistics.transfer import MIN_VARIANTS, Promotions, TimeToReach
 
+RUNG, MIN_RUNG = 1, 6  # its place among the cells of a step, and its letters at the least
 STYLES = {PairVerdict.BETTER: "green", PairVerdict.WORSE: "red"}
 
 
@@ -42,7 +45,7 @@ def ladder_screen(one: LadderReport, where: str = "") -> RenderableType:
     parts: list[RenderableType] = [Text.assemble(("Ladder  ", "bold"), rungs)]
     if not one.steps:
         return Group(*parts, Text("Nobody has been chosen to go up yet."))
-    parts += [Text(), _table(one.steps, one.metric)]
+    parts += [Text(), _Steps(one.steps, one.metric)]
     for title, lines in ladder_lines(one):
         parts += [Text(), Text(title, "bold")]
         parts += [Padding(words(placed(line, where)), (0, 0, 0, 2)) for line in lines]
@@ -64,24 +67,47 @@ def ladder_lines(one: LadderReport) -> list[tuple[str, list[str]]]:
     return [(title, lines) for title, lines in sections if lines]
 
 
-def _table(steps: Sequence[LadderStep], metric: str) -> Table:
-    table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
-    name = label(metric).replace("_", " ")
-    for title in ("variant", "to", "as", "how far", f"{name} below", f"{name} there", "size"):
-        table.add_column(title, no_wrap=title != "how far", overflow="fold")
-    for one in steps:
-        said = "; ".join(filter(None, (one.reason, one.remark)))
-        state = f"{one.state}: {said}" if said else one.state.value
-        table.add_row(
-            Text(short(one.variant_id), "bold"),
-            plain(one.rung),
-            one.role.value,
-            words(state),
-            _beside(one.below),
-            _beside(one.here),
-            "" if one.scale is None else f"x {one.scale:.2f}",
-        )
-    return table
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """A row a step; why it stands there and what to know of it go below, over the whole width."""
+
+    steps: Sequence[LadderStep]
+    metric: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        name = label(self.metric).replace("_", " ")
+        titles = ("variant", "to", "as", "how far", f"{name}\nbelow", f"{name}\nthere", "size")
+        rows = [[Text(title, FAINT) for title in titles], *map(_cells, self.steps)]
+        widths = [
+            max(cell_len(line) for row in rows for line in row[place].plain.split("\n"))
+            for place in range(len(titles))
+        ]
+        over = sum(widths) + 2 * (len(widths) - 1) - options.max_width
+        if over > 0:  # a rung may have any name
+            widths[RUNG] = max(MIN_RUNG, widths[RUNG] - over)
+        for row, step in zip(rows, (None, *self.steps), strict=True):
+            grid = Table.grid(padding=(0, 2))
+            for width in widths:
+                grid.add_column(
+                    width=width, overflow="fold", vertical="bottom" if step is None else "top"
+                )
+            grid.add_row(*row)
+            yield grid
+            said = "" if step is None else "; ".join(filter(None, (step.reason, step.remark)))
+            if said:
+                yield Padding(words(said, FAINT), (0, 0, 0, 2))
+
+
+def _cells(one: LadderStep) -> list[Text]:
+    return [
+        Text(short(one.variant_id), "bold"),
+        Text(plain(one.rung)),
+        Text(one.role.value),
+        Text(one.state.value),
+        _beside(one.below),
+        _beside(one.here),
+        Text("" if one.scale is None else f"x {one.scale:.2f}"),
+    ]
 
 
 def _beside(one: Comparison | None) -> Text:

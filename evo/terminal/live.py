@@ -44,7 +44,7 @@ LOUD = {
 def draw(frame: Frame) -> RenderableType:
     """The whole screen."""
     parts: list[RenderableType] = [
-        _headline(frame),
+        _Headline(frame),
         Text(),
         _limits(frame.limits),
         Text(),
@@ -104,15 +104,26 @@ class _Rows:
         yield grid
 
 
-def _headline(frame: Frame) -> Text:
-    return Text.assemble(
-        (plain(frame.name), "bold"),
-        "  ",
-        (frame.phase, ACCENT),
-        "  ",
-        (clock(frame.seconds), FAINT),
-        (f"  {_way(frame.way)}" if frame.way is not None else "", FAINT),
-    )
+@dataclass(frozen=True, slots=True)
+class _Headline:
+    """The name, what goes on and for how long; how far it has come beside it, or below on a narrow terminal."""
+
+    frame: Frame
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        frame = self.frame
+        head = Text.assemble(
+            (plain(frame.name), "bold"),
+            "  ",
+            (frame.phase, ACCENT),
+            "  ",
+            (clock(frame.seconds), FAINT),
+        )
+        way = Text("" if frame.way is None else _way(frame.way), FAINT)
+        if way and head.cell_len + BETWEEN + way.cell_len <= options.max_width:
+            head.append(" " * BETWEEN).append(way)
+            way = Text()
+        yield from filter(None, (head, way))
 
 
 def _way(way: Way) -> str:

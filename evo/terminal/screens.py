@@ -75,9 +75,16 @@ def closing_screen(
         parts += _section(f"Pareto front at {plain(findings.rung)}", body)
     for title, lines in ladder_lines(_telling(ladder)) if ladder is not None else ():
         parts += _section(title, _lines(lines))
-    parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
+    if not _is_shown(findings):
+        parts += _section("What a longer run would need", _lines(sentences.needs(findings, where)))
     parts += _section("Next", [Text(command, "cyan") for command in commands])
     return Group(*parts)
+
+
+def _is_shown(findings: Findings) -> bool:
+    """Whether fresh blocks settled how the leader stands to the seed: more runs would add nothing."""
+    settled = (PairVerdict.BETTER, PairVerdict.WORSE)
+    return findings.final is not None and findings.final.verdict in settled
 
 
 def _telling(ladder: LadderReport) -> LadderReport:

@@ -259,8 +259,13 @@ def variant_screen(
 ) -> RenderableType:
     """One variant: what is known of it, and its runs one a line."""
     table = Table(box=None, header_style=FAINT, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("rung", "block", "purpose", "status", "score", "slot time", "what happened"):
-        table.add_column(name, no_wrap=name != "what happened", overflow="fold")
+    names = ["rung", "block", "purpose", "status", "score", "slot time"]
+    names += ["what happened"] if any(run[len(names)] for run in runs) else []
+    for name in names:
+        free = name == "what happened"
+        table.add_column(
+            name, no_wrap=not free, overflow="fold", min_width=len(name) if free else None
+        )
     for run in runs:
-        table.add_row(*(words(cell) for cell in run))
+        table.add_row(*(words(cell) for cell in run[: len(names)]))
     return Group(pairs([(name, words(text)) for name, text in rows]), Text(), table)

@@ -9,7 +9,7 @@ import pytest
 
 from population.store import Store
 from population.types import Purpose, Status
-from tests.analysis.built import CONFIG, SEED, Built, choose
+from tests.analysis.built import CONFIG, SEED, Built, choose, finished
 
 from .driving import Evo
 
@@ -97,3 +97,41 @@ def test_what_a_table_has_no_room_for_is_named(evo: Evo, campaigns: Path) -> Non
     narrow, broad = (" ".join(evo("top", columns=width).out.split()) for width in (80, 240))
     assert "no room for: peak memory mb, serve tokens per second, train wall seconds*" in narrow
     assert "no room for" not in broad and "1,481,481 1,481,481 1,481,481" in broad
+
+
+def test_what_is_remarked_of_a_step_up_the_ladder_stands_below_it_over_the_whole_width(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built = Built(tmp_path / "campaigns" / "one-1")
+    for one, sizes in (
+        (built.seed, (100.0, 291.0)),
+        (built.child(SEED + "x\n", built.seed), (1, 1.54)),
+    ):
+        built.run(one, 2.5, purpose=Purpose.CALIBRATE, more={"parameters": sizes[0]})
+        built.run(one, 3.0, 0, Purpose.GRADUATE, "larger/one-step", more={"parameters": sizes[1]})
+    choose(built, one)
+    built.store.close()
+    said = [line.rstrip() for line in evo("ladder", columns=80).out.splitlines()]
+    (row,) = (place for place, line in enumerate(said) if line.startswith(one[:8]))
+    assert "waits for approval" in said[row] or "to run" in said[row]
+    assert (
+        said[row + 1]
+        == "  does not grow with depth: 1.54 times its size at the proxy, the seed 2.91"
+    )
+    assert said[row + 2] == "  times"
+
+
+def test_a_variant_without_remarks_has_no_folded_head_and_a_state_is_listed_whole(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built, leader, crashed = finished(
+        tmp_path / "campaigns" / "a-campaign-with-quite-a-long-name-1"
+    )
+    built.store.add_event("end", "budget spent, variants (3)")
+    built.store.close()
+    assert "what" not in evo("show", leader, columns=80).out.split("rung ")[1]
+    assert "what happened" in evo("show", crashed, columns=80).out
+    listed = evo("list", columns=60).out
+    assert "…" not in listed
+    state = evo("list", "--json").json()[0]["state"]
+    assert all(word in listed for word in state.split())

@@ -16,7 +16,7 @@ from evo.cli.folder import fresh_folder
 from population import connection as opening
 from population.connection import connect
 from population.reading import pending
-from population.types import Purpose
+from population.types import Purpose, RunRequest
 from tests.analysis.built import SEED, Built, finished
 from tests.counting import lines_run
 
@@ -182,6 +182,17 @@ def test_a_calibration_is_never_the_newest_campaign_and_cannot_go_on(
         assert (said.code, said.err.count("\n")) == (2, 1)
         assert "is a calibration" in said.err
     assert "evo resume" not in evo("status", "--dir", "calibrations/c-1").out
+
+
+def test_slots_that_have_not_measured_yet_are_counted_too(evo: Evo, tmp_path: Path) -> None:
+    built = Built(tmp_path / "campaigns" / "a-1")
+    for slot in ("cpu0", "cpu1"):
+        request = RunRequest(built.seed, "proxy", int(slot[-1]), 0, Purpose.CALIBRATE)
+        built.store.open_run(request, slot)
+    assert evo("status", "--json").json()["slots"] == 2
+    built.run(built.seed, 2.5, 7)  # on cpu0
+    built.store.close()
+    assert evo("status", "--json").json()["slots"] == 2
 
 
 def test_status_says_where_the_campaign_stands(evo: Evo, campaign: tuple[Built, str, str]) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 
 from evo.analysis.campaign_view import Record
 from evo.analysis.findings import Findings, find
-from evo.analysis.forecast import Plan, RungPlan, RungWork, forecast, outlook
+from evo.analysis.forecast import Plan, RungPlan, RungWork, forecast, outlook, outlook_of
 from evo.terminal import sentences
 from evo.terminal.live import (
     EventFrame,
@@ -34,7 +34,17 @@ from population.archive import DEFAULT_OBJECTIVES
 from population.fingerprint import fingerprint
 from population.lineage import Branch, tree
 from population.reading import source_of
-from population.types import Outcome, Parent, Proposal, Purpose, Status, Variant, variant_id
+from population.types import (
+    Measurement,
+    Outcome,
+    Parent,
+    Proposal,
+    Purpose,
+    RunRequest,
+    Status,
+    Variant,
+    variant_id,
+)
 from tests.analysis.built import CONFIG, SEED, Built, finished
 
 HOSTILE = "\x1b[31mred\x1b[0m \x1b]0;owned\x07[bold red]loud[/] [link=http://x]y[/link] \u202eevil\r\n\x9b2Jend"
@@ -330,6 +340,27 @@ def test_80_columns_cut_no_id_number_or_label_of_the_live_view() -> None:
     assert said in unwrapped(text)
 
 
+def test_how_far_a_campaign_has_come_goes_whole_below_its_name_where_both_have_no_room() -> None:
+    frame = replace(
+        FRAME, phase="measuring the new champion afresh", seconds=1392, way=Way(33, 40, 120.0)
+    )
+    way = "run 34 of about 40, about 2 min left"
+    first, second, *_ = shown(draw(frame), width=80).splitlines()
+    assert (first, second) == ("night  measuring the new champion afresh  23:12", way)
+    assert shown(draw(frame), width=110).splitlines()[0].endswith(f"23:12  {way}")
+
+
+def test_the_closing_screen_asks_for_no_longer_run_where_the_difference_is_shown(
+    tmp_path: Path,
+) -> None:
+    built, leader, _ = finished(tmp_path)
+    assert "What a longer run would need" not in closing(built)
+    for block, bpb in enumerate((2.1, 2.9, 2.4), start=9):
+        built.run(built.seed, 2.5, block, Purpose.FINAL)
+        built.run(leader, bpb, block, Purpose.FINAL)
+    assert "What a longer run would need" in closing(built)
+
+
 def test_on_a_narrow_terminal_columns_of_the_live_view_give_way_before_a_letter_is_cut() -> None:
     slot = replace(FRAME.slots[0], name="node17.example:cuda:3", rung="larger_by_far")
     crowded = replace(
@@ -424,6 +455,23 @@ def test_the_outlook_shrinks_with_every_run_and_agrees_with_the_forecast() -> No
     assert later.seconds_left == pytest.approx(start.seconds_left - 50.0 + 10.0)
     over = outlook(plan, 100, 0, 1e6)
     assert over is not None and (over.runs, over.seconds_left) == (100, 0.0)
+
+
+def test_runs_that_nobody_planned_take_no_time_from_those_to_come() -> None:
+    plan = Plan(1, (RungPlan("proxy", 8.0),), 4, 0.2, 3, variants=20, seconds=None)
+    before = [_measured(Purpose.SCREEN, place) for place in range(10)]
+    after = [
+        _measured(purpose, place) for purpose in (Purpose.POST, Purpose.CHECK) for place in range(8)
+    ]
+    start, later = outlook_of(plan, before), outlook_of(plan, before + after)
+    assert start is not None and later is not None
+    assert later.seconds_left == pytest.approx(start.seconds_left) and start.seconds_left > 60
+    assert later.runs == start.runs + 16
+
+
+def _measured(purpose: Purpose, block: int) -> Measurement:
+    request = RunRequest("child", "proxy", block, 0, purpose)
+    return Measurement(request, Status.OK, metrics={"val_bpb": 2.0}, wall_seconds=10.0)
 
 
 @pytest.mark.parametrize(
