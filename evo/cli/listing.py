@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SIDES = {"children": "right", "age": "right"}
 MAX_PATH, MIN_STATE = 30, 13  # letters of a folder and of a state, at the least where there is room
-MAX_STATE = 100  # letters: the rest is in `evo status`
+MAX_STATE = 32  # letters of one that is told whole, folded where it must be; a longer one is cut
 
 
 @app.command(name="list", epilog="Example: evo list ~/experiments --json")
@@ -50,12 +50,12 @@ def list_campaigns(
 
 
 def _table(rows: list[Listed]) -> Table:
-    """A path is folded rather than cut, since it is typed; a state that is long gives way to it, and folds."""
+    """A path is folded rather than cut, since it is typed; a long state gives way to it."""
     from rich.console import Console
     from rich.text import Text
 
-    from evo.terminal.tables import FAINT, NOTHING, table_of
-    from evo.terminal.text import clip, duration, mean_and_error, words
+    from evo.terminal.tables import FAINT, NOTHING, one_line, table_of
+    from evo.terminal.text import duration, mean_and_error, words
     from population.metrics import Trust, trust_of
 
     kinds = {one.kind for one in rows} != {"campaign"}  # the state needs the room
@@ -77,7 +77,10 @@ def _table(rows: list[Listed]) -> Table:
     table.add_column(Text("state", FAINT), overflow="fold")
     for one, cells in zip(rows, told, strict=True):
         head = words(str(one.folder))
-        table.add_row(head, *map(words, cells), words(clip(one.state, MAX_STATE)))
+        state_of = words(one.state)
+        if len(one.state) > MAX_STATE:
+            state_of = one_line(state_of)
+        table.add_row(head, *map(words, cells), state_of)
     return table
 
 
