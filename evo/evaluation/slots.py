@@ -32,6 +32,11 @@ class Slot:
     other_gpus: tuple[int, ...] = ()
 
     @property
+    def gpus(self) -> int:
+        """How many it has; 0 on cores."""
+        return 0 if self.gpu is None else 1 + len(self.other_gpus)
+
+    @property
     def gpu_uuids(self) -> tuple[str, ...]:
         """Of each of its GPUs."""
         return tuple(filter(None, self.gpu_uuid.split(",")))

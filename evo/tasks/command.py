@@ -260,7 +260,7 @@ class CommandEvaluator:
             "seed": str(seed_of(block)),
             "out": f"{JOB_PLACE}/{OUT}",
             "python": str(self._python),
-            "gpus": str(int(slot.gpu is not None)),
+            "gpus": str(slot.gpus),
             **{name: str(value) for name, value in self._sets.get(rung.name, {}).items()},
         }
         line = line.format(**{name: shlex.quote(text) for name, text in words.items()})

@@ -219,7 +219,7 @@ def test_neighbours_in_the_variables_order_are_one_slot_and_the_rest_is_left_out
     assert [(s.name, s.gpu_uuid, (s.gpu, *s.other_gpus)) for s in found.slots] == slots
     assert [name for name, _ in found.left_out] == left_out
     (one,) = find_slots(SlotSettings(1, gpus_per_slot=2))
-    assert one.gpu_uuids == tuple(one.gpu_uuid.split(","))
+    assert one.gpu_uuids == tuple(one.gpu_uuid.split(",")) and one.gpus == 2
 
 
 @pytest.mark.parametrize(
