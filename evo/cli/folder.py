@@ -131,7 +131,11 @@ def next_command(one: Overview) -> str:
     if one.state is CampaignState.WAITING:
         return f"evo approve{where}"
     if one.state.wants_resume:
-        return f"evo resume{where}"
+        limited = any(used.limit is not None for used in one.budget.values())
+        budget = (
+            "" if limited else f" --set budget.variants={2 * one.proposals.get('variant', 0) + 2}"
+        )
+        return f"evo resume{where}{budget}"
     if one.findings.leader_id is None:  # over, and a resume would only spend more
         return f"evo report{where}"
     return f"evo show leader{where}"

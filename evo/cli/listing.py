@@ -427,7 +427,7 @@ def merge(
             tell(f"reading {given}")
             sources.append(read_campaign(campaign_folder(given)))
         one = merge_into(sources, SharedRows(), written, tell)
-    told = (one.sites, one.rows, one.new, one.waiting, one.variants, one.certified)
+    told = (one.sites, one.rows, one.new, one.waiting, one.variants, one.certified, one.resume)
     show_json(one) if as_json else tell_merger(*told, written)
 
 
@@ -528,6 +528,7 @@ def pull(
         one.waiting,
         one.variants,
         one.certified,
+        one.resume,
         _written(new, dry_run),
     )
 

@@ -34,7 +34,12 @@ from population.archive import DEFAULT_OBJECTIVES, Constraint, Objective
 from population.ladder import Ladder
 from population.lineage import Lineage
 from population.run_history import RunHistory
-from population.sharing.merged_store import lasting_decisions, write_rows
+from population.sharing.merged_store import (
+    count_variants,
+    lasting_decisions,
+    resume_command,
+    write_rows,
+)
 from population.sharing.merging import Layout, MergedSite, NotMergeable, lay_out
 from population.sharing.shared_rows import (
     CONTRACT,
@@ -78,6 +83,7 @@ class Merger:
     waiting: int
     variants: int
     certified: tuple[str, ...]
+    resume: str  # the command that goes on with it
 
 
 def read_campaign(path: Path) -> CampaignRows:
@@ -130,8 +136,9 @@ def merge(
         count_kinds(rows),
         count_kinds(SharedRows(row for row in rows if row.key not in first)),
         layout.waiting,
-        len({one.variant_id for one, _ in layout.proposals if one.outcome == "variant"}),
+        count_variants(layout),
         tuple(one.variant_id for one in claims),
+        resume_command(config, count_variants(layout)),
     )
     if new is None:
         return told

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from evo.terminal.tables import FAINT, one_line, table_of
-from evo.terminal.text import count, words
+from evo.terminal.text import count, placed, words
 from population.sharing.merging import MergedSite
 
 
@@ -32,9 +32,10 @@ def tell_merger(
     waiting: int,
     variants: int,
     certified: Sequence[str],
+    resume: str,
     folder: Path | None,
 ) -> None:
-    """Print what a merged campaign holds; `folder`: where it lies, None for one that was only looked at."""
+    """Print what a merged campaign holds, and how to go on with it: by `resume`, in `folder` if any."""
     table = table_of(("site", "right"), ("runs", "right"), ("rows are", "left"))
     for head in ("campaign", "host class"):
         table.add_column(head, style=FAINT)
@@ -54,4 +55,5 @@ def tell_merger(
     print(f"certified by these rows: {proven or 'nobody'}")
     if folder is not None:
         where = shlex.quote(str(folder))
-        print(f"`evo status --dir {where}` shows it, `evo resume --dir {where}` goes on from it")
+        print(f"`evo status --dir {where}` shows it")
+        print(f"{placed(f'`{resume}`', f' --dir {where}')} goes on from it")

@@ -61,7 +61,8 @@ def write_rows(
         store.add_row("decisions", {**values, "detail": json.dumps(dict(claim.detail))})
     names = ", ".join(one.body["name"] for one in layout.campaigns[:MAX_NAMED])
     names += " ..." * (len(layout.campaigns) > MAX_NAMED)
-    text = f"stopped: merged from {names}; `evo resume` goes on from all of it"
+    resume = resume_command(store.setting("config") or {}, count_variants(layout))
+    text = f"stopped: merged from {names}; `{resume}` goes on from all of it"
     store.add_row("events", {"kind": "end", "text": text, "created": now})
     _write_calls(store, layout, rows)
     for row in sorted(rows, key=lambda one: one.key):
@@ -69,6 +70,17 @@ def write_rows(
             values = {"key": row.key, "vouched": int(row.vouched)}
             store.add_row("shared_rows", {**values, "body": packed(row.body)})
     _write_settings(store, rows, layout, ideas, notes)
+
+
+def count_variants(layout: Layout) -> int:
+    """How many variants a merged campaign has, the seed among them."""
+    return len({one.variant_id for one, _ in layout.proposals if one.outcome == "variant"})
+
+
+def resume_command(config: Mapping[str, Any], variants: int) -> str:
+    """How to go on with a campaign of `variants` variants: what came from bundles alone has no budget yet."""
+    given = any(one is not None for one in (config.get("budget") or {}).values())
+    return "evo resume" if given else f"evo resume --set budget.variants={2 * variants}"
 
 
 def _write_variants(store: Store, rows: SharedRows, layout: Layout) -> set[str]:

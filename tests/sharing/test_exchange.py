@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -467,6 +468,19 @@ def test_the_key_of_another_kind_or_open_to_others_is_refused(
 
 
 # -- The commands.
+
+
+def test_what_is_pulled_alone_names_a_command_that_goes_on_although_it_has_no_budget(
+    evo: Evo, groups: tuple[Path, Path]
+) -> None:
+    send("remote", groups[0])
+    said = evo("pull", "remote", "-o", "theirs")
+    status = evo("status", "--dir", "theirs").out
+    assert status.count("evo resume") == 2
+    for text in (said.out, *status.split("evo resume")[1:]):
+        command = re.search(r"--dir theirs --set budget\.variants=\d+", " ".join(text.split()))
+        assert command is not None, text
+        assert evo("resume", *command[0].split(), "--dry-run").code == 0
 
 
 def test_the_commands_say_what_they_did_and_read_what_they_made(
