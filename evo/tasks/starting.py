@@ -87,7 +87,7 @@ def starting_config(
     seeded = (
         "the block's seed goes in for {seed}"
         if "{seed}" in command
-        else "with {seed} in it the block's seed would go in; without, noise is what repeats show"
+        else "literal seeds are mixed with the block; with {seed} in the command the block's seed goes in"
     )
     return f"""\
 {told}name: {name_of(folder)}

@@ -290,6 +290,17 @@ def test_what_is_no_typical_loop_gets_a_config_that_runs_it_as_it_is(
     assert "kind: command" in Path("adopted/campaign.yaml").read_text()
 
 
+def test_a_config_that_was_written_says_nothing_else_than_what_a_run_does(
+    evo: Evo, two_files: Path
+) -> None:
+    for words in (("adopt", two_files, "-o", "own"), ("adopt", two_files, "-o", "as", "--command")):
+        assert evo(*words).code == 0
+    own, as_it_is = (Path(name, "campaign.yaml").read_text() for name in ("own", "as"))
+    assert "a model is needed" not in own and "Without a model constants are turned" in own
+    assert as_it_is.count("literal seeds are mixed with the block") == 2
+    assert "without, noise" not in as_it_is
+
+
 def test_a_module_whose_names_meet_the_scripts_stays_beside_it(evo: Evo, two_files: Path) -> None:
     two_files.write_text(two_files.read_text() + "\nclass Head:\n    pass\n")
     two_files.with_name("net.py").write_text(MODEL + "\nclass Head:\n    pass\n")
