@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,12 +45,14 @@ def export(
     variant: Annotated[
         str | None, typer.Argument(metavar="ID", help=ID_HELP, show_default=False)
     ] = None,
-    output: Annotated[
-        Path | None,
+    place: Annotated[
+        str | None,
         typer.Option(
             "-o",
             "--output",
-            help="Where to write it; - for stdout. [default: train.py, ID.patch, or a folder ID]",
+            metavar="PATH",
+            help="Where to write it, DIR/ for a folder; - for stdout. "
+            "[default: train.py, ID.patch, or a folder ID]",
         ),
     ] = None,
     patch: Annotated[
@@ -103,7 +106,7 @@ def export(
         return
     variant = _wanted(variant, patch, with_harness, minimal, branch)
     if branch is not None:
-        _export_branch(variant, directory, branch, output, force, as_json)
+        _export_branch(variant, directory, branch, place, force, as_json)
         return
     with opened(directory) as (folder, store):
         file = Path(file_of(store))
@@ -113,13 +116,14 @@ def export(
             text = _patch(store, variant_id, onto, least)
         else:
             text = source_of(store, variant_id) if least is None else least.source
-        path = output or Path(file.name)
-        beside = with_harness or (path.parent / "harness.py").exists()
+        several = {} if patch else split_files(text)
+        name = f"{variant_id[:8]}-minimal" if minimal else variant_id[:8]
+        usual = Path(f"{name}.patch" if patch else name if several else file.name)
+        output = _file_to_write(place, usual, bool(several), with_harness)
+        beside = with_harness or (output.parent / "harness.py").exists()
         away = HARNESS_IMPORT.search(text) is not None and not beside
-        hand = None if patch else as_measured(store, path, away)
-    several = {} if patch else split_files(text)
-    name = f"{variant_id[:8]}-minimal" if minimal else variant_id[:8]
-    output = output or Path(f"{name}.patch" if patch else name if several else file.name)
+        hand = None if patch else as_measured(store, output, away)
+        origin = _origin(store)
     if is_stdout(output):
         write_out(text)
         return
@@ -146,10 +150,47 @@ def export(
     names = f" in {', '.join(several)}" if several else ""
     print(f"{output}: {variant_id[:8]}, {len(text.splitlines()) - len(several)} lines{names}")
     if patch:
-        patch_file = shlex.quote(str(output))
-        print(f"git apply {patch_file}   (git am {patch_file} keeps the evidence as its message)")
+        _tell_how_to_apply(output, file, origin)
     else:
-        _tell_by_hand(output, hand, with_harness, away)
+        _tell_by_hand(output, list(written) if with_harness else (), hand, away)
+
+
+def _file_to_write(place: str | None, usual: Path, is_folder: bool, with_harness: bool) -> Path:
+    """What -o means: a trailing slash a folder, and a name without suffix where more than one file is written.
+
+    `usual`: what is written where nothing is said, which `is_folder` itself where a variant has several files.
+    """
+    if place is None or is_folder:
+        return usual if place is None else Path(place)
+    path = Path(place)
+    inside = place.endswith("/") or (with_harness and not path.suffix and not is_stdout(path))
+    return path / usual if inside else path
+
+
+def _origin(store: Store) -> Path:
+    """The folder that the files which evolve were read from."""
+    config = store.setting("config") or {}
+    folder = (config.get("task") or {}).get("folder")
+    return Path(folder) if folder else Path(config.get("train", "")).parent
+
+
+def _tell_how_to_apply(patch: Path, file: Path, origin: Path) -> None:
+    """The line that applies a patch from here, where `origin` lies in the same git repository."""
+    quoted, here = shlex.quote(str(patch)), Path.cwd()
+    top = next((one for one in (here, *here.parents) if (one / ".git").exists()), None)
+    git, options, where = (
+        "git",
+        "",
+        f"   with --directory=DIR where {file} lies in DIR of a repository",
+    )
+    if top is not None and origin.is_relative_to(top) and (origin / file).is_file():
+        where = ""
+        if origin != top:  # paths in a patch count from the top, wherever git is called
+            options = f" --directory={shlex.quote(os.path.relpath(origin, top))}"
+        if not origin.is_relative_to(here):
+            git, quoted = f"git -C {shlex.quote(str(top))}", shlex.quote(str(patch.absolute()))
+    print(f"{git} apply{options} {quoted}{where}")
+    print(f"{git} am{options} {quoted}   keeps the evidence as its message")
 
 
 def _export_study(
@@ -201,7 +242,7 @@ def _wanted(
 
 
 def _export_branch(
-    variant: str, directory: Path | None, name: str, place: Path | None, force: bool, as_json: bool
+    variant: str, directory: Path | None, name: str, place: str | None, force: bool, as_json: bool
 ) -> None:
     """The lineage as commits on top of what is checked out in the repository around this folder.
 
@@ -216,11 +257,11 @@ def _export_branch(
     with opened(directory) as (folder, store):
         found = story_of(store, Record.of(store), named(store, variant))
         sources = [source_of(store, one.variant_id) for one in found.chapters]
-        file = place or Path(file_of(store))
+        file = _file_to_write(place, Path(file_of(store)), False, False)
     steps = []
     for message, source in zip(commit_messages(found, folder.name), sources, strict=True):
         several = split_files(source).items()
-        texts = {(place or Path()) / one: text for one, text in several} or {file: source}
+        texts = {Path(place or "") / one: text for one, text in several} or {file: source}
         files = {path.as_posix(): text.encode() for path, text in texts.items()}
         steps.append(CommitToMake(message, files))
     try:
@@ -235,13 +276,16 @@ def _export_branch(
     print(f"branch {name}: {commits} up to {found.variant_id[:8]}; git log -p {shlex.quote(name)}")
 
 
-def _tell_by_hand(output: Path, hand: ByHand | None, with_harness: bool, away: bool) -> None:
+def _tell_by_hand(output: Path, written: Sequence[Path], hand: ByHand | None, away: bool) -> None:
+    beside = [one.relative_to(output.parent).as_posix() for one in written if one != output]
+    if output in written:
+        print(fill(f"beside it: {', '.join(beside)}", 79, subsequent_indent="  "))
     if away:
         print("it imports harness.py, which is not beside it; --with-harness writes that, too")
     if hand is not None:
         print(f"as measured at {hand.rung}, by hand:\n  {hand.line}")
         print("\n".join(f"  ({difference})" for difference in hand.differences))
-        if with_harness:
+        if written:
             print(f"`sh {shlex.quote(str(output.parent / RUN_SCRIPT))}` does just that")
 
 

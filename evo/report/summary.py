@@ -385,7 +385,7 @@ def _take(overview: Overview, where: str) -> tuple[str, ...]:
         commands = [
             f"evo show {short(leader)}{where}",
             f"evo diff seed {short(leader)}{where}",
-            f"evo export {short(leader)} -o found{where}",
+            f"evo export {short(leader)} -o found/{where}",
             *commands,
         ]
     return tuple(commands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -170,7 +171,7 @@ def test_a_patch_applies_and_carries_its_evidence(
     )
     base = "seed" if onto == "seed" else leader[:8]
     said = evo("export", wild[:8], "--patch", "--onto", onto)
-    assert said.code == 0 and f"git apply {wild[:8]}.patch" in said.out
+    assert said.code == 0 and f"git apply {wild[:8]}.patch   with --directory=DIR" in said.out
     repository = tmp_path / "repository"
     repository.mkdir()
     evo("export", base, "-o", repository / "train.py")
@@ -211,6 +212,28 @@ def test_git_am_makes_a_commit_with_the_evidence_of_it(tmp_path: Path) -> None:
     )
     assert log.stdout.startswith("turn b into c|  n = 3")
     assert (tmp_path / "train.py").read_text() == "a\nc\n"
+
+
+@pytest.mark.parametrize("here", [".", "seed", "other"])
+def test_the_line_that_applies_a_patch_works_in_the_repository_of_the_seed(
+    evo: Evo,
+    campaign: tuple[Built, str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    here: str,
+) -> None:
+    built, leader, _ = campaign
+    file, wanted = tmp_path / "seed" / "train.py", tmp_path / "wanted.py"
+    (tmp_path / "other").mkdir()
+    evo("export", "seed", "-o", file)
+    evo("export", leader, "-o", wanted)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    built.store.set_setting("config", {**built.store.setting("config"), "train": str(file)})
+    monkeypatch.chdir(tmp_path / here)
+    said = evo("export", leader, "--patch", "--dir", built.folder)
+    line = said.out.splitlines()[1]
+    subprocess.run(shlex.split(line), check=True)
+    assert file.read_text() == wanted.read_text(), line
 
 
 def test_what_is_equal_gives_no_patch(evo: Evo, campaign: tuple[Built, str, str]) -> None:

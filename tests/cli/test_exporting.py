@@ -53,6 +53,26 @@ def test_the_script_beside_it_gives_these_settings_and_each_can_be_overridden(
     assert printed == "cpu_seconds 0.1 5 64 train.py\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (("-o", "new/"), {"new/train.py"}),
+        (("-o", "new/", "--patch", "--onto", "seed"), set[str]()),
+        (("-o", "home", "--with-harness"), {"home/train.py", "home/harness.py", "home/run.sh"}),
+        (("-o", "my.py", "--with-harness"), {"my.py", "harness.py", "run.sh"}),
+    ],
+)
+def test_a_slash_means_a_folder_and_every_file_that_is_written_is_named(
+    evo: Evo, folder: Folder, tmp_path: Path, words: tuple[str, ...], files: set[str]
+) -> None:
+    said = evo("export", "seed", *words)
+    found = {one.relative_to(tmp_path) for one in tmp_path.rglob("*") if one.is_file()}
+    found = {one for one in found if one.parts[0] not in ("campaigns", "quick.yaml")}
+    assert files <= {one.as_posix() for one in found}, said.err
+    assert all(one.name in said.out for one in found), said.out
+    assert found if files else not found
+
+
 def test_a_clock_left_to_the_machine_is_the_one_its_runs_had_and_own_data_is_told(
     evo: Evo, quick: Path, tmp_path: Path
 ) -> None:
