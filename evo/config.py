@@ -394,6 +394,11 @@ def read_plain(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
 
     Old keys come under today's names; an OldKeyWarning says of each what to write instead.
     """
+    if path.is_dir():
+        there = path / "campaign.yaml"
+        fix = f": {there} is the campaign file in it" * there.is_file()
+        fix = fix or "; give the campaign file"
+        raise ConfigError(f"{path} is a folder{fix}")
     raw = _parsed(_text_of(path, str(path)), str(path)) or {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(raw).__name__}")

@@ -146,7 +146,12 @@ def refuse_folder(path: Path, config: Config | None = None, kind: str = "campaig
         raise CampaignError(f"{path} is a link that leads to nothing; give the folder to make")
     if path.exists() and not path.is_dir():
         raise CampaignError(f"{path} is a file; give the folder to make")
+    above = next(one for one in path.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise CampaignError(f"{above} is no folder, so {path} cannot lie in it")
     if not path.exists():
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise CampaignError(f"{path} cannot be made: {above} is write-protected")
         return
     try:
         there = sorted(one.name for one in path.iterdir())

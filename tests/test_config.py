@@ -234,7 +234,7 @@ def test_what_is_no_text_is_told_in_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     for wrong, told in (
         (path, "not UTF-8 text"),
-        (tmp_path, "directory"),
+        (tmp_path, "is a folder; give the campaign file"),
         (tmp_path / "x", "no file"),
     ):
         with pytest.raises(ConfigError, match=f"(?i){told}") as caught:

@@ -111,8 +111,10 @@ def guessed_ranges(config: Config) -> str:
 
 
 def _in_want_of_a_model(config: Config) -> ConfigError:
-    asking = ", ".join(names_with_llm(config.operators))
-    return ConfigError(f"operators: {asking} need a model, and {_wanting(config)} is not set")
+    asking = names_with_llm(config.operators)
+    need = "needs" if len(asking) == 1 else "need"
+    wanted = f"{', '.join(asking)} {need} a model"
+    return ConfigError(f"operators: {wanted}, and {_wanting(config)} is not set")
 
 
 def build_portfolio(

@@ -61,10 +61,12 @@ def try_model(
     The prompt is the one that a campaign of this config begins with. Nothing is kept. Exit code 1: no child
     was made.
     """
+    from evo.assembly.proposers import must_propose
     from evo.config import read_config
     from population.types import Outcome
 
     config = _alone(read_config(config_file, changes or ()), config_file, operator, endpoint)
+    must_propose(config)  # before what starting costs is measured
     tried = _tried(config)
     if as_json:
         made = tried.proposal

@@ -200,6 +200,7 @@ def adopt(
     print("\n".join(_adopted_lines(output, file, adopted, said)))
     if ended is not None:
         print(tried_line(ended))
+    print(f"\n{_after_adopting(output, script, adopted)}")
 
 
 def try_once(file: Path, folder: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
@@ -251,12 +252,11 @@ def _script_lines(file: Path, found: Script) -> Iterator[str]:
 def _adopted_lines(
     folder: Path, file: Path, adopted: Adopted | None, said: Sequence[str]
 ) -> Iterator[str]:
-    """What was written, what of it was guessed, and what comes next."""
+    """What was written, and what of it was guessed."""
     for one in said:
         yield fill(one, 79, subsequent_indent="  ")
     if adopted is None:
         yield f"{folder / 'campaign.yaml'}   runs {file.name} as it is; its score is self-reported"
-        script = file
     else:
         into, out = adopted.counts
         for name in adopted.joined:
@@ -269,11 +269,12 @@ def _adopted_lines(
         yield f"{folder / 'train.py'}   {done}: {into} lines in, {out} out"
         yield f"{folder / 'adopt.patch'}   these lines"
         yield f"{folder / 'campaign.yaml'}   sealed: we score it, on text it never saw"
-        script = folder / "train.py"
+
+
+def _after_adopting(folder: Path, script: Path, adopted: Adopted | None) -> str:
     config = shlex.quote(str(folder / "campaign.yaml"))
-    yield ""
     first = f"edit {shlex.quote(str(script))}, then\n      " if adopted and adopted.undone else ""
-    yield f"next  {first}evo evaluate {shlex.quote(str(script))} --config {config}"
+    return f"next  {first}evo evaluate {shlex.quote(str(script))} --config {config}"
 
 
 # -- `evo calibrate`: how noisy a run is here, before anything is searched.

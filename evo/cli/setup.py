@@ -91,8 +91,7 @@ def init(
         if not as_json:
             print("\n".join(fill(one, 79, subsequent_indent="  ") for one in said))
             print(f"{folder / 'brief.md'}        what every language model is told")
-            print(f"{folder / 'campaign.yaml'}   task, metrics, objectives, budget")
-            print(f"\nnext  evo evaluate {shlex.quote(str(of / file))} --config {start}")
+            print(f"{folder / 'campaign.yaml'}   task, metrics, objectives, budget", flush=True)
         from evo.cli.measure import tried_line, try_once
 
         ended = try_once(of / file, folder) if tries else None
@@ -100,6 +99,8 @@ def init(
             show_json({"path": folder, "files": list(files), "tried": ended})
         elif ended is not None:
             print(tried_line(ended))
+        if not as_json:
+            print(f"\nnext  evo evaluate {shlex.quote(str(of / file))} --config {start}")
         return
     files = {
         "seed/train.py": (SHIPPED / "seed" / "train.py").read_bytes(),

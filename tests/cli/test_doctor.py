@@ -119,7 +119,7 @@ def test_slots_lists_where_runs_would_be_and_why_the_rest_gives_none(
         ("data: {path: nothing-there.txt}\n", "data", "no such file"),
         ("train: broken.py\n", "seed", "the seed cannot be used"),
         ("slots: 5000\n", "slots", "5000 asked"),
-        ("operators: {llm_mutate: 1}\n", "operators", "need a model"),
+        ("operators: {llm_mutate: 1}\n", "operators", "needs a model"),
         ("budget: {variants: 1000000000}\n", "disk", "are free"),
         ("sandbox: {mode: landlock, least: image}\n", "sandbox", "least is image, and"),
     ],
@@ -188,7 +188,7 @@ def test_a_config_whose_operators_all_need_a_model_fails_at_the_dry_run(
     for words in (("--dry-run",), ()):
         said = evo("run", quick, "--set", "operators={llm_mutate: 1}", *words)
         assert (said.code, said.out) == (2, "")
-        assert "llm_mutate need a model" in said.err and said.err.count("\n") == 1
+        assert "llm_mutate needs a model" in said.err and said.err.count("\n") == 1
     assert not (tmp_path / "campaigns").exists()
 
 

@@ -75,5 +75,6 @@ def test_without_a_model_or_its_key_it_says_what_is_wanting(
     with FakeOpenAI(["no"]) as server:
         file = with_server(config, server)
         monkeypatch.delenv("K")
-        said = evo("llm", "try", file)
+        said = evo("llm", "try", file, "--set", "rungs.proxy.startup_seconds=auto")
+    assert said.err.count("\n") == 1, "nothing is measured before"
     assert said.code == 2 and "K is not set" in said.err and server.requests == []

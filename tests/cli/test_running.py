@@ -347,6 +347,7 @@ def test_a_dry_run_refuses_bad_data_a_bad_seed_and_a_folder_in_use(
         (("--set", "train=broken.py"), "the seed cannot be used"),
         (("--dir", "taken"), "holds a campaign already"),
         (("--dir", "picture"), "is a file"),
+        (("--dir", "picture/new"), "picture is no folder, so picture/new cannot lie in it"),
     ):
         said = evo("run", quick, "--dry-run", *words)
         assert (said.code, said.out) == (2, ""), told
@@ -373,6 +374,16 @@ def test_an_interrupt_before_the_first_measurement_leaves_nothing(
     assert f"interrupted before the first measurement; {folder} {left}" in out
     assert folder.exists() is was_there
     assert not was_there or not list(folder.iterdir())
+
+
+def test_a_folder_in_the_place_of_a_config_is_answered_with_the_file_in_it(
+    evo: Evo, quick: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    assert evo("run", "mine").err == "evo: mine is a folder; give the campaign file\n"
+    quick.rename(tmp_path / "mine" / "campaign.yaml")
+    told = "evo: mine is a folder: mine/campaign.yaml is the campaign file in it\n"
+    assert evo("run", "mine", "--dry-run").err == told
 
 
 def test_init_says_what_is_wrong_in_one_line(evo: Evo, tmp_path: Path) -> None:
