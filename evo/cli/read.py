@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -331,6 +330,8 @@ def _standing(
 
 def _metrics(own: Ranked | None, runs: list[MeasurementRow], proxy: str) -> list[tuple[str, str]]:
     """The means of its own runs in each metric but scores, and the last run's where it says something else."""
+    from statistics import fmean
+
     from evo.terminal.text import value
     from population.types import Status
 
