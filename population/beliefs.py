@@ -120,10 +120,12 @@ class RungBeliefs:
 
     def _keep_nearest(self) -> None:
         """By what is believed at this row, so that it does not depend on when the front was asked for."""
+        aside = [one for one in self._near if one in self._left_out]  # others may let them in later
         near = self.each_once(one for one in self._near if one not in self._left_out)
         (seed,) = self.each_once([self._seed_id]).values()
         kept = nearest(near, self._objectives, seed, self._constraints, MAX_NEAR)
-        self._near, self._kept = dict.fromkeys(kept), len(kept)
+        self._near = dict.fromkeys([*kept, *aside])
+        self._kept = len(self._near)
 
     def each_once(self, variant_ids: Iterable[str]) -> dict[str, dict[str, Estimate]]:
         """What a front depends on, each estimate asked for once: an objective asks several times."""

@@ -461,6 +461,25 @@ def test_who_is_near_the_front_follows_when_those_on_it_are_disqualified_one_aft
         assert best not in known.front()
 
 
+def test_whoever_is_let_in_late_comes_to_the_front_however_many_were_measured_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(beliefs, "MAX_NEAR", 30)
+    rows, family = noisy_descent(300)
+    whole = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
+    for one in rows:
+        whole.add(one)
+    early = whole.front()[-2]  # measured long before the end
+    left_out = {early}
+    known = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), left_out, family)
+    for one in rows:
+        known.add(one)
+    assert early not in known.front()
+    left_out.clear()
+    known.add(rows[-1])
+    assert early in known.front()
+
+
 def test_the_nearest_to_the_front_are_its_layers_feasible_ones_first() -> None:
     def at(score: float, size: float) -> dict[str, Estimate]:
         pairs = {"val_bpb": score, "parameters": size}
