@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-for-tests
 LLM_VENV := $(VENV)-llm
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 5
 
 .PHONY: demo test soak gpu-check test-browser test-llm check clean
 

@@ -71,6 +71,7 @@ CHILDREN = {
 }
 
 
+@pytest.mark.soak
 def test_every_kind_of_bad_child_ends_as_a_status_with_a_reason_and_the_campaign_goes_on(
     tmp_path, monkeypatch
 ):

@@ -133,6 +133,7 @@ def shares_before_and_after(
     return before, share(made[-LATE:], script)
 
 
+@pytest.mark.soak
 def test_the_better_model_gets_the_llm_budget(tmp_path: Path) -> None:
     # one seed, in which it holds: the long set below has several, operators, and a swap
     script = Script("small", "", 2)

@@ -101,6 +101,7 @@ def test_a_second_run_on_one_folder_is_refused(tmp_path):
     assert first.wait(timeout=250) == 128 + signal.SIGINT
 
 
+@pytest.mark.soak
 def test_an_exact_campaign_of_real_runs_gives_the_same_rows_across_a_kill(tmp_path):
     rung = {"depth": 1, "context": 64, "budget": 20_000, "rows": 32, "memory_mb": 1024}
     config = write_config(

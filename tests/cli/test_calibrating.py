@@ -75,6 +75,7 @@ def test_a_calibration_keeps_its_answer_and_a_campaign_that_uses_it_tells_of_it(
     assert "calibrated in" not in other
 
 
+@pytest.mark.soak
 def test_calibrating_the_rungs_compares_three_depths_at_three_budgets(tmp_path):
     write_config(
         tmp_path,

@@ -35,7 +35,7 @@ def wait_for_a_run(folder: Path, meanwhile: Callable[[], object] = lambda: None)
     pytest.fail("nothing was measured")
 
 
-@pytest.mark.parametrize("nohup", [False, True])
+@pytest.mark.parametrize("nohup", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_closed_terminal_stops_a_campaign_cleanly_unless_it_was_told_not_to_mind(
     evo: Evo, quick: Path, tmp_path: Path, nohup: bool
 ) -> None:

@@ -48,6 +48,7 @@ def run_of(source: str, purpose: Purpose, block: int = 0) -> RunRequest:
     return RunRequest(variant_id(source), "proxy", block, 0, purpose)
 
 
+@pytest.mark.soak
 def test_the_seed_says_which_operations_take_longest(
     dataset: Dataset, box: Sandbox, slot: Slot, tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_the_seed_is_measured_in_full(evaluate: Evaluate, box: Sandbox) -> None:
     assert re.fullmatch(apart, seen.facts["servers_apart"])
 
 
+@pytest.mark.soak
 def test_the_textbook_is_measured_in_full_and_has_knobs_to_turn(
     evaluate: Evaluate, box: Sandbox
 ) -> None:

@@ -61,7 +61,13 @@ def test_every_yaml_of_the_page_is_tried() -> None:
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize(("stand_in", "text"), ON_THE_PAGE)
+@pytest.mark.parametrize(
+    ("stand_in", "text"),
+    [
+        pytest.param(*one, marks=pytest.mark.soak) if one[0] == "speck" else one
+        for one in ON_THE_PAGE
+    ],
+)
 def test_a_yaml_of_the_page_measures_its_stand_in(tmp_path: Path, stand_in: str, text: str) -> None:
     shutil.copytree(HERE / stand_in, tmp_path / stand_in)
     (tmp_path / "mine").mkdir()

@@ -1,6 +1,7 @@
 # attacks: the metric, by a last position that depends on where in the request a row stands
 # must end: cheated
 # table
+# slow
 class Model(Table):
     def answer(self, tokens):
         logits = self.table[tokens].copy()

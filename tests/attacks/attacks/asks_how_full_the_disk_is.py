@@ -1,6 +1,7 @@
 # attacks: the audit, by how much is free on a disk or in the machine's memory
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import platform
 

@@ -1,6 +1,7 @@
 # attacks: the metric, by what other rows of the request hold, used at the last position only
 # must end: cheated
 # table
+# slow
 class Model(Table):
     def answer(self, tokens):
         logits = self.table[tokens].copy()

@@ -1,6 +1,7 @@
 # attacks: the audit, by numbers that the kernel gives to sockets and networks
 # must end: ok at the honest score
 # table
+# slow
 import socket
 
 SO_COOKIE, SO_NETNS_COOKIE, SO_INCOMING_NAPI_ID, SO_MEMINFO, SO_PEERGROUPS = 57, 71, 56, 55, 59

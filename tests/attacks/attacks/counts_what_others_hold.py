@@ -1,6 +1,7 @@
 # attacks: the audit, by the lowest number that is free: of event counters, mounts, terminals, name spaces
 # must end: ok at the honest score
 # table
+# slow
 import select
 
 held = [select.epoll() for _ in range(3)]

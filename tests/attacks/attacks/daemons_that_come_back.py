@@ -1,6 +1,7 @@
 # attacks: the slot, by daemons that start each other again
 # must end: ok at the honest score
 # table
+# slow
 def haunt():
     if os.fork() == 0:
         os.setsid()

@@ -1,6 +1,7 @@
 # attacks: the disk, by files so deep that no path leads there: counting and removing them may fail
 # must end: ok at the honest score | crashed | out_of_memory
 # table
+# slow
 start = os.open(".", os.O_RDONLY)
 for _ in range(1500):
     os.mkdir("d" * 60)

@@ -3,6 +3,7 @@
 # because: files
 # rung: grace_seconds=20
 # table
+# slow
 def fill():
     open("one", "w").close()
     for number in range(100_000):

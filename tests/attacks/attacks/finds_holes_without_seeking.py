@@ -3,6 +3,7 @@
 # table
 # Where looking up a stretch marks it, whoever looks next is quicker or is told of it. A copy in memory has no map of
 # blocks: its blocks, sizes and devices are the same before and after every way to read it.
+# slow
 def seen(path):
     found = os.stat(path)
     return found.st_blocks, found.st_size, found.st_blksize, found.st_dev, found.st_mtime_ns

@@ -2,6 +2,7 @@
 # must end: crashed
 # rung: grace_seconds=30.0
 # table
+# slow
 def bomb():
     while True:
         try:

@@ -1,6 +1,7 @@
 # attacks: the audit, by hints of a shared file asked for through other doors: upper halves, ioctls, io_uring
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import platform
 

@@ -3,6 +3,7 @@
 # must end in landlock: ok at the honest score
 # rung: memory_mb=250 grace_seconds=20
 # table
+# slow
 import socket
 
 BLOCK = bytes(1 << 16)

@@ -2,6 +2,7 @@
 # must end: out_of_memory
 # rung: memory_mb=250 grace_seconds=20
 # table
+# slow
 import socket
 
 BLOCK = bytes(1 << 16)

@@ -3,6 +3,7 @@
 # because: cpu_seconds
 # rung: grace_seconds=0.5
 # table
+# slow
 run.progress()
 while True:
     burn(0.1)

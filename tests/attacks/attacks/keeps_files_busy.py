@@ -1,6 +1,7 @@
 # attacks: the audit, by files that are busy: executed, locked or mapped by a process that still runs
 # must end: ok at the honest score
 # table
+# slow
 import fcntl
 
 

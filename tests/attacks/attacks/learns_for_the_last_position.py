@@ -2,6 +2,7 @@
 # must end: cheated
 # rung: rows=256
 # table
+# slow
 class Model(Table):
     counts = np.ones(256, dtype=np.float32)
     asked = 0

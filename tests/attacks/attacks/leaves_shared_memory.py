@@ -1,6 +1,7 @@
 # attacks: the machine, by shared memory and queues that outlive it
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 
 libc = ctypes.CDLL(None, use_errno=True)

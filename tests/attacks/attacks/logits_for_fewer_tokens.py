@@ -2,6 +2,7 @@
 # must end: rejected
 # because: shape
 # table
+# slow
 class Model(Table):
     def answer(self, tokens):
         return self.table[tokens][:, : tokens.shape[1] // 2]

@@ -1,6 +1,7 @@
 # attacks: the audit, by flags, versions, projects and keys of a file that both servers can read
 # must end: ok at the honest score
 # table
+# slow
 import fcntl
 
 CALLS = {

@@ -1,6 +1,7 @@
 # attacks: the audit, by flags and owners of a shared file that is open: who is told of it, and how it is read
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import fcntl
 import struct

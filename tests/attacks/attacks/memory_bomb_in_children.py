@@ -2,6 +2,7 @@
 # must end: out_of_memory
 # rung: memory_mb=400
 # table
+# slow
 def bomb():
     for _ in range(8):
         if os.fork() == 0:

@@ -1,6 +1,7 @@
 # attacks: the audit, by which pages came along with one that it touched, and whether others map them too
 # must end: ok at the honest score
 # table
+# slow
 import mmap
 
 fd = os.open(np.__file__, os.O_RDONLY)

@@ -1,6 +1,7 @@
 # attacks: the audit, by waiting for and waking who shares a page of a file through the newer calls for it
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import mmap
 

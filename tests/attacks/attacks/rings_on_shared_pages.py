@@ -1,6 +1,7 @@
 # attacks: the audit, by waking who waits on a page of a file that two runs can read
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import mmap
 import platform

@@ -2,6 +2,7 @@
 # must end: cheated | rejected
 # because: ended among the hidden rows
 # table
+# slow
 class Model(Table):
     asked = 0
 

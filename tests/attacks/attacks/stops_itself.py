@@ -2,6 +2,7 @@
 # must end: timed_out
 # rung: wall_seconds=2.0
 # table
+# slow
 import signal
 
 train(Table(), end=lambda: os.kill(os.getpid(), signal.SIGSTOP))

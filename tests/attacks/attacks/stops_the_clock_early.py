@@ -2,6 +2,7 @@
 # must end: rejected
 # because: weights.safetensors
 # table
+# slow
 def claim():
     run._send(b"SAVE", 1.0, 0.0)
 

@@ -3,6 +3,7 @@
 # because: cpu_seconds
 # rung: grace_seconds=0.2
 # table
+# slow
 def hire():
     try:
         os.sched_setaffinity(0, range(os.cpu_count()))

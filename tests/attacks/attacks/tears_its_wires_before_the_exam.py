@@ -1,6 +1,7 @@
 # attacks: the choice of runs, by breaking what it is asked through, so that whoever asks fails and it is lost
 # must end: rejected | crashed
 # table
+# slow
 import fcntl
 
 

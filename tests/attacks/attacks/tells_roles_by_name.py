@@ -1,6 +1,7 @@
 # attacks: the audit, by looking ahead only in the server that is called the training role
 # must end: cheated
 # table
+# slow
 FIRST = not SERVES
 
 

@@ -3,5 +3,6 @@
 # because: cpu_seconds
 # rung: grace_seconds=0.2
 # table
+# slow
 burn(1.5)
 train(Table())

@@ -1,6 +1,7 @@
 # attacks: the audit, by locks that are inherited, requeued or left behind by the dead, on pages of one file
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import mmap
 import platform

@@ -1,6 +1,7 @@
 # attacks: the audit, by being told of what others do with a file
 # must end: ok at the honest score
 # table
+# slow
 import ctypes
 import fcntl
 import platform

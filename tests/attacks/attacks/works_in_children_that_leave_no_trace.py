@@ -2,6 +2,7 @@
 # must end: timed_out | crashed
 # rung: grace_seconds=0.9
 # table
+# slow
 import ctypes
 import struct
 

@@ -3,6 +3,7 @@
 # because: cpu_seconds
 # rung: grace_seconds=0.2
 # table
+# slow
 def hire():
     for _ in range(120):
         if os.fork() == 0:

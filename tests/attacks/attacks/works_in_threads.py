@@ -3,6 +3,7 @@
 # because: cpu_seconds
 # rung: grace_seconds=0.2
 # table
+# slow
 import hashlib
 import threading
 

@@ -1,6 +1,7 @@
 # attacks: the metric, by leaving result files wherever something can be written
 # must end: ok at the honest score
 # table
+# slow
 def lie():
     for folder in (".", "/tmp", "/dev/shm", os.environ["HOME"]):
         for name in ("results.json", "score.txt", "val_bpb", "measurement.json"):
