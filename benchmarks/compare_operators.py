@@ -99,7 +99,7 @@ def play(
             loop = LoopSettings(config.exact)
             campaign = build_campaign(folder, config, loop, tell)
             with folder.open_store() as store:
-                store.add_event(START, f"taken up with {campaign.components.slots.size} slots")
+                store.add_event(START, f"started with {campaign.components.slots.size} slots")
             ending = Follower(campaign, config.name, live=False, to_stderr=True).run()
             if not ending.complete:
                 raise SystemExit(f"stopped; the same command goes on from here ({ending.reason})")

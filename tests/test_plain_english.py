@@ -15,7 +15,7 @@ from tests.test_config import keys_of
 ROOT = Path(__file__).parent.parent
 PRIVATE = {  # what we do not write, and what to write instead
     r"turned away": "rejected",
-    r"(taken|took) up (again|by|where)": "resumed, carried out",
+    r"(take[ns]?|took|taking) (it |them |(a|the) \w+ )?up(?! to)": "started, resumed, carried out",
     r"(hangs?|hung) on": "depends on, follows",
     r"who(m|so)?ever": "say who: the process, the variant, any operator",
     r"(became|becomes|come[s]?|came) of (it|them|an?|every|each|one|those|the)": "outcome",
@@ -82,6 +82,8 @@ def test_no_text_that_is_read_holds_a_private_word() -> None:
     [
         "A repeat is turned away.",
         "It is taken up by the next process.",
+        "taken up with 2 slots",
+        "process 12 takes it up now",
         "Lineage hangs\non it.",
         "Whoever reads this",
         "What became of it",

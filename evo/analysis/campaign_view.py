@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-START = "start"  # the kind of the event that a process writes when it takes a campaign up
+START = "start"  # the kind of the event that a process writes when it starts or resumes a campaign
 VERDICT, CERTIFIED = (
     "verdict",
     "certified",
@@ -184,7 +184,7 @@ class Record:
         return len(measured) + len({run.slot for run in self.in_flight} - names)
 
     def starts(self) -> list[float]:
-        """When a process took the campaign up, seconds since the epoch."""
+        """When processes started or resumed it, seconds since the epoch."""
         return [event.created_at for event in self.events if event.kind == START]
 
     def new_beliefs(self) -> RungBeliefs:

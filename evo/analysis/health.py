@@ -20,7 +20,7 @@ def slot_busy_share(
 ) -> float | None:
     """Slot wall time over slots x the span from the first start to the last start; None without a span.
 
-    `starts`: when processes took the campaign up, seconds since the epoch; the time between two of them
+    `starts`: when processes started or resumed it, seconds since the epoch; the time between two of them
     in which nothing ran is nobody's idling. Lost runs count: the slot was busy with them.
     """
     busy, span = 0.0, 0.0

@@ -242,6 +242,7 @@ def _follow(
     from evo.cli.ladder import summarise
     from evo.folder import locked
     from evo.runtime.components import LoopSettings
+    from evo.terminal.text import count
 
     with locked(folder):
         config = configure()
@@ -249,7 +250,7 @@ def _follow(
         campaign = build_campaign(folder, config, loop, lambda text: say_line(text, as_json))
         slots = campaign.components.slots.size
         with folder.open_store() as store:
-            store.add_event(START, f"taken up with {slots} slots")
+            store.add_event(START, f"started with {count(slots, 'slot')}")
             if warning := Record.of(store).unprotected():
                 store.add_event(WARNING, warning)
                 say_line(warning, as_json)

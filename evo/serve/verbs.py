@@ -94,7 +94,7 @@ def when_answered(folder: Path, where: str | None = None) -> str:
     """When what is asked takes effect, in words; `where`: " --dir FOLDER" for the command to type."""
     process = running_process(folder)
     if process is not None:
-        return f"process {process} takes it up now"
+        return f"process {process} carries it out now"
     where = f" --dir {shlex.quote(str(folder))}" if where is None else where
     return f"no process runs this campaign; carried out by the next `evo resume{where}`"
 

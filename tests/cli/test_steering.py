@@ -308,7 +308,7 @@ def test_a_running_campaign_takes_it_up_and_measures_it(
         for line in running.stdout:
             if "calibrate" in line:
                 break
-        assert "takes it up now" in evo("inject", mine, "--author", "ada").out
+        assert "carries it out now" in evo("inject", mine, "--author", "ada").out
         child = variant_id(mine.read_text())
         for line in running.stdout:
             if f"screen {child[:8]}" in line:
