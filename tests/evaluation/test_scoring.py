@@ -16,13 +16,17 @@ from evo.evaluation import audit as scoring
 from evo.evaluation.audit import (
     EXACT,
     REDUCED,
+    ROUGH,
     NonFinite,
     Server,
     ServerWork,
+    SharedScales,
+    Unserved,
     audit,
     bits_by_document,
     bits_per_byte,
     must_not_train,
+    must_serve,
     nats,
     nats_in_slabs,
     secret_cuts,
@@ -226,3 +230,21 @@ def test_on_a_crowded_core_a_start_may_take_up_to_half_as_long_again_and_no_more
     for server in (FakeServer(3.8, 60.0), FakeServer(3.0, 1.0)):
         with pytest.raises(ServerWork):
             must_not_train(cast("Server", server), rung)
+
+
+@pytest.mark.parametrize(
+    ("apart", "quantises", "end"),
+    [(0.05, True, SharedScales), (0.05, False, Unserved), (5.0, True, Unserved)],
+)
+def test_before_training_too_a_model_that_says_it_quantises_is_told_of_shared_scales_if_that_explains_it(
+    apart: float, quantises: bool, end: type[Exception]
+) -> None:
+    noise = np.random.default_rng(2)
+
+    def costs(inputs: NDArray[np.uint16], targets: NDArray[np.uint16]) -> NDArray[np.float64]:
+        return 5.0 + apart * noise.choice([-1.0, 1.0], targets.shape)
+
+    fake = SimpleNamespace(shape=SimpleNamespace(vocab=256), costs=costs)
+    probe = RNG.integers(0, 256, (64, 33)).astype(np.uint16)
+    with pytest.raises(end):
+        must_serve(cast("Server", fake), probe, ROUGH, np.random.default_rng(1), quantises)
