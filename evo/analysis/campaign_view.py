@@ -26,6 +26,7 @@ from population.reading import (
     proposals,
     seed,
     spent,
+    tolerances,
     voided,
 )
 from population.statistics import block_means
@@ -88,6 +89,9 @@ class Record:
     asked: Sequence[RequestRow]  # what people asked and no campaign has taken yet
     imported: Mapping[str, Any] | None  # what its numbers were taken over from; None: measured here
     fresh_blocks: int  # that the text holds rows for which nobody was asked; 0: none, or not known
+    tolerances: Mapping[
+        str, str
+    ]  # by rung: how far the servers of a model may be apart, where the seed set it
     tested: Mapping[str, int]  # by a sceptic: variant to its last row that chose it
     facts: Mapping[int, Mapping[str, str]]  # of an import's measurements, by id; else empty
 
@@ -138,6 +142,7 @@ class Record:
             asked=asked,
             imported=about,
             fresh_blocks=int(store.setting("fresh_blocks", 0)),
+            tolerances=tolerances(store),
             tested={
                 str(one.variant_id): int(one.detail["chosen_by"])
                 for one in decisions(store, (CHECKED,))

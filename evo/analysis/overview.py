@@ -94,6 +94,7 @@ class Overview:
     islands: Mapping[str, int] = field(
         default_factory=dict
     )  # children by name, where there are several
+    tolerances: Mapping[str, str] = field(default_factory=dict)  # by rung: what the seed set
     seconds_left: float | None = None  # to the expected end of what runs
 
 
@@ -155,6 +156,7 @@ def overview(
         stop=list(stop),
         unprotected=record.unprotected() if record.imported is None else "",
         imported=record.history(),
+        tolerances=record.tolerances,
         islands=Counter(one.island for one in record.births().values() if one.island),
     )
 

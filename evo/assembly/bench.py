@@ -61,7 +61,8 @@ class Bench:
         """The slots, ready to be started."""
         if self.cluster is not None and isinstance(self.evaluator, Evaluator):
             kit = partial(Kit.of, self.evaluator)
-            return ClusterSlots(self.cluster, kit, self.evaluator.keep_weights)
+            keep, tolerances = self.evaluator.keep_weights, self.evaluator.tolerances
+            return ClusterSlots(self.cluster, kit, keep, tolerances)
         return LocalSlots(self.evaluator, self.slots)
 
     @property

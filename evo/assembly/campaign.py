@@ -15,6 +15,7 @@ from evo.assembly.proposers import (
     open_papers,
 )
 from evo.config import Config
+from evo.evaluation.audit import Tolerance, tolerance_in
 from evo.evaluation.evaluator import Evaluator
 from evo.evaluation.tree import remove_folder
 from evo.folder import DEADLINE, RUNS, WEIGHTS, CampaignError, Folder
@@ -51,6 +52,7 @@ from population.reading import (
     seed,
     source_of,
     spent,
+    tolerances,
     voided,
 )
 from population.run_history import RunHistory
@@ -87,6 +89,7 @@ def build_campaign(
             bench.evaluator.unseen_blocks = int(store.setting("asks_unseen", 0))
             held = bench.evaluator.fresh_blocks(next(iter(config.rungs)))
             store.set_setting("fresh_blocks", held)
+            bench.evaluator.tolerances |= _set_by_the_seed(store)
         if store.setting("data", bench.data_id) != bench.data_id:
             text = "data: the text has" if not config.modules else "the text or a module has"
             what = text if config.command is None else _changed(config.command)
@@ -233,6 +236,12 @@ def build_campaign(
         closing=[live.remove, notifier.close, neighbours.close, *closing],
     )
     return Campaign(components, loop)
+
+
+def _set_by_the_seed(store: Store) -> dict[str, Tolerance]:
+    """By rung, how far the servers of a model may be apart."""
+    read = {rung: tolerance_in(words) for rung, words in tolerances(store).items()}
+    return {rung: one for rung, one in read.items() if one}
 
 
 def _deadline(store: Store, until: str | None) -> float | None:

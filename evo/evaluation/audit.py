@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evo.evaluation.channels import REPLY, REQUEST, UNCAUGHT
-from evo.evaluation.data import Hidden, Tokens
+from evo.evaluation.data import Floats, Hidden, Tokens, corrupted, secret_cuts
 from evo.evaluation.process import Ended, RoleProcess
-from population.types import Clock, DocumentScore, Rung, Status
-
-Floats = NDArray[np.float64]
+from population.types import Clock, Rung, Status
 
 
 class NonFinite(ValueError):
@@ -28,25 +26,33 @@ class NonFinite(ValueError):
 class Tolerance:
     """How far two honest servers may differ, in nats.
 
-    `largest` anywhere, and `mean` on the average: a peek that stays below `largest` would lower every
-    cost by as much. With `largest` None (reduced precision) the 99.9th percentile stands in for it, and
-    the mean at the last position before the cut may be ten times the mean elsewhere.
+    `largest` anywhere; `mean` on the average and `edge` on the average of the last positions before the
+    cuts, which bound what a peek can gain. With `largest` None (reduced precision) 99.9 % of positions have
+    to stay within `tail`: how rounding scatters, which gains nobody anything.
     """
 
     largest: float | None = 1e-3
     mean: float = 5e-5
+    edge: float = 5e-5
     tail: float = 0.1
+
+    def in_words(self) -> str:
+        """What `tolerance_in` reads."""
+        most = "" if self.largest is None else f"largest {self.largest:g}, "
+        return f"{most}mean {self.mean:g}, edge {self.edge:g}, tail {self.tail:g}"
 
 
 MAX_REPLY_BYTES = 32 << 20  # of one answer, unless one row alone is larger
 SLAB_LOGITS = 1 << 18  # that are looked at together
 EXACT = Tolerance()  # CPU, fp32
 ROUGH = Tolerance(
-    largest=1e-2, mean=1e-2
+    largest=1e-2, mean=1e-2, edge=1e-2
 )  # CPU, weights that nothing trained: what leaks, leaks more
-REDUCED = Tolerance(largest=None, mean=2e-3)  # bf16; by judgement, not calibrated on a GPU yet
+REDUCED = Tolerance(largest=None, mean=2e-3, edge=2e-2)  # bf16, until the seed was measured
+WIDEST = Tolerance(largest=None, mean=2e-3, edge=2e-2, tail=0.5)  # that a seed can make it
+TIMES = 10.0  # how far the seed's servers were is allowed to everyone
 QUANTISED = Tolerance(
-    largest=None, mean=2e-2, tail=1.0
+    largest=None, mean=2e-2, edge=0.2, tail=1.0
 )  # what scales that a batch shares may do: it gives no score, only other words
 
 
@@ -54,7 +60,8 @@ QUANTISED = Tolerance(
 class Audit:
     """What comparing two servers showed: rows that differ, and by how many nats.
 
-    `tail`: 99.9 % of positions differ by less. `mean` has a sign: B's cost minus A's.
+    `tail`: 99.9 % of positions differ by less. `mean` has a sign: B's cost minus A's; `edge` is the mean at
+    the last positions before the cuts. The errors are standard ones, of rows.
     """
 
     rows: int
@@ -62,6 +69,9 @@ class Audit:
     largest: float
     tail: float
     mean: float
+    edge: float = 0.0
+    mean_error: float = 0.0
+    edge_error: float = 0.0
 
     def in_words(self, allowed: Tolerance) -> str:
         """How far they were apart, and how far they may be."""
@@ -132,38 +142,79 @@ def audit(
     before = np.arange(nats_a.shape[1]) < cuts[:, None]
     signed = nats_b - nats_a
     apart = np.where(before, np.abs(signed), 0.0)
-    largest = float(apart.max(initial=0.0))
-    edge = signed[np.arange(len(cuts)), cuts - 1]
-    tail, mean = float(np.quantile(apart[before], 0.999)), float(signed[before].mean())
+    edges = signed[np.arange(len(cuts)), cuts - 1]
+    mean, edge = float(signed[before].mean()), float(edges.mean())
+    off = np.where(before, signed - mean, 0.0).sum(axis=1)
+    found = Audit(
+        rows=len(cuts),
+        flagged=0,
+        largest=float(apart.max(initial=0.0)),
+        tail=float(np.quantile(apart[before], 0.999)),
+        mean=mean,
+        edge=edge,
+        mean_error=float(np.sqrt(np.square(off).sum()) / before.sum()),
+        edge_error=float(edges.std() / math.sqrt(len(edges))),
+    )
+    leans = abs(mean) > tolerance.mean or abs(edge) > tolerance.edge
     if tolerance.largest is not None:
         flagged = int((apart.max(axis=1) > tolerance.largest).sum())
-        if max(abs(mean), abs(float(edge.mean()))) > tolerance.mean:
-            flagged = max(flagged, int((np.abs(edge) > tolerance.mean).sum()), 1)
-        return Audit(len(cuts), flagged, largest, tail, mean)
-    beyond = (
-        abs(mean) > tolerance.mean
-        or abs(float(edge.mean())) > 10 * tolerance.mean
-        or tail > tolerance.tail
+        if leans:
+            flagged = max(flagged, int((np.abs(edges) > tolerance.edge).sum()), 1)
+    elif leans or found.tail > tolerance.tail:
+        flagged = int((np.abs(edges) > tolerance.tail).sum()) or 1
+    else:
+        flagged = 0
+    return replace(found, flagged=flagged)
+
+
+def calibrated(floor: Tolerance, seen: Sequence[Audit]) -> Tolerance:
+    """What everyone is allowed once the two servers of the seed were compared: never less than `floor`.
+
+    TIMES what the seed shows, an average with its standard error, rounded up to one digit, at most WIDEST.
+    """
+    exact = floor.largest is not None
+    if exact and all(
+        one.largest <= (floor.largest or 0.0)
+        and abs(one.mean) <= floor.mean
+        and abs(one.edge) <= floor.edge
+        for one in seen
+    ):
+        return floor
+
+    def wide(least: float, shown: Iterable[float], most: float) -> float:
+        return min(max(least, _rounded_up(TIMES * max(shown, default=0.0))), most)
+
+    return Tolerance(
+        None,
+        wide(floor.mean, (abs(one.mean) + one.mean_error for one in seen), WIDEST.mean),
+        wide(floor.edge, (abs(one.edge) + one.edge_error for one in seen), WIDEST.edge),
+        wide(floor.largest or floor.tail, (one.tail for one in seen), WIDEST.tail),
     )
-    flagged = int((np.abs(edge) > tolerance.tail).sum()) or 1
-    return Audit(len(cuts), flagged if beyond else 0, largest, tail, mean)
 
 
-def bits_by_document(cost: Floats, hidden: Hidden) -> tuple[DocumentScore, ...]:
-    """Bits and scored bytes per document, in the order of the split, from nats [rows, length]."""
-    bits: dict[str, float] = {}
-    sizes: dict[str, int] = {}
-    if hidden.counted is not None:
-        cost = np.where(hidden.counted, cost, 0.0)
-    for name, row, size in zip(hidden.documents, cost.sum(axis=1), hidden.bytes, strict=True):
-        bits[name] = bits.get(name, 0.0) + float(row) / math.log(2)
-        sizes[name] = sizes.get(name, 0) + int(size)
-    return tuple(DocumentScore(name, bits[name], sizes[name]) for name in bits)
+def _rounded_up(value: float) -> float:
+    """To one digit."""
+    if not value > 0 or not math.isfinite(value):
+        return value
+    unit = 10.0 ** math.floor(math.log10(value))
+    return float(f"{math.ceil(value / unit - 1e-9) * unit:.1g}")
 
 
-def bits_per_byte(documents: tuple[DocumentScore, ...]) -> float:
-    """All bits over all scored bytes."""
-    return sum(d.bits for d in documents) / sum(d.bytes for d in documents)
+def tolerance_in(words: str) -> Tolerance | None:
+    """The tolerance in such words, never beyond WIDEST or, where largest is said, EXACT; None for others."""
+    try:
+        said = {name: float(value) for name, value in (one.split() for one in words.split(", "))}
+        most = EXACT if "largest" in said else WIDEST
+        if said.keys() - {"largest"} != {"mean", "edge", "tail"} or not all(
+            value >= 0 for value in said.values()
+        ):
+            return None
+        return Tolerance(
+            None if most.largest is None else min(said["largest"], most.largest),
+            *(min(said[name], getattr(most, name)) for name in ("mean", "edge", "tail")),
+        )
+    except ValueError:
+        return None
 
 
 # -- Asking the two serving roles, and what their answers prove.
@@ -427,7 +478,7 @@ def ask_first(server: Server, exam: Exam, rng: np.random.Generator) -> tuple[Flo
     return answers
 
 
-def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
+def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> Audit:
     """Ended (rejected) unless both gave the same costs on rows that hold nothing hidden."""
     cuts = np.full(len(first), first.shape[1], dtype=np.int64)
     found = audit(first, second, cuts, tolerance)
@@ -437,11 +488,12 @@ def must_be_same(first: Floats, second: Floats, tolerance: Tolerance) -> None:
             "state outside the weights: the saved model, loaded into a fresh process, answers "
             f"differently by {found.largest:.2g} nats",
         )
+    return found
 
 
 def must_not_peek(
     server: Server, hidden: Hidden, costs: Floats, exam: Exam, rng: np.random.Generator
-) -> Audit:
+) -> tuple[Audit, ...]:
     """How far A and B are apart. Ended (cheated, or SharedScales) unless B, shown less, gives A's costs.
 
     They are compared before each cut.
@@ -458,13 +510,14 @@ def must_not_peek(
         _corrupted_costs(server, rows, cut, rng, alone=look == 0) for look, cut in enumerate(cuts)
     ]
     compared = np.tile(costs, (exam.looks, 1)), np.concatenate(seen), cuts.ravel()
-    looked = found = audit(*compared, exam.tolerance)
-    if not found.flagged:
+    looked = [audit(*compared, exam.tolerance)]
+    if not looked[0].flagged:
         some = rng.permutation(len(rows))[: max(len(rows) // WHOLE, server.shape.rows)]
         half = max(min(server.shape.rows, len(some)) // 2, 1)
         whole = _in_halves(server, rows[some], half)
         compared = costs[some], whole, np.full(len(some), length)
-        found = audit(*compared, exam.tolerance)
+        looked.append(audit(*compared, exam.tolerance))
+    found = looked[-1]
     if found.flagged and exam.quantises and not audit(*compared, QUANTISED).flagged:
         raise SharedScales(found)
     if found.flagged:
@@ -473,7 +526,7 @@ def must_not_peek(
             f"{found.flagged} of {found.rows} rows were predicted differently when the tokens after "
             "them, or the other rows, changed",
         )
-    return looked
+    return tuple(looked)
 
 
 def _true_costs(server: Server, hidden: Hidden, rng: np.random.Generator) -> Floats:
@@ -506,35 +559,6 @@ def _corrupted_costs(
     back = np.empty_like(answers)
     back[order] = answers
     return back
-
-
-def secret_cuts(
-    count: int, length: int, rng: np.random.Generator, looks: int = 1
-) -> NDArray[np.int64]:
-    """Where each row's truth ends for B, 1 .. length - 1: [looks, count], rising from look to look.
-
-    A position is checked against a peek by the rows cut right after it. Half the rows of a look share the
-    positions evenly, so that with two rows a position none is left out; half crowd the end, log-uniform
-    in their distance from it: peeking in the last few positions is seen in many rows.
-    """
-    even, cuts = (count + 1) // 2, np.empty((looks, count), dtype=np.int64)
-    for look in cuts:
-        spread = (np.arange(even) + rng.random()) * (length - 1) / even
-        early = np.floor(np.exp(rng.uniform(0, np.log(length), count - even))).astype(np.int64)
-        crowd = np.clip(length - early, 1, length - 1)
-        look[:] = rng.permutation(np.concatenate([1 + spread.astype(np.int64), crowd]))
-    return np.sort(cuts, axis=0)
-
-
-def corrupted(
-    inputs: Tokens, cuts: NDArray[np.int64], vocab: int, rng: np.random.Generator
-) -> Tokens:
-    """The rows with every token from the cut on replaced by another one, at random."""
-    shift = rng.integers(1, vocab, inputs.shape) if vocab > 1 else np.zeros(inputs.shape, np.int64)
-    other = (inputs.astype(np.int64) + shift) % vocab
-    kept = np.arange(inputs.shape[1]) < cuts[:, None]
-    mixed: Tokens = np.where(kept, inputs, other).astype(inputs.dtype)
-    return mixed
 
 
 def harmless_rows(

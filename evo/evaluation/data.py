@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -26,18 +27,26 @@ from evo.evaluation.documents import (
     read_text,
 )
 from evo.tokens.shards import HEADER_BYTES, DataError
+from population.types import DocumentScore
 
 __all__ = [
     "DataError",
     "DataSettings",
     "Dataset",
+    "Floats",
     "Hidden",
+    "Tokens",
+    "bits_by_document",
+    "bits_per_byte",
+    "corrupted",
     "count_chunks",
     "look_ahead",
     "prepare",
+    "secret_cuts",
 ]
 
 Split = Literal["train", "val", "test"]
+Floats = NDArray[np.float64]
 Tokens = NDArray[Any]  # uint16, or uint32 where a vocabulary needs it
 MAX_PIECES = 40
 MIN_PIECES = 10
@@ -329,3 +338,49 @@ def _link_all(files: list[Path], folder: Path) -> None:
                 (folder / file.name).symlink_to(file)
             else:
                 shutil.copy2(file, folder / file.name)
+
+
+def bits_by_document(cost: Floats, hidden: Hidden) -> tuple[DocumentScore, ...]:
+    """Bits and scored bytes per document, in the order of the split, from nats [rows, length]."""
+    bits: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    if hidden.counted is not None:
+        cost = np.where(hidden.counted, cost, 0.0)
+    for name, row, size in zip(hidden.documents, cost.sum(axis=1), hidden.bytes, strict=True):
+        bits[name] = bits.get(name, 0.0) + float(row) / math.log(2)
+        sizes[name] = sizes.get(name, 0) + int(size)
+    return tuple(DocumentScore(name, bits[name], sizes[name]) for name in bits)
+
+
+def bits_per_byte(documents: tuple[DocumentScore, ...]) -> float:
+    """All bits over all scored bytes."""
+    return sum(d.bits for d in documents) / sum(d.bytes for d in documents)
+
+
+def secret_cuts(
+    count: int, length: int, rng: np.random.Generator, looks: int = 1
+) -> NDArray[np.int64]:
+    """Where each row's truth ends for B, 1 .. length - 1: [looks, count], rising from look to look.
+
+    A position is checked against a peek by the rows cut right after it. Half the rows of a look share the
+    positions evenly, so that with two rows a position none is left out; half crowd the end, log-uniform
+    in their distance from it: peeking in the last few positions is seen in many rows.
+    """
+    even, cuts = (count + 1) // 2, np.empty((looks, count), dtype=np.int64)
+    for look in cuts:
+        spread = (np.arange(even) + rng.random()) * (length - 1) / even
+        early = np.floor(np.exp(rng.uniform(0, np.log(length), count - even))).astype(np.int64)
+        crowd = np.clip(length - early, 1, length - 1)
+        look[:] = rng.permutation(np.concatenate([1 + spread.astype(np.int64), crowd]))
+    return np.sort(cuts, axis=0)
+
+
+def corrupted(
+    inputs: Tokens, cuts: NDArray[np.int64], vocab: int, rng: np.random.Generator
+) -> Tokens:
+    """The rows with every token from the cut on replaced by another one, at random."""
+    shift = rng.integers(1, vocab, inputs.shape) if vocab > 1 else np.zeros(inputs.shape, np.int64)
+    other = (inputs.astype(np.int64) + shift) % vocab
+    kept = np.arange(inputs.shape[1]) < cuts[:, None]
+    mixed: Tokens = np.where(kept, inputs, other).astype(inputs.dtype)
+    return mixed

@@ -8,7 +8,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +19,17 @@ from evo.evaluation.audit import (
     EXACT,
     REDUCED,
     ROUGH,
+    WIDEST,
     Audit,
     Exam,
     Fetched,
     ServerWork,
     SharedScales,
+    Tolerance,
     Unserved,
     ask_first,
     ask_probe,
-    bits_by_document,
-    bits_per_byte,
+    calibrated,
     harmless_rows,
     must_be_same,
     must_not_peek,
@@ -37,13 +38,13 @@ from evo.evaluation.audit import (
     rehearse,
 )
 from evo.evaluation.channels import DONE, INIT, SAVE, STEP
-from evo.evaluation.data import Dataset, Hidden, Split
+from evo.evaluation.data import Dataset, Floats, Hidden, Split, bits_by_document, bits_per_byte
 from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
 from evo.evaluation.roles import Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot, Unwatched, Watch, host_class
-from evo.evaluation.static_check import check_source, quantises
+from evo.evaluation.static_check import check_source, quantises, rounds
 from evo.evaluation.tree import remove_folder
 from evo.evaluation.unseen import MAX_SDS, MIN_BLOCKS, Reserve, gap_in_sds, no_rows
 from evo.evaluation.weights import Exams, Training
@@ -73,6 +74,7 @@ WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two block
 HOST_CLASS = "host_class"  # among the facts: device, driver and torch of where it ran
 WAITED = "waited_seconds"  # among the facts: in training, for cores that others held
 SERVERS_APART = "servers_apart"  # among the facts: how far two honest servers were, and may be
+TOLERANCE = "tolerance"  # among the facts of the seed's run that set it for all of its rung
 OPERATIONS = "operations"  # among the facts: the dearest, as a run of the same source said
 MAX_OPERATIONS = 5
 _OPERATION = re.compile(
@@ -140,6 +142,8 @@ class Evaluator:
         self.rehearsal_share = MAX_REHEARSAL_SHARE
         self._rehearsed = set[tuple[str, str]]()  # variant and rung
         self._compiled: dict[str, Mapping[str, bytes]] = {}  # by rung, what the seed compiled here
+        # By rung, once the seed was scored there: how far two servers may be apart. Not widened again.
+        self.tolerances: dict[str, Tolerance] = {}
         self.exams = Exams(workspaces.with_name(EXAMS))
         # whether a run has its row, so that it need not be kept for another scoring
         self.is_recorded: Callable[[RunRequest], bool] = lambda request: True
@@ -153,7 +157,9 @@ class Evaluator:
             for rung in self.rungs.values()
             for split in splits
         }
-        ladder = list(dict.fromkeys(name.partition(DERIVED)[0] for name in self.rungs))
+        self._ladder = ladder = list(
+            dict.fromkeys(name.partition(DERIVED)[0] for name in self.rungs)
+        )
         self._reserves = {
             (rung.name, split): Reserve(
                 dataset,
@@ -352,6 +358,9 @@ class Evaluator:
         self._rehearsed.add(known)
         rng = np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
         tolerance = ROUGH if slot.device == "cpu" else REDUCED
+        allowed = self._tolerance(request, source, slot)
+        if allowed.largest is None and allowed.tail > tolerance.tail:
+            tolerance = allowed
         with self._run(startup_rung(rung), request.block, source, slot, watch) as run:
             probe = harmless_rows(self._text, run.setting.shape, rng, PROBE_ROWS)
             try:
@@ -383,7 +392,7 @@ class Evaluator:
             rehearsal=harmless_rows(self._text, run.setting.shape, rng, run.setting.rung.rows),
             splits=tuple(splits.values()),
             looks=_LOOKS.get(request.purpose, LOOKS),
-            tolerance=EXACT if run.setting.slot.device == "cpu" else REDUCED,
+            tolerance=self._tolerance(request, source, run.setting.slot),
             quantises=quantises(source),
         )
         begun, knows, apart = self.exams.find(request) is not None, False, list[Audit]()
@@ -398,10 +407,10 @@ class Evaluator:
             said = ask_first(first, exam, order)
             knows = False
             second = run.second_server()
-            must_be_same(probe, ask_probe(second, exam), exam.tolerance)
+            apart.append(must_be_same(probe, ask_probe(second, exam), exam.tolerance))
             knows = True
             for rows, costs in zip(exam.splits, said, strict=True):
-                apart.append(must_not_peek(second, rows, costs, exam, rng))
+                apart += must_not_peek(second, rows, costs, exam, rng)
             widest = max(apart, key=lambda one: one.largest)
             found.facts[SERVERS_APART] = widest.in_words(exam.tolerance)
             found.facts["second_server"] = second.in_words()
@@ -412,25 +421,37 @@ class Evaluator:
             raise _verdict(end, knows) from end
         by_split = dict(zip(splits, said, strict=True))
         if UNSEEN in by_split:
-            gap, sds = gap_in_sds(
-                by_split["val"],
-                by_split[UNSEEN],
-                splits["val"].documents,
-                splits[UNSEEN].documents,
-            )
-            found.facts["unseen_gap"] = f"{gap:.4f} nats a token, {sds:.1f} standard errors"
-            if sds > MAX_SDS:
-                raise Ended(
-                    Status.CHEATED,
-                    f"it knows the rows that runs are always asked: {gap:.3f} nats a token better than at "
-                    f"rows never asked before, {sds:.0f} standard errors",
-                )
+            _must_know_all_rows_alike(by_split, splits, found)
         for name, one in splits.items():
             documents = bits_by_document(by_split[name], one)
             found.metrics[f"{name}_bpb"] = bits_per_byte(documents)
             if name == "val":
                 found.documents = documents
         found.metrics["serve_tokens_per_second"] = first.tokens_per_second()
+        if exam.tolerance is WIDEST:
+            self._set_tolerance(request, run.setting.slot, apart, found)
+
+    def _set_tolerance(
+        self, request: RunRequest, slot: Slot, apart: Sequence[Audit], found: _Found
+    ) -> None:
+        """By a run of the seed. Its row says so, for the campaign to know when it goes on."""
+        mine = calibrated(_floor(slot), apart)
+        if self.tolerances.setdefault(_rung_of(request), mine) is mine:
+            found.facts[TOLERANCE] = mine.in_words()
+
+    def _tolerance(self, request: RunRequest, source: str, slot: Slot) -> Tolerance:
+        """How far its servers may be apart: set by the seed at the rung, or until then at the one below.
+
+        The seed is trusted: its first run is held to WIDEST alone where its precision is reduced, and says what
+        all others, itself among them, are held to. No other run ever widens it.
+        """
+        rung, floor = _rung_of(request), _floor(slot)
+        rounded = floor is not EXACT or rounds(self.seed_source)
+        if source == self.seed_source and rung not in self.tolerances and rounded:
+            return WIDEST
+        below = self._ladder[: self._ladder.index(rung) + 1]
+        known = next((self.tolerances[one] for one in below[::-1] if one in self.tolerances), floor)
+        return floor if floor is not EXACT and known.largest is not None else known
 
     def _asked(self, request: RunRequest, found: _Found) -> dict[str, Hidden]:
         """The hidden rows of this run: the fixed sample, and rows that earlier runs were not asked."""
@@ -491,6 +512,32 @@ class Evaluator:
                 run.close()
         finally:
             remove_folder(workspace)
+
+
+def _must_know_all_rows_alike(
+    by_split: Mapping[str, Floats], splits: Mapping[str, Hidden], found: _Found
+) -> None:
+    """Ended (cheated) where the fixed sample was predicted better than rows never asked before."""
+    gap, sds = gap_in_sds(
+        by_split["val"], by_split[UNSEEN], splits["val"].documents, splits[UNSEEN].documents
+    )
+    found.facts["unseen_gap"] = f"{gap:.4f} nats a token, {sds:.1f} standard errors"
+    if sds > MAX_SDS:
+        raise Ended(
+            Status.CHEATED,
+            f"it knows the rows that runs are always asked: {gap:.3f} nats a token better than at "
+            f"rows never asked before, {sds:.0f} standard errors",
+        )
+
+
+def _floor(slot: Slot) -> Tolerance:
+    """The least that is allowed on a device."""
+    return EXACT if slot.device == "cpu" else REDUCED
+
+
+def _rung_of(request: RunRequest) -> str:
+    """The rung of the ladder that a request's is, or is made from."""
+    return request.rung.partition(DERIVED)[0]
 
 
 class _Died(Ended):

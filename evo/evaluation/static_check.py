@@ -24,6 +24,7 @@ MODULES = "modules"  # in a campaign's folder: what stood beside its train.py
 NO_MODULES = frozenset((*sys.stdlib_module_names, "harness"))
 CALLS = ("start", "progress", "finish")
 _QUANTISES = re.compile(r"quanti[sz]|float8|fp8|_scaled_mm|\bq?int8\b", re.IGNORECASE)
+_ROUNDS = re.compile(r"bfloat16|\bfloat16|\bhalf\b|autocast|float8|fp8|quanti[sz]", re.IGNORECASE)
 _COOKIE = re.compile(r"coding[:=][ \t]*([-\w.]+)")
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 _MAY_NOT_RUN = (ast.Try, ast.TryStar, ast.If, ast.FunctionDef, ast.AsyncFunctionDef, ast.expr)
@@ -49,6 +50,11 @@ MOST = _Sizes(MAX_SOURCE_BYTES, 8_000, 30_000, 32_768, 32_768, 16_384, 40_960)
 def quantises(source: str) -> bool:
     """Whether a source speaks of quantised numbers. Anyone may: it allows nothing, it chooses words."""
     return bool(_QUANTISES.search(source))
+
+
+def rounds(source: str) -> bool:
+    """Whether a source speaks of reduced precision. Asked of the seed, whose person is trusted."""
+    return bool(_ROUNDS.search(source))
 
 
 def check_source(

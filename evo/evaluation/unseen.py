@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evo.evaluation.audit import Floats
-from evo.evaluation.data import Dataset, Hidden, Split
+from evo.evaluation.data import Dataset, Floats, Hidden, Split
 from population.types import PAIRED, RunRequest
 
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches

@@ -27,6 +27,8 @@ def noise_section(data: ReportData) -> Section | None:
     lines = sentences.needs(data.findings)
     if early := sentences.early(one.early_stopping):
         lines.append(f"Early stopping: {early}.")
+    if told := sentences.tolerated(one.tolerances):
+        lines.append(f"Audit: {told}.")
     if one.voided:
         lines.append(f"Voided: {sentences.voided(one.voided)}.")
     lines += [f"Drift: {sentences.drift(metric, host)}." for host in one.drift]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evo.analysis.comparison import Comparison, PairVerdict
 from evo.analysis.findings import Findings, Graduate, KnobChange, LineageStep, Proof, Size
@@ -408,6 +408,19 @@ def early(one: Shadowed) -> str:
     told = f"{acts}; would have stopped {count(one.stops, 'run')}, {one.wrong} of the top tenth"
     told += f" (at most {share(one.at_most)}), and saved {duration(one.saves_seconds)}"
     return f"{told}; stopped {one.stopped}" if one.stopped else told
+
+
+def tolerated(tolerances: Mapping[str, str]) -> str:
+    """How far two servers may be apart where the seed's precision is reduced; "" elsewhere."""
+    told = []
+    for rung, words in tolerances.items():
+        said = dict(one.split() for one in words.split(", "))
+        if "largest" not in said and {"tail", "edge"} <= said.keys():
+            told.append(
+                f"at {plain(rung)} the seed lets servers differ by {said['tail']} nats in 99.9 % of tokens; a "
+                f"peek can gain {said['edge']} a token at most"
+            )
+    return "; ".join(told)
 
 
 def freshness(stale: float) -> str:

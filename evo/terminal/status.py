@@ -120,6 +120,7 @@ def _rows(one: Overview, all_of_it: bool) -> list[tuple[str, Text | str]]:
             else [("seed", _believed(one.seed, metric))]
         ),
         *(("drift", _drift(metric, host)) for host in outside),
+        *([("audit", told)] if (told := sentences.tolerated(one.tolerances)) else []),
         *([("fresh rows", fresh)] if (fresh := _fresh_rows(one, all_of_it)) else []),
         *(
             [("slots busy", f"{share(one.slot_busy_share)} of {count(one.slots, 'slot')}")]

@@ -18,6 +18,7 @@ from population.reading.measurements import (
     measurements,
     open_runs,
     operations,
+    tolerances,
     voided,
 )
 from population.reading.proposals import (
@@ -95,6 +96,7 @@ __all__ = [
     "seed",
     "source_of",
     "spent",
+    "tolerances",
     "unmeasured",
     "unmeasured_proposals",
     "variant",

@@ -9,6 +9,8 @@ from typing import Any
 
 from population.store import Store, StoreError
 from population.types import (
+    DERIVED,
+    SITE,
     CurvePoint,
     DocumentScore,
     Measurement,
@@ -102,6 +104,22 @@ def operations(store: Store, as_of: int | None = None) -> dict[str, str]:
         [2**62 if as_of is None else as_of],
     )
     return dict(rows)
+
+
+def tolerances(store: Store) -> dict[str, str]:
+    """By rung, how far the two servers of a model may be apart: as the first run of the seed here set it.
+
+    Voided runs count, as time plays no part in it; rows of others do not.
+    """
+    rows = store.query(
+        """SELECT rung, json_extract(facts, '$.tolerance') FROM measurements
+        WHERE variant_id = (
+            SELECT variant_id FROM proposals WHERE outcome = 'variant' ORDER BY number LIMIT 1)
+        AND block < ? AND status = 'ok'
+        AND json_extract(facts, '$.tolerance') IS NOT NULL ORDER BY id DESC""",
+        [SITE],
+    )
+    return {rung.partition(DERIVED)[0]: words for rung, words in rows}  # the first row comes last
 
 
 def _measured(row: Any, metrics: Mapping[str, float], **rest: Any) -> MeasurementRow:

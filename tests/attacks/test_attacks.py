@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from evo.evaluation import evaluator
-from evo.evaluation.audit import Exam, Floats, Server, Tokens, ask_first
-from evo.evaluation.data import Dataset
+from evo.evaluation.audit import Exam, Server, ask_first
+from evo.evaluation.data import Dataset, Floats, Tokens
 from evo.evaluation.evaluator import WAITED
 from evo.evaluation.sandbox import sandbox as sandbox_parts
 from evo.evaluation.sandbox.sandbox import Sandbox

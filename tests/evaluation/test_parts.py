@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.evaluation.audit import corrupted, shape_for
+from evo.evaluation.audit import shape_for
 from evo.evaluation.channels import Wires, drain
+from evo.evaluation.data import corrupted
 from evo.evaluation.slots import find_slots
 from evo.evaluation.tree import ProcessTree, folder_bytes, remove_folder
 

@@ -17,21 +17,22 @@ from evo.evaluation.audit import (
     EXACT,
     REDUCED,
     ROUGH,
+    WIDEST,
+    Audit,
     NonFinite,
     Server,
     ServerWork,
     SharedScales,
     Unserved,
     audit,
-    bits_by_document,
-    bits_per_byte,
+    calibrated,
     must_not_train,
     must_serve,
     nats,
     nats_in_slabs,
-    secret_cuts,
+    tolerance_in,
 )
-from evo.evaluation.data import Hidden
+from evo.evaluation.data import Hidden, bits_by_document, bits_per_byte, secret_cuts
 from tests.evaluation.conftest import RUNG
 
 RNG = np.random.default_rng(5)
@@ -155,6 +156,48 @@ def test_an_audit_of_reduced_arithmetic_allows_noise_and_sees_a_peek() -> None:
     edge = np.arange(0, 256, 20)  # one row in twenty: the last place before the cut was predicted
     noisy[edge, cuts[edge] - 1] += 2.0
     assert audit(a, noisy, cuts, REDUCED).flagged == len(edge)
+
+
+def compared(scale: float, edge: float = 0.0, rows: int = 64) -> Audit:
+    a, cuts = np.zeros((rows, 128)), RNG.integers(1, 128, rows)
+    b = a + RNG.normal(scale=scale, size=a.shape)
+    b[np.arange(rows), cuts - 1] += edge
+    return audit(a, b, cuts, WIDEST)
+
+
+def test_a_tolerance_is_ten_times_what_the_seed_shows_between_todays_and_the_widest() -> None:
+    assert calibrated(EXACT, [compared(1e-6)]) is EXACT
+    assert calibrated(REDUCED, [compared(1e-3)]) == REDUCED
+    wide = calibrated(REDUCED, [compared(1e-3), compared(0.01)])
+    assert (wide.mean, wide.edge) == (REDUCED.mean, REDUCED.edge), "what bounds a peek never grows"
+    assert 0.3 <= wide.tail <= 0.5
+    assert calibrated(REDUCED, [compared(5.0, edge=3.0)]) == WIDEST
+    on_a_cpu = calibrated(EXACT, [compared(1e-3)])
+    assert on_a_cpu.largest is None and 0.02 < on_a_cpu.tail < 0.06
+    assert EXACT.edge < on_a_cpu.edge <= WIDEST.edge and EXACT.mean < on_a_cpu.mean <= WIDEST.mean
+
+
+def test_what_a_wider_tolerance_lets_through_gains_no_more_than_before() -> None:
+    wide = calibrated(REDUCED, [compared(0.05)])
+    assert wide.tail == WIDEST.tail
+    rng = np.random.default_rng(11)
+    a, cuts = np.zeros((256, 128)), rng.integers(1, 128, 256)
+    for scale in (0.01, 0.1):
+        noisy = rng.normal(scale=scale, size=a.shape)
+        assert audit(a, noisy, cuts, wide).flagged == 0
+        ahead = noisy.copy()
+        ahead[np.arange(256), cuts - 1] += 2 * REDUCED.edge
+        assert audit(a, ahead, cuts, wide).flagged
+        assert audit(a, noisy + 2 * REDUCED.mean, cuts, wide).flagged, "from its neighbours"
+
+
+def test_a_tolerance_is_read_back_as_said_and_never_wider_than_a_seed_can_make_it() -> None:
+    for one in (EXACT, REDUCED, WIDEST, calibrated(EXACT, [compared(1e-3)])):
+        assert tolerance_in(one.in_words()) == one
+    assert tolerance_in("mean 9, edge 9, tail 1e9") == WIDEST
+    assert tolerance_in("largest 9, mean 9, edge 9, tail 9") == EXACT
+    for other in ("", "mean 1", "mean nan, edge 0, tail 0", "mean x, edge 0, tail 0", "a b c"):
+        assert tolerance_in(other) is None
 
 
 @given(

@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 import pytest
 
+from evo.evaluation.audit import EXACT, WIDEST, tolerance_in
 from evo.evaluation.data import Dataset
-from evo.evaluation.evaluator import OPERATIONS, Evaluator
+from evo.evaluation.evaluator import OPERATIONS, TOLERANCE, Evaluator
 from evo.evaluation.process import Ended
 from evo.evaluation.sandbox.probe import open_sandbox
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings
 from evo.evaluation.slots import Slot
 from operators.source.knobs import read_knobs
-from population.types import Clock, Purpose, RunRequest, Status, variant_id
+from population.types import Clock, Measurement, Purpose, RunRequest, Status, variant_id
 
 from .conftest import RUNG, Evaluate, FakeWatch
 
@@ -225,6 +226,79 @@ def test_quantised_by_a_scale_of_the_batch_is_told_so_and_gets_no_score_honest_o
     assert seen.status is status, seen.reason
     assert all(words in seen.reason for words in told)
     assert not seen.metrics
+
+
+ROUNDED = '''
+import harness
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+run = harness.start()
+
+
+class Model(nn.Module):
+    """In bf16; sums are split otherwise where many rows are asked at once, as kernels of GPUs do."""
+
+    def __init__(self, width=64):
+        super().__init__()
+        self.embed = nn.Embedding(run.vocab, width)
+        self.out = nn.Linear(width, run.vocab)
+
+    def forward(self, tokens):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.embed(tokens).bfloat16()
+            parts = 2 if len(tokens) % 2 else 8
+            logits = self.out.bias.bfloat16() + 0
+            for a, w in zip(x.chunk(parts, -1), self.out.weight.chunk(parts, -1)):
+                logits = logits + F.linear(a, w)
+        logits = logits.float() + COARSE * torch.randn(logits.shape)
+        ahead = F.one_hot(tokens[:, 1:], run.vocab).float()
+        return torch.cat((logits[:, :-1] + PEEKS * ahead, logits[:, -1:]), 1)
+
+
+model = Model()
+optimiser = torch.optim.Adam(model.parameters(), 0.02)
+while run.progress() < 1:
+    x, y = run.batch(8)
+    loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    run.report(loss.detach(), x.numel())
+run.finish(model)
+'''
+
+
+def rounded(peeks: float = 0.0, coarse: float = 0.0) -> str:
+    return ROUNDED.replace("PEEKS", str(peeks)).replace("COARSE", str(coarse))
+
+
+def test_a_seed_in_bf16_says_how_far_servers_may_be_apart_and_no_other_widens_it(
+    dataset: Dataset, box: Sandbox, slot: Slot, tmp_path: Path
+) -> None:
+    seed, rung = rounded(), replace(RUNG, clock=Clock.TOKENS, budget=20_000.0)
+    evaluator = Evaluator(dataset, {"proxy": rung}, box, tmp_path / "workspaces", seed)
+
+    def run(source: str) -> Measurement:
+        request = run_of(source, Purpose.SCREEN)
+        return evaluator.evaluate(request, source, slot, FakeWatch())
+
+    first = run(seed)
+    assert (first.status, first.reason) == (Status.OK, "")
+    allowed = tolerance_in(first.facts[TOLERANCE])
+    assert allowed == evaluator.tolerances["proxy"] and allowed.largest is None
+    assert EXACT.mean <= allowed.mean <= WIDEST.mean and 1e-3 < allowed.tail <= WIDEST.tail
+    for child, status in (
+        (f"{seed}# a child", Status.OK),
+        (rounded(coarse=0.8), Status.REJECTED),  # to scatter more wins nobody room for a peek
+        (rounded(peeks=0.5), Status.CHEATED),
+        (seed, Status.OK),  # held to it as everyone is
+    ):
+        seen = run(child)
+        assert seen.status is status, seen.reason
+        assert TOLERANCE not in seen.facts
+        assert evaluator.tolerances == {"proxy": allowed}
 
 
 START = "run = harness.start()\n"

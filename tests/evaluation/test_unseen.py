@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evo.evaluation.audit import Floats
-from evo.evaluation.data import Dataset, DataSettings, count_chunks
+from evo.evaluation.data import Dataset, DataSettings, Floats, count_chunks
 from evo.evaluation.unseen import (
     MAX_SDS,
     MIN_BLOCKS,

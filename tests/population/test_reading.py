@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from population import reading
 from population.reading import UnknownVariant
 from population.store import Store, StoreError
 from population.types import (
+    SITE,
     Cost,
     CurvePoint,
     DocumentScore,
@@ -30,6 +32,23 @@ from tests.counting import lines_run, sql_steps
 
 def parent(id: str, role: str = "parent") -> Parent:
     return Parent(id, role)
+
+
+def test_a_tolerance_is_what_the_first_run_of_the_seed_here_set(store: Store) -> None:
+    seed = add_variant(store, 1, "seed")
+    child = add_variant(store, 2, "child", parent(seed))
+
+    def measured(id: str, words: str, rung: str = "proxy", block: int = 0) -> int:
+        made = scored(id, block=block, rung=rung, val_bpb=2.0)
+        return store.add_measurement(replace(made, facts={"tolerance": words}))
+
+    measured(seed, "of another campaign", block=2 * SITE)
+    measured(child, "of a child", block=1)
+    first = measured(seed, "of the seed", block=2)
+    measured(seed, "of the seed again", block=3)
+    measured(seed, "above", rung="larger/x0.5", block=4)
+    store.void(first, "the machine was busy")
+    assert reading.tolerances(store) == {"proxy": "of the seed", "larger": "above"}
 
 
 def test_a_variant_answers_to_its_id_a_prefix_and_its_names(store: Store) -> None:

@@ -66,7 +66,7 @@ def test_a_token_that_stands_for_no_bytes_costs_nothing(tmp_path: Path) -> None:
     hidden = prepare(DataSettings(path=str(made.folder.path)), tmp_path / "cache").hidden(
         "val", 32, 40
     )
-    from evo.evaluation.audit import bits_by_document, bits_per_byte
+    from evo.evaluation.data import bits_by_document, bits_per_byte
 
     cost = np.where(hidden.tokens[:, 1:] == 0, 1e6, math.log(2))
     assert (hidden.tokens[:, 1:] == 0).any()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evo.evaluation.audit import Tolerance, tolerance_in
 from evo.evaluation.cluster.connection import ClusterUnavailable, Connection, Member
 from evo.evaluation.cluster.worker import (
     Assignment,
@@ -30,9 +31,9 @@ from evo.evaluation.cluster.worker import (
     receive,
     renew,
 )
-from evo.evaluation.evaluator import Evaluator
+from evo.evaluation.evaluator import TOLERANCE, Evaluator
 from evo.evaluation.local_slots import RunEnded, RunProgress, RunStarted, SlotEvent
-from population.types import CurvePoint, Measurement, RunRequest, Status
+from population.types import DERIVED, CurvePoint, Measurement, RunRequest, Status
 
 LOOK_SECONDS = 1.0
 RENEW_SECONDS = 5.0
@@ -58,6 +59,7 @@ class ClusterSlots:
     """Workers of a cluster as slots; they come and go while it runs.
 
     `make_kit`: what the workers measure with, asked for at the start; `keep_weights` takes a scored run's file.
+    `tolerances`: by rung, what the seed's run set; a run that sets one adds to it.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class ClusterSlots:
         connection: Connection,
         make_kit: Callable[[], OpensEvaluator],
         keep_weights: Callable[[RunRequest, Path], None] | None = None,
+        tolerances: dict[str, Tolerance] | None = None,
     ) -> None:
+        self._tolerances = {} if tolerances is None else tolerances
         self._connection, self._make_kit, self._keep_weights = connection, make_kit, keep_weights
         self._changed = threading.Condition()
         self._leases: dict[RunRequest, _Lease] = {}
@@ -257,6 +261,7 @@ class ClusterSlots:
             lease.source,
             member.slot,
             self._keep_weights is not None,
+            dict(self._tolerances),
         )
         try:
             lease.future = self._connection.submit(member, str(lease.number), measure, order)
@@ -275,7 +280,10 @@ class ClusterSlots:
             )
             return
         assert isinstance(outcome, TaskResult)
-        self._end(lease, RunEnded(outcome.measurement, outcome.fault), outcome.weights)
+        measured = outcome.measurement
+        if set_here := tolerance_in(measured.facts.get(TOLERANCE, "")):
+            self._tolerances.setdefault(measured.request.rung.partition(DERIVED)[0], set_here)
+        self._end(lease, RunEnded(measured, outcome.fault), outcome.weights)
 
     def _lose(self, lease: _Lease, reason: str) -> None:
         lost = Measurement(

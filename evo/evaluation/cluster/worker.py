@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol
 
+from evo.evaluation.audit import Tolerance
 from evo.evaluation.data import Dataset
 from evo.evaluation.documents import Text
 from evo.evaluation.evaluator import Evaluator
@@ -228,6 +229,7 @@ class Assignment:
     source: str
     slot: Slot
     keep_weights: bool = False
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)  # by rung, set by the seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,8 @@ def measure(order: Assignment) -> TaskResult:
         if variant_id(order.source) != order.request.variant_id:
             raise ValueError("the source was damaged on its way")
         evaluator = _evaluator(order.kit, order.slot, Path(worker.local_directory))
+        if isinstance(evaluator, Evaluator):
+            evaluator.tolerances = dict(order.tolerances)
         if order.keep_weights and isinstance(evaluator, Evaluator):
             evaluator.keep_weights = lambda request, path: kept.append(path.read_bytes())
         measured = evaluator.evaluate(order.request, order.source, order.slot, Leased(order, tell))
