@@ -73,6 +73,16 @@ def closing(built: Built) -> str:
     return unwrapped(shown(screen))
 
 
+def test_how_far_servers_may_be_apart_is_told_where_the_seed_widened_it() -> None:
+    exact = "largest 0.001, mean 5e-05, edge 5e-05, tail 0.1"
+    assert sentences.tolerated({"proxy": exact, "larger": "another word"}) == ""
+    told = sentences.tolerated({"proxy": exact, "larger": "mean 0.002, edge 0.02, tail 0.3"})
+    assert told == (
+        "at larger the seed lets servers differ by 0.3 nats in 99.9 % of tokens; a peek can gain 0.02 a "
+        "token at most"
+    )
+
+
 def test_a_hostile_idea_prints_literally() -> None:
     line = plain(HOSTILE)
     assert line == "red [bold red]loud[/] [link=http://x]y[/link] evil end"
