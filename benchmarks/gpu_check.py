@@ -1,6 +1,6 @@
 """What only a GPU shows, in at most eight minutes: `make gpu-check`, a table and gpu-check.json.
 
-Without a GPU it is a dry run on one core: what needs a device is skipped by name, the rest runs small, so
+Without a GPU it is a dry run on the CPU: what needs a device is skipped by name, the rest runs small, so
 that the script itself is known to work. Paste the table into docs/gpu.md.
 """
 
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from evo.evaluation.data import Dataset, DataSettings, prepare  # noqa: E402
 from evo.evaluation.documents import BUNDLED  # noqa: E402
 from evo.evaluation.evaluator import SERVERS_APART, Evaluator  # noqa: E402
 from evo.evaluation.gpu import require_cuda  # noqa: E402
+from evo.evaluation.roles import CompiledCode  # noqa: E402
 from evo.evaluation.sandbox.probe import open_sandbox  # noqa: E402
 from evo.evaluation.sandbox.sandbox import Sandbox, SandboxSettings  # noqa: E402
 from evo.evaluation.slots import Slot, Unwatched, find_slots, host_class  # noqa: E402
@@ -75,29 +77,46 @@ class Skipped(Exception):
 class Ground:
     """Where everything runs."""
 
-    slot: Slot
+    slots: list[Slot]  # the first GPU alone, for nothing is timed well beside others; or all cores
     sandbox: Sandbox
     dataset: Dataset
     rung: Rung
     work: Path
     on_gpu: bool
-    startup: list[float] = field(default_factory=list)
+    compiled: CompiledCode = field(default_factory=CompiledCode)
     runs: dict[tuple[str, int], Measurement] = field(default_factory=dict)  # by source and block
 
+    @property
+    def slot(self) -> Slot:
+        """The first one."""
+        return self.slots[0]
+
     def evaluator(self) -> Evaluator:
-        """One that knows how long the seed takes to start."""
-        return Evaluator(
+        """One that knows how long the seed takes to start, and what it compiles."""
+        evaluator = Evaluator(
             self.dataset, {"proxy": self.rung}, self.sandbox, self.work / "runs", SEED,
             check=lambda source, seed: None,
         )  # fmt: skip
+        evaluator.compiled = self.compiled
+        return evaluator
 
     def run(self, source: str, block: int = 0) -> Measurement:
         """One sealed run; one that was made already is not made again."""
-        if (source, block) not in self.runs:
-            request = RunRequest(variant_id(source), "proxy", block, 0, Purpose.SCREEN)
-            seen = self.evaluator().evaluate(request, source, self.slot, Unwatched())
-            self.runs[source, block] = seen
-        return self.runs[source, block]
+        return self.run_all([source], block)[0]
+
+    def run_all(self, sources: list[str], block: int = 0) -> list[Measurement]:
+        """Several, as many at once as there are slots."""
+        new = [one for one in dict.fromkeys(sources) if (one, block) not in self.runs]
+
+        def take_turns(at: int) -> None:
+            for source in new[at :: len(self.slots)]:
+                request = RunRequest(variant_id(source), "proxy", block, 0, Purpose.SCREEN)
+                seen = self.evaluator().evaluate(request, source, self.slots[at], Unwatched())
+                self.runs[source, block] = seen
+
+        with ThreadPoolExecutor(len(self.slots)) as pool:
+            list(pool.map(take_turns, range(len(self.slots))))
+        return [self.runs[one, block] for one in sources]
 
     def needs_device(self) -> None:
         """Skipped without a GPU."""
@@ -107,15 +126,16 @@ class Ground:
 
 def ground(work: Path) -> Ground:
     """The first GPU, or one core."""
-    slot = find_slots(1)[0]
-    on_gpu = slot.device == "cuda"
+    slots = find_slots()
+    on_gpu = slots[0].device == "cuda"
+    slots = slots[:1] if on_gpu else slots[:4]
     dataset = prepare(DataSettings(path=(str(BUNDLED),)), work / "data")
     sandbox = open_sandbox(SandboxSettings(), hide=dataset.sources, reach=(work,))
     if on_gpu:
         rung = Rung("proxy", 8, 8.0, Clock.SECONDS, 512, 64, 120.0, 5.0, 65536, 300.0)
     else:
         rung = Rung("proxy", 1, 0.5, Clock.CPU_SECONDS, 64, 32, 30.0, 30.0, 4096, 600.0)
-    return Ground(slot, sandbox, dataset, rung, work, on_gpu)
+    return Ground(list(slots), sandbox, dataset, rung, work, on_gpu)
 
 
 def box_and_cuda(here: Ground) -> dict[str, Any]:
@@ -125,12 +145,16 @@ def box_and_cuda(here: Ground) -> dict[str, Any]:
 
 
 def start_up(here: Ground) -> dict[str, Any]:
-    """Seconds from exec to the end of the seed's first step on a GPU, to its first progress() on a CPU."""
-    found = [here.evaluator()._startup("proxy", here.slot) for _ in range(2)]
-    here.startup = found
-    margin = 1.1 * max(found)
-    here.rung = Rung(**{**fields_of(here.rung), "startup_seconds": margin})
-    return {"cold s": round(found[0], 2), "warm s": round(found[1], 2)}
+    """Seconds from exec to the end of the seed's first step on a GPU, to its first progress() on a CPU.
+
+    Cold: to the end of the third step, nothing compiled yet. Warm: as all runs start, with what was compiled.
+    """
+    warm, cold = here.evaluator().measure_startup("proxy", here.slot)
+    here.rung = Rung(**{**fields_of(here.rung), "startup_seconds": warm})
+    return {
+        "cold s": round(cold, 2) if cold else "as warm, it compiles nothing",
+        "warm s": round(warm, 2),
+    }
 
 
 def fields_of(rung: Rung) -> dict[str, Any]:
@@ -194,8 +218,8 @@ def memory(here: Ground) -> dict[str, Any]:
 def differences(here: Ground) -> dict[str, Any]:
     """How far the two servers of honest models are apart, in nats: the audit's tolerance rests on it."""
     said = dict[str, Any]()
-    for name, source in {"seed": SEED, "yardstick": yardstick(here), **FAMILIES}.items():
-        seen = here.run(source)
+    sources = {"seed": SEED, "yardstick": yardstick(here), **FAMILIES}
+    for name, seen in zip(sources, here.run_all(list(sources.values())), strict=True):
         apart, _, allowed = seen.facts.get(SERVERS_APART, seen.reason).partition(" (allowed: ")
         said[name] = f"{seen.status}, {apart}"
         said |= {"allowed:": allowed.rstrip(")")} if allowed else {}
@@ -204,16 +228,16 @@ def differences(here: Ground) -> dict[str, Any]:
 
 def attacks(here: Ground) -> dict[str, Any]:
     """Two that have to be found out."""
-    said = {}
-    for name, peeks in ATTACKS.items():
-        source = SEED.replace("\ntrain()\n", f"\n{peeks}\ntrain()\n").replace(
+    sources = {
+        name: SEED.replace("\ntrain()\n", f"\n{peeks}\ntrain()\n").replace(
             FINISH, "run.finish(Peeks(model))"
         )
-        seen = here.run(source)
+        for name, peeks in ATTACKS.items()
+    }
+    for name, seen in zip(sources, here.run_all(list(sources.values())), strict=True):
         if seen.status != "cheated":
             raise RuntimeError(f"{name}: {seen.status}, not cheated: {seen.reason}")
-        said[name] = str(seen.status)
-    return said
+    return dict.fromkeys(sources, "cheated")
 
 
 def killed_and_resumed(here: Ground) -> dict[str, Any]:
@@ -223,12 +247,13 @@ def killed_and_resumed(here: Ground) -> dict[str, Any]:
         "context": here.rung.context,
         "budget": 3 if here.on_gpu else 0.3,
         "rows": 32,
-        "startup_seconds": here.rung.startup_seconds,  # measured above
     }
+    if not here.on_gpu:  # there each start finds what the seed compiled: it has to be measured
+        scale["startup_seconds"] = here.rung.startup_seconds
     folder = here.work / "campaign"
     changes = {
         "rungs.proxy": json.dumps(scale),
-        "slots": "1", "clock": str(here.rung.clock), "budget.variants": "4",
+        "slots": str(len(here.slots)), "clock": str(here.rung.clock), "budget.variants": "4",
         "policy.seed_blocks": "2", "policy.final_blocks": "1", "certification.attempts": "0",
     }  # fmt: skip
     sets = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]

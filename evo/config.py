@@ -343,10 +343,13 @@ class Config(_Settings):
         return tuple(one for one in modules_beside(self.train) if one.stem != stands_in)
 
 
-def rung_of(name: str, settings: RungSettings, clock: Clock, startup_seconds: float) -> Rung:
-    """A rung with every default filled in."""
+def rung_of(
+    name: str, settings: RungSettings, clock: Clock, startup_seconds: float, cold: float = 0.0
+) -> Rung:
+    """A rung with every default filled in. `cold`: what a start costs that finds nothing compiled."""
     timed = clock is not Clock.TOKENS
-    total = 3 * startup_seconds + settings.budget if timed else 600.0  # of three roles
+    starts = startup_seconds + 2 * max(startup_seconds, cold)  # of three roles
+    total = starts + settings.budget if timed else 600.0
     factor = 1.1 if clock is Clock.SECONDS else WALL_FACTOR
     return Rung(
         name=name,

@@ -39,6 +39,7 @@ WEIGHTS = "weights.safetensors"
 RECENT_STEPS = 8  # the longest of them says what another step may take
 REFUSED = 3  # the exit code of what the harness itself ends
 PROFILED = (2, 5)  # steps before and after those that a run is looked at in, where it is asked to
+COMPILED_AFTER = 3  # steps: a start that only compiles, on zeros for a text, is over then
 OPERATIONS = 5  # the dearest, that it tells then
 CURVE_STEP = 1 / 64  # a loss is read off the device this often, so that the loop itself never waits
 
@@ -182,6 +183,8 @@ class Run:
         self.steps += 1
         if self.spec.get("profile"):
             self._profile()
+        if self.spec.get("compiles") and self.steps == COMPILED_AFTER:
+            _leave()
         done = self._done()
         if self._reported is not None and self.clock != "tokens":
             self._recent = [*self._recent, done - self._reported][-RECENT_STEPS:]
@@ -231,6 +234,8 @@ class Run:
         What does not survive a save and a strict load is not part of the model. A model that is not a
         torch module brings save(path), load(path) and answer(int64 [B, t]) -> logits [B, t, vocab].
         """
+        if self.spec.get("compiles"):
+            _leave()
         model = _uncompiled(model)
         if self.spec["role"] == "serve" and self.spec.get("rehearses"):
             if not _is_torch(model):

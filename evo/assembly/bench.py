@@ -32,6 +32,8 @@ from evo.tasks.interpreters import make_environment
 from evo.tasks.settings import TaskSettings
 from population.types import Clock, Rung
 
+COLD = ", cold"  # behind a rung's name: what the first start cost the seed, which compiles there
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:
@@ -91,8 +93,9 @@ def open_bench(
 ) -> Bench:
     """The evaluator of a config, working in a folder.
 
-    `startup` holds the start-up seconds by rung where they are known; what is missing is measured on the
-    seed now and added. `known_class`: the host class of a cluster's workers, if any.
+    `startup` holds the start-up seconds by rung where they are known, and under "RUNG, cold" what the first
+    start cost where the seed compiles; what is missing is measured on the seed now and added.
+    `known_class`: the host class of a cluster's workers, if any.
     """
     work = work.resolve()  # a sandbox has another working directory
     if isinstance(config.slots, ClusterSettings):
@@ -105,7 +108,7 @@ def open_bench(
     sandbox = open_sandbox(config.sandbox, hide=dataset.sources, reach=(work,))
     require_cuda(sandbox, slots)
 
-    def measured(evaluator: Evaluator, rung: str) -> float:
+    def measured(evaluator: Evaluator, rung: str) -> tuple[float, float]:
         return _startup_of(evaluator, rung, slots[0], config.train)
 
     rungs, evaluator = _evaluators(config, dataset, sandbox, work, slots[0], startup, say, measured)
@@ -128,7 +131,7 @@ def _open_cluster(
         connection.open()
         slots = [one.slot for one in connection.members.values()]
 
-        def measured(evaluator: Evaluator, rung: str) -> float:
+        def measured(evaluator: Evaluator, rung: str) -> tuple[float, float]:
             return startup_at_a_worker(connection, evaluator, rung)
 
         nothing_runs_here = Unboxed(config.sandbox)
@@ -149,7 +152,7 @@ def _evaluators(
     slot: Slot,
     startup: dict[str, float],
     say: Callable[[str], None],
-    measured: Callable[[Evaluator, str], float],
+    measured: Callable[[Evaluator, str], tuple[float, float]],
 ) -> tuple[list[Rung], Evaluator]:
     """The rungs with their start-up, and the evaluator that measures at them."""
     seed_source = config.seed_source()
@@ -177,9 +180,17 @@ def _evaluators(
             startup[draft.name] = settings.startup_seconds
         elif draft.name not in startup:
             say(f"measuring what starting costs at rung {draft.name}")
-            startup[draft.name] = measured(measuring, draft.name)
-        rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name]))
-    return rungs, evaluator(rungs)
+            startup[draft.name], cold = measured(measuring, draft.name)
+            if cold:
+                startup[draft.name + COLD] = cold
+        cold = startup.get(draft.name + COLD, 0.0)
+        rungs.append(rung_of(draft.name, settings, draft.clock, startup[draft.name], cold))
+    made = evaluator(rungs)
+    made.compiled = measuring.compiled
+    for name in config.rungs:
+        if name + COLD in startup:
+            made.compiled.cold_seconds[name] = startup[name + COLD]
+    return rungs, made
 
 
 def _open_command(
@@ -204,7 +215,9 @@ def _open_command(
     return Bench(evaluator, slots, rungs)
 
 
-def _startup_of(evaluator: Evaluator, rung: str, slot: Slot, seed_file: Path) -> float:
+def _startup_of(
+    evaluator: Evaluator, rung: str, slot: Slot, seed_file: Path
+) -> tuple[float, float]:
     try:
         return evaluator.measure_startup(rung, slot)
     except Ended as end:

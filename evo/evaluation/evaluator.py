@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,16 @@ from evo.evaluation.audit import (
     must_serve,
     rehearse,
 )
-from evo.evaluation.channels import DONE, INIT, SAVE, STEP
-from evo.evaluation.data import Dataset, Floats, Hidden, Split, bits_by_document, bits_per_byte
+from evo.evaluation.channels import SAVE
+from evo.evaluation.data import Dataset, Hidden, Split, bits_by_document, bits_per_byte
 from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import Ended
-from evo.evaluation.roles import Run, RunContext, startup_rung
+from evo.evaluation.roles import LOG_CHARACTERS, CompiledCode, Run, RunContext, startup_rung
 from evo.evaluation.sandbox.sandbox import Sandbox
 from evo.evaluation.slots import Slot, Unwatched, Watch, host_class
 from evo.evaluation.static_check import check_source, quantises, rounds
 from evo.evaluation.tree import remove_folder
-from evo.evaluation.unseen import MAX_SDS, MIN_BLOCKS, Reserve, gap_in_sds, no_rows
+from evo.evaluation.unseen import MIN_BLOCKS, Reserve, must_know_all_rows_alike, no_rows
 from evo.evaluation.weights import Exams, Training
 from population.fingerprint import count_nodes
 from population.types import (
@@ -68,7 +69,6 @@ EXAMS = (
 )
 UNSEEN = "unseen"  # rows that earlier runs were not asked: their score is the metric unseen_bpb
 MAX_SCORINGS = 3  # of the same weights
-LOG_CHARACTERS = 4096
 STARTUP_MARGIN = 1.1
 WEIGHTS_DIGEST = "weights_sha256"  # among the facts: equal weights on two blocks ignore the block
 HOST_CLASS = "host_class"  # among the facts: device, driver and torch of where it ran
@@ -141,7 +141,7 @@ class Evaluator:
         self.profiled = set[str]()  # who was asked already
         self.rehearsal_share = MAX_REHEARSAL_SHARE
         self._rehearsed = set[tuple[str, str]]()  # variant and rung
-        self._compiled: dict[str, Mapping[str, bytes]] = {}  # by rung, what the seed compiled here
+        self.compiled = CompiledCode()
         # By rung, once the seed was scored there: how far two servers may be apart. Not widened again.
         self.tolerances: dict[str, Tolerance] = {}
         self.exams = Exams(workspaces.with_name(EXAMS))
@@ -268,25 +268,59 @@ class Evaluator:
             return 0
         return self._reserves[rung, "val"].blocks_held(self.unseen_blocks)
 
-    def measure_startup(self, rung: str, slot: Slot) -> float:
+    def measure_startup(self, rung: str, slot: Slot) -> tuple[float, float]:
         """Seconds of the rung's clock that starting costs the seed: median of 2, x 1.1.
 
-        From exec to its first progress(); on a GPU to the end of its first step, which compiles. Raises
-        Ended when the seed does not get that far.
+        From exec to its first progress(); on a GPU to the end of its first step. Where the seed compiles,
+        all of its rung find it compiled: the second number is what the first steps cost it before that,
+        else 0. Raises Ended when the seed does not get that far.
         """
-        if self.rungs[rung].clock is Clock.TOKENS:
-            return 0.0
-        return STARTUP_MARGIN * statistics.median(self._startup(rung, slot) for _ in range(2))
-
-    def _startup(self, rung: str, slot: Slot) -> float:
         measured = startup_rung(self.rungs[rung])
-        with self._run(measured, 0, self.seed_source, slot, Unwatched()) as run:
-            trainer = run.start_training()
-            ready = INIT if slot.device == "cpu" else STEP
-            trainer.until(ready)
-            if measured.clock is Clock.CPU_SECONDS:
-                return trainer.heard.readings[ready].cpu_seconds
-            return trainer.heard.arrived[ready] - trainer.began
+        if measured.clock is Clock.TOKENS:
+            return 0.0, 0.0
+        starts, cold, known = list[float](), 0.0, self.compiled
+        texts = (self.seed_source, *(path.read_text("utf-8") for path in self.beside))
+        of_seed = (measured, 0, self.seed_source, slot, Unwatched())
+        if any("compile" in text for text in texts):
+            with self._run(*of_seed, compiles=True) as run:
+                found, seconds = run.compile(math.inf)
+                if found:
+                    known.cold_seconds[rung] = cold = STARTUP_MARGIN * seconds
+                    known.by_seed[rung] = found
+                elif run.ready_mark in run.heard().arrived:
+                    starts.append(run.ready_seconds())
+        while len(starts) < 2:
+            with self._run(*of_seed, compiled=known.by_seed.get(rung)) as run:
+                run.start_training().until(run.ready_mark)
+                starts.append(run.ready_seconds())
+        return STARTUP_MARGIN * statistics.median(starts), cold
+
+    def _found_compiled(
+        self, request: RunRequest, source: str, slot: Slot, watch: Watch
+    ) -> Mapping[str, bytes]:
+        """What a run on a clock finds compiled: nothing at a rung where the seed compiles nothing.
+
+        Its clock runs from the start, so all start warm or none: else the structure of the seed would train
+        while others compile.
+        """
+        rung = self.rungs[_rung_of(request)]
+        if rung.name not in self.compiled.cold_seconds:
+            return {}
+
+        def compiled(code: str, begun: Mapping[str, bytes], seconds: float) -> Mapping[str, bytes]:
+            with self._run(
+                startup_rung(rung), 0, code, slot, watch, compiled=begun, compiles=True
+            ) as run:
+                return run.compile(seconds)[0]
+
+        return self.compiled.of(
+            rung.name,
+            request.variant_id,
+            lambda: compiled(self.seed_source, {}, math.inf),
+            lambda begun, seconds: (
+                begun if source == self.seed_source else compiled(source, begun, seconds)
+            ),
+        )
 
     def _measure(
         self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
@@ -327,13 +361,15 @@ class Evaluator:
         """Train unless that was done, and score the weights."""
         memory = GpuMemory(slot.gpu_uuids) if slot.gpu_uuid else None
         rung = self.rungs[request.rung]
-        with self._run(rung, request.block, source, slot, watch, memory) as run:
-            kept = self.exams.find(request)
+        kept, compiled = self.exams.find(request), dict[str, bytes]()
+        if kept is None:
+            self._rehearse(request, source, slot, watch, found)
+            compiled = {**self._found_compiled(request, source, slot, watch)}
+        with self._run(rung, request.block, source, slot, watch, memory, compiled=compiled) as run:
             if kept is None:
-                self._rehearse(request, source, slot, watch, found)
                 self._train(run, found, memory)
                 if run.setting.keeps_compiled:
-                    self._compiled[rung.name] = run.compiled
+                    self.compiled.by_seed[rung.name] = run.compiled
             else:
                 found.training, weights = kept
                 run.take(weights, found.training.weights_sha256)
@@ -369,14 +405,14 @@ class Evaluator:
                 if end.status in (Status.STOPPED, Status.TIMED_OUT):
                     raise
                 if end.status is Status.CRASHED or isinstance(end, Unserved | SharedScales):
-                    found.training = _training_of(run)
+                    found.training = run.training()
                     raise Ended(end.status, f"before any training: {end.reason}") from end
 
     def _train(self, run: Run, found: _Found, memory: GpuMemory | None) -> None:
         try:
             trained = run.train()
         finally:
-            found.training = _training_of(run)
+            found.training = run.training()
         found.training.parameters = trained.weights.parameters
         found.training.weights_bytes = trained.weights.bytes
         found.training.weights_sha256 = trained.weights.sha256
@@ -414,14 +450,22 @@ class Evaluator:
             widest = max(apart, key=lambda one: one.largest)
             found.facts[SERVERS_APART] = widest.in_words(exam.tolerance)
             found.facts["second_server"] = second.in_words()
-            must_not_train(second, run.setting.rung)  # last: overtime must win no other look
+            must_not_train(
+                second, self._uncompiled(run.setting.rung)
+            )  # last: overtime must win no other look
         except Ended as end:
             if not begun:
                 raise
             raise _verdict(end, knows) from end
         by_split = dict(zip(splits, said, strict=True))
         if UNSEEN in by_split:
-            _must_know_all_rows_alike(by_split, splits, found)
+            must_know_all_rows_alike(
+                by_split["val"],
+                by_split[UNSEEN],
+                splits["val"].documents,
+                splits[UNSEEN].documents,
+                found.facts,
+            )
         for name, one in splits.items():
             documents = bits_by_document(by_split[name], one)
             found.metrics[f"{name}_bpb"] = bits_per_byte(documents)
@@ -438,6 +482,11 @@ class Evaluator:
         mine = calibrated(_floor(slot), apart)
         if self.tolerances.setdefault(_rung_of(request), mine) is mine:
             found.facts[TOLERANCE] = mine.in_words()
+
+    def _uncompiled(self, rung: Rung) -> Rung:
+        """A rung as it is for servers, which compile what they serve themselves."""
+        cold = self.compiled.cold_seconds.get(rung.name.partition(DERIVED)[0], 0.0)
+        return replace(rung, startup_seconds=max(rung.startup_seconds, cold))
 
     def _tolerance(self, request: RunRequest, source: str, slot: Slot) -> Tolerance:
         """How far its servers may be apart: set by the seed at the rung, or until then at the one below.
@@ -482,13 +531,16 @@ class Evaluator:
         watch: Watch,
         memory: GpuMemory | None = None,
         profile: bool = False,
+        compiled: Mapping[str, bytes] | None = None,
+        compiles: bool = False,
     ) -> Iterator[Run]:
         """A run in a workspace of its own; both are gone afterwards."""
         self.workspaces.mkdir(parents=True, exist_ok=True)
         workspace = Path(tempfile.mkdtemp(prefix="run-", dir=self.workspaces)).resolve()
-        # On a clock all start cold: who keeps the seed's structure would train while others compile.
-        warms = rung.clock is Clock.TOKENS
-        compiled = self._compiled.get(rung.name) if warms else {}
+        by_seed = self.compiled.by_seed.get(rung.name.partition(DERIVED)[0])
+        fills = rung.clock is Clock.TOKENS and by_seed is None and source == self.seed_source
+        if rung.clock is Clock.TOKENS:
+            compiled = by_seed
         setting = RunContext(
             sandbox=self.sandbox,
             dataset=self.dataset,
@@ -502,7 +554,8 @@ class Evaluator:
             gauge=memory.sample if memory else None,
             profile=profile,
             compiled=compiled or {},
-            keeps_compiled=compiled is None and source == self.seed_source,
+            compiled_by_seed=by_seed or {},
+            keeps_compiled=fills or compiles,
         )
         try:
             run = Run(setting, source, watch)
@@ -512,22 +565,6 @@ class Evaluator:
                 run.close()
         finally:
             remove_folder(workspace)
-
-
-def _must_know_all_rows_alike(
-    by_split: Mapping[str, Floats], splits: Mapping[str, Hidden], found: _Found
-) -> None:
-    """Ended (cheated) where the fixed sample was predicted better than rows never asked before."""
-    gap, sds = gap_in_sds(
-        by_split["val"], by_split[UNSEEN], splits["val"].documents, splits[UNSEEN].documents
-    )
-    found.facts["unseen_gap"] = f"{gap:.4f} nats a token, {sds:.1f} standard errors"
-    if sds > MAX_SDS:
-        raise Ended(
-            Status.CHEATED,
-            f"it knows the rows that runs are always asked: {gap:.3f} nats a token better than at "
-            f"rows never asked before, {sds:.0f} standard errors",
-        )
 
 
 def _floor(slot: Slot) -> Tolerance:
@@ -556,23 +593,3 @@ def _verdict(end: Ended, knows: bool) -> Ended:
     if knows:
         return _Died(Status.REJECTED, f"its server ended among the hidden rows: {said}")
     return Ended(Status.REJECTED, said)
-
-
-def _training_of(run: Run) -> Training:
-    """What the training role showed until now."""
-    trainer = run.trainer
-    if trainer is None:
-        return Training()
-    heard, arrived = trainer.heard, trainer.heard.arrived
-    seconds = arrived[DONE] - arrived[INIT] if {INIT, DONE} <= arrived.keys() else 0.0
-    saved = heard.readings.get(SAVE)
-    on_cpu_clock = run.setting.rung.clock is Clock.CPU_SECONDS  # on others the wait is in the score
-    return Training(
-        curve=tuple(heard.curve),
-        tokens=heard.tokens,
-        steps=heard.steps,
-        wall_seconds=max(seconds, 0.0),
-        cpu_seconds=saved.cpu_seconds if saved else trainer.cpu_seconds(),
-        waited_seconds=trainer.waited_seconds() if on_cpu_clock else 0.0,
-        log_tail=trainer.log.text(LOG_CHARACTERS),
-    )

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,18 +16,19 @@ from pathlib import Path
 import numpy as np
 
 from evo.evaluation.audit import Server, Shape, shape_for
-from evo.evaluation.channels import READY, SAVE
+from evo.evaluation.channels import DONE, INIT, READY, SAVE, STEP
 from evo.evaluation.data import Dataset
 from evo.evaluation.process import Ended, Heard, Limits, RoleProcess
 from evo.evaluation.sandbox.sandbox import COMPILED, Sandbox, View
 from evo.evaluation.slots import Slot, Watch
 from evo.evaluation.tree import remove_folder
-from evo.evaluation.weights import Weights, take_weights
+from evo.evaluation.weights import Training, Weights, take_weights
 from population.types import Clock, CurvePoint, Rung, Status
 
 OVERTIME = 1.02  # of the budget, by our own reading, before the grace for saving
 # About half of what one core does where it is slow: writing, reading back, copying.
 SAVED_BYTES_PER_SECOND = {Clock.CPU_SECONDS: 200e6, Clock.SECONDS: 50e6}
+LOG_CHARACTERS = 4096
 _SEED = 0x5EED
 
 
@@ -45,8 +47,9 @@ class RunContext:
     beside: tuple[Path, ...] = ()  # further files that stand next to train.py
     gauge: Callable[[], None] | None = None  # called at every look, on a GPU
     profile: bool = False  # it only says what takes longest in a few steps
-    compiled: Mapping[str, bytes] = field(default_factory=dict)  # by the seed, by its path
-    keeps_compiled: bool = False  # it is the seed, and what it compiles is kept
+    compiled: Mapping[str, bytes] = field(default_factory=dict)  # by its path: what training finds
+    compiled_by_seed: Mapping[str, bytes] = field(default_factory=dict)  # what servers find
+    keeps_compiled: bool = False  # what it compiles is kept: it is the seed, or only compiles
 
     @property
     def shape(self) -> Shape:
@@ -111,6 +114,24 @@ class Run:
             trainer.close_log()
             self._end(trainer)
         return Trained(weights, peak)
+
+    def compile(self, clock_seconds: float) -> tuple[dict[str, bytes], float]:
+        """What its first steps compile, on a text of zeros, and the seconds of the clock up to there.
+
+        Nothing else of it is kept, and it has seen nothing: what is compiled ahead of time can have learned
+        nothing. Ended only where the machine or a person ends it; what else ends there says training.
+        """
+        home = self._folder("compile")
+        self._saved.touch()
+        self.trainer = self._start("train", home, self._saved, clock_seconds, compiles=True)
+        try:
+            self.trainer.until(SAVE)
+        except Ended as end:
+            if end.status is Status.LOST:
+                raise
+        seconds = self.trainer.clock()
+        self.close()
+        return read_compiled(home / COMPILED), seconds
 
     def take(self, kept: Path, sha256: str) -> None:
         """The weights of an earlier process, to be scored again. Lost when they are not those it kept."""
@@ -177,6 +198,39 @@ class Run:
         """What the training role told."""
         return self.trainer.heard if self.trainer else Heard()
 
+    @property
+    def ready_mark(self) -> bytes:
+        """What says that a start is over: on a GPU the first step, which compiles."""
+        return INIT if self.setting.slot.device == "cpu" else STEP
+
+    def ready_seconds(self) -> float:
+        """Of its clock, from exec to that mark of its training role."""
+        assert self.trainer is not None
+        if self.setting.rung.clock is Clock.CPU_SECONDS:
+            return self.trainer.heard.readings[self.ready_mark].cpu_seconds
+        return self.trainer.heard.arrived[self.ready_mark] - self.trainer.began
+
+    def training(self) -> Training:
+        """What the training role showed until now."""
+        trainer = self.trainer
+        if trainer is None:
+            return Training()
+        heard, arrived = trainer.heard, trainer.heard.arrived
+        seconds = arrived[DONE] - arrived[INIT] if {INIT, DONE} <= arrived.keys() else 0.0
+        saved = heard.readings.get(SAVE)
+        on_cpu_clock = self.setting.rung.clock is Clock.CPU_SECONDS
+        return Training(
+            curve=tuple(heard.curve),
+            tokens=heard.tokens,
+            steps=heard.steps,
+            wall_seconds=max(seconds, 0.0),
+            cpu_seconds=saved.cpu_seconds if saved else trainer.cpu_seconds(),
+            waited_seconds=trainer.waited_seconds()
+            if on_cpu_clock
+            else 0.0,  # on others the wait is in the score
+            log_tail=trainer.log.text(LOG_CHARACTERS),
+        )
+
     def _end(self, process: RoleProcess) -> None:
         self._held_up_seconds += process.held_up_seconds()
         process.close()
@@ -206,17 +260,28 @@ class Run:
         return tuple(folder / piece.name for piece in pieces)
 
     def _start(
-        self, role: str, home: Path, weights: Path, clock_seconds: float, rehearses: bool = False
+        self,
+        role: str,
+        home: Path,
+        weights: Path,
+        clock_seconds: float,
+        rehearses: bool = False,
+        compiles: bool = False,
     ) -> RoleProcess:
         setting, rung = self.setting, self.setting.rung
         trains = role == "train"
         serves = not trains or not setting.fresh_roles
+        compiled = setting.compiled if trains else setting.compiled_by_seed
         if setting.keeps_compiled:
             (home / COMPILED).mkdir(exist_ok=True)
+            for name, content in compiled.items():
+                path = home / COMPILED / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
         threads = len(setting.slot.cpus) if rung.clock is Clock.SECONDS else 1
         view = View(
             code=setting.workspace / "code",
-            data=self._data(trains, home),
+            data=self._data(trains and not compiles, home),
             scratch=home,
             weights=weights,
             writes_weights=trains,
@@ -225,7 +290,7 @@ class Run:
             gpu=setting.slot.gpu,
             gpu_uuid=setting.slot.gpu_uuid,
             other_gpus=setting.slot.other_gpus,
-            compiled=setting.compiled,
+            compiled={} if setting.keeps_compiled else compiled,
             keeps_compiled=setting.keeps_compiled,
         )
         launch = setting.sandbox.launch(view)
@@ -250,6 +315,8 @@ class Run:
             spec["profile"] = True
         if rehearses:
             spec["rehearses"] = True
+        if compiles:
+            spec["compiles"] = True
         limits = Limits(
             wall_seconds=rung.wall_seconds,
             began=self._began,  # one limit for all roles together
@@ -266,7 +333,7 @@ class Run:
             launch,
             spec,
             limits,
-            self.watch if trains and not setting.profile else _Unfollowed(self.watch),
+            self.watch if trains and not (setting.profile or compiles) else _Unfollowed(self.watch),
             setting.slot.cpus,
             shared,
             setting.gauge,
@@ -315,6 +382,48 @@ def read_compiled(folder: Path) -> dict[str, bytes]:
                 return {}
             found[str(path.relative_to(folder))] = path.read_bytes()
     return found
+
+
+COMPILE_SHARE = 1.5  # of what compiling costs the seed: a variant may take so long
+MAX_KEPT = 16  # variants whose compiled code is held; it is made again for others
+
+
+class CompiledCode:
+    """What runs find compiled, at the rungs where the seed compiles: its own code for each variant.
+
+    Compiled in a start of its own that sees no text. A variant begins it with what the seed compiled, so that
+    one of the same structure finds all; what it adds is given to its own training alone.
+    """
+
+    def __init__(self) -> None:
+        self.cold_seconds: dict[
+            str, float
+        ] = {}  # by rung, where the seed compiles: of its first start
+        self.by_seed: dict[str, Mapping[str, bytes]] = {}  # by rung
+        self._own: dict[tuple[str, str], Mapping[str, bytes]] = {}  # by rung and variant
+        self._seed_alone = threading.Lock()
+
+    def of(
+        self,
+        rung: str,
+        variant_id: str,
+        seed: Callable[[], Mapping[str, bytes]],
+        compile: Callable[[Mapping[str, bytes], float], Mapping[str, bytes]],
+    ) -> Mapping[str, bytes]:
+        """For a variant's runs at a rung. `seed` and `compile` make what is not known yet."""
+        with self._seed_alone:
+            if rung not in self.by_seed:
+                self.by_seed[rung] = seed()
+        known = self._own.pop((rung, variant_id), None)
+        if known is None:
+            started = self.by_seed[rung]
+            known = compile(started, COMPILE_SHARE * self.cold_seconds[rung])
+            if known.keys() <= started.keys():  # the same structure
+                known = started
+        self._own[rung, variant_id] = known
+        while len(self._own) > MAX_KEPT:
+            del self._own[next(iter(self._own))]
+        return known
 
 
 def seed_of(block: int) -> int:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo.evaluation.data import Dataset, Floats, Hidden, Split
-from population.types import PAIRED, RunRequest
+from evo.evaluation.process import Ended
+from population.types import PAIRED, RunRequest, Status
 
 MIN_ROWS = 16  # fewer say nothing; as many are asked of a run that searches
 SPOT_SHARE = 0.25  # of the reserve, for runs that search
@@ -98,6 +99,24 @@ def blocks_held(chunks: int, sample: int, blocks: int = MIN_BLOCKS) -> int:
     """How many blocks the `chunks` of a validation split last for, each on rows of its own."""
     reserve = max(chunks - sample, 0)
     return divide(reserve - _spots(reserve), sample, blocks)[0]
+
+
+def must_know_all_rows_alike(
+    fixed: Floats,
+    unseen: Floats,
+    of_fixed: Sequence[str],
+    of_unseen: Sequence[str],
+    facts: dict[str, str],
+) -> None:
+    """Ended (cheated) where the fixed sample was predicted better than others; a fact says the gap."""
+    gap, sds = gap_in_sds(fixed, unseen, of_fixed, of_unseen)
+    facts["unseen_gap"] = f"{gap:.4f} nats a token, {sds:.1f} standard errors"
+    if sds > MAX_SDS:
+        raise Ended(
+            Status.CHEATED,
+            f"it knows the rows that runs are always asked: {gap:.3f} nats a token better than at "
+            f"rows never asked before, {sds:.0f} standard errors",
+        )
 
 
 def gap_in_sds(

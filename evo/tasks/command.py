@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.evaluation.evaluator import HOST_CLASS, LOG_CHARACTERS, WAITED
+from evo.evaluation.evaluator import HOST_CLASS, WAITED
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
-from evo.evaluation.roles import seed_of
+from evo.evaluation.roles import LOG_CHARACTERS, seed_of
 from evo.evaluation.sandbox.sandbox import BOX, JOB_PLACE, SAFE_PATH, Job, Sandbox, View
 from evo.evaluation.slots import Slot, Watch, host_class
 from evo.evaluation.tree import remove_folder

@@ -332,7 +332,9 @@ class ClusterSlots:
         self._wake()
 
 
-def startup_at_a_worker(connection: Connection, evaluator: Evaluator, rung: str) -> float:
+def startup_at_a_worker(
+    connection: Connection, evaluator: Evaluator, rung: str
+) -> tuple[float, float]:
     """What starting costs the seed at the first worker. ClusterUnavailable with what went wrong there."""
     member = next(iter(connection.members.values()))
     digest, content = packed(Kit.of(evaluator))
@@ -349,4 +351,5 @@ def startup_at_a_worker(connection: Connection, evaluator: Evaluator, rung: str)
         ) from error
     if isinstance(said, str):
         raise ClusterUnavailable(f"the seed fails at rung {rung} on {member.slot.name}: {said}")
-    return float(said)
+    warm, cold = said
+    return float(warm), float(cold)

@@ -121,6 +121,7 @@ class Kit:
     files: Mapping[str, bytes]  # the harness, and what else stands beside train.py
     check: Callable[[str, str], str | None]
     unseen_blocks: int
+    cold_seconds: Mapping[str, float] = field(default_factory=dict)  # where the seed compiles
 
     @classmethod
     def of(cls, evaluator: Evaluator) -> Kit:
@@ -135,6 +136,7 @@ class Kit:
             {HARNESS: evaluator.harness.read_bytes(), **files},
             evaluator.check,
             evaluator.unseen_blocks,
+            dict(evaluator.compiled.cold_seconds),
         )
 
     def open(self, work: Path, slot: Slot) -> Evaluator:
@@ -160,6 +162,7 @@ class Kit:
             check=self.check,
         )
         evaluator.unseen_blocks = self.unseen_blocks
+        evaluator.compiled.cold_seconds |= self.cold_seconds
         return evaluator
 
 
@@ -307,8 +310,8 @@ def measure(order: Assignment) -> TaskResult:
     return TaskResult(measured, kept[0] if kept else b"")
 
 
-def measure_startup(digest: str, rung: str, slot: Slot) -> float | str:
-    """Seconds that starting costs the seed here, or why it does not get that far: a task."""
+def measure_startup(digest: str, rung: str, slot: Slot) -> tuple[float, float] | str:
+    """What starting costs the seed here, or why it does not get that far: a task."""
     from distributed import get_worker
 
     local = Path(get_worker().local_directory)
