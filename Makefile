@@ -12,6 +12,7 @@ TEST_PROCESSES ?= 5
 demo: $(STAMP)
 	$(BIN)/evo run configs/quickstart.yaml
 
+test: export PYTHONDONTWRITEBYTECODE =  # else each of some hundred processes compiles every file again
 test: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m "not soak" -n $(TEST_PROCESSES) --dist worksteal
 

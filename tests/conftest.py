@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -38,6 +39,9 @@ settings.register_profile(
 settings.load_profile("same")
 
 
+gc.disable()  # while four thousand tests are collected; none of them is garbage before the end
+
+
 @pytest.fixture(scope="session", autouse=True)
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Campaigns of these tests do not see other campaigns of this machine."""
@@ -48,6 +52,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip sandboxed tests with the probe's own reason, so that the summary counts them."""
+    gc.freeze()
+    gc.enable()
     in_turn_when_soaking(config, items)
     boxed = [item for item in items if "sandbox" in item.keywords]
     if not boxed:

@@ -158,15 +158,21 @@ def half_ranked(values: Floats) -> tuple[Floats, Scale]:
     How bad a bad setting is says little about where the best are (as Vizier warps: Song et al. 2024).
     """
     from scipy.special import ndtri
-    from scipy.stats import rankdata
 
     centre = float(np.median(values))
     good = values <= centre
     unit = math.sqrt(float(np.mean((values[good] - centre) ** 2))) or float(values.std()) or 1.0
     turned = (values - centre) / unit
-    share = (rankdata(values) - 0.5) / len(values)
+    share = (ranked(values) - 0.5) / len(values)
     turned[~good] = np.minimum(turned[~good], ndtri(np.maximum(share[~good], 0.5)))
     return turned, Scale(centre, unit)
+
+
+def ranked(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs. SciPy's own takes a second to import."""
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(times) - (times - 1) / 2)[place]
+    return ranks
 
 
 def standardised(values: Floats) -> tuple[Floats, Scale]:

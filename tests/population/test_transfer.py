@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
 
 from population.statistics.intervals import ratio_interval, share_at_most, share_interval
 from population.statistics.transfer import (
@@ -19,6 +18,8 @@ from population.statistics.transfer import (
 
 
 def test_tau_b_is_the_textbook_one_with_ties() -> None:
+    from scipy.stats import kendalltau
+
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 5, 20), rng.integers(0, 5, 20)
     found = kendall_tau(x, y, rng, draws=50)

@@ -11,15 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import uvicorn
-from mcp import Client, StdioServerParameters
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared._httpx_utils import create_mcp_http_client
-
-from evo.serve.agents import Door, build_http, build_server
 from tests.cli.driving import MAIN
+
+if TYPE_CHECKING:  # the SDK takes a second to import: only where an agent is started
+    from mcp import Client, StdioServerParameters
 
 READ = {
     "overview",
@@ -63,6 +60,9 @@ Script = Callable[[Agent], Awaitable[Any]]
 
 def here(folder: Path, script: Script, propose: bool = True, author: str = "", **more: Any) -> Any:
     """Run a script against a door in this process."""
+    from mcp import Client
+
+    from evo.serve.agents import Door, build_server
 
     async def play() -> Any:
         async with Client(build_server(Door(folder, propose, author, **more))) as client:
@@ -73,6 +73,8 @@ def here(folder: Path, script: Script, propose: bool = True, author: str = "", *
 
 def command(*words: object, cwd: Path) -> StdioServerParameters:
     """`evo mcp ...` as an agent starts it."""
+    from mcp import StdioServerParameters
+
     return StdioServerParameters(
         command=sys.executable, args=["-c", MAIN, "mcp", *map(str, words)], cwd=str(cwd)
     )
@@ -80,6 +82,7 @@ def command(*words: object, cwd: Path) -> StdioServerParameters:
 
 def over_stdio(server: StdioServerParameters, script: Script) -> Any:
     """Start a server as a process of its own and run a script against it."""
+    from mcp import Client
 
     async def play() -> Any:
         async with Client(server, read_timeout_seconds=280) as client:
@@ -91,6 +94,10 @@ def over_stdio(server: StdioServerParameters, script: Script) -> Any:
 @contextmanager
 def listening(folder: Path, tokens: Mapping[str, str], propose: bool = True) -> Iterator[str]:
     """The HTTP door of a campaign on a free port of this machine; its address."""
+    import uvicorn
+
+    from evo.serve.agents import Door, build_http
+
     bound = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         build_http(Door(folder, propose), tokens), log_level="error", lifespan="on"
@@ -108,6 +115,9 @@ def listening(folder: Path, tokens: Mapping[str, str], propose: bool = True) -> 
 
 def over_http(url: str, token: str, script: Script) -> Any:
     """Run a script against a door that listens, with an agent's token."""
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared._httpx_utils import create_mcp_http_client
 
     async def play() -> Any:
         with_token = create_mcp_http_client(headers={"authorization": f"Bearer {token}"})

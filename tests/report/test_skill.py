@@ -8,10 +8,9 @@ import shlex
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import StdioServerParameters
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -19,6 +18,9 @@ from evo.cli import app
 from tests.analysis.built import Built, finished
 from tests.cli.driving import MAIN, ROOT, Evo, commands_of
 from tests.report.agents import ASK, READ, Agent, over_stdio
+
+if TYPE_CHECKING:
+    from mcp import StdioServerParameters
 
 SKILL = (ROOT / "skills" / "evotrain" / "SKILL.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "community.md").read_text(encoding="utf-8")
@@ -53,6 +55,8 @@ def test_every_command_of_the_skill_runs(
 
 def told_to_start(given: dict[str, Any], cwd: Path) -> StdioServerParameters:
     """What the lines for an agent start, with this environment's `evo`."""
+    from mcp import StdioServerParameters
+
     assert given["command"] == "evo"
     return StdioServerParameters(
         command=sys.executable, args=["-c", MAIN, *given["args"]], cwd=str(cwd)

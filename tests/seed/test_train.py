@@ -14,14 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_model, save_model
-from torch.nn.functional import cross_entropy
-from torch.utils._python_dispatch import TorchDispatchMode
 
 SEED = Path(__file__).parents[2] / "seed"
 KNOB = re.compile(r"^([A-Z][A-Z0-9_]*) = (\S+)  # knob: (log|int|float|choice)((?: \S+)+)$", re.M)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_torch():
+    """Imported where these tests run: every process of the suite reads this file."""
+    global torch, safetensors
+    import safetensors.torch
+    import torch
 
 
 def spec_of(folder, role="train", **changes):
@@ -64,18 +68,22 @@ def build(names):
     return lambda **changes: names(**changes)["model"].eval()
 
 
-class Watched(TorchDispatchMode):
+def watching():
     """Counts how often the value of a tensor is read, and keeps the shapes of what is made."""
+    from torch.utils._python_dispatch import TorchDispatchMode
 
-    def __init__(self):
-        super().__init__()
-        self.read, self.shapes = 0, set()
+    class Watched(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.read, self.shapes = 0, set()
 
-    def __torch_dispatch__(self, operation, types, given=(), named=None):
-        made = operation(*given, **(named or {}))
-        self.read += operation is torch.ops.aten._local_scalar_dense.default
-        self.shapes |= {made.shape} if isinstance(made, torch.Tensor) else set()
-        return made
+        def __torch_dispatch__(self, operation, types, given=(), named=None):
+            made = operation(*given, **(named or {}))
+            self.read += operation is torch.ops.aten._local_scalar_dense.default
+            self.shapes |= {made.shape} if isinstance(made, torch.Tensor) else set()
+            return made
+
+    return Watched()
 
 
 def random_tokens(vocab, rows=3, length=32):
@@ -195,11 +203,11 @@ def test_other_rows_and_a_shorter_row_give_the_same_logits(build):
 
 def test_a_save_and_a_strict_load_give_the_same_logits(build, tmp_path):
     trained, tokens = build(), random_tokens(256)
-    save_model(trained, str(tmp_path / "w.safetensors"))
+    safetensors.torch.save_model(trained, str(tmp_path / "w.safetensors"))
     fresh = build(role="serve")
     with torch.no_grad():
         before = fresh(tokens)
-        load_model(fresh, str(tmp_path / "w.safetensors"), strict=True)
+        safetensors.torch.load_model(fresh, str(tmp_path / "w.safetensors"), strict=True)
         assert not torch.equal(before, trained(tokens))
         assert torch.equal(fresh(tokens), trained(tokens))
 
@@ -223,7 +231,10 @@ def test_the_loss_in_slabs_and_its_gradients_are_those_of_the_plain_one(names, v
     head = torch.randn(vocab, 16, generator=draws, requires_grad=True)
     targets = torch.randint(vocab, (37,), generator=draws)
     found = []
-    for loss in (loss_in_slabs(x, head, targets), cross_entropy(x @ head.T, targets)):
+    for loss in (
+        loss_in_slabs(x, head, targets),
+        torch.nn.functional.cross_entropy(x @ head.T, targets),
+    ):
         x.grad = head.grad = None
         (loss / 3).backward()
         found.append((loss.detach(), x.grad, head.grad))
@@ -238,14 +249,14 @@ def test_at_a_large_vocabulary_no_step_holds_the_logits_of_all_its_tokens(names,
     model, (x, y) = made["model"], (random_tokens(8192, rows=10), random_tokens(8192, rows=10))
     if not tied:
         torch.nn.init.normal_(model.head)
-    with Watched() as watched:
+    with watching() as watched:
         loss = made["loss_of"](x, y)
         loss.backward()
     logits = [math.prod(shape) for shape in watched.shapes if shape[-1:] == (8192,)]
     assert 0 < max(logits) <= 2**20 < x.numel() * 8192
     ours = [p.grad for p in model.parameters()]
     model.zero_grad()
-    plain = cross_entropy(model(x).flatten(0, 1), y.flatten())
+    plain = torch.nn.functional.cross_entropy(model(x).flatten(0, 1), y.flatten())
     plain.backward()
     assert torch.allclose(loss, plain)
     for gradient, p in zip(ours, model.parameters(), strict=True):
@@ -257,7 +268,7 @@ def test_the_loop_reads_no_value_but_the_losses_of_the_curve(names, large):
     # on a GPU each reading waits for all the steps that are queued
     few = [("BATCH_TOKENS = 1280", "BATCH_TOKENS = 128")]
     few += [("LARGE_VOCAB = 8192", "LARGE_VOCAB = 256")] if large else []
-    with Watched() as watched:
+    with watching() as watched:
         run = names(few, budget=640, context=8, depth=1)["run"]
     assert run.steps == 80
     assert 32 <= watched.read <= 65
@@ -339,7 +350,7 @@ def test_what_one_process_trained_another_serves_over_the_wire(tmp_path, build):
     os.close(ask_read)
     assert server.wait(250) == 0
     here = build(role="serve")
-    load_model(here, str(weights), strict=True)
+    safetensors.torch.load_model(here, str(weights), strict=True)
     with torch.no_grad():
         assert np.allclose(here(tokens).numpy(), logits, atol=1e-4)
     for fd in (reply, reply_write, shared):

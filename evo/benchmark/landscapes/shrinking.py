@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import polygamma
-from scipy.stats import rankdata
 
 BINS = 40  # cells with about the same mean share a prior: what learns nothing varies otherwise
 MAX_PRIOR = 1e4  # degrees of freedom beyond which cells of a bin do not differ
@@ -20,7 +19,8 @@ def shrunken_sd(draws: np.ndarray) -> np.ndarray:
     free = np.maximum(counts - 1, 0).astype(float)
     means = np.nanmean(draws, axis=1)
     squares = np.nansum((draws - means[:, None]) ** 2, axis=1)
-    bins = ((rankdata(means, method="ordinal") - 1) * BINS // len(means)).astype(int)
+    ranks = np.argsort(np.argsort(means, kind="stable"))
+    bins = ranks * BINS // len(means)
     pooled = np.bincount(bins, squares, BINS) / np.maximum(np.bincount(bins, free, BINS), 1.0)
     prior = pooled[bins]
     weight = prior_freedom(squares, free, prior)
