@@ -176,6 +176,15 @@ class RunHistory:
         with self._lock:
             return self._lost[key]
 
+    def seed_failed(self, rung: str) -> bool:
+        """Whether the seed failed or was given up there and has no score: nothing can be compared with it."""
+        ends = {row.measurement.status for row in self.rows(rung, variant_id=self.seed_id)}
+        if Status.OK in ends:
+            return False
+        with self._lock:
+            lost = [one for one in self._lost if (one.variant_id, one.rung) == (self.seed_id, rung)]
+        return bool(ends) or any(map(self.is_given_up, lost))
+
     def forget_losses(self, variant_id: str) -> None:
         """Count no attempt of a variant that a machine lost until now: it is tried anew."""
         with self._lock:

@@ -299,6 +299,7 @@ def _for_config(file: Path) -> list[Check]:
         return checks
     from evo.analysis.campaign_view import UNPROTECTED
     from evo.analysis.forecast import forecast
+    from evo.assembly.proposers import guessed_ranges
     from evo.cli.run import plan_of, with_fresh_rows
     from evo.terminal.screens import end_in_words
     from evo.terminal.text import megabytes
@@ -314,8 +315,9 @@ def _for_config(file: Path) -> list[Check]:
     checks.append(
         _tried("disk", f"{need} at {where.parent}", lambda: must_fit(expected.disk_mb, where))
     )
+    harmless = (UNPROTECTED, guessed_ranges(config))
     for warning in expected.warnings:
-        checks.append(Check("warning", None if warning == UNPROTECTED else False, warning))
+        checks.append(Check("warning", None if warning in harmless else False, warning))
     return [*checks, Check("forecast", None, end_in_words(expected, time.time()))]
 
 

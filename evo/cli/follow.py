@@ -19,7 +19,7 @@ from evo.terminal.live import EventFrame, Frame, Gap, Limit, OperatorFrame, Scor
 from evo.terminal.text import duration, placed, short, write_line
 from population.reading import proposals
 from population.store import Store, StoreError
-from population.types import Outcome, Purpose, rung_in_words
+from population.types import CampaignState, Outcome, Purpose, rung_in_words
 
 if TYPE_CHECKING:
     from evo.analysis.forecast import Plan
@@ -63,7 +63,7 @@ class Follower:
 
     def exit_code(self, ending: Ending) -> int:
         """0 finished, 128 and its number by a signal, 3 stopped early by a person or a guard, 2 failed."""
-        if self._campaign.shared.failure:
+        if ending.state is CampaignState.FAILED:
             return FAILED
         if ending.complete or not self._campaign.components.stopping.is_set():
             return 0

@@ -236,7 +236,9 @@ def _script_lines(file: Path, found: Script) -> Iterator[str]:
     yield f"  {'seed':<11}{found.seed}"
     named = ", ".join(f"{one.name} {one.value:g}" for one in found.settings[:MAX_SETTINGS])
     more = ", ..." if len(found.settings) > MAX_SETTINGS else ""
-    numbers = f"{len(found.settings)} could be knobs: {named}{more}" if named else "none found"
+    many = len(found.settings)
+    could = "1 could be a knob" if many == 1 else f"{many} could be knobs"
+    numbers = f"{could}: {named}{more}" if named else "none found"
     yield fill(numbers, 79, initial_indent="  numbers    ", subsequent_indent=" " * 13)
     lacks = len(found.missing)
     yield ""

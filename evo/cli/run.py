@@ -314,7 +314,8 @@ def _next(folder: Folder, findings: Findings, ending: Ending, config: Config) ->
     if ending.state is CampaignState.WAITING:
         commands += [f"evo approve{where}", f"evo graduate{where}"]
     elif not ending.complete:
-        commands.append(f"evo resume{where}")
+        failed = set(findings.statuses) - {"lost"} if findings.seed is None else ()
+        commands.append(f"evo show seed{where}" if failed else f"evo resume{where}")
     if leader is not None:
         short = leader[:8]
         commands += [
@@ -450,6 +451,7 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
     """What a person should know before it starts, each in a sentence."""
     from evo.analysis.campaign_view import UNPROTECTED
     from evo.assembly.proposers import guessed_ranges
+    from evo.tasks.interpreters import missing_modules
     from operators.registry import names_with_llm
     from operators.source.knobs import unreadable_knobs
     from population.types import Clock
@@ -478,6 +480,10 @@ def warnings(config: Config, slots: Sequence[Slot]) -> list[str]:
             "stop.no_certified_gain_for: with certification.attempts: 1 the only race comes at the end, so no "
             "gain begins the count again; give it 2 or more"
         )
+    if config.command is not None and (
+        missing := missing_modules(config.command, config.seed_source())
+    ):
+        found.append(f"{config.train.name}: {missing}")
     if wrong := unreadable_knobs(config.seed_source()):
         found.append(cannot_be_read(config.train.name, wrong))
     if guessed := guessed_ranges(config):

@@ -33,6 +33,10 @@ class Repository:
         self.path = path.resolve()
         self._named = branch is not None
         if not path.is_dir():
+            if path.is_file():
+                raise ImportFailure(
+                    f"{path} is a file: name the folder of the repository it belongs to"
+                )
             raise ImportFailure(f"{path}: no such folder")
         self._ask("no git repository there", "rev-parse", "--git-dir")
         wanted = branch or "HEAD"

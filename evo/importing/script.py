@@ -90,6 +90,7 @@ def read_script(source: str) -> Script:
     nodes = list(ast.walk(tree))
     calls = [one for one in nodes if isinstance(one, ast.Call)]
     loop, loss = find_loop(nodes)
+    seed = _seed(nodes, calls)
     made = {_last_name(one.func) for one in calls if _base(one.func) in ("run", "harness")}
     return Script(
         lines=source.count("\n") + (not source.endswith("\n")),
@@ -97,8 +98,9 @@ def read_script(source: str) -> Script:
         predicts_tokens=len(set(map(str.lower, _TEXT.findall(source)))) > 1,
         parts=tuple(_parts(tree, nodes, loop, loss, made)),
         metrics=tuple(_metrics(calls)),
-        seed=_seed(nodes, calls),
-        settings=tuple(_settings(tree, nodes)),
+        seed=seed,
+        # what draws the luck of a run is no setting
+        settings=tuple(one for one in _settings(tree, nodes) if one.name not in seed.split()),
     )
 
 

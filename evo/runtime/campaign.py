@@ -147,6 +147,9 @@ class Campaign:
             state = CampaignState.WAITING
             return Ending(state, f"{state} of {ids}: `evo approve` shows why")
         said = self._proposals.closed or "everything asked for is measured"
+        if self._proposals.seed_failed:
+            state = CampaignState.FAILED
+            return Ending(state, f"{state}: {said}")
         return Ending(CampaignState.COMPLETE, said, self._halt())
 
     def _halt(self) -> Decision | None:

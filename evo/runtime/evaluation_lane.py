@@ -281,7 +281,8 @@ class EvaluationLane:
             failed = measurement.status not in (Status.OK, Status.LOST)
             if request.purpose is Purpose.CALIBRATE and (failed or self._is_hopeless(request)):
                 again = "" if failed else "; mend what lost it, and `evo resume` tries it anew"
-                self._children.close(f"the seed {measurement.status}: {measurement.reason}{again}")
+                said = f"the seed {measurement.status}: {measurement.reason}{again}"
+                self._children.close(said, instead=True)
         self._publish_front(request.rung)
         seconds = self._components.budget.spent().seconds
         recorder.submit(lambda store: store.set_setting("seconds_spent", seconds))

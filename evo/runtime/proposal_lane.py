@@ -79,7 +79,7 @@ class ProposalLane:
         if any(one.status is Status.OK for one in runs):
             return
         if runs:
-            self.close(f"the seed {runs[-1].status}: {runs[-1].reason}")
+            self.close(f"the seed {runs[-1].status}: {runs[-1].reason}", instead=True)
         history.forget_losses(history.seed_id)
 
     def top_up(self) -> None:
@@ -98,9 +98,9 @@ class ProposalLane:
             may_ask = wanted is Wanted.ANY
             self._making[number] = self._threads.submit(self._propose, number, as_of, may_ask)
 
-    def close(self, reason: str) -> None:
-        """No more children."""
-        if not self.closed:
+    def close(self, reason: str, instead: bool = False) -> None:
+        """No more children. `instead`: the reason to tell, whatever closed it before."""
+        if not self.closed or (instead and self.closed != reason):
             self.closed = reason
             self._shared.say("budget", f"no more children are proposed: {reason}")
 
@@ -110,7 +110,14 @@ class ProposalLane:
         limit, rules = self._components.budget.search_seconds, self._components.stop
         out_of_time = limit is not None and self._components.budget.spent().seconds >= limit
         out_of_time = out_of_time or (rules is not None and rules.is_out_of_time)
-        return bool(self.closed) and not self._making and (out_of_time or not self.ready)
+        if not self.closed or self._making:
+            return False
+        return out_of_time or not self.ready or self.seed_failed
+
+    @property
+    def seed_failed(self) -> bool:
+        """Whether the seed has no score and gets none: then nothing can be compared."""
+        return bool(self.closed) and self._components.history.seed_failed(self._components.proxy)
 
     def settle(self, variant_id: str, measurement_id: int) -> None:
         """A child was screened."""

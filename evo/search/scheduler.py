@@ -216,7 +216,12 @@ class Scheduler:
     # -- the duties ----------------------------------------------------------------------------------------
 
     def calibrate(self, state: SearchState) -> Step | None:
-        """The seed on its first blocks, so that everything after has something to stand on."""
+        """The seed on its first blocks, so that everything after has something to stand on.
+
+        No more of them once it failed and has no score: what fails on one block fails on the next.
+        """
+        if self._history.seed_failed(self._rung):
+            return None
         for together in self._calibrations:
             missing = [one for one in together if not self.is_taken(state, one.key)]
             if missing and all(map(state.allows, missing)):

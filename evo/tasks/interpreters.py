@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import subprocess
@@ -13,12 +14,19 @@ from pathlib import Path
 from evo.evaluation.tree import remove_folder
 from evo.lock import Held, hold
 from evo.tasks.settings import TaskError, TaskSettings
+from operators.source.parse import parse
 
 VENV = ".venv"
 CONDA = "conda:"
 LISTS = (".txt", ".lock")  # requirements.txt, uv.lock
 MADE = "made"  # in an environment that was made whole
 SECONDS = 3600.0  # of making one
+LOOK_SECONDS = 20.0  # of looking for modules
+_LOOK = """
+import sys
+from importlib.util import find_spec
+print(*(one for one in sys.argv[1:] if not find_spec(one)))
+"""
 
 
 def interpreter(task: TaskSettings) -> tuple[Path, tuple[Path, ...]]:
@@ -47,6 +55,41 @@ def interpreter(task: TaskSettings) -> tuple[Path, tuple[Path, ...]]:
     return python, tuple(
         root for root in roots if not any(root.is_relative_to(one) for one in seen)
     )
+
+
+def missing_modules(task: TaskSettings, source: str) -> str:
+    """What a file imports at its top and the task's Python has not, in words; "" for nothing, or not known yet.
+
+    A package is looked for, not imported: nothing of it runs.
+    """
+    try:
+        python, _ = interpreter(task)
+        top = parse(source).body
+    except (TaskError, SyntaxError):  # an environment that is still to be made; told as such
+        return ""
+    named = [alias.name for one in top if isinstance(one, ast.Import) for alias in one.names]
+    named += [
+        one.module
+        for one in top
+        if isinstance(one, ast.ImportFrom) and one.module and not one.level
+    ]
+    names = dict.fromkeys(name.partition(".")[0] for name in named)
+    beside = {one.stem for path in task.files for one in (task.folder / path).parent.glob("*")}
+    beside |= {one.stem for one in task.folder.glob("*")}
+    try:
+        done = subprocess.run(
+            [python, "-c", _LOOK, *(one for one in names if one not in beside)],
+            capture_output=True,
+            text=True,
+            timeout=LOOK_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    missing = ", ".join(done.stdout.split())
+    if not missing:
+        return ""
+    return f"imports {missing}, which {python} has not: install it there, or name another in task.python"
 
 
 def packages_of(task: TaskSettings) -> Path | None:

@@ -35,6 +35,8 @@ def found(findings: Findings) -> list[str]:
     leader = findings.leader_id
     if not findings.statuses:
         return ["Nothing has been measured yet."]
+    if findings.seed is None:
+        return ["The seed has no score, so nothing can be compared with it."]
     if not findings.children:
         return ["Only the seed has been measured: there is no child to compare with it yet."]
     if findings.search is None or leader is None:
@@ -356,6 +358,10 @@ def needs(findings: Findings, where: str = "") -> list[str]:
     """What a longer run would need; `where`: " --dir FOLDER" for commands to type."""
     need, seen = findings.needs, findings.final or findings.search
     resume = f"evo resume{where}"
+    if findings.seed is None:
+        return [
+            f"A seed that runs: `evo show seed{where}` tells why it did not. Mended, it needs a new campaign."
+        ]
     if seen is None and findings.children:
         lines = [
             f"More children: {count(findings.children, 'variant')} gave nothing better than the seed."

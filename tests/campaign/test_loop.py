@@ -23,6 +23,7 @@ from population.reading import (
 )
 from population.run_history import MAX_ATTEMPTS
 from population.types import (
+    CampaignState,
     Outcome,
     Parent,
     Proposal,
@@ -150,7 +151,22 @@ def test_a_seed_that_fails_ends_the_campaign_with_its_reason(tmp_path):
     evaluator = FakeEvaluator(fails=lambda request, source: Status.CRASHED)
     for _ in range(2):  # and ends again where it is resumed
         ending = make_campaign(open_store, evaluator=evaluator).run()
-        assert "the seed crashed" in ending.reason
+        assert "the seed crashed" in ending.reason and ending.state is CampaignState.FAILED
+    with (
+        open_store() as store
+    ):  # two slots began at once; nothing more is run that nothing is compared with
+        assert sum(purposes_in(store).values()) <= 2 and Purpose.SCREEN not in purposes_in(store)
+
+
+def test_a_seed_that_fails_on_one_block_and_has_a_score_on_another_does_not_fail_the_campaign(
+    tmp_path,
+):
+    open_store = make_store(tmp_path / "campaign.db")
+    evaluator = FakeEvaluator(
+        fails=lambda request, source: Status.CRASHED if request.block == 1 else None
+    )
+    ending = make_campaign(open_store, evaluator=evaluator).run()
+    assert ending.complete and "the seed crashed" in ending.reason
 
 
 def test_a_seed_that_no_slot_can_measure_ends_the_campaign_until_a_resume_can_measure_it(tmp_path):

@@ -362,6 +362,7 @@ def test_what_is_no_repository_or_has_no_results_is_said(
     inside.mkdir()
     assert "no git repository there" in evo("import-autoresearch", inside).err
     assert "no such folder" in evo("import-autoresearch", "nowhere").err
+    assert "is a file: name the folder" in evo("import-autoresearch", __file__).err
     assert (
         "no branch or commit 'other'" in evo("import-autoresearch", "lab", "--branch", "other").err
     )

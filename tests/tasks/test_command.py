@@ -19,7 +19,7 @@ from population.reading import measurements
 from population.store import Store
 from population.types import SEES_TEST, Measurement, Purpose, RunRequest, Status, variant_id
 from tests.cli.conftest import evo  # noqa: F401 (a fixture)
-from tests.cli.driving import Evo
+from tests.cli.driving import Evo, process
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "bring-your-own.md").read_text(encoding="utf-8")
@@ -315,3 +315,23 @@ def test_what_lies_in_the_users_home_is_found_in_that_of_a_run(
     assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 10)
     for entry, inside in (("~/../x", ""), ("/data", ""), ("~/a:/b", ""), ("~/a/./b", "a/b")):
         assert in_home(entry) == inside
+
+
+@pytest.mark.sandbox
+def test_a_seed_that_imports_what_its_python_lacks_is_told_first_and_ends_as_failed(
+    tiny: Path,
+    evo: Evo,  # noqa: F811
+) -> None:
+    text = "import json\nimport beside\nimport missing_one.part\nfrom missing_two import x\n"
+    text += "try:\n    import optional\nexcept ImportError:\n    pass\n"
+    text += "LR = 0.1  # knob: log 0.01 1\nprint('score', 3)\n"
+    (tiny.parent / "tiny" / "train.py").write_text(text)
+    said = evo("doctor", tiny)
+    told = " ".join(said.out.split())
+    assert said.code == 1 and "imports missing_one, missing_two, which " in told
+    run = process("run", tiny, "--dir", tiny.parent / "ended", cwd=tiny.parent)
+    shown = " ".join(run.out.split())
+    assert run.code == 2 and "failed: the seed crashed" in shown
+    assert "The seed has no score, so nothing can be compared with it." in shown
+    assert "evo show seed" in shown and "evo resume" not in shown
+    assert '"failed: the seed crashed' in evo("list", tiny.parent, "--json").out
