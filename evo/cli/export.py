@@ -109,6 +109,10 @@ def export(
         _export_branch(variant, directory, branch, place, force, as_json)
         return
     with opened(directory) as (folder, store):
+        if with_harness and (store.setting("config") or {}).get("task"):
+            raise typer.BadParameter(
+                "--with-harness: this campaign runs a task, which needs no harness"
+            )
         file = Path(file_of(store))
         variant_id, seed_id = named(store, variant), resolve(store, "seed")
         least = _minimal(folder, variant_id, at(folder)) if minimal else None

@@ -246,7 +246,7 @@ def show_variant(
         if origin is not None:
             rows[4:4] = [("transplanted", origin_in_words(origin, record.objective.name))]
     remark_on(record)
-    show(variant_screen(rows, [_run_cells(run) for run in runs]))
+    show(variant_screen(rows, [_run_cells(run, record.objective.name) for run in runs]))
     if log:
         print("\nlast lines of its log:\n" + printable(log))
     if text is not None:
@@ -275,13 +275,13 @@ def _last_log(store: Store, runs: list[MeasurementRow]) -> str:
     return measurement(store, failed[-1].id).measurement.log_tail if failed else ""
 
 
-def _run_cells(row: MeasurementRow) -> list[str]:
+def _run_cells(row: MeasurementRow, objective: str) -> list[str]:
     from evo.terminal.text import duration, value
     from population.metrics import claim_metric, label
     from population.types import ONE_STEP, rung_in_words
 
     run, request = row.measurement, row.measurement.request
-    claimed = claim_metric("val_bpb", [run])
+    claimed = claim_metric(objective, [run])
     score = next((name for name in (claimed, *run.metrics) if name in run.metrics), None)
     if request.rung.endswith(ONE_STEP):
         score = None  # one step of training: it shows that it can be built there, nothing else

@@ -162,17 +162,17 @@ class ByHand:
 
 
 def as_measured(store: Store, path: Path, away: bool = False) -> ByHand | None:
-    """The proxy's scale for a train.py at `path`; None for a store that never trained, as an import,
-    and for a command, which is run where it lies.
+    """The proxy's scale for a train.py at `path`, or a command's own line where its folder lies; None for a
+    store that never trained, as an import.
 
     away: harness.py is not beside it, so that Python has to be told where it is.
     """
     config, _ = current(store.setting("config", {}))
-    if config.get("task"):
-        return None
     rungs: dict[str, Any] = config.get("rungs", {})
     rung = next(iter(rungs), "")
     scale: dict[str, Any] = rungs.get(rung, {})
+    if task := config.get("task"):
+        return _command_by_hand(rung, task, scale.get("set") or {})
     if not {"depth", "budget", "context"} <= set(scale):
         return None
     settings = {"PYTHONPATH": str(SHIPPED / "seed")} if away else {}
@@ -197,6 +197,18 @@ def as_measured(store: Store, path: Path, away: bool = False) -> ByHand | None:
         differences.append("with CLOCK=tokens, BUDGET_SECONDS is the number of tokens")
     line = f"{place}{given} python {shlex.quote(path.name)}"
     return ByHand(rung, settings, line, differences)
+
+
+def _command_by_hand(rung: str, task: dict[str, Any], named: dict[str, Any]) -> ByHand | None:
+    """A command as one types it in its folder, with seed 0; None where the kind of task brings its own."""
+    lines = task.get("command") or []
+    lines = [lines] if isinstance(lines, str) else lines
+    if not lines:
+        return None
+    given = {"seed": 0, "out": "out", "python": "python", "gpus": "", **named}
+    line = " && ".join(one.format_map(given).strip() for one in lines)
+    what = "what was exported has to lie there, in the place of the seed's"
+    return ByHand(rung, {}, f"cd {shlex.quote(str(task.get('folder', '.')))} && {line}", [what])
 
 
 def _clock(store: Store, stated: str) -> str:

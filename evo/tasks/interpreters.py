@@ -81,6 +81,8 @@ def missing_modules(task: TaskSettings, source: str) -> str:
             [python, "-c", _LOOK, *(one for one in names if one not in beside)],
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=LOOK_SECONDS,
             check=True,
         )
