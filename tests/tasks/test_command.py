@@ -220,7 +220,11 @@ def test_a_campaign_on_a_command_runs_and_says_whose_word_its_figures_are(
     assert "accuracy*" in top.out and "* self-reported" in top.out
     trust = evo("top", "--json").json()[0]["trust"]
     assert (trust["accuracy"], trust["wall_seconds"]) == ("self-reported", "measured")
-    assert "accuracy* " in evo("show", "seed").out
+    seed = evo("show", "seed").out
+    assert "accuracy* " in seed and "added_nodes 0" not in seed  # every run by the task's own score
+    out = evo("export", "seed", "-o", "taken.py").out
+    assert f"cd {tmp_path / 'plane'} && python " in out and "--seed 0" in out
+    assert evo("export", "seed", "-o", "home", "--with-harness").code == 2
     assert evo("report", "-o", "report.html").code == 0
     assert "accuracy* is self-reported" in Path("report.html").read_text()
     points = tmp_path / "plane" / "points.py"
