@@ -167,7 +167,11 @@ def _instead(
     """Why a folder with something in it is refused, and what was probably meant."""
     name = config.name.removesuffix(f"-{kind}") if config else "NAME"
     under = f"{kind}s"  # campaigns, calibrations
-    default = f"leave out --dir, and {under}/{name}-1 or the next free number is made"
+    default = (
+        f"leave out --dir, and {under}/{name}-1 or the next free number is made"
+        if config
+        else "name one that is not there yet"
+    )
     if (path / CAMPAIGNS).is_dir() or any((path / one / DATABASE).is_file() for one in there):
         inside = path / under if (path / CAMPAIGNS).is_dir() else path
         meant = shlex.quote(str(inside / f"{name}-1"))

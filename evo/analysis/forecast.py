@@ -105,6 +105,7 @@ class Plan:
     fresh_blocks_held: int | None = None  # on rows that nobody was asked; None: not counted
     stop: Sequence[RuleProgress] = ()  # what ends the search beside its budgets
     warnings: Sequence[str] = ()  # what a person should know before it starts
+    ends_itself: bool = False  # a run ends when it is done; the rung's budget is its limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class Forecast:
     llm_tokens: int | None
     llm_dollars: float | None
     measured: bool  # whether the seconds come from runs of this campaign
+    at_most: bool  # whether they are limits, and how long a run takes is not known yet
     by_rung: Mapping[str, float | None]
     ladder_seconds: float | None  # after an approval, beyond `seconds`; None: nobody is asked
     fresh_blocks: int | None  # that pairs are compared on, at most
@@ -162,6 +164,7 @@ def forecast(plan: Plan) -> Forecast:
         llm_tokens=plan.llm_tokens if plan.llm_operators else 0,
         llm_dollars=plan.llm_dollars if plan.llm_operators else 0.0,
         measured=plan.rungs[0].measured_seconds is not None,
+        at_most=plan.ends_itself and plan.rungs[0].measured_seconds is None,
         by_rung={rung.name: rung.run_seconds for rung in plan.rungs},
         ladder_seconds=climbing if plan.asks_before_ladder and climbing else None,
         fresh_blocks=None if children is None else _fresh_blocks(plan, children),

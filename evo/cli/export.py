@@ -109,10 +109,7 @@ def export(
         _export_branch(variant, directory, branch, place, force, as_json)
         return
     with opened(directory) as (folder, store):
-        if with_harness and (store.setting("config") or {}).get("task"):
-            raise typer.BadParameter(
-                "--with-harness: this campaign runs a task, which needs no harness"
-            )
+        _must_need(store, with_harness)
         file = Path(file_of(store))
         variant_id, seed_id = named(store, variant), resolve(store, "seed")
         least = _minimal(folder, variant_id, at(folder)) if minimal else None
@@ -157,6 +154,13 @@ def export(
         _tell_how_to_apply(output, file, origin)
     else:
         _tell_by_hand(output, list(written) if with_harness else (), hand, away)
+
+
+def _must_need(store: Store, harness: bool) -> None:
+    """A harness is for a train.py of ours; a task's files run without."""
+    if harness and (store.setting("config") or {}).get("task"):
+        complain("--with-harness: this campaign runs a task, which needs no harness")
+        raise typer.Exit(FAILED)
 
 
 def _file_to_write(place: str | None, usual: Path, is_folder: bool, with_harness: bool) -> Path:

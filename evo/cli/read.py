@@ -314,7 +314,7 @@ def _standing(
     rows = [
         ("believed", f"{told} ({unit + ', ' if unit else ''}{way} is better; {BELIEF})"),
         ("mean less blocks", value(first.name, own.measured.mean, own.errors[first.name])),
-        ("standing", standing_in_words(own, record.seed_id)),
+        ("standing", standing_in_words(own, record.seed_id, trust_of(first.name))),
         *([("beyond limit", f"the config asks for {own.beyond}")] if own.beyond else []),
         ("rank", f"{rank} of {count(among, 'variant')} by what is believed"),
     ]

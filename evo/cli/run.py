@@ -430,6 +430,7 @@ def plan_of(config: Config, record: Record | None = None, folder: Path | None = 
         asks_before_ladder=config.graduation.promotion == "manual",
         stop=_stop_plan(config, record, folder),
         warnings=warnings(config, slots),
+        ends_itself=config.command is not None,
     )
 
 

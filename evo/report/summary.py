@@ -234,6 +234,7 @@ def _holds(record: Record, overview: Overview, verdicts: Sequence[DecisionRow]) 
         lines += [*sentences.found(found), sentences.interval(found.final)]
     if found.test is not None:
         lines.append(sentences.tested(found.test))
+    lines += [line for line in sentences.certainty(found) if line.startswith("Selection bias")]
     for one in found.front[:MAX_FRONT]:
         if one.variant_id == record.seed_id:
             continue
@@ -263,7 +264,6 @@ def _refuted(record: Record, overview: Overview, verdicts: Sequence[DecisionRow]
     lines += _checked(verdicts, {ClaimVerdict.REFUTED, ClaimVerdict.UNPROVEN})
     if found.final is None and found.leader_id is not None:
         lines += sentences.found(found)
-    lines += [line for line in sentences.certainty(found) if line.startswith("Selection bias")]
     if found.lucky is not None and found.leader_id is not None:
         lines.append(
             f"{short(found.lucky.variant_id)} has the best mean, which few runs explain by luck."

@@ -205,7 +205,7 @@ def _believed(record: Record, own: Ranked | None) -> list[str]:
     name = record.objective.name
     way = "lower" if record.objective.lower_is_better else "higher"
     said = f"{label(name)} {plus_minus(name, *own.told(name))}"
-    standing = standing_in_words(own, record.seed_id) or "not on the front"
+    standing = standing_in_words(own, record.seed_id, trust_of(name)) or "not on the front"
     return [f"believed: {said} ({way} is better); {standing}"]
 
 

@@ -202,6 +202,8 @@ def _seconds(one: Forecast) -> str:
     source = (
         "measured in this campaign" if one.measured else "estimated: start-up, training, scoring"
     )
+    if one.at_most:
+        source = "at most, by the rung's budget: how long one takes shows when the seed has run"
     upper = [f"{plain(name)} {duration(at)}" for name, at in list(one.by_rung.items())[1:]]
     return f"{duration(one.seconds_a_run)} ({source})" + (f"; {', '.join(upper)}" if upper else "")
 
@@ -232,6 +234,8 @@ def end_in_words(one: Forecast, now: float) -> str:
     if one.seconds is None:
         return "–"
     told = when_in_words(one.seconds, now)
+    if one.at_most:
+        told = told.replace("in about ", "at the latest in ", 1)
     if (races := _race_seconds(one)) is not None:
         told += f", or up to {duration(races)} later for certification"
     if one.ladder_seconds is None:

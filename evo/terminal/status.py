@@ -33,7 +33,7 @@ from evo.terminal.text import (
     short,
     words,
 )
-from population.metrics import Trust, label
+from population.metrics import Trust, label, trust_of
 
 METER = 20
 MOSTLY = 0.75  # of the fresh blocks: from there on the short screen says how many are left
@@ -250,7 +250,7 @@ def _believed(one: Ranked | None, metric: str, seed: Ranked | None = None) -> Te
     """What is believed of it by n blocks, on which repeats count once; with its standing beside a `seed`."""
     if one is None:
         return "–"
-    standing = "" if seed is None else standing_in_words(one, seed.variant_id)
+    standing = "" if seed is None else standing_in_words(one, seed.variant_id, trust_of(metric))
     text = Text(f"{label(metric)} {plus_minus(metric, *one.told(metric))} believed")
     return text.append(f"  {short(one.variant_id)}  {standing}".rstrip(), FAINT)
 

@@ -177,23 +177,27 @@ def caption(objective: Objective) -> str:
     )
 
 
-def standing_in_words(one: Ranked, seed_id: str) -> str:
-    """The same on every screen; the seed on the front has none: it is what everyone is held against."""
+def standing_in_words(one: Ranked, seed_id: str, trust: Trust = Trust.MEASURED) -> str:
+    """The same on every screen; the seed on the front has none: it is what everyone is held against.
+
+    trust: in the first objective, told with a certificate.
+    """
     if one.vetoed:
         return "vetoed"
     if one.variant_id == seed_id and one.standing:
         return NOTHING
     if one.beyond:
         return f"{one.standing}, beyond limit" if one.standing else "beyond limit"
+    if trust is Trust.SELF_REPORTED and one.standing == Standing.CERTIFIED:
+        return "certified on self-reported scores"
     return one.standing or "off front"
 
 
 def _standing(one: Ranked, seed_id: str, trust: Trust) -> Text:
-    told = standing_in_words(one, seed_id)
+    told = standing_in_words(one, seed_id, trust)
     if one.vetoed or one.beyond:
         return Text(told, "red")
-    if trust is Trust.SELF_REPORTED and told == Standing.CERTIFIED:
-        return Text("certified on\nself-reported\nscores", "green")
+    told = told.replace("certified on self-reported scores", "certified on\nself-reported\nscores")
     return Text(told, "green" if one.standing and told != NOTHING else FAINT)
 
 

@@ -27,7 +27,7 @@ from evo.terminal.live import (
     Way,
     draw,
 )
-from evo.terminal.screens import closing_screen, forecast_screen
+from evo.terminal.screens import closing_screen, end_in_words, forecast_screen
 from evo.terminal.text import bar, duration, placed, plain, printable, sparkline, value, write_line
 from evo.terminal.tree import family_tree
 from population.archive import DEFAULT_OBJECTIVES
@@ -568,3 +568,12 @@ def test_far_dates_have_a_year_and_absurd_ones_are_left_out() -> None:
     later = forecast(replace(plan, variants=2_000_000))
     text = unwrapped(shown(forecast_screen("night", "here", later, 0.0)))
     assert re.search(r", at \w+ \d\d \w+ \d{4} \d\d:\d\d", text)
+
+
+def test_a_run_that_ends_itself_is_forecast_by_its_limit_until_one_was_measured() -> None:
+    plan = Plan(2, [RungPlan("proxy", 600.0)], 4, 0.2, 0, 10, None, ends_itself=True)
+    told = forecast(plan)
+    assert told.at_most and end_in_words(told, 0.0).startswith("at the latest in ")
+    measured = replace(plan, rungs=[replace(plan.rungs[0], measured_seconds=2.0)])
+    assert not forecast(measured).at_most
+    assert end_in_words(forecast(measured), 0.0).startswith("in about ")
