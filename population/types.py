@@ -51,7 +51,7 @@ SEARCHED = frozenset(  # the search's runs
 )
 CHECKS = frozenset({Purpose.CHECK})  # a sceptic's: what others claim, in pairs on fresh blocks
 CHOSEN_BY = frozenset(  # figures that choose
-    {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.SHARED}
+    {Purpose.CALIBRATE, Purpose.SCREEN, Purpose.REMEASURE, Purpose.REFERENCE, Purpose.SHARED}
 )
 FRESH = frozenset({Purpose.RACE, Purpose.FINAL, Purpose.POST})  # on blocks that chose nobody
 PUBLISHED = frozenset({Purpose.FINAL, Purpose.POST})  # made once it was decided

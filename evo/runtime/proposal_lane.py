@@ -67,6 +67,7 @@ class ProposalLane:
         known = {*self._settled, *self._number_of.values()}
         for number in set(range(1, self._next_number)) - known:
             self._settled[number] = 0  # begun before a kill, and it left no row
+        self._close_when_spent()  # at once: nothing of the search is due in one that has ended
         self._close_without_a_seed()
 
     def _close_without_a_seed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from evo.analysis.comparison import Comparison, PairVerdict
@@ -198,7 +199,7 @@ def certainty(findings: Findings) -> list[str]:
 
 def proven(one: Proof) -> str:
     """What a certificate says."""
-    odds = f"{one.e_value:,.0f}" if one.e_value < MAX_ODDS else f"{MAX_ODDS:,}"
+    odds = f"{math.floor(min(one.e_value, MAX_ODDS)):,}"  # no more than is proven
     return (
         f"Certified by {count(one.pairs, 'pair')} of runs on fresh blocks: chance alone gives such evidence in "
         f"at most one of {odds} campaigns (e-value)."

@@ -137,7 +137,8 @@ def better(
     """A difference in words, whichever way the metric points: "0.012 better", "0.012 worse"."""
     if gain is None or not math.isfinite(gain):
         return "–"
-    return f"{value(metric, abs(gain), noise)} {ways[gain < 0]}" if gain else "no difference"
+    told = value(metric, abs(gain), noise)
+    return f"{told} {ways[gain < 0]}" if set(told) - set("0.") else "no difference"
 
 
 def better_range(

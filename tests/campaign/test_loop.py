@@ -383,3 +383,15 @@ def test_a_child_whose_first_run_was_made_for_calibration_is_waited_for_no_more(
     assert not running.is_alive()
     with open_store() as store:
         assert purposes_in(store) == {Purpose.CALIBRATE: 2}
+
+
+def test_a_finished_campaign_that_is_resumed_runs_nothing_more(tmp_path):
+    for variants in (12, 14, 16, 18, 20):  # after some of them the seed would be due as a reference
+        open_store = make_store(tmp_path / f"{variants}.db")
+        budget = BudgetSettings(variants=variants)
+        counts = []
+        for _ in range(2):
+            assert make_campaign(open_store, budget=budget).run().complete
+            with open_store() as store:
+                counts.append(len(measurements(store)))
+        assert counts[0] == counts[1], variants

@@ -20,7 +20,7 @@ from evo.terminal.text import plus_minus
 from population.migrations import MIGRATIONS
 from population.reading import decisions
 from population.store import Store
-from population.types import Measurement, Purpose, RunRequest
+from population.types import Measurement, Purpose, RunRequest, Status
 from tests.analysis.built import SEED, Built, finished
 from tests.campaign.fakes import FakeEvaluator, make_campaign, make_store
 from tests.campaign.test_certifying import FakeNoise
@@ -214,6 +214,19 @@ def test_show_tells_the_mean_the_standing_the_difference_and_the_rank(
     known = evo("show", leader[:8], "--json").json()
     assert (known["rank"], known["of"]) == (1, 3)
     assert len(known["beside_seed"]["blocks"]) == 3 and known["at_proxy"]["standing"] == "candidate"
+
+
+def test_a_reference_run_counts_alike_against_the_seed_and_against_a_parent_that_is_the_seed(
+    evo: Evo, tmp_path: Path
+) -> None:
+    built, leader, _ = finished(tmp_path / "campaigns" / "built-1")
+    again = RunRequest(built.seed, "proxy", 0, 1, Purpose.REFERENCE)
+    built.store.add_measurement(Measurement(again, Status.OK, metrics={"val_bpb": 2.0}))
+    step = evo("history", leader[:8], "--json").json()["chapters"][1]
+    beside = evo("show", step["variant_id"], "--json").json()["beside_seed"]
+    assert step["effect"]["reference_id"] == built.seed and beside["blocks"] == [0]
+    assert step["effect"]["difference"] == pytest.approx(2.45 - (2.5 + 2.0) / 2)
+    assert beside["difference"] == step["effect"]["difference"]
 
 
 def test_a_store_of_the_schema_before_is_read_as_it_is(
