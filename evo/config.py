@@ -42,6 +42,7 @@ from evo.tasks.settings import (
     TaskSettings,
     objection_to,
     refuse_metrics,
+    refuse_ranges,
     refuse_unknown,
 )
 from evo.yaml_reading import RepeatedKey, read_yaml
@@ -439,7 +440,7 @@ def checked(raw: Mapping[str, Any], path: Path, changes: Sequence[str] = ()) -> 
         if island.brief is not None:
             _text_of(island.brief, f"{path}: islands.{name}.brief: {island.brief}")
     try:
-        config.seed_source()
+        refuse_ranges(config.task, config.seed_source())
     except TaskError as error:
         raise ConfigError(f"{path}: {error}") from error
     return config
@@ -481,6 +482,8 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _found(folder: Path, files: Any) -> Any:
     """The files by path, `*` in a path replaced by what is there."""
+    if isinstance(files, Mapping):
+        return {path: below for one, below in files.items() for path in _found(folder, [one])}
     if not isinstance(files, list | tuple) or not all(isinstance(one, str) for one in files):
         return files
     paths = list[str]()

@@ -28,6 +28,11 @@ WORDINGS = (  # what pydantic says, and what people say
     (r"Value error, ", ""),
 )
 
+OF_KNOBS = (
+    "a range is a comment, LR = 0.1  # knob: log 1e-3 1, or stands below its file: "
+    'task.files: {train.py: {LR: "log 1e-3 1"}}'
+)
+
 
 def in_words(
     errors: Iterable[Any],
@@ -83,6 +88,8 @@ def _line(
     where = ".".join(map(str, place))
     head = f"{blame(where, source, changes)}: {where}: " if where else f"{source}: "
     first = errors[0]
+    if first["type"] == "extra_forbidden" and place[-1] == "knobs":
+        return f"{head}unknown key; {OF_KNOBS}"
     if first["type"] == "extra_forbidden":
         return f"{head}unknown key; {nearest(str(place[-1]), _keys_at(settings, place[:-1]))}"
     if first["type"] == "missing" and len(place) == 3 and place[0] == "rungs":

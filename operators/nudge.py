@@ -34,8 +34,10 @@ class Nudge:
         Raises ProposalFailed when none can move.
         """
         source, rng = request.parent("parent").source, request.rng
+        ranges = request.history.ranges()
         try:
-            knobs = sound_knobs(source) or tunable(source, (), {})
+            knobs = sound_knobs(source) if not ranges else ()
+            knobs = knobs or tunable(source, (), {}, ranges)
         except KnobError as error:
             raise ProposalFailed(str(error)) from None
         moves: dict[str, Value] = {}

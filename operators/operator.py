@@ -106,6 +106,10 @@ class History(Protocol):
         """The source that everything descends from."""
         ...
 
+    def ranges(self) -> Mapping[str, str]:
+        """The ranges that the campaign's file gives constants, by name."""
+        ...
+
     def known(self, source: str) -> bool:
         """Whether code that differs from it in form at most was made before."""
         ...
@@ -137,6 +141,10 @@ class NoHistory:
     def seed_source(self) -> str:
         """No seed."""
         return ""
+
+    def ranges(self) -> Mapping[str, str]:
+        """None is given."""
+        return {}
 
     def known(self, source: str) -> bool:
         """Nothing was made before."""

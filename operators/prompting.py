@@ -542,7 +542,8 @@ def nearby(request: Request) -> list[str]:
     """
     parent = request.parents[0]
     try:
-        start, knobs = constants(parent.source), tunable(parent.source, (), {})
+        ranges = request.history.ranges()
+        start, knobs = constants(parent.source), tunable(parent.source, (), {}, ranges)
     except (KnobError, SourceError):
         return []
     told = {one.variant_id: one.idea for one in request.context.tried}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import operator
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 
 from population.parsing import parse
@@ -21,6 +21,18 @@ _OPERATIONS: dict[type, Callable[..., object]] = {
     ast.Div: operator.truediv,
     ast.Pow: operator.pow,
 }
+# What a number passed by name says of these is where or what, not how much.
+_NO_AMOUNTS = frozenset(
+    ("dim", "dims", "dim0", "dim1", "dim2", "axis", "axes", "ndim", "start", "end", "stop", "step")
+)
+# What is called for people, for the machine, or for the shape of what it gives: no number there is turned.
+_TELLS = frozenset(
+    (
+        *("print", "open", "range", "enumerate", "round", "tqdm", "field", "add_argument"),
+        *("argparse", "json", "logging", "logger", "os", "sys", "time", "subprocess", "warnings"),
+        *("plt", "sns", "ax", "axes", "fig", "wandb", "writer"),
+    )
+)
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _FORM_ONLY = frozenset({"kind", "type_comment", "type_ignores", "ctx"})  # u"" prefix and the like
 
@@ -138,12 +150,13 @@ def _knob_values(tree: ast.Module) -> list[ast.expr]:
     return [*bound, *find_settings(tree).values()]
 
 
-def find_settings(tree: ast.Module) -> dict[str, ast.expr]:
+def find_settings(tree: ast.Module, passed: bool = True) -> dict[str, ast.expr]:
     """The literals that set what a source does, by name; `value_of` reads them.
 
     A constant that the module level binds, in small letters where nothing else in the source does; its
     numbers, one by one, where it is a tuple of them (`BETAS[0]`); the field of a dataclass (`Config.width`);
-    the default of an argument (`--width`).
+    the default of an argument (`--width`). With `passed` also a number that a call is given by name
+    (`AdamW.lr`), but for a source that speaks to the harness, whose numbers have names of their own.
     """
     found: dict[str, ast.expr] = {}
     assigned = _assigned(tree)
@@ -164,7 +177,53 @@ def find_settings(tree: ast.Module) -> dict[str, ast.expr]:
         for name, literal in _set_in(node):
             if literal is not None and _is_literal(literal):
                 found.setdefault(name, literal)
-    return found
+    return found | (_passed(tree, found) if passed and not _speaks_to_the_harness(tree) else {})
+
+
+def _speaks_to_the_harness(tree: ast.Module) -> bool:
+    return any(
+        (isinstance(node, ast.Import) and any(one.name == "harness" for one in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "harness")
+        for node in tree.body
+    )
+
+
+def _passed(tree: ast.Module, known: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
+    """The numbers that calls are given by name, such as `AdamW.lr`; of several such calls each by its place
+    in the source (`Dropout.p[0]`), and of a tuple each number (`AdamW.betas[0]`)."""
+    named = set(map(id, known.values()))
+    by_name = defaultdict[str, list[ast.expr]](list)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not (path := _path_of(node.func)):
+            continue
+        if _TELLS & {path[0], path[-1]}:
+            continue
+        for one in node.keywords:
+            parts = one.value.elts if isinstance(one.value, ast.Tuple) else [one.value]
+            fits = 0 < len(parts) <= MAX_PARTS and all(map(_is_number, parts))
+            if one.arg and one.arg not in _NO_AMOUNTS and fits and not named & set(map(id, parts)):
+                by_name[f"{path[-1]}.{one.arg}"].append(one.value)
+    found = dict[str, ast.expr]()
+    for name, values in by_name.items():
+        values.sort(key=lambda one: (one.lineno, one.col_offset))
+        for at, value in enumerate(values):
+            called = f"{name}[{at}]" if len(values) > 1 else name
+            if isinstance(value, ast.Tuple):
+                found |= {f"{called}[{n}]": part for n, part in enumerate(value.elts)}
+            else:
+                found[called] = value
+    there = [(name, one) for name, one in found.items() if name not in known]
+    return dict(sorted(there, key=lambda one: (one[1].lineno, one[1].col_offset)))
+
+
+def _path_of(called: ast.expr) -> list[str]:
+    """The names of what is called, such as nn, Dropout; [] where it is more than names."""
+    if isinstance(called, ast.Name):
+        return [called.id]
+    if isinstance(called, ast.Attribute):
+        above = _path_of(called.value)
+        return [*above, called.attr] if above else []
+    return []
 
 
 def _set_in(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
@@ -172,11 +231,18 @@ def _set_in(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
     if isinstance(node, ast.ClassDef) and any(map(_makes_a_dataclass, node.decorator_list)):
         for one in node.body:
             if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
-                yield f"{node.name}.{one.target.id}", one.value
+                yield f"{node.name}.{one.target.id}", _default_of(one.value)
     elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
         names = [one.value for one in node.args if isinstance(one, ast.Constant)]
         default = next((one.value for one in node.keywords if one.arg == "default"), None)
         yield str(names[-1] if names else ""), default if names else None
+
+
+def _default_of(value: ast.expr | None) -> ast.expr | None:
+    """The value that a dataclass's field begins with, also of `field(default=...)`."""
+    if isinstance(value, ast.Call) and _path_of(value.func)[-1:] == ["field"]:
+        return next((one.value for one in value.keywords if one.arg == "default"), None)
+    return value
 
 
 def value_of(node: ast.expr) -> Literal | None:

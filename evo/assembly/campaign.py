@@ -164,6 +164,7 @@ def build_campaign(
         find=open_papers(folder, config, tell),
         contract=contract_in_words(config, bench),
         may_add=config.command.may_add if config.command else (),
+        ranges=config.task.ranges if config.task else {},
         timed=not loop.exact,
     )
     stop = StopRules(

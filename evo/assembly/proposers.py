@@ -75,7 +75,7 @@ def _must_have_knobs(config: Config, operators: Collection[str]) -> None:
     """ConfigError when the seed has nothing that operators without a model could turn."""
     source = config.seed_source()
     try:
-        if sound_knobs(source):
+        if sound_knobs(source) or (config.task is not None and config.task.ranges):
             return
         names = [knob.name for knob in tunable(source, (), {})]
     except KnobError:
@@ -96,6 +96,8 @@ def _must_have_knobs(config: Config, operators: Collection[str]) -> None:
 def guessed_ranges(config: Config) -> str:
     """Of a seed without knob comments, which constants are turned all the same and how far; "" for others."""
     source = config.seed_source()
+    if config.task is not None and config.task.ranges:
+        return ""
     try:
         found = () if sound_knobs(source) else tunable(source, (), {})
     except KnobError:
@@ -104,9 +106,13 @@ def guessed_ranges(config: Config) -> str:
         return ""
     told = [f"{one.name} = {one.text} ({range_text(one)})" for one in found[:MAX_NAMED]]
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    first = f"{found[0].name}: {range_text(found[0])}"
+    names = f"a comment such as `# knob: {range_text(found[0])}`"
+    if config.task is not None:
+        names += f" or task.files: {{{config.task.named[0]}: {{{first}}}}}"
     return (
-        f"{config.train.name}: no knob comments, so ranges are guessed: {', '.join(told)}{more}; a comment "
-        f"such as `# knob: {range_text(found[0])}` names yours"
+        f"{config.train.name}: no knob comments, so ranges are guessed: {', '.join(told)}{more}; "
+        f"{names} names yours"
     )
 
 

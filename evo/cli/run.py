@@ -324,7 +324,7 @@ def _next(folder: Folder, findings: Findings, ending: Ending, config: Config) ->
             f"evo tree{where}",
         ]
         task = config.command
-        file = "train.py" if task is None else Path(task.files[0]).name
+        file = "train.py" if task is None else Path(task.named[0]).name
         to = "" if task is not None and not task.alone else f" -o {shlex.quote(file)}"
         commands.append(f"evo export {short}{to}{where}")
     variants = config.budget.variants

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from operators.source.constants import tunable
+from population.fingerprint import find_settings
 from population.parsing import parse
 
 MAX_SHOWN = 60  # characters of code in one cell
@@ -40,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A number that could be a knob. `where`: constant, argument or field (of a dataclass)."""
+    """A number that could be a knob. `where`: constant, argument, field (of a dataclass) or call."""
 
     name: str
     line: int
@@ -100,7 +102,11 @@ def read_script(source: str) -> Script:
         metrics=tuple(_metrics(calls)),
         seed=seed,
         # what draws the luck of a run is no setting
-        settings=tuple(one for one in _settings(tree, nodes) if one.name not in seed.split()),
+        settings=tuple(
+            one
+            for one in (*_settings(tree, nodes), *_passed(tree, source))
+            if one.name not in seed.split()
+        ),
     )
 
 
@@ -297,6 +303,14 @@ def _settings(tree: ast.Module, nodes: list[ast.AST]) -> Iterator[Setting]:
                     yield Setting(
                         f"{node.name}.{ast.unparse(one.target)}", one.lineno, value, "field"
                     )
+
+
+def _passed(tree: ast.Module, source: str) -> Iterator[Setting]:
+    """Numbers that a call is given by name, and that optimisers would turn."""
+    declared = find_settings(tree, passed=False)
+    for knob in tunable(source, (), {}):
+        if knob.name not in declared and isinstance(knob.value, int | float):
+            yield Setting(knob.name, knob.line, float(knob.value), "call")
 
 
 def _number(node: ast.expr | None) -> float | None:

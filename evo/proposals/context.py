@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -50,6 +50,9 @@ class CampaignInfo:
     contract: str = ""  # what a script can rely on
     may_add: tuple[str, ...] = ()  # patterns of files that a variant may have beside the seed's
     budget: Left | None = None  # of the search's runs, where they differ in what they take
+    ranges: Mapping[str, str] = field(
+        default_factory=dict
+    )  # that the file gives constants, by name
     timed: bool = True  # whether prompts may hold measured seconds and memory, never the same twice
 
 

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 
 from evo.analysis.effects_of_edits import EditEffect
 from operators.operator import Ancestor, KnobSetting, Left, RunState, Transplanted
@@ -91,10 +92,11 @@ class CampaignHistory:
         rung: str,
         as_of: int | None,
         budget: Left | None = None,
+        ranges: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._store, self._run_history, self._lineage = store, run_history, lineage
         self._structures, self._rung, self._as_of = structures, rung, as_of
-        self._budget = budget
+        self._budget, self._ranges = budget, ranges
         self._told: dict[str, Sequence[KnobSetting]] = {}
 
     def settings(self, variant_id: str, as_of: int | None = None) -> Sequence[KnobSetting]:
@@ -104,7 +106,7 @@ class CampaignHistory:
                 self._told[variant_id] = self._settings(variant_id)
             return self._told[variant_id]
         then = (self._store, self._run_history, self._lineage, self._structures, self._rung)
-        return CampaignHistory(*then, as_of, self._budget).settings(variant_id)
+        return CampaignHistory(*then, as_of, self._budget, self._ranges).settings(variant_id)
 
     def _settings(self, variant_id: str) -> Sequence[KnobSetting]:
         own, found = self._structures.members(self._store, variant_id)
@@ -170,6 +172,10 @@ class CampaignHistory:
     def seed_source(self) -> str:
         """The source that everything descends from."""
         return source_of(self._store, self._run_history.seed_id)
+
+    def ranges(self) -> Mapping[str, str]:
+        """The ranges that the campaign's file gives constants, by name."""
+        return self._ranges
 
     def known(self, source: str) -> bool:
         """Whether code that differs from it in form at most was made before."""
@@ -241,12 +247,16 @@ class CampaignHistory:
 
 
 def histories(
-    run_history: RunHistory, lineage: Lineage, rung: str, budget: Left | None = None
+    run_history: RunHistory,
+    lineage: Lineage,
+    rung: str,
+    budget: Left | None = None,
+    ranges: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Store, int | None], CampaignHistory]:
     """Makes the history that one proposal may see; what was read of sources is kept between them."""
     structures = Structures(lineage)
 
     def history(store: Store, as_of: int | None) -> CampaignHistory:
-        return CampaignHistory(store, run_history, lineage, structures, rung, as_of, budget)
+        return CampaignHistory(store, run_history, lineage, structures, rung, as_of, budget, ranges)
 
     return history

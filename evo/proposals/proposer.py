@@ -141,7 +141,8 @@ class Proposer:
         self._context_builder = ContextBuilder(run_history, lineage, campaign_info)
         self._repairs = Repairs(run_history, lineage, campaign_info.rung)
         self._rewards = RewardHistory(portfolio, run_history, campaign_info.rung, exact)
-        self._history = histories(run_history, lineage, campaign_info.rung, campaign_info.budget)
+        at = campaign_info
+        self._history = histories(run_history, lineage, at.rung, at.budget, at.ranges)
         self._turn = threading.Lock() if turn is None else turn  # shared by those of one process
         self._asked: dict[int, Asked] = {}  # by proposal
         self._repaired: dict[int, Asked] = {}  # answered, and perhaps not recorded yet

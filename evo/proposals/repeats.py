@@ -31,7 +31,8 @@ class Repeats:
         campaign_info: CampaignInfo,
     ) -> None:
         self._run_history, self._open_store, self._at = run_history, open_store, campaign_info
-        self._history = histories(run_history, lineage, campaign_info.rung, campaign_info.budget)
+        at = campaign_info
+        self._history = histories(run_history, lineage, at.rung, at.budget, at.ranges)
         self._fits = Fits()
         self._known: tuple[int, tuple[str, ...] | None] = (-1, None)
 

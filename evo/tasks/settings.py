@@ -7,15 +7,16 @@ import re
 import re._parser as sre  # type: ignore[import-not-found]  # how a pattern is built
 import shlex
 import string
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from evo.evaluation.static_check import check_source, check_syntax
 from evo.tasks.autoresearch import PREPARE, takes_what_is_there
 from evo.tasks.marks import marks_objection
+from operators.source.constants import tunable, wrong_range
 from population.file_set import (
     ADDED,
     MAX_FILES,
@@ -23,6 +24,7 @@ from population.file_set import (
     is_python,
     is_sound,
     paths_of,
+    place_of,
     split_files,
 )
 from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE, is_held_out
@@ -108,11 +110,12 @@ class TaskSettings(BaseModel):
 
     kind: Literal["command", "autoresearch", "openevolve", "shinka"]
     folder: Path = Field(default=Path(), description="what a run sees; by default the config's")
-    files: tuple[str, ...] = Field(
+    files: tuple[str, ...] | dict[str, dict[str, str]] = Field(
         default=("train.py",),
         min_length=1,
         max_length=MAX_FILES,
-        description="what evolves: paths in that folder, * for any name; +parts/*.py: new files, too",
+        description="what evolves: paths in that folder, * for any name; +parts/*.py: new files, too; below a "
+        "path its constants, each with a range",
     )
     command: str | tuple[str, ...] = Field(
         default="",
@@ -138,17 +141,28 @@ class TaskSettings(BaseModel):
         default=(), description="more that a run may read: PATH, or PATH:PLACE in the box"
     )
 
+    @field_validator("files", mode="before")
+    @classmethod
+    def _without_ranges(cls, given: Any) -> Any:
+        """A path below which nothing stands has no ranges."""
+        named = given.items() if isinstance(given, Mapping) else ()
+        return {path: {} if one is None else one for path, one in named} or given
+
     @field_validator("files")
     @classmethod
-    def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+    def _inside(
+        cls, files: tuple[str, ...] | dict[str, dict[str, str]]
+    ) -> tuple[str, ...] | dict[str, dict[str, str]]:
         for one in files:
             path = PurePosixPath(one.removeprefix(ADDED))
             if path.is_absolute() or ".." in path.parts or not path.parts:
                 raise ValueError(f"{one}: name the files inside task.folder")
         there = [one for one in files if not one.startswith(ADDED)]
         if not there:
-            raise ValueError(f"{files[0]}: which file is there already? [train.py, {files[0]}]")
-        return (*there, *(one for one in files if one.startswith(ADDED)))
+            first = next(iter(files))
+            raise ValueError(f"{first}: which file is there already? [train.py, {first}]")
+        ordered = (*there, *(one for one in files if one.startswith(ADDED)))
+        return {one: files[one] for one in ordered} if isinstance(files, dict) else ordered
 
     @field_validator("command", "judge")
     @classmethod
@@ -174,7 +188,7 @@ class TaskSettings(BaseModel):
                 "seed",
             }
             used = [key for key in sorted(given) if getattr(self, key) not in ("", "auto", ())]
-            if used or self.files != ("train.py",):
+            if used or self.named != ("train.py",):
                 raise ValueError(
                     f"{(used or ['files'])[0]}: an autoresearch train.py is run by us, under our seal; "
                     "kind: command runs a command of yours"
@@ -206,7 +220,7 @@ class TaskSettings(BaseModel):
             raise TaskError(
                 f"task.judge: it names no file of {self.folder}: python judge/grade.py {{out}}/answers.csv"
             )
-        inside = [one for one in self.files if _is_in(one.removeprefix(ADDED), found)]
+        inside = [one for one in self.named if _is_in(one.removeprefix(ADDED), found)]
         if inside:
             raise TaskError(f"task.files: {inside[0]} lies in a folder of the judge")
         return tuple(found)
@@ -217,23 +231,34 @@ class TaskSettings(BaseModel):
         return ", ".join(self.paths)
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """What `files` names, those that a variant may add last."""
+        return tuple(self.files)
+
+    @property
+    def ranges(self) -> Mapping[str, str]:
+        """The range of each constant that `files` names below its path, as in a knob comment."""
+        files = self.files if isinstance(self.files, dict) else {}
+        return {name: one for ranges in files.values() for name, one in ranges.items()}
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The files that evolve and are there from the beginning."""
-        return tuple(one for one in self.files if not one.startswith(ADDED))
+        return tuple(one for one in self.named if not one.startswith(ADDED))
 
     @property
     def may_add(self) -> tuple[str, ...]:
         """The patterns of further files that a variant may have."""
-        return tuple(one[len(ADDED) :] for one in self.files if one.startswith(ADDED))
+        return tuple(one[len(ADDED) :] for one in self.named if one.startswith(ADDED))
 
     @property
     def alone(self) -> bool:
         """Whether one Python file evolves, which is its own source; else a source names its files."""
-        return len(self.files) == 1 and is_python(self.files[0])
+        return len(self.named) == 1 and is_python(self.named[0])
 
     def texts(self, source: str) -> dict[str, str]:
         """What a source has in each file that evolves, by path."""
-        return {self.files[0]: source} if self.alone else split_files(source)
+        return {self.named[0]: source} if self.alone else split_files(source)
 
     @property
     def mixes(self) -> bool:
@@ -272,6 +297,18 @@ def refuse_unknown(task: TaskSettings, sets: Iterable[Collection[str]]) -> None:
     named = {name for line in task.lines for name in names_in(line)}
     if idle := sorted(set().union(*each) - named):
         raise ValueError(f"rungs: set: {idle[0]} stands nowhere in the command as {{{idle[0]}}}")
+
+
+def refuse_ranges(task: TaskSettings | None, source: str) -> None:
+    """TaskError for a constant that `files` names below a file and that the seed has not there."""
+    files = task.files if task is not None and isinstance(task.files, dict) else {}
+    for path, ranges in files.items():
+        if said := wrong_range(source, ranges):
+            raise TaskError(f"task.files: {path}: {said}")
+        for knob in tunable(source, (), {}, ranges) if ranges else ():
+            there = place_of(source, knob.line)[0]
+            if knob.name in ranges and there not in ("", path):
+                raise TaskError(f"task.files: {path}: {knob.name} is a constant of {there}")
 
 
 def repeats_a_repeat(pattern: str) -> bool:

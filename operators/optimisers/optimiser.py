@@ -210,14 +210,15 @@ class Space:
         settings = request.history.settings(parent.variant_id)
         first = next((one.constants for one in settings if one.own), {})
         try:
-            remarked = {knob.name for knob in sound_knobs(parent.source)}
-            knobs = tunable(parent.source, _at_home(request), first)
+            ranges = request.history.ranges()
+            given = {*ranges, *(knob.name for knob in sound_knobs(parent.source))}
+            knobs = tunable(parent.source, _at_home(request), first, ranges)
         except KnobError as error:
             raise ProposalFailed(str(error)) from None
         if not knobs:
             raise ProposalFailed("the parent has no constant to turn")
         start = {knob.name: knob.value for knob in knobs}
-        return cls(knobs, frozenset(start) - remarked, start, settings)
+        return cls(knobs, frozenset(start) - given, start, settings)
 
     def weighed(self, rng: np.random.Generator) -> Self:
         """The same with all objectives in the place of the first, by weights drawn at random.

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from operators.source.knobs import (
     MAX_KNOBS,
@@ -17,6 +18,7 @@ from operators.source.knobs import (
     literal_text,
     plain_value,
     range_text,
+    read_knob,
     same_value,
     sound_knobs,
     with_literals,
@@ -24,12 +26,20 @@ from operators.source.knobs import (
 from operators.source.parse import Offsets, SourceError, parse
 from population.fingerprint import LARGEST, find_settings, knob_free_fingerprint, value_of
 
+MAX_SUGGESTED = 12  # names of constants in one message
 NEAR = 0.003  # of a range: settings nearer than this in every knob are the same
 GUESS_FACTOR = 4.0  # a guessed range goes so far up and down
 MAX_SHARE_FROM_ZERO = 0.5  # a share that is 0 now may go so far
 # Names in small letters that say how much is run, shown or kept rather than how it learns.
 _SAYS_LITTLE = re.compile(
     r"seed|interval|iters?$|steps?$|epochs?$|log|eval|save|port|rank|world|vers|vocab|worker|best|count|_id$|max_|num_",
+    re.IGNORECASE,
+)
+# Of a number that a call is given by name: also what would choose the data that it is scored on.
+_SAYS_LITTLE_IN_A_CALL = re.compile(
+    r"seed|random_state|interval|iters?$|steps?$|epochs?$|log|eval|verb|save|port|rank|world|vers|worker|jobs|"
+    r"thread|best|count|_id$|timeout|retries|test|valid|train_|^cv$|splits?$|folds?$|^in_|^out_|input|output|"
+    r"classes|channels|vocab|features$|embeddings$|shape|^size$|^ndmin$|skip|rows|cols|decimal|length|capacity",
     re.IGNORECASE,
 )
 _IS_A_SHARE = re.compile(r"drop|decay|smooth|noise|jitter|penalty|mix", re.IGNORECASE)
@@ -54,40 +64,80 @@ def constants(source: str) -> dict[str, Value]:
     return {name: _value(literal) for name, literal in _literals(source).items()}
 
 
-def tunable(source: str, at_home: Container[str], around: Mapping[str, Value]) -> tuple[Knob, ...]:
+def tunable(
+    source: str,
+    at_home: Container[str],
+    around: Mapping[str, Value],
+    ranges: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Knob, ...]:
     """The sound knobs, and a guessed one for each number without a comment whose name is not `at_home`.
 
     A range is guessed around the value in `around` where that has one, so that it stays the same for
-    all settings of a structure. KnobError for what does not parse.
+    all settings of a structure. With `ranges`, by name and as in a comment, these are the others, and nothing
+    is guessed. KnobError for what does not parse.
     """
     sound = sound_knobs(source)
+    if ranges:
+        names = {knob.name for knob in sound}
+        return (*sound, *(one for one in _named(source, ranges)[0] if one.name not in names))
     names = {knob.name for knob in sound}
     try:
         literals = _literals(source)
     except SourceError as error:
         raise KnobError(f"the source does not parse: {error}") from None
+    declared = find_settings(parse(source), passed=False)
     offsets, guessed = Offsets(source), list[Knob]()
     for name, literal in literals.items():
         if len(sound) + len(guessed) == MAX_KNOBS:
             break
-        if name in names or name in at_home or (not name.isupper() and _SAYS_LITTLE.search(name)):
+        if name in names or name in at_home or _says_little(name, declared):
             continue
         start = offsets.at(literal.lineno, literal.col_offset)
         end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
-        value = _value(literal)
-        knob = Knob(
-            name,
-            KnobKind.FLOAT,
-            value,
-            source[start:end],
-            line=literal.lineno,
-            start=start,
-            end=end,
-        )
+        value, line = _value(literal), literal.lineno
+        knob = Knob(name, KnobKind.FLOAT, value, source[start:end], line=line, start=start, end=end)
         found = _guessed(knob, around.get(name, value))
         if found is not None:
             guessed.append(found)
     return (*sound, *guessed)
+
+
+def wrong_range(source: str, ranges: Mapping[str, str]) -> str | None:
+    """Why ranges by name cannot be used on a source, in one sentence; None when they can."""
+    try:
+        errors = _named(source, ranges)[1]
+    except KnobError as error:
+        return str(error)
+    return str(errors[0]) if errors else None
+
+
+def _named(
+    source: str, ranges: Mapping[str, str]
+) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
+    """The knobs of these names, each with its range, and what is wrong with the others."""
+    try:
+        literals = _literals(source)
+    except SourceError as error:
+        raise KnobError(f"the source does not parse: {error}") from None
+    offsets, found, errors = Offsets(source), list[Knob](), list[KnobError]()
+    for name, told in ranges.items():
+        try:
+            if name not in literals:
+                near = [one for one in literals if one.endswith(f".{name}")] or list(literals)
+                known = ", ".join(near[:MAX_SUGGESTED]) or "none"
+                raise KnobError(f"there is no constant {name}; there are: {known}")
+            line = literals[name].lineno
+            found.append(read_knob(line, name, literals[name], told, source, offsets))
+        except KnobError as error:
+            errors.append(error)
+    return tuple(found), tuple(errors)
+
+
+def _says_little(name: str, declared: Container[str]) -> bool:
+    """Whether a name says how much is run, shown or kept, or what it is scored on, not how it learns."""
+    if name not in declared:
+        return bool(_SAYS_LITTLE_IN_A_CALL.search(name.rpartition(".")[2]))
+    return not name.isupper() and bool(_SAYS_LITTLE.search(name))
 
 
 def with_settings(source: str, knobs: Sequence[Knob], values: Mapping[str, Value]) -> str:
@@ -136,7 +186,14 @@ def distance(
 
 
 def _literals(source: str) -> dict[str, ast.expr]:
+    """What `find_settings` finds; a number that a call is given is called as its comment has it."""
     found = find_settings(parse(source))
+    if called := {one.start: one.name for one in sound_knobs(source) if one.name not in found}:
+        offsets = Offsets(source)
+        found = {
+            called.get(offsets.at(one.lineno, one.col_offset), name): one
+            for name, one in found.items()
+        }
     return {name: one for name, one in found.items() if _is_small_enough(value_of(one))}
 
 

@@ -162,7 +162,7 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
     except SourceError as error:
         raise KnobError(f"the source does not parse: {error}") from None
     offsets, knobs, errors = Offsets(source), dict[str, Knob](), list[KnobError]()
-    unread, sites = _remarks(source), find_settings(tree)
+    unread, sites = _remarks(source), find_settings(tree, passed=False)
     top = {id(statement) for statement in tree.body}
     for statement in _statements(tree):
         lineno, column = statement.end_lineno or 0, statement.end_col_offset or 0
@@ -175,7 +175,7 @@ def _scan(source: str) -> tuple[tuple[Knob, ...], tuple[KnobError, ...]]:
             if len(knobs) + len(found) > MAX_KNOBS:
                 raise KnobError(f"line {lineno}: more than {MAX_KNOBS} knobs")
             for name, literal in found.items():
-                knob = _knob(statement.lineno, name, literal, comment[1], source, offsets)
+                knob = read_knob(statement.lineno, name, literal, comment[1], source, offsets)
                 if knob.name in knobs:
                     raise KnobError(
                         f"line {knob.line}: {knob.name} is a knob twice; keep one of them"
@@ -235,9 +235,10 @@ def _literals_in(
     return keywords
 
 
-def _knob(
+def read_knob(
     line: int, name: str, literal: ast.expr, comment: str, source: str, offsets: Offsets
 ) -> Knob:
+    """The knob of a literal whose comment is this, without `# knob:`. KnobError."""
     start = offsets.at(literal.lineno, literal.col_offset)
     end = offsets.at(literal.end_lineno or 0, literal.end_col_offset or 0)
     value = value_of(literal)

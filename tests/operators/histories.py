@@ -65,6 +65,9 @@ class FakeHistory:
     def seed_source(self) -> str:
         return self.seed
 
+    def ranges(self) -> Mapping[str, str]:
+        return {}
+
     def known(self, source: str) -> bool:
         return fingerprint(source) in self.made
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from operators.nudge import MAX_KNOBS, Nudge, moved
 from operators.operator import ProposalFailed
-from operators.source.constants import constants, structure_of, tunable
+from operators.source.constants import (
+    constants,
+    structure_of,
+    tunable,
+    with_settings,
+    wrong_range,
+)
 from operators.source.knobs import (
     KnobError,
     KnobKind,
@@ -241,11 +247,69 @@ def test_without_comments_ranges_are_guessed_of_what_reads_as_a_setting() -> Non
         "betas[1]",
         "--depth",
         "Settings.warmup",
+        "Adam.decay",
         "dropout",
     }
     assert found["lr"] == (pytest.approx(7.5e-5), pytest.approx(1.2e-3))
     assert found["dropout"] == (0.0, 0.5) and found["BATCH"] == (2**17, 2**21)
     assert set(constants(plain)) == {*found, "Settings.kind", "eval_interval"}
+
+
+CALLS = """
+from sklearn.ensemble import GradientBoostingClassifier
+train, test = train_test_split(read(skiprows=1), test_size=0.2, random_state=3)
+model = GradientBoostingClassifier(n_estimators=100, learning_rate=0.1).fit(train)
+net = Sequential(Dropout(p=0.0), Linear(4, 8, bias=False), Dropout(p=0.1))
+optimizer = optim.AdamW(net.parameters(), lr=1e-3, betas=(0.9, 0.95))
+print(net(test).mean(dim=1), round(model.score(test), ndigits=3))
+"""
+
+
+def test_numbers_that_a_call_is_given_by_name_are_offered_and_those_of_the_split_are_not() -> None:
+    found = {one.name: one for one in tunable(CALLS, (), {})}
+    assert {name: one.text for name, one in found.items()} == {
+        "GradientBoostingClassifier.n_estimators": "100",
+        "GradientBoostingClassifier.learning_rate": "0.1",
+        "Dropout.p[0]": "0.0",
+        "Dropout.p[1]": "0.1",
+        "AdamW.lr": "1e-3",
+        "AdamW.betas[0]": "0.9",
+        "AdamW.betas[1]": "0.95",
+    }
+    moves = {"GradientBoostingClassifier.n_estimators": 50, "Dropout.p[1]": 0.2}
+    child = with_settings(CALLS, tuple(found.values()), moves)
+    assert child == CALLS.replace("=100", "=50").replace("p=0.1", "p=0.2")
+    assert structure_of(child).fingerprint == structure_of(CALLS).fingerprint
+    assert structure_of(child.replace("dim=1", "dim=0")) != structure_of(child)
+
+
+def test_ranges_by_name_stand_beside_the_comments_and_nothing_else_is_guessed() -> None:
+    ranges = {"AdamW.lr": "log 1e-4 1", "train_test_split.test_size": "float 0.1 0.3"}
+    own = "WIDTH = 4  # knob: int 1 9\n"
+    found = {one.name: (one.low, one.high) for one in tunable(own + CALLS, (), {}, ranges)}
+    assert found == {
+        "WIDTH": (1, 9),
+        "AdamW.lr": (1e-4, 1),
+        "train_test_split.test_size": (0.1, 0.3),
+    }
+    assert wrong_range(CALLS, ranges) is None
+    assert "there is no constant lr; there are: AdamW.lr" in str(
+        wrong_range(CALLS, {"lr": "log 1e-4 1"})
+    )
+    assert "AdamW.lr: `log` needs two numbers" in str(wrong_range(CALLS, {"AdamW.lr": "log 1"}))
+
+
+def test_a_comment_keeps_the_name_it_gives_a_number_of_a_call() -> None:
+    source = "optimizer = AdamW(net, lr=1e-3)  # knob: log 1e-4 1\n"
+    assert [one.name for one in tunable(source, (), {})] == ["lr"]
+    assert constants(source) == {"lr": 1e-3}
+    moved = with_knobs(source, {"lr": 0.01})
+    assert structure_of(moved).fingerprint == structure_of(source).fingerprint
+
+
+def test_of_a_source_that_speaks_to_the_harness_no_call_is_turned() -> None:
+    sealed = f"import harness\n{CALLS}"
+    assert not tunable(sealed, (), {}) and not constants(sealed)
 
 
 @pytest.mark.parametrize(

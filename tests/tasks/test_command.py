@@ -249,12 +249,53 @@ def test_a_campaign_on_a_command_runs_and_says_whose_word_its_figures_are(
         ("metrics={score: {file: a.json}}", "file and key belong together"),
         ("metrics={score: {line: 're: (('}}", "is no pattern"),
         ("task.files=[../other.py]", "name the files inside task.folder"),
+        ("task.files={train.py: {LR: log 1 2}}", "task.files: train.py: there is no constant LR"),
+        ("knobs={LR: log 1 2}", 'task.files: {train.py: {LR: "log 1e-3 1"}}'),
+        ("task.knobs={LR: log 1 2}", "unknown key; a range is a comment, LR = 0.1  # knob: log 1e-3 1"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_task_is_told_in_words(tiny: Path, change: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_config(tiny, [change])
     assert said in str(caught.value)
+
+
+NAMED = """
+name: named
+task:
+  kind: command
+  folder: tiny
+  files: {train.py: {Model.rate: "log 0.5 2"}}
+  command: python train.py
+metrics: {score: {line: "score {}"}}
+objectives: [{name: score, direction: maximise}]
+rungs: {proxy: {budget: 60}}
+sandbox: none
+operators: {nudge: 1}
+certification: {attempts: 0}
+policy: {seed_blocks: 1, seed_repeats: 1, final_blocks: 0}
+budget: {variants: 2}
+"""
+MODEL = """
+class Model:
+    def __init__(self, rate, width):
+        self.score = rate * width
+
+print("score", Model(rate=1.0, width=3).score)
+"""
+
+
+def test_a_number_of_a_call_is_turned_within_the_range_that_the_config_names(
+    tiny: Path,
+    evo: Evo,  # noqa: F811
+) -> None:
+    (tiny.parent / "tiny" / "train.py").write_text(MODEL)
+    tiny.write_text(NAMED)
+    assert "guessed" not in evo("run", "tiny.yaml", "--dry-run").out
+    assert evo("run", "tiny.yaml", "--plain").code == 0
+    with Store.open(tiny.parent / "campaigns/named-1/campaign.db", read_only=True) as store:
+        scores = {row.measurement.metrics["score"] for row in measurements(store)}
+    assert len(scores) == 3 and all(1.5 <= one <= 6 for one in scores)
 
 
 HELD_OUT = """
