@@ -84,7 +84,7 @@ def _of_script(folder: Path, source: Path, file: str, code: str) -> tuple[str, l
         said.append(f"it also prints: {'; '.join(others)}")
     constants = ", ".join(f"{one.name} {one.value:g}" for one in script.settings[:MAX_SETTINGS])
     if constants:
-        said.append(f"could be knobs, with a comment each: {constants}")
+        said.append(f"could be knobs: {constants}")
     return starting_config(folder, source, file, command, metric, goal, said), said
 
 
