@@ -40,7 +40,7 @@ brief: brief.md                  # what every language model is told
 rungs:                           # the ladder; the search runs on the first
   proxy: {{depth: 2, context: 128, budget: 20}}
   target: {{depth: 4, context: 128, budget: 100}}
-# Without a model constants are turned: with a knob comment (docs/operators.md), else numbers with a name.
+# Without a model constants are turned: with a knob comment (docs/operators.md), else by a guess.
 # llm: {{endpoints: [{{name: main, model: MODEL}}]}}
 # operators: {{llm_mutate: 3, llm_rewrite: 1, merge: 1, revert: 0.5}}
 budget: {{variants: 60}}

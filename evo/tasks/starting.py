@@ -56,7 +56,7 @@ def config_of_folder(folder: Path, of: Path, kind: str, remarks: Sequence[str]) 
 {told}name: {name_of(folder)}
 brief: brief.md                  # what every language model is told
 task: {{kind: {kind}, folder: {where}}}
-{rungs}# Without a model constants are turned: with a knob comment (docs/operators.md), else numbers with a name.
+{rungs}# Without a model constants are turned: with a knob comment (docs/operators.md), else by a guess.
 # llm: {{endpoints: [{{name: main, model: MODEL}}]}}
 # operators: {{llm_mutate: 3, llm_rewrite: 1, merge: 1, revert: 0.5}}
 budget: {{variants: 60}}
@@ -106,7 +106,7 @@ objectives:
   # - {{name: wall_seconds}}     # also cpu_seconds, peak_memory_mb, added_nodes: measured by us
 rungs:
   proxy: {{budget: 600, memory_mb: 4096}}   # a run that takes more seconds is ended
-# Constants are tuned without a model: with a comment such as `LR = 0.1  # knob: log 1e-3 1e-1`, else by a guess.
+# Without a model constants are turned: with a comment, `LR = 0.1  # knob: log 1e-3 1e-1`, else by a guess.
 operators: {{nudge: 1, tune: 2, merge: 1, revert: 0.5}}
 budget: {{variants: 60}}
 """
