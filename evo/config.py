@@ -31,7 +31,7 @@ from evo.search.halting import NO_GAIN, StopSettings
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings
 from evo.tasks.autoresearch import PREPARE
-from evo.tasks.folder_copy import read_files
+from evo.tasks.folder_copy import paths_in, read_files
 from evo.tasks.problem_folders import EVALUATOR, completed
 from evo.tasks.settings import (
     NOT_OF_A_COMMAND,
@@ -465,7 +465,7 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     if task.get("kind") in EVALUATOR:
         values = completed(values, where)
         task = values["task"]
-    files = _found(where, task.get("files", ["train.py"]))
+    files = paths_in(where, task.get("files", ["train.py"]))
     there = [one for one in files if isinstance(one, str) and not one.startswith(ADDED)]
     if "train" not in values and there:
         values["train"] = str(where / there[0])
@@ -478,20 +478,6 @@ def _with_task(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             for name, one in rungs.items()
         }
     return {**values, "task": {**task, "folder": str(where), "files": files}}
-
-
-def _found(folder: Path, files: Any) -> Any:
-    """The files by path, `*` in a path replaced by what is there."""
-    if isinstance(files, Mapping):
-        return {path: below for one, below in files.items() for path in _found(folder, [one])}
-    if not isinstance(files, list | tuple) or not all(isinstance(one, str) for one in files):
-        return files
-    paths = list[str]()
-    for one in files:
-        inside = "*" in one and not one.startswith(ADDED) and not Path(one).is_absolute()
-        there = sorted(folder.glob(one)) if inside else []
-        paths += [path.relative_to(folder).as_posix() for path in there if path.is_file()] or [one]
-    return list(dict.fromkeys(paths))
 
 
 def keys_of(changes: Sequence[str]) -> dict[str, str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from evo.evaluation.tree import remove_folder
 from evo.files import STORE
 from evo.tasks.settings import TaskError, TaskSettings
-from population.file_set import join_files, may_be_added, paths_of
+from population.file_set import ADDED, join_files, may_be_added, paths_of
 
 MAX_FOLDER_MB = 512
 MAX_FILES = 10_000
@@ -62,6 +63,20 @@ def look_at(folder: Path, files: Collection[str]) -> None:
                 f"task.files: {folder / name} is a link or lies behind one; name the file that it leads to"
             )
     _count(folder)
+
+
+def paths_in(folder: Path, files: Any) -> Any:
+    """The files by path, `*` in a path replaced by what is there."""
+    if isinstance(files, Mapping):
+        return {path: below for one, below in files.items() for path in paths_in(folder, [one])}
+    if not isinstance(files, list | tuple) or not all(isinstance(one, str) for one in files):
+        return files
+    paths = list[str]()
+    for one in files:
+        inside = "*" in one and not one.startswith(ADDED) and not Path(one).is_absolute()
+        there = sorted(folder.glob(one)) if inside else []
+        paths += [path.relative_to(folder).as_posix() for path in there if path.is_file()] or [one]
+    return list(dict.fromkeys(paths))
 
 
 def read_files(folder: Path, files: Sequence[str], alone: bool) -> str:
