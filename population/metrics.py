@@ -42,6 +42,14 @@ _ROWS = (
     Metric("cpu_seconds", "s", timed=True, searchable=False),
     Metric(UNSEEN_BPB, "bits per byte", 4, searchable=False),
     Metric("test_bpb", "bits per byte", 4, searchable=False),  # final and graduating runs alone
+    Metric(
+        "train_tokens_per_second",
+        "tokens/s",
+        lower_is_better=False,
+        searchable=False,
+        self_reported=True,
+        timed=True,
+    ),
     Metric("epochs", "", searchable=False, self_reported=True),
     Metric("tokens_per_parameter", "", searchable=False, self_reported=True),
 )

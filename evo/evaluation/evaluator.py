@@ -352,6 +352,8 @@ class Evaluator:
         metrics["weights_mb"] = found.training.weights_bytes / 2**20
         metrics["added_nodes"] = float(max(count_nodes(source) - self._seed_nodes, 0))
         metrics["peak_memory_mb"] = found.training.peak_bytes / 2**20
+        seconds = max(found.training.wall_seconds, 1e-9)
+        metrics["train_tokens_per_second"] = tokens / seconds
         metrics["epochs"] = self.dataset.epochs(request.block, tokens)
         metrics["tokens_per_parameter"] = tokens / max(parameters, 1)
 
