@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -101,6 +102,25 @@ FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "core", "mana
 Imports = dict[str, set[str]]
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    """Once for all tests of this file: each asks it of some three hundred sources."""
+    return ast.parse(source)
+
+
+@functools.cache
+def nodes_of(source: str) -> list[ast.AST]:
+    return list(ast.walk(parsed(source)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """No other test carries the weight of all these trees."""
+    yield
+    parsed.cache_clear()
+    nodes_of.cache_clear()
+
+
 def read_imports(root: Path) -> Imports:
     """What each module of our packages imports anywhere in its source, as absolute names."""
     files = {
@@ -121,7 +141,7 @@ def module_name(path: Path, root: Path) -> str:
 
 def imported_by(source: str, name: str, is_package: bool, known: set[str]) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -243,7 +263,7 @@ DECIDING = {
 def used_from_elsewhere(source: str) -> set[str]:
     """What a source imports by name, as `module.name`, and what it calls of others, as `.name`."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -281,7 +301,7 @@ def test_a_class_name_stands_once() -> None:
     names: dict[str, list[str]] = {}
     for package in STOREYS:
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for node in parsed(path.read_text(encoding="utf-8")).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     names.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert not {name: paths for name, paths in names.items() if len(paths) > 1}
@@ -316,7 +336,7 @@ def sets_of_purposes(source: str) -> list[int]:
     literals = (ast.Set, ast.Tuple, ast.List)
     return [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, literals) and sum(map(is_purpose, node.elts)) > 1
     ]
 
@@ -333,7 +353,7 @@ def questions_of_direction(source: str) -> list[int]:
     """The lines that compare a direction: elsewhere an objective's sign and turned() are used."""
     return [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Compare)
         and any(
             isinstance(one, ast.Attribute) and one.attr == "direction"
@@ -361,7 +381,7 @@ def test_which_runs_count_and_which_way_is_better_is_said_in_one_place(
 def sentences_read(source: str) -> list[int]:
     """Lines that look into a sentence meant for people to decide something."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         looked = None
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In):
             words = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
@@ -399,7 +419,7 @@ def test_few_enough_keys_can_be_set_to_know_them_all() -> None:
 def commands_in(source: str) -> list[str]:
     """The names of the commands that a file of the CLI defines."""
     names = []
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         if isinstance(node, ast.FunctionDef):
             for one in node.decorator_list:
                 if isinstance(one, ast.Call) and ast.unparse(one.func) == "app.command":
@@ -414,7 +434,7 @@ def commands_in(source: str) -> list[str]:
 def test_every_file_of_the_command_line_lists_its_commands() -> None:
     for path in (ROOT / "evo/cli").glob("*.py"):
         source = path.read_text(encoding="utf-8")
-        words = (ast.get_docstring(ast.parse(source)) or "").replace("`", " ")
+        words = (ast.get_docstring(parsed(source)) or "").replace("`", " ")
         missing = [one for one in commands_in(source) if one not in re.findall(r"[\w-]+", words)]
         assert not missing, path
 
@@ -473,7 +493,7 @@ def without_encoding(source: str) -> list[int]:
     """The lines that open or write a text file, or read a process's text, in the locale's encoding."""
     return [
         node.lineno
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_of(source)
         if isinstance(node, ast.Call) and is_text(node) and not says_encoding(node)
     ]
 

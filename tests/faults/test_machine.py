@@ -230,16 +230,16 @@ def test_a_store_that_takes_no_measurements_ends_the_campaign_with_its_reason(tm
 def test_boxes_killed_from_outside_are_lost_and_run_again(tmp_path):
     write_config(tmp_path, budget={"variants": 6})
     process = start_evo("run", "campaign.yaml", "--dir", "c", "--plain", cwd=tmp_path)
-    open_store, deadline = Folder(tmp_path / "c").open_store, time.monotonic() + 200
-    for number in range(1, 4):
-        while lost_so_far(open_store) < number and time.monotonic() < deadline:
-            for child in psutil.Process(process.pid).children():
-                if "run-" in " ".join(_words(child)):  # one that is done by now is no loss
-                    child.kill()
-                    break
-            end = time.monotonic() + 2
-            while lost_so_far(open_store) < number and time.monotonic() < end:
-                time.sleep(0.05)
+    open_store = Folder(tmp_path / "c").open_store
+    while so_far(open_store)[Status.LOST] < 3 and process.poll() is None:
+        before = so_far(open_store)
+        for child in psutil.Process(process.pid).children():
+            if "run-" in " ".join(_words(child)):
+                child.kill()  # one that is done by now is no loss, but a row
+                while so_far(open_store) == before and process.poll() is None:
+                    time.sleep(0.05)
+                break
+        time.sleep(0.05)
     assert process.wait(timeout=250) == 0, (tmp_path / "evo.log").read_text()
     with open_store() as store:
         counts = counts_by_status(store)
@@ -250,12 +250,12 @@ def test_boxes_killed_from_outside_are_lost_and_run_again(tmp_path):
     assert not leftovers(str(tmp_path))
 
 
-def lost_so_far(open_store) -> int:
+def so_far(open_store) -> Counter:
     try:
         with open_store() as store:
-            return counts_by_status(store).get(Status.LOST, 0)
+            return Counter(counts_by_status(store))
     except StoreError:  # there is none yet
-        return 0
+        return Counter()
 
 
 def _words(process: psutil.Process) -> list[str]:
