@@ -32,20 +32,31 @@ LIMITS = ("variants", "seconds", "llm_tokens", "llm_dollars")
 
 
 def newest(base: Path) -> Path | None:
-    """The campaign in `base` itself or the newest one under its `campaigns`; None without any.
+    """The campaign in `base` itself or the one under its `campaigns` that was begun last; None without any.
 
-    Calibrations and ablations are no campaigns, and an import is one only where there is no other.
+    Not the one written to last: of two that run, that changes from second to second. Calibrations and ablations
+    are no campaigns, and an import is one only where there is no other.
     """
     if (base / DATABASE).is_file():
         return base
-    found = sorted((base / CAMPAIGNS).glob(f"*/{DATABASE}"), key=touched, reverse=True)
-    kinds: dict[str, Path] = {}
-    for path in found:
-        kind = kind_of(path.parent)
-        if kind not in (CALIBRATION, ABLATION, IMPORT):
-            return path.parent
-        kinds.setdefault(kind, path.parent)
-    return kinds.get(IMPORT)
+    found = [path.parent for path in (base / CAMPAIGNS).glob(f"*/{DATABASE}")]
+    kinds = {path: kind_of(path) for path in found}
+    searched = [path for path in found if kinds[path] not in (CALIBRATION, ABLATION, IMPORT)]
+    imported = [path for path in found if kinds[path] == IMPORT]
+    return max(searched or imported, key=_began, default=None)
+
+
+def _began(folder: Path) -> tuple[float, tuple[float, str]]:
+    """When a campaign was begun, as its store says; of those that cannot say it, when they were written to."""
+    from population.store import Store, StoreError
+
+    when = touched(folder / DATABASE)
+    try:
+        with Store.open(folder / DATABASE, read_only=True) as store:
+            first = store.query("SELECT created FROM proposals ORDER BY number LIMIT 1")
+    except StoreError:
+        first = []
+    return (first[0][0] if first else 0.0), when
 
 
 def touched(database: Path) -> tuple[float, str]:

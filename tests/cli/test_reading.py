@@ -157,13 +157,19 @@ def test_a_command_without_a_campaign_ends_in_one_clear_line(evo: Evo, command: 
     )
 
 
-def test_the_newest_campaign_is_the_one_written_last(tmp_path: Path) -> None:
+def test_the_newest_campaign_is_the_one_begun_last_whichever_is_written_to(
+    evo: Evo, tmp_path: Path
+) -> None:
     assert newest(tmp_path) is None
     for place, name in enumerate(("b-1", "a-1", "c-1")):
         built = Built(tmp_path / "campaigns" / name)
         built.store.close()
-        os.utime(built.folder / "campaign.db", (1000 + place % 2, 1000 + place % 2))
+        with sqlite3.connect(built.folder / "campaign.db") as database:
+            database.execute("UPDATE proposals SET created = ?", (1000 + place % 2,))
+        os.utime(built.folder / "campaign.db", (3000 - place, 3000 - place))
     assert newest(tmp_path) == tmp_path / "campaigns" / "a-1"
+    assert "--dir" not in evo("status").out
+    assert evo("list", "--json").json()[0]["folder"].endswith("a-1")
     assert fresh_folder(tmp_path, "a") == tmp_path / "campaigns" / "a-2"
 
 
