@@ -17,6 +17,7 @@ from evo.campaigns import (
     is_calibration,
     newest,
     no_search_in,
+    running_process,
     touched,
 )
 from evo.files import campaign_around, write_file
@@ -54,6 +55,21 @@ def campaign_folder(given: Path | None) -> Path:
             "there is no campaign here; `evo run CONFIG` starts one, `evo init DIR` writes a config"
         )
     return found
+
+
+def folder_to_stop(given: Path | None) -> Path:
+    """The folder that was given, else the only campaign here that runs, else the newest.
+
+    NoCampaign where several run: a stop that is meant for one must not end its neighbour.
+    """
+    here = sorted(one.parent for one in Path.cwd().glob(f"{CAMPAIGNS}/*/{DATABASE}"))
+    running = [] if given is not None else [one for one in here if running_process(one) is not None]
+    if len(running) > 1:
+        names = ", ".join(one.name for one in running)
+        raise NoCampaign(
+            f"{len(running)} campaigns run here: {names}; name one: `evo stop --dir NAME`"
+        )
+    return running[0] if running else campaign_folder(given)
 
 
 def _meant(given: Path) -> Path:

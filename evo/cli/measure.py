@@ -178,6 +178,8 @@ def adopt(
 
     files, adopted, said = files_of_script(output, file, found, as_command)
     write_start(output, files)
+    if not as_json:  # before it is tried: what is still to do explains why it fails
+        print("\n".join(_adopted_lines(output, file, adopted, said)), flush=True)
     script, short = (output / "train.py", [TRIED]) if adopted else (file, [])
     ended = try_once(script, output, short) if tries else None
     if as_json:
@@ -197,7 +199,6 @@ def adopt(
             }
         )
         return
-    print("\n".join(_adopted_lines(output, file, adopted, said)))
     if ended is not None:
         print(tried_line(ended))
     print(f"\n{_after_adopting(output, script, adopted)}")

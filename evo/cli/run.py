@@ -28,7 +28,7 @@ from evo.cli.app import (
 )
 from evo.cli.folder import (
     at,
-    campaign_folder,
+    folder_to_stop,
     fresh_folder,
     opened,
     searched_folder,
@@ -216,7 +216,7 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the process that runs a campaign to stop."""
-    folder = campaign_folder(directory)
+    folder = folder_to_stop(directory)
     process = running_process(folder)
     if process is not None:
         ask(folder, "stop", {"now": now})
@@ -226,10 +226,8 @@ def stop(
     if process is None:
         print(f"{folder} is not running")
         return
-    print(
-        f"asked process {process} to stop"
-        + (" now" if now else "; the runs under way finish first")
-    )
+    how = " now" if now else "; the runs under way finish first"
+    print(f"asked process {process} to stop {folder}{how}")
 
 
 def _follow(

@@ -260,7 +260,7 @@ def test_what_a_run_cannot_do_is_told_with_the_line_in_the_users_own_file(
         next(at for at, one in enumerate(lines, 1) if words in one)
         for words in ("open('input", "vocab_size = len", "if step % 100")
     )
-    said = evo("adopt", two_files, "-o", "adopted")
+    said = evo("adopt", two_files, "-o", "adopted", "--try")  # told before it fails
     told = " ".join(said.out.split())
     assert (
         f"to do: line {read} of train.py: a run sees no such file as in open('input.txt')" in told

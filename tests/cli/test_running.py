@@ -15,10 +15,12 @@ import pytest
 
 from evo.campaigns import running_process
 from evo.config import read_config
+from evo.lock import hold
 from population.reading import counts_by_status, measurements
 from population.reading.idea_bank import read_bank
 from population.store import Store
 from population.types import Purpose, Status
+from tests.analysis.built import Built
 
 from .driving import MAIN, ROOT, Evo, process, started
 
@@ -153,6 +155,10 @@ def test_stop_and_status_reach_a_running_campaign(evo: Evo, quick: Path, tmp_pat
         second = evo("resume")
         assert second.code == 2
         assert f"is being run by process {running.pid}" in second.err
+        newer = Built(tmp_path / "campaigns" / "newer-1")
+        newer.store.close()
+        with hold(newer.folder / "lock"):  # a second one that runs: which is meant has to be said
+            assert "2 campaigns run here" in evo("stop").err
         assert f"asked process {running.pid} to stop" in evo("stop").out
         out, _ = running.communicate(timeout=250)
     assert running.returncode == 3
