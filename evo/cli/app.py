@@ -99,8 +99,8 @@ def main() -> None:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(interrupted_code())
-    except SystemExit as end:  # typer ends every KeyboardInterrupt as if it were Ctrl-C
-        sys.exit(interrupted_code() if end.code == INTERRUPTED else end.code)
+    except SystemExit as end:
+        sys.exit(_code_of(end))
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone (`evo tree | head`)
         sys.exit(0)
@@ -123,6 +123,16 @@ _signals: list[int] = []  # those that interrupted this process, beside Ctrl-C
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _signals.append(number)
     signal.default_int_handler(number, frame)
+
+
+def _code_of(end: SystemExit) -> str | int | None:
+    """The exit code that is meant by typer's: it ends every KeyboardInterrupt as if it were Ctrl-C.
+
+    Where the reader of a pipe has gone (`evo tree | head`), it and rich say 1; that is no failure.
+    """
+    if end.code == INTERRUPTED:
+        return interrupted_code()
+    return 0 if isinstance(end.__context__, BrokenPipeError) else end.code
 
 
 def interrupted_code() -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.built import finished
 from tests.evaluation.conftest import alive
 
 from .driving import started
@@ -57,3 +58,24 @@ def test_our_own_matrices_take_one_thread_where_nobody_says_otherwise(tmp_path: 
         command = [sys.executable, "-c", ask]
         said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
         assert said.splitlines()[-1] == f"threads {found} False"
+
+
+def test_a_reader_that_leaves_early_is_no_failure(tmp_path: Path) -> None:
+    built, _, _ = finished(tmp_path / "campaigns" / "built-1")
+    for number in range(400):
+        built.store.add_event("remark", f"event {number} of many more than a reader wants to see")
+    built.store.close()
+    for words in (("log",), ("tree",), ("list", "--json")):
+        command = (
+            f"import sys; sys.argv = ['evo', *{list(words)!r}]; import evo.cli; evo.cli.main()"
+        )
+        made = subprocess.Popen(
+            [sys.executable, "-c", command],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert made.stdout is not None
+        made.stdout.close()
+        said = made.communicate(timeout=120)[1]
+        assert (made.returncode, said) == (0, b""), words
