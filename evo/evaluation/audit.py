@@ -300,7 +300,7 @@ class Server:
         )
 
     def tokens_per_second(self) -> float:
-        """Tokens answered per second of waiting for answers."""
+        """Tokens answered per second of waiting for answers; on a CPU clock, of the server's own CPU time."""
         return self.tokens / max(self.busy_seconds, 1e-9)
 
     def costs(self, inputs: Tokens, targets: Tokens, most: int = MAX_ROWS) -> Floats:
@@ -320,11 +320,13 @@ class Server:
         wide = "<u2" if self.shape.vocab <= 65_536 else "<u4"
         self.process.send(request + inputs.astype(wide).tobytes(), self.answer_seconds)
         reply = REPLY.unpack(self.process.receive(REPLY.size, self.answer_seconds))
-        self.busy_seconds += time.monotonic() - began
+        waited = time.monotonic() - began
         self.tokens += rows * length
-        if self.process.limits.clock is Clock.CPU_SECONDS:  # the wall's goes on while we count
+        on_cpu_clock = self.process.limits.clock is Clock.CPU_SECONDS
+        if on_cpu_clock:  # the wall's goes on while we count
             self.beside_seconds += before - self._used
         self._used = self.process.used_seconds()
+        self.busy_seconds += self._used - before if on_cpu_clock else waited
         self.answered.append((rows, self._used - before))
         if reply != (b"ANS\0", self._number, rows, length, self.shape.vocab):
             raise Ended(Status.REJECTED, "an answer had the wrong shape")

@@ -67,6 +67,21 @@ def test_an_honest_model_scores_what_a_direct_computation_says(
     assert len(watch.processes) == (3 if fresh_roles else 2)
 
 
+def test_on_a_cpu_clock_serving_is_as_fast_as_its_cpu_time_says_however_long_it_waits(
+    evaluate: Evaluate, box: Sandbox
+) -> None:
+    waits = 0.3
+    slow = f"""
+class Model(Model):
+    def answer(self, tokens):
+        time.sleep({waits})
+        return self.table[tokens]
+"""
+    seen = evaluate(variant(slow), box)
+    assert (seen.status, seen.reason) == (Status.OK, "")
+    assert seen.metrics["serve_tokens_per_second"] > RUNG.rows * RUNG.context / waits
+
+
 def test_scores_that_a_variant_prints_or_writes_are_not_scores(
     evaluate: Evaluate, box: Sandbox, dataset: Dataset
 ) -> None:
