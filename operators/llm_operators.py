@@ -21,6 +21,7 @@ from operators.prompting import (
     mutate_messages,
     repair_messages,
     rewrite_messages,
+    shown_to_a_model,
     simplify_messages,
 )
 from operators.source.blocks import EditError
@@ -94,7 +95,7 @@ class LlmOperator:
         """
         messages = self._brief(request)
         if not self.as_text:
-            edited = request.parent(self._edited).source
+            edited = shown_to_a_model(request.parent(self._edited).source, request).whole
             messages = (replace(messages[0], edited=edited), *messages[1:])
         asked = tuple(one.content for one in messages)
         with self._lock:
@@ -151,7 +152,8 @@ class LlmOperator:
 
     def _edit(self, request: Request, reply: str) -> str:
         parent, may_add = request.parent(self._edited), request.context.may_add
-        source = apply_reply(parent.source, reply, may_add)
+        part = shown_to_a_model(parent.source, request).part
+        source = apply_reply(parent.source, reply, may_add, None if part is None else part.path)
         for view in request.parents:
             if source == view.source:
                 raise EditError(f"the result is the same text as the {view.role}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from operators.operator import Draft, ParentRule, ProposalFailed, Request
-from operators.source.compare import Steps
-from operators.source.merge import MAX_MERGE_STEPS, Merged, Taken, merge_sources
+from operators.source.merge import Merged, Taken, merge_sources, steps_for
 from operators.source.names import lost_attributes, undefined_names
 from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
@@ -23,7 +22,7 @@ class Merge:
         """A source that parses, has what it uses and differs from both parents, else ProposalFailed."""
         first, second = request.parent("first"), request.parent("second")
         ancestor = request.parent("ancestor")
-        reason, steps = "", Steps(MAX_MERGE_STEPS)
+        reason, steps = "", steps_for(first.source, second.source, ancestor.source)
         for _ in range(DRAWS):
             try:
                 merged = merge_sources(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from operators.operator import Ancestor, Draft, ParentRule, ProposalFailed, Request
 from operators.source.compare import Steps
-from operators.source.merge import MAX_MERGE_STEPS, merge_sources
+from operators.source.merge import merge_sources, steps_for
 from operators.source.parse import SourceError, parse
 from population.fingerprint import fingerprint
 
@@ -42,7 +42,7 @@ class Revert:
         line = request.history.line(parent.variant_id)
         if len(line) < 3:  # taking out the only edit is the seed
             raise ProposalFailed("the parent is not two edits away from the seed")
-        form, steps = _form(parent.source), Steps(MAX_MERGE_STEPS)
+        form, steps = _form(parent.source), steps_for(*[parent.source] * 3)
         for edit in sorted(edits_of(line), key=lambda one: one.evidence):
             source = without(parent.source, edit, request, steps)
             if source is None or _form(source) == form or request.history.known(source):

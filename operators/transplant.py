@@ -26,7 +26,7 @@ from operators.operator import (
     Transplanted,
 )
 from operators.source.compare import Steps
-from operators.source.merge import MAX_MERGE_STEPS, merge_sources
+from operators.source.merge import merge_sources, steps_for
 from operators.source.names import lost_attributes, undefined_names
 from operators.source.parse import SourceError
 from population.fingerprint import fingerprint
@@ -79,7 +79,7 @@ class Transplant:
             raise ProposalFailed(_nothing_left(len(self._ideas), len(there), len(busy)))
         metric = request.context.objectives[0] if request.context.objectives else "val_bpb"
         promised = self._promised(metric, tried, there, request.rng)
-        reasons, steps = list[str](), Steps(MAX_MERGE_STEPS)
+        reasons, steps = list[str](), steps_for(*[parent.source] * 3)
         for one in sorted(free, key=lambda one: promised[one])[:MAX_MERGES]:
             idea = self._ideas[one]
             if promised[one] >= 0:

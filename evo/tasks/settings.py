@@ -28,11 +28,12 @@ from population.file_set import (
     split_files,
 )
 from population.metrics import JUDGED_PREFIX, METRICS, SEARCHABLE, is_held_out
+from population.parsing import MAX_BYTES
 
 DRIVER = (
     "evo-driver"  # the folder of a run that holds what calls an evaluator of OpenEvolve or Shinka
 )
-MAX_FILE_BYTES = 200_000  # of one file that evolves
+MAX_FILE_BYTES = MAX_BYTES  # of one file that evolves
 PLACEHOLDERS = ("seed", "out", "python", "gpus")
 OURS = "evo-"  # begins the names of what we put beside a script
 # What we read ourselves of a run of any command; everything else is the script's word.

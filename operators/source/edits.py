@@ -39,6 +39,9 @@ _CHARS_A_STEP = 10_000  # compared by a regular expression in the time of a step
 _FENCE = re.compile(r"(?P<prefix>[ \t]*(?:>[ \t]?)*[ \t]*)(?P<mark>`{3,}|~{3,})(?P<info>[^`\n]*)$")
 _FILE_START = re.compile(r'(?:"""|\'\'\'|import |from [\w.]+ import |#!|# |[A-Z_]{2,40} = )')
 _DRESSED = re.compile(r"\A\s{0,99}[LN]?\d|&(?:lt|gt|amp|quot|#\d{2,5});|[^\x00-\x7f]")
+_IN_PART = (
+    "only a part of the file is shown, so it cannot be given whole: give SEARCH/REPLACE blocks"
+)
 _WHOLE = ("harness", ".finish(")  # what every whole train.py names
 _LEFT_OUT = re.compile(
     r"^\s{0,80}(?:#|//|\.\.\.|<!--)[ \t]{0,4}(?:\.\.\.|…)?.{0,60}\b(?:existing|rest of|remaining|"
@@ -56,11 +59,14 @@ class _Ambiguous(EditError):
     """There are two places, or two meanings: no other reading is tried."""
 
 
-def apply_reply(parent_source: str, reply: str, may_add: Sequence[str] = ()) -> str:
+def apply_reply(
+    parent_source: str, reply: str, may_add: Sequence[str] = (), in_part: str | None = None
+) -> str:
     """The child's source. Raises EditError: no edit, text not found or found n times, no change, two
     meanings, or a result that does not parse. Line ends stay the parent's.
 
-    `may_add`: patterns of files that a parent of several files may get."""
+    `may_add`: patterns of files that a parent of several files may get. `in_part`: the file of which the reply
+    saw only a part, so that it cannot give it whole; "" is that of a parent that is one file."""
     if len(reply) > MAX_REPLY_CHARS:
         raise EditError(f"the reply has {len(reply)} characters, more than {MAX_REPLY_CHARS}")
     parent = unify_lines(parent_source)
@@ -75,7 +81,9 @@ def apply_reply(parent_source: str, reply: str, may_add: Sequence[str] = ()) -> 
     if blocks:
         child = _edited(parent, blocks)
     else:
-        child = _whole_files(parent, reply) if files else _whole_file(parent, reply)
+        child = _whole_files(parent, reply, in_part) if files else _whole_file(parent, reply)
+        if in_part == "":
+            raise EditError(_IN_PART)
     if files and not child.endswith("\n"):
         child += "\n"
     if child == parent:
@@ -394,7 +402,7 @@ def _bound_by(statement: ast.stmt) -> Iterator[str]:
 # -- whole files ---------------------------
 
 
-def _whole_files(parent: str, reply: str) -> str:
+def _whole_files(parent: str, reply: str, in_part: str | None) -> str:
     """The parent with each file that a reply gives below the line above it, fenced or not."""
     files = split_files(parent)
     lines = reply.split("\n")
@@ -402,6 +410,8 @@ def _whole_files(parent: str, reply: str) -> str:
     for number, (at, path) in enumerate(heads):
         end = heads[number + 1][0] if number + 1 < len(heads) else len(lines)
         text = "\n".join(_unfenced(lines[at + 1 : end])).strip("\n")
+        if path == in_part:
+            raise EditError(_IN_PART)
         _refuse_left_out(text.split("\n"), set(map(str.strip, parent.split("\n"))), path)
         files[path] = f"{text}\n"
     if not heads:

@@ -19,6 +19,7 @@ from population.file_set import is_python, join_files, split_files
 
 SIDES = ("first", "second")
 MAX_MERGE_STEPS = 4_000_000  # of all merges of one proposal; one of the quickstart takes 270,000
+MERGES_READ = 3  # of the largest sources at least so many merges are made
 _LETTER, _BLOCK = 4, 400  # steps that reading a letter, and handling a block, takes
 
 
@@ -43,6 +44,11 @@ class Merged:
     def conflicts(self) -> int:
         """How many things had to take a side at random."""
         return sum(one.conflict for one in self.taken)
+
+
+def steps_for(*sources: str) -> Steps:
+    """The steps for all merges of one proposal about sources of this size: they are read a few times over."""
+    return Steps(MAX_MERGE_STEPS + MERGES_READ * _LETTER * sum(map(len, sources)))
 
 
 def merge_sources(

@@ -19,6 +19,8 @@ from evo.evaluation.static_check import check_source
 from evo.proposals.agents import AgentDesk
 from evo.tasks.folder_copy import source_at
 from evo.tasks.settings import objection_to
+from operators.merge import Merge
+from operators.nudge import Nudge
 from operators.prompting import MAX_SOURCE_CHARS, OUTLINED, mutate_messages
 from operators.source.blocks import EditError
 from operators.source.edits import apply_reply
@@ -212,7 +214,7 @@ def test_what_is_not_the_campaigns_files_is_refused_with_the_file_and_the_line(t
             "train.py: line 6 stands outside",
         ),
         (seed.replace("return WIDTH", "return WIDTH)"), "model.py: does not parse"),
-        (seed + "#" * 200_001 + "\n", "train.py is larger than 200,000 bytes"),
+        (seed + "#" * 400_001 + "\n", "train.py is larger than 400,000 bytes"),
     ):
         assert said in str(objection_to(source, seed, task)), said
 
@@ -420,3 +422,60 @@ def test_of_files_too_large_for_a_prompt_each_is_shown_whole_in_turn_and_the_oth
     assert shown == {"a.py", "b.py", "c.py", "notes.txt"}
     many = {f"f{at}.py": "def function(a, b, c): pass\n" * 250 for at in range(19)}
     assert len(shown_within(join_files(many), 20_000)[1]) < MAX_OUTLINE_CHARS + 100
+
+
+def a_large_file() -> str:
+    """200,000 characters: a class of two thirds of a prompt, small functions, and one larger than a prompt."""
+    line = f"        self.x = 1  # {'-' * 479}\n"
+    wide = "class Wide:\n" + "".join(
+        f"    def go{at}(self):\n{line * 20}" for at in range(MAX_SOURCE_CHARS // 15_000)
+    )
+    small = "".join(f"def small{at}():\n    return {at}\n" for at in range(200))
+    deep = f"class Deep:\n    def all(self):\n{line * (MAX_SOURCE_CHARS * 11 // 5_000)}"
+    source = "import math\nRATE = 0.1\n" + wide + small + deep
+    return source + f"# {'=' * 97}\n" * (-(len(source) - 200_000) // 100)
+
+
+def test_of_one_file_too_large_for_a_prompt_every_line_is_shown_in_turn() -> None:
+    source, seen = a_large_file(), set[int]()
+    assert 199_000 < len(source) <= 200_000
+    for number in range(4):
+        whole, outline, part = shown_within(source, MAX_SOURCE_CHARS, number)
+        assert part is not None and 0 < len(whole) <= MAX_SOURCE_CHARS and whole in source
+        assert whole == "".join(source.splitlines(True)[part.first - 1 : part.last])
+        seen |= set(range(part.first, part.last + 1))
+        assert ("class Wide" in outline) == ("class Wide" not in whole)
+        assert ("import math" in outline) == ("import math" not in whole)
+        prompt = mutate_messages(request(source, number=number))[1].content
+        assert f"lines {part.first:,} to {part.last:,} of {part.lines:,} stand above" in prompt
+        assert len(prompt) < MAX_SOURCE_CHARS + MAX_OUTLINE_CHARS + 10_000
+    assert seen == set(range(1, len(source.splitlines()) + 1))
+    first = shown_within(source, MAX_SOURCE_CHARS, 0).whole
+    parse(first)  # cut between statements
+    both = join_files({"big.py": source, "small.py": "X = 1\n"})
+    part = shown_within(both, MAX_SOURCE_CHARS, 2).part
+    assert part is not None and (part.path, part.first > 1) == ("big.py", True)
+    assert not shown_within("x" * 90_000, MAX_SOURCE_CHARS).whole
+
+
+def test_a_file_of_which_a_part_is_shown_is_edited_and_never_replaced() -> None:
+    source = a_large_file()
+    edit = "<<<<<<< SEARCH\n    return 77\n=======\n    return 78\n>>>>>>> REPLACE\n"
+    assert apply_reply(source, edit, (), "") == source.replace("return 77\n", "return 78\n")
+    piece = f"```python\n{shown_within(source, MAX_SOURCE_CHARS, 0).whole}```\n"
+    with pytest.raises(EditError, match="only a part of the file is shown"):
+        apply_reply(source, piece, (), "")
+    both = join_files({"big.py": source, "small.py": "X = 1\n"})
+    with pytest.raises(EditError, match="only a part of the file is shown"):
+        apply_reply(both, f"{head_of('big.py')}\n{piece}", (), "big.py")
+    small = apply_reply(both, f"{head_of('small.py')}\n```\nX = 2\n```\n", (), "big.py")
+    assert split_files(small)["small.py"] == "X = 2\n"
+
+
+def test_children_of_a_large_file_are_tuned_and_merged() -> None:
+    source = a_large_file().replace("RATE = 0.1", "RATE = 0.1  # knob: log 1e-3 1")
+    source += f"# {'-' * 97}\n" * 1_900  # as much again
+    assert Nudge().propose(request(source)).source != source
+    first, second = (source.replace(f"return {at}\n", f"return {at + 1000}\n") for at in (50, 100))
+    merged = Merge().propose(request(first, second, source)).source
+    assert merged == first.replace("return 100\n", "return 1100\n")
