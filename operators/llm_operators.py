@@ -21,11 +21,11 @@ from operators.prompting import (
     mutate_messages,
     repair_messages,
     rewrite_messages,
-    shown_to_a_model,
     simplify_messages,
 )
 from operators.source.blocks import EditError
 from operators.source.edits import MAX_REPLY_CHARS, apply_reply
+from operators.source.outline import MAX_SOURCE_CHARS, Shown, shown_within
 from population.fingerprint import count_nodes
 from population.types import MAX_TEXT_CHARS, Cost
 
@@ -95,7 +95,7 @@ class LlmOperator:
         """
         messages = self._brief(request)
         if not self.as_text:
-            edited = shown_to_a_model(request.parent(self._edited).source, request).whole
+            edited = self._shown(request).whole
             messages = (replace(messages[0], edited=edited), *messages[1:])
         asked = tuple(one.content for one in messages)
         with self._lock:
@@ -150,9 +150,13 @@ class LlmOperator:
             raise EditError("the reply holds thoughts only: no answer comes after them")
         return text if self.as_text else plain_answer(text)
 
+    def _shown(self, request: Request) -> Shown:
+        """What the prompt shows of the source that is edited."""
+        return shown_within(request.parent(self._edited).source, MAX_SOURCE_CHARS, request.number)
+
     def _edit(self, request: Request, reply: str) -> str:
         parent, may_add = request.parent(self._edited), request.context.may_add
-        part = shown_to_a_model(parent.source, request).part
+        part = self._shown(request).part
         source = apply_reply(parent.source, reply, may_add, None if part is None else part.path)
         for view in request.parents:
             if source == view.source:

@@ -36,17 +36,11 @@ from operators.source.knobs import (
     same_value,
     sound_knobs,
 )
-from operators.source.outline import Shown, shown_within
+from operators.source.outline import MAX_SOURCE_CHARS, shown_within
 from operators.source.parse import SourceError
 from population.metrics import METRICS
 from population.types import Estimate, JudgedIdea, Status
 
-MAX_SOURCE_CHARS = 80_000
-OUTLINED = "The other files, in outline; leave them as they are, for no line of them is shown:"
-PARTLY = (
-    "Of {} lines {:,} to {:,} of {:,} stand above, and of all else an outline follows; leave as it is what is "
-    "not shown. Give edits, no whole file:"
-)
 MAX_DIFF_CHARS = 20_000
 MAX_EDITS_SHARE = 0.25  # of the tokens of the context: for the edits of one parent's line
 MAX_DECIMALS = 9  # of a number with its error; an error that needs as many is none
@@ -181,22 +175,16 @@ def _system(context: ProposalContext, prompt: str) -> Message:
 
 
 def _source(view: ParentView, name: str, request: Request) -> str:
-    whole, outline, part = shown_to_a_model(view.source, request)
-    if view.source and not whole:
+    shown = shown_within(view.source, MAX_SOURCE_CHARS, request.number)
+    if view.source and not shown.whole:
         raise ProposalFailed(
             f"the parent has {len(view.source)} characters, more than fit a prompt ({MAX_SOURCE_CHARS}), and "
             "lines too long to show a part"
         )
-    said = OUTLINED
-    if part is not None:
-        said = PARTLY.format(part.path or name, part.first, part.last, part.lines)
-    more = f"\n\n{said}\n\n{quoted(f'{name}-outline', outline)}" if outline else ""
-    return quoted(name, whole) + more
-
-
-def shown_to_a_model(source: str, request: Request) -> Shown:
-    """What of a source a request's prompts show."""
-    return shown_within(source, MAX_SOURCE_CHARS, request.number)
+    said = f"\n\n{shown.said(name)}\n\n"
+    return quoted(name, shown.whole) + (
+        said + quoted(f"{name}-outline", shown.outline) if shown.outline else ""
+    )
 
 
 def _diff(old: ParentView, new: ParentView) -> str:

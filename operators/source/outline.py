@@ -9,9 +9,15 @@ from typing import NamedTuple
 from operators.source.parse import SourceError, parse, split_lines
 from population.file_set import head_of, is_python, join_files, split_files
 
+MAX_SOURCE_CHARS = 80_000  # of what a prompt shows of a source
 MAX_OUTLINE_CHARS = 12_000  # of all outlines together
 MAX_LINE_CHARS = 160  # of a signature
 ALONE = "train.py"  # what a source that is one file is called where it is told of
+OUTLINED = "The other files, in outline; leave them as they are, for no line of them is shown:"
+PARTLY = (
+    "Of {} lines {:,} to {:,} of {:,} stand above, and of all else an outline follows; leave as it is what is "
+    "not shown. Give edits, no whole file:"
+)
 
 
 class Part(NamedTuple):
@@ -29,6 +35,13 @@ class Shown(NamedTuple):
     whole: str
     outline: str
     part: Part | None = None
+
+    def said(self, name: str) -> str:
+        """What stands above the outline; `name`: of a source that is one file."""
+        if self.part is None:
+            return OUTLINED
+        path, *lines = self.part
+        return PARTLY.format(path or name, *lines)
 
 
 def shown_within(source: str, limit: int, turn: int = 0) -> Shown:

@@ -21,13 +21,18 @@ from evo.tasks.folder_copy import source_at
 from evo.tasks.settings import objection_to
 from operators.merge import Merge
 from operators.nudge import Nudge
-from operators.prompting import MAX_SOURCE_CHARS, OUTLINED, mutate_messages
+from operators.prompting import mutate_messages
 from operators.source.blocks import EditError
 from operators.source.edits import apply_reply
 from operators.source.knobs import read_knobs, with_knobs
 from operators.source.merge import merge_sources
 from operators.source.names import undefined_names
-from operators.source.outline import MAX_OUTLINE_CHARS, shown_within
+from operators.source.outline import (
+    MAX_OUTLINE_CHARS,
+    MAX_SOURCE_CHARS,
+    OUTLINED,
+    shown_within,
+)
 from operators.source.parse import SourceError, parse
 from population.file_set import (
     changed_files,
