@@ -25,7 +25,7 @@ from operators.prompting import (
 )
 from operators.source.blocks import EditError
 from operators.source.edits import MAX_REPLY_CHARS, apply_reply
-from operators.source.outline import MAX_SOURCE_CHARS, Shown, shown_within
+from operators.source.outline import MAX_SOURCE_CHARS, Excerpt, shown_within
 from population.fingerprint import count_nodes
 from population.types import MAX_TEXT_CHARS, Cost
 
@@ -150,7 +150,7 @@ class LlmOperator:
             raise EditError("the reply holds thoughts only: no answer comes after them")
         return text if self.as_text else plain_answer(text)
 
-    def _shown(self, request: Request) -> Shown:
+    def _shown(self, request: Request) -> Excerpt:
         """What the prompt shows of the source that is edited."""
         return shown_within(request.parent(self._edited).source, MAX_SOURCE_CHARS, request.number)
 

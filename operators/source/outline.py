@@ -20,7 +20,7 @@ PARTLY = (
 )
 
 
-class Part(NamedTuple):
+class ShownLines(NamedTuple):
     """The lines of a file that are shown, from 1; `path` is "" of a source that is one file."""
 
     path: str
@@ -29,12 +29,12 @@ class Part(NamedTuple):
     lines: int  # of the whole file
 
 
-class Shown(NamedTuple):
+class Excerpt(NamedTuple):
     """What is shown, the outline of all else, and the part of a file where not all of it is."""
 
     whole: str
     outline: str
-    part: Part | None = None
+    part: ShownLines | None = None
 
     def said(self, name: str) -> str:
         """What stands above the outline; `name`: of a source that is one file."""
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
         return PARTLY.format(path or name, *lines)
 
 
-def shown_within(source: str, limit: int, turn: int = 0) -> Shown:
+def shown_within(source: str, limit: int, turn: int = 0) -> Excerpt:
     """The files that are shown whole, and the outline of all others.
 
     A source within the limit is shown as it is. `turn`: which file comes first, so that each has its turn;
@@ -52,7 +52,7 @@ def shown_within(source: str, limit: int, turn: int = 0) -> Shown:
     in its turn, another one each time. `limit`: characters of what is shown. Nothing where a line is too long.
     """
     if len(source) <= limit:
-        return Shown(source, "")
+        return Excerpt(source, "")
     files = split_files(source) or {"": source}
     paths, whole, left, part = list(files), dict[str, str](), limit, None
     for at in range(len(paths)):
@@ -69,15 +69,15 @@ def shown_within(source: str, limit: int, turn: int = 0) -> Shown:
                 whole[path] = "".join(lines)
                 break
     if not whole:
-        return Shown("", "")
+        return Excerpt("", "")
     outlined = {one: text for one, text in files.items() if one not in whole}
     if part is not None:
         outlined[part.path] = files[part.path]
     outline = "".join(_outlines({one: outlined[one] for one in files if one in outlined}, part))
-    return Shown(join_files(whole) if paths != [""] else whole[""], outline, part)
+    return Excerpt(join_files(whole) if paths != [""] else whole[""], outline, part)
 
 
-def _outlines(files: dict[str, str], part: Part | None) -> Iterator[str]:
+def _outlines(files: dict[str, str], part: ShownLines | None) -> Iterator[str]:
     room = MAX_OUTLINE_CHARS
     for path, text in files.items():
         lines = len(text.splitlines())
@@ -91,13 +91,13 @@ def _outlines(files: dict[str, str], part: Part | None) -> Iterator[str]:
         yield "(the rest is left out)\n"
 
 
-def _part_of(path: str, text: str, limit: int, turn: int) -> Part | None:
+def _part_of(path: str, text: str, limit: int, turn: int) -> ShownLines | None:
     """The part of a file whose turn it is; None where every line is longer than the limit."""
     parts = list(_parts(text, limit, not path or is_python(path)))
     if not parts:
         return None
     first, last = parts[turn % len(parts)]
-    return Part(path, first + 1, last, len(split_lines(text)))
+    return ShownLines(path, first + 1, last, len(split_lines(text)))
 
 
 def _parts(text: str, limit: int, python: bool) -> Iterator[tuple[int, int]]:
@@ -145,7 +145,7 @@ def _nests(node: ast.AST) -> bool:
     return isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case)
 
 
-def signatures(text: str, part: Part | None = None) -> Iterator[str]:
+def signatures(text: str, part: ShownLines | None = None) -> Iterator[str]:
     """The classes and functions of a Python file in order, a line each, indented as they are nested.
 
     Without those of a part that is shown, for which the imports are told as well.
@@ -160,11 +160,11 @@ def signatures(text: str, part: Part | None = None) -> Iterator[str]:
     yield from _of(tree, "", part)
 
 
-def _is_in(node: ast.stmt, part: Part | None) -> bool:
+def _is_in(node: ast.stmt, part: ShownLines | None) -> bool:
     return part is not None and part.first <= node.lineno <= part.last
 
 
-def _of(node: ast.Module | ast.ClassDef, indent: str, part: Part | None) -> Iterator[str]:
+def _of(node: ast.Module | ast.ClassDef, indent: str, part: ShownLines | None) -> Iterator[str]:
     for one in node.body:
         if isinstance(one, ast.ClassDef):
             bases = ", ".join(map(ast.unparse, one.bases))
