@@ -22,7 +22,16 @@ import numpy as np
 from evo.evaluation.evaluator import HOST_CLASS, WAITED
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
 from evo.evaluation.roles import LOG_CHARACTERS, seed_of
-from evo.evaluation.sandbox.sandbox import BOX, JOB_PLACE, SAFE_PATH, Job, Sandbox, View
+from evo.evaluation.sandbox.sandbox import (
+    BOX,
+    JOB,
+    JOB_PLACE,
+    SAFE_PATH,
+    Job,
+    Sandbox,
+    View,
+    also_found_at,
+)
 from evo.evaluation.slots import Slot, Watch, host_class
 from evo.evaluation.tree import remove_folder
 from evo.files import take_bytes
@@ -91,12 +100,8 @@ class CommandEvaluator:
                 f"task.read_only: PATH:PLACE needs bubblewrap, and the box here is {sandbox.name}: give PATH "
                 "alone"
             )
-        if sandbox.name == "bwrap":  # a script that looks in its home looks in the box's
-            self._read_only += tuple(
-                (shown(one, task.folder)[0], f"{BOX}/{inside}")
-                for one in task.read_only
-                if (inside := in_home(one))
-            )
+        if sandbox.name == "bwrap":  # which can show a thing in more than one place
+            self._read_only += also_found_at(task.read_only, BOX, task.folder, JOB)
         given = environment(task, os.environ if environ is None else environ)
         self._python, roots = interpreter(task)
         self._environment = {"PATH": f"{self._python.parent}:{SAFE_PATH}", **given}
@@ -367,12 +372,6 @@ def environment(task: TaskSettings, environ: Mapping[str, str]) -> dict[str, str
             raise TaskError(f"task.environment: {name} is not set here; {name}=value sets it")
         found[name] = text if given else environ[name]
     return found
-
-
-def in_home(entry: str) -> str:
-    """Where in the home of a run PATH of `task.read_only` lies, too; "" for one that is in no home."""
-    inside = os.path.normpath(entry.removeprefix("~/")) if entry.startswith("~/") else ""
-    return "" if ":" in entry or inside in (".", "..") or inside.startswith("../") else inside
 
 
 def shown(entry: str, folder: Path) -> tuple[str, str]:

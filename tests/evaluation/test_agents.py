@@ -274,6 +274,33 @@ def test_a_program_of_ones_own_is_found_where_it_is_shown(tmp_path: Path) -> Non
         assert desk_of(tmp_path, (command,), read_only=[shown]).work(FILES).source == "LR = 2\n"
 
 
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
+def test_what_is_shown_is_found_by_the_name_that_the_user_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: str
+) -> None:
+    """In the home of whoever looks, and through links: of the path itself and of what is above it."""
+    home, disk = tmp_path / "home", tmp_path / "disk"
+    (disk / "1.2" / "bin").mkdir(parents=True)
+    (disk / "notes").mkdir()
+    (home / ".local").mkdir(parents=True)
+    (home / ".local" / "bin").symlink_to(disk / "1.2" / "bin")
+    (home / "notes").symlink_to(disk / "notes")
+    (disk / "notes" / "a.txt").write_text("one of the notes\n")
+    (disk / "notes" / "hidden.txt").write_text("hidden text\n")
+    monkeypatch.setenv("HOME", str(home))
+    program = disk / "1.2" / "bin" / "agent"
+    looks = "".join(f"cat {at}/notes/*.txt; " for at in ("~", home, disk))
+    program.write_text(f"#!/bin/sh\n{looks}{EDIT}")
+    program.chmod(0o755)
+    shown = ["~/.local/bin", "~/notes"]
+    hide = (disk / "notes" / "hidden.txt",)
+    for command in ("~/.local/bin/agent", str(home / ".local/bin/agent"), str(program)):
+        one = desk_of(tmp_path, (command,), hide=hide, read_only=shown, sandbox=sandbox)
+        worked = one.work(FILES)
+        assert worked.source == "LR = 2\n" and worked.said.count("one of the notes") == 3
+        assert sandbox == "none" or "hidden text" not in worked.said
+
+
 def test_what_a_kill_left_behind_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "agents" / "old" / "work"
     left.mkdir(parents=True)

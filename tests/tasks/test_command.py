@@ -13,8 +13,8 @@ import pytest
 
 from evo.assembly.bench import open_bench
 from evo.config import ConfigError, read_config
+from evo.evaluation.sandbox.sandbox import in_home
 from evo.evaluation.slots import Unwatched
-from evo.tasks.command import in_home
 from population.reading import measurements
 from population.store import Store
 from population.types import SEES_TEST, Measurement, Purpose, RunRequest, Status, variant_id
@@ -358,6 +358,13 @@ def test_what_lies_in_the_users_home_is_found_in_that_of_a_run(
     )
     run = measured(tiny, looks, "task.read_only=['~/.cache/data']")
     assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 10)
+    (tiny.parent / "disk").mkdir()
+    (tiny.parent / "disk" / "x.txt").write_text("7")
+    (tiny.parent / "linked").symlink_to(tiny.parent / "disk")
+    places = ["../linked/x.txt", str(tiny.parent / "linked" / "x.txt")]
+    looks = f"print('score', ''.join(open(one).read() for one in {places}))"
+    run = measured(tiny, looks, "task.read_only=['../linked']")
+    assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 77)
     for entry, inside in (("~/../x", ""), ("/data", ""), ("~/a:/b", ""), ("~/a/./b", "a/b")):
         assert in_home(entry) == inside
 

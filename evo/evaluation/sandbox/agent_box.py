@@ -22,6 +22,7 @@ from evo.evaluation.sandbox.sandbox import (
     Launch,
     SandboxSettings,
     SandboxUnavailable,
+    also_found_at,
 )
 
 WORK, HOME = "/desk", "/home/agent"
@@ -59,7 +60,8 @@ class AgentSettings(BaseModel):
     )
     network: bool = Field(default=False, description="the host's network, loopback included")
     read_only: tuple[str, ...] = Field(
-        default=(), description="paths it may read: PATH, or PATH:PLACE in the box"
+        default=(),
+        description="paths it may read: PATH, found as it is written, or PATH:PLACE in the box",
     )
     memory_mb: ClassVar[int] = MAX_MEMORY_MB
     scratch_mb: ClassVar[int] = MAX_SCRATCH_MB
@@ -104,6 +106,7 @@ class AgentBox:
         self._environ = environ
         self._shown = [_named(one) for one in settings.read_only]
         self._check_paths()
+        self._shown += also_found_at(settings.read_only, HOME)
         self._program = self._find_program()
 
     def launch(self, scratch: Path) -> Launch:
@@ -138,6 +141,12 @@ class AgentBox:
         """Limits, and our user's rights."""
         home = scratch / "home"
         home.mkdir()
+        for path, place in self._shown:
+            if place.startswith(f"{HOME}/"):  # `~/x` is where an agent looks for it here, too
+                there = home / place.removeprefix(f"{HOME}/")
+                there.parent.mkdir(parents=True, exist_ok=True)
+                if not os.path.lexists(there):
+                    there.symlink_to(path)
         spec = {"user": None, "pid_mark": 0, "rules": None, "seccomp": ""}
         argv = [sys.executable, "-S", "-I", launcher.__file__, json.dumps(spec), STATUS_FD]
         return self._whole(argv, str(home), scratch / "work")
@@ -185,7 +194,7 @@ class AgentBox:
 
     def _find_program(self) -> str:
         """The program as the box sees it."""
-        name = self._settings.command[0]
+        name = os.path.expanduser(self._settings.command[0])
         placed = [one for one in self._shown if self._box and _under(name, one[1])]
         if placed:
             path, place = placed[-1]
@@ -213,4 +222,5 @@ def _named(entry: str) -> tuple[str, str]:
     """PATH or PATH:PLACE; `~` is our home."""
     path, _, place = entry.partition(":")
     path = os.path.expanduser(path)
-    return os.path.realpath(path) if os.path.isabs(path) else path, place or path
+    real = os.path.realpath(path) if os.path.isabs(path) else path
+    return real, place or real

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -177,6 +177,47 @@ def find_bwrap() -> Path | None:
             return bundled
     found = shutil.which("bwrap")
     return Path(found) if found else None
+
+
+# Of the box itself: nothing else is shown by a name that begins so.
+OF_THE_BOX = {
+    *("usr", "lib", "lib32", "lib64", "bin", "sbin", "etc", "proc", "sys", "dev"),
+    *("job", "box", "desk"),
+}
+
+
+def also_found_at(
+    entries: Iterable[str], home: str, base: Path = Path(), work: str = ""
+) -> tuple[tuple[str, str], ...]:
+    """Where else than at its real path each PATH is found in a box: by the name as it is written.
+
+    That is a path through links, one in the `home` of the box (`~/x`), or one from `work` (`../x`)
+    as it is from `base`. A PATH:PLACE is nowhere else. Left out is what is seen already, as links inside
+    what is shown are.
+    """
+    found = dict[str, str]()
+    paths = {one: os.path.expanduser(one.partition(":")[0]) for one in entries}
+    shown = [os.path.realpath(base / one) for one in paths.values()]
+    for entry, real in zip(paths, shown, strict=True):
+        if ":" in entry:
+            continue
+        written = paths[entry]
+        places = [os.path.normpath(base / written)]
+        if work and not os.path.isabs(written):
+            places.append(os.path.normpath(f"{work}/{entry}"))
+        for place in places:
+            known = any(Path(place).is_relative_to(one) for one in shown)
+            if not known and not {*Path(place).parts[1:2]} & OF_THE_BOX and place != "/":
+                found.setdefault(place, real)
+        if inside := in_home(entry):
+            found.setdefault(f"{home}/{inside}", real)
+    return tuple((real, place) for place, real in found.items())
+
+
+def in_home(entry: str) -> str:
+    """Where in the home of a box PATH lies, too; "" for one that is in no home."""
+    inside = os.path.normpath(entry.removeprefix("~/")) if entry.startswith("~/") else ""
+    return "" if ":" in entry or inside in (".", "..") or inside.startswith("../") else inside
 
 
 def role_environment(home: str, view: View) -> dict[str, str]:
