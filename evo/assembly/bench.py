@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +29,7 @@ from evo.search.ladder_settings import every_rung
 from evo.tasks.autoresearch import STAND_IN
 from evo.tasks.command import CommandEvaluator
 from evo.tasks.folder_copy import take_snapshot
-from evo.tasks.interpreters import make_environment
+from evo.tasks.interpreters import interpreter, make_environment
 from evo.tasks.settings import TaskSettings
 from population.types import Clock, Rung
 
@@ -205,7 +206,8 @@ def _open_command(
     for name, text in task.texts(config.seed_source()).items():  # as it was when the campaign began
         (snapshot.path / name).write_text(text, encoding="utf-8")
     sandbox = open_sandbox(config.sandbox, reach=(work,), with_image=False)
-    require_cuda(sandbox, slots)
+    if interpreter(task)[0] == Path(sys.executable):  # what another Python has, its script will say
+        require_cuda(sandbox, slots)
     rungs = [limited_rung(name, one) for name, one in config.rungs.items()]
     every = {one.name: one for one in rungs}
     sets = {name: one.set for name, one in config.rungs.items()}

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from evo.evaluation.evaluator import HOST_CLASS, WAITED
+from evo.evaluation.gpu import GpuMemory
 from evo.evaluation.process import POLL_SECONDS, Ended, Limits, RoleProcess
 from evo.evaluation.roles import LOG_CHARACTERS, seed_of
 from evo.evaluation.sandbox.sandbox import (
@@ -242,17 +243,22 @@ class CommandEvaluator:
         seen: _Seen,
     ) -> tuple[str, float, int]:
         """What a line printed, its seconds, and its peak of memory in bytes. Ended where it fails."""
+        memory = GpuMemory(slot.gpu_uuids) if slot.gpu_uuid else None
         role = self._start(line, rung, block, folder, slot, watch)
         try:
             watch.started(role.pid, role.started_at)
             while role.exit_code is None:
                 role.tick(POLL_SECONDS)
+                if memory is not None:
+                    memory.sample()
             seconds = time.monotonic() - role.began
             if role.exit_code:
                 role.must_live()
         finally:
             seen.seconds = time.monotonic() - role.began
             seen.cpu_seconds, peak = role.cpu_seconds(), role.peak_bytes()
+            if memory is not None and memory.peak_bytes:  # what is scarce there
+                peak = memory.peak_bytes
             seen.waited_seconds = role.waited_seconds()
             role.close()
             seen.log_tail = role.log.text(LOG_CHARACTERS)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ import pytest
 from evo.assembly.bench import open_bench
 from evo.config import ConfigError, read_config
 from evo.evaluation.sandbox.sandbox import in_home
-from evo.evaluation.slots import Unwatched
+from evo.evaluation.slots import Unwatched, find_slots
 from population.reading import measurements
 from population.store import Store
 from population.types import SEES_TEST, Measurement, Purpose, RunRequest, Status, variant_id
 from tests.cli.conftest import evo  # noqa: F401 (a fixture)
 from tests.cli.driving import Evo, process
+from tests.evaluation.test_slots import Smi, smi  # noqa: F401 (a fixture)
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "bring-your-own.md").read_text(encoding="utf-8")
@@ -183,6 +186,48 @@ def test_the_environment_beside_the_script_is_its_python(tiny: Path) -> None:
         tiny.write_text(TINY.replace("python train.py {seed}", f"'{command}'"))
         run = measured(tiny, "import sys; print('score', int(sys.prefix.endswith('.venv')))")
         assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 1.0)
+
+
+RANKS = """
+import os, subprocess, sys
+devices = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+tell = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'].split(',')[int(os.environ['LOCAL_RANK'])])"
+ranks = [
+    subprocess.run([sys.executable, "-c", tell], env={**os.environ, "LOCAL_RANK": str(rank)},
+                   capture_output=True, text=True).stdout.strip()
+    for rank in range(int(sys.argv[1]))
+]
+assert ranks == devices, (ranks, devices)
+print("score", len(ranks))
+"""
+
+
+@pytest.mark.sandbox
+def test_a_run_has_the_gpus_of_its_slot_and_as_many_processes_as_gpus(
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    smi: Smi,  # noqa: F811
+) -> None:
+    """By a listing that stands in for GPUs: nothing computes on one here."""
+    smi()  # three GPUs
+    used = iter(range(0, 1 << 30, 1 << 20))
+    memory = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetMemoryInfo=lambda one: SimpleNamespace(used=next(used)),
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", memory)
+    venv.create(tiny.parent / "tiny" / ".venv", symlinks=True, with_pip=False)
+    tiny.write_text(TINY.replace("{seed}", "{gpus}") + "slots: {gpus_per_slot: 2}\n")
+    assert [one.name for one in find_slots(read_config(tiny).slots)] == ["gpu0+1"]
+    run = measured(tiny, RANKS)
+    assert (run.status, run.reason, run.metrics.get("score")) == (Status.OK, "", 2)
+    assert (run.device, run.slot) == ("cuda", "gpu0+1")
+    looks = next(used)  # each at both, one MB more each
+    assert run.metrics["peak_memory_mb"] == (looks >> 20) * 2 - 4
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1")
+    assert measured(tiny, RANKS).slot == "gpu2+0"
 
 
 @pytest.mark.sandbox
