@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 from typer.core import TyperGroup
+from typer.main import get_command
 
 RENAMED_COMMANDS = {"graduates": "ladder"}  # it differed from `evo graduate` by one letter
 
@@ -95,7 +97,7 @@ def main() -> None:
             signal.signal(number, _interrupt)
     _signals.clear()
     try:
-        app()
+        _command()()
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(interrupted_code())
@@ -115,6 +117,11 @@ def main() -> None:
             or str(error)
         )
         sys.exit(FAILED)
+
+
+@cache  # made once where one process runs several commands: it takes 50 ms
+def _command() -> Any:
+    return get_command(app)
 
 
 _signals: list[int] = []  # those that interrupted this process, beside Ctrl-C

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,9 @@ def _beginnings(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     return [part[:most] for part in parts]
 
 
+@lru_cache(
+    maxsize=1
+)  # a campaign asks three times before its first run, and unpacking takes 0.2 CPU seconds
 def _embedded(folder: Path) -> Text:
     index_file, packed = folder / "sotu.json", folder / "sotu.txt.xz"
     try:
