@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -11,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -283,7 +284,7 @@ class Evaluator:
         of_seed = (measured, 0, self.seed_source, slot, Unwatched())
         if any("compile" in text for text in texts):
             with self._run(*of_seed, compiles=True) as run:
-                found, seconds = run.compile(math.inf)
+                found, seconds = self._compile_seed(rung, run)
                 if found:
                     known.cold_seconds[rung] = cold = STARTUP_MARGIN * seconds
                     known.by_seed[rung] = found
@@ -307,20 +308,26 @@ class Evaluator:
         if rung.name not in self.compiled.cold_seconds:
             return {}
 
-        def compiled(code: str, begun: Mapping[str, bytes], seconds: float) -> Mapping[str, bytes]:
-            with self._run(
-                startup_rung(rung), 0, code, slot, watch, compiled=begun, compiles=True
-            ) as run:
+        start = functools.partial(self._run, startup_rung(rung), 0, compiles=True)
+
+        def seed() -> Mapping[str, bytes]:
+            with start(source=self.seed_source, slot=slot, watch=watch) as run:
+                return self._compile_seed(rung.name, run)[0]
+
+        def variant(begun: Mapping[str, bytes], seconds: float) -> Mapping[str, bytes]:
+            if source == self.seed_source:
+                return begun
+            with start(source=source, slot=slot, watch=watch, compiled=begun) as run:
                 return run.compile(seconds)[0]
 
-        return self.compiled.of(
-            rung.name,
-            request.variant_id,
-            lambda: compiled(self.seed_source, {}, math.inf),
-            lambda begun, seconds: (
-                begun if source == self.seed_source else compiled(source, begun, seconds)
-            ),
-        )
+        return self.compiled.of(rung.name, request.variant_id, seed, variant)
+
+    def _compile_seed(self, rung: str, run: Run) -> tuple[Mapping[str, bytes], float]:
+        """As `Run.compile`; also notes what starting costs who finds nothing."""
+        compiled = run.compile(math.inf)
+        if run.ready_mark in run.heard().arrived:
+            self.compiled.ready_seconds[rung] = STARTUP_MARGIN * run.ready_seconds()
+        return compiled
 
     def _measure(
         self, request: RunRequest, source: str, slot: Slot, watch: Watch, found: _Found
@@ -367,6 +374,7 @@ class Evaluator:
         if kept is None:
             self._rehearse(request, source, slot, watch, found)
             compiled = {**self._found_compiled(request, source, slot, watch)}
+            found.facts |= self.compiled.facts(_rung_of(request), compiled)
         with self._run(rung, request.block, source, slot, watch, memory, compiled=compiled) as run:
             if kept is None:
                 self._train(run, found, memory)
@@ -452,9 +460,8 @@ class Evaluator:
             widest = max(apart, key=lambda one: one.largest)
             found.facts[SERVERS_APART] = widest.in_words(exam.tolerance)
             found.facts["second_server"] = second.in_words()
-            must_not_train(
-                second, self._uncompiled(run.setting.rung)
-            )  # last: overtime must win no other look
+            # last: overtime must win no other look
+            must_not_train(second, self.compiled.for_servers(run.setting.rung))
         except Ended as end:
             if not begun:
                 raise
@@ -484,11 +491,6 @@ class Evaluator:
         mine = calibrated(_floor(slot), apart)
         if self.tolerances.setdefault(_rung_of(request), mine) is mine:
             found.facts[TOLERANCE] = mine.in_words()
-
-    def _uncompiled(self, rung: Rung) -> Rung:
-        """A rung as it is for servers, which compile what they serve themselves."""
-        cold = self.compiled.cold_seconds.get(rung.name.partition(DERIVED)[0], 0.0)
-        return replace(rung, startup_seconds=max(rung.startup_seconds, cold))
 
     def _tolerance(self, request: RunRequest, source: str, slot: Slot) -> Tolerance:
         """How far its servers may be apart: set by the seed at the rung, or until then at the one below.

@@ -9,6 +9,7 @@ import shutil
 import stat
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from evo.evaluation.sandbox.sandbox import COMPILED, Sandbox, View
 from evo.evaluation.slots import Slot, Watch
 from evo.evaluation.tree import remove_folder
 from evo.evaluation.weights import Training, Weights, take_weights
-from population.types import Clock, CurvePoint, Rung, Status
+from population.types import DERIVED, Clock, CurvePoint, Rung, Status
 
 OVERTIME = 1.02  # of the budget, by our own reading, before the grace for saving
 # About half of what one core does where it is slow: writing, reading back, copying.
@@ -119,7 +120,8 @@ class Run:
         """What its first steps compile, on a text of zeros, and the seconds of the clock up to there.
 
         Nothing else of it is kept, and it has seen nothing: what is compiled ahead of time can have learned
-        nothing. Ended only where the machine or a person ends it; what else ends there says training.
+        nothing. Ended only where the machine or a person ends it, or the wall limit before the clock's;
+        what else ends there says training.
         """
         home = self._folder("compile")
         self._saved.touch()
@@ -129,6 +131,8 @@ class Run:
         except Ended as end:
             if end.status is Status.LOST:
                 raise
+            if end.status is Status.TIMED_OUT and self.trainer.clock() <= clock_seconds:
+                raise Ended(end.status, f"where it compiles: {end.reason}") from end
         seconds = self.trainer.clock()
         self.close()
         return read_compiled(home / COMPILED), seconds
@@ -326,7 +330,10 @@ class Run:
             scratch_bytes=setting.sandbox.settings.scratch_mb << 20,
             clock=rung.clock,
             clock_seconds=clock_seconds,
-            saved_bytes_per_second=SAVED_BYTES_PER_SECOND.get(rung.clock, math.inf),
+            # who compiles saves nothing: it has no time for that
+            saved_bytes_per_second=math.inf
+            if compiles
+            else SAVED_BYTES_PER_SECOND.get(rung.clock, math.inf),
         )
         shared = setting.shape.reply_bytes if serves else 0
         process = RoleProcess(
@@ -363,28 +370,38 @@ class _Unfollowed:
 
 
 MAX_COMPILED_FILES, MAX_COMPILED_BYTES = 512, 64 << 20  # a descriptor each, and memory of each box
+MAX_COMPILED_PATH = 512  # a command line holds all of them
 
 
 def read_compiled(folder: Path) -> dict[str, bytes]:
     """What a role compiled into a folder: plain files by their paths in it, less locks.
 
-    {} when there are too many, or one is a link or anything else.
+    {} when there are too many, one is a link or anything else or cannot be read, and when the folder itself is
+    a link by now: it may lead to what no role is to read.
     """
     found: dict[str, bytes] = {}
     room = MAX_COMPILED_BYTES
-    for top, folders, names in os.walk(folder):
-        folders[:] = [one for one in folders if one != "locks"]
-        for name in names:
-            path = Path(top, name)
-            seen = path.lstat()
-            room -= seen.st_size
-            if not stat.S_ISREG(seen.st_mode) or room < 0 or len(found) == MAX_COMPILED_FILES:
-                return {}
-            found[str(path.relative_to(folder))] = path.read_bytes()
+    if folder.is_symlink():
+        return {}
+    try:
+        for top, folders, names in os.walk(folder):
+            folders[:] = [one for one in folders if one != "locks"]
+            for path in (Path(top, name) for name in names):
+                seen, inside = path.lstat(), str(path.relative_to(folder))
+                room -= seen.st_size
+                plain = stat.S_ISREG(seen.st_mode) and len(inside) <= MAX_COMPILED_PATH
+                if not plain or room < 0 or len(found) == MAX_COMPILED_FILES:
+                    return {}
+                found[inside] = path.read_bytes()
+    except OSError:  # it is the role's doing, not the machine's
+        return {}
     return found
 
 
+COMPILED_AHEAD = "compiled_ahead"  # among the facts: code of its own that training found
 COMPILE_SHARE = 1.5  # of what compiling costs the seed: a variant may take so long
+# What it may add, packed: so many times what the seed compiled, or so much where that was little.
+ADDED_TIMES, MIN_ADDED_BYTES = 3, 1 << 18
 MAX_KEPT = 16  # variants whose compiled code is held; it is made again for others
 
 
@@ -399,6 +416,7 @@ class CompiledCode:
         self.cold_seconds: dict[
             str, float
         ] = {}  # by rung, where the seed compiles: of its first start
+        self.ready_seconds: dict[str, float] = {}  # by rung: of that, until it was ready
         self.by_seed: dict[str, Mapping[str, bytes]] = {}  # by rung
         self._own: dict[tuple[str, str], Mapping[str, bytes]] = {}  # by rung and variant
         self._seed_alone = threading.Lock()
@@ -418,12 +436,37 @@ class CompiledCode:
         if known is None:
             started = self.by_seed[rung]
             known = compile(started, COMPILE_SHARE * self.cold_seconds[rung])
-            if known.keys() <= started.keys():  # the same structure
+            most = max(ADDED_TIMES * _packed_bytes(started), MIN_ADDED_BYTES)
+            same_structure = known.keys() <= started.keys()
+            if same_structure or _packed_bytes(_added(known, started)) > most:
                 known = started
         self._own[rung, variant_id] = known
         while len(self._own) > MAX_KEPT:
             del self._own[next(iter(self._own))]
         return known
+
+    def facts(self, rung: str, found: Mapping[str, bytes]) -> dict[str, str]:
+        """What a variant's training finds beside what the seed compiled; {} for nothing."""
+        added = _added(found, self.by_seed.get(rung, {}))
+        told = f"{len(added)} files, {_packed_bytes(added) / 1000:.0f} kB packed"
+        return {COMPILED_AHEAD: told} if added else {}
+
+    def for_servers(self, rung: Rung) -> Rung:
+        """A rung as it is for servers: starting costs what it cost the seed when it found nothing."""
+        name = rung.name.partition(DERIVED)[0]
+        cold = self.ready_seconds.get(name, self.cold_seconds.get(name, 0.0))
+        return replace(rung, startup_seconds=max(rung.startup_seconds, cold))
+
+
+def _added(found: Mapping[str, bytes], started: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in found.items() if started.get(name) != content}
+
+
+def _packed_bytes(files: Mapping[str, bytes]) -> int:
+    """Their names and contents, as what can be told in them: code packs well, numbers do not."""
+    return sum(
+        len(zlib.compress(os.fsencode(name) + content, 1)) for name, content in files.items()
+    )
 
 
 def seed_of(block: int) -> int:

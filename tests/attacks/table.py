@@ -31,6 +31,7 @@ class Attack:
     rung: Mapping[str, float] = field(default_factory=dict)
     fresh_roles: bool = False
     final: bool = False
+    compiled_ahead: float = 0.0  # seconds, where code is
     slow: bool = False
     ends_in_landlock: tuple[str, ...] = ()  # where something is refused earlier there
     open_in: str = ""  # the box that does not close it, as docs/security.md says
@@ -67,6 +68,7 @@ def read_attack(path: Path) -> Attack:
         },
         fresh_roles="# fresh roles" in lines,
         final=head.get("purpose") == "final",
+        compiled_ahead=float(head.get("compiled ahead", 0)),
         slow="# slow" in lines,
         ends_in_landlock=_ends(head.get("must end in landlock", head["must end"])),
         open_in=head.get("open in", ""),

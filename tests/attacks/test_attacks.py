@@ -57,6 +57,7 @@ def test_the_attack_ends_as_it_must(
         box,
         fresh_roles=attack.fresh_roles,
         purpose=Purpose.FINAL if attack.final else Purpose.SCREEN,
+        compiled_ahead=attack.compiled_ahead,
         **attack.rung,
     )
     if attack.open_in == box.name:  # run all the same: the row says so, and the page names it

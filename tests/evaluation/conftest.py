@@ -126,6 +126,7 @@ def evaluate(
         block: int = 0,
         purpose: Purpose = Purpose.SCREEN,
         tries: int = 3,
+        compiled_ahead: float = 0.0,
         **changes: object,
     ) -> Measurement:
         rung = replace(RUNG, **changes)  # type: ignore[arg-type]
@@ -136,6 +137,10 @@ def evaluate(
         evaluator = Evaluator(
             dataset, {"proxy": rung}, sandbox, workspaces, quick, fresh_roles=fresh_roles
         )
+        if (
+            compiled_ahead
+        ):  # seconds that the first steps of the seed, which compile, are said to cost
+            evaluator.compiled.cold_seconds["proxy"] = compiled_ahead
         watch = watch or FakeWatch()
         gc.collect()  # what earlier tests left to the collector is not this run's doing
         before = len(os.listdir("/proc/self/fd"))
