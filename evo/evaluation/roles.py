@@ -419,7 +419,7 @@ class CompiledCode:
         self.ready_seconds: dict[str, float] = {}  # by rung: of that, until it was ready
         self.by_seed: dict[str, Mapping[str, bytes]] = {}  # by rung
         self._own: dict[tuple[str, str], Mapping[str, bytes]] = {}  # by rung and variant
-        self._seed_alone = threading.Lock()
+        self._one_at_a_time = threading.Lock()
 
     def of(
         self,
@@ -429,7 +429,7 @@ class CompiledCode:
         compile: Callable[[Mapping[str, bytes], float], Mapping[str, bytes]],
     ) -> Mapping[str, bytes]:
         """For a variant's runs at a rung. `seed` and `compile` make what is not known yet."""
-        with self._seed_alone:
+        with self._one_at_a_time:
             if rung not in self.by_seed:
                 self.by_seed[rung] = seed()
         known = self._own.pop((rung, variant_id), None)
@@ -440,9 +440,10 @@ class CompiledCode:
             same_structure = known.keys() <= started.keys()
             if same_structure or _packed_bytes(_added(known, started)) > most:
                 known = started
-        self._own[rung, variant_id] = known
-        while len(self._own) > MAX_KEPT:
-            del self._own[next(iter(self._own))]
+        with self._one_at_a_time:
+            self._own[rung, variant_id] = known
+            while len(self._own) > MAX_KEPT:
+                del self._own[next(iter(self._own))]
         return known
 
     def facts(self, rung: str, found: Mapping[str, bytes]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,13 @@ from hypothesis import strategies as st
 from evo.evaluation.audit import shape_for
 from evo.evaluation.channels import Wires, drain
 from evo.evaluation.data import corrupted
+from evo.evaluation.roles import (
+    ADDED_TIMES,
+    COMPILE_SHARE,
+    COMPILED_AHEAD,
+    CompiledCode,
+    read_compiled,
+)
 from evo.evaluation.slots import find_slots
 from evo.evaluation.tree import ProcessTree, folder_bytes, remove_folder
 
@@ -249,3 +257,51 @@ def test_folders_and_links_that_a_run_left_are_removed_and_nothing_behind_them(
     (top / "a").chmod(0o300)
     remove_folder(top)
     assert not top.exists() and kept.read_text() == "kept"
+
+
+def test_compiled_code_is_read_through_no_link_and_what_cannot_be_read_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, hidden = tmp_path / "compiled", tmp_path / "hidden"
+    for one in (folder, hidden):
+        (one / "inductor").mkdir(parents=True)
+        (one / "inductor" / "kernel.py").write_text(one.name)
+    assert read_compiled(folder) == {"inductor/kernel.py": b"compiled"}
+    (folder / "more").symlink_to(hidden)
+    assert read_compiled(folder) == {"inductor/kernel.py": b"compiled"}
+    (folder / "one.py").symlink_to(hidden / "inductor" / "kernel.py")
+    assert read_compiled(folder) == {}
+    link = tmp_path / "link"
+    link.symlink_to(hidden)
+    assert read_compiled(link) == {}, "a role put it in the place of its folder"
+    (folder / "one.py").unlink()
+    monkeypatch.chdir(folder)
+    for _ in range(45):
+        Path("f" * 250).touch()
+        Path("d" * 99).mkdir()
+        monkeypatch.chdir("d" * 99)
+    assert read_compiled(folder) == {}
+    monkeypatch.chdir(tmp_path)
+    remove_folder(folder)
+
+
+def test_what_a_variant_adds_to_compiled_code_is_bounded_by_what_the_seed_compiled() -> None:
+    code = CompiledCode()
+    code.cold_seconds["proxy"] = 2.0
+    seed, told = {"seed.py": os.urandom(200_000)}, list[float]()
+    blob = os.urandom(ADDED_TIMES * 200_000)
+
+    def found(variant: str, added: dict[str, bytes]) -> Mapping[str, bytes]:
+        def compile(begun: Mapping[str, bytes], seconds: float) -> Mapping[str, bytes]:
+            told.append(seconds)
+            return {**begun, **added}
+
+        return code.of("proxy", variant, lambda: seed, compile)
+
+    assert found("small", {"own.so": blob[:-1000]}) == {**seed, "own.so": blob[:-1000]}
+    assert found("large", {"own.so": blob, "more.so": blob[:1000]}) == seed
+    assert found("code", {"own.cpp": b"x += 1;" * 200_000}).keys() == {"seed.py", "own.cpp"}
+    assert found("spoils", {"seed.py": b"another's"}) == seed
+    assert told == [COMPILE_SHARE * 2.0] * 4
+    assert not code.facts("proxy", seed)
+    assert code.facts("proxy", found("small", {})) == {COMPILED_AHEAD: "1 files, 599 kB packed"}
