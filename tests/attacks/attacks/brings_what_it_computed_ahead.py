@@ -5,7 +5,7 @@
 home = os.path.dirname(os.environ["TORCHINDUCTOR_CACHE_DIR"])
 if run.spec.get("compiles"):
     with open(f"{home}/kernel.so", "wb") as file:
-        file.write(os.urandom(8 << 20))
+        file.write(os.urandom(1 << 20))
 elif os.path.exists(f"{home}/kernel.so"):
-    caught("eight megabytes came along")
+    caught("a megabyte came along")
 train(Table())
