@@ -105,9 +105,15 @@ class Objective(BaseModel):
         """Whether a finite value is known and it is not beyond `limit`."""
         if self.name not in found or not math.isfinite(found[self.name].mean):
             return False
+        return self.to_minimise(found) <= self.worst(seed)
+
+    def worst(self, seed: Found) -> float:
+        """The worst value that `limit` allows, as something to minimise; NaN where the seed has to say it."""
         if self.limit is None:
-            return True
-        return self.to_minimise(found) <= self.turned(_limit(self.limit, self.name, seed))
+            return math.inf
+        if isinstance(self.limit, str) and self.name not in seed:
+            return math.nan
+        return self.turned(_limit(self.limit, self.name, seed))
 
     def limit_as_constraint(self) -> Constraint | None:
         """`limit` as the range that it is; None without one."""
@@ -222,20 +228,47 @@ def pareto_front(
     one box on all objectives the one with the better first objective stays. Feasible beats
     infeasible; when nothing is feasible, the least violation wins.
     """
-    allowed = {
-        id: violation(found, constraints, seed_estimates)
-        for id, found in estimates.items()
-        if admissible(found, objectives, seed_estimates)
-    }
-    least = min(allowed.values(), default=0.0)
-    values = {
-        id: tuple(objective.to_minimise(estimates[id]) for objective in objectives)
-        for id, broken in allowed.items()
-        if broken == least
-    }
-    best_in_box: dict[tuple[float, ...], str] = {}
-    for id in sorted(values, key=lambda one: (values[one], one)):
-        best_in_box.setdefault(_box(values[id], objectives), id)
+    return front_among(points_of(estimates, objectives, seed_estimates, constraints))
+
+
+Values = tuple[float, ...]
+Point = tuple[float, Values, Values]  # how far it breaks the constraints; what is to be minimised; its box
+
+
+def points_of(
+    estimates: Mapping[str, Found],
+    objectives: Sequence[Objective],
+    seed_estimates: Found,
+    constraints: Sequence[Constraint] = (),
+) -> dict[str, Point]:
+    """Where variants stand; none for those that are not admissible."""
+    columns = [(one.name, one.sign, one.worst(seed_estimates)) for one in objectives]
+    points = dict[str, Point]()
+    for id, found in estimates.items():
+        means = [found[name].mean if name in found else math.nan for name, _, _ in columns]
+        values = tuple(sign * mean for mean, (_, sign, _) in zip(means, columns, strict=True))
+        if all(map(math.isfinite, values)) and all(
+            one <= worst for one, (_, _, worst) in zip(values, columns, strict=True)
+        ):
+            broken = violation(found, constraints, seed_estimates)
+            points[id] = broken, values, _box(values, objectives)
+    return points
+
+
+def is_behind(one: Point, other: Point) -> bool:
+    """Whether `other` keeps `one` off the front, or would if it was not itself."""
+    if one[0] != other[0]:
+        return other[0] < one[0]
+    return all(theirs <= own for theirs, own in zip(other[2], one[2], strict=True))
+
+
+def front_among(points: Mapping[str, Point]) -> list[str]:
+    """The front of variants that stand there; as `pareto_front`."""
+    least = min((broken for broken, _, _ in points.values()), default=0.0)
+    able = [(values, id, box) for id, (broken, values, box) in points.items() if broken == least]
+    best_in_box: dict[Values, str] = {}
+    for _, id, box in sorted(able):
+        best_in_box.setdefault(box, id)
     if not best_in_box:
         return []
     import moocore  # here, because settings are read by commands that compute no front
@@ -287,7 +320,7 @@ def standings(
     return {id: standing(id) for id in front}
 
 
-def _box(values: tuple[float, ...], objectives: Sequence[Objective]) -> tuple[float, ...]:
+def _box(values: Values, objectives: Sequence[Objective]) -> Values:
     return tuple(
         float(np.floor(value / objective.epsilon)) if objective.epsilon else value
         for value, objective in zip(values, objectives, strict=True)

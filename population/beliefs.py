@@ -10,7 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from population.archive import Constraint, Objective, nearest, pareto_front
+from population.archive import (
+    Constraint,
+    Objective,
+    Point,
+    front_among,
+    is_behind,
+    nearest,
+    points_of,
+)
 from population.statistics import DISQUALIFYING
 from population.statistics.blocks import BlockMeans
 from population.statistics.posteriors import NO_FAMILY, Family, Posteriors
@@ -19,6 +27,7 @@ from population.types import Estimate, MeasurementRow, Status
 FIRST_FIT = 8  # children, before the prior is fitted for the first time
 MAX_NEAR = 128  # variants near the front that are kept in sight of it, when there are twice as many
 GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
+MAX_FITTED = 2000  # children that a fit looks at, the newest: enough to tell what operators do by now
 
 Source = BlockMeans | Posteriors
 
@@ -75,7 +84,9 @@ class RungBeliefs:
         # would make a row the dearer the more there are. Who is layers away comes back with its next run.
         self._near: dict[str, None] = {}
         self._kept = 0  # of them, as it was last decided
-        self._fresh: set[str] | None = None  # measured since the front; None: everything moved
+        self._points: dict[str, Point | None] = {}  # where those near it stand, until that moves
+        self._stands: dict[str, Point] = {}  # where the front's members stood when it was last found
+        self._moved = False  # whether anybody moved since then
         self._changes = 0
         self.taken = 0  # rows looked at so far
         self.last_id = 0
@@ -98,14 +109,14 @@ class RungBeliefs:
 
     def _take(self, row: MeasurementRow) -> None:
         request = row.measurement.request
-        moved = request.variant_id in self._found or request.variant_id == self._seed_id
+        if request.variant_id == self._seed_id:  # limits hang on it, and all descend from it
+            self._points.clear()
+        self._moves([request.variant_id])
         for metric, value in row.measurement.metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"measurement {row.id} has {metric} = {value}")
             self._of(metric).add(request.variant_id, request.block, value)
-            belief = self._beliefs[metric]
-            if isinstance(belief, Posteriors):
-                moved |= belief.forget(request.variant_id)
+            self._forget(metric, request.variant_id)
         self._found.setdefault(
             request.variant_id, MetricEstimates(self._beliefs, request.variant_id)
         )
@@ -113,10 +124,17 @@ class RungBeliefs:
         self._near.setdefault(request.variant_id)
         if len(self._near) > 2 * max(MAX_NEAR, self._kept) and self._seed_id in self._found:
             self._keep_nearest()
-        if moved:
-            self._fresh = None  # a member may have become worse, so that others come back
-        elif self._fresh is not None:
-            self._fresh.add(request.variant_id)
+
+    def _forget(self, metric: str, variant_id: str) -> None:
+        belief = self._beliefs[metric]
+        if isinstance(belief, Posteriors):
+            self._moves(belief.forget(variant_id))
+
+    def _moves(self, variant_ids: Iterable[str]) -> None:
+        """What is believed of these is another now."""
+        self._moved = True
+        for one in variant_ids:
+            self._points.pop(one, None)
 
     def _keep_nearest(self) -> None:
         """By what is believed at this row, so that it does not depend on when the front was asked for."""
@@ -126,16 +144,17 @@ class RungBeliefs:
         kept = nearest(near, self._objectives, seed, self._constraints, MAX_NEAR)
         self._near = dict.fromkeys([*kept, *aside])
         self._kept = len(self._near)
+        self._points = {one: self._points[one] for one in self._near if one in self._points}
 
     def each_once(self, variant_ids: Iterable[str]) -> dict[str, dict[str, Estimate]]:
         """What a front depends on, each estimate asked for once: an objective asks several times."""
         names = dict.fromkeys(one.name for one in self._objectives)
         names |= dict.fromkeys(one.name for one in self._constraints)
-        sources = [(name, self._beliefs[name]) for name in names if name in self._beliefs]
-        found: dict[str, dict[str, Estimate]] = {}
-        for one in variant_ids:
-            asked = [(name, source.estimate(one)) for name, source in sources]
-            found[one] = {name: told for name, told in asked if told is not None}
+        asked = list(variant_ids)
+        found: dict[str, dict[str, Estimate]] = {one: {} for one in asked}
+        for name in names:
+            for one, told in self._beliefs[name].estimates(asked) if name in self._beliefs else ():
+                found[one][name] = told
         return found
 
     def _of(self, metric: str) -> BlockMeans:
@@ -146,15 +165,19 @@ class RungBeliefs:
             self._beliefs[metric] = Posteriors(levels, turn, self._family) if turn else levels
         return self._levels[metric]
 
+    def _changes_of(self, metric: str) -> int:
+        belief = self._beliefs[metric]
+        return belief.settle() if isinstance(belief, Posteriors) else belief.changes
+
     def _learn(self) -> None:
+        newest = list(self._children)[-MAX_FITTED:]
+        scored = [one for one in newest if one in self._found]
         failed = [
-            one
-            for one in self._children
-            if one not in self._found and one not in self._disqualified
+            one for one in newest if one not in self._found and one not in self._disqualified
         ]
         for belief in self._beliefs.values():
             if isinstance(belief, Posteriors):
-                belief.learn(self._found, failed)
+                belief.learn(scored, failed)
 
     def _disqualify(self, variant_id: str) -> None:
         self._disqualified.add(variant_id)
@@ -162,10 +185,7 @@ class RungBeliefs:
         if self._found.pop(variant_id, None) is not None:
             for metric, levels in self._levels.items():
                 levels.drop(variant_id)
-                belief = self._beliefs[metric]
-                if isinstance(belief, Posteriors):
-                    belief.forget(variant_id)
-            self._fresh = None
+                self._forget(metric, variant_id)
 
     def __len__(self) -> int:
         """How many variants have a score."""
@@ -214,14 +234,35 @@ class RungBeliefs:
         if self._seed_id not in self._found:
             return []
         names = {one.name for one in self._objectives} | {one.name for one in self._constraints}
-        changes = sum(self._beliefs[name].settle() for name in names if name in self._beliefs)
-        if self._fresh is None or changes != self._changes:
-            among = list(self._near)
-        else:  # a newcomer meets the front alone: who was dominated before still is
-            among = [*self._front, *self._fresh]
-        if self._fresh is None or self._fresh or changes != self._changes:
-            chosen = self.each_once(one for one in among if one not in self._left_out)
+        changes = sum(self._changes_of(name) for name in names if name in self._beliefs)
+        if changes != self._changes:
+            self._points.clear()
+        if self._moved or changes != self._changes:
+            among = self._who_may_be_on_it()
+            unknown = self.each_once(one for one in among if one not in self._points)
             (seed,) = self.each_once([self._seed_id]).values()
-            self._front = pareto_front(chosen, self._objectives, seed, self._constraints)
-        self._fresh, self._changes = set(), changes
+            self._points |= dict.fromkeys(unknown)
+            self._points |= points_of(unknown, self._objectives, seed, self._constraints)
+            points = {one: point for one in among if (point := self._points[one]) is not None}
+            self._front = front_among(points)
+            self._stands = {one: points[one] for one in self._front}
+        self._moved, self._changes = False, changes
         return list(self._front)
+
+    def _who_may_be_on_it(self) -> list[str]:
+        """Of those near: the front, who moved, and whom only members that moved or left kept off it.
+
+        Who is behind a member that stands where it stood stays so.
+        """
+        gone = [
+            point
+            for one, point in self._stands.items()
+            if one not in self._points or one in self._left_out
+        ]
+        among = dict.fromkeys(one for one in self._front if one in self._found)
+        for one in self._near:
+            point = self._points.get(one)
+            moved = one not in self._points
+            if moved or (point is not None and any(is_behind(point, other) for other in gone)):
+                among.setdefault(one)
+        return [one for one in among if one not in self._left_out]

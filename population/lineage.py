@@ -10,6 +10,7 @@ from population.reading import ProposalRow, proposals
 from population.store import Store
 from population.types import Outcome, Parent
 
+MAX_KNOWN = 2000  # variants whose ancestors are kept: parents are asked about, who are few
 ANCESTOR = "ancestor"  # the role of a merge's base: not a parent, it is reached through the parents
 
 
@@ -50,7 +51,7 @@ def births(made: Iterable[ProposalRow]) -> dict[str, ProposalRow]:
 
 
 class Lineage:
-    """The family of all variants, in memory; ancestors are bit sets, so every answer is quick."""
+    """The family of all variants, in memory; ancestors are bit sets, so answers are quick."""
 
     def __init__(self) -> None:
         self._order: list[str] = []  # in the order of their first proposals
@@ -58,7 +59,7 @@ class Lineage:
         self._parents: dict[str, tuple[str, ...]] = {}
         self._children: dict[str, list[str]] = {}
         self._births: dict[str, Birth] = {}
-        self._ancestors: dict[str, int] = {}  # bit k: descends from variant k
+        self._ancestors: dict[str, int] = {}  # of those asked for of late; bit k: descends from variant k
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -89,10 +90,8 @@ class Lineage:
             return
         wanted = (one.variant_id for one in parents if one.role != ANCESTOR)
         ids = tuple(dict.fromkeys(wanted))
-        ancestors = 0
-        for parent in ids:
-            ancestors |= self._ancestors[parent] | self._bit(parent)
-        self._ancestors[variant_id] = ancestors
+        if strangers := [one for one in ids if one not in self._place]:
+            raise KeyError(strangers[0])
         self._parents[variant_id] = ids
         base = next((one.variant_id for one in parents if one.role == ANCESTOR), None)
         self._births[variant_id] = Birth(operator, ids, base, island, seen)
@@ -127,13 +126,14 @@ class Lineage:
 
     def descends(self, child: str, ancestor: str) -> bool:
         """Whether `child` comes from `ancestor` through any parents; nobody is its own child."""
-        return bool(self._ancestors[child] & self._bit(ancestor))
+        place = self._place[ancestor]
+        return place < self._place[child] and bool(self._ancestors_of(child) >> place & 1)
 
     def lowest_common_ancestor(self, first: str, *others: str) -> str | None:
         """The latest variant all of them come from (or are); None when their families never meet."""
-        common = self._ancestors[first] | self._bit(first)
+        common = self._ancestors_of(first) | self._bit(first)
         for other in others:
-            common &= self._ancestors[other] | self._bit(other)
+            common &= self._ancestors_of(other) | self._bit(other)
         return self._order[common.bit_length() - 1] if common else None
 
     def way(self, ancestor: str, variant_id: str) -> tuple[str, ...]:
@@ -156,6 +156,29 @@ class Lineage:
         while (parents := self._parents[root]) and self._parents[parents[0]]:
             root = parents[0]
         return root
+
+    def _ancestors_of(self, variant_id: str) -> int:
+        """Bit k: descends from variant k. Those of all variants would take memory by their number's square."""
+        kept = self._ancestors
+        known = kept.get(variant_id)
+        if known is None:
+            known, seen, waiting = 0, {variant_id}, [variant_id]
+            bits = bytearray(self._place[variant_id] // 8 + 1)
+            while waiting:
+                for parent in self._parents[waiting.pop()]:
+                    if parent not in seen:
+                        seen.add(parent)
+                        place = self._place[parent]
+                        bits[place // 8] |= 1 << place % 8
+                        if parent in kept:
+                            known |= kept[parent]
+                        else:
+                            waiting.append(parent)
+            known |= int.from_bytes(bits, "little")
+            if len(kept) >= MAX_KNOWN:
+                kept = self._ancestors = {}  # threads that read the old ones go on with them
+            kept[variant_id] = known
+        return known
 
     def _bit(self, variant_id: str) -> int:
         return 1 << self._place[variant_id]

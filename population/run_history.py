@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import threading
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import Counter, defaultdict
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
+from itertools import chain
 
 from population.archive import Constraint, Objective, admissible, standings, violation
 from population.beliefs import RungBeliefs
@@ -72,9 +73,12 @@ class RunHistory:
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_island: Counter[tuple[str, Purpose, str]] = Counter()  # by who made the variant
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
+        self._blocks: dict[tuple[str, str], set[int]] = defaultdict(set)  # that a variant has a row on
+        self._of_purpose: dict[tuple[str, Purpose], list[MeasurementRow]] = defaultdict(list)
         self._elsewhere: defaultdict[str, int] = defaultdict(lambda: -1)  # the last block, by rung
         self._told: dict[str, Beliefs] = {}  # what moved_beliefs() has told, by rung
-        self._looked_at: dict[str, int] = {}  # rows of a rung as it last looked at everyone
+        self._news: dict[str, dict[str, None]] = defaultdict(dict)  # measured since then
+        self._turns: defaultdict[str, int] = defaultdict(int)  # the row whose variant is looked at next
         # grown row by row: one for what is known now, one for what an exact campaign may see
         self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
 
@@ -91,8 +95,11 @@ class RunHistory:
             rows = self._rows[request.rung]
             if rows and rows[-1].id > row.id:  # two slots ended at once
                 self._beliefs.clear()
-            insort(rows, row, key=lambda one: one.id)
-            insort(self._of_variant[request.rung, request.variant_id], row, key=lambda one: one.id)
+            insort(rows, row, key=_id_of)
+            insort(self._of_variant[request.rung, request.variant_id], row, key=_id_of)
+            insort(self._of_purpose[request.rung, request.purpose], row, key=_id_of)
+            self._blocks[request.rung, request.variant_id].add(request.block)
+            self._news[request.rung].setdefault(request.variant_id)
             self._keys[request.key] = row.measurement.status
             self._purposes[request.rung, request.purpose] += 1
             born = self._family.birth_of(request.variant_id)
@@ -215,18 +222,25 @@ class RunHistory:
     ) -> list[MeasurementRow]:
         """Rows of a rung in order, none with an id above `as_of`."""
         with self._lock:
-            known = self._rows[rung] if variant_id is None else self._of_variant[rung, variant_id]
-            return [
-                row
-                for row in known
-                if (as_of is None or row.id <= as_of)
-                and (purposes is None or row.measurement.request.purpose in purposes)
-            ]
+            if variant_id is not None:
+                known = self._of_variant[rung, variant_id]
+            elif purposes is not None:
+                those = [self._of_purpose[rung, one] for one in sorted(set(purposes))]
+                known = those[0] if len(those) == 1 else sorted(chain(*those), key=_id_of)
+            else:
+                known = self._rows[rung]
+            found = known[: len(known) if as_of is None else bisect_right(known, as_of, key=_id_of)]
+            if variant_id is None or purposes is None:
+                return found
+            return [row for row in found if row.measurement.request.purpose in purposes]
 
     def blocks(
         self, variant_id: str, rung: str, purposes: Collection[Purpose] | None = None
     ) -> list[int]:
         """The blocks a variant has a row on, ascending."""
+        with self._lock:
+            if purposes is None:
+                return sorted(self._blocks[rung, variant_id])
         rows = self.rows(rung, purposes=purposes, variant_id=variant_id)
         return sorted({row.measurement.request.block for row in rows})
 
@@ -315,7 +329,7 @@ class RunHistory:
         with self._lock:
             known, first = self._known(rung, None), self.objectives[0].name
             front = known.front()
-            vouched = frozenset(Purpose) - {Purpose.SHARED}
+            vouched = frozenset(Purpose) - {Purpose.SHARED} if self._of_purpose[rung, Purpose.SHARED] else None
             blocks = {one: len(self.blocks(one, rung, vouched)) for one in front}
             standing = standings(front, blocks, certified)
             return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]
@@ -323,25 +337,29 @@ class RunHistory:
     def moved_beliefs(self, rung: str, whole: bool = False) -> Beliefs:
         """The objectives' beliefs that moved since the last time this was asked; empty: no score now.
 
-        Each row moves all of them a little, so of many variants the front and those just measured are looked
-        at, and everyone once in n / 20 rows or with `whole`: what a row costs does not grow with their number.
+        Each row moves all of them a little, so of many variants the front, those just measured and in turn
+        ROWS_OF_A_LOOK others a row are looked at; everyone with `whole`: what a row costs does not grow with
+        their number, and nobody waits while all are looked at.
         """
         names = [one.name for one in self.objectives]
         with self._lock:
             known, told = self._known(rung, None), self._told.setdefault(rung, {})
-            rows = self._rows[rung]
-            news = rows[self._looked_at.get(rung, 0) :]
-            whole = whole or len(known) <= ROWS_OF_A_LOOK * max(len(news), 1)
-            among = {one.measurement.request.variant_id for one in news} | set(known.front())
-            if whole:
-                self._looked_at[rung] = len(rows)
+            rows, news = self._rows[rung], self._news.pop(rung, {})
+            look = ROWS_OF_A_LOOK * max(len(news), 1)
+            if whole or len(known) <= look:
                 among = {*known, *told}
+            else:
+                turn = self._turns[rung]
+                self._turns[rung] = (turn + look) % len(rows)
+                others = (rows[(turn + k) % len(rows)] for k in range(look))
+                among = {one.measurement.request.variant_id for one in others}
+                among |= {*news, *known.front()}
             moved: Beliefs = {}
             believed = known.each_once(one for one in among if one in known)
             for one in among:
-                found = believed.get(one, {})
+                found, before = believed.get(one, {}), told.get(one)
                 now = {name: found[name] for name in names if name in found}
-                if repr(told.get(one)) != repr(now) and (now or one in told):
+                if (now or before is not None) and not _are_same(before, now):
                     moved[one] = now
                     told[one] = now
                     if one not in known:
@@ -392,6 +410,24 @@ class RunHistory:
             for variant_id in sorted(waiting, key=known.place_of, reverse=True):
                 taken(variant_id)
             return chosen[::-1]
+
+
+def _id_of(row: MeasurementRow) -> int:
+    return row.id
+
+
+def _are_same(before: Mapping[str, Estimate] | None, now: Mapping[str, Estimate]) -> bool:
+    """Whether both say the same of each metric; two sds that are not known are the same."""
+    return (
+        before is not None
+        and before.keys() == now.keys()
+        and all(_is_same(one, now[name]) for name, one in before.items())
+    )
+
+
+def _is_same(one: Estimate, other: Estimate) -> bool:
+    nans = math.isnan(one.sd) and math.isnan(other.sd)
+    return one.mean == other.mean and one.n == other.n and (nans or one.sd == other.sd)
 
 
 def _known_sd(one: Estimate) -> float:

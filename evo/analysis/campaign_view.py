@@ -29,7 +29,7 @@ from population.reading import (
     tolerances,
     voided,
 )
-from population.statistics import block_means
+from population.statistics import DISQUALIFYING, block_means
 from population.statistics.blocks import BlockMeans
 from population.statistics.stopping import WOULD_STOP
 from population.store import Store, StoreError
@@ -216,30 +216,35 @@ class Record:
 
         And by how much an sd that rests on them is widened where it is shown (`BlockMeans.widening`).
         """
-        runs = block_means(self.believable(), self.seed_id)
         if self.imported is not None:  # no two of its runs share a block: they only number repeats
             plain = {
                 one: {
                     metric: Estimate(fmean(scores.values()), math.nan, len(scores))
                     for metric, scores in metrics.items()
                 }
-                for one, metrics in runs.items()
+                for one, metrics in block_means(self.believable(), self.seed_id).items()
             }
             return plain, {}
         by_metric: dict[str, BlockMeans] = {}
-        for one, metrics in runs.items():
-            for metric, scores in metrics.items():
-                one_metric = by_metric.setdefault(metric, BlockMeans(self.seed_id))
-                for block, value in scores.items():
-                    one_metric.add(one, block, value)
-        found = {
-            one: {metric: by_metric[metric].estimate(one) for metric in metrics}
-            for one, metrics in runs.items()
-        }
-        means = {
-            one: {metric: mean for metric, mean in metrics.items() if mean is not None}
-            for one, metrics in found.items()
-        }
+        metrics_of: dict[str, dict[str, None]] = {}
+        disqualified = set[str]()
+        for row in self.believable():  # in order, as the campaign took them in
+            one, run = row.measurement.request.variant_id, row.measurement
+            if run.status in DISQUALIFYING and one != self.seed_id:
+                disqualified.add(one)
+                for metric in metrics_of.pop(one, {}):
+                    by_metric[metric].drop(one)
+            if run.status is not Status.OK or one in disqualified:
+                continue
+            for metric, value in run.metrics.items():
+                if metric not in by_metric:
+                    by_metric[metric] = BlockMeans(self.seed_id)
+                by_metric[metric].add(one, run.request.block, value)
+                metrics_of.setdefault(one, {})[metric] = None
+        means: dict[str, dict[str, Estimate]] = {one: {} for one in metrics_of}
+        for metric, levels in by_metric.items():
+            for one, mean in levels.estimates(metrics_of):
+                means[one][metric] = mean
         wider = {
             one: {metric: by_metric[metric].widening(one) for metric in metrics}
             for one, metrics in means.items()

@@ -60,6 +60,7 @@ class EvaluationLane:
         self._under_way: dict[RunKey, _UnderWay] = {}
         self._decisions = Decisions(shared, components.history.seed_id)
         self._news = False  # something can be collected
+        self._moved = set[str]()  # rungs with rows that their fronts do not know yet
         self._thread = threading.Thread(target=self._work, name="evaluate", daemon=True)
 
     def take_up(self, store: Store) -> None:
@@ -101,6 +102,7 @@ class EvaluationLane:
             while True:
                 for event in slots.results():
                     self._take_in(event)
+                self._publish_moved()
                 self._fill_slots()
                 with changed:
                     over = not self._under_way and self._is_over()
@@ -283,7 +285,7 @@ class EvaluationLane:
                 again = "" if failed else "; mend what lost it, and `evo resume` tries it anew"
                 said = f"the seed {measurement.status}: {measurement.reason}{again}"
                 self._children.close(said, instead=True)
-        self._publish_front(request.rung)
+        self._moved.add(request.rung)
         seconds = self._components.budget.spent().seconds
         recorder.submit(lambda store: store.set_setting("seconds_spent", seconds))
         self._shared.say("measured", describe(measurement, history))
@@ -318,6 +320,12 @@ class EvaluationLane:
         self._shared.say(
             "voided", f"{request.purpose} {request.variant_id[:8]} does not count: {reason}"
         )
+
+    def _publish_moved(self) -> None:
+        """Once for all rows that came together: with many slots they do."""
+        for rung in sorted(self._moved):
+            self._publish_front(rung)
+        self._moved.clear()
 
     def _publish_front(self, rung: str, whole: bool = False) -> None:
         if DERIVED in rung:

@@ -332,6 +332,9 @@ def proven_members(
     log_e = {}
     for one in front:
         mine = fresh_scores(history, rung, one)
+        if mine.keys().isdisjoint(seed_scores):
+            log_e[one] = 0.0  # nothing is known of most
+            continue
         exact = beats_exactly(history.believed(one, rung), seed, history.objectives[1:])
         boundary = -allowed if exact else first.epsilon
         log_e[one] = log_e_by_site(

@@ -17,8 +17,8 @@ plain means. `docs/results.md` has what that decides better and worse than other
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean
 
@@ -27,7 +27,6 @@ import numpy.typing as npt
 
 from population.statistics.distributions import CONFIDENCE as TOLD
 from population.statistics.distributions import f_quantile, t_quantile
-from population.statistics.estimates import pooled_sd
 from population.types import Estimate
 
 ByBlock = Mapping[int, float]
@@ -37,6 +36,7 @@ CONFIDENCE = 0.9  # of the F test that blocks do no more than what is taken off
 MIN_FREEDOM = 3  # of the rest, before its sd is told
 ROUNDING = 1e-14  # of a score that is the same on every block, as a share of it
 NEGLIGIBLE = 1e-9  # eigenvalues and squares this far below the largest are rounding
+NEWS = 0.05  # as many more runs of a block, before it is asked again what blocks do
 NORMAL_ENDS = NormalDist().inv_cdf((1 + TOLD) / 2)  # of an interval, in sds that are known
 
 
@@ -95,27 +95,65 @@ class BlockEffects:
 
 def block_effects(variants: Iterable[ByBlock]) -> BlockEffects:
     """From the scores by block of every variant; those with one block say nothing and are skipped."""
-    several = [scores for scores in variants if len(scores) > 1]
-    blocks = sorted({block for scores in several for block in scores})
-    if not blocks:
-        return BlockEffects()
-    place = {block: k for k, block in enumerate(blocks)}
-    design = np.zeros((len(blocks), len(blocks)))  # what is left of the blocks after the variants
-    sums, squares, freedom, largest = np.zeros(len(blocks)), 0.0, 0, 0.0
-    for scores in several:
-        order = sorted(scores)  # sums of floats depend on their order: not on who came first
-        at = [place[block] for block in order]
-        values = np.array([scores[block] for block in order])
-        deviations = values - values.mean()
-        design[at, at] += 1.0
-        design[np.ix_(at, at)] -= 1.0 / len(at)
-        sums[at] += deviations
-        squares += float(deviations @ deviations)
-        freedom += len(at) - 1
-        largest = max(largest, float(np.abs(values).max()))
-    if squares <= freedom * (ROUNDING * largest) ** 2:
-        return BlockEffects()
-    return _solve(blocks, design, sums, squares, freedom)
+    sums = _BlockSums()
+    for scores in variants:
+        sums.add(scores)
+    return sums.effects()
+
+
+ONE = 1 << 1074  # every finite float is a whole multiple of its inverse
+
+
+def _exact(value: float) -> int:
+    """A float as a whole number of the smallest floats: such sums depend on no order, and take back exactly."""
+    above, below = value.as_integer_ratio()
+    return above * (ONE // below)
+
+
+class _BlockSums:
+    """What the variants with several blocks say of the blocks, grown and shrunk one variant at a time."""
+
+    def __init__(self) -> None:
+        self._designs: Counter[tuple[int, ...]] = Counter()  # variants by the blocks they are on
+        self._sums: Counter[int] = Counter()  # of the deviations on each block, exactly
+        self._squares = 0  # of all deviations, exactly
+        self._largest = 0.0  # score so far
+        self.freedom = 0
+
+    def add(self, scores: ByBlock, sign: int = 1) -> None:
+        """One variant's scores come, or go as they came where `sign` is -1."""
+        if len(scores) < 2:
+            return
+        blocks = tuple(sorted(scores))
+        values = [scores[block] for block in blocks]
+        mean = fmean(values)
+        self._designs[blocks] += sign
+        if not self._designs[blocks]:
+            del self._designs[blocks]
+        for block, value in zip(blocks, values, strict=True):
+            self._sums[block] += sign * _exact(value - mean)
+            self._squares += sign * _exact((value - mean) ** 2)
+        self.freedom += sign * (len(blocks) - 1)
+        self._largest = max(self._largest, *map(abs, values))
+
+    @property
+    def squares(self) -> float:
+        """The sum of all squares about the variants' means."""
+        return self._squares / ONE
+
+    def effects(self) -> BlockEffects:
+        """What the blocks do, by all of these variants."""
+        blocks = sorted({block for those in self._designs for block in those})
+        if not blocks or self.squares <= self.freedom * (ROUNDING * self._largest) ** 2:
+            return BlockEffects()
+        place = {block: k for k, block in enumerate(blocks)}
+        design = np.zeros((len(blocks), len(blocks)))  # what is left of the blocks after the variants
+        for those in sorted(self._designs):  # sums of floats depend on their order
+            at, many = [place[block] for block in those], self._designs[those]
+            design[at, at] += many
+            design[np.ix_(at, at)] -= many / len(at)
+        sums = np.array([self._sums[block] / ONE for block in blocks])
+        return _solve(blocks, design, sums, self.squares, self.freedom)
 
 
 def _solve(
@@ -171,86 +209,90 @@ class BlockMeans:
         self._reference = reference
         self._scores: dict[str, dict[int, float]] = {}  # variant -> block -> mean of repeats
         self._repeats: dict[tuple[str, int], list[float]] = {}  # where there are any
-        self._several: dict[str, int] = {}  # on two blocks or more -> place in order of first run
-        self._places: dict[str, int] = {}
+        self._sums = _BlockSums()
         self._known: dict[str, Estimate] = {}
-        self._effects, self._noise, self._freedom = BlockEffects(), math.nan, 0
+        self._effects, self._freedom = BlockEffects(), 0
+        self.noise = math.nan  # the sd of one run less its block's effect, while nobody was on two blocks
         self._doubts: dict[tuple[int, ...], float] = {}  # by the blocks of a variant
-        self._stale = False
+        self._runs: Counter[int] = Counter()  # by block, that say what it does
+        self._unheard: Counter[int] = Counter()  # of them, since that was last asked of all
         self.changes = 0  # how often something moved that moves everyone
 
     def add(self, variant_id: str, block: int, value: float) -> None:
         """Take in one run."""
-        place = self._places.setdefault(variant_id, len(self._places))
         scores = self._scores.setdefault(variant_id, {})
+        several = len(scores) > 1 or (len(scores) == 1 and block not in scores)
+        if several:
+            self._sums.add(scores, -1)
         if block in scores:
             runs = self._repeats.setdefault((variant_id, block), [scores[block]])
             runs.append(value)
             value = fmean(runs)
         scores[block] = value
         self._known.pop(variant_id, None)
-        if len(scores) > 1:
-            self._several[variant_id] = place
+        if several:
+            self._sums.add(scores)
         # what blocks do is read from those with several, and centred on the reference's
-        self._stale |= len(scores) > 1 or variant_id == self._reference
+        if several or variant_id == self._reference:
+            self._runs[block] += 1
+            self._unheard[block] += 1
+            if self._unheard[block] >= NEWS * self._runs[block]:
+                self._hear()
 
     def drop(self, variant_id: str) -> None:
         """Forget all runs of one variant."""
-        for block in self._scores.pop(variant_id, {}):
+        scores = self._scores.pop(variant_id, {})
+        self._sums.add(scores, -1)
+        for block in scores:
             self._repeats.pop((variant_id, block), None)
         self._known.pop(variant_id, None)
-        self._stale |= self._several.pop(variant_id, None) is not None
+        if len(scores) > 1:
+            self._hear()
 
-    def settle(self) -> int:
-        """Make up for the rows since the last time; the number of changes so far."""
-        if self._stale:
-            self._stale = False
-            several = self._on_several_blocks()
-            effects = block_effects(several).centred_on(self._scores.get(self._reference, {}))
-            pooled = pooled_sd(list(one.values()) for one in several)
-            noise = effects.rest_sd if effects.noise_is_known else pooled
-            freedom = sum(len(one) - 1 for one in several)
-            self._freedom = effects.freedom if effects.noise_is_known else freedom
-            if effects.effects != self._effects.effects or repr(noise) != repr(self._noise):
-                self.changes += 1
-            self._effects, self._noise = effects, noise
+    def _hear(self) -> None:
+        """See anew what blocks do. Here and now, so that it does not depend on when estimates are asked for."""
+        self._unheard.clear()
+        effects = self._sums.effects().centred_on(self._scores.get(self._reference, {}))
+        noise = effects.rest_sd if effects.noise_is_known else self._pooled()
+        self._freedom = effects.freedom if effects.noise_is_known else self._sums.freedom
+        self._doubts.clear()
+        if effects.effects != self._effects.effects or repr(noise) != repr(self.noise):
+            self.changes += 1
             self._known.clear()
-            self._doubts.clear()
-        return self.changes
+        self._effects, self.noise = effects, noise
 
-    @property
-    def noise(self) -> float:
-        """The sd of one run less its block's effect; NaN while nobody was on two blocks."""
-        self.settle()
-        return self._noise
+    def _pooled(self) -> float:
+        """As `pooled_sd` of the blocks of each variant."""
+        freedom = self._sums.freedom
+        return math.sqrt(self._sums.squares / freedom) if freedom else math.nan
 
     def __contains__(self, variant_id: str) -> bool:
         return variant_id in self._scores
 
     def pooled_noise(self) -> float | None:
         """The sd of one run of a variant from block to block; None while no variant has two."""
-        sd = pooled_sd(list(one.values()) for one in self._on_several_blocks())
+        sd = self._pooled()
         return None if math.isnan(sd) else sd
-
-    def _on_several_blocks(self) -> list[dict[int, float]]:
-        """In order of first run: sums of floats depend on their order."""
-        ordered = sorted(self._several, key=self._several.__getitem__)
-        return [self._scores[one] for one in ordered]
 
     def scatter(self, variant_id: str) -> float:
         """The sum of squares of one variant's blocks about their mean; 0 without a second."""
-        self.settle()
         values = list(self._effects.taken_off(self._scores.get(variant_id, {})).values())
         return float(np.var(values) * len(values)) if len(values) > 1 else 0.0
 
     def estimate(self, variant_id: str) -> Estimate | None:
         """The mean of one variant's blocks; None without a run."""
-        self.settle()
         if variant_id not in self._known and variant_id in self._scores:
             values = self._effects.taken_off(self._scores[variant_id]).values()
-            sd = self._noise / math.sqrt(len(values))
+            sd = self.noise / math.sqrt(len(values))
             self._known[variant_id] = Estimate(fmean(values), sd, len(values))
         return self._known.get(variant_id)
+
+    def estimates(self, variant_ids: Iterable[str]) -> Iterator[tuple[str, Estimate]]:
+        """The means of those of these variants that have a run."""
+        for one in variant_ids:
+            told = self._known.get(one) or self.estimate(one)
+            if told is not None:
+                yield one, told
 
     def widening(self, variant_id: str) -> float:
         """What the sd of a mean, or of a belief that rests on it, is multiplied by where it is shown.
@@ -258,7 +300,6 @@ class BlockMeans:
         The search weighs variants by s / sqrt(n) as if s and what blocks do were known: that orders them. As
         an error it is too small while few runs tell either, which this makes up for.
         """
-        self.settle()
         scores = self._scores.get(variant_id, {})
         if not scores:
             return 1.0

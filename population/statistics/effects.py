@@ -158,6 +158,7 @@ def _hazard(z: Floats) -> Floats:
 
 
 ASYMPTOTIC_BELOW = -20.0  # from here on erfc would soon underflow
+LOG_2 = math.log(2)
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -188,22 +189,24 @@ def centre_of(parents: Sequence[Estimate], ancestor: Estimate | None = None) -> 
 
 def _effect(gain: float, variance: float, prior: Effects) -> tuple[float, float]:
     """Posterior mean and variance of an effect seen through normal noise."""
-    parts = [(_log(prior.nothing) - 0.5 * (math.log(variance) + gain**2 / variance), 0.0, 0.0)]
+    means, squares = [0.0], [0.0]
+    logs = [_log(prior.nothing) - 0.5 * (math.log(variance) + gain**2 / variance)]
     for sign, weight, sd in ((1, prior.gain, prior.gain_sd), (-1, prior.harm, prior.harm_sd)):
         total = variance + sd**2
         centre, spread = sign * gain * sd**2 / total, sd * math.sqrt(variance / total)
         z = centre / spread
         above = log_normal_share(z)
-        log_share = math.log(2.0) - 0.5 * (math.log(total) + gain**2 / total) + above
         hazard = math.exp(-0.5 * z * z - HALF_LOG_2PI - above)
         mean = max(centre + spread * hazard, 0.0)
-        square = max(spread**2 + centre * mean, mean**2)
-        parts.append((_log(weight) + log_share, sign * mean, square))
-    largest = max(one[0] for one in parts)
-    shares = [math.exp(one[0] - largest) for one in parts]
+        log_share = LOG_2 - 0.5 * (math.log(total) + gain**2 / total) + above
+        logs.append(_log(weight) + log_share)
+        means.append(sign * mean)
+        squares.append(max(spread**2 + centre * mean, mean**2))
+    largest = max(logs)
+    _, gaining, harming = shares = [math.exp(one - largest) for one in logs]
     whole = sum(shares)
-    mean = sum(share * one[1] for share, one in zip(shares, parts, strict=True)) / whole
-    square = sum(share * one[2] for share, one in zip(shares, parts, strict=True)) / whole
+    mean = (gaining * means[1] + harming * means[2]) / whole
+    square = (gaining * squares[1] + harming * squares[2]) / whole
     return mean, max(square - mean**2, 0.0)
 
 

@@ -21,13 +21,13 @@ def pooled_sd(groups: Iterable[Sequence[float]]) -> float:
     Groups of one tell nothing; NaN when all are such. Source: the pooled variance of one-way
     analysis of variance, e.g. Snedecor and Cochran, Statistical Methods, ch. 6.
     """
-    squares, freedom = 0.0, 0
+    squares, freedom = list[float](), 0
     for group in groups:
         if len(group) > 1:
             mean = fmean(group)
-            squares += sum((value - mean) ** 2 for value in group)
+            squares += ((value - mean) ** 2 for value in group)
             freedom += len(group) - 1
-    return math.sqrt(squares / freedom) if freedom else math.nan
+    return math.sqrt(math.fsum(squares) / freedom) if freedom else math.nan
 
 
 def noise_sd(rows: Iterable[MeasurementRow], metric: str) -> float | None:

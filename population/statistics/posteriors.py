@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,24 +70,24 @@ class Posteriors:
 
     def settle(self) -> int:
         """Make up for the rows since the last time; how often everyone's belief moved so far."""
-        changes = self._levels.settle()
+        changes = self._levels.changes
         if changes != self._seen:
             self._seen = changes
             self._known.clear()
         return changes + self._fits
 
-    def forget(self, variant_id: str) -> bool:
+    def forget(self, variant_id: str) -> set[str]:
         """A row of this variant came or went: its belief and those that depend on it are stale.
 
-        Whether any depended on it: a child may be measured before its parent is.
+        All of those: a child may be measured before its parent is.
         """
-        waiting, stale = [variant_id], 0
+        waiting, stale = [variant_id], set[str]()
         while waiting:
             one = waiting.pop()
-            stale += 1
+            stale.add(one)
             self._known.pop(one, None)
             waiting.extend(self._hang_on.pop(one, ()))
-        return stale > 1
+        return stale
 
     def estimate(self, variant_id: str) -> Estimate | None:
         """What is believed of one variant; None without a run."""
@@ -107,6 +107,17 @@ class Posteriors:
             if not missing:
                 self._known[one] = self._posterior(one, level, centre)
         return self._known.get(variant_id)
+
+    def estimates(self, variant_ids: Iterable[str]) -> Iterator[tuple[str, Estimate]]:
+        """What is believed of those of these variants that have a run."""
+        self.settle()
+        if not self._levels.noise > 0:
+            yield from self._levels.estimates(variant_ids)
+            return
+        for one in variant_ids:
+            told = self._known.get(one) or self.estimate(one)
+            if told is not None:
+                yield one, told
 
     def learn(self, children: Iterable[str], failed: Iterable[str]) -> None:
         """Fit the priors to these children; `failed` ones gave no score, which is known to be no gain."""

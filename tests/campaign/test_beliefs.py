@@ -16,6 +16,7 @@ from population.archive import (
     Direction,
     Objective,
     admissible,
+    front_among,
     nearest,
     pareto_front,
 )
@@ -429,11 +430,11 @@ def test_a_row_looks_at_no_more_variants_for_the_front_the_more_there_are(
     monkeypatch.setattr(beliefs, "MAX_NEAR", 30)
     looked: list[int] = []
 
-    def counted(estimates, *settings):
-        looked.append(len(estimates))
-        return pareto_front(estimates, *settings)
+    def counted(points):
+        looked.append(len(points))
+        return front_among(points)
 
-    monkeypatch.setattr(beliefs, "pareto_front", counted)
+    monkeypatch.setattr(beliefs, "front_among", counted)
     rows, family = noisy_descent(600)
     known = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
     for one in rows:
