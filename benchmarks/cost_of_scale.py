@@ -1,7 +1,7 @@
 """What a campaign of many variants costs the process that decides and records, as Markdown tables.
 
-Everything is `evo run`'s own but three stand-ins: runs are drawn instead of trained and end after a while (on as
-many slots as asked), children are lines of text instead of programs, and most of the history is written at once.
+Everything is `evo run`'s own but three stand-ins: runs are drawn instead of trained and end after a while, on
+as many slots as asked; children are lines of text instead of programs; most of the history is written at once.
 
     python benchmarks/cost_of_scale.py make 100000 /tmp/big           # a campaign's folder of so many variants
     python benchmarks/cost_of_scale.py rows /tmp/big --rows 400       # CPU a recorded measurement from there on
@@ -12,7 +12,6 @@ many slots as asked), children are lines of text instead of programs, and most o
 from __future__ import annotations
 
 import argparse
-import gc
 import heapq
 import itertools
 import json
@@ -51,14 +50,12 @@ from population.lineage import Lineage
 from population.reading import measurements, seed, spent
 from population.run_history import RunHistory
 from population.selection import NEWEST, choose_parents, population, within_reach
-from population.store import Store
 from population.types import (
     CurvePoint,
     Measurement,
     Outcome,
     Parent,
     Proposal,
-    ProposalRow,
     Purpose,
     RunRequest,
     Status,
@@ -77,6 +74,10 @@ CHANGES = (  # what is improved by default
     "operators={nudge: 1, merge: 1}",
     "llm=null",
 )
+BOXES = (
+    "objectives=[{name: val_bpb, epsilon: 0.001, limit: seed x 1.02}, {name: parameters, epsilon: 5000}, "
+    "{name: added_nodes, epsilon: 20}]"
+)
 WARM_UP = 60  # rows before counting begins
 
 
@@ -92,7 +93,11 @@ class World:
         score, size, nodes = self.truths[parent]
         rng, many = self.rng, max(len(self.truths), 1)
         gain = abs(float(rng.normal(0, 0.02 / math.sqrt(many)))) * (1 if rng.random() < 0.2 else -9)
-        return score - gain, round(size * float(rng.lognormal(0, 0.05))), nodes + int(rng.integers(4))
+        return (
+            score - gain,
+            round(size * float(rng.lognormal(0, 0.05))),
+            nodes + int(rng.integers(4)),
+        )
 
     def run(self, one: str) -> dict[str, float]:
         """The numbers of one run."""
@@ -159,9 +164,20 @@ def make(many: int, path: Path) -> None:
                 """INSERT INTO measurements (id, variant_id, rung, block, repeat, purpose, status, reason, slot,
                 host, device, started_at, wall_seconds, cpu_seconds, train_wall_seconds,
                 self_reported_steps, self_reported_tokens, recorded, facts, curve, log_tail)
-                VALUES (?, ?, ?, ?, 0, ?, 'ok', '', ?, 'here', 'cpu', ?, 38.0, 37.0, 30.0, 100, 100000, ?, '{}', ?, '')""",
+                VALUES (?, ?, ?, ?, 0, ?, 'ok', '', ?, 'here', 'cpu', ?, 38.0, 37.0, 30.0, 100, 100000, ?,
+                '{}', ?, '')""",
                 [
-                    (id, one, RUNG, block, purpose.value, f"slot{id % 4}", at + 40 * id, at + 40 * id, curve)
+                    (
+                        id,
+                        one,
+                        RUNG,
+                        block,
+                        purpose.value,
+                        f"slot{id % 4}",
+                        at + 40 * id,
+                        at + 40 * id,
+                        curve,
+                    )
                     for id, (one, block, purpose) in enumerate(runs, 1)
                 ],
             )
@@ -215,7 +231,9 @@ class DrawnSlots:
         self._changed, self._closed = threading.Condition(), False
         self._order = itertools.count()
         self.ended = 0
-        self.marks: list[tuple[int, float, float, float]] = []  # ended, CPU, seconds, busy slot seconds
+        self.marks: list[
+            tuple[int, float, float, float]
+        ] = []  # ended, CPU, seconds, busy slot seconds
         self._busy = 0.0
         self.stop: Callable[[], None] = lambda: None
 
@@ -319,9 +337,11 @@ class DrawnChildren:
         return []
 
 
-def campaign_of(folder: Folder, slots: int, seconds: float, most: int) -> tuple[Campaign, DrawnSlots]:
-    """The campaign in a folder with its stand-ins."""
-    config = read_config(folder.config)
+def campaign_of(
+    folder: Folder, slots: int, seconds: float, most: int, boxes: bool
+) -> tuple[Campaign, DrawnSlots]:
+    """The campaign in a folder with its stand-ins; `boxes`: with an epsilon for every objective."""
+    config = read_config(folder.config, [BOXES] if boxes else [])
     world = World(pickle.loads((folder.path / TRUTHS).read_bytes()), np.random.default_rng())
     history, lineage = history_of(folder, config, Lineage())
     with folder.open_store() as store:
@@ -373,13 +393,13 @@ def profile_lane(file: str) -> None:
     EvaluationLane._work = profiled  # type: ignore[method-assign]
 
 
-def rows(path: Path, slots: int, seconds: float, many: int, profile: str) -> None:
+def rows(path: Path, slots: int, seconds: float, many: int, profile: str, boxes: bool) -> None:
     """CPU a recorded measurement, in the whole process; how busy the slots were; memory."""
     folder = Folder(path)
     if profile:
         profile_lane(profile)
     before = time.process_time()
-    campaign, drawn = campaign_of(folder, slots, seconds, many + WARM_UP)
+    campaign, drawn = campaign_of(folder, slots, seconds, many + WARM_UP, boxes)
     read = time.process_time() - before
     known = len(campaign.components.lineage.after(0))
     campaign_stopped = []
@@ -399,11 +419,14 @@ def rows(path: Path, slots: int, seconds: float, many: int, profile: str) -> Non
     busy = (last - first) * seconds / (slots * elapsed) if seconds else math.nan
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     front = len(campaign.components.history.front(RUNG))
-    print("| variants | slots | front | rows | CPU ms a row | of it choosing parents | busy | memory MB | reading s |")
+    print(
+        "| variants | slots | front | rows | CPU ms a row | of it choosing parents | busy | memory MB "
+        "| reading s |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     print(
-        f"| {known:,} | {slots} | {front} | {last - first} | {1000 * each:.1f} | {1000 * proposing / many:.1f} | "
-        f"{busy:.1%} | {memory:,.0f} | {read:.1f} |"
+        f"| {known:,} | {slots} | {front} | {last - first} | {1000 * each:.1f} "
+        f"| {1000 * proposing / many:.1f} | {busy:.1%} | {memory:,.0f} | {read:.1f} |"
     )
 
 
@@ -444,7 +467,10 @@ def first(path: Path) -> None:
     taken = time.process_time()
     campaign.components.scheduler.next(SearchState())
     now = time.process_time()
-    print(f"build {built - began:.2f} take up {taken - built:.2f} decide {now - taken:.2f}", file=sys.stderr)
+    print(
+        f"build {built - began:.2f} take up {taken - built:.2f} decide {now - taken:.2f}",
+        file=sys.stderr,
+    )
     os._exit(0)
 
 
@@ -455,13 +481,16 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=0.0, help="that a run takes")
-    parser.add_argument("--profile", default="", help="a file for cProfile's figures of the evaluation lane")
+    parser.add_argument("--boxes", action="store_true", help="an epsilon for every objective")
+    parser.add_argument(
+        "--profile", default="", help="a file for cProfile's figures of the evaluation lane"
+    )
     given = parser.parse_args()
     path = Path(given.given[-1])
     if given.what == "make":
         make(int(given.given[0]), path)
     elif given.what == "rows":
-        rows(path, given.slots, given.seconds, given.rows, given.profile)
+        rows(path, given.slots, given.seconds, given.rows, given.profile, given.boxes)
     elif given.what == "read":
         read(path)
     else:

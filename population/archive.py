@@ -232,7 +232,9 @@ def pareto_front(
 
 
 Values = tuple[float, ...]
-Point = tuple[float, Values, Values]  # how far it breaks the constraints; what is to be minimised; its box
+Point = tuple[
+    float, Values, Values
+]  # how far it breaks the constraints; what is to be minimised; its box
 
 
 def points_of(

@@ -27,7 +27,9 @@ from population.types import Estimate, MeasurementRow, Status
 FIRST_FIT = 8  # children, before the prior is fitted for the first time
 MAX_NEAR = 128  # variants near the front that are kept in sight of it, when there are twice as many
 GROWTH = 1.25  # as many more, before it is fitted again: all fits together cost what one row does
-MAX_FITTED = 2000  # children that a fit looks at, the newest: enough to tell what operators do by now
+MAX_FITTED = (
+    2000  # children that a fit looks at, the newest: enough to tell what operators do by now
+)
 
 Source = BlockMeans | Posteriors
 
@@ -85,7 +87,9 @@ class RungBeliefs:
         self._near: dict[str, None] = {}
         self._kept = 0  # of them, as it was last decided
         self._points: dict[str, Point | None] = {}  # where those near it stand, until that moves
-        self._stands: dict[str, Point] = {}  # where the front's members stood when it was last found
+        self._stands: dict[
+            str, Point
+        ] = {}  # where the front's members stood when it was last found
         self._moved = False  # whether anybody moved since then
         self._changes = 0
         self.taken = 0  # rows looked at so far
@@ -165,16 +169,10 @@ class RungBeliefs:
             self._beliefs[metric] = Posteriors(levels, turn, self._family) if turn else levels
         return self._levels[metric]
 
-    def _changes_of(self, metric: str) -> int:
-        belief = self._beliefs[metric]
-        return belief.settle() if isinstance(belief, Posteriors) else belief.changes
-
     def _learn(self) -> None:
         newest = list(self._children)[-MAX_FITTED:]
         scored = [one for one in newest if one in self._found]
-        failed = [
-            one for one in newest if one not in self._found and one not in self._disqualified
-        ]
+        failed = [one for one in newest if one not in self._found and one not in self._disqualified]
         for belief in self._beliefs.values():
             if isinstance(belief, Posteriors):
                 belief.learn(scored, failed)
@@ -234,7 +232,7 @@ class RungBeliefs:
         if self._seed_id not in self._found:
             return []
         names = {one.name for one in self._objectives} | {one.name for one in self._constraints}
-        changes = sum(self._changes_of(name) for name in names if name in self._beliefs)
+        changes = sum(self._beliefs[name].settle() for name in names if name in self._beliefs)
         if changes != self._changes:
             self._points.clear()
         if self._moved or changes != self._changes:

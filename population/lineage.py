@@ -59,7 +59,9 @@ class Lineage:
         self._parents: dict[str, tuple[str, ...]] = {}
         self._children: dict[str, list[str]] = {}
         self._births: dict[str, Birth] = {}
-        self._ancestors: dict[str, int] = {}  # of those asked for of late; bit k: descends from variant k
+        self._ancestors: dict[
+            str, int
+        ] = {}  # of those asked for of late; bit k: descends from variant k
 
     @classmethod
     def of(cls, store: Store) -> Self:

@@ -73,12 +73,16 @@ class RunHistory:
         self._purposes: Counter[tuple[str, Purpose]] = Counter()
         self._of_island: Counter[tuple[str, Purpose, str]] = Counter()  # by who made the variant
         self._of_variant: dict[tuple[str, str], list[MeasurementRow]] = defaultdict(list)
-        self._blocks: dict[tuple[str, str], set[int]] = defaultdict(set)  # that a variant has a row on
+        self._blocks: dict[tuple[str, str], set[int]] = defaultdict(
+            set
+        )  # that a variant has a row on
         self._of_purpose: dict[tuple[str, Purpose], list[MeasurementRow]] = defaultdict(list)
         self._elsewhere: defaultdict[str, int] = defaultdict(lambda: -1)  # the last block, by rung
         self._told: dict[str, Beliefs] = {}  # what moved_beliefs() has told, by rung
         self._news: dict[str, dict[str, None]] = defaultdict(dict)  # measured since then
-        self._turns: defaultdict[str, int] = defaultdict(int)  # the row whose variant is looked at next
+        self._turns: defaultdict[str, int] = defaultdict(
+            int
+        )  # the row whose variant is looked at next
         # grown row by row: one for what is known now, one for what an exact campaign may see
         self._beliefs: dict[tuple[str, bool], RungBeliefs] = {}
 
@@ -329,7 +333,11 @@ class RunHistory:
         with self._lock:
             known, first = self._known(rung, None), self.objectives[0].name
             front = known.front()
-            vouched = frozenset(Purpose) - {Purpose.SHARED} if self._of_purpose[rung, Purpose.SHARED] else None
+            vouched = (
+                frozenset(Purpose) - {Purpose.SHARED}
+                if self._of_purpose[rung, Purpose.SHARED]
+                else None
+            )
             blocks = {one: len(self.blocks(one, rung, vouched)) for one in front}
             standing = standings(front, blocks, certified)
             return [FrontMember(one, standing[one], known.found(one)[first]) for one in front]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist, fmean
 
@@ -136,6 +137,16 @@ class _BlockSums:
         self.freedom += sign * (len(blocks) - 1)
         self._largest = max(self._largest, *map(abs, values))
 
+    def copy(self) -> _BlockSums:
+        """The same, which stays as it is when this one grows."""
+        other = copy(self)
+        other._designs, other._sums = self._designs.copy(), self._sums.copy()
+        return other
+
+    def pooled(self) -> float:
+        """As `pooled_sd` of the blocks of each variant."""
+        return math.sqrt(self.squares / self.freedom) if self.freedom else math.nan
+
     @property
     def squares(self) -> float:
         """The sum of all squares about the variants' means."""
@@ -147,7 +158,8 @@ class _BlockSums:
         if not blocks or self.squares <= self.freedom * (ROUNDING * self._largest) ** 2:
             return BlockEffects()
         place = {block: k for k, block in enumerate(blocks)}
-        design = np.zeros((len(blocks), len(blocks)))  # what is left of the blocks after the variants
+        # what is left of the blocks after the variants
+        design = np.zeros((len(blocks), len(blocks)))
         for those in sorted(self._designs):  # sums of floats depend on their order
             at, many = [place[block] for block in those], self._designs[those]
             design[at, at] += many
@@ -212,7 +224,8 @@ class BlockMeans:
         self._sums = _BlockSums()
         self._known: dict[str, Estimate] = {}
         self._effects, self._freedom = BlockEffects(), 0
-        self.noise = math.nan  # the sd of one run less its block's effect, while nobody was on two blocks
+        self._noise = math.nan
+        self._heard: tuple[_BlockSums, dict[int, float]] | None = None  # and not made up for yet
         self._doubts: dict[tuple[int, ...], float] = {}  # by the blocks of a variant
         self._runs: Counter[int] = Counter()  # by block, that say what it does
         self._unheard: Counter[int] = Counter()  # of them, since that was last asked of all
@@ -250,45 +263,57 @@ class BlockMeans:
             self._hear()
 
     def _hear(self) -> None:
-        """See anew what blocks do. Here and now, so that it does not depend on when estimates are asked for."""
+        """From here on what blocks do is what these runs say, whenever it is asked for."""
         self._unheard.clear()
-        effects = self._sums.effects().centred_on(self._scores.get(self._reference, {}))
-        noise = effects.rest_sd if effects.noise_is_known else self._pooled()
-        self._freedom = effects.freedom if effects.noise_is_known else self._sums.freedom
+        self._heard = self._sums.copy(), dict(self._scores.get(self._reference, {}))
+
+    def settle(self) -> int:
+        """Make up for what was heard since the last time; the number of changes so far."""
+        if self._heard is None:
+            return self.changes
+        (sums, reference), self._heard = self._heard, None
+        effects = sums.effects().centred_on(reference)
+        noise = effects.rest_sd if effects.noise_is_known else sums.pooled()
+        self._freedom = effects.freedom if effects.noise_is_known else sums.freedom
         self._doubts.clear()
-        if effects.effects != self._effects.effects or repr(noise) != repr(self.noise):
+        if effects.effects != self._effects.effects or repr(noise) != repr(self._noise):
             self.changes += 1
             self._known.clear()
-        self._effects, self.noise = effects, noise
+        self._effects, self._noise = effects, noise
+        return self.changes
 
-    def _pooled(self) -> float:
-        """As `pooled_sd` of the blocks of each variant."""
-        freedom = self._sums.freedom
-        return math.sqrt(self._sums.squares / freedom) if freedom else math.nan
+    @property
+    def noise(self) -> float:
+        """The sd of one run less its block's effect; NaN while nobody was on two blocks."""
+        self.settle()
+        return self._noise
 
     def __contains__(self, variant_id: str) -> bool:
         return variant_id in self._scores
 
     def pooled_noise(self) -> float | None:
         """The sd of one run of a variant from block to block; None while no variant has two."""
-        sd = self._pooled()
+        sd = self._sums.pooled()
         return None if math.isnan(sd) else sd
 
     def scatter(self, variant_id: str) -> float:
         """The sum of squares of one variant's blocks about their mean; 0 without a second."""
+        self.settle()
         values = list(self._effects.taken_off(self._scores.get(variant_id, {})).values())
         return float(np.var(values) * len(values)) if len(values) > 1 else 0.0
 
     def estimate(self, variant_id: str) -> Estimate | None:
         """The mean of one variant's blocks; None without a run."""
+        self.settle()
         if variant_id not in self._known and variant_id in self._scores:
             values = self._effects.taken_off(self._scores[variant_id]).values()
-            sd = self.noise / math.sqrt(len(values))
+            sd = self._noise / math.sqrt(len(values))
             self._known[variant_id] = Estimate(fmean(values), sd, len(values))
         return self._known.get(variant_id)
 
     def estimates(self, variant_ids: Iterable[str]) -> Iterator[tuple[str, Estimate]]:
         """The means of those of these variants that have a run."""
+        self.settle()
         for one in variant_ids:
             told = self._known.get(one) or self.estimate(one)
             if told is not None:
@@ -300,6 +325,7 @@ class BlockMeans:
         The search weighs variants by s / sqrt(n) as if s and what blocks do were known: that orders them. As
         an error it is too small while few runs tell either, which this makes up for.
         """
+        self.settle()
         scores = self._scores.get(variant_id, {})
         if not scores:
             return 1.0

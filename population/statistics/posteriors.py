@@ -70,7 +70,7 @@ class Posteriors:
 
     def settle(self) -> int:
         """Make up for the rows since the last time; how often everyone's belief moved so far."""
-        changes = self._levels.changes
+        changes = self._levels.settle()
         if changes != self._seen:
             self._seen = changes
             self._known.clear()

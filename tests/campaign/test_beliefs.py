@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evo.search.certification import Certification, CertificationSettings
 from population import beliefs
 from population.archive import (
     DEFAULT_OBJECTIVES,
@@ -25,6 +26,8 @@ from population.lineage import Birth
 from population.run_history import ROWS_OF_A_LOOK, RunHistory
 from population.selection import population
 from population.statistics import noise_sd
+from population.statistics.blocks import BlockMeans
+from population.statistics.posteriors import Posteriors
 from population.types import Estimate, Measurement, MeasurementRow, Purpose, RunRequest, Status
 from tests.at_once import estimates
 from tests.counting import lines_run
@@ -442,6 +445,70 @@ def test_a_row_looks_at_no_more_variants_for_the_front_the_more_there_are(
         known.front()
     assert len(known) == 601 and max(looked[:300]) > 60, "all of few"
     assert max(looked[300:]) < 250, "and no more of many"
+
+
+def test_a_row_costs_no_more_steps_the_more_variants_there_are() -> None:
+    objectives = (
+        Objective(name="val_bpb", epsilon=0.001),
+        Objective(name="parameters", epsilon=3e4),
+    )
+    screens, family = noisy_descent(1500)
+    history, cost = RunHistory(objectives, SEED, family=family), list[int]()
+    proof = Certification(CertificationSettings(), history, "proxy")
+
+    def take_in(row: MeasurementRow) -> None:
+        history.add(row)
+        history.members("proxy", proof.proven())
+        history.moved_beliefs("proxy")
+        history.candidates("proxy", newest=20)
+        history.rows("proxy", row.id - 1, {Purpose.CALIBRATE})
+
+    for one in screens:
+        run = one.measurement
+        if run.request.block > 2:
+            continue
+        again = replace(run.request, block=3 + one.id % 3, purpose=Purpose.REMEASURE)
+        several = [run.request, again] if one.id % 4 == 0 else [run.request]
+        for request in several:
+            row = MeasurementRow(10 * one.id + request.block, replace(run, request=request))
+            if one.id % 25 < 3:
+                cost.append(lines_run(lambda row=row: take_in(row)))
+            else:
+                history.add(row)
+    fifth = len(cost) // 5
+    early, late = np.median(cost[fifth : 2 * fifth]), np.median(cost[-fifth:])
+    assert late < 1.3 * early
+
+
+def test_fits_look_at_the_newest_children_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beliefs, "MAX_FITTED", 50)
+    looked: list[int] = []
+
+    def counted(self, children, failed):
+        looked.append(len(list(children)) + len(list(failed)))
+
+    monkeypatch.setattr(Posteriors, "learn", counted)
+    rows, family = noisy_descent(300)
+    known = RungBeliefs(SEED, DEFAULT_OBJECTIVES, (), family=family)
+    for one in rows:
+        known.add(one)
+    assert len(looked) > 40 and max(looked) == 50
+
+
+def test_what_blocks_do_is_asked_anew_by_a_twentieth_more_runs_whenever_estimates_are_asked_for() -> (
+    None
+):
+    rng, asked, unasked = np.random.default_rng(5), BlockMeans(SEED), BlockMeans(SEED)
+    for number in range(400):
+        for block in (0, 1):
+            value = 2.0 + 0.1 * block + float(rng.normal(0, 0.01))
+            for means in (asked, unasked):
+                means.add(SEED if number == 0 else f"v{number}", block, value)
+            asked.estimate(SEED)
+    unasked.estimate(SEED)
+    assert unasked.changes == 1
+    assert repr(asked.estimate("v3")) == repr(unasked.estimate("v3"))
+    assert 60 < asked.changes < 120, "with every one of 400: as many"
 
 
 def test_who_is_near_the_front_follows_when_those_on_it_are_disqualified_one_after_another(

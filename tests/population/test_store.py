@@ -303,6 +303,17 @@ def test_the_front_is_replaced_whole(store: Store) -> None:
     assert reading.front(store, "proxy") == reading.front(store, "mid") == {ids[2]: "candidate"}
 
 
+def test_of_a_front_only_what_moved_is_written(store: Store) -> None:
+    ids = [add_variant(store, n, f"v{n}") for n in (1, 2, 3)]
+    store.set_front("proxy", members(ids[0], ids[1]))
+    before = store._connection.total_changes
+    store.set_front("proxy", members(ids[0], ids[1]))
+    assert store._connection.total_changes == before
+    store.set_front("proxy", members(ids[0], ids[2]))
+    assert store._connection.total_changes == before + 2, "one goes, one comes"
+    assert list(reading.front(store, "proxy")) == [ids[0], ids[2]]
+
+
 def test_dollars_of_unknown_price_stay_unknown(store: Store) -> None:
     variant = make_variant("seed")
     cost = Cost(1.0, 10, 20, None)
