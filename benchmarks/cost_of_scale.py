@@ -455,7 +455,7 @@ def first(path: Path) -> None:
     from evo.assembly.campaign import build_campaign
     from evo.cli.folder import known_errors  # noqa: F401 - a command has imported it by then
     from evo.folder import config_of
-    from evo.search.scheduler import SearchState
+    from evo.search.synchronous import SynchronousSearch
 
     folder = Folder(path)
     began = time.process_time()
@@ -465,7 +465,7 @@ def first(path: Path) -> None:
         campaign._proposals.take_up(store)
         campaign._evaluations.take_up(store)
     taken = time.process_time()
-    campaign.components.scheduler.next(SearchState())
+    SynchronousSearch(campaign.components.scheduler, lambda: None, lambda: False).next()
     now = time.process_time()
     print(
         f"build {built - began:.2f} take up {taken - built:.2f} decide {now - taken:.2f}",
