@@ -3,7 +3,7 @@
 Everything is `evo run`'s own but three stand-ins: runs are drawn instead of trained and end after a while, on
 as many slots as asked; children are lines of text instead of programs; most of the history is written at once.
 
-    python benchmarks/cost_of_scale.py make 100000 /tmp/big           # a campaign's folder of so many variants
+    python benchmarks/cost_of_scale.py make 100000 /tmp/big           # a campaign's folder of that size
     python benchmarks/cost_of_scale.py rows /tmp/big --rows 400       # CPU a recorded measurement from there on
     python benchmarks/cost_of_scale.py rows /tmp/big --slots 1000 --seconds 60
     python benchmarks/cost_of_scale.py read /tmp/big                  # evo top, evo status, evo resume
@@ -110,7 +110,7 @@ def source_of_child(number: int) -> str:
     return f"LR = {0.1 + number * 1e-7:.9f}\n"
 
 
-# -- A campaign's folder with so many variants, written at once.
+# -- A campaign's folder of a given size, written at once.
 
 
 def make(many: int, path: Path) -> None:
