@@ -161,10 +161,19 @@ def find_settings(tree: ast.Module, passed: bool = True) -> dict[str, ast.expr]:
     found: dict[str, ast.expr] = {}
     assigned = _assigned(tree)
     often = Counter(name for name, _ in assigned)
+    fields = {  # of a class: a name of its own
+        id(one.target)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for one in node.body
+        if isinstance(one, ast.AnnAssign)
+    }
     stored = Counter(
         node.id
         for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.Name)
+        and not isinstance(node.ctx, ast.Load)
+        and id(node) not in fields
     )
     for name, value in assigned:
         if often[name] == 1 and (name.isupper() or stored[name] == 1):

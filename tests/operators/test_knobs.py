@@ -299,6 +299,14 @@ def test_ranges_by_name_stand_beside_the_comments_and_nothing_else_is_guessed() 
     assert "AdamW.lr: `log` needs two numbers" in str(wrong_range(CALLS, {"AdamW.lr": "log 1"}))
 
 
+def test_a_field_of_a_class_and_a_constant_may_have_one_name() -> None:
+    source = (
+        "@dataclass\nclass Config:\n    dropout: float = 0.0\n    width: int = 8\n\ndropout = 0.1\n"
+    )
+    assert set(constants(source)) == {"Config.dropout", "Config.width", "dropout"}
+    assert "dropout" not in constants(f"{source}\ndef go():\n    dropout = 1\n")
+
+
 def test_a_comment_keeps_the_name_it_gives_a_number_of_a_call() -> None:
     source = "optimizer = AdamW(net, lr=1e-3)  # knob: log 1e-4 1\n"
     assert [one.name for one in tunable(source, (), {})] == ["lr"]
