@@ -246,6 +246,9 @@ def _metric(numeric: list[str], columns: list[str], name: str, asked: Overrides)
     return goals[0]
 
 
+_STANDS_FOR_NONE = re.compile(r"-9{3,}(?:\.0*)?")
+
+
 def _row(cells: Mapping[str, str], line: int, roles: _Roles) -> tuple[Row, bool]:
     """A row, and whether it says if it was kept. ValueError."""
     id, words = cells[roles.id], cells.get(roles.words, "")
@@ -258,6 +261,8 @@ def _row(cells: Mapping[str, str], line: int, roles: _Roles) -> tuple[Row, bool]
     if not roles.status:
         said = next((one for one in re.findall(r"[a-z]+", words.lower()) if one in _CLASS), "ok")
     status = _status(said, value is not None)
+    if status is not Reported.KEEP and _STANDS_FOR_NONE.fullmatch(cells[roles.metric].strip()):
+        status = Reported.CRASH  # as those write it whose table wants a number
     if status is Reported.CRASH:
         value = 0.0
     elif value is None:

@@ -200,6 +200,17 @@ def test_a_crash_has_no_score(evo: Evo, history: History) -> None:
     assert status["best"]["estimates"]["val_bpb"]["mean"] == pytest.approx(0.8999)
 
 
+def test_a_number_that_stands_for_none_is_a_crash_where_the_row_was_not_kept(
+    evo: Evo, history: History
+) -> None:
+    history.lines.append("abc1234\t-999.000\t1.0\tdiscard\tinvalid\n")
+    history.write()
+    evo("import-autoresearch", "lab")
+    status = evo("status", "--json").json()
+    assert status["measurements"] == {"ok": 8, "crashed": 2}
+    assert status["best"]["estimates"]["val_bpb"]["mean"] == pytest.approx(0.8999)
+
+
 def test_rows_that_do_not_parse_are_told_with_their_line_and_the_rest_is_imported(
     evo: Evo, history: History
 ) -> None:
