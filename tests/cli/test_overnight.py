@@ -31,7 +31,7 @@ def wait_for_a_run(folder: Path, meanwhile: Callable[[], object] = lambda: None)
         except StoreError:
             pass
         meanwhile()
-        time.sleep(0.05)
+        time.sleep(0.2)
     pytest.fail("nothing was measured")
 
 
@@ -41,7 +41,7 @@ def test_a_closed_terminal_stops_a_campaign_cleanly_unless_it_was_told_not_to_mi
 ) -> None:
     folder = tmp_path / "campaigns" / "quick-1"
     variants = 2 if nohup else 500
-    command = ("run", str(quick), "--set", f"budget.variants={variants}")
+    command = ("run", str(quick), "--set", f"budget.variants={variants}", "--set", "slots=1")
     ignore = (lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if nohup else None
     with (tmp_path / "night.log").open("w") as log:
         running = subprocess.Popen(
@@ -64,6 +64,7 @@ def test_a_terminal_that_closes_on_the_live_view_leaves_a_summary_and_its_own_ex
     quick: Path, tmp_path: Path
 ) -> None:
     folder, shown = tmp_path / "campaigns" / "quick-1", bytearray()
+    endless = ("--set", "budget.variants=500", "--set", "slots=1")
     ours, its = os.openpty()
     os.set_blocking(ours, False)
 
@@ -72,7 +73,7 @@ def test_a_terminal_that_closes_on_the_live_view_leaves_a_summary_and_its_own_ex
             shown.extend(os.read(ours, 1 << 16))
 
     running = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "run", quick, "--set", "budget.variants=500"],
+        [sys.executable, "-c", MAIN, "run", quick, *endless],
         cwd=tmp_path,
         env={**os.environ, "TERM": "xterm"},
         preexec_fn=lambda: os.login_tty(its),

@@ -151,7 +151,8 @@ def read_runs(folder: Path) -> str:
 
 def test_stop_and_status_reach_a_running_campaign(evo: Evo, quick: Path, tmp_path: Path) -> None:
     folder = tmp_path / "campaigns" / "quick-1"
-    with started("run", quick, "--set", "budget.variants=500", cwd=tmp_path) as running:
+    changes = ("--set", "budget.variants=500", "--set", "slots=1")
+    with started("run", quick, *changes, cwd=tmp_path) as running:
         wait_for(lambda: measured(folder) >= 1)
         one = evo("status", "--json").json()
         assert one["running"] == running.pid

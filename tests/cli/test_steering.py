@@ -302,7 +302,7 @@ def test_a_running_campaign_takes_it_up_and_measures_it(
 ) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(QUICK + "\nEXTRA = 1\n")
-    words = ("run", quick, "--plain", "--set", "budget.variants=200")
+    words = ("run", quick, "--plain", "--set", "budget.variants=200", "--set", "slots=1")
     with started(*words, cwd=tmp_path) as running:
         assert running.stdout is not None
         for line in running.stdout:
