@@ -301,7 +301,8 @@ def test_what_a_variant_adds_to_compiled_code_is_bounded_by_what_the_seed_compil
     assert found("small", {"own.so": blob[:-1000]}) == {**seed, "own.so": blob[:-1000]}
     assert found("large", {"own.so": blob, "more.so": blob[:1000]}) == seed
     assert found("code", {"own.cpp": b"x += 1;" * 200_000}).keys() == {"seed.py", "own.cpp"}
+    assert found("zeros", {"own.so": bytes(9 * len(blob))}) == seed
     assert found("spoils", {"seed.py": b"another's"}) == seed
-    assert told == [COMPILE_SHARE * 2.0] * 4
+    assert told == [COMPILE_SHARE * 2.0] * 5
     assert not code.facts("proxy", seed)
     assert code.facts("proxy", found("small", {})) == {COMPILED_AHEAD: "1 files, 599 kB packed"}
