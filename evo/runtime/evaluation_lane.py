@@ -291,13 +291,11 @@ class EvaluationLane:
         self._shared.say("measured", describe(measurement, history))
 
     def _is_hopeless(self, request: RunRequest) -> bool:
-        """Whether the seed has no score, and this run, given up, was the last that could give it one."""
-        others = {one.request for key, one in self._under_way.items() if key != request.key}
-        if not self._components.history.is_given_up(request.key):
+        """Whether the seed has no score, gets none by another try, and none by a run under way."""
+        others = [one.request for key, one in self._under_way.items() if key != request.key]
+        if any(one.purpose is Purpose.CALIBRATE for one in others):
             return False
-        runs = self._components.history.rows(request.rung, variant_id=request.variant_id)
-        scored = any(one.measurement.status is Status.OK for one in runs)
-        return not scored and not any(one.purpose is Purpose.CALIBRATE for one in others)
+        return self._components.history.seed_failed(request.rung)
 
     def _doubt(self, measurement: Measurement) -> None:
         """Keep a child whose own word is too good to be believed out of all else until a person looked."""

@@ -182,6 +182,23 @@ def test_a_seed_that_no_slot_can_measure_ends_the_campaign_until_a_resume_can_me
         assert purposes_in(store)[Purpose.SCREEN] == 10, ending.reason
 
 
+def test_a_seed_that_is_given_up_on_one_block_while_another_runs_ends_the_campaign(tmp_path):
+    def lose(request, source):
+        if request.block == 1:
+            time.sleep(0.3)  # still at its first attempt when block 0 is given up
+        return Status.LOST
+
+    open_store = make_store(tmp_path / "campaign.db")
+    campaign = make_campaign(open_store, evaluator=FakeEvaluator(fails=lose))
+    ended = threading.Thread(target=campaign.run, daemon=True)
+    ended.start()
+    ended.join(timeout=60)
+    held_up = ended.is_alive()
+    campaign.stop(now=True)
+    ended.join(timeout=60)
+    assert not held_up
+
+
 def test_a_child_whose_runs_were_all_lost_does_not_hold_up_a_campaign_that_goes_on(tmp_path):
     open_store = make_store(tmp_path / "campaign.db")
 
