@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evo.config import read_config
+from evo.config import Config, read_config
 from evo.evaluation.local_slots import RunEnded, RunStarted, SlotEvent
 from evo.folder import Folder, create_campaign
 from evo.runtime.budget import Budget, BudgetSettings, BudgetSpent
@@ -46,6 +46,7 @@ from evo.search.ladder import Graduation
 from evo.search.ladder_settings import GraduationSettings
 from evo.search.scheduler import PolicySettings, Scheduler
 from evo.search.voiding import Voiding
+from operators.operator import Draft
 from population.lineage import Lineage
 from population.reading import measurements, seed, spent
 from population.run_history import RunHistory
@@ -121,7 +122,7 @@ def make(many: int, path: Path) -> None:
         root = seed(store)
         assert root is not None
         world, blocks = World({root: (2.0, 1e5, 0.0)}), {root: 4}
-        best, at, runs = [root], time.time() - 40 * many, list[tuple]()
+        best, at, runs = [root], time.time() - 40 * many, list[tuple[str, int, Purpose]]()
         runs += [(root, block, Purpose.CALIBRATE) for block in range(4)]
         born = []
         for number in range(2, many + 1):
@@ -204,7 +205,7 @@ def make(many: int, path: Path) -> None:
     print(f"{path}: {many:,} variants, {len(runs):,} runs, {len(history.front(RUNG))} on the front")
 
 
-def history_of(folder: Folder, config, lineage: Lineage) -> tuple[RunHistory, Lineage]:
+def history_of(folder: Folder, config: Config, lineage: Lineage) -> tuple[RunHistory, Lineage]:
     """What `evo resume` reads of a store."""
     with folder.open_store() as store:
         lineage = Lineage.of(store)
@@ -327,7 +328,9 @@ class DrawnChildren:
             self.cpu += time.thread_time() - began
             return Proposal(number, operator, made, Outcome.VARIANT, variant=child, seen=seen)
 
-    def judge(self, number, operator, parents, draft) -> Proposal:
+    def judge(
+        self, number: int, operator: str, parents: Sequence[Parent], draft: Draft
+    ) -> Proposal:
         raise NotImplementedError
 
     def is_unavailable(self, may_ask: bool = True) -> bool:
@@ -402,7 +405,7 @@ def rows(path: Path, slots: int, seconds: float, many: int, profile: str, boxes:
     campaign, drawn = campaign_of(folder, slots, seconds, many + WARM_UP, boxes)
     read = time.process_time() - before
     known = len(campaign.components.lineage.after(0))
-    campaign_stopped = []
+    campaign_stopped = list[float]()
 
     def stop() -> None:
         if not campaign_stopped:
@@ -413,7 +416,9 @@ def rows(path: Path, slots: int, seconds: float, many: int, profile: str, boxes:
     campaign.run()
     marks = [one for one in drawn.marks if one[0] >= WARM_UP and one[0] <= many + WARM_UP]
     (first, cpu0, at0, _), (last, cpu1, at1, _) = marks[0], marks[-1]
-    proposing = campaign.components.proposer.cpu
+    proposer = campaign.components.proposer
+    assert isinstance(proposer, DrawnChildren)
+    proposing = proposer.cpu
     each = (cpu1 - cpu0) / (last - first)
     elapsed = at1 - at0
     busy = (last - first) * seconds / (slots * elapsed) if seconds else math.nan
@@ -452,8 +457,8 @@ def timed(command: Sequence[str], name: str) -> None:
 
 def first(path: Path) -> None:
     """What `evo resume` does up to the first decision: the campaign is built and the scheduler asked."""
+    import evo.cli.folder  # noqa: F401 - a command has imported it by then
     from evo.assembly.campaign import build_campaign
-    from evo.cli.folder import known_errors  # noqa: F401 - a command has imported it by then
     from evo.folder import config_of
     from evo.search.synchronous import SynchronousSearch
 

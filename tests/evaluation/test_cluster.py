@@ -237,6 +237,30 @@ def test_a_late_twin_of_a_run_that_was_given_up_is_void(
     assert driver.ended()[0].status is Status.LOST
 
 
+def test_an_answer_that_never_comes_holds_up_no_other(
+    driver: ClusterDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a client that was left: Dask calls back for all futures of a process in one thread."""
+    from distributed import Future
+
+    release, fetch = threading.Event(), Future.result
+
+    def hangs_once(future: Any, timeout: float | None = None) -> Any:
+        if not hanging:
+            hanging.append(future)
+            release.wait(100)
+        return fetch(future, timeout)
+
+    hanging = list[Any]()
+    monkeypatch.setattr(Future, "result", hangs_once)
+    driver.submit(asleep(0.01, "its answer hangs"))
+    driver.until(lambda: bool(hanging))
+    driver.submit(asleep(0.01, "another"))
+    driver.until_ended(1)
+    release.set()
+    driver.until_ended(2)
+
+
 def test_a_run_whose_worker_is_killed_is_lost_once_and_can_be_made_again(
     cluster: Processes, driver: ClusterDriver
 ) -> None:

@@ -14,6 +14,7 @@ import time
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ LOOK_SECONDS = 1.0
 RENEW_SECONDS = 5.0
 GIVE_UP_SECONDS = 10.0  # after a run was told to end at once
 STARTUP_SECONDS = 600.0
+ANSWER_SECONDS = 60.0  # to fetch what a worker that has ended a run answered
+ANSWERS_AT_ONCE = 8
+GONE = ("cancelled", "lost")  # what a future says whose client or worker is no more
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +88,7 @@ class ClusterSlots:
         self._urgent = False  # a run is to end: the workers are to hear of it at once
         self._kit, self._content = "", b""
         self._wake: Callable[[], None] = lambda: None
+        self._answers = ThreadPoolExecutor(ANSWERS_AT_ONCE, thread_name_prefix="answer")
         self._thread = threading.Thread(target=self._watch, name="cluster", daemon=True)
 
     @property
@@ -152,6 +157,7 @@ class ClusterSlots:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(GIVE_UP_SECONDS)
+        self._answers.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(OSError, TimeoutError):
             if self._connection.is_up():
                 everyone = self._connection.members.keys()
@@ -271,9 +277,16 @@ class ClusterSlots:
         lease.future.add_done_callback(functools.partial(self._answered, lease))
 
     def _answered(self, lease: _Lease, future: Any) -> None:
-        """A task is over; called in a thread of Dask's."""
+        """A task is over; called in Dask's one thread for it, shared by all connections: nothing waits here."""
+        with contextlib.suppress(RuntimeError):  # closed meanwhile: nobody asks any more
+            self._answers.submit(self._fetch, lease, future)
+
+    def _fetch(self, lease: _Lease, future: Any) -> None:
+        """What a task returned. A client that was left may never answer."""
         try:
-            outcome = future.result()
+            if future.status in GONE:
+                raise LookupError(future.status)
+            outcome = future.result(timeout=ANSWER_SECONDS)
         except (Exception, CancelledError) as error:  # noqa: BLE001 - border to Dask: nothing came back
             self._lose(
                 lease, f"its worker {lease.member.slot.name} is gone ({type(error).__name__})"
