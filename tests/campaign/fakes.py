@@ -106,7 +106,7 @@ class FakeOperator:
     def propose(self, request: Request) -> Draft:
         time.sleep(self.seconds)
         rate = float(request.rng.uniform(0.01, 0.9))
-        return Draft(f"LR = {rate:.9f}\nDEPTH = 2\n", f"LR {rate:.3f}")
+        return Draft(f"LR = {rate:.9f}\nDEPTH = 2\n", f"LR {rate:.9f}")
 
 
 ONE_GRADUATE = GraduationSettings(graduates=1, controls=0, blocks=1)
