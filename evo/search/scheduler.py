@@ -220,12 +220,10 @@ class Scheduler:
 
         No more of them once it failed and has no score: what fails on one block fails on the next.
         """
-        if self._history.seed_failed(self._rung):
-            return None
         for together in self._calibrations:
             missing = [one for one in together if not self.is_taken(state, one.key)]
             if missing and all(map(state.allows, missing)):
-                return Step(tuple(missing))
+                return None if self._history.seed_failed(self._rung) else Step(tuple(missing))
         return None
 
     def await_next_child(self, state: SearchState) -> Step | None:
